@@ -1,0 +1,101 @@
+"""Every error LabelLoop raises on purpose.
+
+LabelLoopError
+├── SettingsError          a setting is missing or impossible
+├── LabelConfigError       the label config offers nothing to predict for
+│   └── LabelMappingError  the model's classes and the label config's labels do not meet
+├── StudioError            Label Studio refused, failed or could not be reached
+│   └── NotAllowed         it answered 401 or 403
+├── MediaError             a task's picture could not be read
+│   └── AddressRefused     its address is private and private addresses are not allowed
+├── EndpointError          the endpoint failed as a whole
+│   └── CircuitOpen        it failed before and is left alone for a while
+├── StoreError             the store failed
+│   ├── NotFound           no object at that path
+│   └── Conflict           someone else wrote the object first
+├── Fenced                 a newer worker has taken over this project
+├── LeaseLost              the project's lease is held by another worker
+├── QueueError             Redis could not be reached
+├── NotEnoughLabels        the project cannot be trained yet
+├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
+└── BundleError            a bundle is damaged or of an unknown format
+
+The message of each says what happened, to which object, and what to do next. They end at one border each: an HTTP
+answer (``web``, ``serve``), an exit code (``cli``), or a run's stored reason (``loop``).
+"""
+
+
+class LabelLoopError(Exception):
+    """Base of all errors raised on purpose; ``str()`` of it may be shown to a user."""
+
+
+class SettingsError(LabelLoopError):
+    """A setting is missing or impossible."""
+
+
+class LabelConfigError(LabelLoopError):
+    """The label config is not valid, or offers no control tag that LabelLoop can predict for."""
+
+
+class LabelMappingError(LabelConfigError):
+    """None of the model's classes is a label of the label config."""
+
+
+class StudioError(LabelLoopError):
+    """Label Studio refused a request, failed, or could not be reached."""
+
+
+class NotAllowed(StudioError):
+    """Label Studio answered 401 or 403: the API key is missing, dead or lacks permission."""
+
+
+class MediaError(LabelLoopError):
+    """The picture of a task could not be read."""
+
+
+class AddressRefused(MediaError):
+    """The picture's address is private and ``LABELLOOP_ALLOW_PRIVATE_ADDRESSES`` is off."""
+
+
+class EndpointError(LabelLoopError):
+    """The endpoint failed as a whole: unreachable, too slow, or its answer has the wrong shape."""
+
+
+class CircuitOpen(EndpointError):
+    """The endpoint failed several times in a row and is left alone for a while."""
+
+
+class StoreError(LabelLoopError):
+    """The store could not be read or written."""
+
+
+class NotFound(StoreError):
+    """There is no object at that path of the store."""
+
+
+class Conflict(StoreError):
+    """Another process wrote the object first; nothing was changed."""
+
+
+class Fenced(LabelLoopError):
+    """Another worker has taken over the project since this run began; this run must stop."""
+
+
+class LeaseLost(LabelLoopError):
+    """The lease of the project is held by another worker."""
+
+
+class QueueError(LabelLoopError):
+    """Redis could not be reached."""
+
+
+class NotEnoughLabels(LabelLoopError):
+    """The project's labels do not suffice for a run; the message says what is missing."""
+
+
+class TrainingError(LabelLoopError):
+    """A run cannot go on; the message names the backbone, weights or data at fault and the ways out."""
+
+
+class BundleError(LabelLoopError):
+    """A bundle is damaged, incomplete, or of a format this release does not know."""

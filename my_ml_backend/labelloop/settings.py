@@ -1,0 +1,148 @@
+"""The settings: one table, from which the environment, the CLI's help, the docs and ``doctor`` derive."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from labelloop.errors import SettingsError
+
+
+def _setting(name: str, default: Any, help: str, *, secret: bool = False, minimum: float | None = None) -> Any:
+    return field(default=default, metadata={"name": name, "help": help, "secret": secret, "minimum": minimum})
+
+
+def _boolean(text: str) -> bool:
+    values = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    return values[text.strip().lower()]
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+_READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: (_boolean, "true or false"),
+    tuple: (_names, "names separated by commas"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one process; read once, by ``Settings.from_environment``, and handed down."""
+
+    label_studio_url: str = _setting(
+        "LABEL_STUDIO_URL", "http://localhost:8080", "Address of Label Studio, as this machine reaches it."
+    )
+    label_studio_api_key: str = _setting(
+        "LABEL_STUDIO_API_KEY", "", "Token of a Label Studio user: personal access token or legacy token.", secret=True
+    )
+    basic_auth_user: str = _setting("BASIC_AUTH_USER", "", "User name that Label Studio must send; empty: none asked.")
+    basic_auth_pass: str = _setting("BASIC_AUTH_PASS", "", "Password that Label Studio must send.", secret=True)
+    webhook_secret: str = _setting(
+        "LABELLOOP_WEBHOOK_SECRET",
+        "",
+        "What webhooks carry in X-LabelLoop-Secret; empty: derived from LABEL_STUDIO_API_KEY.",
+        secret=True,
+    )
+    host: str = _setting("HOST", "0.0.0.0", "Address the web process listens on.")  # noqa: S104
+    port: int = _setting("PORT", 9090, "Port the web process listens on.", minimum=0)
+    workers: int = _setting("WORKERS", 1, "Processes of the web server.", minimum=1)
+    threads: int = _setting("THREADS", 8, "Threads of each process of the web server.", minimum=1)
+    log_level: str = _setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
+    model_dir: str = _setting(
+        "MODEL_DIR", "~/.local/share/labelloop", "Folder for caches, the default store and Redis."
+    )
+    store: str = _setting(
+        "LABELLOOP_STORE", "", "Where versions live: file:///folder or s3://bucket/prefix; empty: MODEL_DIR/store."
+    )
+    endpoint: str = _setting("LABELLOOP_ENDPOINT", "http://127.0.0.1:9091", "Endpoint that predicts: http://host:port.")
+    redis_url: str = _setting("LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.")
+    min_labels: int = _setting("LABELLOOP_MIN_LABELS", 40, "Labels that the first version needs.", minimum=4)
+    retrain_after: int = _setting("LABELLOOP_RETRAIN_AFTER", 20, "Changed labels that call for a run.", minimum=1)
+    quiet_seconds: float = _setting(
+        "LABELLOOP_QUIET_SECONDS", 30.0, "Seconds without a change before a run begins.", minimum=0
+    )
+    max_wait_seconds: float = _setting(
+        "LABELLOOP_MAX_WAIT_SECONDS", 3600.0, "Seconds after which any change calls for a run, quiet or not.", minimum=1
+    )
+    sweep_seconds: float = _setting(
+        "LABELLOOP_SWEEP_SECONDS", 60.0, "Seconds between two looks at Label Studio's counters.", minimum=1
+    )
+    scan_seconds: float = _setting(
+        "LABELLOOP_SCAN_SECONDS", 3600.0, "Least seconds between two scans of a project's annotations.", minimum=0
+    )
+    run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
+    retry_seconds: float = _setting(
+        "LABELLOOP_RETRY_SECONDS", 60.0, "Seconds before a failed run is tried again; doubles each time.", minimum=0
+    )
+    gate_margin: float = _setting(
+        "LABELLOOP_GATE_MARGIN", 0.1, "How much accuracy one class with ten test items may lose.", minimum=0
+    )
+    backbone: str = _setting("LABELLOOP_BACKBONE", "resnet18", "Name of the timm network.")
+    weights: str = _setting(
+        "LABELLOOP_WEIGHTS", "pretrained", "First weights: pretrained (from the hub), a safetensors file, or none."
+    )
+    image_size: int = _setting(
+        "LABELLOOP_IMAGE_SIZE", 0, "Side of the input in pixels; 0: the network's own.", minimum=0
+    )
+    recipes: tuple[str, ...] = _setting(
+        "LABELLOOP_RECIPES", ("head", "finetune"), "Recipes that compete on the validation split."
+    )
+    epochs: int = _setting("LABELLOOP_EPOCHS", 20, "Most epochs of a finetune.", minimum=1)
+    batch_size: int = _setting("LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1)
+    learning_rate: float = _setting("LABELLOOP_LEARNING_RATE", 0.002, "Peak learning rate of a finetune.", minimum=0)
+    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0)
+    allow_private_addresses: bool = _setting(
+        "LABELLOOP_ALLOW_PRIVATE_ADDRESSES", False, "Whether pictures may be fetched from private addresses."
+    )
+    media_max_bytes: int = _setting("LABELLOOP_MEDIA_MAX_BYTES", 50_000_000, "Largest picture, in bytes.", minimum=1)
+    media_timeout: float = _setting("LABELLOOP_MEDIA_TIMEOUT", 20.0, "Seconds one picture may take.", minimum=0.1)
+    body_max_bytes: int = _setting("LABELLOOP_BODY_MAX_BYTES", 64_000_000, "Largest request body, in bytes.", minimum=1)
+    predict_deadline: float = _setting(
+        "LABELLOOP_PREDICT_DEADLINE", 90.0, "Seconds after which /predict answers with what is ready.", minimum=0.1
+    )
+    endpoint_timeout: float = _setting(
+        "LABELLOOP_ENDPOINT_TIMEOUT", 30.0, "Seconds one call of the endpoint may take.", minimum=0.1
+    )
+    loaded_models: int = _setting(
+        "LABELLOOP_LOADED_MODELS", 4, "Versions the inference server keeps loaded.", minimum=1
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read every setting from the environment; raises SettingsError naming the first that is wrong."""
+        environment = os.environ if environment is None else environment
+        given: dict[str, Any] = {}
+        for entry in fields(cls):
+            text = environment.get(entry.metadata["name"], "")
+            if text != "":
+                given[entry.name] = _read(entry.metadata, type(entry.default), text)
+        return cls(**given)
+
+    @property
+    def directory(self) -> Path:
+        """Folder for all that this machine may lose: caches, the default store, the embedded Redis."""
+        return Path(self.model_dir).expanduser().resolve()
+
+    @property
+    def store_address(self) -> str:
+        """Address of the store, the default one spelled out."""
+        return self.store or (self.directory / "store").as_uri()
+
+
+def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:
+    reader, expected = _READERS[kind]
+    name, minimum = metadata["name"], metadata["minimum"]
+    shown = "its value" if metadata["secret"] else repr(text)
+    try:
+        value = reader(text)
+    except (ValueError, KeyError):
+        raise SettingsError(f"{name}: {shown} is not {expected}. {metadata['help']}") from None
+    if minimum is not None and not value >= minimum:
+        raise SettingsError(f"{name}: {shown} is below {minimum:g}. {metadata['help']}")
+    return value

@@ -1,0 +1,1 @@
+"""Label Studio: its API, label configs, events and media."""
