@@ -1,0 +1,50 @@
+"""Label configs no human would write: strategies for trees of Label Studio's tags with any attributes."""
+
+from xml.etree import ElementTree
+
+from hypothesis import strategies as st
+
+CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff")
+NAMES = st.sampled_from(["a", "b", "A", "choices", "a,b", "ß"]) | st.text(CHARACTERS, min_size=1, max_size=6)
+_TAGS = ["View", "Image", "Choices", "Choice", "choices", "choice", "Text", "Label", "Repeater", "Taxonomy"]
+_ATTRIBUTES = ["name", "toName", "value", "valueList", "choice", "alias", "predicted_values", "perRegion", "toname"]
+_VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", ""]) | NAMES
+
+
+def _element(children: st.SearchStrategy[list[ElementTree.Element]]) -> st.SearchStrategy[ElementTree.Element]:
+    return st.builds(
+        element, st.sampled_from(_TAGS), st.dictionaries(st.sampled_from(_ATTRIBUTES), _VALUES, max_size=4), children
+    )
+
+
+def element(tag: str, attributes: dict[str, str], inside: list[ElementTree.Element]) -> ElementTree.Element:
+    """Make one element of a label config."""
+    made = ElementTree.Element(tag, attributes)
+    made.extend(inside)
+    return made
+
+
+TREES = st.recursive(_element(st.just([])), lambda inner: _element(st.lists(inner, max_size=3)), max_leaves=8)
+
+
+@st.composite
+def label_configs(draw: st.DrawFn) -> str:
+    """Draw a label config with one good control tag, any labels, and wild trees before, in and behind it."""
+    name, image = draw(NAMES), draw(NAMES)
+    kind = draw(st.sampled_from(["single", "single-radio", "multiple"]))
+    control = element(
+        draw(st.sampled_from(["Choices", "choices"])), {"name": name, "toName": image, "choice": kind}, []
+    )
+    holder = ElementTree.SubElement(control, "View") if draw(st.booleans()) else control
+    holder.extend(draw(st.lists(_CHOICES | TREES, min_size=1, max_size=4)))
+    picture = element("Image", {"name": image, "value": "$image"}, [])
+    parts = [control, picture, *draw(st.lists(TREES, max_size=2))]
+    return ElementTree.tostring(element("View", {}, draw(st.permutations(parts))), "unicode")
+
+
+def _choice(value: str, alias: str, predicted: list[str], inner: list[ElementTree.Element]) -> ElementTree.Element:
+    attributes = {"value": value, "predicted_values": ",".join(predicted)}
+    return element("Choice", attributes | ({"alias": alias} if alias else {}), inner)
+
+
+_CHOICES = st.builds(_choice, NAMES, NAMES | st.just(""), st.lists(NAMES, max_size=2), st.lists(TREES, max_size=1))
