@@ -16,6 +16,7 @@ LabelLoopError
 ├── Fenced                 a newer worker has taken over this project
 ├── LeaseLost              the project's lease is held by another worker
 ├── QueueError             Redis could not be reached
+├── ServiceError           a process that this machine's set needs did not start or keeps ending
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
 └── BundleError            a bundle is damaged or of an unknown format
@@ -87,6 +88,10 @@ class LeaseLost(LabelLoopError):
 
 class QueueError(LabelLoopError):
     """Redis could not be reached."""
+
+
+class ServiceError(LabelLoopError):
+    """A supervised process did not start, was not ready in time, or keeps ending."""
 
 
 class NotEnoughLabels(LabelLoopError):

@@ -1,0 +1,68 @@
+"""Child processes that never outlive their parent.
+
+Run as ``python -m labelloop.children PARENT COMMAND...`` this module asks the kernel to end the process with its parent
+(prctl(2), PR_SET_PDEATHSIG; Linux), then becomes COMMAND: the request survives exec, and nothing runs between fork and
+exec in a threaded parent. Elsewhere than on Linux the command simply starts.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """End this process by SIGKILL as soon as process ``parent`` is gone; at once if it already is."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def start_child(
+    command: Sequence[str], *, log: Path | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start a command as a child that ends with this process; its output goes to ``log``, or where this one's goes.
+
+    It leads a process group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
+    """
+    # -P: this folder holds a types.py, which must not stand in for the standard library's.
+    shim = [sys.executable, "-P", str(Path(__file__)), str(os.getpid()), *command]
+    if log is None:
+        return subprocess.Popen(shim, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            shim,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+
+
+def stop_child(child: "subprocess.Popen[bytes]", grace: float) -> None:
+    """Ask a child to end, and after ``grace`` seconds end it and all of its group."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(grace)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _main() -> None:
+    parent, *command = sys.argv[1:]
+    die_with_parent(int(parent))
+    os.execvp(command[0], command)  # noqa: S606 - a list of arguments, no shell
+
+
+if __name__ == "__main__":
+    _main()

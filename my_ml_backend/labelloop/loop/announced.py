@@ -1,0 +1,42 @@
+"""The version ``/setup`` answers, cached in Redis so that the answer is instant wherever the store is."""
+
+import logging
+
+from labelloop.errors import QueueError
+from labelloop.loop import keys
+from labelloop.loop.hub import Hub, reach, text
+from labelloop.models.champion import ChampionPointer
+from labelloop.types import NO_VERSION, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_FRESH_SECONDS = 10
+"""How long a cached answer stands: the most that a worker killed between store and cache can delay the truth."""
+
+
+def announced_version(hub: Hub, project: ProjectKey) -> str:
+    """Say which version is announced, NO_VERSION before the first. Works without Redis; raises StoreError."""
+    try:
+        with reach(hub):
+            cached = hub.redis.get(keys.of(project, "announced"))
+    except QueueError as error:
+        _log.warning("announced version of %s is read from the store: %s", project, error)
+        return _stored(hub, project)
+    if cached is not None:
+        return text(cached)
+    version = _stored(hub, project)
+    cache_announced(hub, project, version)
+    return version
+
+
+def cache_announced(hub: Hub, project: ProjectKey, version: str) -> None:
+    """Let every process know the announced version at once; the store already holds it."""
+    try:
+        with reach(hub):
+            hub.redis.set(keys.of(project, "announced"), version, ex=_FRESH_SECONDS)
+    except QueueError as error:
+        _log.warning("announced version %s of %s is not cached: %s", version, project, error)
+
+
+def _stored(hub: Hub, project: ProjectKey) -> str:
+    return ChampionPointer(hub.store, project).read().announced or NO_VERSION

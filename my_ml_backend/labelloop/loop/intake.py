@@ -1,0 +1,35 @@
+"""Takes in what Label Studio tells: notes it and schedules what follows, in milliseconds and without asking back."""
+
+import time
+
+from labelloop.loop import changes
+from labelloop.loop.hub import Hub
+from labelloop.loop.policy import Policy
+from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
+from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.types import ProjectKey
+
+_PRELABEL_AFTER = 2.0
+"""Seconds between the first TASKS_CREATED and the pre-annotation: an import comes as several webhooks."""
+
+
+def note(hub: Hub, event: Event) -> str | None:
+    """Note one event; returns the job's id for a requested training. Raises QueueError when Redis is gone."""
+    match event:
+        case LabelsChanged(project_id, annotation_ids):
+            note_changes(hub, hub.project(project_id), [f"a{annotation}" for annotation in annotation_ids])
+        case TasksCreated(project_id):
+            schedule_prelabel(hub, hub.project(project_id), _PRELABEL_AFTER)
+        case TrainingRequested(project_id):
+            return enqueue_retrain(hub, hub.project(project_id), "Start Training")
+        case LabelConfigChanged(project_id):
+            schedule_consider(hub, hub.project(project_id), time.time())
+    return None
+
+
+def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
+    """Note changed labels and look at the policy when they make a run due."""
+    changes.add(hub, project, what, time.time())
+    due = Policy.of(hub.settings).due(changes.pending(hub, project))
+    if due is not None:
+        schedule_consider(hub, project, due)

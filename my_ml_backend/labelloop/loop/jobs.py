@@ -1,0 +1,126 @@
+"""What RQ runs. Here a job's errors end: as a note for ``status``, a log line, and RQ's own failed state."""
+
+import functools
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from labelloop.errors import LabelLoopError, LeaseLost, NotEnoughLabels
+from labelloop.loop import deploy as deploying
+from labelloop.loop import keys
+from labelloop.loop import prelabel as prelabeling
+from labelloop.loop import retrain as running
+from labelloop.loop import sweep as sweeping
+from labelloop.loop.announced import announced_version
+from labelloop.loop.consider import consider as considering
+from labelloop.loop.consider import want_again
+from labelloop.loop.hub import Hub, reach
+from labelloop.loop.lease import Lease
+from labelloop.loop.notes import write_note
+from labelloop.loop.progress import Reporter
+from labelloop.loop.queue import schedule_consider, schedule_prelabel
+from labelloop.models.champion import ChampionPointer
+from labelloop.settings import Settings
+from labelloop.types import NO_VERSION, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_BUSY_SECONDS = 5.0
+
+
+@functools.cache
+def process_hub() -> Hub:
+    """Make this process's hub; every job runs in a process of its own."""
+    return Hub(Settings.from_environment())
+
+
+@contextmanager
+def _noting(hub: Hub, project: ProjectKey) -> Iterator[None]:
+    """Note what goes wrong inside the block, and take the note away when nothing does."""
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except LabelLoopError as error:
+        write_note(hub, project, "trouble", str(error))
+        raise
+    except Exception as error:
+        write_note(hub, project, "trouble", f"{type(error).__name__}; the worker's log has the traceback")
+        raise
+    write_note(hub, project, "trouble", "")
+
+
+@contextmanager
+def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
+    """Hold the project and report from it; afterwards look at what it needs next."""
+    try:
+        with Lease(hub, project) as lease:
+            reporter = Reporter(hub, project, lease)
+            try:
+                yield reporter
+            finally:
+                reporter.close()
+    finally:
+        # Not at once: RQ is still busy with this job.
+        schedule_consider(hub, project, time.time() + 0.5)
+
+
+def retrain(project: str, trigger: str, force: bool) -> str:
+    """Make one run of the project; returns the verdict, or what is missing."""
+    hub, key = process_hub(), ProjectKey.parse(project)
+    try:
+        with _noting(hub, key), _holding(hub, key) as reporter:
+            return running.retrain(hub, key, trigger, reporter, force=force).verdict
+    except NotEnoughLabels as error:
+        _log.info("%s", error)
+        write_note(hub, key, "trouble", "")
+        return str(error)
+    except LeaseLost as error:
+        _log.info("%s", error)
+        want_again(hub, key, trigger)
+        return str(error)
+
+
+def deploy(project: str, version: str | None) -> str:
+    """Make ``version`` (None: the champion as it is) champion, pre-annotate with it and announce it."""
+    hub, key = process_hub(), ProjectKey.parse(project)
+    with _noting(hub, key), _holding(hub, key) as reporter:
+        pointer = ChampionPointer(hub.store, key)
+        fence = pointer.take_fence()
+        wanted = version or pointer.read().champion
+        if wanted is None:
+            return "there is no champion to announce"
+        if version is not None:
+            deploying.promote(hub, key, version, fence)
+        deploying.announce(hub, key, wanted, fence, reporter)
+    return f"{wanted} is announced"
+
+
+def prelabel(project: str) -> str:
+    """Pre-annotate the tasks that have come since the last flip; waits its turn while a run is in progress."""
+    hub, key = process_hub(), ProjectKey.parse(project)
+    with reach(hub):
+        hub.redis.delete(keys.of(key, "prelabel"))
+    version = announced_version(hub, key)
+    if version == NO_VERSION:
+        return "there is no version yet"
+    try:
+        with _noting(hub, key), _holding(hub, key) as reporter:
+            reporter.stage("prelabel")
+            done = prelabeling.prelabel(hub, key, version, reporter)
+    except LeaseLost:
+        schedule_prelabel(hub, key, _BUSY_SECONDS)
+        return "a run is in progress"
+    return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
+
+
+def consider(project: str) -> str:
+    """Look at what the project needs next."""
+    hub, key = process_hub(), ProjectKey.parse(project)
+    return considering(hub, key)
+
+
+def sweep() -> dict[str, str]:
+    """Look at every project for what no webhook told."""
+    return sweeping.sweep(process_hub())

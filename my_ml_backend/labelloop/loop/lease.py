@@ -1,0 +1,85 @@
+"""One worker per project at a time. The lease saves work; the store's fence keeps old workers from winning."""
+
+import logging
+import threading
+import uuid
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from labelloop.errors import LeaseLost
+from labelloop.loop import keys
+from labelloop.loop.hub import Hub, reach
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+# KEYS[1] the lease, ARGV[1] our token, ARGV[2] milliseconds. Renews our lease, or takes it anew where Redis lost it.
+_RENEW = """
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'px', ARGV[2])
+return 1
+"""
+
+# KEYS[1] the lease, ARGV[1] our token. Gives up the lease if it is ours.
+_RELEASE = """
+if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end
+return 0
+"""
+
+
+class Lease:
+    """Holds a project while the ``with`` block runs, renewing itself; raises LeaseLost when another worker holds it.
+
+    ``seconds`` is how long the lease outlives a killed worker.
+    """
+
+    def __init__(self, hub: Hub, project: ProjectKey, seconds: float = 15.0) -> None:
+        self._hub, self._project = hub, project
+        self._key = keys.of(project, "lease")
+        self._token = uuid.uuid4().hex
+        self._milliseconds = int(seconds * 1000)
+        self._stop, self._lost = threading.Event(), threading.Event()
+        self._renewing = threading.Thread(target=self._renew_until_stopped, name=f"lease {project}", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Take the lease or raise LeaseLost."""
+        with reach(self._hub):
+            taken = self._hub.redis.set(self._key, self._token, nx=True, px=self._milliseconds)
+        if not taken:
+            raise LeaseLost(f"project {self._project} is held by another worker; it will be looked at again after that")
+        self._renewing.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the lease back; if Redis is gone it runs out by itself."""
+        self._stop.set()
+        self._renewing.join()
+        try:
+            self._hub.redis.eval(_RELEASE, 1, self._key, self._token)
+        except redis.RedisError as failure:
+            _log.warning("lease of %s could not be given back and will run out: %s", self._project, failure)
+
+    def check(self) -> None:
+        """Raise LeaseLost if another worker has taken the project meanwhile."""
+        if self._lost.is_set():
+            raise LeaseLost(f"another worker has taken project {self._project}; this run stops here")
+
+    def _renew_until_stopped(self) -> None:
+        while not self._stop.wait(self._milliseconds / 3000):
+            try:
+                if not self._hub.redis.eval(_RENEW, 1, self._key, self._token, self._milliseconds):
+                    self._lost.set()
+                    return
+            except redis.RedisError as error:
+                _log.warning("lease of %s could not be renewed, trying again: %s", self._project, error)
+
+
+def is_held(hub: Hub, project: ProjectKey) -> bool:
+    """Say whether some worker holds the project now."""
+    with reach(hub):
+        return bool(hub.redis.exists(keys.of(project, "lease")))

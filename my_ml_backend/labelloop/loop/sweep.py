@@ -1,0 +1,137 @@
+"""Finds what no webhook told: compares Label Studio with what the last manifest saw, cheaply first.
+
+Counters are read at every sweep. Annotations are scanned only when the counters say that something was missed, at most
+every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited label moves no counter.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+from labelloop.data.lacking import lacking_labels
+from labelloop.data.manifest import Manifest
+from labelloop.errors import LabelLoopError, NotFound
+from labelloop.loop import changes, keys
+from labelloop.loop.consider import consider
+from labelloop.loop.hub import Hub, reach
+from labelloop.loop.notes import read_notes, write_note
+from labelloop.loop.queue import schedule_prelabel
+from labelloop.loop.registry import known_projects
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import Runs
+from labelloop.studio.client import ProjectInfo
+from labelloop.studio.control import parse_control
+from labelloop.studio.truth import labels_of
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_LONG_WHILE = 12
+"""A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
+
+_LEFT_OUT = ("", "left out")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Label Studio's counters: ``tasks`` at the last look; the others, and the moment, at the last scan or manifest."""
+
+    tasks: int = -1
+    annotations: int = -1
+    skipped: int = -1
+    scanned: float = 0.0
+
+
+def sweep(hub: Hub) -> dict[str, str]:
+    """Look at every known project and say what was done for each; one project's failure does not stop the others."""
+    done: dict[str, str] = {}
+    for project in known_projects(hub):
+        try:
+            done[str(project)] = sweep_project(hub, project)
+        except LabelLoopError as error:
+            _log.warning("sweep of %s: %s", project, error)
+            write_note(hub, project, "trouble", str(error))
+            done[str(project)] = f"failed: {error}"
+    return done
+
+
+def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> str:
+    """Look at one project; ``scan_now`` scans whatever the counters say. Raises LabelLoopError."""
+    now = time.time()
+    info = hub.studio.project(project.id)
+    last = read_seen(hub, project)
+    if info.tasks != last.tasks or _left_over(hub, project):
+        schedule_prelabel(hub, project, 0.0)
+    if scan_now or _is_scan_due(hub, project, info, last, now):
+        changed = list(_scan(hub, project, info))
+        changes.replace(hub, project, changed, now)
+        _log.info("project %s: a scan found %d changed labels", project, len(changed))
+        last = Seen(info.tasks, info.annotations, info.skipped, now)
+    write_seen(hub, project, replace(last, tasks=info.tasks))
+    return consider(hub, project)
+
+
+def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, now: float) -> bool:
+    age, least = now - last.scanned, hub.settings.scan_seconds
+    if age < least:
+        return False
+    moved = abs(info.annotations - last.annotations) + abs(info.skipped - last.skipped)
+    return moved > changes.pending(hub, project).changed or age > least * _LONG_WHILE
+
+
+def _scan(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[str]:
+    """Name the tasks whose labels differ from the last manifest's. Label Studio is read page by page."""
+    control = parse_control(info.label_config)
+    known = _last_labels(hub, project)
+    counts: Counter[str] = Counter()
+    total = 0
+    for task in hub.studio.labeled_tasks(project.id):
+        task_id = int(task["id"])
+        truth = labels_of(control, task.get("annotations") or [])
+        before = known.pop(task_id, None)
+        if truth.reason:
+            # Left out now; a change only if the last manifest had it.
+            if before is not None and before != _LEFT_OUT:
+                yield f"t{task_id}"
+            continue
+        total += 1
+        counts.update(truth.labels)
+        if before not in (truth.labels, _LEFT_OUT):
+            yield f"t{task_id}"
+    yield from (f"t{task_id}" for task_id, labels in known.items() if labels != _LEFT_OUT)
+    if ChampionPointer(hub.store, project).read().champion is None:
+        names = [label.name for label in control.labels]
+        write_note(hub, project, "missing", lacking_labels(total, counts, names, hub.settings.min_labels))
+
+
+def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
+    """Read the last manifest as task -> labels; what it left out cannot be told from unchanged and is marked so."""
+    record = Runs(hub.store, project).latest()
+    if record is None:
+        return {}
+    try:
+        content = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content
+    except NotFound:
+        return {}
+    manifest = Manifest.from_jsonl(content.decode())
+    return {item.task: item.labels for item in manifest.items} | {out.task: _LEFT_OUT for out in manifest.left_out}
+
+
+def _left_over(hub: Hub, project: ProjectKey) -> bool:
+    return "unpredicted" in read_notes(hub, project)
+
+
+def read_seen(hub: Hub, project: ProjectKey) -> Seen:
+    """Read the counters of the last look; all unknown after Redis was wiped."""
+    with reach(hub):
+        found = hub.redis.get(keys.of(project, "seen"))
+    return Seen(**json.loads(found)) if found else Seen()
+
+
+def write_seen(hub: Hub, project: ProjectKey, seen: Seen) -> None:
+    """Keep the counters for the next look."""
+    with reach(hub):
+        hub.redis.set(keys.of(project, "seen"), json.dumps(asdict(seen)))

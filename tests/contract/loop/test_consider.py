@@ -1,0 +1,130 @@
+"""What a project needs next, read off its state: real Redis, real RQ, real store."""
+
+import time
+
+from rq.job import Job
+from rq.registry import ScheduledJobRegistry
+from rq.serializers import JSONSerializer
+
+from labelloop.loop import changes
+from labelloop.loop.consider import consider, want_again
+from labelloop.loop.hub import Hub
+from labelloop.loop.intake import note
+from labelloop.loop.lease import Lease
+from labelloop.loop.queue import LONG, SHORT, enqueue_retrain, forget, job_status, queue
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.types import Json
+
+from .conftest import PROJECT
+
+
+def waiting(hub: Hub, name: str) -> list[Job]:
+    """The jobs of a queue."""
+    return queue(hub, name).get_jobs()
+
+
+def scheduled(hub: Hub) -> list[str]:
+    """The functions of the scheduled jobs."""
+    registry = ScheduledJobRegistry(SHORT, connection=hub.redis, serializer=JSONSerializer)
+    jobs = [Job.fetch(job, connection=hub.redis, serializer=JSONSerializer) for job in registry.get_job_ids()]
+    return [job.func_name.rpartition(".")[2] for job in jobs]
+
+
+def record(**given: object) -> RunRecord:
+    values: Json = {"key": "k1", "project": str(PROJECT), "manifest": "m", "settings": "s", "seed": 0, **given}
+    return RunRecord(**values)
+
+
+def test_nothing_changed_needs_nothing(hub: Hub) -> None:
+    assert consider(hub, PROJECT) == "nothing has changed"
+    assert not waiting(hub, LONG)
+
+
+def test_a_due_project_gets_one_run(hub: Hub) -> None:
+    changes.add(hub, PROJECT, ["a1", "a2", "a3"], now=time.time() - 60)
+
+    assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
+    consider(hub, PROJECT)
+    assert [job.args for job in waiting(hub, LONG)] == [[str(PROJECT), "3 changed labels", False]]
+
+
+def test_a_webhook_storm_schedules_two_looks(hub: Hub) -> None:
+    for annotation in range(50):
+        note(hub, LabelsChanged(7, (annotation,)))
+
+    # One for the longest wait, made by the first change, and one for the quiet moment after the third.
+    assert scheduled(hub) == ["consider", "consider"]
+    assert changes.pending(hub, hub.project(7)).changed == 50
+
+
+def test_an_import_in_several_webhooks_schedules_one_prelabel(hub: Hub) -> None:
+    note(hub, TasksCreated(7, (1, 2)))
+    note(hub, TasksCreated(7, (3,)))
+
+    assert scheduled(hub) == ["prelabel"]
+
+
+def test_start_training_gives_the_id_of_the_one_job(hub: Hub) -> None:
+    job = note(hub, TrainingRequested(7))
+
+    assert job is not None
+    assert note(hub, TrainingRequested(7)) == job
+    assert job_status(hub, job) == "queued"
+    assert job_status(hub, "no such job") is None
+
+
+def test_while_a_run_is_in_progress_nothing_is_enqueued(hub: Hub) -> None:
+    changes.add(hub, PROJECT, ["a1", "a2", "a3"], now=time.time() - 60)
+    with Lease(hub, PROJECT):
+        assert consider(hub, PROJECT) == "a run is in progress"
+    assert not waiting(hub, LONG)
+
+
+def test_a_run_wanted_during_a_run_follows_it(hub: Hub) -> None:
+    want_again(hub, PROJECT, "Start Training")
+
+    assert consider(hub, PROJECT) == "run enqueued: Start Training"
+    assert [job.args[1] for job in waiting(hub, LONG)] == ["Start Training"]
+
+
+def test_a_run_whose_worker_was_killed_is_taken_up(hub: Hub) -> None:
+    Runs(hub.store, PROJECT).save(record(state="running", attempts=1, trigger="3 changed labels"))
+
+    assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
+
+
+def test_a_failed_run_is_tried_again_in_time(hub: Hub) -> None:
+    Runs(hub.store, PROJECT).save(record(state="failed", attempts=1, reason="no disk"))
+
+    assert consider(hub, PROJECT) == "a failed run is tried again later"
+    assert scheduled(hub) == ["consider"]
+    assert not waiting(hub, LONG)
+
+
+def test_a_run_that_failed_too_often_is_left_alone(hub: Hub) -> None:
+    Runs(hub.store, PROJECT).save(record(state="failed", attempts=3, reason="no disk"))
+
+    assert consider(hub, PROJECT) == "nothing has changed"
+    assert not scheduled(hub)
+
+
+def test_a_champion_that_was_never_announced_is_announced(hub: Hub) -> None:
+    pointer = ChampionPointer(hub.store, PROJECT)
+    pointer.promote("v1", pointer.take_fence())
+
+    assert consider(hub, PROJECT) == "v1 is to be announced"
+    assert [job.func_name for job in waiting(hub, SHORT)] == ["labelloop.loop.jobs.deploy"]
+
+
+def test_forgetting_leaves_the_store_alone(hub: Hub) -> None:
+    pointer = ChampionPointer(hub.store, PROJECT)
+    pointer.promote("v1", pointer.take_fence())
+    changes.add(hub, PROJECT, ["a1"], now=1)
+    enqueue_retrain(hub, PROJECT, "test")
+
+    forget(hub, PROJECT)
+
+    assert changes.pending(hub, PROJECT).changed == 0
+    assert pointer.read().champion == "v1"

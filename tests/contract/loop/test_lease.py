@@ -1,0 +1,76 @@
+"""One worker per project, however it ends."""
+
+import threading
+
+import pytest
+
+from labelloop.errors import LeaseLost, QueueError
+from labelloop.loop import keys
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease, is_held
+from labelloop.settings import Settings
+from labelloop.types import ProjectKey
+
+from .conftest import PROJECT
+
+
+def test_a_second_worker_is_refused_until_the_first_is_done(hub: Hub) -> None:
+    with Lease(hub, PROJECT):
+        assert is_held(hub, PROJECT)
+        with pytest.raises(LeaseLost, match="localhost-8080/7 is held by another worker"), Lease(hub, PROJECT):
+            pass
+        with Lease(hub, ProjectKey("localhost-8080", 8)):
+            pass
+    assert not is_held(hub, PROJECT)
+    with Lease(hub, PROJECT):
+        pass
+
+
+def test_the_lease_renews_itself(hub: Hub) -> None:
+    with Lease(hub, PROJECT, seconds=0.3) as lease:
+        expired = threading.Event()
+        assert not expired.wait(0.9)
+        assert is_held(hub, PROJECT)
+        lease.check()
+
+
+def test_a_lease_taken_by_another_is_noticed_and_left_alone(hub: Hub) -> None:
+    with Lease(hub, PROJECT, seconds=0.15) as lease:
+        hub.redis.set(keys.of(PROJECT, "lease"), "someone else")
+        _until_lost(lease)
+    assert hub.redis.get(keys.of(PROJECT, "lease")) == b"someone else"
+
+
+def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
+    with Lease(hub, PROJECT, seconds=0.15) as lease:
+        hub.redis.flushall()
+        waiting = threading.Event()
+        while not is_held(hub, PROJECT):
+            waiting.wait(0.01)
+        lease.check()
+
+
+def test_a_lease_left_behind_runs_out(hub: Hub) -> None:
+    hub.redis.set(keys.of(PROJECT, "lease"), "killed worker", px=100)
+    waiting = threading.Event()
+    while is_held(hub, PROJECT):
+        waiting.wait(0.01)
+    with Lease(hub, PROJECT):
+        pass
+
+
+def test_without_redis_there_is_no_lease_but_a_remedy() -> None:
+    gone = Hub(Settings(redis_url="redis://127.0.0.1:1/0"))
+    with pytest.raises(QueueError, match="Start it, or correct LABELLOOP_REDIS_URL"), Lease(gone, PROJECT):
+        pass
+
+
+def _until_lost(lease: Lease) -> None:
+    waiting = threading.Event()
+    for _ in range(500):
+        try:
+            lease.check()
+        except LeaseLost:
+            return
+        waiting.wait(0.01)
+    pytest.fail("the lost lease was not noticed within 5 s")

@@ -1,0 +1,46 @@
+"""When a project is due."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelloop.loop.policy import Pending, Policy
+from labelloop.settings import Settings
+
+RULE = Policy(retrain_after=20, quiet=30, max_wait=3600)
+
+
+def test_nothing_changed_is_never_due() -> None:
+    assert RULE.due(Pending()) is None
+
+
+def test_enough_changes_are_due_after_a_quiet_time() -> None:
+    assert RULE.due(Pending(20, first=100, last=200)) == 230
+
+
+def test_few_changes_wait_for_the_maximum() -> None:
+    assert RULE.due(Pending(1, first=100, last=200)) == 3700
+
+
+def test_changes_that_never_pause_are_due_at_the_maximum() -> None:
+    assert RULE.due(Pending(500, first=100, last=3695)) == 3700
+
+
+def test_the_rule_comes_from_the_settings() -> None:
+    settings = Settings(retrain_after=7, quiet_seconds=1.5, max_wait_seconds=60)
+
+    assert Policy.of(settings) == Policy(7, 1.5, 60)
+
+
+moments = st.floats(0, 1e9)
+
+
+@given(st.integers(1, 10_000), moments, moments)
+def test_a_run_is_due_neither_before_the_last_change_nor_after_the_maximum(
+    changed: int, one: float, other: float
+) -> None:
+    first, last = sorted((one, other))
+    due = RULE.due(Pending(changed, first, last))
+
+    assert due is not None
+    assert due <= first + RULE.max_wait
+    assert due >= min(last, first + RULE.max_wait)
