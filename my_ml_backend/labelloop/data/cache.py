@@ -1,0 +1,75 @@
+"""The pictures on this machine, each once, by the hash of its bytes. All of it may be deleted at any time."""
+
+import hashlib
+import re
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from labelloop.errors import StoreError
+from labelloop.types import ProjectKey
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class PictureCache:
+    """Files in a folder, safe for many threads and processes: each is written aside and renamed when whole.
+
+    An address is remembered by its hash, per project, so that no signed URL comes to lie on the disk.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, content: bytes) -> str:
+        """Keep a picture and give the sha256 of its bytes (hex); raises StoreError when the disk refuses."""
+        sha = hashlib.sha256(content).hexdigest()
+        if _size(self.path(sha)) != len(content):
+            self._write(self.path(sha), content)
+        return sha
+
+    def path(self, sha: str) -> Path:
+        """Say where a picture lies, or would lie; raises ValueError for what is no sha256."""
+        if not _SHA256.fullmatch(sha):
+            raise ValueError(f"{sha!r} is no sha256 of a picture")
+        return self._directory / "pictures" / sha[:2] / sha
+
+    def find(self, project: ProjectKey, url: str) -> str | None:
+        """Give the hash of the picture a URL showed, None when it was never read or its file is no longer whole."""
+        try:
+            sha, _, size = self._note(project, url).read_text().partition(" ")
+            return sha if _size(self.path(sha)) == int(size) else None
+        except (OSError, ValueError):
+            return None
+
+    def remember(self, project: ProjectKey, url: str, sha: str) -> None:
+        """Note which picture a URL showed, if the picture is here; raises StoreError when the disk refuses."""
+        size = _size(self.path(sha))
+        if size is not None:
+            self._write(self._note(project, url), f"{sha} {size}".encode())
+
+    def _note(self, project: ProjectKey, url: str) -> Path:
+        name = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
+        return self._directory / "urls" / str(project) / name[:2] / name
+
+    def _write(self, target: Path, content: bytes) -> None:
+        aside = self._directory / "aside" / uuid.uuid4().hex
+        try:
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(content)
+            aside.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                aside.unlink()
+            raise StoreError(
+                f"a picture cannot be kept in {self._directory}: {error.strerror or error}. "
+                "Check the folder's rights and free space, or correct MODEL_DIR."
+            ) from error
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

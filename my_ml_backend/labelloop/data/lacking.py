@@ -1,0 +1,61 @@
+"""What a project still lacks for its first version, as a sentence."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from labelloop.types import Item, Side
+
+_SHOWN = 5
+"""How many classes without labels are named before the rest is counted."""
+
+
+def lacking(parts: Mapping[Side, Sequence[Item]], classes: Sequence[str], min_labels: int) -> str:
+    """Say what the sides of a split lack, empty when they hold enough; see ``missing``."""
+    counts = Counter(label for items in parts.values() for item in items for label in item.labels)
+    total = sum(len(items) for items in parts.values())
+    bare = ["training" if name == "train" else name for name, items in parts.items() if not items]
+    sides = f"no {_listed(bare, 'or')} picture yet" if bare and total else ""
+    return _sentence(_labels(total, min_labels), _answers(total, counts), _bare_classes(counts, classes), sides)
+
+
+def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int) -> str:
+    """Say what is lacking as far as counts can tell: ``total`` labeled pictures, ``counts`` of them by label."""
+    return _sentence(_labels(total, min_labels), _answers(total, counts), _bare_classes(counts, classes), "")
+
+
+def _sentence(labels: str, answers: str, bare_classes: str, sides: str) -> str:
+    blocked = labels or answers or sides
+    return "; ".join(part for part in (labels, answers, bare_classes, sides) if part) if blocked else ""
+
+
+def _labels(total: int, min_labels: int) -> str:
+    count = min_labels - total
+    if count <= 0:
+        return ""
+    return "1 more label" if count == 1 else f"{count} more labels"
+
+
+def _answers(total: int, counts: Mapping[str, int]) -> str:
+    """Complain when all pictures have the same labels: then each label is on all of them or on none."""
+    if total == 0 or any(0 < count < total for count in counts.values()):
+        return ""
+    everywhere = [name for name, count in counts.items() if count]
+    if not everywhere:
+        return "no picture has a label"
+    return f"every picture is labeled {_listed(everywhere)}, so there is nothing to tell apart"
+
+
+def _bare_classes(counts: Mapping[str, int], classes: Sequence[str]) -> str:
+    bare = [name for name in classes if not counts.get(name)]
+    if not bare or len(bare) == len(classes):
+        return ""
+    if len(bare) == 1:
+        return f"class {bare[0]} has none"
+    if len(bare) > _SHOWN + 1:
+        return f"classes {', '.join(bare[:_SHOWN])} and {len(bare) - _SHOWN} more have none"
+    return f"classes {_listed(bare)} have none"
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    """Join as in speech: ``a``, ``a and b``, ``a, b and c``."""
+    return f" {word} ".join(part for part in (", ".join(names[:-1]), "".join(names[-1:])) if part)

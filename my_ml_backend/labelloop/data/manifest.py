@@ -1,0 +1,138 @@
+"""The labeled pictures of a project at one moment, named by their content."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+from labelloop.errors import StoreError
+from labelloop.types import Item, Json, Kind, LeftOut, ProjectKey
+
+_FORMAT = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a project's annotations said; ``of`` makes one from what was fetched.
+
+    ``classes`` are in the label config's order, ``items`` and ``left_out`` sorted by task. Tasks that show the same
+    picture are all there, so that a change of any of them changes the manifest; ``splits`` takes each picture once.
+    """
+
+    project: ProjectKey
+    kind: Kind
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        project: ProjectKey,
+        kind: Kind,
+        classes: tuple[str, ...],
+        items: Iterable[Item],
+        left_out: Iterable[LeftOut] = (),
+    ) -> Self:
+        """Make a manifest of items in any order; the last of a task counts. Raises ValueError for a wrong picture hash.
+
+        An item is left out when a label is no class, or when kind ``single`` has not exactly one.
+        """
+        kept: dict[int, Item] = {}
+        outs = {out.task: out for out in left_out}
+        for item in items:
+            clean = replace(item, labels=tuple(sorted(set(item.labels))))
+            kept.pop(item.task, None)
+            outs.pop(item.task, None)
+            if reason := _unusable(clean, kind, classes):
+                outs[item.task] = LeftOut(item.task, reason)
+            else:
+                kept[item.task] = clean
+        in_order = tuple(kept[task] for task in sorted(kept))
+        return cls(project, kind, classes, in_order, tuple(outs[task] for task in sorted(outs)))
+
+    @cached_property
+    def hash(self) -> str:
+        """Name the content: sha256 (hex) over kind, classes and items, whatever the order of the items."""
+        hasher = hashlib.sha256(_line({"kind": self.kind, "classes": self.classes}).encode())
+        for item in sorted(self.items, key=_by_task):
+            hasher.update(_line(_item_json(item)).encode())
+        return hasher.hexdigest()
+
+    def lines(self) -> Iterator[str]:
+        """Write as canonical JSON lines, one at a time: a header, the items, the tasks left out."""
+        yield _line(
+            {
+                "format": _FORMAT,
+                "project": str(self.project),
+                "kind": self.kind,
+                "classes": self.classes,
+                "hash": self.hash,
+                "left_out": len(self.left_out),
+            }
+        )
+        yield from (_line(_item_json(item)) for item in sorted(self.items, key=_by_task))
+        yield from (_line({"task": out.task, "left_out": out.reason}) for out in self.left_out)
+
+    def to_jsonl(self) -> str:
+        """Write as canonical JSON lines, whole."""
+        return "".join(self.lines())
+
+    @classmethod
+    def from_jsonl(cls, text: str | Iterable[str]) -> Self:
+        """Read what ``to_jsonl`` or ``lines`` wrote, line by line; raises StoreError when it is damaged or cut."""
+        lines = iter(io.StringIO(text) if isinstance(text, str) else text)
+        try:
+            header = json.loads(next(lines, ""))
+            manifest = cls._read(header, lines)
+            whole = manifest.hash == header["hash"] and len(manifest.left_out) == header["left_out"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
+        if not whole:
+            raise StoreError(f"manifest {header['hash']} is not what it says: remove it, the next run writes it anew")
+        return manifest
+
+    @classmethod
+    def _read(cls, header: Json, lines: Iterator[str]) -> Self:
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r} is unknown, this release reads {_FORMAT}")
+        items: list[Item] = []
+        left_out: list[LeftOut] = []
+        for line in lines:
+            raw = json.loads(line)
+            if "left_out" in raw:
+                left_out.append(LeftOut(raw["task"], raw["left_out"]))
+            else:
+                items.append(Item(raw["task"], raw["picture"], tuple(raw["labels"])))
+        project = ProjectKey.parse(header["project"])
+        return cls(project, header["kind"], tuple(header["classes"]), tuple(items), tuple(left_out))
+
+
+def _unusable(item: Item, kind: Kind, classes: tuple[str, ...]) -> str:
+    """Say why an item cannot be used, empty when it can."""
+    if not _SHA256.fullmatch(item.picture):
+        raise ValueError(f"task {item.task}: picture {item.picture!r} is no sha256")
+    unknown = [label for label in item.labels if label not in classes]
+    if unknown:
+        return f"label {unknown[0]!r} is not in the label config"
+    if kind == "single" and len(item.labels) != 1:
+        return f"{len(item.labels)} labels where exactly one is expected"
+    return ""
+
+
+def _by_task(item: Item) -> tuple[int, str, tuple[str, ...]]:
+    return item.task, item.picture, item.labels
+
+
+def _item_json(item: Item) -> Json:
+    return {"task": item.task, "picture": item.picture, "labels": item.labels}
+
+
+def _line(value: Any) -> str:
+    # ASCII with escapes: a label may hold what no encoding can write, half a surrogate pair for one.
+    return json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"

@@ -1,0 +1,107 @@
+"""The project's two pointers and its fence: one object, moved by compare-and-swap only (docs/versions.md)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from labelloop.errors import Conflict, Fenced, NotFound, StoreError
+from labelloop.models.records import from_bytes, now, to_bytes
+from labelloop.models.store import Store
+from labelloop.models.update import update
+from labelloop.types import ProjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Reign:
+    """One change of the champion: which version, since when (UTC, ISO 8601), moved under which fence."""
+
+    version: str
+    at: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pointers:
+    """``champion.json``: what endpoints serve, what ``/setup`` reports, the newest fence, all champions in order."""
+
+    champion: str | None = None
+    announced: str | None = None
+    fence: int = 0
+    history: tuple[Reign, ...] = ()
+
+
+class ChampionPointer:
+    """Reads and moves the pointers of one project. Safe to share between threads and processes."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store = store
+        self._project = project
+        self._path = f"{project}/champion.json"
+
+    def read(self) -> Pointers:
+        """Read the pointers; empty ones before the first fence was taken."""
+        try:
+            return self._parse(self._store.read(self._path).content)
+        except NotFound:
+            return Pointers()
+
+    def take_fence(self) -> int:
+        """Raise the fence by one and give it to the caller alone; from now on every older one is refused."""
+        taken = 0
+
+        def change(current: Pointers) -> Pointers:
+            nonlocal taken
+            taken = current.fence + 1
+            return replace(current, fence=taken)
+
+        self._update(change)
+        return taken
+
+    def promote(self, version: str, fence: int) -> Pointers:
+        """Make a version champion, and give the pointers as they are then; raises Fenced. May be repeated."""
+
+        def change(current: Pointers) -> Pointers:
+            if current.champion == version:
+                return current
+            return replace(current, champion=version, history=(*current.history, Reign(version, now(), fence)))
+
+        return self._update(change, fence)
+
+    def announce(self, version: str, fence: int) -> Pointers:
+        """Let ``/setup`` report the champion; raises Fenced, or Conflict for any other version. May be repeated."""
+
+        def change(current: Pointers) -> Pointers:
+            if current.champion != version:
+                raise Conflict(
+                    f"{version} of {self._project} cannot be announced: the champion is {current.champion}. "
+                    "Import predictions of the champion and announce that."
+                )
+            return replace(current, announced=version)
+
+        return self._update(change, fence)
+
+    def _update(self, change: Callable[[Pointers], Pointers], fence: int | None = None) -> Pointers:
+        """Apply a change to the newest pointers, under ``fence`` unless None; give what the store then holds."""
+        changed = Pointers()
+
+        def rewrite(content: bytes | None) -> bytes | None:
+            nonlocal changed
+            current = Pointers() if content is None else self._parse(content)
+            # Fence 0 is what an untouched project stores; nobody was ever given it.
+            if fence is not None and (fence < 1 or fence != current.fence):
+                raise Fenced(
+                    f"fence {fence} of {self._project} is out of date, {current.fence} was given to another worker: "
+                    "this run stops here and the newer one goes on"
+                )
+            changed = change(current)
+            return None if changed == current else to_bytes(changed)
+
+        update(self._store, self._path, rewrite)
+        return changed
+
+    def _parse(self, content: bytes) -> Pointers:
+        pointers = from_bytes(Pointers, content, self._path)
+        try:
+            history = tuple(Reign(**entry) for entry in pointers.history)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise StoreError(f"{self._path} is damaged ({error}): restore it from a backup of the store") from error
+        return replace(pointers, history=history)

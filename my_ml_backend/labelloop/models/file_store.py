@@ -1,0 +1,149 @@
+"""The store in a folder of this machine, or of one its containers share."""
+
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.models.paths import checked, checked_prefix, is_confined
+from labelloop.models.stale import remove_stale
+from labelloop.models.store import Versioned
+
+
+class FileStore:
+    """Objects are files below ``root``; the tag is the sha256 of the content. Safe for threads and processes.
+
+    What is written is first complete and on disk under ``root/.tmp``, then renamed: an object is whole or absent. The
+    rename happens under a lock of the kernel (``root/.lock``), which a dying process gives up: ``create`` and ``swap``
+    are atomic between all processes of the machine. Symbolic links below ``root`` are refused.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = Path(os.path.realpath(root))
+        remove_stale(self._root / ".tmp")
+
+    def read(self, path: str) -> Versioned:
+        """Read one object; raises NotFound."""
+        target = self._target(path)
+        with self._translated(path, "read"):
+            try:
+                content = target.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise NotFound(f"{path} is not in the store {self._root}") from None
+        return Versioned(content, _tag(content))
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write one object whole, or not at all."""
+        with self._replacing(path, content):
+            pass
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write one object that must not exist yet; raises Conflict when it does."""
+        with self._replacing(path, content) as target:
+            if target.exists():
+                raise Conflict(f"{path} exists already in the store {self._root}")
+
+    def swap(self, path: str, content: bytes, tag: str) -> None:
+        """Replace one object if it still has ``tag``; raises Conflict when it has not, or is gone."""
+        with self._replacing(path, content) as target:
+            if not target.is_file() or _tag(target.read_bytes()) != tag:
+                raise Conflict(f"{path} was changed by another process in the store {self._root}")
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        """Name the objects below ``prefix``, sorted as strings; one folder at a time is held in memory."""
+        folder = checked_prefix(prefix)
+        with self._translated(folder, "listed"):
+            for name in _children(self._root / folder):
+                if name.endswith("/"):
+                    yield from self.walk(folder + name)
+                else:
+                    yield folder + name
+
+    def names(self, prefix: str) -> list[str]:
+        """Name what lies directly below ``prefix``, sorted; a folder without any object is not there."""
+        folder = checked_prefix(prefix)
+        with self._translated(folder, "listed"):
+            found = _children(self._root / folder)
+            return sorted(name.rstrip("/") for name in found if not name.endswith("/") or any(self.walk(folder + name)))
+
+    def _target(self, path: str) -> Path:
+        target = self._root / checked(path)
+        if os.path.realpath(target) != str(target):
+            raise StoreError(f"{path} leads through a symbolic link in the store {self._root}: remove the link")
+        return target
+
+    @contextmanager
+    def _replacing(self, path: str, content: bytes) -> Iterator[Path]:
+        """Stage the content, let the caller look at the target under the lock, then move the content there."""
+        target = self._target(path)
+        with self._translated(path, "written"), self._staged(content) as staged, self._locked():
+            yield target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.replace(target)
+            _sync(target.parent)
+
+    @contextmanager
+    def _staged(self, content: bytes) -> Iterator[Path]:
+        staged = self._root / ".tmp" / uuid.uuid4().hex
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with staged.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._root / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+    @contextmanager
+    def _translated(self, path: str, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be {verb} in the store {self._root}: {error.strerror or error}. "
+                "Check the folder's rights and free space, or correct LABELLOOP_STORE."
+            ) from error
+
+
+def _tag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _children(folder: Path) -> list[str]:
+    """Name files, and folders with a slash at the end, so that sorting them sorts whole paths.
+
+    Left out: the store's own hidden files, links, and foreign things that no object can be named (``lost+found``).
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name + ("/" if entry.is_dir() else "")
+                for entry in entries
+                if is_confined(entry.name) and not entry.is_symlink()
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sync(folder: Path) -> None:
+    """Put the rename itself on disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,131 @@
+"""The runs of one project: what became of each, and why."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from labelloop.errors import Fenced
+from labelloop.models.records import from_bytes, now, to_bytes
+from labelloop.models.store import Store
+from labelloop.models.update import find, update
+from labelloop.types import Json, ProjectKey
+
+RunState = Literal["running", "promoted", "rejected", "failed"]
+
+
+def run_key(manifest_hash: str, settings_fingerprint: str, seed: int) -> str:
+    """Name a run by all that decides its result: 16 hex digits."""
+    return hashlib.sha256(f"{manifest_hash}\n{settings_fingerprint}\n{seed}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """``runs/<key>.json``: one run, from its first stage on.
+
+    ``manifest`` is the manifest's hash, ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
+    ``reason`` why it failed last, ``verdict`` what the gate said. ``seconds`` maps stage to duration. ``fence`` is the
+    one of the attempt that saved it. ``created`` and ``updated`` (UTC, ISO 8601) are set by ``Runs.save``.
+    """
+
+    key: str
+    project: str
+    manifest: str
+    settings: str
+    seed: int
+    trigger: str = ""
+    forced: bool = False
+    state: RunState = "running"
+    stage: str = ""
+    attempts: int = 0
+    reason: str = ""
+    version: str | None = None
+    verdict: str = ""
+    recipe: str = ""
+    created: str = ""
+    updated: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    metrics: Json = field(default_factory=dict)
+    fence: int = 0
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Order records by: fence, then the moment of saving. An attempt left behind is never the newest."""
+        return self.fence, self.updated
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """``latest-run.json``: the run that was saved last, and under which fence."""
+
+    key: str
+    fence: int
+
+
+class Runs:
+    """The records of one project's runs. Safe to share between threads and processes."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store = store
+        self._folder = f"{project}/runs/"
+        self._latest = f"{project}/latest-run.json"
+
+    def get(self, key: str) -> RunRecord | None:
+        """Read one record; None when that run never began."""
+        path = self._path(key)
+        found = find(self._store, path)
+        return from_bytes(RunRecord, found.content, path) if found else None
+
+    def save(self, record: RunRecord) -> RunRecord:
+        """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already."""
+        path = self._path(record.key)
+        saved = record
+
+        def change(content: bytes | None) -> bytes:
+            nonlocal saved
+            stored = None if content is None else from_bytes(RunRecord, content, path)
+            if stored is not None and stored.fence > record.fence:
+                raise Fenced(
+                    f"run {record.key} of {record.project} was taken over under fence {stored.fence}, this attempt "
+                    f"holds {record.fence}: it stops here and the newer one goes on"
+                )
+            created = stored.created if stored is not None else record.created or now()
+            saved = replace(record, created=created, updated=now())
+            return to_bytes(saved)
+
+        update(self._store, path, change)
+        self._note(saved)
+        return saved
+
+    def all(self) -> list[RunRecord]:
+        """Read all records, in the order they were last saved in, the newest last."""
+        keys = (name.removesuffix(".json") for name in self._store.names(self._folder) if name.endswith(".json"))
+        records = (self.get(key) for key in keys)
+        return sorted((record for record in records if record is not None), key=lambda record: record.order)
+
+    def latest(self) -> RunRecord | None:
+        """Read the record that was saved last under the newest fence; None before the first run."""
+        noted = find(self._store, self._latest)
+        found = self.get(from_bytes(_Latest, noted.content, self._latest).key) if noted else None
+        # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
+        return found or max(self.all(), key=lambda record: record.order, default=None)
+
+    def next_key(self, key: str) -> str:
+        """Name a forced run: the first of ``key``, ``key.2``, ``key.3``, ... that never began or was cut short."""
+        number = 1
+        while (found := self.get(named := key if number == 1 else f"{key}.{number}")) and found.state != "running":
+            number += 1
+        return named
+
+    def _note(self, saved: RunRecord) -> None:
+        """Note which record is the latest, so that nobody has to read all of them to know."""
+
+        def change(content: bytes | None) -> bytes | None:
+            mine = _Latest(saved.key, saved.fence)
+            noted = None if content is None else from_bytes(_Latest, content, self._latest)
+            return to_bytes(mine) if noted is None or (noted.fence <= mine.fence and noted != mine) else None
+
+        update(self._store, self._latest, change)
+
+    def _path(self, key: str) -> str:
+        return f"{self._folder}{key}.json"

@@ -1,0 +1,129 @@
+"""The store in an S3 bucket, or in anything that speaks S3 and honours conditional writes."""
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from labelloop.errors import Conflict, StoreError
+from labelloop.models.paths import checked, checked_prefix, is_confined
+from labelloop.models.s3_errors import S3Errors
+from labelloop.models.store import Versioned
+
+_CONNECTIONS = 32
+"""Requests at a time; more threads than this wait for each other."""
+
+_BUSY_TRIES = 6
+"""How often a create is repeated that met another write of the same object in flight (409)."""
+
+
+class S3Store:
+    """Objects below ``prefix`` of one bucket; the tag is the ETag. Safe to share between threads.
+
+    Region, credentials and endpoint (``AWS_ENDPOINT_URL_S3``) are found by boto3 as everywhere. ``create`` and ``swap``
+    are conditional writes (S3 User Guide, "Prevent object overwrites with conditional writes"). ``client`` is a boto3
+    client to share; making one takes a tenth of a second.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "", client: Any = None) -> None:
+        self._bucket = bucket
+        self._prefix = checked_prefix(prefix)
+        self._errors = S3Errors(bucket, self._prefix)
+        with self._errors.translated("", "opened"):
+            self._client = client or _client()
+
+    def read(self, path: str) -> Versioned:
+        """Read one object; raises NotFound."""
+        key = self._key(path)
+        with self._errors.translated(path, "read"):
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            return Versioned(answer["Body"].read(), answer["ETag"])
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write one object whole, or not at all."""
+        self._put(path, content, {})
+
+    def create(self, path: str, content: bytes) -> None:
+        """Write one object that must not exist yet; raises Conflict when it does."""
+        for attempt in range(_BUSY_TRIES):
+            status = self._put(path, content, {"IfNoneMatch": "*"})
+            if status == 200:
+                return
+            if status == 412:
+                raise Conflict(f"{path} exists already in {self._errors.where}")
+            time.sleep(0.02 * 2**attempt)
+        raise StoreError(f"{path} in {self._errors.where} is being written by others all the time; try again")
+
+    def swap(self, path: str, content: bytes, tag: str) -> None:
+        """Replace one object if it still has ``tag``; raises Conflict when it has not, or is gone."""
+        if self._put(path, content, {"IfMatch": tag}) != 200:
+            raise Conflict(f"{path} was changed by another process in {self._errors.where}")
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        """Name the objects below ``prefix``, sorted as strings; one page of 1,000 is held in memory."""
+        for page in self._pages(prefix):
+            for entry in page.get("Contents", []):
+                path = str(entry["Key"]).removeprefix(self._prefix)
+                if is_confined(path):
+                    yield path
+
+    def names(self, prefix: str) -> list[str]:
+        """Name what lies directly below ``prefix``, sorted."""
+        start = len(self._prefix + prefix)
+        found: list[str] = []
+        for page in self._pages(prefix, Delimiter="/"):
+            found += [entry["Key"][start:] for entry in page.get("Contents", [])]
+            found += [entry["Prefix"][start:-1] for entry in page.get("CommonPrefixes", [])]
+        return sorted(name for name in found if is_confined(name))
+
+    def _key(self, path: str) -> str:
+        return self._prefix + checked(path)
+
+    def _pages(self, prefix: str, **options: str) -> Iterator[Mapping[str, Any]]:
+        below = self._prefix + checked_prefix(prefix)
+        with self._errors.translated(prefix, "listed"):
+            lister = self._client.get_paginator("list_objects_v2")
+            yield from lister.paginate(Bucket=self._bucket, Prefix=below, **options)
+
+    def _put(self, path: str, content: bytes, condition: Mapping[str, str]) -> int:
+        """Write, and give the HTTP status: 200; or 404, 409, 412 when the condition did not hold."""
+        key, writer = self._key(path), uuid.uuid4().hex
+        with self._errors.translated(path, "written"):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=content, Metadata={"labelloop-writer": writer}, **condition
+                )
+            except self._client.exceptions.ClientError as error:
+                status = self._errors.refused_condition(error) if condition else 0
+                if not status:
+                    raise
+                # boto3 repeats a write whose answer was lost; the repetition then meets the object of the first.
+                return 200 if status == 412 and self._is_written_by(key, writer) else status
+        return 200
+
+    def _is_written_by(self, key: str, writer: str) -> bool:
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=key)
+        except self._client.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise
+        return bool(answer["Metadata"].get("labelloop-writer") == writer)
+
+
+def _client() -> Any:
+    # Imported here: half a second that only a bucket is worth.
+    from boto3.session import Session
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+    )
+    # A session of its own: boto3's default one is not safe to share between threads.
+    try:
+        return Session().client("s3", config=config)
+    except ValueError as error:
+        raise StoreError("the S3 client cannot be made: AWS_ENDPOINT_URL_S3 or AWS_REGION is not valid") from error

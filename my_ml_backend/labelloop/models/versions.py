@@ -1,0 +1,138 @@
+"""The versions of one project: naming, publishing and fetching them (docs/versions.md)."""
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.models.bundle import bundle_files, check_bundle, digest
+from labelloop.models.fetch import fetch
+from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.store import Store
+from labelloop.types import Json, ProjectKey
+
+_NAME = re.compile(r"v[1-9]\d{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """``version.json``: where a version comes from and what the gate said.
+
+    ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
+    it passed, ``verdict`` the sentence that says so. ``bundle`` names the folder of its files; ``publish`` sets it.
+    """
+
+    version: str
+    run: str
+    recipe: str
+    parent: str | None
+    created: str
+    promoted: bool
+    verdict: str
+    metrics: Json = field(default_factory=dict)
+    bundle: str = ""
+
+
+class Versions:
+    """The versions of one project. Safe to share between threads and processes."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store = store
+        self._project = project
+        self._folder = f"{project}/versions/"
+
+    def claim(self, run: str) -> str:
+        """Name the version of a run, ``v1``, ``v2``, ...: the same run gets the same name again, two runs never one."""
+        taken = self.names()
+        for version in reversed(taken):
+            if self._claimant(version) == run:
+                return version
+        number = int(taken[-1][1:]) + 1 if taken else 1
+        while not self._claim(f"v{number}", run):
+            number += 1
+        return f"v{number}"
+
+    def publish(self, version: str, bundle: Path, record: VersionRecord) -> VersionRecord:
+        """Upload a bundle, then its record, and give the record as stored; may be repeated.
+
+        The first complete publication stands: a later one changes nothing and gets that record. Raises BundleError for
+        a damaged bundle, Conflict when the name belongs to another run.
+        """
+        if not self._claim(version, record.run):
+            raise Conflict(f"{version} of {self._project} belongs to run {self._claimant(version)}, not {record.run}")
+        published = self._find(version)
+        if published is not None:
+            return published
+        check_bundle(bundle)
+        # Named by content, so that another worker at the same run can only write the same files here, or none.
+        stored = replace(record, version=version, bundle=f"bundle-{digest(bundle)}")
+        for name in bundle_files(bundle):
+            self._store.write(f"{self._folder}{version}/{stored.bundle}/{name}", (bundle / name).read_bytes())
+        try:
+            self._store.create(self._record_path(version), to_bytes(stored))
+        except Conflict:
+            return self.get(version)
+        return stored
+
+    def get(self, version: str) -> VersionRecord:
+        """Read a published version's record; raises NotFound while there is none."""
+        if not _NAME.fullmatch(version):
+            raise NotFound(f"{version!r} is no version of {self._project}: they are called v1, v2, ...")
+        path = self._record_path(version)
+        try:
+            return from_bytes(VersionRecord, self._store.read(path).content, path)
+        except NotFound:
+            raise NotFound(f"{version} of {self._project} is not published: `labelloop versions` lists them") from None
+
+    def all(self) -> list[VersionRecord]:
+        """Read the records of all published versions, rejected ones too, oldest first."""
+        found = (self._find(version) for version in self.names())
+        return [record for record in found if record is not None]
+
+    def names(self) -> list[str]:
+        """Name all versions, claimed ones too, oldest first."""
+        names = [name for name in self._store.names(self._folder) if _NAME.fullmatch(name)]
+        return sorted(names, key=lambda name: int(name[1:]))
+
+    def fetch_bundle(self, version: str, cache_dir: Path) -> Path:
+        """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.
+
+        Raises NotFound when it is not published, BundleError when it is damaged in the store.
+        """
+        record = self.get(version)
+        source = f"{self._folder}{version}/{record.bundle}/"
+        return fetch(
+            self._store, source, record.bundle.removeprefix("bundle-"), cache_dir / str(self._project), version
+        )
+
+    def _claim(self, version: str, run: str) -> bool:
+        """Reserve a name, and say whether it belongs to this run now."""
+        if not _NAME.fullmatch(version):
+            raise ValueError(f"{version!r} is no name of a version: expected v1, v2, ...")
+        try:
+            self._store.create(self._claim_path(version), json.dumps({"run": run}).encode())
+        except Conflict:
+            return self._claimant(version) == run
+        return True
+
+    def _claimant(self, version: str) -> str | None:
+        path = self._claim_path(version)
+        try:
+            return str(json.loads(self._store.read(path).content)["run"])
+        except NotFound:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is damaged ({error!r}): restore it from a backup of the store") from error
+
+    def _find(self, version: str) -> VersionRecord | None:
+        try:
+            return self.get(version)
+        except NotFound:
+            return None
+
+    def _claim_path(self, version: str) -> str:
+        return f"{self._folder}{version}/claim.json"
+
+    def _record_path(self, version: str) -> str:
+        return f"{self._folder}{version}/version.json"

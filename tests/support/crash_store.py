@@ -1,0 +1,51 @@
+"""A store whose process dies at a chosen step: for finding out what is left behind."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from labelloop.models.store import Store, Versioned
+
+
+class Killed(BaseException):
+    """What the code under test never catches, like the end of its process."""
+
+
+class CrashStore:
+    """Passes everything on to a real store; the step with the number ``at`` dies before or after it is done."""
+
+    def __init__(self, store: Store, at: int, *, after: bool = False) -> None:
+        self._store = store
+        self._left = at
+        self._after = after
+        self.written: list[str] = []
+
+    def read(self, path: str) -> Versioned:
+        return self._store.read(path)
+
+    def write(self, path: str, content: bytes) -> None:
+        with self._step(path):
+            self._store.write(path, content)
+
+    def create(self, path: str, content: bytes) -> None:
+        with self._step(path):
+            self._store.create(path, content)
+
+    def swap(self, path: str, content: bytes, tag: str) -> None:
+        with self._step(path):
+            self._store.swap(path, content, tag)
+
+    def walk(self, prefix: str) -> Iterator[str]:
+        return self._store.walk(prefix)
+
+    def names(self, prefix: str) -> list[str]:
+        return self._store.names(prefix)
+
+    @contextmanager
+    def _step(self, path: str) -> Iterator[None]:
+        self._left -= 1
+        if self._left < 0 and not self._after:
+            raise Killed
+        yield
+        self.written.append(path)
+        if self._left < 0:
+            raise Killed

@@ -1,0 +1,139 @@
+"""What every store must do; a test class of each store inherits these tests and gives the ``store``."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.models.check import check_store
+from labelloop.models.store import Store
+from labelloop.models.update import update
+
+OUTSIDE = [
+    "../x",
+    "a/../../x",
+    "a/..",
+    "/etc/x",
+    "//x",
+    "a//b",
+    "",
+    ".",
+    "a/.hidden",
+    ".tmp/x",
+    ".lock",
+    "a\\..\\b",
+    "C:\\x",
+    "a/b\x00",
+    "a\n",
+    "a b",
+    "ä",
+    "-rf",
+    "a/",
+    "n" * 300,
+    "/".join(["n" * 100] * 10),
+]
+
+
+class StoreRules:
+    def test_an_object_is_read_as_it_was_written(self, store: Store) -> None:
+        content = bytes(range(256)) * 40
+        store.write("a/b/c.bin", content)
+        assert store.read("a/b/c.bin").content == content
+        store.write("a/b/c.bin", b"")
+        assert store.read("a/b/c.bin").content == b""
+
+    def test_what_is_not_there_is_not_found_and_named(self, store: Store) -> None:
+        store.write("a/b", b"x")
+        for path in ("a/none", "none/b", "a"):
+            with pytest.raises(NotFound, match=path):
+                store.read(path)
+
+    def test_create_writes_once(self, store: Store) -> None:
+        store.create("a/claim", b"first")
+        with pytest.raises(Conflict, match="a/claim"):
+            store.create("a/claim", b"second")
+        with pytest.raises(Conflict):
+            store.create("a/claim", b"first")
+        assert store.read("a/claim").content == b"first"
+
+    def test_swap_needs_the_tag_of_what_is_there(self, store: Store) -> None:
+        store.create("a", b"1")
+        old = store.read("a").tag
+        store.swap("a", b"2", old)
+        with pytest.raises(Conflict, match="a was changed"):
+            store.swap("a", b"3", old)
+        assert store.read("a").content == b"2"
+        store.swap("a", b"3", store.read("a").tag)
+        assert store.read("a").content == b"3"
+
+    def test_swap_of_what_is_gone_is_a_conflict_and_makes_nothing(self, store: Store) -> None:
+        store.write("a", b"1")
+        with pytest.raises(Conflict):
+            store.swap("b", b"2", store.read("a").tag)
+        with pytest.raises(NotFound):
+            store.read("b")
+
+    def test_a_write_in_between_fails_the_swap(self, store: Store) -> None:
+        store.write("a", b"1")
+        tag = store.read("a").tag
+        store.write("a", b"2")
+        with pytest.raises(Conflict):
+            store.swap("a", b"3", tag)
+
+    def test_objects_are_listed_in_the_order_of_their_whole_paths(self, store: Store) -> None:
+        paths = ["a/x", "a-b/y", "a.c", "a/v10/r", "a/v2/r", "b"]
+        for path in paths:
+            store.write(path, b"")
+        assert list(store.walk("")) == sorted(paths)
+        assert list(store.walk("a/")) == ["a/v10/r", "a/v2/r", "a/x"]
+        assert list(store.walk("none/")) == []
+
+    def test_names_are_those_directly_below(self, store: Store) -> None:
+        for path in ("a/v1/claim", "a/v1/deep/er", "a/v2/claim", "a/champion", "ab/x"):
+            store.write(path, b"")
+        assert store.names("a/") == ["champion", "v1", "v2"]
+        assert store.names("") == ["a", "ab"]
+        assert store.names("a/none/") == []
+
+    @pytest.mark.parametrize("path", OUTSIDE)
+    def test_no_path_leads_out(self, store: Store, path: str) -> None:
+        with pytest.raises(StoreError, match="refused"):
+            store.read(path)
+        with pytest.raises(StoreError, match="refused"):
+            store.write(path, b"x")
+        with pytest.raises(StoreError, match="refused"):
+            store.create(path, b"x")
+        with pytest.raises(StoreError, match="refused"):
+            store.swap(path, b"x", "tag")
+        assert list(store.walk("")) == []
+
+    @pytest.mark.parametrize("prefix", ["../", "/", "a", "a/../", ".tmp/"])
+    def test_no_listing_leads_out(self, store: Store, prefix: str) -> None:
+        with pytest.raises(StoreError, match="refused"):
+            store.names(prefix)
+        with pytest.raises(StoreError, match="refused"):
+            list(store.walk(prefix))
+
+    def test_of_many_creators_one_wins(self, store: Store) -> None:
+        def create(number: int) -> int | None:
+            try:
+                store.create("a/claim", str(number).encode())
+            except Conflict:
+                return None
+            return number
+
+        with ThreadPoolExecutor(8) as pool:
+            winners = [number for number in pool.map(create, range(16)) if number is not None]
+        assert [str(number).encode() for number in winners] == [store.read("a/claim").content]
+
+    def test_no_update_is_lost(self, store: Store) -> None:
+        def count(_: int) -> None:
+            update(store, "n", lambda content: str(int(content or b"0") + 1).encode())
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(count, range(30)))
+        assert store.read("n").content == b"30"
+
+    def test_it_passes_its_own_check_again_and_again(self, store: Store) -> None:
+        check_store(store)
+        check_store(store)

@@ -1,0 +1,199 @@
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelloop.data.duplicates import contradictions, each_picture_once
+from labelloop.data.manifest import Manifest
+from labelloop.errors import StoreError
+from labelloop.types import Item, LeftOut, ProjectKey
+
+PROJECT = ProjectKey("localhost-8080", 7)
+CLASSES = ("dog", "cat", "Ärger, \n\u2028\ud800")
+
+
+def picture(name: object) -> str:
+    return hashlib.sha256(str(name).encode()).hexdigest()
+
+
+def item(task: int, *labels: str, shows: object = None) -> Item:
+    return Item(task, picture(task if shows is None else shows), labels)
+
+
+ITEMS = [item(5, "dog"), item(2, "cat"), item(9, CLASSES[2])]
+MANIFEST = Manifest.of(
+    PROJECT, "single", CLASSES, ITEMS, [LeftOut(4, "two annotators disagree"), LeftOut(3, "no image")]
+)
+
+TASKS = st.lists(
+    st.builds(
+        lambda task, shows, labels: item(task, *labels, shows=shows),
+        st.integers(1, 10**9),
+        st.integers(0, 30),
+        st.lists(st.sampled_from(CLASSES)),
+    ),
+    max_size=30,
+    unique_by=lambda each: each.task,
+)
+
+
+def test_items_are_in_the_order_of_their_tasks() -> None:
+    assert [each.task for each in MANIFEST.items] == [2, 5, 9]
+    assert [out.task for out in MANIFEST.left_out] == [3, 4]
+    assert MANIFEST.classes == CLASSES
+
+
+def test_the_hash_is_the_same_for_ever() -> None:
+    manifest = Manifest.of(PROJECT, "single", ("cat", "dog"), [Item(1, "a" * 64, ("cat",))])
+    assert manifest.hash == "7d12b2f157f3d42b15758a50943124d01573a7b34d8bcf36e746c8e785792ace"
+
+
+@given(TASKS, st.randoms())
+@settings(max_examples=50)
+def test_the_hash_does_not_depend_on_the_order(items: list[Item], random) -> None:  # type: ignore[no-untyped-def]
+    before = Manifest.of(PROJECT, "multiple", CLASSES, items)
+    random.shuffle(items)
+    again = Manifest.of(PROJECT, "multiple", CLASSES, [replace(each, labels=each.labels[::-1]) for each in items])
+    assert again == before
+    assert again.hash == before.hash == Manifest(PROJECT, "multiple", CLASSES, tuple(again.items[::-1])).hash
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(MANIFEST, kind="multiple"),
+        replace(MANIFEST, classes=CLASSES[::-1]),
+        replace(MANIFEST, classes=(*CLASSES, "bird")),
+        replace(MANIFEST, items=MANIFEST.items[1:]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS, item(10, "dog")]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS[1:], item(5, "cat")]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS[1:], item(5, "dog", shows="other")]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS, item(10, "dog", shows=5)]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS, item(10, "cat", shows=5)]),
+    ],
+)
+def test_whatever_the_annotations_say_is_in_the_hash(other: Manifest) -> None:
+    assert other.hash != MANIFEST.hash
+
+
+def test_project_and_left_out_tasks_are_not_in_the_hash() -> None:
+    assert replace(MANIFEST, project=ProjectKey("elsewhere", 1), left_out=()).hash == MANIFEST.hash
+
+
+def test_labels_are_sorted_and_taken_once() -> None:
+    manifest = Manifest.of(PROJECT, "multiple", CLASSES, [item(1, "dog", "cat", "dog")])
+    assert manifest.items[0].labels == ("cat", "dog")
+
+
+def test_of_a_task_that_comes_twice_the_last_counts() -> None:
+    manifest = Manifest.of(PROJECT, "single", CLASSES, [item(1, "dog"), item(1, "cat")], [LeftOut(1, "skipped")])
+    assert [each.labels for each in manifest.items] == [("cat",)]
+    assert manifest.left_out == ()
+    manifest = Manifest.of(PROJECT, "single", CLASSES, [item(1, "dog"), item(1, "bird")])
+    assert (manifest.items, [out.task for out in manifest.left_out]) == ((), [1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        (("bird",), "label 'bird' is not in the label config"),
+        (("cat", "dog"), "2 labels where exactly one is expected"),
+        ((), "0 labels where exactly one is expected"),
+    ],
+)
+def test_what_cannot_be_learned_is_left_out_with_its_reason(labels: tuple[str, ...], reason: str) -> None:
+    manifest = Manifest.of(PROJECT, "single", CLASSES, [item(1, "dog"), item(2, *labels)])
+    assert [each.task for each in manifest.items] == [1]
+    assert manifest.left_out == (LeftOut(2, reason),)
+
+
+def test_no_label_is_an_answer_where_several_are_allowed() -> None:
+    assert Manifest.of(PROJECT, "multiple", CLASSES, [item(1)]).items == (item(1),)
+
+
+@pytest.mark.parametrize("wrong", ["", "A" * 64, "a" * 63, "../" + "a" * 61])
+def test_a_picture_is_named_by_a_sha256(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"task 1: picture .* is no sha256"):
+        Manifest.of(PROJECT, "single", CLASSES, [Item(1, wrong, ("cat",))])
+
+
+def test_a_picture_in_several_tasks_counts_once() -> None:
+    items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), item(3, "cat", shows="a")]
+    manifest = Manifest.of(PROJECT, "single", CLASSES, items)
+    assert [each.task for each in each_picture_once(manifest.items)] == [1, 2]
+    assert contradictions(manifest.items) == []
+
+
+def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:
+    items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), item(3, "dog", shows="a"), item(4, "dog", shows="a")]
+    manifest = Manifest.of(PROJECT, "single", CLASSES, items)
+    assert [each.task for each in each_picture_once(manifest.items)] == [2]
+    reason = "tasks 1, 3, 4 show the same picture and are labeled differently"
+    assert contradictions(manifest.items) == [LeftOut(task, reason) for task in (1, 3, 4)]
+
+
+def test_a_long_contradiction_is_told_in_short() -> None:
+    items = [item(task, "cat" if task % 2 else "dog", shows="a") for task in range(1, 9)]
+    assert contradictions(items)[0].reason.startswith("tasks 1, 2, 3, 4, 5, ... show the same picture")
+
+
+@given(TASKS)
+@settings(max_examples=50)
+def test_a_manifest_is_read_as_it_was_written(items: list[Item]) -> None:
+    manifest = Manifest.of(PROJECT, "multiple", CLASSES, items, [LeftOut(10**10, 'a\nb\u2028c "quoted"')])
+    assert Manifest.from_jsonl(manifest.to_jsonl()) == manifest
+    assert Manifest.from_jsonl(manifest.lines()) == manifest
+
+
+def test_a_manifest_is_json_line_by_line() -> None:
+    lines = MANIFEST.to_jsonl().removesuffix("\n").split("\n")
+    header, *rest = (json.loads(line) for line in lines)
+    assert (header["project"], header["kind"], header["hash"]) == (str(PROJECT), "single", MANIFEST.hash)
+    assert rest[0] == {"task": 2, "picture": picture(2), "labels": ["cat"]}
+    assert rest[-1] == {"task": 4, "left_out": "two annotators disagree"}
+    assert MANIFEST.to_jsonl().isascii()
+
+
+def test_lines_are_made_and_read_one_at_a_time() -> None:
+    class Gone(Exception):
+        pass
+
+    def broken() -> Iterator[str]:
+        lines = MANIFEST.lines()
+        yield next(lines)
+        raise Gone
+
+    with pytest.raises(Gone):
+        Manifest.from_jsonl(broken())
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_a_manifest_that_lost_a_line_is_damaged(line: int) -> None:
+    lines = list(MANIFEST.lines())
+    del lines[line]
+    with pytest.raises(StoreError, match="manifest"):
+        Manifest.from_jsonl(lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "[]\n",
+        "{}\n",
+        MANIFEST.to_jsonl()[:-3],
+        MANIFEST.to_jsonl().replace('"format":1', '"format":2'),
+        MANIFEST.to_jsonl().replace('"dog"]', '"cat"]'),
+        MANIFEST.to_jsonl().replace("localhost-8080/7", "../7"),
+        MANIFEST.to_jsonl() + "3\n",
+        MANIFEST.to_jsonl() + "{}\n",
+    ],
+)
+def test_a_damaged_manifest_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(StoreError, match="remove it, the next run writes it anew"):
+        Manifest.from_jsonl(text)
