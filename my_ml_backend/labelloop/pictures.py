@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from labelloop.errors import MediaError
 from labelloop.types import PictureSpec
@@ -24,14 +24,20 @@ def decode(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content))
-            if image.width * image.height > MAX_PIXELS:
-                raise MediaError(
-                    f"the picture has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read"
-                )
-            return _rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+            return _rgb(ImageOps.exif_transpose(_open(content)))
+    except UnidentifiedImageError as error:  # its own text shows an object's address
+        raise MediaError(f"not a readable picture ({len(content)} bytes): it is of no known format") from error
+    except MediaError:
+        raise
+    except Exception as error:  # for a damaged file Pillow's decoders raise all sorts, AVIF's even RuntimeError
         raise MediaError(f"not a readable picture ({len(content)} bytes): {error}") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content))
+    if image.width * image.height > MAX_PIXELS:
+        raise MediaError(f"the picture has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
+    return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

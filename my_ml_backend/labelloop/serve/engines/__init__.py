@@ -1,0 +1,1 @@
+"""Engines: what runs a bundle's model. The interface is in ``base``."""

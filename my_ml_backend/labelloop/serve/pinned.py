@@ -1,0 +1,66 @@
+"""Serving the one bundle a container was given: SageMaker, Vertex AI, or ``--bundle``."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from labelloop.errors import LabelLoopError, NotFound
+from labelloop.models.bundle import digest
+from labelloop.serve.catalog import Choice
+from labelloop.serve.engines.base import Engine
+from labelloop.serve.errors import NotReady
+from labelloop.types import Json, Target
+
+log = logging.getLogger(__name__)
+
+
+class PinnedCatalog:
+    """One version, loaded in the background from ``start`` on; a request may name it, and no other.
+
+    Which project a request names is not looked at: the bundle does not know whose it is.
+    """
+
+    def __init__(self, version: str, load: Callable[[], Engine]) -> None:
+        self._version = version
+        self._load = load
+        self._engine: Engine | None = None
+        self._trouble = f"version {version} is being loaded"
+        self.settled = threading.Event()
+        """Set when the version is loaded, or cannot be."""
+
+    def start(self) -> None:
+        """Begin to load."""
+        threading.Thread(target=self._run, name="load", daemon=True).start()
+
+    def choose(self, target: Target) -> Choice:
+        """Answer with the one version; see Catalog."""
+        if target.version not in (None, self._version):
+            raise NotFound(f"this server is pinned to version {self._version} and has no version {target.version}")
+        if self._engine is None:
+            raise NotReady(self._trouble)
+        return Choice(self._engine, self._version)
+
+    def state(self) -> Json:
+        """Name the version; see Catalog."""
+        return {"mode": "pinned", "version": self.choose(Target()).version}
+
+    def _run(self) -> None:
+        try:
+            self._engine = self._load()
+            log.info("version %s is loaded", self._version)
+        except LabelLoopError as error:
+            self._trouble = f"version {self._version} cannot be loaded: {error}"
+            log.exception("version %s cannot be loaded", self._version)
+        finally:
+            self.settled.set()
+
+
+def version_of(bundle: Path) -> str:
+    """Name a bundle's version: what a ``version.json`` beside its files says, else ``bundle-`` and its digest."""
+    try:
+        named = json.loads((bundle / "version.json").read_bytes())["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        named = None
+    return named if isinstance(named, str) and named else f"bundle-{digest(bundle)[:16]}"

@@ -1,0 +1,108 @@
+"""Which models are loaded: a few at a time, each loaded once however many ask, none taken from a request in flight."""
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from labelloop.serve.engines.base import Engine
+from labelloop.types import ProjectKey
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
+"""How long ``prefetch`` leaves a model alone that could not be loaded."""
+
+
+class ModelKey(NamedTuple):
+    """One version of one project."""
+
+    project: ProjectKey
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.version}"
+
+
+class Registry:
+    """Keeps the ``capacity`` models asked for last; ``load`` is called outside every lock, once at a time per model.
+
+    A model that is dropped lives on until the last request that uses it is done. Safe to share between threads.
+    """
+
+    def __init__(
+        self, load: Callable[[ModelKey], Engine], capacity: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._load = load
+        self._capacity = capacity
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[ModelKey, Engine] = OrderedDict()
+        self._loading: dict[ModelKey, Future[Engine]] = {}
+        self._failed: dict[ModelKey, float] = {}
+
+    def get(self, key: ModelKey) -> Engine:
+        """Return the model, loading it or waiting for whoever is; raises what ``load`` raised."""
+        with self._lock:
+            engine = self._touch(key)
+            if engine is not None:
+                return engine
+            future, mine = self._claim(key)
+        if mine:
+            self._fill(key, future)
+        return future.result()
+
+    def ready(self, key: ModelKey) -> Engine | None:
+        """Return the model if it is loaded; never waits."""
+        with self._lock:
+            return self._touch(key)
+
+    def prefetch(self, key: ModelKey) -> None:
+        """Begin to load the model in the background, unless it is loaded, being loaded, or failed a moment ago."""
+        with self._lock:
+            recently = self._clock() - self._failed.get(key, -RETRY_SECONDS) < RETRY_SECONDS
+            if key in self._loaded or key in self._loading or recently:
+                return
+            future, _ = self._claim(key)
+        threading.Thread(target=self._fill, args=(key, future), name=f"load {key}", daemon=True).start()
+
+    def loaded(self) -> list[ModelKey]:
+        """Name the loaded models, the one asked for last at the end."""
+        with self._lock:
+            return list(self._loaded)
+
+    def _touch(self, key: ModelKey) -> Engine | None:
+        engine = self._loaded.get(key)
+        if engine is not None:
+            self._loaded.move_to_end(key)
+        return engine
+
+    def _claim(self, key: ModelKey) -> tuple[Future[Engine], bool]:
+        future = self._loading.get(key)
+        if future is not None:
+            return future, False
+        self._loading[key] = Future()
+        return self._loading[key], True
+
+    def _fill(self, key: ModelKey, future: Future[Engine]) -> None:
+        """Load, and tell everyone who waits: the model, or the error."""
+        start = self._clock()
+        try:
+            engine = self._load(key)
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            log.warning("%s cannot be loaded: %s", key, error)
+            with self._lock:
+                del self._loading[key]
+                self._failed[key] = self._clock()
+            future.set_exception(error)
+            return
+        with self._lock:
+            del self._loading[key]
+            self._failed.pop(key, None)
+            self._loaded[key] = engine
+            dropped = [self._loaded.popitem(last=False)[0] for _ in range(len(self._loaded) - self._capacity)]
+        future.set_result(engine)
+        log.info("%s loaded in %.2f s%s", key, self._clock() - start, "".join(f"; {old} dropped" for old in dropped))

@@ -1,0 +1,111 @@
+"""The inference server's process: gunicorn with threads around the routes."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+
+from labelloop.models.bundle import check_bundle
+from labelloop.models.store import open_store
+from labelloop.serve.admission import Admission
+from labelloop.serve.app import create_app
+from labelloop.serve.catalog import Catalog
+from labelloop.serve.download import download
+from labelloop.serve.options import ServeOptions, ServePlan
+from labelloop.serve.pinned import PinnedCatalog, version_of
+from labelloop.settings import Settings
+
+__all__ = ["ServeOptions", "serve"]
+
+THREADS = 32
+SPARE_THREADS = 4
+"""Threads that predictions never take, so that /ping is answered while all others wait."""
+SOCKET_SECONDS = 30.0
+"""How long a client may be silent in the middle of its request or our answer."""
+GRACE_SECONDS = 25
+"""How long requests in flight may take after SIGTERM; SageMaker kills after 30."""
+
+
+def serve(options: ServeOptions, settings: Settings, environment: Mapping[str, str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight. ``environment``: where a cloud puts its variables.
+
+    Raises SettingsError, StoreError or BundleError before it listens, when there is nothing it could ever serve.
+    """
+    plan = ServePlan.of(options, os.environ if environment is None else environment)
+    _Server(plan, settings, _prepare(plan, settings)).run()
+
+
+def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
+    """Check what there is to serve; the model itself is loaded in the process that runs it."""
+    bundle = plan.bundle
+    if plan.storage:
+        bundle = download(plan.storage, settings.directory / "pinned")
+    if bundle is None:
+        open_store(settings.store_address)  # an impossible address is refused here, before anything listens
+        return lambda: _of_store(settings)
+    check_bundle(bundle)
+    return lambda: _pinned(bundle, plan.version or version_of(bundle))
+
+
+# onnxruntime starts a thread when it is imported and aborts at the end of a process forked after that: the two below
+# import it in the process that uses it.
+
+
+def _of_store(settings: Settings) -> Catalog:
+    from labelloop.serve.stored import StoreCatalog
+
+    return StoreCatalog(
+        open_store(settings.store_address), settings.directory / "cache" / "bundles", settings.loaded_models
+    )
+
+
+def _pinned(bundle: Path, version: str) -> Catalog:
+    from labelloop.serve.engines.onnx import OnnxEngine
+
+    catalog = PinnedCatalog(version, lambda: OnnxEngine(bundle))
+    catalog.start()
+    return catalog
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """One worker process: threads share the loaded models, and the network runs outside Python's lock."""
+
+    def __init__(self, plan: ServePlan, settings: Settings, make_catalog: Callable[[], Catalog]) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._make_catalog = make_catalog
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Tell gunicorn how to run."""
+        wanted: dict[str, Any] = {
+            "bind": f"{self._plan.host}:{self._plan.port}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": THREADS,
+            "keepalive": 75,
+            "graceful_timeout": GRACE_SECONDS,
+            "loglevel": self._settings.log_level.lower(),
+            "proc_name": "labelloop serve",
+            "pre_request": _limit_silence,
+            "control_socket_disable": True,
+        }
+        for name in wanted.keys() & self.cfg.settings.keys():
+            self.cfg.set(name, wanted[name])
+
+    def load(self) -> Flask:
+        """Make the application, in the worker process."""
+        return create_app(
+            self._make_catalog(),
+            Admission(os.cpu_count() or 1, THREADS - SPARE_THREADS),
+            body_max_bytes=self._settings.body_max_bytes,
+            health_route=self._plan.health_route,
+            predict_route=self._plan.predict_route,
+        )
+
+
+def _limit_silence(worker: Any, request: Any) -> None:  # noqa: ARG001 - gunicorn's signature
+    request.unreader.sock.settimeout(SOCKET_SECONDS)

@@ -1,0 +1,66 @@
+"""Serving the versions of many projects, straight from the store."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from labelloop.errors import NotFound
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.store import Store
+from labelloop.models.versions import Versions
+from labelloop.serve.catalog import Choice
+from labelloop.serve.champions import Champions
+from labelloop.serve.engines.base import Engine
+from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.errors import BadRequest
+from labelloop.serve.registry import ModelKey, Registry
+from labelloop.types import Json, ProjectKey, Target
+
+
+class StoreCatalog:
+    """Any version of any project; the champion where none is named.
+
+    When a project's champion changes, the one before it answers until the new one is loaded.
+    """
+
+    def __init__(self, store: Store, cache: Path, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._cache = cache
+        self._registry = Registry(self._load, capacity, clock)
+        self._champions = Champions(self._read_champion, clock=clock)
+        self._answering: dict[ProjectKey, str] = {}
+
+    def choose(self, target: Target) -> Choice:
+        """Find the model of a project's version; see Catalog."""
+        if target.project is None:
+            raise BadRequest("name a project by the header X-LabelLoop-Project: instance/id")
+        if target.version is not None:
+            return Choice(self._registry.get(ModelKey(target.project, target.version)), target.version)
+        champion = self._champions.current(target.project)
+        if champion is None:
+            raise NotFound(f"project {target.project} has no champion yet")
+        return self._champion(target.project, champion)
+
+    def state(self) -> Json:
+        """Name the loaded models; see Catalog. It can always serve: what is not loaded will be when asked for."""
+        return {"mode": "store", "loaded": [str(key) for key in self._registry.loaded()]}
+
+    def _champion(self, project: ProjectKey, champion: str) -> Choice:
+        before = self._answering.get(project)
+        if before is not None and before != champion and self._registry.ready(ModelKey(project, champion)) is None:
+            engine = self._registry.ready(ModelKey(project, before))
+            if engine is not None:
+                self._registry.prefetch(ModelKey(project, champion))
+                return Choice(engine, before)
+        engine = self._registry.get(ModelKey(project, champion))
+        self._answering[project] = champion
+        return Choice(engine, champion)
+
+    def _read_champion(self, project: ProjectKey) -> str | None:
+        return ChampionPointer(self._store, project).read().champion
+
+    def _load(self, key: ModelKey) -> Engine:
+        if not re.fullmatch(r"v[1-9]\d{0,8}", key.version):
+            raise NotFound(f"project {key.project} has no version {key.version}")
+        return OnnxEngine(Versions(self._store, key.project).fetch_bundle(key.version, self._cache))

@@ -1,0 +1,523 @@
+"""The HTTP endpoint against a real server that misbehaves in every way a server can."""
+
+import gc
+import json
+import math
+import multiprocessing
+import threading
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelloop.endpoints.breaker import Breaker
+from labelloop.endpoints.decode import decode
+from labelloop.endpoints.failures import Refused, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.http import HttpEndpoint
+from labelloop.errors import CircuitOpen, EndpointError
+from labelloop.types import Failure, Input, Output, ProjectKey, Target
+from support.misbehaving import (
+    Exchange,
+    Misbehaving,
+    Reply,
+    answer,
+    cat,
+    dribble,
+    good,
+    misbehaving,
+    raw,
+    reset,
+    stall,
+    then_close,
+)
+
+CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
+ONE = [Input(b"a picture", "image/png")]
+TARGET = Target(ProjectKey("ls", 7), "v1")
+QUICK = 0.3
+"""Seconds an endpoint gets where the test is about its not answering."""
+
+
+def pictures(count: int) -> list[Input]:
+    return [Input(f"picture {number}".encode()) for number in range(count)]
+
+
+def endpoint(server: Misbehaving, **form: Any) -> HttpEndpoint:
+    return HttpEndpoint(server.address, **{"timeout": 10.0} | form)
+
+
+def ask(*replies: Reply, inputs: Sequence[Input] = ONE, **form: Any) -> list[Output | Failure]:
+    with misbehaving(*replies) as server:
+        return endpoint(server, **form).invoke(inputs, Target())
+
+
+def reasons(answers: Sequence[Output | Failure]) -> list[str]:
+    return [item.reason if isinstance(item, Failure) else "" for item in answers]
+
+
+# What is sent
+
+
+def test_one_picture_goes_as_it_is_and_names_its_model() -> None:
+    with misbehaving(good) as server:
+        assert endpoint(server).invoke(ONE, TARGET) == [CAT]
+        (request,) = server.requests
+    assert request.line == "POST /invocations HTTP/1.1"
+    assert request.body == b"a picture"
+    assert request.headers["content-type"] == "image/png"
+    assert request.headers["x-labelloop-project"] == "ls/7"
+    assert request.headers["x-labelloop-version"] == "v1"
+    assert "authorization" not in request.headers
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "text/html", "image/png\r\nX-Evil: 1", ""])
+def test_only_a_pictures_type_is_passed_on(media_type: str) -> None:
+    with misbehaving(good) as server:
+        endpoint(server).invoke([Input(b"x", media_type)], Target())
+        assert server.requests[0].headers["content-type"] == "application/octet-stream"
+        assert "x-labelloop-project" not in server.requests[0].headers
+
+
+def test_many_pictures_go_in_batches_over_few_connections() -> None:
+    with misbehaving(good) as server:
+        subject = endpoint(server, batch=4, concurrency=2)
+        inputs = pictures(18)
+        assert subject.invoke(inputs, Target()) == [CAT] * 18
+        assert subject.invoke(inputs, Target()) == [CAT] * 18
+        sent = [json.loads(r.body)["instances"] for r in server.requests]
+        assert sorted(len(instances) for instances in sent) == [2] * 2 + [4] * 8
+        contents = {b64decode(instance["b64"]) for instances in sent for instance in instances}
+        assert contents == {item.content for item in inputs}
+        assert {request.connection for request in server.requests} <= {1, 2}
+
+
+def test_a_batch_is_bounded_by_bytes_too() -> None:
+    inputs = [Input(bytes(size)) for size in (100, 100, 2000, 100, 100, 100)]
+    with misbehaving(good) as server:
+        endpoint(server, batch_bytes=400, concurrency=1).invoke(inputs, Target())
+        sizes = [int(request.headers["content-length"]) for request in server.requests]
+    assert sizes.count(2000) == 1, "the large one goes alone, as it is"
+    assert len(sizes) == 4
+    assert all(size <= 400 for size in sizes if size != 2000)
+
+
+def test_answers_come_in_order_whatever_batch_is_first() -> None:
+    def named(exchange: Exchange) -> None:
+        instances = json.loads(exchange.request.body)["instances"]
+        answer({"predictions": [cat(b64decode(item["b64"]).decode()) for item in instances]})(exchange)
+
+    answers = ask(named, inputs=pictures(20), batch=2, concurrency=4)
+    assert [item.model_version for item in answers if isinstance(item, Output)] == [f"picture {n}" for n in range(20)]
+
+
+def test_nothing_is_asked_for_nothing() -> None:
+    with misbehaving(good) as server:
+        assert endpoint(server).invoke([], Target()) == []
+        assert server.requests == []
+
+
+def test_user_and_password_are_sent_and_never_shown() -> None:
+    with misbehaving(good, answer({"error": "no"}, 401)) as server:
+        address = server.address.replace("http://", "http://me%40work:hunter2@")
+        subject = HttpEndpoint(address)
+        subject.invoke(ONE, Target())
+        assert server.requests[0].headers["authorization"] == "Basic " + b64encode(b"me@work:hunter2").decode()
+        with pytest.raises(EndpointError) as refused:
+            subject.invoke(ONE, Target())
+    assert str(refused.value) == f"endpoint {server.address} answered 401: no"
+
+
+def test_a_path_in_the_address_goes_before_the_routes() -> None:
+    with misbehaving(good) as server:
+        HttpEndpoint(server.address + "/models/x/").invoke(ONE, Target())
+        assert server.requests[0].line == "POST /models/x/invocations HTTP/1.1"
+
+
+def test_check_asks_ping() -> None:
+    with misbehaving(answer({}), answer({"error": "v3 is being loaded"}, 503)) as server:
+        subject = endpoint(server)
+        assert subject.check().startswith(f"endpoint {server.address} answered in ")
+        assert server.requests[0].line == "GET /ping HTTP/1.1"
+        with pytest.raises(EndpointError, match="answered 503: v3 is being loaded"):
+            subject.check()
+
+
+# Answers that are wrong
+
+
+def prediction(**changes: object) -> dict[str, object]:
+    return cat() | changes
+
+
+WRONG_ITEMS: list[object] = [
+    "cat",
+    None,
+    [],
+    {},
+    prediction(label=""),
+    prediction(label=None),
+    prediction(label=7),
+    prediction(label="owl"),
+    prediction(label="dog", score=0.25),
+    prediction(label="\ud800", scores={"\ud800": 1.0}, score=1.0),
+    prediction(score=None),
+    prediction(score="0.75"),
+    prediction(score=True),
+    prediction(score=0.5),
+    prediction(score=True, scores={"cat": True, "dog": False}),
+    prediction(score=-1),
+    prediction(score=10**400),
+    prediction(scores=None),
+    prediction(scores={}),
+    prediction(scores=[0.75, 0.25]),
+    prediction(scores={"cat": 0.75, "dog": "much"}),
+    prediction(scores={"cat": 0.75, "dog": 0.75}),
+    prediction(scores={"cat": 0.75}),
+    prediction(scores={"cat": 0.75, "": 0.25}),
+    prediction(model_version=None),
+    prediction(model_version=""),
+    prediction(model_version=3),
+    prediction(kind="both"),
+    prediction(kind=[]),
+]
+
+
+@pytest.mark.parametrize("item", WRONG_ITEMS, ids=repr)
+def test_a_wrong_prediction_fails_alone(item: object) -> None:
+    first, second = ask(answer({"predictions": [item, cat()]}), inputs=pictures(2))
+    assert isinstance(first, Failure)
+    assert first.reason
+    assert second == CAT
+
+
+def test_an_error_in_place_of_a_prediction_is_its_reason() -> None:
+    items = [{"error": "not a picture"}, {"error": None}, {"error": "two\nlines\x1b[31m"}]
+    answers = ask(answer({"predictions": items}), inputs=pictures(3))
+    assert reasons(answers) == ["not a picture", "the endpoint gave no reason", "two lines [31m"]
+
+
+def test_the_kind_may_be_left_out() -> None:
+    plain = cat()
+    del plain["kind"]
+    assert ask(answer({"predictions": [plain]})) == [CAT]
+
+
+def test_multiple_scores_need_not_sum_to_one() -> None:
+    item = prediction(kind="multiple", scores={"cat": 0.75, "dog": 0.7})
+    assert ask(answer({"predictions": [item]})) == [Output("cat", 0.75, {"cat": 0.75, "dog": 0.7}, "v1", "multiple")]
+
+
+def test_an_answer_of_another_version_is_refused() -> None:
+    with misbehaving(answer({"predictions": [cat("v9")]})) as server:
+        answers = endpoint(server).invoke(ONE, TARGET)
+    assert reasons(answers) == ["asked for version v1, the endpoint answered with v9"]
+
+
+WRONG_ANSWERS: list[tuple[object, str]] = [
+    (b"", "not valid JSON"),
+    (b"<html>", "not valid JSON"),
+    (b"\xff\xfe", "not valid JSON"),
+    (b'{"predictions": [', "not valid JSON"),
+    (b"[" * 100_000, "not valid JSON"),
+    (json.dumps({"predictions": [cat() | {"score": math.nan}]}).encode(), "not valid JSON"),
+    (json.dumps({"predictions": [cat() | {"score": -math.inf}]}).encode(), "not valid JSON"),
+    (b'{"predictions": ' + b"9" * 5000 + b"}", "not valid JSON"),
+    ([cat()], "expected a JSON object"),
+    ({"predictions": {"0": cat()}}, "expected a JSON object"),
+    ({}, "expected a JSON object"),
+    (None, "expected a JSON object"),
+    ({"predictions": []}, "1 pictures were sent, 0 predictions came back"),
+    ({"predictions": [cat(), cat()]}, "1 pictures were sent, 2 predictions came back"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), WRONG_ANSWERS, ids=lambda value: str(value)[:40])
+def test_an_answer_of_the_wrong_shape_is_an_error(content: object, reason: str) -> None:
+    with pytest.raises(WrongAnswer, match=rf"the answer of endpoint http://.* is wrong: .*{reason}"):
+        ask(answer(content))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["cat", "v1", "single"]),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["predictions", "label", "score", "scores", "model_version", "kind", "error", "cat"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, st.integers(0, 3))
+def test_no_json_makes_a_prediction_that_is_not_sound(content: object, count: int) -> None:
+    try:
+        answers = decode(json.dumps(content).encode(), count)
+    except EndpointError:
+        return
+    assert len(answers) == count
+    for item in answers:
+        assert isinstance(item, Failure) or (item.model_version and 0 <= item.score <= 1 and item.label in item.scores)
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_decoder(content: bytes) -> None:
+    with pytest.raises(EndpointError):
+        decode(content, 1)
+
+
+# Connections that fail
+
+
+def head(rest: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\n{rest}\r\n".encode()
+
+
+BROKEN: list[tuple[Reply, type[EndpointError]]] = [
+    (reset, Unwell),
+    (then_close(raw(b"")), Unwell),
+    (then_close(raw(b"HTTP/1.1 200")), Unwell),
+    (then_close(raw(b"no HTTP at all\r\n\r\n")), Unwell),
+    (then_close(raw(b"\x00" * 1000)), Unwell),
+    (then_close(raw(b"HTTP/1.1 999999 OK\r\n\r\n")), Unwell),
+    (then_close(raw(head("Content-Length: 100\r\n") + b'{"predictions": [')), Unwell),
+    (then_close(raw(head("Transfer-Encoding: chunked\r\n") + b"zz\r\n{}")), Unwell),
+    (then_close(raw(head("Transfer-Encoding: chunked\r\n") + b"ff\r\n{}")), Unwell),
+    (then_close(raw(head("Content-Length: -5\r\n") + b"{}")), Unwell),
+    (then_close(raw(head("X: " + "y" * 70_000 + "\r\n"))), Unwell),
+    (then_close(raw(head("Content-Length: 2\r\nContent-Encoding: gzip\r\n") + b"{}")), WrongAnswer),
+    (answer({"error": "no such project"}, 404), Refused),
+    (answer(b"\xff", 400 + 3), Refused),
+    (answer({"error": "broken"}, 500), Unwell),
+    (answer({}, 302, "Location: http://127.0.0.1:1/\r\n"), Unwell),
+    (answer({"predictions": [cat()]}, 201), Unwell),
+]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(("reply", "kind"), BROKEN)
+def test_broken_answers_are_endpoint_errors_and_nothing_else(
+    reply: Reply, kind: type[EndpointError], count: int
+) -> None:
+    with pytest.raises(kind, match=r"endpoint http://127\.0\.0\.1"):
+        ask(reply, inputs=pictures(count))
+
+
+def test_an_address_where_nobody_listens() -> None:
+    with misbehaving(good) as server:
+        address = server.address
+    with pytest.raises(Unwell, match=f"{address} cannot be reached: Connection refused"):
+        HttpEndpoint(address).invoke(ONE, Target())
+    with pytest.raises(Unwell, match=r"nowhere\.invalid:80 cannot be reached: "):
+        HttpEndpoint("http://nowhere.invalid:80").invoke(ONE, Target())
+
+
+def test_a_kept_alive_connection_that_was_reset_is_replaced() -> None:
+    with misbehaving(good, reset, good) as server:
+        subject = endpoint(server)
+        assert subject.invoke(ONE, Target()) == [CAT]
+        assert subject.invoke(ONE, Target()) == [CAT]
+        assert [request.connection for request in server.requests] == [1, 1, 2]
+
+
+def test_a_busy_endpoint_is_asked_once_more_and_not_again() -> None:
+    busy = answer({"error": "busy"}, 503, "Retry-After: 0\r\n")
+    with misbehaving(busy, good, busy, busy, good) as server:
+        subject = endpoint(server)
+        assert subject.invoke(ONE, Target()) == [CAT]
+        with pytest.raises(Unwell, match="answered 503: busy"):
+            subject.invoke(ONE, Target())
+        assert len(server.requests) == 4
+
+
+def test_a_pause_longer_than_the_time_left_is_not_waited_for() -> None:
+    with misbehaving(answer({}, 503, "Retry-After: 9999\r\n")) as server:
+        start = time.monotonic()
+        with pytest.raises(Unwell, match="answered 503"):
+            endpoint(server, timeout=1.5).invoke(ONE, Target())
+        assert time.monotonic() - start < 1
+
+
+def test_other_failures_are_not_repeated() -> None:
+    with misbehaving(answer({}, 500)) as server:
+        with pytest.raises(Unwell):
+            endpoint(server).invoke(ONE, Target())
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [stall, dribble(b""), dribble(b"HTTP/1.1 200 OK\r\nX: "), dribble(head("Content-Length: 9999\r\n") + b"{")],
+    ids=["silent", "dribbles a status line", "dribbles a header", "dribbles a body"],
+)
+def test_an_endpoint_that_never_finishes_is_given_up(reply: Reply) -> None:
+    start = time.monotonic()
+    with misbehaving(reply) as server:
+        answers = endpoint(server).invoke(pictures(2), Target(), time.monotonic() + QUICK)
+        assert time.monotonic() - start < QUICK + 1
+    assert answers == [Failure("deadline")] * 2
+
+
+@pytest.mark.parametrize("reply", [stall, dribble(head("Content-Length: 9999\r\n") + b"{")], ids=["silent", "dribbles"])
+def test_without_a_deadline_the_timeout_holds(reply: Reply) -> None:
+    with misbehaving(reply) as server, pytest.raises(TooSlow, match="in time"):
+        endpoint(server, timeout=QUICK).invoke(ONE, Target())
+
+
+def test_without_a_deadline_even_dribbled_headers_are_given_up() -> None:
+    with misbehaving(dribble(b"HTTP/1.1 200 OK\r\nX: ")) as server:
+        assert endpoint(server, timeout=QUICK / 2).invoke(ONE, Target()) == [Failure("deadline")]
+
+
+# Failures of a part
+
+
+def test_what_is_ready_at_the_deadline_is_kept() -> None:
+    with misbehaving(good, good, stall) as server:
+        subject = endpoint(server, batch=2, concurrency=1)
+        answers = subject.invoke(pictures(8), Target(), time.monotonic() + QUICK)
+    assert answers == [CAT] * 4 + [Failure("deadline")] * 4
+
+
+def test_a_deadline_that_has_passed_asks_nothing() -> None:
+    with misbehaving(good) as server:
+        assert endpoint(server).invoke(ONE, Target(), time.monotonic() - 1) == [Failure("deadline")]
+        assert server.requests == []
+
+
+def test_one_batch_may_fail_alone() -> None:
+    with misbehaving(good, answer({"error": "on fire"}, 500), good) as server:
+        answers = endpoint(server, batch=2, concurrency=1).invoke(pictures(6), Target())
+        failed = f"endpoint {server.address} answered 500: on fire"
+    assert answers[:2] + answers[4:] == [CAT] * 4
+    assert reasons(answers)[2:4] == [failed] * 2
+
+
+@pytest.mark.parametrize("status", [400, 413, 415, 422])
+def test_a_picture_that_is_refused_by_itself_is_a_failure(status: int) -> None:
+    assert reasons(ask(answer({"error": "not a picture"}, status))) == ["not a picture"]
+
+
+def test_a_batch_that_is_too_large_is_halved() -> None:
+    def limited(exchange: Exchange) -> None:
+        fits = int(exchange.request.headers["content-length"]) < 150
+        (good if fits else answer({"error": "too large"}, 413))(exchange)
+
+    inputs = [*pictures(8), Input(bytes(500))]
+    answers = ask(limited, inputs=inputs, batch=9)
+    assert answers == [CAT] * 8 + [Failure("too large")]
+
+
+# The circuit breaker
+
+
+def test_a_dead_endpoint_is_left_alone_and_found_again() -> None:
+    now = [0.0]
+    with misbehaving(answer({}, 500), answer({}, 500), answer({}, 500), good) as server:
+        subject = endpoint(server, breaker=Breaker("x", limit=3, rest=10, clock=lambda: now[0]))
+        for _ in range(3):
+            with pytest.raises(Unwell):
+                subject.invoke(ONE, Target())
+        start = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(CircuitOpen):
+                subject.invoke(pictures(100), Target(), time.monotonic() + 90)
+        assert time.monotonic() - start < 1
+        assert len(server.requests) == 3
+        now[0] += 10
+        assert subject.invoke(ONE, Target()) == [CAT]
+        assert subject.invoke(ONE, Target()) == [CAT]
+
+
+def test_an_endpoint_that_dies_in_the_middle_fails_the_rest_at_once() -> None:
+    with misbehaving(good, answer({"error": "dead"}, 500)) as server:
+        answers = endpoint(server, batch=1, concurrency=1, breaker=Breaker("x", limit=3)).invoke(pictures(50), Target())
+        assert len(server.requests) == 4
+    assert answers[0] == CAT
+    assert all("left alone" in reason for reason in reasons(answers)[4:])
+
+
+@pytest.mark.parametrize(
+    "reply", [answer({"error": "no such version"}, 404), answer({"predictions": [{"error": "no picture"}]})]
+)
+def test_refused_requests_do_not_open_the_breaker(reply: Reply) -> None:
+    with misbehaving(*[reply] * 10, good) as server:
+        subject = endpoint(server, breaker=Breaker("x", limit=2))
+        for _ in range(10):
+            try:
+                subject.invoke(ONE, Target())
+            except EndpointError as error:
+                assert isinstance(error, Refused)  # noqa: PT017 - every one of the ten matters
+        assert subject.invoke(ONE, Target()) == [CAT]
+
+
+def test_a_refused_request_shows_that_the_endpoint_is_alive() -> None:
+    with misbehaving(answer({}, 500), answer({}, 404), answer({}, 500), good) as server:
+        subject = endpoint(server, breaker=Breaker("x", limit=2))
+        for kind in (Unwell, Refused, Unwell):
+            with pytest.raises(kind):
+                subject.invoke(ONE, Target())
+        assert subject.invoke(ONE, Target()) == [CAT]
+
+
+def test_an_open_breaker_answers_at_once_even_when_every_thread_is_stuck() -> None:
+    breaker = Breaker("x", limit=1)
+    arrived = threading.Event()
+
+    def stuck(exchange: Exchange) -> None:
+        arrived.set()
+        stall(exchange)
+
+    with misbehaving(stuck) as server:
+        subject = endpoint(server, concurrency=1, breaker=breaker)
+
+        def wait_for_it() -> None:
+            with suppress(EndpointError):  # the server's end
+                subject.invoke(ONE, Target())
+
+        waiting = threading.Thread(target=wait_for_it)
+        waiting.start()
+        assert arrived.wait(5)
+        breaker.failed("it is on fire")
+        start = time.monotonic()
+        with pytest.raises(CircuitOpen):
+            subject.invoke(ONE, Target(), start + 5)
+        assert time.monotonic() - start < 1
+    waiting.join(10)
+
+
+def test_an_impatient_caller_does_not_open_the_breaker() -> None:
+    with misbehaving(stall, stall, stall, good) as server:
+        subject = endpoint(server, breaker=Breaker("x", limit=2))
+        for _ in range(3):
+            assert subject.invoke(ONE, Target(), time.monotonic() + 0.05) == [Failure("deadline")]
+        assert subject.invoke(ONE, Target()) == [CAT]
+
+
+# Processes
+
+
+def _ask_in_child(subject: HttpEndpoint, answers: Any) -> None:
+    answers.put(subject.invoke(ONE, Target()))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_an_endpoint_in_use_survives_a_fork() -> None:
+    gc.collect()
+    context = multiprocessing.get_context("fork")
+    with misbehaving(good) as server:
+        subject = endpoint(server)
+        assert subject.invoke(ONE, Target()) == [CAT]
+        answers = context.SimpleQueue()
+        child = context.Process(target=_ask_in_child, args=(subject, answers))
+        child.start()
+        child.join(10)
+        assert child.exitcode == 0
+        assert answers.get() == [CAT]
+        assert subject.invoke(ONE, Target()) == [CAT]
+        assert [request.connection for request in server.requests] == [1, 2, 1]

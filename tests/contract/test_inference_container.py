@@ -1,0 +1,575 @@
+"""The inference container as SageMaker, Vertex AI and the HTTP endpoint see it: the real process, real requests."""
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from boto3.session import Session
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+import labelloop
+from labelloop.endpoints.http import HttpEndpoint
+from labelloop.errors import BundleError, EndpointError, SettingsError
+from labelloop.models.file_store import FileStore
+from labelloop.serve.admission import Admission
+from labelloop.serve.app import create_app
+from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.options import ServeOptions, ServePlan
+from labelloop.serve.pinned import PinnedCatalog
+from labelloop.serve.server import SPARE_THREADS, THREADS, serve
+from labelloop.serve.stored import StoreCatalog
+from labelloop.settings import Settings
+from labelloop.types import Failure, Input, Output, ProjectKey, Target
+from support.bundles import COLOURS, make_bundle, picture, publish_bundle
+from support.inference import SECONDS, Inference, inference
+
+PROJECT = ProjectKey("ls", 7)
+OTHER = ProjectKey("ls", 8)
+LIMIT = 20_000
+"""Bytes; LABELLOOP_BODY_MAX_BYTES of the servers here."""
+
+RED = picture("red")
+
+
+def instances(*contents: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": b64encode(content).decode()} for content in contents]}).encode()
+
+
+def predictions(answer: requests.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["predictions"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    make_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pinned(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
+    with inference(
+        tmp_path_factory.mktemp("pinned"),
+        bundle=bundle,
+        version="v3",
+        LABELLOOP_BODY_MAX_BYTES=str(LIMIT),
+        AIP_HEALTH_ROUTE="/v1/health",
+        AIP_PREDICT_ROUTE="/v1/endpoints/1/deployedModels/2:predict",
+    ) as server:
+        yield server
+
+
+# One bundle
+
+
+def test_a_raw_picture_is_predicted(pinned: Inference) -> None:
+    (one,) = predictions(pinned.post(RED, content_type="image/png"))
+    assert set(one) == {"label", "score", "scores", "model_version", "kind"}
+    assert (one["label"], one["model_version"], one["kind"]) == ("red", "v3", "single")
+    assert list(one["scores"]) == list(COLOURS)
+    assert one["score"] == one["scores"]["red"] == max(one["scores"].values())
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-image", "image/jpeg", ""])
+def test_a_raw_picture_may_go_under_any_name(pinned: Inference, content_type: str) -> None:
+    assert predictions(pinned.post(RED, content_type=content_type))[0]["label"] == "red"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", ""])
+def test_instances_are_predicted_in_order(pinned: Inference, content_type: str) -> None:
+    body = instances(*[picture(colour) for colour in ("blue", "red", "green", "red")])
+    labels = [item["label"] for item in predictions(pinned.post(body, content_type=content_type))]
+    assert labels == ["blue", "red", "green", "red"]
+
+
+def test_an_instance_that_is_wrong_fails_alone(pinned: Inference) -> None:
+    good = {"b64": b64encode(RED).decode()}
+    wrong: list[object] = [{"b64": "!"}, {"b64": 7}, {}, None, "x", {"b64": ""}, {"b64": b64encode(b"x" * 50).decode()}]
+    body = json.dumps({"instances": [good, *wrong, good], "parameters": {}}).encode()
+    first, *middle, last = predictions(pinned.post(body, content_type="application/json"))
+    assert first["label"] == last["label"] == "red"
+    assert [set(item) for item in middle] == [{"error"}] * len(wrong)
+    assert all(item["error"] for item in middle)
+    spoiled = json.dumps({"instances": [{"b64": "!" + good["b64"]}]}).encode()
+    assert predictions(pinned.post(spoiled, content_type="application/json")) == [{"error": '"b64" is not base64'}]
+
+
+def test_no_instances_no_predictions(pinned: Inference) -> None:
+    assert predictions(pinned.post(b'{"instances": []}', content_type="application/json")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "reason"),
+    [
+        (b"", "image/png", "the body is empty"),
+        (b"no picture", "image/png", "not a readable picture"),
+        (RED[:-20], "image/png", "not a readable picture"),
+        (b"", "application/json", "not valid JSON"),
+        (b"{", "application/json", "not valid JSON"),
+        (b"\xff", "application/json", "not valid JSON"),
+        (b"[" * 9000, "application/json", "not valid JSON"),
+        (b"[]", "application/json", 'the body must be {"instances"'),
+        (b'{"instances": {}}', "application/json", 'the body must be {"instances"'),
+        (b'{"inputs": []}', "application/json", 'the body must be {"instances"'),
+        (b'{"instances": [' + b"0," * 9990 + b"0]}", "application/json", ""),
+    ],
+)
+def test_wrong_bodies_are_refused_with_a_reason(pinned: Inference, body: bytes, content_type: str, reason: str) -> None:
+    answer = pinned.post(body, content_type=content_type)
+    assert answer.status_code == (400 if reason else 200)
+    assert reason in answer.json().get("error", "")
+    assert "0x" not in answer.text
+
+
+@pytest.mark.parametrize("extra", [1, 100_000, 20_000_000])
+def test_bodies_over_the_limit_are_refused(pinned: Inference, extra: int) -> None:
+    answer = pinned.post(bytes(LIMIT + extra), content_type="image/png")
+    assert answer.status_code == 413
+    assert answer.json() == {"error": f"the body is larger than {LIMIT} bytes (LABELLOOP_BODY_MAX_BYTES)"}
+
+
+def test_a_body_sent_in_chunks_is_limited_too(pinned: Inference) -> None:
+    def send(count: int) -> requests.Response:
+        chunks = iter([RED, *[bytes(1000)] * count])
+        headers = {"Content-Type": "image/png"}
+        return requests.post(pinned.address + "/invocations", data=chunks, headers=headers, timeout=SECONDS)
+
+    assert predictions(send(0))[0]["label"] == "red"
+    assert send(30).status_code == 413
+
+
+def test_a_pinned_server_has_one_version_and_any_project(pinned: Inference) -> None:
+    (one,) = predictions(pinned.post(RED, x_labelloop_version="v3", x_labelloop_project="anywhere/1"))
+    assert one["label"] == "red"
+    answer = pinned.post(RED, x_labelloop_version="v4")
+    assert answer.status_code == 404
+    assert "pinned to version v3" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("header", ["x_labelloop_project", "x_labelloop_version"])
+@pytest.mark.parametrize("value", ["", "../7", "a b", "ls/7/v1", "é".encode().decode("latin-1")])
+def test_headers_that_make_no_sense_are_refused(pinned: Inference, header: str, value: str) -> None:
+    assert pinned.post(RED, **{header: value}).status_code == 400
+
+
+def test_both_clouds_routes_are_served(pinned: Inference) -> None:
+    body = instances(RED)
+    vertex = pinned.post(body, "/v1/endpoints/1/deployedModels/2:predict", content_type="application/json")
+    assert predictions(vertex) == predictions(pinned.post(body, content_type="application/json"))
+    for route in ("/ping", "/v1/health"):
+        answer = requests.get(pinned.address + route, timeout=SECONDS)
+        assert (answer.status_code, answer.json()) == (200, {"mode": "pinned", "version": "v3"})
+    parameters = requests.get(pinned.address + "/execution-parameters", timeout=SECONDS).json()
+    assert parameters["BatchStrategy"] == "SINGLE_RECORD"
+    assert parameters["MaxConcurrentTransforms"] >= 1
+    assert parameters["MaxPayloadInMB"] >= 1
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("GET", "/invocations", 405)])
+def test_other_routes_are_refused_as_json(pinned: Inference, method: str, path: str, status: int) -> None:
+    answer = requests.request(method, pinned.address + path, timeout=SECONDS)
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+def test_the_http_endpoint_and_the_container_understand_each_other(pinned: Inference) -> None:
+    endpoint = HttpEndpoint(pinned.address, batch=8)
+    colours = [COLOURS[number % 3] for number in range(40)]
+    inputs = [Input(picture(colour)) for colour in colours]
+    inputs[5] = Input(b"no picture")
+    answers = endpoint.invoke(inputs, Target(PROJECT, "v3"))
+    assert isinstance(answers.pop(5), Failure)
+    assert [answer.label for answer in answers if isinstance(answer, Output)] == colours[:5] + colours[6:]
+    assert endpoint.invoke([Input(b"no picture")], Target()) == [
+        Failure("not a readable picture (10 bytes): it is of no known format")
+    ]
+    with pytest.raises(EndpointError, match=r"answered 404: this server is pinned to version v3"):
+        endpoint.invoke(inputs, Target(PROJECT, "v4"))
+    assert "answered in" in endpoint.check()
+
+
+def test_a_batch_too_large_for_the_container_is_halved_by_the_endpoint(pinned: Inference) -> None:
+    large = picture("blue", size=(60, 60), form="BMP")
+    answers = HttpEndpoint(pinned.address).invoke([Input(large)] * 5 + [Input(bytes(LIMIT + 1))], Target())
+    assert [answer.label for answer in answers if isinstance(answer, Output)] == ["blue"] * 5
+    assert answers[5] == Failure(f"the body is larger than {LIMIT} bytes (LABELLOOP_BODY_MAX_BYTES)")
+
+
+def test_https_is_not_spoken_and_the_endpoint_says_so(pinned: Inference) -> None:
+    address = pinned.address.replace("http:", "https:")
+    with pytest.raises(EndpointError, match=f"endpoint {address} cannot be reached: "):
+        HttpEndpoint(address).invoke([Input(RED)], Target())
+
+
+# Many projects
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def store(workdir: Path) -> FileStore:
+    return FileStore(workdir / "store")
+
+
+@pytest.fixture(scope="module")
+def many(workdir: Path, store: FileStore) -> Iterator[Inference]:
+    address = (workdir / "store").as_uri()
+    with inference(workdir, LABELLOOP_STORE=address, LABELLOOP_LOADED_MODELS="2") as server:
+        yield server
+
+
+def test_a_store_is_served_by_project_and_version(many: Inference, store: FileStore, workdir: Path) -> None:
+    assert many.post(RED, x_labelloop_project=str(PROJECT)).status_code == 404
+    publish_bundle(store, PROJECT, workdir / "7", run="one")
+    publish_bundle(store, PROJECT, workdir / "7", run="two", champion=False, gain=2.0)
+    publish_bundle(store, OTHER, workdir / "8", run="one", classes=("r", "g", "b"))
+    endpoint = HttpEndpoint(many.address)
+    for _ in range(2):  # more models than stay loaded, in turn
+        for project, version, expected in [
+            (PROJECT, None, ("red", "v1")),
+            (PROJECT, "v2", ("red", "v2")),
+            (OTHER, None, ("r", "v1")),
+        ]:
+            (output,) = endpoint.invoke([Input(RED)], Target(project, version))
+            assert isinstance(output, Output)
+            assert (output.label, output.model_version) == expected
+    state = requests.get(many.address + "/ping", timeout=SECONDS).json()
+    assert state == {"mode": "store", "loaded": ["ls/7/v2", "ls/8/v1"]}
+
+
+@pytest.mark.parametrize(
+    ("project", "version", "status", "reason"),
+    [
+        ("ls/7", "v99", 404, "v99 of ls/7 is not published"),
+        ("ls/7", "latest", 404, "ls/7 has no version latest"),
+        ("ls/99", None, 404, "ls/99 has no champion yet"),
+        ("ls/99", "v1", 404, "v1 of ls/99 is not published"),
+        (None, None, 400, "name a project by the header X-LabelLoop-Project"),
+        (None, "v1", 400, "name a project"),
+        ("7", None, 400, "expected instance/id"),
+    ],
+)
+def test_what_the_store_does_not_have(
+    many: Inference, project: str | None, version: str | None, status: int, reason: str
+) -> None:
+    named = {"x_labelloop_project": project, "x_labelloop_version": version}
+    answer = many.post(RED, **{name: value for name, value in named.items() if value})
+    assert answer.status_code == status
+    assert reason in answer.json()["error"]
+
+
+def test_a_new_champion_is_swapped_in_without_dropping_a_request(
+    many: Inference, store: FileStore, workdir: Path
+) -> None:
+    project = ProjectKey("ls", 9)
+    publish_bundle(store, project, workdir / "9", run="one")
+    statuses: list[int] = []
+    versions: list[str] = []
+    done = threading.Event()
+
+    def keep_asking() -> None:
+        with requests.Session() as session:
+            session.headers["X-LabelLoop-Project"] = str(project)
+            while not done.is_set():
+                answer = session.post(many.address + "/invocations", data=RED, timeout=SECONDS)
+                statuses.append(answer.status_code)
+                versions.append(predictions(answer)[0]["model_version"])
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for run in (2, 3):
+            version = publish_bundle(store, project, workdir / "9", run=f"run {run}", gain=float(run))
+            deadline = time.monotonic() + SECONDS
+            while version not in versions[-50:]:
+                assert time.monotonic() < deadline, f"{version} never answered"
+                done.wait(0.02)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(SECONDS)
+    assert set(statuses) == {200}
+    assert list(dict.fromkeys(versions)) == ["v1", "v2", "v3"]
+
+
+def test_a_damaged_bundle_is_named_and_not_served(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    publish_bundle(store, PROJECT, tmp_path, run="one")
+    next((tmp_path / "store").glob("ls/7/versions/v1/*/model.onnx")).write_bytes(b"")
+    app = create_app(StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), body_max_bytes=LIMIT)
+    answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
+    assert answer.status_code == 500
+    assert "damaged" in answer.get_json()["error"]
+    assert "Traceback" not in answer.text
+
+
+def test_a_store_that_cannot_be_read_is_no_unknown_project(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    store.write("ls/7/champion.json", b"{")
+    app = create_app(StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), body_max_bytes=LIMIT)
+    answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+# The process
+
+
+def test_requests_in_flight_are_finished_after_sigterm(bundle: Path, tmp_path: Path) -> None:
+    body = instances(RED)
+    head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with inference(tmp_path, bundle=bundle) as server:
+        with socket.create_connection(("127.0.0.1", server.port), SECONDS) as connection:
+            connection.sendall(f"{head}Connection: close\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+            server.process.terminate()
+            connection.sendall(body)
+            answer = connection.makefile("rb").read()
+        assert b" 200 OK" in answer
+        assert b'"label":"red"' in answer
+        assert server.process.wait(SECONDS) == 0
+    assert "SIGABRT" not in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_ping_is_answered_while_every_place_is_taken(bundle: Path, tmp_path: Path) -> None:
+    with inference(tmp_path, bundle=bundle) as server, ExitStack() as held:
+        for _ in range(THREADS - SPARE_THREADS):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), SECONDS))
+            connection.sendall(
+                b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+            )
+            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        deadline = time.monotonic() + SECONDS
+        while server.post(RED).status_code != 503:
+            assert time.monotonic() < deadline, "the last of them was never let in"
+        assert requests.get(server.address + "/ping", timeout=2).status_code == 200
+
+
+def test_sagemaker_starts_the_command_itself(bundle: Path, tmp_path: Path) -> None:
+    with inference(tmp_path, bundle=bundle, command=[sys.executable, "-m", "labelloop", "serve"]) as server:
+        (one,) = predictions(server.post(RED))
+        assert one["model_version"].startswith("bundle-")
+        assert server.stop() == 0
+
+
+HASTY = """
+import sys
+from labelloop.cli import main
+from labelloop.serve import server
+server.SOCKET_SECONDS = 0.2
+main(["serve", *sys.argv[1:]])
+"""
+
+
+def test_a_client_that_falls_silent_is_hung_up_on(bundle: Path, tmp_path: Path) -> None:
+    with (
+        inference(tmp_path, bundle=bundle, command=[sys.executable, "-c", HASTY]) as server,
+        socket.create_connection(("127.0.0.1", server.port), 10) as connection,
+    ):
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+        assert b" 400 " in connection.makefile("rb").readline()
+
+
+LOADED = """
+import os, sys
+from pathlib import Path
+from labelloop.serve.server import _prepare, _Server, ServeOptions
+from labelloop.serve.options import ServePlan
+from labelloop.settings import Settings
+plan = ServePlan.of(ServeOptions(bundle=Path(sys.argv[1])), {})
+settings = Settings()
+catalog = _prepare(plan, settings)()
+assert catalog.settled.wait(30)
+app = _Server(plan, settings, lambda: catalog).load()
+answer = app.test_client().post("/invocations", data=Path(sys.argv[2]).read_bytes())
+print(answer.status_code, sorted({"torch", "torchvision", "timm", "sklearn", "label_studio_ml"} & set(sys.modules)))
+"""
+
+
+def test_neither_torch_nor_anything_of_training_is_loaded(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(RED)
+    ran = subprocess.run(
+        [sys.executable, "-c", LOADED, str(bundle), str(tmp_path / "red.png")],
+        cwd=Path(labelloop.__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ran.stdout.strip() == "200 []", ran.stderr
+
+
+def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -> None:
+    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog.start()
+    assert catalog.settled.wait(SECONDS)
+    admission = Admission(working=1, present=1)
+    client = create_app(catalog, admission, body_max_bytes=LIMIT).test_client()
+    with admission.present():
+        answer = client.post("/invocations", data=RED)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert client.get("/ping").status_code == 200
+    assert client.post("/invocations", data=RED).status_code == 200
+
+
+def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
+    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog.start()
+    assert catalog.settled.wait(SECONDS)
+    admission = Admission(working=1, present=1)
+    app = create_app(catalog, admission, body_max_bytes=LIMIT)
+    statuses: list[int] = []
+    waiting = threading.Thread(
+        target=lambda: statuses.append(app.test_client().post("/invocations", data=RED).status_code)
+    )
+    with admission.at_work():
+        waiting.start()
+        while app.test_client().post("/invocations", data=b"").status_code != 503:
+            assert waiting.is_alive(), "it did not wait for a place to work"
+        waiting.join(0.2)
+        assert waiting.is_alive(), "it did not wait for a place to work"
+    waiting.join(SECONDS)
+    assert statuses == [200]
+
+
+def test_until_the_bundle_is_loaded_the_answer_is_503(bundle: Path) -> None:
+    gate = threading.Event()
+
+    def load() -> OnnxEngine:
+        assert gate.wait(SECONDS)
+        return OnnxEngine(bundle)
+
+    catalog = PinnedCatalog("v1", load)
+    client = create_app(catalog, Admission(1, 1), body_max_bytes=LIMIT).test_client()
+    catalog.start()
+    assert client.get("/ping").status_code == 503
+    assert client.post("/invocations", data=RED).get_json() == {"error": "version v1 is being loaded"}
+    gate.set()
+    assert catalog.settled.wait(SECONDS)
+    assert client.get("/ping").status_code == 200
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["instances", "b64", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    body=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()),
+    media_type=st.sampled_from(["application/json", "image/png", "text/plain; charset=x", ";", ""]),
+    project=st.none() | st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=20),
+    version=st.none() | st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=20),
+)
+def test_no_request_makes_the_server_fail(
+    client: Any, body: bytes, media_type: str, project: str | None, version: str | None
+) -> None:
+    named = {"X-LabelLoop-Project": project, "X-LabelLoop-Version": version, "Content-Type": media_type}
+    headers = {name: value for name, value in named.items() if value is not None}
+    answer = client.post("/invocations", data=body, headers=headers)
+    assert answer.status_code in (200, 400, 404)
+    assert isinstance(answer.get_json(), dict)
+
+
+@pytest.fixture(scope="module")
+def client(bundle: Path) -> Any:
+    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog.start()
+    assert catalog.settled.wait(SECONDS)
+    return create_app(catalog, Admission(1, 1), body_max_bytes=LIMIT).test_client()
+
+
+# What is served, and where
+
+
+def test_the_command_line_goes_before_sagemaker_and_that_before_vertex(tmp_path: Path) -> None:
+    nothing = tmp_path / "nothing"
+    both = {"SAGEMAKER_BIND_TO_PORT": "8081", "AIP_HTTP_PORT": "8082"}
+    assert ServePlan.of(ServeOptions(port=1), both, nothing).port == 1
+    assert ServePlan.of(ServeOptions(), both, nothing).port == 8081
+    vertex = ServePlan.of(ServeOptions(), {"AIP_HTTP_PORT": "8082", "AIP_STORAGE_URI": "s3://b/p"}, nothing)
+    assert (vertex.host, vertex.port, vertex.storage, vertex.bundle) == ("0.0.0.0", 8082, "s3://b/p", None)
+    local = ServePlan.of(ServeOptions(), {}, nothing)
+    assert (local.host, local.port, local.storage, local.bundle) == ("127.0.0.1", 9091, "", None)
+    assert (local.health_route, local.predict_route) == ("/ping", "/invocations")
+
+
+def test_a_model_where_sagemaker_puts_it_is_what_is_served(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    assert ServePlan.of(ServeOptions(), {}, model).bundle is None
+    (model / "model.json").touch()
+    plan = ServePlan.of(ServeOptions(), {}, model)
+    assert (plan.bundle, plan.host, plan.port) == (model, "0.0.0.0", 8080)
+    assert ServePlan.of(ServeOptions(bundle=tmp_path), {"AIP_STORAGE_URI": "s3://b/p"}, model).bundle == tmp_path
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"AIP_HTTP_PORT": "http"},
+        {"SAGEMAKER_BIND_TO_PORT": "65536"},
+        {"AIP_PREDICT_ROUTE": "predict"},
+        {"AIP_HEALTH_ROUTE": "/<x>"},
+    ],
+)
+def test_impossible_variables_are_named(environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(environment))):
+        ServePlan.of(ServeOptions(), environment)
+
+
+def test_nothing_listens_for_a_bundle_that_cannot_be_served(tmp_path: Path) -> None:
+    settings = Settings(model_dir=str(tmp_path / "models"))
+    with pytest.raises(BundleError, match=r"model\.json cannot be read"):
+        serve(ServeOptions(bundle=tmp_path), settings, {})
+    make_bundle(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        serve(ServeOptions(bundle=tmp_path), settings, {})
+    with pytest.raises(SettingsError, match=r"AIP_STORAGE_URI: gs:// cannot be read yet"):
+        serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "gs://bucket/model"})
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*moto.get_host_and_port()),
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    yield Session().client("s3")
+    moto.stop()
+
+
+def test_vertex_downloads_its_bundle_by_itself(s3: Any, bundle: Path, tmp_path: Path) -> None:
+    s3.create_bucket(Bucket="models")
+    for file in bundle.iterdir():
+        s3.upload_file(str(file), "models", f"seven/{file.name}")
+    s3.put_object(Bucket="models", Key="seven/version.json", Body=b'{"version": "v7"}')
+    with inference(tmp_path, AIP_STORAGE_URI="s3://models/seven") as server:
+        assert predictions(server.post(RED))[0]["model_version"] == "v7"
+    with pytest.raises(SettingsError, match=r"no model\.json at s3://models/eight"):
+        serve(ServeOptions(), Settings(model_dir=str(tmp_path)), {"AIP_STORAGE_URI": "s3://models/eight"})
