@@ -1,0 +1,190 @@
+"""A real Label Studio as a child process, for the demo and the tests: SQLite, one user, nothing sent to anyone."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import requests
+
+from labelloop.children import start_child, stop_child
+from labelloop.demo.migrated import put_database
+from labelloop.errors import ServiceError, StudioError
+
+CACHE = Path("~/.cache/labelloop")
+"""Where empty, migrated databases are kept."""
+
+_FILES_PER_UPLOAD = 100  # Django's DATA_UPLOAD_MAX_NUMBER_FILES; one more is an HTTP 500
+_LOOK_SECONDS = 0.05
+_GRACE_SECONDS = 5.0
+
+_ENVIRONMENT = {
+    "PATH": os.defpath,
+    "LANG": "C.UTF-8",
+    "LABEL_STUDIO_DJANGO_DB": "sqlite",
+    # No telemetry, no error reports, no look for a newer version.
+    "COLLECT_ANALYTICS": "false",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+    "LATEST_VERSION_CHECK": "false",
+    # ML backends and webhooks on this machine are meant to be called (contract, section 4); cloud metadata never.
+    "USE_DEFAULT_BANNED_SUBNETS": "false",
+    "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16,fe80::/10",
+    "LOCAL_FILES_SERVING_ENABLED": "true",
+}
+
+
+class LabelStudio:
+    """One Label Studio on 127.0.0.1; all its files are in ``directory``, its log in ``directory/label-studio.log``.
+
+    ``command`` is the ``label-studio`` executable of 1.23.2; ``environment`` is added to what it is started with. It
+    ends with this process, however that ends. Files below ``files`` can be served as ``/data/local-files/?d=...`` once
+    a local storage is connected.
+    """
+
+    email = "demo@labelloop.local"
+    password = "labelloop-demo"  # noqa: S105 - of a Label Studio that only this machine reaches
+
+    def __init__(
+        self,
+        command: Path,
+        directory: Path,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+        cache: Path = CACHE,
+    ) -> None:
+        self._command = command.expanduser().absolute()
+        self.directory = directory.absolute()
+        self.files = self.directory / "files"
+        self.log = self.directory / "label-studio.log"
+        self.url = f"http://127.0.0.1:{port}"
+        self._port = port
+        self._extra = dict(environment or {})
+        self._cache = cache.expanduser()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, seconds: float = 240.0) -> None:
+        """Start it and wait until it answers; raises ServiceError when it does not within ``seconds``."""
+        if not self._command.is_file():
+            raise ServiceError(
+                f"{self._command} is missing. `make demo` and `make test` install Label Studio there; otherwise name "
+                "the label-studio executable of an installed 1.23.2."
+            )
+        self.files.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + seconds
+        put_database(self._command, self.directory, self._cache, self._environment(), self.log, seconds)
+        self._refuse_taken_port()
+        listen = ["--internal-host", "127.0.0.1", "--port", str(self._port)]
+        self._child = start_child(
+            [str(self._command), "start", "--no-browser", *listen], log=self.log, environment=self._environment()
+        )
+        while not self._answers():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise ServiceError(f"Label Studio did not start within {seconds:g} s. Its log ends:\n{self._log_end()}")
+            time.sleep(_LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """End it; harmless when it is not running."""
+        if "_session" in self.__dict__:
+            self._session.close()
+        if self._child is not None:
+            stop_child(self._child, _GRACE_SECONDS)
+            self._child = None
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    @cached_property
+    def token(self) -> str:
+        """A new personal access token; Label Studio allows one, so an earlier one is revoked."""
+        for listed in self.request("GET", "/api/token/"):
+            self.request("POST", "/api/token/blacklist/", json={"refresh": listed["token"]})
+        return str(self.request("POST", "/api/token/")["token"])
+
+    def legacy_token(self) -> str:
+        """Allow legacy tokens and give the user's."""
+        self.request("POST", "/api/jwt/settings", json={"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
+        return str(self.request("GET", "/api/current-user/token")["token"])
+
+    def create_project(self, title: str, label_config: str, **fields: Any) -> int:
+        """Create a project (a title has at least 3 characters) and give its id."""
+        body = {"title": title, "label_config": label_config} | fields
+        return int(self.request("POST", "/api/projects", json=body)["id"])
+
+    def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Import tasks as JSON: ``{"image": ...}``, or ``{"data": {...}, "annotations": [...]}``."""
+        self.request("POST", f"/api/projects/{project}/import", json=list(tasks))
+
+    def import_pictures(self, project: int, pictures: Mapping[str, bytes]) -> None:
+        """Upload pictures by file name; each becomes a task. Names get random letters and a ``-`` in front."""
+        for batch in _batches(pictures.items(), _FILES_PER_UPLOAD):
+            files = [(name, (name, content)) for name, content in batch]
+            self.request("POST", f"/api/projects/{project}/import", files=files)
+
+    def request(self, method: str, path: str, **kwargs: Any) -> Any:
+        """Ask as the logged-in user; gives the JSON of the answer. Raises StudioError for any but a 2xx."""
+        answer = self._session.request(method, self.url + path, timeout=120.0, **kwargs)
+        if not answer.ok:
+            raise StudioError(f"{method} {path}: HTTP {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    @cached_property
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False
+        session.get(f"{self.url}/user/login/", timeout=30.0).raise_for_status()
+        form = {"email": self.email, "password": self.password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
+        answer = session.post(f"{self.url}/user/login/", data=form, timeout=30.0, allow_redirects=False)
+        if answer.status_code != requests.codes.found:
+            session.close()
+            raise StudioError(f"{self.email} cannot log in to {self.url}: HTTP {answer.status_code}")
+        return session
+
+    def _environment(self) -> dict[str, str]:
+        mine = {
+            "HOME": str(self.directory),
+            "LABEL_STUDIO_BASE_DATA_DIR": str(self.directory),
+            "LABEL_STUDIO_USERNAME": self.email,
+            "LABEL_STUDIO_PASSWORD": self.password,
+            "LOCAL_FILES_DOCUMENT_ROOT": str(self.files),
+        }
+        return _ENVIRONMENT | mine | self._extra
+
+    def _answers(self) -> bool:
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                return session.get(f"{self.url}/health", timeout=2.0).ok
+        except requests.RequestException:
+            return False
+
+    def _refuse_taken_port(self) -> None:
+        """Label Studio would take the next free port without a word."""
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                raise ServiceError(f"port {self._port} is taken: end what listens there, or choose another port")
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else "(no log)"
+
+
+def _batches(items: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -1,0 +1,130 @@
+"""Looks at everything the loop needs; whatever is wrong comes with its remedy."""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from labelloop.errors import LabelLoopError
+from labelloop.loop.announced import announced_version
+from labelloop.loop.deploy import own_backend
+from labelloop.loop.hub import Hub, reach
+from labelloop.models.versions import Versions
+from labelloop.settings import Settings
+from labelloop.studio import checks
+from labelloop.studio.backends import MLBackend, Webhook
+from labelloop.studio.checks import Finding
+from labelloop.studio.urls import shown
+from labelloop.studio.webhook import own_webhooks, webhook_secret
+from labelloop.types import NO_VERSION, BundleInfo, ProjectKey
+
+__all__ = ["Finding", "diagnose"]
+
+_log = logging.getLogger(__name__)
+
+_PROBE = "doctor/probe"
+
+
+def diagnose(hub: Hub, project_id: int | None) -> Iterator[Finding]:
+    """Yield one finding after the other, on this machine's set and on one project; never raises.
+
+    Besides reading, it writes a probe into the store, and saves the project's webhook as it is: Label Studio checks the
+    address then, which nothing else shows.
+    """
+    yield from _guarded("Label Studio", lambda: _studio(hub))
+    yield from _guarded("API key", lambda: _key(hub))
+    yield from _guarded("credentials", lambda: _credentials(hub.settings))
+    yield from _guarded("Redis", lambda: _redis(hub))
+    yield from _guarded("store", lambda: _store(hub))
+    yield from _guarded("endpoint", lambda: _endpoint(hub))
+    if project_id is not None:
+        yield from _guarded("project", lambda: _project(hub, project_id))
+
+
+def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from look()
+    except LabelLoopError as error:
+        yield Finding(name, ok=False, detail=str(error), remedy="Do as the message says, then ask again.")
+    except Exception as error:  # noqa: BLE001 - the border: a doctor who falls over finds nothing more
+        _log.debug("doctor: %s", name, exc_info=True)
+        detail = f"{type(error).__name__}: {error}"
+        yield Finding(name, ok=False, detail=detail, remedy="This was not foreseen: please report it.")
+
+
+def _studio(hub: Hub) -> Iterator[Finding]:
+    version = hub.studio.version()
+    yield Finding("Label Studio", ok=True, detail=f"{version} at {shown(hub.settings.label_studio_url)}")
+
+
+def _key(hub: Hub) -> Iterator[Finding]:
+    yield Finding("API key", ok=True, detail=f"{hub.studio.token_kind} of {hub.studio.whoami()}")
+
+
+def _credentials(settings: Settings) -> Iterator[Finding]:
+    if bool(settings.basic_auth_user) != bool(settings.basic_auth_pass):
+        yield Finding(
+            "credentials",
+            ok=False,
+            detail="of BASIC_AUTH_USER and BASIC_AUTH_PASS only one is set",
+            remedy="Set both or neither, then run `labelloop connect` again.",
+        )
+    elif not webhook_secret(settings):
+        yield Finding(
+            "credentials",
+            ok=False,
+            detail="there is no webhook secret, so no webhook is accepted",
+            remedy="Set LABEL_STUDIO_API_KEY or LABELLOOP_WEBHOOK_SECRET, the same for all processes.",
+        )
+    else:
+        whose = "set" if settings.webhook_secret else "derived from the API key"
+        basic = "on" if settings.basic_auth_user else "off"
+        yield Finding("credentials", ok=True, detail=f"webhook secret {whose}, Basic authentication {basic}")
+
+
+def _redis(hub: Hub) -> Iterator[Finding]:
+    with reach(hub):
+        version = hub.redis.info("server").get("redis_version", "unknown")
+    yield Finding("Redis", ok=True, detail=f"{version}, {shown(hub.settings.redis_url)}")
+
+
+def _store(hub: Hub) -> Iterator[Finding]:
+    hub.store.write(_PROBE, b"written by labelloop doctor\n")
+    hub.store.read(_PROBE)
+    yield Finding("store", ok=True, detail=f"{shown(hub.settings.store_address)} can be read and written")
+
+
+def _endpoint(hub: Hub) -> Iterator[Finding]:
+    yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
+
+
+def _project(hub: Hub, project_id: int) -> Iterator[Finding]:
+    project = hub.project(project_id)
+    connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
+    info = hub.studio.project(project_id)
+    yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
+    announced = announced_version(hub, project)
+    yield checks.check_labels(info.label_config, _classes(hub, project, announced))
+    backends = hub.studio.ml_backends(project_id)
+    own = own_backend(hub, project)
+    yield checks.check_backend(backends, own, connect)
+    webhooks = hub.studio.webhooks(project_id)
+    if own is not None:
+        yield checks.check_title(own, announced, info)
+        yield checks.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
+        yield from _guarded("webhook address", lambda: _webhook_address(hub, webhooks, own))
+    yield checks.check_orphans(webhooks, backends)
+    yield checks.check_sampling(info, connect)
+
+
+def _webhook_address(hub: Hub, webhooks: list[Webhook], own: MLBackend) -> Iterator[Finding]:
+    """Save the webhook as it is: Label Studio sends none to a refused address, and says so only then."""
+    for webhook in own_webhooks(webhooks, own.url)[:1]:
+        hub.studio.update_webhook(webhook, webhook.spec)
+        yield Finding("webhook address", ok=True, detail=f"Label Studio may call {shown(webhook.spec.url)}")
+
+
+def _classes(hub: Hub, project: ProjectKey, version: str) -> tuple[str, ...] | None:
+    """Read the classes of a version from its model.json; None before the first."""
+    if version == NO_VERSION:
+        return None
+    bundle = Versions(hub.store, project).get(version).bundle
+    return BundleInfo.from_json(hub.store.read(f"{project}/versions/{version}/{bundle}/model.json").content).classes

@@ -1,0 +1,180 @@
+"""One Label Studio instance over HTTP: its tokens, retries and errors, all in one place."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from labelloop.errors import StudioError
+from labelloop.studio.refusal import Answer, refused, unreachable
+from labelloop.studio.urls import shown
+
+if TYPE_CHECKING:
+    from label_studio_sdk.client import LabelStudio
+
+_BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
+"""Failures of the connection itself. A request that was sent and got no answer in time is not among them."""
+
+_TRANSIENT = frozenset({500, 502, 503, 504})
+"""500 too: a task deleted between the two queries of ``GET /api/tasks`` is a KeyError there (1.23.2)."""
+
+_MARGIN = timedelta(seconds=60)
+"""Access tokens live 300 s (contract, section 5) and are renewed this long before, so that none dies on its way."""
+
+_PERSONAL = "personal access token"
+
+
+class Api:
+    """The HTTP side of the SDK: its client, token handling and connection pool. Safe to share between threads.
+
+    GET is tried up to ``attempts`` times while the connection breaks or the answer is a 5xx, with ``pause`` seconds
+    (doubling) in between. Nothing else is ever sent twice, except after a 401, which means that nothing was done.
+    ``timeout`` in seconds holds for each read of the answer.
+    """
+
+    def __init__(self, url: str, key: str, timeout: float = 60.0, attempts: int = 3, pause: float = 0.5) -> None:
+        self.url = url.rstrip("/")
+        self._key = key
+        self._timeout = timeout
+        self._attempts = attempts
+        self._pause = pause
+        self._using = threading.Lock()
+        self._sdk: LabelStudio | None = None
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+
+    @property
+    def token_kind(self) -> str:
+        """What kind of key this is, read off its form."""
+        return _PERSONAL if self._key.count(".") == 2 else "legacy token"
+
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, public: bool = False) -> Any:
+        """GET a path below Label Studio's address; gives the JSON of the answer. Raises StudioError, NotAllowed.
+
+        ``public`` asks without the key, and so works with a dead one too.
+        """
+        return self._json("GET", path, self._attempts, params=params, public=public)
+
+    def post(self, path: str, body: Any, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
+        """POST a JSON body, once."""
+        return self._json("POST", path, 1, body=body, params=params, timeout=timeout)
+
+    def patch(self, path: str, body: Any) -> Any:
+        """PATCH with a JSON body, once."""
+        return self._json("PATCH", path, 1, body=body)
+
+    def delete(self, path: str) -> None:
+        """DELETE, once."""
+        self._json("DELETE", path, 1)
+
+    def auth_headers(self) -> dict[str, str]:
+        """Give the header that authenticates a request of one's own now, good for a minute at least."""
+        try:
+            return {"Authorization": self._wrapper().get_headers()["Authorization"]}
+        except httpx.HTTPError as error:
+            raise unreachable(self.url, error) from error
+        except _token_errors() as error:
+            raise refused(self.url, "POST", "api/token/refresh", _answer_of(error)) from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _json(self, method: str, path: str, attempts: int, **request: Any) -> Any:
+        answer = self._send(method, path, attempts, **request)
+        if not 200 <= answer.status < 300:
+            raise refused(self.url, method, path, answer)
+        if not answer.text:
+            return None
+        try:
+            return json.loads(answer.text)
+        except ValueError:
+            raise StudioError(
+                f"{shown(self.url)} answered {method} /{path} with something other than JSON. "
+                "Is LABEL_STUDIO_URL the address of Label Studio, as this machine reaches it?"
+            ) from None
+
+    def _send(self, method: str, path: str, attempts: int, **request: Any) -> Answer:
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = self._authorized(method, path, **request)
+            except _BROKEN as error:
+                if attempt == attempts:
+                    raise unreachable(self.url, error) from error
+            except httpx.HTTPError as error:
+                raise unreachable(self.url, error) from error
+            else:
+                if attempt == attempts or answer.status not in _TRANSIENT:
+                    return answer
+            time.sleep(self._pause * 2 ** (attempt - 1))
+        raise AssertionError("at least one attempt is made")
+
+    def _authorized(self, method: str, path: str, public: bool = False, **request: Any) -> Answer:
+        if public:
+            response = self._http.request(method, f"{self.url}/{path}")
+            return Answer(response.status_code, response.text)
+        answer = self._once(method, path, **request)
+        if answer.status == 401 and self.token_kind == _PERSONAL:
+            answer = self._once(method, path, renewed=True, **request)
+        return answer
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        renewed: bool = False,
+    ) -> Answer:
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        try:
+            response = self._wrapper(renewed).httpx_client.request(
+                path,
+                method=method,
+                params=dict(params or {}),
+                content=content,
+                headers={} if body is None else {"Content-Type": "application/json"},
+                # Left to itself the SDK repeats POST and PATCH too.
+                request_options={"max_retries": 0, "timeout_in_seconds": timeout or self._timeout},
+            )
+        except _token_errors() as error:
+            return _answer_of(error)
+        return Answer(response.status_code, response.text)
+
+    def _wrapper(self, renewed: bool = False) -> Any:
+        """Give the SDK's inside, its access token fresh; one thread renews, the others wait for it."""
+        with self._using:
+            if self._sdk is None:
+                self._sdk = self._make()
+            wrapper = self._sdk._client_wrapper
+            tokens = wrapper._tokens_client
+            expiry = tokens._access_token_expiration
+            dying = expiry is None or expiry - datetime.now(UTC) < _MARGIN
+            if self.token_kind == _PERSONAL and (renewed or dying):
+                tokens._set_access_token(tokens.refresh().access)
+            return wrapper
+
+    def _make(self) -> "LabelStudio":
+        from label_studio_sdk.client import LabelStudio  # takes 1.5 s, and /setup must not wait for it
+
+        # With the slash, because the SDK resolves the refresh address against it and would lose a path.
+        make: Callable[..., LabelStudio] = LabelStudio
+        return make(base_url=self.url + "/", api_key=self._key, timeout=self._timeout, httpx_client=self._http)
+
+
+def _token_errors() -> tuple[type[Exception], ...]:
+    from label_studio_sdk.core.api_error import ApiError
+
+    return ApiError, ValueError
+
+
+def _answer_of(error: Exception) -> Answer:
+    """Read the SDK's failure to make or renew a token as an answer; it parses whatever came as JSON."""
+    status = getattr(error, "status_code", None)
+    if status is None:
+        return Answer(502, "what should be a token is not JSON; is LABEL_STUDIO_URL the address of Label Studio?")
+    return Answer(status, json.dumps(getattr(error, "body", None)))

@@ -1,0 +1,111 @@
+"""Checks of what Label Studio knows of this backend: pure functions of what was read, each with its remedy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from labelloop.errors import LabelConfigError
+from labelloop.studio.backends import MLBackend, Webhook
+from labelloop.studio.client import UNCERTAINTY, ProjectInfo
+from labelloop.studio.control import parse_control
+from labelloop.studio.labels import label_map
+from labelloop.studio.refusal import ADDRESS_SWITCHES
+from labelloop.studio.urls import shown
+from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook
+from labelloop.types import NO_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``remedy`` says what to do when it is not ``ok``."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def check_labels(label_config: str, classes: Sequence[str] | None) -> Finding:
+    """Look whether predictions fit the label config; ``classes`` are the announced version's, None before the first."""
+    try:
+        control = parse_control(label_config)
+        mapped = label_map(control, classes) if classes is not None else {}
+    except LabelConfigError as error:
+        return Finding(
+            "labels",
+            ok=False,
+            detail=str(error),
+            remedy="Change the label config as said (Settings > Labeling Interface).",
+        )
+    where = f"<Choices name={control.name!r}> has {len(control.labels)} labels"
+    if classes is None:
+        return Finding("labels", ok=True, detail=f"{where}; there is no version yet")
+    unknown = sorted({label.name for label in control.labels} - set(mapped.values()))
+    if unknown:
+        detail = f"{where}, of which the announced version does not know {', '.join(unknown)}"
+        return Finding(
+            "labels",
+            ok=False,
+            detail=detail,
+            remedy="Label some tasks with them and press Start Training, or run `labelloop retrain`.",
+        )
+    return Finding("labels", ok=True, detail=f"{where}; the announced version knows all of them")
+
+
+def check_backend(backends: Sequence[MLBackend], own: MLBackend | None, connect: str) -> Finding:
+    """Look whether this backend is registered, answers Label Studio, and is the one that is asked for predictions."""
+    if own is None:
+        listed = ", ".join(f"{one.title} at {shown(one.url)}" for one in backends) or "none"
+        detail = f"this backend is not registered; registered: {listed}"
+        return Finding("ML backend", ok=False, detail=detail, remedy=f"Run {connect}")
+    where = f"ML backend {own.id} at {shown(own.url)}"
+    if own.state != "Connected":
+        detail = f"{where} is {own.state or 'in an unknown state'}: {own.error or 'Label Studio does not reach it'}"
+        return Finding("ML backend", ok=False, detail=detail, remedy=_unreached(own))
+    first = min(backends, key=lambda backend: backend.id)
+    if first.id != own.id:
+        detail = f"{where} is not the first; Label Studio asks {first.title} at {shown(first.url)} for predictions"
+        return Finding("ML backend", ok=False, detail=detail, remedy="Remove the other ML backend in Settings > Model.")
+    return Finding("ML backend", ok=True, detail=f"{where} is connected")
+
+
+def check_title(own: MLBackend, announced: str, info: ProjectInfo) -> Finding:
+    """Look whether sampling orders by the announced version: backend title and ``project.model_version`` name it."""
+    named = f"title {own.title}, announced {announced}, the project orders by {info.model_version or 'nothing'}"
+    ok = own.title == announced and announced in (NO_VERSION, info.model_version)
+    remedy = "Run `labelloop sweep`, or `labelloop connect` again: tasks come in random order until they agree."
+    return Finding("title", ok=ok, detail=named, remedy="" if ok else remedy)
+
+
+def check_webhook(webhooks: Sequence[Webhook], own: MLBackend, secret: str, connect: str) -> Finding:
+    """Look whether Label Studio tells this backend of annotations, in a way it accepts."""
+    found = own_webhooks(webhooks, own.url)
+    if not found:
+        detail = "there is none, so annotations reach this backend by the sweep alone"
+        return Finding("webhook", ok=False, detail=detail, remedy=f"Run {connect}. {ADDRESS_SWITCHES}")
+    wrong = differences(found[0].spec, wanted_webhook(own.url, secret, found[0].spec))
+    if len(found) > 1:
+        wrong.append(f"there {len(found)} times")
+    if wrong:
+        detail = f"webhook {found[0].id} is not as it should be: {', '.join(wrong)}"
+        return Finding("webhook", ok=False, detail=detail, remedy=f"Run {connect}")
+    return Finding("webhook", ok=True, detail=f"webhook {found[0].id} carries the secret header and the right actions")
+
+
+def check_orphans(webhooks: Sequence[Webhook], backends: Sequence[MLBackend]) -> Finding:
+    """Look for webhooks of ML backends that are no more: each delays every submit by up to a second."""
+    orphans = orphan_webhooks(webhooks, backends)
+    listed = ", ".join(f"webhook {orphan.id} to {shown(orphan.spec.url)}" for orphan in orphans)
+    remedy = "Remove them in Settings > Webhooks; `labelloop connect` removes LabelLoop's own."
+    return Finding("orphan webhooks", ok=not orphans, detail=listed or "none", remedy=remedy if orphans else "")
+
+
+def check_sampling(info: ProjectInfo, connect: str) -> Finding:
+    """Look whether the project serves the least certain tasks first."""
+    ok = info.sampling == UNCERTAINTY
+    return Finding("sampling", ok=ok, detail=info.sampling or "unknown", remedy="" if ok else f"Run {connect}")
+
+
+def _unreached(own: MLBackend) -> str:
+    if "401" in own.error:
+        return "Run `labelloop connect` with the BASIC_AUTH_USER and BASIC_AUTH_PASS of the running backend."
+    return f"Start it, and look whether Label Studio reaches {shown(own.url)} from where it runs. {ADDRESS_SWITCHES}"

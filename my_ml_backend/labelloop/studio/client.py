@@ -1,0 +1,225 @@
+"""The Label Studio client: all that LabelLoop asks of Label Studio's API and tells it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from labelloop.errors import MediaError, SettingsError, StudioError
+from labelloop.settings import Settings
+from labelloop.studio.api import Api
+from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.origin import Origin
+from labelloop.studio.paging import LABELED, PAGE, UNLABELED, lacks, mentions, read_tasks
+from labelloop.studio.urls import shown
+from labelloop.types import Json
+
+UNCERTAINTY = "Uncertainty sampling"
+"""Lowest score first; works in the open-source edition although its UI shows it disabled (contract, section 8)."""
+
+_IMPORT_TIMEOUT = 900.0
+"""Seconds; importing predictions costs Label Studio O(project) per call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectInfo:
+    """A project as Label Studio describes it, with its counters: cheap, and blind to edits.
+
+    ``model_version`` is the version that sampling orders by. ``annotations`` are submitted ones, of ``labeled_tasks``
+    different tasks; ``skipped`` are cancelled ones.
+    """
+
+    id: int
+    title: str
+    label_config: str
+    created_at: str
+    model_version: str
+    sampling: str
+    tasks: int
+    labeled_tasks: int
+    annotations: int
+    skipped: int
+    predictions: int
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Read the answer of ``GET /api/projects/<id>``."""
+        return cls(
+            id=int(body["id"]),
+            title=body.get("title") or "",
+            label_config=body.get("label_config") or "",
+            created_at=body.get("created_at") or "",
+            model_version=body.get("model_version") or "",
+            sampling=body.get("sampling") or "",
+            tasks=body.get("task_number") or 0,
+            labeled_tasks=body.get("num_tasks_with_annotations") or 0,
+            annotations=body.get("total_annotations_number") or 0,
+            skipped=body.get("skipped_annotations_number") or 0,
+            predictions=body.get("total_predictions_number") or 0,
+        )
+
+
+class Studio:
+    """A Label Studio instance, asked as one of its users. Safe to share between threads, not between processes.
+
+    Nothing is sent before the first call. Every method raises StudioError, or NotAllowed for a refused key; making it
+    raises SettingsError for an address that is none.
+    ``auth`` is what Label Studio must send to this ML backend: it checks the backend anew at every change of it.
+    """
+
+    def __init__(self, url: str, api_key: str, auth: BasicAuth = BasicAuth(), timeout: float = 60.0) -> None:  # noqa: B008 - immutable
+        try:
+            Origin.of(url)
+        except MediaError:
+            raise SettingsError(f"LABEL_STUDIO_URL: {shown(url)!r} is not of the form http://host:port") from None
+        self.api = Api(url, api_key, timeout)
+        self.auth = auth
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Make a client from the settings; raises SettingsError without an API key."""
+        if not settings.label_studio_api_key:
+            raise SettingsError(
+                "LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked. Copy a token from Label Studio's "
+                "Account & Settings > Personal Access Token."
+            )
+        auth = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+        return cls(settings.label_studio_url, settings.label_studio_api_key, auth)
+
+    @property
+    def url(self) -> str:
+        """Address of Label Studio, without a trailing slash."""
+        return self.api.url
+
+    @property
+    def token_kind(self) -> str:
+        """``personal access token`` or ``legacy token``."""
+        return self.api.token_kind
+
+    def auth_headers(self) -> dict[str, str]:
+        """Give the header for a GET of one's own (pictures), with a token that is good for a minute at least."""
+        return self.api.auth_headers()
+
+    def version(self) -> str:
+        """Ask for Label Studio's version; it answers without a valid key too."""
+        return str(self.api.get("api/version", public=True).get("release") or "unknown")
+
+    def whoami(self) -> str:
+        """Ask whose key this is: the user's e-mail address."""
+        return str(self.api.get("api/current-user/whoami").get("email") or "unknown")
+
+    def project(self, project: int) -> ProjectInfo:
+        """Describe one project, with its counters."""
+        return ProjectInfo.from_json(self.api.get(f"api/projects/{project}"))
+
+    def task(self, task: int) -> Json:
+        """Read one task with its annotations and predictions; cloud addresses stay as imported."""
+        body: Json = self.api.get(f"api/tasks/{task}", {"resolve_uri": "false"})
+        return body
+
+    def tasks(
+        self,
+        project: int,
+        *,
+        labeled: bool | None = None,
+        fields: Sequence[str] = ("id", "data"),
+        after: int = 0,
+        page: int = PAGE,
+    ) -> Iterator[Json]:
+        """Yield a project's tasks in order of id: all, the labeled (a submitted annotation) or the unlabeled ones."""
+        filters = [] if labeled is None else [LABELED if labeled else UNLABELED]
+        return read_tasks(self.api, project, filters, fields, after, page)
+
+    def labeled_tasks(self, project: int, after: int = 0, page: int = PAGE) -> Iterator[Json]:
+        """Yield the labeled tasks (``id``, ``data``) with all their ``annotations``, the cancelled ones among them."""
+        return self.tasks(project, labeled=True, fields=("id", "data", "annotations"), after=after, page=page)
+
+    def model_versions(self, project: int) -> dict[str, int]:
+        """Count the project's predictions by version."""
+        answer = self.api.get(f"api/projects/{project}/model-versions/") or {}
+        return {str(version): int(count) for version, count in answer.items()}
+
+    def unpredicted_tasks(self, project: int, version: str, page: int = PAGE) -> Iterator[Json]:
+        """Yield the unlabeled tasks (``id``, ``data``) without a prediction of exactly this version.
+
+        Importing the missing predictions while this goes on is safe. Label Studio compares versions by substring
+        (``v1`` is in ``v10``). So the tasks that it calls free of the version come first; the others are asked for with
+        their predictions, and only where another version's name contains this one.
+        """
+        known = self.model_versions(project)
+        if not any(version.lower() in other.lower() for other in known):
+            yield from read_tasks(self.api, project, [UNLABELED], page=page)
+            return
+        yield from read_tasks(self.api, project, [UNLABELED, lacks(version)], page=page)
+        if any(version.lower() in other.lower() for other in known if other != version):
+            similar = [UNLABELED, mentions(version)]
+            for task in read_tasks(self.api, project, similar, ("id", "data", "predictions"), page=page):
+                predictions = task.pop("predictions")
+                if all(prediction["model_version"] != version for prediction in predictions):
+                    yield task
+
+    def import_predictions(self, project: int, items: Sequence[Json]) -> int:
+        """Store predictions (``task``, ``result``, ``score``, ``model_version``) in one call; gives their number.
+
+        Sent once: Label Studio stores them again when asked again. Raises StudioError when it refuses (a task deleted
+        meanwhile suffices), or stored fewer than it was given. Some may be stored then: ``unpredicted_tasks`` knows.
+        """
+        if not items:
+            return 0
+        path = f"api/projects/{project}/import/predictions"
+        created = int(self.api.post(path, list(items), timeout=_IMPORT_TIMEOUT).get("created", 0))
+        if created != len(items):
+            raise StudioError(
+                f"Label Studio stored {created} of {len(items)} predictions for project {project}: the others do not "
+                "fit its label config. Was it changed meanwhile? Ask unpredicted tasks again."
+            )
+        return created
+
+    def set_sampling(self, project: int, sampling: str = UNCERTAINTY) -> None:
+        """Choose the order in which the project serves tasks."""
+        self.api.patch(f"api/projects/{project}", {"sampling": sampling})
+
+    def set_model_version(self, project: int, version: str) -> None:
+        """Choose the version that uncertainty sampling orders by: a backend's title, or one that has predictions."""
+        self.api.patch(f"api/projects/{project}", {"model_version": version})
+
+    def ml_backends(self, project: int) -> list[MLBackend]:
+        """List the project's ML backends, oldest first; Label Studio calls each one's /health and /setup for that."""
+        listed = self.api.get("api/ml", {"project": project})
+        return sorted((MLBackend.from_json(item) for item in listed), key=lambda backend: backend.id)
+
+    def create_ml_backend(self, project: int, url: str, title: str) -> MLBackend:
+        """Connect an ML backend; it must be up, because Label Studio calls its /health and /setup now."""
+        body = {"project": project, "url": url, "title": title} | self.auth.fields()
+        return MLBackend.from_json(self.api.post("api/ml", body))
+
+    def update_ml_backend(self, backend: MLBackend, url: str, title: str) -> MLBackend:
+        """Change an ML backend (up, as above); a project that ordered by its old title orders by the new one then."""
+        body = {"project": backend.project, "url": url, "title": title} | self.auth.fields()
+        return MLBackend.from_json(self.api.patch(f"api/ml/{backend.id}", body))
+
+    def set_title(self, backend: MLBackend, title: str) -> None:
+        """Name a backend after the announced version, and have the project order tasks by its predictions."""
+        self.update_ml_backend(backend, backend.url, title)
+        if self.project(backend.project).model_version != title:
+            self.set_model_version(backend.project, title)
+
+    def webhooks(self, project: int) -> list[Webhook]:
+        """List the project's webhooks, oldest first."""
+        listed = self.api.get("api/webhooks/", {"project": project})
+        return sorted((Webhook.from_json(item) for item in listed), key=lambda webhook: webhook.id)
+
+    def create_webhook(self, project: int, spec: WebhookSpec) -> Webhook:
+        """Add a webhook to the project."""
+        return Webhook.from_json(self.api.post("api/webhooks/", {"project": project} | spec.fields()))
+
+    def update_webhook(self, webhook: Webhook, spec: WebhookSpec) -> Webhook:
+        """Change a webhook."""
+        return Webhook.from_json(self.api.patch(f"api/webhooks/{webhook.id}/", spec.fields()))
+
+    def delete_webhook(self, webhook: Webhook) -> None:
+        """Remove a webhook."""
+        self.api.delete(f"api/webhooks/{webhook.id}/")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.api.close()

@@ -1,0 +1,122 @@
+"""Reads the pictures of tasks, wherever they are (contract, section 6)."""
+
+import base64
+import time
+
+from labelloop.errors import AddressRefused, MediaError, StudioError
+from labelloop.settings import Settings
+from labelloop.studio.client import Studio
+from labelloop.studio.fetch import Broken, Fetcher, Reply
+from labelloop.studio.guard import GuardedBackend
+from labelloop.studio.objects import S3, Denied
+from labelloop.studio.origin import Origin, parse
+from labelloop.studio.urls import shown
+
+__all__ = ["Media", "shown"]
+
+_CONNECTIONS = 32
+_REDIRECTS = 5
+_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+_CLOUDS = ("gs://", "azure-blob://")
+"""Clouds that are read through Label Studio alone."""
+
+_REMEDIES = {
+    401: "If it is Label Studio's, let its address begin with LABEL_STUDIO_URL and set LABEL_STUDIO_API_KEY.",
+    403: "Its link has expired, or whoever asks may not read it.",
+    404: "It is not there, or Label Studio has no storage connected for it.",
+    500: "Label Studio answers so for a file that is gone.",
+}
+
+
+class Media:
+    """Reads pictures by the addresses in tasks. Safe to share between threads, not between processes.
+
+    Label Studio's own files are asked for with its token, which goes nowhere else. Without ``studio`` they, and what
+    only Label Studio can resolve, cannot be read.
+    """
+
+    def __init__(self, settings: Settings, studio: Studio | None) -> None:
+        self._seconds = settings.media_timeout
+        self._studio = studio
+        self._home = None if studio is None else Origin.of(studio.url)
+        guard = None if settings.allow_private_addresses else GuardedBackend(self._home)
+        self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, guard)
+        self._s3 = S3(settings.media_max_bytes, settings.media_timeout, _CONNECTIONS)
+
+    def read(self, url: str, task_id: int | None = None) -> bytes:
+        """Read one picture whole; ``task_id`` is its task, through which Label Studio resolves cloud addresses.
+
+        Raises AddressRefused for private addresses, MediaError for all else that goes wrong.
+        """
+        deadline = time.monotonic() + self._seconds
+        try:
+            return self._read(url, task_id, deadline)
+        except AddressRefused as error:
+            raise AddressRefused(f"{shown(url)} was not read: {error}") from error
+        except (MediaError, StudioError) as error:
+            raise MediaError(f"{shown(url)} could not be read: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._fetcher.close()
+        self._s3.close()
+
+    def _read(self, url: str, task_id: int | None, deadline: float) -> bytes:
+        if url.startswith("s3://"):
+            return self._from_s3(url, task_id, deadline)
+        if url.startswith(_CLOUDS):
+            return self._get(self._resolving(url, task_id), deadline)
+        if url.startswith("/") and not url.startswith("//"):
+            if self._home is None:
+                raise MediaError("it is a file of Label Studio, and LABEL_STUDIO_API_KEY is not set")
+            return self._get(self._home.address_of(url), deadline)
+        if url.lower().startswith(("http://", "https://")):
+            return self._get(url, deadline)
+        raise MediaError("pictures are read from http(s)://, s3://, gs://, and Label Studio's own /data/... addresses")
+
+    def _from_s3(self, url: str, task_id: int | None, deadline: float) -> bytes:
+        try:
+            return self._s3.read(url, deadline)
+        except Denied as denied:
+            if self._studio is None or task_id is None:
+                raise MediaError(f"{denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied
+            try:
+                return self._get(self._resolving(url, task_id), deadline)
+            except (MediaError, StudioError) as error:
+                kind = AddressRefused if isinstance(error, AddressRefused) else MediaError
+                raise kind(f"{denied}, and through Label Studio: {error}") from error
+
+    def _resolving(self, uri: str, task_id: int | None) -> str:
+        """Give the address under which Label Studio resolves a cloud address with its storage's identity."""
+        if self._home is None or task_id is None:
+            raise MediaError("only Label Studio can resolve it, by a task's id and with LABEL_STUDIO_API_KEY set")
+        name = base64.urlsafe_b64encode(uri.encode()).decode("ascii")
+        return self._home.address_of(f"/tasks/{task_id}/resolve/?fileuri={name}")
+
+    def _get(self, url: str, deadline: float) -> bytes:
+        """GET, twice if the connection broke, the server stumbled, or the link it redirected to had expired."""
+        for last in (False, True):
+            try:
+                reply, redirected = self._follow(url, deadline)
+            except Broken:
+                if last:
+                    raise
+                continue
+            if reply.status == 200:
+                return reply.content
+            again = reply.status in _TRANSIENT or (reply.status == 403 and redirected)
+            if last or not again:
+                break
+        raise MediaError(f"its server answered {reply.status}. {_REMEDIES.get(reply.status, '')}".rstrip())
+
+    def _follow(self, url: str, deadline: float) -> tuple[Reply, bool]:
+        """Follow redirects; the token is sent as long as they have not left Label Studio, and never again after."""
+        trusted = True
+        for hop in range(_REDIRECTS + 1):
+            trusted = trusted and self._home is not None and self._home.contains(url)
+            headers = self._studio.auth_headers() if trusted and self._studio else {}
+            reply = self._fetcher.get(url, headers, deadline)
+            if not reply.location:
+                return reply, hop > 0
+            url = str(parse(url).join(reply.location))
+        raise MediaError(f"it is redirected more than {_REDIRECTS} times")

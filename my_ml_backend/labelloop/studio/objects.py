@@ -1,0 +1,73 @@
+"""Reads pictures from S3 with this machine's own identity."""
+
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+from labelloop.errors import MediaError
+
+
+class Denied(MediaError):
+    """The identity of this machine is missing, wrong, or does not suffice."""
+
+
+class S3:
+    """Objects of S3, or of what AWS_ENDPOINT_URL_S3 names. Safe to share between threads.
+
+    Configured as boto3 is: environment, profile, role. One client for all threads.
+    """
+
+    def __init__(self, max_bytes: int, seconds: float, connections: int) -> None:
+        self._max_bytes, self._seconds, self._connections = max_bytes, seconds, connections
+        self._making = threading.Lock()
+        self._client: Any = None
+
+    def read(self, uri: str, deadline: float) -> bytes:
+        """Read ``s3://bucket/key``; raises Denied where another identity may succeed, MediaError otherwise."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        if not bucket or not key:
+            raise MediaError("its address is not of the form s3://bucket/key")
+        try:
+            answer = self._connect().get_object(Bucket=bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                return self._content(body, int(answer["ContentLength"]), deadline)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "unknown")
+            raise Denied(f"S3 answered {code}") from error
+        except (BotoCoreError, ValueError) as error:
+            raise Denied(f"S3 could not be asked ({type(error).__name__}: {error})") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._making:
+            if self._client is not None:
+                self._client.close()
+
+    def _content(self, body: Any, length: int, deadline: float) -> bytes:
+        if length > self._max_bytes:
+            raise MediaError(f"it has {length} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)")
+        content = bytearray()
+        for chunk in body.iter_chunks(65536):
+            content += chunk
+            if time.monotonic() > deadline:
+                raise MediaError("it took too long (LABELLOOP_MEDIA_TIMEOUT)")
+        return bytes(content)
+
+    def _connect(self) -> Any:
+        with self._making:
+            if self._client is None:
+                import boto3
+                from botocore.config import Config
+
+                config = Config(
+                    connect_timeout=self._seconds,
+                    read_timeout=self._seconds,
+                    retries={"total_max_attempts": 2, "mode": "standard"},
+                    max_pool_connections=self._connections,
+                )
+                # A session of its own: boto3's default session is not safe to share between threads.
+                self._client = boto3.session.Session().client("s3", config=config)
+            return self._client

@@ -1,0 +1,60 @@
+"""A real Label Studio, one for the whole session: projects are what separates the tests."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from labelloop.demo.label_studio import LabelStudio
+from labelloop.studio.client import Studio
+from support.annotating import LABEL_CONFIG
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Find a port that nothing listens on."""
+
+    def find() -> int:
+        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def label_studio_command() -> Path:
+    """The executable; `make test` installs it. A missing one fails the tests that need it."""
+    default = Path(__file__).parents[2] / ".venv-label-studio/bin/label-studio"
+    command = Path(os.environ.get("LABELLOOP_TEST_LABEL_STUDIO") or default)
+    if not command.is_file():
+        pytest.fail(
+            f"{command} is missing: `make test` installs Label Studio, or name the label-studio executable of an "
+            "installed 1.23.2 in LABELLOOP_TEST_LABEL_STUDIO"
+        )
+    return command
+
+
+@pytest.fixture(scope="session")
+def label_studio(
+    label_studio_command: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
+) -> Iterator[LabelStudio]:
+    """A running Label Studio that may call backends and webhooks on this machine."""
+    with LabelStudio(label_studio_command, tmp_path_factory.mktemp("label-studio"), free_port()) as running:
+        yield running
+
+
+@pytest.fixture
+def studio(label_studio: LabelStudio) -> Iterator[Studio]:
+    """A client with a personal access token."""
+    client = Studio(label_studio.url, label_studio.token)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def project(label_studio: LabelStudio) -> int:
+    """An empty project with the labels cat and dog."""
+    return label_studio.create_project("Cats and dogs", LABEL_CONFIG)

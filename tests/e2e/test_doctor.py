@@ -1,0 +1,122 @@
+"""`doctor` on a machine where all is well, and on one where nothing is."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from labelloop.demo.label_studio import LabelStudio
+from labelloop.doctor import Finding, diagnose
+from labelloop.loop.hub import Hub
+from labelloop.loop.redis_server import RedisServer
+from labelloop.settings import Settings
+from labelloop.studio.connect import connect
+from support.ml_backend import Backend, running_backend
+
+pytestmark = pytest.mark.studio
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    with running_backend() as running:
+        yield running
+
+
+@pytest.fixture
+def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
+    """What a machine has on which everything runs, except that its endpoint is the fake one."""
+    settings = Settings(
+        label_studio_url=label_studio.url,
+        label_studio_api_key=label_studio.token,
+        model_dir=str(tmp_path),
+        endpoint="fake://?classes=cat,dog",
+    )
+    server = RedisServer(settings.directory / "redis")
+    server.start()
+    hub = Hub(settings)
+    try:
+        with closing(hub.studio), closing(hub.redis):
+            yield hub
+    finally:
+        server.stop()
+
+
+def findings(hub: Hub, project: int | None) -> dict[str, Finding]:
+    found = list(diagnose(hub, project))
+    assert len({finding.name for finding in found}) == len(found)
+    assert all(finding.ok or finding.remedy for finding in found)
+    assert (hub.settings.label_studio_api_key or "hush") not in json.dumps([asdict(finding) for finding in found])
+    return {finding.name: finding for finding in found}
+
+
+def bad(found: dict[str, Finding]) -> set[str]:
+    return {name for name, finding in found.items() if not finding.ok}
+
+
+def test_on_a_sound_machine_all_is_well(hub: Hub, project: int, backend: Backend) -> None:
+    connect(hub.studio, project, backend.url, hub.settings)
+    found = findings(hub, project)
+    assert bad(found) == set()
+    assert found["Label Studio"].detail == f"1.23.2 at {hub.settings.label_studio_url}"
+    assert found["API key"].detail == "personal access token of demo@labelloop.local"
+    assert set(found) >= {"Redis", "store", "endpoint", "labels", "webhook", "webhook address", "title", "sampling"}
+
+
+def test_without_a_project_only_the_machine_is_looked_at(hub: Hub) -> None:
+    found = findings(hub, None)
+    assert bad(found) == set()
+    assert "webhook" not in found
+
+
+def test_an_unconnected_project_is_found(hub: Hub, project: int) -> None:
+    assert bad(findings(hub, project)) == {"ML backend", "sampling"}
+
+
+def test_what_is_broken_in_label_studio_is_found(hub: Hub, project: int, backend: Backend) -> None:
+    connect(hub.studio, project, backend.url, hub.settings)
+    [webhook] = hub.studio.webhooks(project)
+    hub.studio.delete_webhook(webhook)
+    assert bad(findings(hub, project)) == {"webhook"}
+    [registered] = hub.studio.ml_backends(project)
+    hub.studio.set_title(registered, "somebody's")
+    assert bad(findings(hub, project)) == {"webhook", "title"}
+    hub.studio.api.delete(f"api/ml/{registered.id}")
+    hub.studio.create_webhook(project, webhook.spec)
+    assert bad(findings(hub, project)) == {"ML backend", "orphan webhooks"}
+
+
+def test_a_backend_that_is_gone_is_found(hub: Hub, project: int) -> None:
+    with running_backend() as backend:
+        connect(hub.studio, project, backend.url, hub.settings)
+    found = findings(hub, project)
+    assert bad(found) == {"ML backend"}
+    assert "is Disconnected" in found["ML backend"].detail
+
+
+def test_a_project_that_is_not_there_is_found(hub: Hub) -> None:
+    assert bad(findings(hub, 999999)) == {"project"}
+
+
+def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where a folder should be")
+    hub = Hub(
+        Settings(
+            label_studio_url="http://127.0.0.1:1",
+            label_studio_api_key="very-secret-legacy-token",
+            basic_auth_user="me",
+            model_dir=str(tmp_path),
+            endpoint="http://127.0.0.1:1",
+        )
+    )
+    with closing(hub.studio):
+        found = findings(hub, 7)
+    assert bad(found) == {"Label Studio", "API key", "credentials", "Redis", "store", "endpoint", "project"}
+
+
+def test_without_an_api_key_the_setting_is_named(tmp_path: Path) -> None:
+    found = findings(Hub(Settings(model_dir=str(tmp_path))), None)
+    assert "LABEL_STUDIO_API_KEY" in found["Label Studio"].detail
+    assert "LABEL_STUDIO_API_KEY" in found["credentials"].remedy

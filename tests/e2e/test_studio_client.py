@@ -1,0 +1,192 @@
+"""The client against a real Label Studio: paging, filters, counters, predictions."""
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+
+from labelloop.demo.label_studio import LabelStudio
+from labelloop.errors import NotAllowed, StudioError
+from labelloop.studio.client import UNCERTAINTY, Studio
+from labelloop.types import Json
+from support.annotating import LABEL_CONFIG, add_tasks, delete_task, draft, prediction, skip, submit
+
+pytestmark = pytest.mark.studio
+
+
+def ids(tasks: Iterable[Json]) -> list[int]:
+    return [task["id"] for task in tasks]
+
+
+def test_it_says_who_and_what_it_is(studio: Studio, label_studio: LabelStudio) -> None:
+    assert studio.version() == "1.23.2"
+    assert studio.whoami() == label_studio.email
+    assert studio.token_kind == "personal access token"
+
+
+def test_a_legacy_token_works_where_it_is_allowed(label_studio: LabelStudio, project: int) -> None:
+    legacy = Studio(label_studio.url, label_studio.legacy_token())
+    assert legacy.token_kind == "legacy token"
+    assert legacy.project(project).id == project
+    legacy.close()
+
+
+def test_a_wrong_key_is_not_allowed(label_studio: LabelStudio) -> None:
+    wrong = Studio(label_studio.url, "0" * 40)
+    assert wrong.version() == "1.23.2"
+    with pytest.raises(NotAllowed, match="LABEL_STUDIO_API_KEY"):
+        wrong.whoami()
+    wrong.close()
+
+
+def test_a_project_that_is_not_there(studio: Studio) -> None:
+    with pytest.raises(StudioError, match=r"404 to GET /api/projects/999999.*number of the project"):
+        studio.project(999999)
+
+
+def test_tasks_come_page_by_page_in_order_of_id(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    tasks = add_tasks(label_studio, project, 25)
+    other = label_studio.create_project("Others", LABEL_CONFIG)
+    add_tasks(label_studio, other, 3)
+    for page in (1, 7, 25, 500):
+        assert ids(studio.tasks(project, page=page)) == tasks
+    assert ids(studio.tasks(project, after=tasks[19], page=2)) == tasks[20:]
+    first = next(studio.tasks(project))
+    assert first == {"id": tasks[0], "data": {"image": "http://pictures.example/0.png"}}
+
+
+def test_tasks_deleted_and_created_meanwhile_do_not_disturb(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    tasks = add_tasks(label_studio, project, 9)
+    paging = studio.tasks(project, page=3)
+    begun = ids(itertools.islice(paging, 3))
+    for gone in (tasks[0], tasks[2], tasks[4]):
+        delete_task(label_studio, gone)
+    late = add_tasks(label_studio, project, 2)[-2:]
+    assert begun + ids(paging) == [*tasks[:4], *tasks[5:], *late]
+
+
+def test_labeled_means_a_submitted_annotation(studio: Studio, label_studio: LabelStudio) -> None:
+    project = label_studio.create_project("Overlap", LABEL_CONFIG, maximum_annotations=2)
+    plain, submitted, skipped, drafted, both, deleted = add_tasks(label_studio, project, 6)
+    submit(label_studio, submitted, "cat")
+    skip(label_studio, skipped)
+    draft(label_studio, drafted, "dog")
+    skip(label_studio, both)
+    submit(label_studio, both, "dog")
+    annotation = submit(label_studio, deleted, "cat")
+    label_studio.request("DELETE", f"/api/annotations/{annotation}/")
+    assert ids(studio.tasks(project, labeled=True)) == [submitted, both]
+    assert ids(studio.tasks(project, labeled=False)) == [plain, skipped, drafted, deleted]
+    assert ids(studio.unpredicted_tasks(project, "v1")) == [plain, skipped, drafted, deleted]
+
+
+def test_is_labeled_would_say_something_else(studio: Studio, label_studio: LabelStudio) -> None:
+    project = label_studio.create_project("Ignoring skips", LABEL_CONFIG, skip_queue="IGNORE_SKIPPED")
+    [skipped] = add_tasks(label_studio, project, 1)
+    skip(label_studio, skipped)
+    [task] = studio.tasks(project, fields=("is_labeled", "total_annotations", "cancelled_annotations"))
+    assert task == {"id": skipped, "is_labeled": True, "total_annotations": 0, "cancelled_annotations": 1}
+
+
+def test_labeled_tasks_come_with_all_their_annotations(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    first, second, _ = add_tasks(label_studio, project, 3)
+    skip(label_studio, first)
+    submit(label_studio, first, "cat")
+    submit(label_studio, second, "dog")
+    tasks = list(studio.labeled_tasks(project, page=1))
+    assert ids(tasks) == [first, second]
+    cancelled = {annotation["was_cancelled"] for annotation in tasks[0]["annotations"]}
+    assert cancelled == {True, False}
+    [annotation] = tasks[1]["annotations"]
+    assert annotation["result"][0]["value"] == {"choices": ["dog"]}
+    assert {"id", "ground_truth", "updated_at", "completed_by", "lead_time", "parent_prediction"} <= set(annotation)
+
+
+def test_a_project_is_described_with_its_counters(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    tasks = add_tasks(label_studio, project, 5)
+    for _ in range(2):
+        submit(label_studio, tasks[0], "cat")
+    submit(label_studio, tasks[1], "cat")
+    skip(label_studio, tasks[2])
+    studio.import_predictions(project, [prediction(task, "cat", "v1") for task in tasks[:4]])
+    info = studio.project(project)
+    assert (info.id, info.title, info.label_config) == (project, "Cats and dogs", LABEL_CONFIG)
+    assert (info.tasks, info.labeled_tasks, info.annotations, info.skipped, info.predictions) == (5, 2, 3, 1, 4)
+
+
+def test_predictions_are_missing_until_they_are_imported(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    tasks = add_tasks(label_studio, project, 7)
+    submit(label_studio, tasks[0], "cat")
+    missing = studio.unpredicted_tasks(project, "v1", page=2)
+    while chunk := list(itertools.islice(missing, 3)):
+        assert set(chunk[0]) == {"id", "data"}
+        assert studio.import_predictions(project, [prediction(task["id"], "cat", "v1") for task in chunk]) == len(chunk)
+    assert studio.model_versions(project) == {"v1": 6}
+    assert ids(studio.unpredicted_tasks(project, "v1")) == []
+    assert ids(studio.unpredicted_tasks(project, "v2")) == tasks[1:]
+
+
+@pytest.mark.parametrize("others", [["v10"], ["V1"], ["v1.1", "my-v1"], [f"v1{number}" for number in range(150)]])
+def test_a_version_is_not_mistaken_for_another(
+    studio: Studio, label_studio: LabelStudio, project: int, others: list[str]
+) -> None:
+    none, other, both, own = add_tasks(label_studio, project, 4)
+    items = [prediction(task, "cat", version) for task in (other, both) for version in others]
+    items += [prediction(task, "dog", "v1") for task in (both, own)]
+    studio.import_predictions(project, items)
+    assert sorted(ids(studio.unpredicted_tasks(project, "v1", page=1))) == [none, other]
+    assert all(set(task) == {"id", "data"} for task in studio.unpredicted_tasks(project, "v1"))
+
+
+def test_predictions_without_a_version_do_not_hide_a_task(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    [task] = add_tasks(label_studio, project, 1)
+    for version in (None, "", "undefined"):
+        item = prediction(task, "cat", "") | {"model_version": version}
+        label_studio.request("POST", f"/api/projects/{project}/import/predictions", json=[item])
+    assert ids(studio.unpredicted_tasks(project, "v1")) == [task]
+    studio.import_predictions(project, [prediction(task, "cat", "v10")])
+    assert ids(studio.unpredicted_tasks(project, "v1")) == [task]
+
+
+def test_predictions_for_a_task_that_was_deleted_are_refused(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    kept, gone = add_tasks(label_studio, project, 2)
+    delete_task(label_studio, gone)
+    items = [prediction(task, "cat", "v1") for task in (kept, gone)]
+    with pytest.raises(StudioError, match=rf"answered 400 .*'task': {gone}"):
+        studio.import_predictions(project, items)
+    assert ids(studio.unpredicted_tasks(project, "v1")) == [kept]
+
+
+def test_predictions_that_do_not_fit_the_label_config_are_noticed(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    tasks = add_tasks(label_studio, project, 2)
+    items = [prediction(task, label, "v1") for task, label in zip(tasks, ("cat", "horse"), strict=True)]
+    with pytest.raises(StudioError, match="stored 1 of 2 predictions"):
+        studio.import_predictions(project, items)
+    assert ids(studio.unpredicted_tasks(project, "v1")) == tasks[1:]
+
+
+def test_one_task_is_read_whole(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    label_studio.import_tasks(project, [{"image": "s3://bucket/a.png"}])
+    [task] = studio.tasks(project)
+    submit(label_studio, task["id"], "cat")
+    studio.import_predictions(project, [prediction(task["id"], "dog", "v1")])
+    whole = studio.task(task["id"])
+    assert whole["data"] == {"image": "s3://bucket/a.png"}
+    assert [one["model_version"] for one in whole["predictions"]] == ["v1"]
+    assert len(whole["annotations"]) == 1
+
+
+def test_sampling_can_be_set(studio: Studio, project: int) -> None:
+    assert studio.project(project).sampling == "Sequential sampling"
+    studio.set_sampling(project)
+    assert studio.project(project).sampling == UNCERTAINTY

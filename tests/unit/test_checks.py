@@ -1,0 +1,106 @@
+"""What doctor makes of what Label Studio says."""
+
+from dataclasses import replace
+
+import pytest
+
+from labelloop.studio import checks
+from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec
+from labelloop.studio.client import UNCERTAINTY, ProjectInfo
+from labelloop.studio.webhook import wanted_webhook
+from labelloop.types import NO_VERSION
+
+CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
+OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "v2", "")
+INFO = ProjectInfo(7, "Pets", "", "", "v2", UNCERTAINTY, 10, 5, 5, 0, 5)
+CONFIG = (
+    '<View><Image name="p" value="$image"/><Choices name="kind" toName="p"><Choice value="cat"/><Choice value="dog"/>'
+    "</Choices></View>"
+)
+
+
+def webhook(id: int = 1, url: str = OWN.url) -> Webhook:
+    return Webhook(id, 7, wanted_webhook(url, "hush"))
+
+
+def test_all_is_well() -> None:
+    findings = [
+        checks.check_labels(CONFIG, ("cat", "dog")),
+        checks.check_labels(CONFIG, None),
+        checks.check_backend([OWN], OWN, CONNECT),
+        checks.check_title(OWN, "v2", INFO),
+        checks.check_title(replace(OWN, title=NO_VERSION), NO_VERSION, INFO),
+        checks.check_webhook([webhook()], OWN, "hush", CONNECT),
+        checks.check_orphans([webhook()], [OWN]),
+        checks.check_sampling(INFO, CONNECT),
+    ]
+    assert [finding for finding in findings if not finding.ok or finding.remedy] == []
+
+
+def test_labels_the_model_does_not_know_are_named() -> None:
+    finding = checks.check_labels(CONFIG, ("cat", "horse"))
+    assert not finding.ok
+    assert "does not know dog" in finding.detail
+    assert "Start Training" in finding.remedy
+
+
+@pytest.mark.parametrize("config", ["<View/>", "no XML", CONFIG.replace("cat", "cow").replace("dog", "pig")])
+def test_a_label_config_that_cannot_be_predicted_for_is_found(config: str) -> None:
+    assert not checks.check_labels(config, ("cat", "dog")).ok
+
+
+def test_a_missing_backend_lists_those_that_are_there() -> None:
+    finding = checks.check_backend([replace(OWN, title="other")], None, CONNECT)
+    assert not finding.ok
+    assert "other at http://backend:9090" in finding.detail
+    assert finding.remedy == f"Run {CONNECT}"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [("401 Client Error: UNAUTHORIZED", "BASIC_AUTH_USER"), ("", "SSRF_PROTECTION_ENABLED=false")],
+)
+def test_a_backend_that_is_not_reached_is_found(error: str, remedy: str) -> None:
+    broken = replace(OWN, state="Error", error=error)
+    finding = checks.check_backend([broken], broken, CONNECT)
+    assert not finding.ok
+    assert remedy in finding.remedy
+
+
+def test_a_backend_that_is_not_asked_is_found() -> None:
+    first = replace(OWN, id=1, url="http://first:9090", title="first")
+    finding = checks.check_backend([OWN, first], OWN, CONNECT)
+    assert not finding.ok
+    assert "first at http://first:9090" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("own", "announced", "ordered_by"),
+    [("v1", "v2", "v2"), ("v2", "v2", "v1"), ("v2", "v2", ""), ("v2", NO_VERSION, "v2")],
+)
+def test_titles_that_do_not_agree_are_found(own: str, announced: str, ordered_by: str) -> None:
+    finding = checks.check_title(replace(OWN, title=own), announced, replace(INFO, model_version=ordered_by))
+    assert not finding.ok
+    assert finding.remedy
+
+
+def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
+    finding = checks.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
+    assert not finding.ok
+    assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
+
+
+def test_a_webhook_of_another_secret_or_there_twice_is_found() -> None:
+    assert "secret header" in checks.check_webhook([webhook()], OWN, "another", CONNECT).detail
+    assert "there 2 times" in checks.check_webhook([webhook(1), webhook(2)], OWN, "hush", CONNECT).detail
+
+
+def test_orphans_are_found() -> None:
+    orphan = Webhook(9, 7, WebhookSpec("http://old:9090/webhook", {}))
+    finding = checks.check_orphans([webhook(), orphan], [OWN])
+    assert not finding.ok
+    assert finding.detail == "webhook 9 to http://old:9090/webhook"
+
+
+def test_other_sampling_is_found() -> None:
+    assert not checks.check_sampling(replace(INFO, sampling="Sequential sampling"), CONNECT).ok

@@ -1,0 +1,82 @@
+"""How the webhook should be, and what is wrong with one."""
+
+from dataclasses import replace
+
+import pytest
+
+from labelloop.settings import Settings
+from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BasicAuth, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook, webhook_secret
+
+URL = "http://backend:9090"
+WANTED = wanted_webhook(URL, "hush")
+
+
+def webhook(id: int, url: str, headers: dict[str, str] | None = None) -> Webhook:
+    return Webhook(id, 7, WebhookSpec(url, headers or {}))
+
+
+def backend(url: str) -> MLBackend:
+    return MLBackend(1, 7, url, "v1", "Connected", "", "v1", "")
+
+
+def test_the_secret_is_the_setting_or_follows_from_the_api_key() -> None:
+    assert webhook_secret(Settings(webhook_secret="mine", label_studio_api_key="key")) == "mine"
+    derived = webhook_secret(Settings(label_studio_api_key="key"))
+    assert len(derived) == 64
+    assert derived == webhook_secret(Settings(label_studio_api_key="key", port=1))
+    assert derived != webhook_secret(Settings(label_studio_api_key="another"))
+    assert webhook_secret(Settings()) == ""
+
+
+def test_the_webhook_listens_to_what_changes_labels_and_tasks() -> None:
+    assert set(WANTED.actions) == set(ACTIONS)
+    assert {"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED", "ANNOTATIONS_DELETED"} < set(ACTIONS)
+    assert WANTED.headers == {SECRET_HEADER: "hush"}
+    assert WANTED.url == "http://backend:9090/webhook"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, []),
+        ({"headers": {}}, ["secret header"]),
+        ({"headers": {SECRET_HEADER: "old"}}, ["secret header"]),
+        ({"headers": {SECRET_HEADER.lower(): "hush"}}, []),
+        ({"all_actions": True}, ["actions"]),
+        ({"actions": ("ANNOTATION_CREATED",)}, ["actions"]),
+        ({"actions": tuple(sorted(ACTIONS, reverse=True))}, []),
+        ({"active": False}, ["switched on"]),
+        ({"payload": False}, ["payload sent"]),
+        ({"url": "http://backend:9090/webhook/"}, ["address"]),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_is_named(change: dict[str, object], words: list[str]) -> None:
+    assert differences(replace(WANTED, **change), WANTED) == words  # type: ignore[arg-type]
+
+
+def test_other_headers_of_a_webhook_are_kept() -> None:
+    found = replace(WANTED, headers={"X-Proxy": "pass", SECRET_HEADER: "old"})
+    assert wanted_webhook(URL, "hush", found).headers == {"X-Proxy": "pass", SECRET_HEADER: "hush"}
+
+
+def test_own_webhooks_are_known_by_address() -> None:
+    hooks = [webhook(1, "http://backend:9090/webhook"), webhook(2, "http://other:9090/webhook")]
+    assert own_webhooks(hooks, URL + "/") == hooks[:1]
+
+
+def test_orphans_are_webhooks_of_backends_that_are_no_more() -> None:
+    alive = webhook(1, "http://backend:9090/webhook", {SECRET_HEADER: "hush"})
+    old = webhook(2, "http://old:9090/webhook")
+    moved = webhook(3, "http://old:9090/hook", {SECRET_HEADER: "hush"})
+    foreign = webhook(4, "https://chat.example/hooks/1")
+    assert orphan_webhooks([alive, old, moved, foreign], [backend(URL)]) == [old, moved]
+
+
+def test_without_a_user_no_password_is_sent() -> None:
+    assert BasicAuth().fields() == {"auth_method": "NONE", "basic_auth_user": ""}
+    assert BasicAuth("u", "p").fields() == {
+        "auth_method": "BASIC_AUTH",
+        "basic_auth_user": "u",
+        "basic_auth_pass": "p",
+    }
