@@ -1,0 +1,99 @@
+"""Where Label Studio's tools look for the web process.
+
+Under gunicorn (``gunicorn --chdir my_ml_backend _wsgi:app``) this is the web process alone. As a script
+(``python my_ml_backend/_wsgi.py -p 9090``, which is what ``label-studio-ml start my_ml_backend`` calls) it runs all
+that one machine needs: Redis, inference, worker and web.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from labelloop.errors import LabelLoopError
+from labelloop.logs import start_logging
+from labelloop.settings import Settings
+from labelloop.supervise import Supervisor
+from labelloop.web.machine import machine
+from labelloop.web.process import process_hub
+from labelloop.web.server import address
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run everything until SIGTERM or SIGINT; returns the exit status."""
+    given = _parser().parse_args(arguments)
+    environment = {**os.environ, **_overrides(given)}
+    try:
+        settings = Settings.from_environment(environment)
+        start_logging(settings.log_level)
+        if given.check:
+            _check(settings)
+        services = machine(settings, environment)
+        print(f"LabelLoop is starting at http://{address(settings.host, settings.port)}; Ctrl-C ends it", flush=True)  # noqa: T201
+        Supervisor(services).run()
+    except LabelLoopError as error:
+        print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _check(settings: Settings) -> None:
+    """Make the web process's app and one LabelLoop before anything is started, so that what is wrong shows at once."""
+    from labelloop.loop.hub import Hub
+    from labelloop.web.app import create_app
+    from model import LabelLoop
+
+    hub = Hub(settings)
+    create_app(settings, hub, LabelLoop)
+    LabelLoop(hub=hub)
+    for part in ("store", "endpoint", "redis"):
+        getattr(hub, part)
+    print("LabelLoop can be made with these settings", flush=True)  # noqa: T201
+
+
+def _overrides(given: argparse.Namespace) -> dict[str, str]:
+    """Turn flags into the settings they stand for; a flag that was not given changes nothing."""
+    named = {
+        "HOST": given.host,
+        "PORT": given.port,
+        "LOG_LEVEL": "DEBUG" if given.debug else given.log_level,
+        "MODEL_DIR": given.model_dir,
+        "BASIC_AUTH_USER": given.basic_auth_user,
+        "BASIC_AUTH_PASS": given.basic_auth_pass,
+    }
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="_wsgi.py",
+        description="Run LabelLoop on this machine: Redis, inference, worker and web. Everything else is set in the "
+        "environment (docs/settings.md).",
+    )
+    parser.add_argument("-p", "--port", type=int, help="port of the web process (PORT, 9090)")
+    parser.add_argument("--host", help="address it listens on (HOST, 0.0.0.0)")
+    parser.add_argument("-d", "--debug", action="store_true", help="log everything (LOG_LEVEL=DEBUG)")
+    parser.add_argument("--log-level", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="LOG_LEVEL")
+    parser.add_argument("--model-dir", help="folder for caches, the default store and Redis (MODEL_DIR)")
+    parser.add_argument("--check", action="store_true", help="make the backend once before anything is started")
+    parser.add_argument("--basic-auth-user", help="user Label Studio must send (BASIC_AUTH_USER)")
+    parser.add_argument("--basic-auth-pass", help="its password (BASIC_AUTH_PASS)")
+    parser.add_argument(
+        "--kwargs",
+        "--with",
+        metavar="KEY=VAL",
+        nargs="+",
+        help="taken for label-studio-ml's sake; LabelLoop's settings come from the environment",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+else:
+    from labelloop.web.app import create_app
+    from model import LabelLoop
+
+    _hub = process_hub()
+    start_logging(_hub.settings.log_level)
+    app = create_app(_hub.settings, _hub, LabelLoop)

@@ -1,0 +1,153 @@
+"""Several child processes kept running as one: started in order, watched, restarted, ended in reverse order.
+
+The children end with this process however it ends (``labelloop.children``). Call everything here from the main thread:
+to the kernel a child's parent is the thread that started it, and a child ends with that.
+"""
+
+import logging
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from labelloop.children import stop_child
+from labelloop.errors import LabelLoopError, ServiceError, SettingsError
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Service:
+    """One thing to keep running: ``start`` starts its process, ``ready`` says whether it does its work yet."""
+
+    name: str
+    start: Callable[[], "subprocess.Popen[bytes]"]
+    ready: Callable[[], bool] = lambda: True
+    ready_seconds: float = 60.0
+    grace_seconds: float = 15.0
+
+
+@dataclass
+class _Running:
+    service: Service
+    process: "subprocess.Popen[bytes] | None" = None
+    started: float = 0.0
+    next_start: float = 0.0
+    deaths: list[str] = field(default_factory=list)
+
+
+class Supervisor:
+    """Keeps services running. A service that ends is started again after ``backoff`` seconds, which double each time.
+
+    After ``restarts`` restarts in a row the supervisor gives up; ``calm_seconds`` of running start the count anew.
+    """
+
+    def __init__(
+        self, services: Sequence[Service], *, restarts: int = 4, backoff: float = 0.5, calm_seconds: float = 60.0
+    ) -> None:
+        self._running = [_Running(service) for service in services]
+        self._restarts = restarts
+        self._backoff = backoff
+        self._calm_seconds = calm_seconds
+        self._asked_to_end = False
+
+    def run(self) -> None:
+        """Start everything, keep it running until SIGTERM or SIGINT, end it; raises ServiceError when that fails."""
+        with self._signals():
+            try:
+                self.start()
+                while not self._asked_to_end:
+                    self.tend()
+                    time.sleep(_LOOK_SECONDS)
+            finally:
+                self.stop()
+
+    def start(self) -> None:
+        """Start the services in order, each when the one before it is ready.
+
+        Raises ServiceError, and whatever LabelLoopError a service's own ``start`` raises this first time.
+        """
+        for running in self._running:
+            self._launch(running)
+            give_up = time.monotonic() + running.service.ready_seconds
+            while not self._asked_to_end and not running.service.ready():
+                if time.monotonic() > give_up:
+                    raise ServiceError(
+                        f"{running.service.name} was not ready within {running.service.ready_seconds:g} s; "
+                        "its messages above say why"
+                    )
+                self.tend()
+                time.sleep(_LOOK_SECONDS)
+            if self._asked_to_end:
+                return
+            _log.info("%s is ready", running.service.name)
+
+    def tend(self) -> None:
+        """Look at every started service once and restart what has ended; raises ServiceError on giving up."""
+        for running in self._running:
+            if running.process is not None and running.process.poll() is not None:
+                self._bury(running, f"exit status {running.process.returncode}")
+            elif running.process is None and running.deaths and time.monotonic() >= running.next_start:
+                self._launch_again(running)
+
+    def stop(self) -> None:
+        """End the services in reverse order, each within its grace period, then by force."""
+        for running in reversed(self._running):
+            if running.process is not None:
+                stop_child(running.process, running.service.grace_seconds)
+                _log.info("%s has ended", running.service.name)
+                running.process = None
+
+    def _launch(self, running: _Running) -> None:
+        running.started = time.monotonic()
+        running.process = running.service.start()
+
+    def _launch_again(self, running: _Running) -> None:
+        try:
+            self._launch(running)
+        except (LabelLoopError, OSError) as error:
+            self._bury(running, str(error))
+
+    def _bury(self, running: _Running, reason: str) -> None:
+        name, now = running.service.name, time.monotonic()
+        if now - running.started > self._calm_seconds:
+            running.deaths.clear()
+        running.deaths.append(reason)
+        running.process = None
+        if len(running.deaths) > self._restarts:
+            raise ServiceError(
+                f"{name} ended {len(running.deaths)} times in a row, last with: {reason}. Its messages above say why; "
+                "everything else is ended too"
+            )
+        wait = self._backoff * 2 ** (len(running.deaths) - 1)
+        running.next_start = now + wait
+        _log.warning("%s ended (%s); it is started again in %g s", name, reason, wait)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def ask_to_end(_number: int, _frame: FrameType | None) -> None:
+            self._asked_to_end = True
+
+        before = {number: signal.signal(number, ask_to_end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def require_free(host: str, port: int, remedy: str) -> None:
+    """Raise SettingsError with the remedy when something already listens at that port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"port {port} of {host} cannot be had ({error.strerror}): {remedy}") from error

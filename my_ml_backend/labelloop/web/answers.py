@@ -1,0 +1,36 @@
+"""The border where every error becomes a JSON answer: ``{"error": reason}``, never a traceback, never HTML."""
+
+import logging
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from labelloop.errors import LabelConfigError, LabelLoopError
+
+_log = logging.getLogger(__name__)
+
+
+def answer_errors(app: Flask) -> None:
+    """Make the app answer every exception by ``error_answer``."""
+    app.register_error_handler(Exception, error_answer)
+
+
+def error_answer(error: Exception) -> Response:
+    """Turn an exception into an answer; what nobody raised on purpose is logged in full and told in general."""
+    if isinstance(error, HTTPException):
+        kept = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
+        return _answer(error.description or error.name, error.code or 500, kept)
+    if isinstance(error, LabelConfigError):
+        return _answer(str(error), 400)
+    if isinstance(error, LabelLoopError):
+        _log.warning("answered 503: %s", error)
+        return _answer(str(error), 503)
+    _log.error("answered 500", exc_info=error)
+    return _answer("LabelLoop failed; the reason is in the log of its web process", 500)
+
+
+def _answer(reason: str, status: int, headers: list[tuple[str, str]] | None = None) -> Response:
+    answer = jsonify({"error": reason})
+    answer.status_code = status
+    answer.headers.extend(headers or [])
+    return answer

@@ -1,0 +1,30 @@
+"""The web process as a Flask app."""
+
+from flask import Flask
+
+from labelloop.loop.hub import Hub
+from labelloop.settings import Settings
+from labelloop.studio.connect import webhook_secret
+from labelloop.web.answers import answer_errors
+from labelloop.web.auth import BasicAuth, WebhookSecret
+from labelloop.web.metrics import Metrics
+from labelloop.web.model_class import ModelClass
+from labelloop.web.routes import Routes
+from labelloop.web.webhooks import Webhooks
+
+
+def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
+    """Make the app that speaks Label Studio's ML backend contract; raises SettingsError for settings that clash.
+
+    ``model_class`` is ``LabelLoop`` of ``model.py``, or a class like it; one is made for each request that needs one.
+    """
+    app = Flask("labelloop", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
+    app.url_map.merge_slashes = False  # the redirect it makes of // is an HTML page
+    metrics = Metrics()
+    metrics.watch(app)
+    answer_errors(app)
+    basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+    webhooks = Webhooks(basic, WebhookSecret(webhook_secret(settings)), metrics)
+    Routes(hub, model_class, basic, webhooks, metrics).add_to(app)
+    return app

@@ -1,0 +1,145 @@
+"""The routes of Label Studio's ML client (contract, sections 1 and 3), and ``/metrics`` and ``/status``."""
+
+import re
+import time
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import Gone
+
+from labelloop.loop.hub import Hub
+from labelloop.loop.queue import forget, job_status
+from labelloop.loop.registry import known_projects, remember_project
+from labelloop.loop.status import project_status
+from labelloop.models.versions import Versions
+from labelloop.studio.control import parse_control
+from labelloop.types import Json, ProjectKey
+from labelloop.web.auth import BasicAuth
+from labelloop.web.metrics import Metrics
+from labelloop.web.model_class import ModelClass
+from labelloop.web.reading import items, json_body, project_number, text
+from labelloop.web.webhooks import TRAIN, Webhooks, note
+
+_OPEN = {"health", "webhook"}
+"""Endpoints that Basic authentication does not guard; ``/webhook`` asks for what its action needs."""
+
+_JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
+
+Answer = Response | Json | tuple[Json, int]
+
+
+class Routes:
+    """Label Studio's routes over one hub. Errors are left to the app's border, ``answers``."""
+
+    def __init__(
+        self, hub: Hub, model_class: ModelClass, basic: BasicAuth, webhooks: Webhooks, metrics: Metrics
+    ) -> None:
+        self._hub = hub
+        self._model_class = model_class
+        self._basic = basic
+        self._webhooks = webhooks
+        self._metrics = metrics
+
+    def add_to(self, app: Flask) -> None:
+        """Give the app its routes; a route's endpoint is the name of its method."""
+        app.before_request(self._authenticate)
+        for rule, view, methods in (
+            ("/", self.health, ["GET"]),
+            ("/health", self.health, ["GET"]),
+            ("/setup", self.setup, ["POST"]),
+            ("/predict", self.predict, ["POST"]),
+            ("/webhook", self.webhook, ["POST"]),
+            ("/train", self.train, ["POST"]),
+            ("/versions", self.versions, ["GET", "POST"]),
+            ("/job_status", self.job_status, ["POST"]),
+            ("/validate", self.validate, ["POST"]),
+            ("/delete", self.delete, ["POST"]),
+            ("/duplicate_model", self.duplicate_model, ["POST"]),
+            ("/metrics", self.metrics, ["GET"]),
+            ("/status", self.status, ["GET"]),
+        ):
+            app.add_url_rule(rule, view_func=view, methods=methods)
+
+    def _authenticate(self) -> None:
+        if request.endpoint not in _OPEN:
+            self._basic.check(request)
+
+    def health(self) -> Answer:
+        """Answer at once that the process is up: Label Studio waits one second, before every prediction."""
+        return {"status": "UP", "model_class": self._model_class.__name__}
+
+    def setup(self) -> Answer:
+        """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread."""
+        project, begun = self._project(json_body()), time.monotonic()
+        version = self._model_class(project.id, hub=self._hub).model_version
+        # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
+        if time.monotonic() - begun < 1.0:
+            remember_project(self._hub, project, request.url_root.rstrip("/"))
+        return {"model_version": version}
+
+    def predict(self) -> Answer:
+        """Answer one item per task, whatever happens to it.
+
+        Of ``params`` only ``context`` is passed on: the rest is the login to the project's pictures.
+        """
+        body = json_body()
+        tasks, params = items(body, "tasks"), body.get("params")
+        model = self._model_class(self._project(body).id, text(body, "label_config"), hub=self._hub)
+        results = model.predict(tasks, context=params.get("context") if isinstance(params, dict) else None)
+        self._metrics.predicted(results)
+        return {"results": results}
+
+    def webhook(self) -> Answer:
+        """Note one event and answer at once: the annotator's submit may be waiting."""
+        return self._webhooks.take(request, json_body(), self._model_class(hub=self._hub))
+
+    def train(self) -> Answer:
+        """Start a training, as Label Studio before 1.4.1 asks for it; the annotations it sends are fetched anew."""
+        project = self._project(json_body())
+        return note(self._model_class(project.id, hub=self._hub), TRAIN, {"project": {"id": project.id}})
+
+    def versions(self) -> Answer:
+        """List the published versions of all projects by name, newest first: Label Studio does not say for which."""
+        records = [one for project in known_projects(self._hub) for one in Versions(self._hub.store, project).all()]
+        records.sort(key=lambda one: one.created, reverse=True)
+        return {"versions": list(dict.fromkeys(one.version for one in records))}
+
+    def job_status(self) -> Answer:
+        """Say how a job stands, in RQ's words; 410 when it is gone."""
+        job = text(json_body(), "job")
+        status = job_status(self._hub, job) if _JOB.fullmatch(job) else None
+        if status is None:
+            raise Gone("there is no such job, or it ended more than a day ago")
+        return {"job_status": status}
+
+    def validate(self) -> Answer:
+        """Check a label config: 200 with what would be predicted, 400 with the reason when nothing can be."""
+        control = parse_control(text(json_body(), "config"))
+        return {
+            "status": "ok",
+            "control": control.name,
+            "labels": [label.name for label in control.labels],
+            "warnings": list(control.warnings),
+        }
+
+    def delete(self) -> Answer:
+        """Forget what the queue knows of a project. Its versions stay: a store outlives a connection."""
+        forget(self._hub, self._project(json_body()))
+        return {"status": "forgotten"}
+
+    def duplicate_model(self) -> Answer:
+        """Nothing to copy: a copied project trains from its own annotations, with versions of its own."""
+        body = json_body()
+        for name in ("project_src", "project_dst"):
+            self._project(body, name)
+        return {"status": "ok", "detail": "a project's versions come from its own annotations; nothing was copied"}
+
+    def metrics(self) -> Answer:
+        """Answer what this process counted, for Prometheus."""
+        return self._metrics.page()
+
+    def status(self) -> Answer:
+        """Say how every known project stands."""
+        return {"projects": [project_status(self._hub, project).to_json() for project in known_projects(self._hub)]}
+
+    def _project(self, body: Json, name: str = "project") -> ProjectKey:
+        return self._hub.project(project_number(body.get(name), name))

@@ -1,0 +1,64 @@
+"""What one backend object is bound to, and the values it shares with every other process."""
+
+import json
+from typing import Any
+
+from labelloop.loop.announced import announced_version
+from labelloop.loop.hub import Hub
+from labelloop.loop.registry import remember_project
+from labelloop.loop.values import get_value, set_value
+from labelloop.studio.events import project_id as read_project_id
+from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.web.process import process_hub
+
+
+class SharedValues:
+    """The constructor, ``get``, ``set``, ``has`` and ``model_version`` of ``LabelLoop``, on any base class.
+
+    Comes before ``LabelStudioMLBase`` among the bases and leaves that class's constructor out: both 1.0.9's and 2.x's
+    parse the label config, fail for one that ``/predict`` has to survive, and keep copies in one process or one file.
+    """
+
+    label_config: str = ""
+    """As Label Studio sent it; a class attribute, because 2.x has a read-only property of this name."""
+
+    def __init__(
+        self,
+        project_id: str | int | None = None,
+        label_config: str | None = None,
+        *,
+        hub: Hub | None = None,
+        **_: Any,
+    ) -> None:
+        """Bind to a project ("7", "7.1795187589", or none yet). 1.0.9's further arguments are of no use here."""
+        self.project_id = str(project_id or "").partition(".")[0]
+        self.label_config = label_config or ""
+        self.hub = process_hub() if hub is None else hub
+
+    @property
+    def model_version(self) -> str:
+        """The announced version, NO_VERSION before the first; never empty."""
+        return announced_version(self.hub, self._project) if self.project_id else NO_VERSION
+
+    def get(self, key: str) -> str | None:
+        """Read a value that any process set, None when none did; ``model_version`` is the announced version."""
+        if key != "model_version":
+            return get_value(self.hub, self.project_id, key)
+        if self.project_id:
+            # This is all that the /setup of 2.x's own server calls, so it is where the sweep gets to know the project.
+            remember_project(self.hub, self._project, None)
+        return self.model_version
+
+    def set(self, key: str, value: object) -> None:
+        """Share a value with all processes, as JSON unless it is text. Raises ValueError for ``model_version``."""
+        if key == "model_version":
+            raise ValueError("model_version is the announced version: it moves when a run announces, not by set()")
+        set_value(self.hub, self.project_id, key, value if isinstance(value, str) else json.dumps(value))
+
+    def has(self, key: str) -> bool:
+        """Say whether ``get`` has a value."""
+        return self.get(key) is not None
+
+    @property
+    def _project(self) -> ProjectKey:
+        return self.hub.project(read_project_id(self.project_id))

@@ -1,0 +1,158 @@
+"""The supervisor over real processes: shell scripts that note in a file what happens to them."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labelloop.children import start_child
+from labelloop.errors import QueueError, ServiceError, SettingsError
+from labelloop.supervise import Service, Supervisor, require_free
+
+_SCRIPT = """
+import signal, sys
+from pathlib import Path
+from labelloop.children import start_child
+from labelloop.supervise import Service, Supervisor
+notes = Path(sys.argv[1])
+child = lambda: start_child(["sh", "-c", f"echo $$ >> {notes}; exec sleep 600"])
+print("up", flush=True)
+Supervisor([Service("sleeper", child, ready=notes.exists)]).run()
+"""
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for a condition, but not for ever."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, "this never came"
+        time.sleep(0.01)
+
+
+def notes(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def noting(path: Path, name: str) -> Service:
+    """A service that notes its name when it starts, and once more when it is asked to end."""
+    script = f"trap 'echo {name}-ends >> {path}; exit' TERM; echo {name} >> {path}; while :; do sleep 0.01; done"
+    return Service(name, lambda: start_child(["sh", "-c", script]), ready=lambda: name in notes(path))
+
+
+def test_services_start_in_order_and_end_in_reverse(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    supervisor = Supervisor([noting(path, "redis"), noting(path, "worker"), noting(path, "web")])
+    supervisor.start()
+    supervisor.stop()
+    assert notes(path) == ["redis", "worker", "web", "web-ends", "worker-ends", "redis-ends"]
+
+
+def test_a_dead_service_is_started_again(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    supervisor = Supervisor([noting(path, "web")], backoff=0.01)
+    supervisor.start()
+    victim = next(child for child in psutil.Process().children() if child.cmdline()[:1] == ["sh"])
+    victim.kill()
+
+    def again() -> bool:
+        supervisor.tend()
+        return notes(path) == ["web", "web"]
+
+    until(again)
+    supervisor.stop()
+
+
+def test_a_service_that_keeps_ending_ends_everything_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    failing = Service("inference", lambda: start_child(["sh", "-c", "exit 7"]))
+    supervisor = Supervisor([noting(path, "redis"), failing], restarts=2, backoff=0.01)
+    with pytest.raises(ServiceError, match=r"inference ended 3 times in a row, last with: exit status 7"):
+        supervisor.run()
+    assert notes(path) == ["redis", "redis-ends"]
+
+
+def test_a_service_that_cannot_even_start_is_tried_as_often() -> None:
+    missing = Service("redis", lambda: start_child(["/nonexistent/redis-server"]))
+    with pytest.raises(ServiceError, match="redis ended 2 times in a row"):
+        Supervisor([missing], restarts=1, backoff=0.01).run()
+
+
+def test_what_a_service_itself_says_at_its_first_start_is_not_tried_again(tmp_path: Path) -> None:
+    def start() -> "subprocess.Popen[bytes]":
+        raise QueueError("another one is running")
+
+    with pytest.raises(QueueError, match="another one is running"):
+        Supervisor([noting(tmp_path / "notes", "first"), Service("redis", start)]).run()
+    assert notes(tmp_path / "notes") == ["first", "first-ends"]
+
+
+def test_a_service_that_is_never_ready_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    deaf = Service("web", noting(path, "web").start, ready=lambda: False, ready_seconds=0.2)
+    with pytest.raises(ServiceError, match=r"web was not ready within 0\.2 s"):
+        Supervisor([deaf]).run()
+
+
+def test_a_service_that_does_not_want_to_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    script = f"trap '' TERM; sleep 600 & echo $! >> {path}; while :; do sleep 0.01; done"
+    stubborn = Service(
+        "worker", lambda: start_child(["sh", "-c", script]), ready=lambda: bool(notes(path)), grace_seconds=0.1
+    )
+    supervisor = Supervisor([stubborn])
+    supervisor.start()
+    supervisor.stop()
+    until(lambda: not running(int(notes(path)[0])))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_everything_calmly(tmp_path: Path, number: signal.Signals) -> None:
+    supervisor = supervising(tmp_path / "notes")
+    child = int(notes(tmp_path / "notes")[0])
+    supervisor.send_signal(number)
+    assert supervisor.wait(20) == 0
+    assert not running(child)
+
+
+def test_children_never_outlive_a_killed_supervisor(tmp_path: Path) -> None:
+    supervisor = supervising(tmp_path / "notes")
+    child = int(notes(tmp_path / "notes")[0])
+    assert running(child)
+    supervisor.kill()
+    supervisor.wait(20)
+    until(lambda: not running(child))
+
+
+def test_a_taken_port_is_named_with_its_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=rf"port {port} of 127\.0\.0\.1 cannot be had .*: choose another"):
+            require_free("127.0.0.1", port, "choose another")
+    require_free("127.0.0.1", port, "choose another")
+
+
+def supervising(path: Path) -> "subprocess.Popen[bytes]":
+    """A supervisor in a process of its own, with one child whose process id it has written to ``path``."""
+    code = Path(__file__).resolve().parents[2] / "my_ml_backend"
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT, str(path)], env={**os.environ, "PYTHONPATH": str(code)}, stdout=subprocess.PIPE
+    )
+    assert supervisor.stdout is not None
+    with supervisor.stdout as output:
+        assert output.readline() == b"up\n"
+    until(lambda: bool(notes(path)))
+    return supervisor
+
+
+def running(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

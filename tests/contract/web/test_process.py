@@ -1,0 +1,123 @@
+"""The web process as gunicorn runs it: no torch, no touch on multiprocessing, real HTTP."""
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from labelloop.children import start_child, stop_child
+from labelloop.loop.redis_server import RedisServer
+from labelloop.settings import Settings
+from labelloop.web.server import gunicorn_command
+from support.web import CONFIG
+
+_CODE = Path(__file__).resolve().parents[3] / "my_ml_backend"
+_SCRIPT = f"""
+import json, multiprocessing, sys
+import _wsgi
+client = _wsgi.app.test_client()
+config = {CONFIG!r}
+answers = [
+    client.get("/health"),
+    client.post("/setup", json={{"project": "7.1", "schema": config}}),
+    client.post("/predict", json={{"project": "7.1", "label_config": config, "tasks": [{{"id": 1}}]}}),
+    client.post("/webhook", json={{"action": "START_TRAINING", "project": {{"id": 7}}}}),
+    client.post("/validate", json={{"config": config}}),
+    *(client.get(path) for path in ("/versions", "/status", "/metrics")),
+]
+loaded = {{name.partition(".")[0] for name in sys.modules}}
+print(json.dumps({{
+    "statuses": [answer.status_code for answer in answers],
+    "heavy": sorted(loaded & {{"torch", "torchvision", "timm", "sklearn", "onnxruntime"}}),
+    "start_method": multiprocessing.get_start_method(allow_none=True),
+}}))
+"""
+
+
+def environment(redis_server: RedisServer, folder: Path) -> dict[str, str]:
+    own = {
+        "PYTHONPATH": str(_CODE),
+        "MODEL_DIR": str(folder),
+        "LABELLOOP_REDIS_URL": redis_server.url,
+        "LABELLOOP_ENDPOINT": "fake://?classes=cat,dog",
+        "LABELLOOP_BODY_MAX_BYTES": "5000",
+    }
+    return {**os.environ, **own}
+
+
+def test_the_web_process_never_imports_torch(redis_server: RedisServer, tmp_path: Path) -> None:
+    assert importlib.util.find_spec("torch") is not None, "without torch installed this test proves nothing"
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        env=environment(redis_server, tmp_path),
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["statuses"] == [200, 200, 200, 201, 200, 200, 200, 200]
+    assert told["heavy"] == []
+    assert told["start_method"] is None
+
+
+@pytest.fixture(scope="module")
+def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
+    """The app behind a real gunicorn: its address and its process."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = Settings(host="127.0.0.1", port=port, workers=2, threads=2)
+    folder = tmp_path_factory.mktemp("gunicorn")
+    child = start_child(gunicorn_command(settings), environment=environment(redis_server, folder), log=folder / "log")
+    url = f"http://127.0.0.1:{port}"
+    give_up = time.monotonic() + 60
+    try:
+        while not up(url):
+            assert child.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        yield url, psutil.Process(child.pid)
+    finally:
+        stop_child(child, grace=20)
+
+
+def up(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/health", timeout=1).ok
+    except requests.RequestException:
+        return False
+
+
+def test_gunicorn_workers_hold_no_torch(served: tuple[str, psutil.Process]) -> None:
+    url, arbiter = served
+    requests.post(f"{url}/setup", json={"project": 7}, timeout=5).raise_for_status()
+    workers = arbiter.children()
+    assert len(workers) == 2
+    for process in [arbiter, *workers]:
+        assert not [mapped.path for mapped in process.memory_maps() if "torch" in mapped.path]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413_however_it_is_sent(served: tuple[str, psutil.Process], chunked: bool) -> None:
+    url, _ = served
+    content = b'{"project": "' + b"x" * 6000 + b'"}'
+    pieces = iter([content[:3000], content[3000:]]) if chunked else content
+    answer = requests.post(f"{url}/setup", data=pieces, timeout=5)
+    assert answer.status_code == 413
+    assert answer.json()["error"]
+
+
+def test_a_connection_serves_on_after_a_refused_body(served: tuple[str, psutil.Process]) -> None:
+    url, _ = served
+    with requests.Session() as session:
+        assert session.post(f"{url}/predict", data=b"x" * 20_000, timeout=5).status_code == 413
+        assert session.get(f"{url}/health", timeout=5).json()["status"] == "UP"

@@ -1,0 +1,174 @@
+"""The other routes, and what holds for all of them: JSON errors with a reason, no traceback, limits."""
+
+import json
+from base64 import b64encode
+
+import pytest
+from flask.testing import FlaskClient
+
+from labelloop.loop import changes
+from labelloop.loop.hub import Hub
+from labelloop.loop.registry import known_projects
+from labelloop.web.app import create_app
+from model import LabelLoop
+from support.web import CONFIG, MakeHub, announce, client_of
+
+POSTS = ["/setup", "/predict", "/webhook", "/train", "/job_status", "/validate", "/delete", "/duplicate_model"]
+GETS = ["/versions", "/metrics", "/status"]
+LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the body is no JSON"),
+        (b"{", "the body is no JSON"),
+        (b"\xff\xfe\x00", "the body is no JSON"),
+        (b'{"project": "\xe9"}', "the body is no JSON"),
+        (b"[" * 100_000, "the body is no JSON"),
+        (b"1" * 10_000, "the body is no JSON"),
+        (b"[]", "the body must be a JSON object, not a list"),
+        (b"null", "the body must be a JSON object, not null"),
+        (b'"text"', "the body must be a JSON object, not text"),
+        (b"NaN", "the body must be a JSON object, not a number"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_400_with_the_reason(
+    client: FlaskClient, path: str, content: bytes, reason: str
+) -> None:
+    answer = client.post(path, data=content, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["error"].startswith(reason)
+
+
+def test_json_is_read_whatever_the_content_type_says(client: FlaskClient) -> None:
+    answer = client.post("/setup", data=b'{"project": 7}', content_type="text/plain")
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_body_over_the_limit_is_413_as_json(make_hub: MakeHub, path: str) -> None:
+    client = client_of(make_hub(body_max_bytes=1000))
+    body = json.dumps({"action": "x", "project": 7, "more": "x" * 1000})
+    answer = client.post(path, data=body, content_type="application/json")
+    assert answer.status_code == 413
+    assert answer.json is not None
+    assert answer.json["error"]
+
+
+@pytest.mark.parametrize("path", [*POSTS, *GETS])
+def test_every_other_route_asks_for_basic_authentication(make_hub: MakeHub, path: str) -> None:
+    client = client_of(make_hub(basic_auth_user="label", basic_auth_pass="studio"))
+    ask = client.post if path in POSTS else client.get
+    body = {"action": "START_TRAINING", "project": 7, "tasks": [], "label_config": CONFIG, "config": CONFIG, "job": "x"}
+    more = {"project_src": 1, "project_dst": 2} | ({"project": {"id": 7}} if path == "/webhook" else {})
+    for headers in ({}, {"Authorization": "Basic \x7f"}, {"Authorization": "Basic " + b64encode(b"label:x").decode()}):
+        refused = ask(path, json={**body, **more}, headers=headers)
+        assert refused.status_code == 401
+        assert refused.json is not None
+        assert refused.headers["WWW-Authenticate"] == 'Basic realm="LabelLoop ML backend"'
+    assert ask(path, json={**body, **more}, headers=LOGIN).status_code in (200, 201, 410)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/predict", 405),
+        ("DELETE", "/webhook", 405),
+        ("POST", "//predict", 404),
+        ("POST", "/predict/", 404),
+        ("GET", "/../etc/passwd", 404),
+        ("POST", "/health", 405),
+    ],
+)
+def test_unknown_paths_and_methods_are_json_too(client: FlaskClient, method: str, path: str, status: int) -> None:
+    answer = client.open(path, method=method)
+    assert answer.status_code == status
+    assert answer.content_type == "application/json"
+    assert answer.json is not None
+    assert answer.json["error"]
+
+
+def test_what_nobody_expected_is_500_without_a_traceback(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(LabelLoop):
+        def __init__(self, *_: object, **__: object) -> None:
+            raise ZeroDivisionError("the secret detail")
+
+    answer = create_app(hub.settings, hub, Broken).test_client().post("/setup", json={"project": 7})
+    assert answer.status_code == 500
+    assert answer.json == {"error": "LabelLoop failed; the reason is in the log of its web process"}
+    assert "the secret detail" in caplog.text
+
+
+def test_validate_says_what_would_be_predicted(client: FlaskClient) -> None:
+    answer = client.post("/validate", json={"config": CONFIG})
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["labels"] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("config", ["", "<View/>", "<View", '<View><Text name="t" value="$t"/></View>'])
+def test_validate_refuses_what_nothing_can_be_predicted_for(client: FlaskClient, config: str) -> None:
+    answer = client.post("/validate", json={"config": config})
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert "label config" in answer.json["error"]
+
+
+@pytest.mark.parametrize("job", ["gone", "", "with spaces", "../x", "\u0000", "x" * 1000])
+def test_a_job_nobody_knows_is_410(client: FlaskClient, job: str) -> None:
+    answer = client.post("/job_status", json={"job": job})
+    assert answer.status_code == 410
+    assert answer.json is not None
+    assert answer.json["error"]
+
+
+def test_delete_forgets_the_queue_and_keeps_the_versions(client: FlaskClient, hub: Hub) -> None:
+    announce(hub, 7, "v3")
+    client.post("/setup", json={"project": 7})
+    changes.add(hub, hub.project(7), ["a1"], 1.0)
+    assert client.post("/delete", json={"project": "7.1"}).status_code == 200
+    assert changes.pending(hub, hub.project(7)).changed == 0
+    assert client.post("/setup", json={"project": "7.1"}).json == {"model_version": "v3"}
+
+
+def test_duplicate_model_copies_nothing_and_says_so(client: FlaskClient, hub: Hub) -> None:
+    announce(hub, 7)
+    answer = client.post("/duplicate_model", json={"project_src": "7.1", "project_dst": "8.1"})
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert "nothing was copied" in answer.json["detail"]
+    assert client.post("/duplicate_model", json={"project_src": "7.1"}).status_code == 400
+
+
+def test_status_tells_of_every_known_project(client: FlaskClient, hub: Hub) -> None:
+    assert client.get("/status").json == {"projects": []}
+    client.post("/setup", json={"project": 7})
+    announce(hub, 8, "v2")
+    answer = client.get("/status").json
+    assert answer is not None
+    assert [one["project"] for one in answer["projects"]] == [str(one) for one in known_projects(hub)]
+    assert answer["projects"][0]["missing"]
+    assert answer["projects"][1]["announced"] == "v2"
+
+
+def test_metrics_count_requests_predictions_and_webhooks(hub: Hub) -> None:
+    client, other = client_of(hub), client_of(hub)
+    announce(hub, 7)
+    client.get("/health")
+    client.get("/nothing")
+    client.post("/predict", json={"project": 7, "label_config": CONFIG, "tasks": [{}, {}]})
+    client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": 7}})
+    client.post("/webhook", json={"action": "anything a stranger sends"})
+    answer = client.get("/metrics")
+    assert answer.content_type.startswith("text/plain")
+    assert 'labelloop_requests_total{route="/health",status="200"} 1.0' in answer.text
+    assert 'labelloop_requests_total{route="unknown",status="404"} 1.0' in answer.text
+    assert 'labelloop_predictions_total{outcome="skipped"} 2.0' in answer.text
+    assert 'labelloop_webhooks_total{action="START_TRAINING"} 1.0' in answer.text
+    assert 'labelloop_webhooks_total{action="other"} 1.0' in answer.text
+    assert "stranger" not in answer.text
+    assert "/health" not in other.get("/metrics").text

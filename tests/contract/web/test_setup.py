@@ -1,0 +1,99 @@
+"""``/``, ``/health``, ``/setup`` and ``/versions``: what Label Studio asks before it does anything else."""
+
+import logging
+import socket
+import time
+
+import pytest
+from flask.testing import FlaskClient
+
+from labelloop.loop.hub import Hub
+from labelloop.loop.registry import backend_url, known_projects
+from labelloop.models.versions import VersionRecord
+from labelloop.types import NO_VERSION
+from support.web import CONFIG, MakeHub, announce, client_of
+
+SETUP = {
+    "project": "7.1795187589",
+    "schema": CONFIG,
+    "hostname": "http://wrong:8080",
+    "access_token": "a full-power token",
+    "extra_params": None,
+}
+
+
+@pytest.mark.parametrize("path", ["/", "/health"])
+def test_health_is_open_and_json(make_hub: MakeHub, path: str) -> None:
+    client = client_of(make_hub(basic_auth_user="a", basic_auth_pass="b", redis_url="redis://127.0.0.1:1", store="x:"))
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.json == {"status": "UP", "model_class": "LabelLoop"}
+
+
+def test_setup_answers_a_fixed_text_before_the_first_version(client: FlaskClient) -> None:
+    assert client.post("/setup", json=SETUP).json == {"model_version": NO_VERSION}
+    assert NO_VERSION
+
+
+def test_setup_answers_the_announced_version(client: FlaskClient, hub: Hub) -> None:
+    announce(hub, 7, "v4")
+    assert client.post("/setup", json=SETUP).json == {"model_version": "v4"}
+    announce(hub, 7, "v5")
+    assert client.post("/setup", json=SETUP).json == {"model_version": "v5"}
+
+
+def test_setup_is_instant_whatever_is_down(make_hub: MakeHub) -> None:
+    # 192.0.2.0/24 swallows packets: anything that asks the endpoint or Label Studio would hang.
+    hub = make_hub(
+        endpoint="http://192.0.2.1:9", label_studio_url="http://192.0.2.1:8", redis_url="redis://127.0.0.1:1"
+    )
+    client = client_of(hub)
+    begun = time.monotonic()
+    assert client.post("/setup", json=SETUP).json == {"model_version": NO_VERSION}
+    assert time.monotonic() - begun < 1
+
+
+def test_setup_answers_before_label_studio_gives_up_on_a_redis_that_hangs(make_hub: MakeHub) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = client_of(make_hub(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}"))
+        begun = time.monotonic()
+        assert client.post("/setup", json=SETUP).json == {"model_version": NO_VERSION}
+    assert time.monotonic() - begun < 3
+
+
+def test_setup_remembers_the_project_and_the_address_it_was_asked_at(client: FlaskClient, hub: Hub) -> None:
+    client.post("/setup", json=SETUP, base_url="http://ml-backend:9090/labelloop/")
+    assert known_projects(hub) == [hub.project(7)]
+    assert backend_url(hub, hub.project(7)) == "http://ml-backend:9090/labelloop"
+
+
+def test_setup_keeps_no_token_and_no_hostname(client: FlaskClient, hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client.post("/setup", json=SETUP)
+    kept = [hub.redis.dump(key) or b"" for key in hub.redis.keys("*")]
+    assert kept
+    for secret in ("a full-power token", "wrong:8080"):
+        assert secret not in caplog.text
+        assert not any(secret.encode() in value for value in kept)
+
+
+@pytest.mark.parametrize("body", [{}, {"project": ""}, {"project": None, "schema": CONFIG}])
+def test_setup_without_a_project_is_400(client: FlaskClient, body: object) -> None:
+    assert client.post("/setup", json=body).status_code == 400
+
+
+def test_versions_lists_every_projects_versions_newest_first_and_once(client: FlaskClient, hub: Hub) -> None:
+    assert client.get("/versions").json == {"versions": []}
+    publish(hub, 7, "v1", "2026-01-01")
+    publish(hub, 7, "v2", "2026-01-03")
+    publish(hub, 8, "v1", "2026-01-02")
+    assert client.get("/versions").json == {"versions": ["v2", "v1"]}
+    assert client.post("/versions", json={"project": "7.1"}).json == {"versions": ["v2", "v1"]}
+
+
+def publish(hub: Hub, project: int, version: str, created: str) -> None:
+    """Store a version's record as publishing does, without a bundle."""
+    from labelloop.models.records import to_bytes
+
+    record = VersionRecord(version, "run", "head", None, created, promoted=True, verdict="first")
+    hub.store.write(f"{hub.project(project)}/versions/{version}/version.json", to_bytes(record))

@@ -1,0 +1,93 @@
+"""Basic authentication and the webhook's secret, on requests as they come off the wire."""
+
+from base64 import b64encode
+
+import pytest
+from flask import Flask, Request
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import Unauthorized
+from werkzeug.test import EnvironBuilder
+
+from labelloop.errors import SettingsError
+from labelloop.web.auth import BasicAuth, WebhookSecret
+
+
+def asking(**headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Flask("test").request_class(EnvironBuilder(headers=Headers(named)).get_environ())
+
+
+def basic(user: str, password: str, scheme: str = "Basic") -> str:
+    return f"{scheme} {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def test_the_right_user_and_password_pass() -> None:
+    BasicAuth("label", "studio").check(asking(Authorization=basic("label", "studio")))
+    BasicAuth("länge", "пароль:x").check(asking(Authorization=basic("länge", "пароль:x", "basic")))
+
+
+def test_nothing_is_asked_without_settings() -> None:
+    BasicAuth("", "").check(asking())
+    BasicAuth("", "").check(asking(Authorization="Bearer something"))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !!!not-base64!!!",
+        "Basic " + b64encode(b"no colon").decode(),
+        "Basic " + b64encode(b"\xff\xfe:\xff").decode(),
+        "Bearer abc",
+        "Digest username=label",
+        "\x7f",
+        basic("label", "wrong"),
+        basic("wrong", "studio"),
+        basic("label", "studio "),
+        basic("label", ""),
+        basic("", ""),
+        basic("lábel", "studio"),
+    ],
+)
+def test_everything_else_is_refused_and_told_how_to_ask(header: str) -> None:
+    with pytest.raises(Unauthorized) as refusal:
+        BasicAuth("label", "studio").check(asking(Authorization=header))
+    assert ("WWW-Authenticate", 'Basic realm="LabelLoop ML backend"') in list(refusal.value.get_headers())
+
+
+@settings(derandomize=True, max_examples=200)
+@given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=80))
+def test_no_header_whatever_is_more_than_refused(header: str) -> None:
+    with pytest.raises(Unauthorized):
+        BasicAuth("label", "studio").check(asking(Authorization=header))
+    with pytest.raises(Unauthorized):
+        WebhookSecret("the secret").check(asking(X_LabelLoop_Secret=header))
+
+
+@pytest.mark.parametrize(("user", "password", "missing"), [("a", "", "BASIC_AUTH_PASS"), ("", "b", "BASIC_AUTH_USER")])
+def test_half_a_login_is_refused_at_construction(user: str, password: str, missing: str) -> None:
+    with pytest.raises(SettingsError, match=f"{missing} is empty"):
+        BasicAuth(user, password)
+
+
+def test_the_right_secret_passes() -> None:
+    WebhookSecret("s3cret").check(asking(X_LabelLoop_Secret="s3cret"))
+
+
+@pytest.mark.parametrize(
+    ("secret", "headers", "reason"),
+    [
+        ("s3cret", {}, "carries no X-LabelLoop-Secret"),
+        ("s3cret", {"X_LabelLoop_Secret": "S3CRET"}, "is another one"),
+        ("s3cret", {"X_LabelLoop_Secret": "s3cret\xe9"}, "is another one"),
+        ("", {"X_LabelLoop_Secret": "anything"}, "set LABELLOOP_WEBHOOK_SECRET"),
+        ("", {}, "set LABELLOOP_WEBHOOK_SECRET"),
+    ],
+)
+def test_any_other_secret_is_refused_with_the_reason(secret: str, headers: dict[str, str], reason: str) -> None:
+    with pytest.raises(Unauthorized, match=reason):
+        WebhookSecret(secret).check(asking(**headers))
