@@ -1,0 +1,90 @@
+# LabelLoop's commands. Everything they need is made first: a Python 3.11, 3.12 or 3.13 (PYTHON=... names one) is enough.
+PYTHON ?= python3
+# Handed on to the command of `demo`, `test`, `test-fast`, `bench` (or to uv by `lock`): make demo ARGS="--auto --rounds 4".
+ARGS ?=
+
+# uv: environments share their files with its cache, the Python is the one above, certificates are the machine's. It
+# reads no pip configuration, so it is told the registry that pip was told, unless UV_DEFAULT_INDEX names one.
+export UV_LINK_MODE ?= hardlink
+export UV_PYTHON_DOWNLOADS ?= never
+export UV_SYSTEM_CERTS ?= true
+PIP_INDEX = $$(.tools/bin/python -m pip config get global.index-url 2>/dev/null)
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(PIP_INDEX)}}" .tools/bin/uv
+
+RUN := .venv/bin/python -m
+LABEL_STUDIO := .venv-label-studio/bin/label-studio
+CODE := my_ml_backend tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-upstream check bench lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose pictures are pre-annotated.
+	$(RUN) labelloop demo --label-studio $(LABEL_STUDIO) $(ARGS)
+
+test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
+	$(RUN) pytest $(ARGS)
+
+test-fast: .venv/.ready ## Run the tests that take no training and no Label Studio: under a minute.
+	$(RUN) pytest tests/unit tests/contract -m "not train and not studio" $(ARGS)
+
+test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
+	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }
+	@$(UV) pip install --python .venv-upstream --no-deps --reinstall-package label-studio-ml "$(WHEEL)"
+	.venv-upstream/bin/python -m pytest tests/upstream $(ARGS)
+
+check: .venv/.ready ## Check format, code, types, imports between layers, and the Dockerfile.
+	$(RUN) ruff format --check $(CODE)
+	$(RUN) ruff check $(CODE)
+	$(RUN) mypy
+	.venv/bin/lint-imports
+	.venv/bin/hadolint my_ml_backend/Dockerfile
+
+bench: .venv/.ready ## Measure what docs/performance.md promises.
+	$(RUN) benchmarks $(ARGS)
+
+clean: ## Remove all that these targets made: environments, caches, builds.
+	rm -rf .tools .venv .venv-label-studio .venv-upstream build dist my_ml_backend/*.egg-info
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Environments: made by uv from hashed requirements, and anew when those change.
+
+.tools/.ready: requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "LabelLoop needs Python 3.11, 3.12 or 3.13; $(PYTHON) is not: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	@echo "Installing uv in .tools"
+	@$(PYTHON) -m venv --clear .tools
+	@.tools/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-uv.txt
+	@touch $@
+
+# The package itself goes in last: a sync removes whatever its file does not name.
+.venv-upstream/.ready: tests/upstream/requirements.txt
+.venv/.ready .venv-upstream/.ready: requirements-dev.txt pyproject.toml .tools/.ready
+	@echo "Installing what LabelLoop needs in $(@D): 6 GB with torch, minutes the first time"
+	@$(UV) venv --quiet --allow-existing --python .tools/bin/python $(@D)
+	@$(UV) pip sync --python $(@D) --require-hashes $(filter %.txt,$^)
+	@$(UV) pip install --quiet --python $(@D) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Label Studio pins versions that the project does not want: it lives apart, and is met over HTTP alone.
+.venv-label-studio/.ready: requirements-label-studio.txt .tools/.ready
+	@echo "Installing Label Studio in $(@D)"
+	@$(UV) venv --quiet --allow-existing --python .tools/bin/python $(@D)
+	@$(UV) pip sync --python $(@D) --require-hashes requirements-label-studio.txt
+	@touch $@
+
+# --- Locks: a pin stays as it is until ARGS=--upgrade or what it is compiled from asks for another version.
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(ARGS)
+
+lock: .tools/.ready ## Compile the hashed requirements; ARGS=--upgrade for the newest versions.
+	@$(COMPILE) --extra train --extra dev pyproject.toml -o requirements-dev.txt
+	@$(COMPILE) --extra train -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
+	@$(COMPILE) -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
+	@# The overrides in pyproject.toml are not meant for these two.
+	@$(COMPILE) --no-config requirements-label-studio.in -o requirements-label-studio.txt
+	@echo uv | $(COMPILE) --no-config - -o requirements-uv.txt

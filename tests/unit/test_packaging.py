@@ -1,0 +1,245 @@
+"""What is shipped beside the code: the requirements, the Dockerfile and the compose file."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from labelloop.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+BACKEND = ROOT / "my_ml_backend"
+SERVING = BACKEND / "requirements.txt"
+TRAINING = BACKEND / "requirements-train.txt"
+DEVELOPMENT = ROOT / "requirements-dev.txt"
+LABEL_STUDIO = ROOT / "requirements-label-studio.txt"
+UV = ROOT / "requirements-uv.txt"
+LOCKS = [SERVING, TRAINING, DEVELOPMENT, LABEL_STUDIO, UV, ROOT / "tests/upstream/requirements.txt"]
+TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn", "safetensors"}
+
+
+def entries(lock: Path) -> dict[str, list[str]]:
+    """Each requirement of a compiled file, with its hashes."""
+    text = lock.read_text().replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            requirement, *hashes = line.split("--hash=")
+            found[requirement.strip()] = [one.strip() for one in hashes]
+    return found
+
+
+def pins(lock: Path) -> set[tuple[str, str]]:
+    """The (name, version) pairs of a compiled file."""
+    parsed = [Requirement(entry) for entry in entries(lock)]
+    return {(one.name, str(one.specifier)) for one in parsed}
+
+
+def compose(path: Path = BACKEND / "docker-compose.yml") -> dict[str, Any]:
+    loaded = yaml.safe_load(path.read_text())
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def stages() -> dict[str, str]:
+    """The Dockerfile's stages and what each is built from, in their order."""
+    return {name: base for base, name in re.findall(r"^FROM (\S+) AS (\S+)$", dockerfile(), re.MULTILINE)}
+
+
+def dockerfile() -> str:
+    return (BACKEND / "Dockerfile").read_text()
+
+
+def stage(name: str) -> str:
+    """The text of one stage, and of those it is built from."""
+    base = stages().get(name)
+    if base is None:
+        return ""
+    own = re.split(r"^FROM ", dockerfile().partition(f" AS {name}\n")[2], flags=re.MULTILINE)[0]
+    return stage(base) + own
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}/{lock.name}")
+def test_every_requirement_is_pinned_and_hashed(lock: Path) -> None:
+    found = entries(lock)
+
+    assert found
+    for requirement, hashes in found.items():
+        assert re.fullmatch(r"==[^,*]+", str(Requirement(requirement).specifier)), requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", one) for one in hashes), requirement
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: f"{lock.parent.name}/{lock.name}")
+def test_no_requirements_file_names_a_host(lock: Path) -> None:
+    text = lock.read_text()
+
+    assert "://" not in text
+    assert not re.search(r"^\s*-", re.sub(r"--hash=\S+", "", text), re.MULTILINE)
+
+
+def test_smaller_requirements_are_part_of_the_larger_ones() -> None:
+    assert pins(SERVING) < pins(TRAINING) < pins(DEVELOPMENT)
+
+
+def test_what_serves_installs_no_torch() -> None:
+    assert not TORCH & {name for name, _ in pins(SERVING)}
+    assert {name for name, _ in pins(TRAINING)} >= TORCH
+
+
+def test_locks_satisfy_the_project_file() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {
+        SERVING: project["dependencies"],
+        TRAINING: project["optional-dependencies"]["train"],
+        DEVELOPMENT: project["optional-dependencies"]["dev"],
+    }
+    for lock, requirements in wanted.items():
+        locked = dict(pins(lock))
+        for one in map(Requirement, requirements):
+            name = one.name.lower()
+            assert one.specifier.contains(locked[name].removeprefix("=="), prereleases=True), f"{lock.name}: {one}"
+
+
+def test_known_holes_of_label_studio_ml_s_own_pins_stay_shut() -> None:
+    locked = {name: version.removeprefix("==").split(".") for name, version in pins(SERVING)}
+
+    assert int(locked["flask"][0]) >= 3
+    assert int(locked["werkzeug"][0]) >= 3
+    assert "attr" not in locked
+
+
+def test_dockerfile_builds_three_images_and_the_web_by_default() -> None:
+    assert {"web", "inference", "worker"} <= set(stages())
+    assert list(stages())[-1] == "web"
+
+
+@pytest.mark.parametrize(("image", "trains"), [("web", False), ("inference", False), ("worker", True)])
+def test_images_hold_torch_only_to_train(image: str, trains: bool) -> None:
+    assert ("requirements-train.txt" in stage(image)) == trains
+    assert "--from=build" in stage(image)
+
+
+@pytest.mark.parametrize("image", ["web", "inference", "worker"])
+def test_images_run_unprivileged_and_tell_how_they_are(image: str) -> None:
+    text = stage(image)
+
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] == "1000:1000"
+    assert re.search(r"^HEALTHCHECK .*CMD \[", text, re.MULTILINE)
+    assert re.search(r"^CMD \[", text, re.MULTILINE)
+
+
+def test_dockerfile_installs_as_the_requirements_have_to_be() -> None:
+    installs = re.findall(r"pip install .*", dockerfile())
+
+    assert len(installs) == 2
+    assert all("--no-deps --require-hashes -r" in one for one in installs)
+
+
+def test_no_secret_of_the_folder_gets_into_an_image() -> None:
+    assert {".env", ".env.*"} <= set((BACKEND / ".dockerignore").read_text().splitlines())
+
+
+def test_compose_file_is_valid() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, BACKEND / "docker-compose.yml"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_file_builds_what_the_dockerfile_has() -> None:
+    built = {name: service["build"] for name, service in compose()["services"].items() if "build" in service}
+
+    assert {name: build["target"] for name, build in built.items()} == {one: one for one in built}
+    assert set(built) == {"web", "inference", "worker"}
+    assert {build["context"] for build in built.values()} == {"."}
+
+
+@pytest.mark.parametrize("service", ["web", "inference", "worker"])
+def test_compose_file_sets_settings_that_exist(service: str) -> None:
+    known = {entry.metadata["name"] for entry in dataclasses.fields(Settings)}
+    given = compose()["services"][service]["environment"]
+
+    assert set(given) <= known
+    assert Settings.from_environment({name: filled(value) for name, value in given.items()})
+
+
+def test_services_of_the_compose_file_share_redis_store_and_endpoint() -> None:
+    services = compose()["services"]
+    settings = [
+        Settings.from_environment({name: filled(value) for name, value in services[one]["environment"].items()})
+        for one in ("web", "inference", "worker")
+    ]
+
+    assert len({(one.redis_url, one.store_address, one.endpoint, one.label_studio_api_key) for one in settings}) == 1
+    assert {tuple(services[one]["volumes"]) for one in ("web", "inference", "worker")} == {("labelloop:/data",)}
+    assert settings[0].store_address == "file:///data/store"
+
+
+def test_label_studio_knows_the_token_that_labelloop_sends() -> None:
+    services = compose()["services"]
+    given = services["label-studio"]["environment"]
+
+    token = filled(given["LABEL_STUDIO_USER_TOKEN"])
+    assert token == filled(services["worker"]["environment"]["LABEL_STUDIO_API_KEY"])
+    assert 5 < len(token) <= 40  # Label Studio ignores shorter ones, and its column is no wider
+    assert given["LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN"] == "true"
+    assert filled(given["LABEL_STUDIO_USERNAME"])
+    assert filled(given["LABEL_STUDIO_PASSWORD"])
+
+
+def test_label_studio_may_reach_the_web_process_and_no_cloud_s_credentials() -> None:
+    given = compose()["services"]["label-studio"]["environment"]
+
+    assert given["USE_DEFAULT_BANNED_SUBNETS"] == "false"
+    assert "169.254.0.0/16" in given["USER_ADDITIONAL_BANNED_SUBNETS"].split(",")
+    assert given["ML_BLOCK_LOCAL_IP"] == given["SSRF_PROTECTION_ENABLED"] == "true"
+
+
+def test_the_web_process_has_a_name_that_label_studio_takes_for_a_webhook() -> None:
+    aliases = compose()["services"]["web"]["networks"]["default"]["aliases"]
+
+    assert any("." in alias for alias in aliases)
+    assert f"--url http://{aliases[0]}:9090" in (ROOT / "docs/docker.md").read_text()
+
+
+def test_nothing_is_published_beyond_this_machine_by_default() -> None:
+    services = compose()["services"]
+    published = [filled(port) for service in services.values() for port in service.get("ports", [])]
+
+    assert published == ["127.0.0.1:8080:8080"]
+
+
+def test_label_studio_is_the_same_in_the_container_and_in_the_tests() -> None:
+    image = compose()["services"]["label-studio"]["image"]
+
+    assert ("label-studio", f"=={image.partition(':')[2]}") in pins(LABEL_STUDIO)
+    assert (ROOT / "requirements-label-studio.in").read_text().split() == [image.partition("/")[2].replace(":", "==")]
+
+
+def test_env_example_offers_only_what_is_read() -> None:
+    named = re.findall(r"^#?([A-Z_]+)=", (BACKEND / ".env.example").read_text(), re.MULTILINE)
+    known = {entry.metadata["name"] for entry in dataclasses.fields(Settings)}
+
+    assert named
+    assert set(named) <= known | set(re.findall(r"\$\{([A-Z_]+)", (BACKEND / "docker-compose.yml").read_text()))
+
+
+def test_ci_runs_what_the_makefile_has() -> None:
+    called = re.findall(r"^make (\S+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert called[-1] == "test"
+    assert set(called) <= set(targets)
+
+
+def filled(value: str) -> str:
+    """A value of the compose file without any ``.env``: ``${NAME:-default}`` replaced by its default."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value)
