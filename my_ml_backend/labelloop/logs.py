@@ -4,7 +4,7 @@ import logging
 
 from labelloop.errors import SettingsError
 
-_CHATTY = ("boto3", "botocore", "httpcore", "httpx", "rq", "s3transfer", "urllib3")
+_CHATTY = ("boto3", "botocore", "httpcore", "httpx", "onnx_ir", "rq", "s3transfer", "urllib3")
 """At INFO or DEBUG these tell every request with its whole address, and addresses of pictures carry signatures."""
 
 

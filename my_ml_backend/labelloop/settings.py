@@ -146,3 +146,9 @@ def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:
     if minimum is not None and not value >= minimum:
         raise SettingsError(f"{name}: {shown} is below {minimum:g}. {metadata['help']}")
     return value
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Spell settings out as the environment variables that ``from_environment`` reads."""
+    values = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
+    return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}

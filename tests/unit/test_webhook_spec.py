@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from labelloop.errors import StudioError
 from labelloop.settings import Settings
 from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BasicAuth, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.client import Studio
+from labelloop.studio.connect import connect
 from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook, webhook_secret
 
 URL = "http://backend:9090"
@@ -80,3 +83,11 @@ def test_without_a_user_no_password_is_sent() -> None:
         "basic_auth_user": "u",
         "basic_auth_pass": "p",
     }
+
+
+@pytest.mark.parametrize("url", ["http://web:9090", "http://labelloop"])
+def test_a_host_name_without_a_dot_is_refused_with_the_remedy(url: str) -> None:
+    nowhere = Studio("http://127.0.0.1:1", "key")
+    with pytest.raises(StudioError, match="no webhook to a host name without a dot"):
+        connect(nowhere, 7, url, Settings())
+    nowhere.close()

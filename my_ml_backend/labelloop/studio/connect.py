@@ -40,9 +40,15 @@ def connect(studio: Studio, project: int, url: str, settings: Settings, announce
 
 def _checked(url: str) -> str:
     try:
-        parse(url)
+        host = parse(url).host
     except MediaError as error:
         raise StudioError(f"{url!r} cannot be this backend's address: {error}") from error
+    if host != "localhost" and not set(host) & set(".:"):
+        # Measured on 1.23.2: the backend shows "Connected", its webhook is refused, and nothing ever retrains.
+        raise StudioError(
+            f"{shown(url)}: Label Studio takes no webhook to a host name without a dot. Give {host} a name with one "
+            "(a network alias such as web.labelloop.internal in a compose file), or name its IP address."
+        )
     return url.strip().rstrip("/")
 
 

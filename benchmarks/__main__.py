@@ -1,0 +1,31 @@
+"""``python -m benchmarks [NAME ...]``: run benchmarks and print their rows; without names, all of them."""
+
+import argparse
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bench_webhook
+
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"webhook": bench_webhook.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which; default: all")
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    found = {name: BENCHMARKS[name]() for name in options.names or BENCHMARKS}
+    print(f"Python {platform.python_version()}, {platform.machine()}")
+    for name, figures in found.items():
+        print(f"\n{name}")
+        for what, value in figures.items():
+            print(f"  {what:<58} {value}")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Trains on scikit-learn's digits again and again, as a worker does: the load beside which others are measured."""
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+from labelloop.data.split import side
+from labelloop.demo.pictures import digits
+from labelloop.train.dataset import Dataset, Sample
+from labelloop.train.trainer import train
+from labelloop.types import TrainSettings
+
+
+def main(folder: Path) -> None:
+    pictures = folder / "pictures"
+    pictures.mkdir(parents=True)
+    shown = digits(pictures, 0, 260).shown
+    samples = [(hashlib.sha256(one.path.read_bytes()).hexdigest(), one) for one in shown]
+    parts = {
+        name: tuple(Sample(one.path, sha, (int(one.label),)) for sha, one in samples if side(sha) == name)
+        for name in ("train", "validation")
+    }
+    dataset = Dataset(tuple("0123456789"), "single", parts["train"], parts["validation"])
+    settings = TrainSettings("test_resnet", "none", 32, ("finetune",), 1000, 32, 0.002, 0)
+    print("training", flush=True)
+    while True:
+        train(dataset, settings, folder / "work", folder / "cache", lambda *_: None)
+        shutil.rmtree(folder / "work")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

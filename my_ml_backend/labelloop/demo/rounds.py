@@ -1,0 +1,148 @@
+"""Round after round: an annotator labels, the loop retrains, and what came of it is measured."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from labelloop.demo.annotator import Annotator
+from labelloop.demo.pictures import Picture
+from labelloop.errors import LabelLoopError
+from labelloop.loop.hub import Hub
+from labelloop.loop.queue import enqueue_retrain
+from labelloop.loop.status import ProjectStatus, project_status
+from labelloop.types import Input, Json, Output, ProjectKey, Target
+
+_LOOK_SECONDS = 0.1
+_GIVE_UP_SECONDS = 1800.0
+_PICTURES_PER_CALL = 64
+_MORE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What came of one round.
+
+    ``test_accuracy`` is the announced version's, on pictures Label Studio never saw; ``agreement`` the share of served
+    pre-annotations that were right (null in round 0). ``seconds_to_predictions`` run from the last annotation to the
+    new version's predictions being in Label Studio, or to the verdict that rejects it; ``verdict`` is that of the
+    round's run, ``stages`` where its seconds went.
+    """
+
+    round: int
+    annotations: int
+    version: str
+    test_accuracy: float
+    agreement: float | None
+    seconds_to_predictions: float
+    verdict: str
+    stages: dict[str, float]
+
+    def to_json(self) -> Json:
+        """Turn into plain values."""
+        return asdict(self)
+
+
+class Rounds:
+    """Plays the rounds of one project.
+
+    ``say`` is told, in a line each, what goes on; ``tend`` is called all the while (a supervisor looks after its
+    services there).
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        project: ProjectKey,
+        annotator: Annotator,
+        held_out: Sequence[Picture],
+        say: Callable[[str], None],
+        tend: Callable[[], None],
+    ) -> None:
+        self._hub, self._project, self._annotator = hub, project, annotator
+        self._held_out, self._say, self._tend = held_out, say, tend
+        self._annotations = 0
+
+    def first(self, tasks: Sequence[int], count: int) -> RoundReport:
+        """Annotate the first ``count`` tasks and wait for the first version and its predictions.
+
+        Where these are not enough for a version (no test picture among them, say), a few more are annotated.
+        """
+        before = project_status(self._hub, self._project)
+        waiting = list(tasks)
+        while True:
+            now, waiting = waiting[:count], waiting[count:]
+            self._annotations += self._annotator.annotate(now)
+            if count == _MORE:
+                enqueue_retrain(self._hub, self._project, "more labels for the first version")
+            began = time.monotonic()
+            after = self._wait(before, self._is_first_settled)
+            if after.announced or not waiting:
+                return self._report(0, None, after, time.monotonic() - began)
+            self._say(f"  {_MORE} more tasks are annotated: {after.missing or (after.run or {}).get('verdict')}")
+            before, count = after, _MORE
+
+    def play(self, number: int, count: int) -> RoundReport:
+        """Annotate the ``count`` tasks Label Studio serves next and wait for what the loop makes of them."""
+        before = project_status(self._hub, self._project)
+        met = self._annotator.annotate_next(count, before.announced or "")
+        self._annotations += met.annotated
+        began = time.monotonic()
+        after = self._wait(before, _is_settled)
+        return self._report(number, met.agreement, after, time.monotonic() - began)
+
+    def _report(self, number: int, agreement: float | None, after: ProjectStatus, seconds: float) -> RoundReport:
+        run = after.run or {}
+        version = after.announced or ""
+        return RoundReport(
+            round=number,
+            annotations=self._annotations,
+            version=version,
+            test_accuracy=round(self.accuracy(version), 4),
+            agreement=None if agreement is None else round(agreement, 4),
+            seconds_to_predictions=round(seconds, 2),
+            verdict=run.get("verdict", ""),
+            stages=dict(run.get("seconds", {})),
+        )
+
+    def _wait(self, before: ProjectStatus, settled: Callable[[ProjectStatus, ProjectStatus], bool]) -> ProjectStatus:
+        """Wait until the loop has made of the annotations what it can; ``settled`` says so of (before, now)."""
+        give_up = time.monotonic() + _GIVE_UP_SECONDS
+        told = ""
+        while time.monotonic() < give_up:
+            now = project_status(self._hub, self._project)
+            run = now.run or {}
+            if now.step and now.step.stage != told:
+                told = now.step.stage
+                self._say(f"  {told} ...")
+            if run.get("state") == "failed" and run["attempts"] >= self._hub.settings.run_attempts:
+                raise LabelLoopError(f"the run failed: {run['reason']}")
+            if settled(before, now):
+                return now
+            self._tend()
+            time.sleep(_LOOK_SECONDS)
+        raise LabelLoopError(f"no version after {_GIVE_UP_SECONDS:g} s. {now.missing} {now.trouble}")
+
+    def _is_first_settled(self, before: ProjectStatus, now: ProjectStatus) -> bool:
+        """A version is announced, or was rejected, or could not be tried for want of labels."""
+        looked = not now.changed and not now.step and self._annotations >= self._hub.settings.min_labels
+        return looked and (_is_settled(before, now) or now.run is None)
+
+    def accuracy(self, version: str) -> float:
+        """Measure a version on the held-out pictures, through the endpoint that serves it."""
+        right = 0
+        for at in range(0, len(self._held_out), _PICTURES_PER_CALL):
+            pictures = self._held_out[at : at + _PICTURES_PER_CALL]
+            inputs = [Input(picture.path.read_bytes()) for picture in pictures]
+            outputs = self._hub.endpoint.invoke(inputs, Target(self._project, version))
+            right += sum(
+                isinstance(output, Output) and output.label == picture.label
+                for output, picture in zip(outputs, pictures, strict=True)
+            )
+        return right / len(self._held_out)
+
+
+def _is_settled(before: ProjectStatus, now: ProjectStatus) -> bool:
+    """A run later than ``before`` has ended, nothing is left to learn, and the champion's predictions are in."""
+    run = now.run or {}
+    ended = run.get("state") in ("promoted", "rejected") and run.get("key") != (before.run or {}).get("key")
+    return ended and not now.changed and not now.step and now.champion == now.announced

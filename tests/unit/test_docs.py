@@ -1,0 +1,45 @@
+"""The documentation names every setting and every command, and nothing that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from labelloop.cli import main, settings_table
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("my_ml_backend/*.md")])
+
+
+@pytest.mark.parametrize("row", settings_table(), ids=lambda row: row["name"])
+def test_every_setting_is_in_the_table_with_its_default_and_help(row: dict[str, str]) -> None:
+    default = f"`{row['default']}`" if row["default"] else ""
+    line = f"| `{row['name']}` | {default} | {row['help']} |"
+
+    assert line in (ROOT / "docs/settings.md").read_text()
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_is_on_its_page(command: str) -> None:
+    assert f"## `labelloop {command}" in (ROOT / "docs/commands.md").read_text()
+
+
+def test_every_option_of_every_command_is_on_its_page() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    options = {option for command in main.commands.values() for one in command.params for option in one.opts}
+
+    assert {option for option in options if option.startswith("--") and f"`{option}" not in page} == set()
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())]
+
+    assert links
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_variable_in_the_docs_is_a_setting_or_another_programs() -> None:
+    known = {row["name"] for row in settings_table()}
+    named = {name for page in PAGES for name in re.findall(r"\bLABELLOOP_[A-Z_]+\b", page.read_text())}
+
+    assert {name for name in named - known if not name.startswith("LABELLOOP_TEST_")} == set()
