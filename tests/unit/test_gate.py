@@ -10,10 +10,10 @@ A, B = ("a",), ("b",)
 
 
 def test_the_first_version_must_beat_the_majority_class() -> None:
-    truth = [A, A, A, B]
+    truth, learned_from = [A, A, A, B], [A, A, B]
 
-    assert judge_first(truth, [A, A, A, B], "v1").passed
-    verdict = judge_first(truth, [A, A, A, A], "v1")
+    assert judge_first(truth, [A, A, A, B], learned_from, "v1").passed
+    verdict = judge_first(truth, [A, A, A, A], learned_from, "v1")
     assert not verdict.passed
     assert verdict.sentence == (
         "v1 is rejected: 3 of 4 test items right (0.750), no better than the majority class with 0.750"
@@ -55,8 +55,15 @@ def test_a_class_with_nine_items_does_not_decide() -> None:
 def test_an_item_with_several_labels_is_right_only_as_a_whole() -> None:
     truth: list[Labels] = [("a", "b"), ("a",)]
 
-    assert judge_first(truth, [("b", "a"), ("a",)], "v1").numbers["challenger"] == 1.0
-    assert judge_first(truth, [("a",), ("a",)], "v1").numbers["challenger"] == 0.5
+    assert judge_first(truth, [("b", "a"), ("a",)], [A], "v1").numbers["challenger"] == 1.0
+    assert judge_first(truth, [("a",), ("a",)], [A], "v1").numbers["challenger"] == 0.5
+
+
+def test_the_majority_is_that_of_the_training_items() -> None:
+    verdict = judge_first([B], [B], [A, A, B], "v1")
+
+    assert verdict.passed
+    assert verdict.numbers == {"test_items": 1, "challenger": 1.0, "majority": 0.0}
 
 
 items = st.lists(st.tuples(*[st.sampled_from([A, B, ("a", "b"), ()])] * 3), min_size=1, max_size=60)

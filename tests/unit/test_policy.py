@@ -31,6 +31,12 @@ def test_the_rule_comes_from_the_settings() -> None:
     assert Policy.of(settings) == Policy(7, 1.5, 60)
 
 
+def test_a_project_lacking_labels_is_looked_at_after_any_change() -> None:
+    rule = Policy.of(Settings(retrain_after=20, quiet_seconds=30), lacking=True)
+
+    assert rule.due(Pending(1, first=100, last=100)) == 130
+
+
 moments = st.floats(0, 1e9)
 
 

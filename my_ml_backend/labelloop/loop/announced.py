@@ -25,15 +25,16 @@ def announced_version(hub: Hub, project: ProjectKey) -> str:
     if cached is not None:
         return text(cached)
     version = _stored(hub, project)
-    cache_announced(hub, project, version)
+    # A newer one that was announced since it was read is not overwritten.
+    cache_announced(hub, project, version, fresh=False)
     return version
 
 
-def cache_announced(hub: Hub, project: ProjectKey, version: str) -> None:
-    """Let every process know the announced version at once; the store already holds it."""
+def cache_announced(hub: Hub, project: ProjectKey, version: str, *, fresh: bool = True) -> None:
+    """Let every process know the announced version at once; the store already holds it. What is fresh replaces."""
     try:
         with reach(hub):
-            hub.redis.set(keys.of(project, "announced"), version, ex=_FRESH_SECONDS)
+            hub.redis.set(keys.of(project, "announced"), version, ex=_FRESH_SECONDS, nx=not fresh)
     except QueueError as error:
         _log.warning("announced version %s of %s is not cached: %s", version, project, error)
 

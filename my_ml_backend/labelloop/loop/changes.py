@@ -6,8 +6,9 @@ A label that changes twice is one changed label, and a repeated webhook changes 
 from collections.abc import Iterable
 
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach
-from labelloop.loop.policy import Pending
+from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.notes import read_notes
+from labelloop.loop.policy import Pending, Policy
 from labelloop.types import ProjectKey
 
 
@@ -20,14 +21,20 @@ def add(hub: Hub, project: ProjectKey, what: Iterable[str], now: float) -> None:
 
 
 def replace(hub: Hub, project: ProjectKey, what: Iterable[str], now: float) -> None:
-    """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth."""
+    """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth.
+
+    What an earlier scan found already keeps its moment, or the longest wait would never be over.
+    """
     members = dict.fromkeys(what, now)
     key = keys.of(project, "changed")
-    with reach(hub), hub.redis.pipeline(transaction=True) as pipe:
-        pipe.zremrangebyscore(key, "-inf", now)
-        if members:
-            pipe.zadd(key, members)
-        pipe.execute()
+    with reach(hub):
+        noted = {text(name) for name in hub.redis.zrangebyscore(key, "-inf", now) if isinstance(name, (bytes, str))}
+        with hub.redis.pipeline(transaction=True) as pipe:
+            if gone := noted - members.keys():
+                pipe.zrem(key, *gone)
+            if members:
+                pipe.zadd(key, members, nx=True)
+            pipe.execute()
 
 
 def pending(hub: Hub, project: ProjectKey) -> Pending:
@@ -39,6 +46,12 @@ def pending(hub: Hub, project: ProjectKey) -> Pending:
         pipe.zrange(key, -1, -1, withscores=True)
         count, first, last = pipe.execute()
     return Pending(count, first[0][1], last[0][1]) if count else Pending()
+
+
+def due(hub: Hub, project: ProjectKey) -> float | None:
+    """Say when the project is due for a run (Unix seconds), None while nothing has changed."""
+    lacking = "missing" in read_notes(hub, project)
+    return Policy.of(hub.settings, lacking=lacking).due(pending(hub, project))
 
 
 def settle(hub: Hub, project: ProjectKey, until: float) -> None:

@@ -5,10 +5,12 @@ import time
 from datetime import datetime
 
 from labelloop.loop import changes, keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.backoff import waits_until
+from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import is_held
-from labelloop.loop.policy import Policy
+from labelloop.loop.notes import read_notes
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, schedule_consider
+from labelloop.loop.wishes import grant
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import ProjectKey
@@ -25,37 +27,46 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         hub.redis.delete(keys.of(project, "wake"))
     if is_held(hub, project):
         return "a run is in progress"
-    with reach(hub):
-        again = hub.redis.getdel(keys.of(project, "again"))
-    if again is not None:
-        return _retrain(hub, project, text(again))
-    return _resume(hub, project) or _announce(hub, project) or _follow_policy(hub, project)
+    if trigger := grant(hub, project):
+        return f"run enqueued: {trigger}"
+    until = waits_until(hub, project)
+    if until is not None:
+        schedule_consider(hub, project, until)
+        return "the last attempt failed; it is left alone for a while"
+    unfinished = _unfinished(hub, project)
+    return (
+        _resume(hub, project, unfinished)
+        or _announce(hub, project)
+        or _retry(hub, project, unfinished)
+        or _follow_policy(hub, project)
+    )
 
 
-def want_again(hub: Hub, project: ProjectKey, trigger: str) -> None:
-    """Ask for one more run after the one in progress."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, "again"), trigger)
-
-
-def _retrain(hub: Hub, project: ProjectKey, trigger: str) -> str:
-    enqueue_retrain(hub, project, trigger)
+def _retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:
+    enqueue_retrain(hub, project, trigger, force=force)
     return f"run enqueued: {trigger}"
 
 
-def _resume(hub: Hub, project: ProjectKey) -> str:
-    """Take up a run whose worker was killed, or try a failed one again in time."""
+def _unfinished(hub: Hub, project: ProjectKey) -> RunRecord | None:
+    """Find the run that is to go on. While labels are missing it cannot: the next change of one starts it."""
     record = Runs(hub.store, project).latest()
-    if record is None or record.state not in ("running", "failed"):
+    if record is None or record.state not in ("running", "failed") or "missing" in read_notes(hub, project):
+        return None
+    return None if record.state == "failed" and record.attempts >= hub.settings.run_attempts else record
+
+
+def _resume(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
+    """Take up a run whose worker was killed, or a failed one that has waited long enough."""
+    if record is None or (record.state == "failed" and retry_at(hub, record) > time.time()):
         return ""
-    if record.attempts >= hub.settings.run_attempts and record.state == "failed":
+    return _retrain(hub, project, record.trigger, force=record.forced)
+
+
+def _retry(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
+    """Come back when a failed run is to be tried again."""
+    if record is None:
         return ""
-    if record.state == "running":
-        return _retrain(hub, project, record.trigger)
-    due = retry_at(hub, record)
-    if due <= time.time():
-        return _retrain(hub, project, record.trigger)
-    schedule_consider(hub, project, due)
+    schedule_consider(hub, project, retry_at(hub, record))
     return "a failed run is tried again later"
 
 
@@ -76,7 +87,7 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
 
 def _follow_policy(hub: Hub, project: ProjectKey) -> str:
     pending = changes.pending(hub, project)
-    due = Policy.of(hub.settings).due(pending)
+    due = changes.due(hub, project)
     if due is None:
         return "nothing has changed"
     if due <= time.time():

@@ -45,7 +45,7 @@ def flip_title(hub: Hub, project: ProjectKey, version: str) -> None:
             f"none of the ML backends of project {project.id} is known as this one, so tasks are not ordered by the "
             f"scores of {version}: run `labelloop connect --project {project.id} --url ADDRESS`"
         )
-    if backend.title != version:
+    if backend.title != version or hub.studio.project(project.id).model_version != version:
         hub.studio.set_title(backend, version)
         _log.info("project %s: title of ML backend %d is now %s", project, backend.id, version)
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 
 from labelloop.data.cache import PictureCache
@@ -10,6 +11,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import MediaError
 from labelloop.loop.hub import Hub
 from labelloop.pictures import decode
+from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.media import shown
 from labelloop.studio.truth import labels_of
@@ -21,7 +23,16 @@ _THREADS = 8
 _AT_ONCE = 128
 
 
-def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: Progress) -> tuple[Control, Manifest]:
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A project as it was when its annotations were read; ``info`` is from just before, so that nothing is missed."""
+
+    info: ProjectInfo
+    control: Control
+    manifest: Manifest
+
+
+def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: Progress) -> Fetched:
     """Read all labeled tasks and their pictures; what cannot be used is listed in the manifest with its reason.
 
     Raises StudioError, LabelConfigError.
@@ -36,7 +47,7 @@ def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: P
                 (items if isinstance(found, Item) else left_out).append(found)  # type: ignore[arg-type]
             report("pictures", len(items) + len(left_out), info.labeled_tasks)
     classes = tuple(label.name for label in control.labels)
-    return control, Manifest.of(project, control.kind, classes, items, left_out)
+    return Fetched(info, control, Manifest.of(project, control.kind, classes, items, left_out))
 
 
 def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, task: Json) -> Item | LeftOut:

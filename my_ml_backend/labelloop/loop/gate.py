@@ -19,13 +19,16 @@ class Verdict:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
-def judge_first(truth: Sequence[Labels], challenger: Sequence[Labels], name: str) -> Verdict:
-    """Judge the first version: it must beat answering the most frequent labels for every test item.
+def judge_first(
+    truth: Sequence[Labels], challenger: Sequence[Labels], learned_from: Sequence[Labels], name: str
+) -> Verdict:
+    """Judge the first version: it must beat answering every test item with what was most frequent in training.
 
-    ``truth`` and ``challenger`` hold the sorted labels of each test item; at least one item.
+    ``truth`` and ``challenger`` hold the sorted labels of each test item, ``learned_from`` those of each training
+    item; at least one each.
     """
-    _, majority = Counter(truth).most_common(1)[0]
-    share, accuracy = majority / len(truth), _accuracy(truth, challenger)
+    majority, _ = Counter(learned_from).most_common(1)[0]
+    share, accuracy = _accuracy(truth, [majority] * len(truth)), _accuracy(truth, challenger)
     numbers = {"test_items": len(truth), "challenger": accuracy, "majority": share}
     right = f"{_count(truth, challenger)} of {len(truth)} test items right ({accuracy:.3f})"
     if accuracy > share:

@@ -30,8 +30,11 @@ class Hub:
         self._making = threading.RLock()
 
     def project(self, project: int) -> ProjectKey:
-        """Name one project of the Label Studio these settings speak of."""
-        return ProjectKey.of(self.settings.label_studio_url, project)
+        """Name one project of the Label Studio these settings speak of; raises SettingsError for no address."""
+        try:
+            return ProjectKey.of(self.settings.label_studio_url, project)
+        except ValueError:
+            raise SettingsError("LABEL_STUDIO_URL is not of the form http://host:port") from None
 
     @property
     def store(self) -> Store:
@@ -90,8 +93,9 @@ def connect_redis(settings: Settings, timeout: float | None) -> Redis:
     url = embedded_url(settings) if settings.redis_url == "embedded" else settings.redis_url
     try:
         return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=_REDIS_TIMEOUT)
-    except ValueError as error:
-        raise SettingsError(f"LABELLOOP_REDIS_URL is no Redis address: {error}") from error
+    except ValueError:
+        # What redis-py says may repeat part of the password.
+        raise SettingsError("LABELLOOP_REDIS_URL is neither embedded nor of the form redis://host:port/db") from None
 
 
 def text(value: bytes | str) -> str:

@@ -4,7 +4,6 @@ import time
 
 from labelloop.loop import changes
 from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Policy
 from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
 from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import ProjectKey
@@ -30,6 +29,6 @@ def note(hub: Hub, event: Event) -> str | None:
 def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
     """Note changed labels and look at the policy when they make a run due."""
     changes.add(hub, project, what, time.time())
-    due = Policy.of(hub.settings).due(changes.pending(hub, project))
+    due = changes.due(hub, project)
     if due is not None:
         schedule_consider(hub, project, due)

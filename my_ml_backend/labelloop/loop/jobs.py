@@ -6,20 +6,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labelloop.errors import LabelLoopError, LeaseLost, NotEnoughLabels
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels
 from labelloop.loop import deploy as deploying
 from labelloop.loop import keys
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
 from labelloop.loop.announced import announced_version
+from labelloop.loop.backoff import NO_FAILURE, backing_off
 from labelloop.loop.consider import consider as considering
-from labelloop.loop.consider import want_again
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import schedule_consider, schedule_prelabel
+from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.settings import Settings
 from labelloop.types import NO_VERSION, ProjectKey
@@ -40,7 +41,7 @@ def _noting(hub: Hub, project: ProjectKey) -> Iterator[None]:
     """Note what goes wrong inside the block, and take the note away when nothing does."""
     try:
         yield
-    except LeaseLost:
+    except NO_FAILURE:
         raise
     except LabelLoopError as error:
         write_note(hub, project, "trouble", str(error))
@@ -70,7 +71,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     """Make one run of the project; returns the verdict, or what is missing."""
     hub, key = process_hub(), ProjectKey.parse(project)
     try:
-        with _noting(hub, key), _holding(hub, key) as reporter:
+        with _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
             return running.retrain(hub, key, trigger, reporter, force=force).verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
@@ -78,23 +79,34 @@ def retrain(project: str, trigger: str, force: bool) -> str:
         return str(error)
     except LeaseLost as error:
         _log.info("%s", error)
-        want_again(hub, key, trigger)
+        want_again(hub, key, trigger, force=force)
+        return str(error)
+    except Fenced as error:
+        _log.info("%s", error)
         return str(error)
 
 
 def deploy(project: str, version: str | None) -> str:
-    """Make ``version`` (None: the champion as it is) champion, pre-annotate with it and announce it."""
+    """Make ``version`` (None: the champion as it is) champion, pre-annotate with it and announce it.
+
+    ``version`` becomes champion at once: a run in progress is fenced off, and it is announced after that run.
+    """
     hub, key = process_hub(), ProjectKey.parse(project)
-    with _noting(hub, key), _holding(hub, key) as reporter:
-        pointer = ChampionPointer(hub.store, key)
-        fence = pointer.take_fence()
-        wanted = version or pointer.read().champion
-        if wanted is None:
-            return "there is no champion to announce"
-        if version is not None:
-            deploying.promote(hub, key, version, fence)
-        deploying.announce(hub, key, wanted, fence, reporter)
-    return f"{wanted} is announced"
+    pointer = ChampionPointer(hub.store, key)
+    try:
+        with _noting(hub, key), backing_off(hub, key):
+            if version is not None:
+                deploying.promote(hub, key, version, pointer.take_fence())
+            with _holding(hub, key) as reporter:
+                fence = pointer.take_fence()
+                champion = pointer.read().champion
+                if champion is None:
+                    return "there is no champion to announce"
+                deploying.announce(hub, key, champion, fence, reporter)
+    except (LeaseLost, Fenced) as error:
+        _log.info("%s", error)
+        return f"the champion is announced later: {error}"
+    return f"{champion} is announced"
 
 
 def prelabel(project: str) -> str:
@@ -104,11 +116,15 @@ def prelabel(project: str) -> str:
         hub.redis.delete(keys.of(key, "prelabel"))
     version = announced_version(hub, key)
     if version == NO_VERSION:
+        write_note(hub, key, "unpredicted", "")
         return "there is no version yet"
+    # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
+    write_note(hub, key, "unpredicted", "tasks may be without a prediction")
     try:
         with _noting(hub, key), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
             done = prelabeling.prelabel(hub, key, version, reporter)
+            write_note(hub, key, "unpredicted", "")
     except LeaseLost:
         schedule_prelabel(hub, key, _BUSY_SECONDS)
         return "a run is in progress"

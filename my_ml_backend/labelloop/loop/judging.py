@@ -11,7 +11,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.train.metrics import metrics_of
+from labelloop.train import metrics as measures
 
 
 def judge_and_publish(run: Run, record: RunRecord, bundle: Path) -> tuple[VersionRecord, RunRecord]:
@@ -24,7 +24,10 @@ def judge_and_publish(run: Run, record: RunRecord, bundle: Path) -> tuple[Versio
     found = predicted_labels(bundle, name, run.control, pictures, run.reporter)
     champion = ChampionPointer(run.hub.store, run.project).read().champion
     verdict = _judge(run, name, champion, truth, found, pictures)
-    metrics = record.metrics | {"test": metrics_of(truth, found, run.manifest.classes), "gate": verdict.numbers}
+    metrics = record.metrics | {
+        "test": measures.report(truth, found, run.manifest.classes, run.manifest.kind),
+        "gate": verdict.numbers,
+    }
     run.reporter.stage("publish")
     version = VersionRecord(
         version=name,
@@ -44,7 +47,8 @@ def _judge(
     run: Run, name: str, champion: str | None, truth: list[Labels], found: list[Labels], pictures: list[Path]
 ) -> Verdict:
     if champion is None:
-        return judge_first(truth, found, name)
+        learned_from = [item.labels for item in splits(run.manifest)["train"]]
+        return judge_first(truth, found, learned_from, name)
     folder = run.hub.settings.directory / "cache" / "bundles"
     bundle = Versions(run.hub.store, run.project).fetch_bundle(champion, folder)
     held = predicted_labels(bundle, champion, run.control, pictures, run.reporter)

@@ -3,18 +3,27 @@
 labelloop:projects:<instance>      hash     project id -> address under which Label Studio calls this backend
 labelloop:<project>:changed        sorted   annotation or task -> moment its label last changed
 labelloop:<project>:wake           string   moment of the next scheduled look at the policy
-labelloop:<project>:again          string   why one more run is wanted after the one in progress
+labelloop:<project>:again          string   JSON: the run wanted after the one in progress
+labelloop:<project>:begun          string   JSON: the run in progress, left behind by a killed worker
+labelloop:<project>:failures       hash     how many there were in a row, and until when nothing is started
 labelloop:<project>:job            string   id of the last retrain job
+labelloop:<project>:deploy         string   id of the last deploy job
+labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:progress       string   JSON: what the worker is doing now
-labelloop:<project>:note           hash     missing, trouble, unpredicted: what status shows
+labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:values:<project id>      hash     what LabelLoop.get and LabelLoop.set keep
+labelloop:sweep                    string   set until the next sweep may be asked for
+labelloop:sweep:job                string   id of the last sweep
 """
 
 from labelloop.types import ProjectKey
+
+SWEEP = "labelloop:sweep"
+SWEEP_JOB = "labelloop:sweep:job"
 
 
 def of(project: ProjectKey, name: str) -> str:
@@ -32,5 +41,18 @@ def values(project_id: str) -> str:
     return f"labelloop:values:{project_id}"
 
 
-STATE = ("changed", "wake", "again", "job", "progress", "note", "seen", "prelabel", "announced")
+STATE = (
+    "changed",
+    "wake",
+    "again",
+    "begun",
+    "failures",
+    "job",
+    "deploy",
+    "progress",
+    "note",
+    "seen",
+    "prelabel",
+    "announced",
+)
 """What ``forget`` deletes of a project; the lease stays with whoever holds it."""

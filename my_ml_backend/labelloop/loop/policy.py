@@ -23,9 +23,9 @@ class Policy:
     max_wait: float
 
     @classmethod
-    def of(cls, settings: Settings) -> "Policy":
-        """Take the rule from the settings."""
-        return cls(settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds)
+    def of(cls, settings: Settings, *, lacking: bool = False) -> "Policy":
+        """Take the rule from the settings; a project ``lacking`` labels for a first version is due after any change."""
+        return cls(1 if lacking else settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds)
 
     def due(self, pending: Pending) -> float | None:
         """Say at which moment (Unix seconds) a run is due, given no further change; None while nothing has changed."""

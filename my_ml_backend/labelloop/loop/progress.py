@@ -11,13 +11,13 @@ from rq import get_current_job
 from labelloop.errors import QueueError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub, reach
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, is_held
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 0.5
-_KEPT_SECONDS = 120
+_KEPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Reporter:
 
 
 def current_step(hub: Hub, project: ProjectKey) -> Step | None:
-    """Read what a worker is doing for the project; None when nothing is under way."""
+    """Read what a worker is doing for the project; None when no worker has it: a killed one leaves its last step."""
     with reach(hub):
         found = hub.redis.get(keys.of(project, "progress"))
-    return Step(**json.loads(found)) if found else None
+    return Step(**json.loads(found)) if found and is_held(hub, project) else None

@@ -1,7 +1,7 @@
 """The RQ queues and the only ways into them. Jobs are named by their functions in ``labelloop.loop.jobs``.
 
-Every enqueue is idempotent: a project has at most one scheduled look at its policy, one waiting retrain job and one
-waiting prelabel job.
+Every enqueue is idempotent: a project has at most one scheduled look at its policy, one waiting retrain job, one
+waiting deploy job and one waiting prelabel job, and there is at most one waiting sweep.
 """
 
 import time
@@ -22,6 +22,7 @@ SHORT, LONG = "labelloop", "labelloop-runs"
 _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
 _KEPT_SECONDS = 24 * 3600
+_ADDING_SECONDS = 5.0
 
 
 def queue(hub: Hub, name: str) -> Queue:
@@ -34,33 +35,13 @@ def enqueue_retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool 
 
     ``trigger`` says why, for the run's record.
     """
-    key = keys.of(project, "job")
-    with reach(hub):
-        waiting = hub.redis.get(key)
-        if waiting and not force and _status(hub, text(waiting)) is JobStatus.QUEUED:
-            return text(waiting)
-        job = queue(hub, LONG).enqueue_call(
-            "labelloop.loop.jobs.retrain",
-            args=(str(project), trigger, force),
-            timeout=_RUN_SECONDS,
-            result_ttl=_KEPT_SECONDS,
-            failure_ttl=_KEPT_SECONDS,
-        )
-        hub.redis.set(key, job.id, ex=_RUN_SECONDS)
-    return job.id
+    return _enqueue(hub, project, LONG, "job", "labelloop.loop.jobs.retrain", (trigger, force), anew=force)
 
 
 def enqueue_deploy(hub: Hub, project: ProjectKey, version: str | None = None) -> str:
     """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""
-    with reach(hub):
-        job = queue(hub, SHORT).enqueue_call(
-            "labelloop.loop.jobs.deploy",
-            args=(str(project), version),
-            timeout=_RUN_SECONDS,
-            result_ttl=_KEPT_SECONDS,
-            failure_ttl=_KEPT_SECONDS,
-        )
-    return job.id
+    anew = version is not None
+    return _enqueue(hub, project, SHORT, "deploy", "labelloop.loop.jobs.deploy", (version,), anew=anew)
 
 
 def schedule_consider(hub: Hub, project: ProjectKey, at: float) -> None:
@@ -84,8 +65,38 @@ def schedule_prelabel(hub: Hub, project: ProjectKey, seconds: float) -> None:
 def enqueue_sweep(hub: Hub, every: float) -> None:
     """Ask for one sweep, at most one in ``every`` seconds however many workers ask."""
     with reach(hub):
-        if hub.redis.set("labelloop:sweep", "1", nx=True, px=max(1, int(every * 900))):
-            queue(hub, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
+        if not hub.redis.set(keys.SWEEP, "1", nx=True, px=max(1, int(every * 900))):
+            return
+        # While the only worker is busy with a long run, sweeps would pile up behind it.
+        if not _waits(hub, keys.SWEEP_JOB):
+            job = queue(hub, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
+            hub.redis.set(keys.SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
+
+
+def _enqueue(
+    hub: Hub, project: ProjectKey, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool
+) -> str:
+    """Add a job that may take long, unless its like is waiting and ``anew`` is false; ``key`` keeps its id."""
+    key = keys.of(project, key)
+    with reach(hub), hub.redis.lock(keys.of(project, "adding"), timeout=_ADDING_SECONDS, sleep=0.02):
+        waiting = None if anew else _waits(hub, key)
+        if waiting:
+            return waiting
+        job = queue(hub, name).enqueue_call(
+            function,
+            args=(str(project), *args),
+            timeout=_RUN_SECONDS,
+            result_ttl=_KEPT_SECONDS,
+            failure_ttl=_KEPT_SECONDS,
+        )
+        hub.redis.set(key, job.id, ex=_RUN_SECONDS)
+    return job.id
+
+
+def _waits(hub: Hub, key: str) -> str | None:
+    """Give the id kept under a key if that job is still waiting in its queue."""
+    kept = hub.redis.get(key)
+    return text(kept) if kept and _status(hub, text(kept)) is JobStatus.QUEUED else None
 
 
 def _schedule(hub: Hub, at: float, function: str, project: str) -> None:

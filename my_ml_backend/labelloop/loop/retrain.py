@@ -11,15 +11,17 @@ from dataclasses import replace
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
-from labelloop.errors import LabelLoopError, NotEnoughLabels, NotFound
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, NotFound, TrainingError
 from labelloop.loop import changes, deploy
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.judging import judge_and_publish
 from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
-from labelloop.loop.run import Run, open_record, save
+from labelloop.loop.run import Run, note_failure, open_record, save
+from labelloop.loop.seen import Seen, read_seen, write_seen
 from labelloop.loop.training import train_version
+from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
@@ -34,35 +36,55 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     Raises NotEnoughLabels with what is missing; any other failure is in the run's record when there is one already.
     """
     fence = ChampionPointer(hub.store, project).take_fence()
-    began = time.time()
-    run = _fetch(hub, project, fence, reporter)
-    record = open_record(run, trigger, force)
-    changes.settle(hub, project, began)
+    with begun(hub, project, trigger, force):
+        run, record = _begin(hub, project, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         return record
+    if record.state == "failed":
+        raise TrainingError(
+            f"run {record.key} has failed {record.attempts} times, last because: {record.reason}. "
+            f"Mend that, then `labelloop retrain --project {project.id} --force`"
+        )
     try:
         return _carry_out(run, record)
+    except (Fenced, LeaseLost):
+        # The record is another worker's now.
+        raise
     except LabelLoopError as error:
-        save(run, replace(record, state="failed", reason=str(error)))
+        note_failure(run, record.key, str(error))
         raise
     except Exception as error:
-        reason = f"{type(error).__name__} in stage {record.stage or 'train'}: the worker's log has the traceback"
-        save(run, replace(record, state="failed", reason=reason))
+        note_failure(run, record.key, f"{type(error).__name__}; the worker's log has the traceback")
         raise
+
+
+def _begin(
+    hub: Hub, project: ProjectKey, fence: int, trigger: str, reporter: Reporter, force: bool
+) -> tuple[Run, RunRecord]:
+    """Read the project and find or make the run's record; settles the changes that called for it."""
+    began = time.time()
+    run = _fetch(hub, project, fence, reporter)
+    lacking = missing(run.manifest, hub.settings.min_labels)
+    write_note(hub, project, "missing", lacking)
+    if lacking:
+        changes.settle(hub, project, began)
+        raise NotEnoughLabels(f"project {project.id} cannot be trained yet: {lacking}")
+    hub.store.write(f"{project}/manifests/{run.manifest.hash}.jsonl", run.manifest.to_jsonl().encode())
+    record = open_record(run, trigger, force)
+    # Not before the record is there: a worker killed in between would have forgotten what called for the run.
+    changes.settle(hub, project, began)
+    return run, record
 
 
 def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> Run:
     reporter.stage("fetch")
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
-    control, manifest = fetch_manifest(hub, project, cache, reporter)
+    fetched = fetch_manifest(hub, project, cache, reporter)
     reporter.stage("manifest")
-    lacking = missing(manifest, hub.settings.min_labels)
-    write_note(hub, project, "missing", lacking)
-    if lacking:
-        raise NotEnoughLabels(f"project {project.id} cannot be trained yet: {lacking}")
-    hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
-    return Run(hub, project, fence, reporter, cache, control, manifest)
+    counters = Seen(fetched.info.tasks, fetched.info.annotations, fetched.info.skipped, time.time())
+    write_seen(hub, project, replace(counters, tasks=read_seen(hub, project).tasks))
+    return Run(hub, project, fence, reporter, cache, fetched.control, fetched.manifest)
 
 
 def _carry_out(run: Run, record: RunRecord) -> RunRecord:
@@ -79,6 +101,11 @@ def _carry_out(run: Run, record: RunRecord) -> RunRecord:
     if not version.promoted:
         _log.info("project %s: %s", run.project, version.verdict)
         return save(run, replace(record, state="rejected", stage="gate", verdict=version.verdict))
+    champion = ChampionPointer(run.hub.store, run.project).read().champion
+    if champion not in (version.parent, version.version):
+        # Its verdict is about another champion: somebody rolled back while this run was cut off.
+        reason = f"{version.version} was compared with {version.parent}, and now {champion} is champion"
+        return save(run, replace(record, state="rejected", stage="gate", verdict=f"not promoted: {reason}"))
     deploy.promote(run.hub, run.project, version.version, run.fence)
     _log.info("project %s: %s", run.project, version.verdict)
     record = save(run, replace(record, state="promoted", stage="promote", verdict=version.verdict))

@@ -6,7 +6,6 @@ from typing import Any
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
-from labelloop.errors import TrainingError
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.train_settings import train_settings
@@ -38,14 +37,16 @@ class Run:
 
 
 def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
-    """Find or make the record of the run's key; raises TrainingError for one that has failed too often."""
+    """Find or make the record of the run's key, and begin an attempt at it.
+
+    One that has ended, or failed too often, is given as it is: promoted, rejected or failed.
+    """
     settings, runs = run.hub.settings, Runs(run.hub.store, run.project)
     fingerprint = train_settings(settings).fingerprint()
     key = run_key(run.manifest.hash, fingerprint, settings.seed)
-    found = runs.get(key)
-    if found is not None and force:
-        key, found = runs.next_key(key), None
-    record = found or RunRecord(
+    if force:
+        key = _forced_key(runs, key, settings.run_attempts)
+    record = runs.get(key) or RunRecord(
         key=key,
         project=str(run.project),
         manifest=run.manifest.hash,
@@ -54,23 +55,41 @@ def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
         trigger=trigger,
         forced=force,
     )
-    if record.state in ("promoted", "rejected"):
-        return record
-    if record.attempts >= settings.run_attempts:
-        if record.state != "failed":
-            record = replace(record, state="failed", reason=f"interrupted in stage {record.stage} every time")
-            save(run, record)
-        raise TrainingError(
-            f"run {key} has failed {record.attempts} times, last because: {record.reason}. "
-            f"Mend that, then `labelloop retrain --project {run.project.id} --force`"
-        )
+    exhausted = record.attempts >= settings.run_attempts
+    if record.state == "running" and exhausted:
+        reason = f"interrupted in stage {record.stage or 'train'} every time"
+        return save(run, replace(record, state="failed", reason=reason))
+    if record.state in ("promoted", "rejected") or exhausted:
+        # What the project did last is this again, whatever was begun in between.
+        latest = runs.latest()
+        return record if latest is not None and latest.key == key else _again(run, record)
     return save(run, replace(record, state="running", attempts=record.attempts + 1))
+
+
+def _forced_key(runs: Runs, key: str, attempts: int) -> str:
+    """Name a forced run: the one that is to be tried again, else one that was cut short or a new one."""
+    latest = runs.latest()
+    if latest is None or not latest.forced or latest.key.partition(".")[0] != key:
+        return runs.next_key(key)
+    return latest.key if latest.state == "failed" and latest.attempts < attempts else runs.next_key(key)
+
+
+def _again(run: Run, record: RunRecord) -> RunRecord:
+    """Make an earlier run the latest; nothing of it changes."""
+    return Runs(run.hub.store, run.project).save(replace(record, fence=run.fence))
 
 
 def save(run: Run, record: RunRecord) -> RunRecord:
     """Write the record under the run's fence and give it as written; raises Fenced."""
-    record = replace(record, fence=run.fence, seconds=dict(run.reporter.seconds))
+    record = replace(record, fence=run.fence, seconds={**record.seconds, **run.reporter.seconds})
     return Runs(run.hub.store, run.project).save(record)
+
+
+def note_failure(run: Run, key: str, reason: str) -> None:
+    """Note in the record as it stands now why the run stopped; a version that is promoted already stays so."""
+    record = Runs(run.hub.store, run.project).get(key)
+    if record is not None:
+        save(run, replace(record, state="promoted" if record.state == "promoted" else "failed", reason=reason))
 
 
 def describe(record: RunRecord) -> dict[str, Any]:

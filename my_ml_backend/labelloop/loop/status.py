@@ -6,12 +6,11 @@ from labelloop.errors import QueueError
 from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.notes import read_notes
-from labelloop.loop.policy import Policy
 from labelloop.loop.progress import Step, current_step
 from labelloop.loop.registry import known_projects
 from labelloop.loop.run import describe
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.runs import Runs
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
 
 __all__ = ["ProjectStatus", "known_projects", "project_status"]
@@ -44,9 +43,10 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     """Say how the project stands; without Redis, what the store knows. Raises StoreError."""
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
-    run = describe(record) if record else None
+    run, needed = describe(record) if record else None, hub.settings.min_labels
     try:
         notes, pending, step = read_notes(hub, project), changes.pending(hub, project), current_step(hub, project)
+        due = changes.due(hub, project)
     except QueueError as error:
         return ProjectStatus(
             str(project), pointers.champion, pointers.announced, trouble=str(error), run=run, queue=False
@@ -55,17 +55,19 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         str(project),
         pointers.champion,
         pointers.announced,
-        missing="" if pointers.champion else notes.get("missing") or _missing(hub.settings.min_labels, pending.changed),
-        trouble=notes.get("trouble", ""),
+        missing="" if pointers.champion else notes.get("missing") or _missing(record, needed, pending.changed),
+        trouble="; ".join(notes[name] for name in ("trouble", "sweep") if name in notes),
         changed=pending.changed,
-        due=Policy.of(hub.settings).due(pending),
+        due=due,
         step=step,
         run=run,
     )
 
 
-def _missing(needed: int, labels: int) -> str:
-    """Say what the first version lacks as long as no run has looked closer."""
+def _missing(record: RunRecord | None, needed: int, labels: int) -> str:
+    """Say what the first version lacks as long as no run has found labels missing."""
+    if record is not None:
+        return f"a version that passes the gate; the last run is {record.state}"
     if labels < needed:
-        return f"{needed - labels} more labels"
+        return f"{needed - labels} more label{'' if needed - labels == 1 else 's'}"
     return "nothing; the first run is about to begin"

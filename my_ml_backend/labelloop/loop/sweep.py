@@ -4,28 +4,31 @@ Counters are read at every sweep. Annotations are scanned only when the counters
 every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited label moves no counter.
 """
 
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import Manifest
 from labelloop.errors import LabelLoopError, NotFound
-from labelloop.loop import changes, keys
+from labelloop.loop import changes
+from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.deploy import flip_title
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.queue import schedule_prelabel
 from labelloop.loop.registry import known_projects
+from labelloop.loop.seen import Seen, read_seen, write_seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import parse_control
 from labelloop.studio.truth import labels_of
-from labelloop.types import ProjectKey
+from labelloop.types import NO_VERSION, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +36,6 @@ _LONG_WHILE = 12
 """A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
 
 _LEFT_OUT = ("", "left out")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """Label Studio's counters: ``tasks`` at the last look; the others, and the moment, at the last scan or manifest."""
-
-    tasks: int = -1
-    annotations: int = -1
-    skipped: int = -1
-    scanned: float = 0.0
 
 
 def sweep(hub: Hub) -> dict[str, str]:
@@ -53,9 +46,16 @@ def sweep(hub: Hub) -> dict[str, str]:
             done[str(project)] = sweep_project(hub, project)
         except LabelLoopError as error:
             _log.warning("sweep of %s: %s", project, error)
-            write_note(hub, project, "trouble", str(error))
-            done[str(project)] = f"failed: {error}"
+            done[str(project)] = _failed(hub, project, str(error))
+        except Exception as error:  # noqa: BLE001 - border: the other projects are to be looked at
+            _log.exception("sweep of %s", project)
+            done[str(project)] = _failed(hub, project, f"{type(error).__name__}; the worker's log has the traceback")
     return done
+
+
+def _failed(hub: Hub, project: ProjectKey, reason: str) -> str:
+    write_note(hub, project, "sweep", reason)
+    return f"failed: {reason}"
 
 
 def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> str:
@@ -63,7 +63,9 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     now = time.time()
     info = hub.studio.project(project.id)
     last = read_seen(hub, project)
-    if info.tasks != last.tasks or _left_over(hub, project):
+    if info.tasks != last.tasks:
+        write_note(hub, project, "unpredicted", "tasks may be without a prediction")
+    if _left_over(hub, project):
         schedule_prelabel(hub, project, 0.0)
     if scan_now or _is_scan_due(hub, project, info, last, now):
         changed = list(_scan(hub, project, info))
@@ -71,7 +73,17 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
         last = Seen(info.tasks, info.annotations, info.skipped, now)
     write_seen(hub, project, replace(last, tasks=info.tasks))
-    return consider(hub, project)
+    done = consider(hub, project)
+    _mend_title(hub, project, info)
+    write_note(hub, project, "sweep", "")
+    return done
+
+
+def _mend_title(hub: Hub, project: ProjectKey, info: ProjectInfo) -> None:
+    """Flip the title that a worker killed after announcing has left behind."""
+    version = announced_version(hub, project)
+    if version not in (NO_VERSION, info.model_version) and not is_held(hub, project):
+        flip_title(hub, project, version)
 
 
 def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, now: float) -> bool:
@@ -122,16 +134,3 @@ def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
 
 def _left_over(hub: Hub, project: ProjectKey) -> bool:
     return "unpredicted" in read_notes(hub, project)
-
-
-def read_seen(hub: Hub, project: ProjectKey) -> Seen:
-    """Read the counters of the last look; all unknown after Redis was wiped."""
-    with reach(hub):
-        found = hub.redis.get(keys.of(project, "seen"))
-    return Seen(**json.loads(found)) if found else Seen()
-
-
-def write_seen(hub: Hub, project: ProjectKey, seen: Seen) -> None:
-    """Keep the counters for the next look."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, "seen"), json.dumps(asdict(seen)))

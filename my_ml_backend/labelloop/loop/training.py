@@ -25,7 +25,7 @@ def train_version(run: Run, record: RunRecord) -> tuple[Path, RunRecord]:
         record = save(run, replace(record, stage="train"))
         # Only the worker has torch; this module is also read where there is none.
         from labelloop.train.dataset import Dataset, Sample
-        from labelloop.train.train import train
+        from labelloop.train.trainer import train
 
         sides = splits(run.manifest)
         index = {name: at for at, name in enumerate(run.manifest.classes)}
@@ -42,6 +42,11 @@ def train_version(run: Run, record: RunRecord) -> tuple[Path, RunRecord]:
         features = run.hub.settings.directory / "cache" / "train"
         trained = train(dataset, train_settings(run.hub.settings), folder, features, run.reporter)
         bundle, recipe = trained.bundle, trained.recipe
-        metrics = {"validation": dict(trained.validation), "train_seconds": dict(trained.seconds)}
+        metrics = {
+            "validation": dict(trained.validation),
+            "train_seconds": dict(trained.seconds),
+            "unreadable": dict(trained.left_out),
+            "notes": list(trained.notes),
+        }
     version = Versions(run.hub.store, run.project).claim(record.key)
     return bundle, save(run, replace(record, version=version, recipe=recipe, metrics=metrics))

@@ -24,7 +24,7 @@ def run_worker(hub: Hub) -> None:
     """Work until SIGTERM or SIGINT; raises QueueError when Redis cannot be reached."""
     with reach(hub):
         hub.redis.ping()
-    _load_torch()
+    _load()
     # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
     connection = connect_redis(hub.settings, timeout=None)
     queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)]
@@ -57,9 +57,11 @@ def _sweep_until_stopped(hub: Hub, stop: threading.Event) -> None:
             return
 
 
-def _load_torch() -> None:
-    """Import torch once, before jobs fork: it takes seconds. One thread each (docs/training.md)."""
+def _load() -> None:
+    """Import what jobs need before they fork: torch alone takes seconds."""
+    import labelloop.loop.jobs
+
     if importlib.util.find_spec("torch") is None:
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
         return
-    import labelloop.train.train  # noqa: F401
+    import labelloop.train.trainer  # noqa: F401

@@ -1,14 +1,17 @@
 """A real Redis for the loop's tests, and hubs on it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings
+from labelloop.settings import Settings, environment_of
 from labelloop.types import ProjectKey
+from support.studio_api import StudioApi, running_studio
 
 PROJECT = ProjectKey("localhost-8080", 7)
 
@@ -29,3 +32,55 @@ def hub(redis_server: RedisServer, tmp_path: Path) -> Iterator[Hub]:
     made.redis.flushall()
     yield made
     made.redis.close()
+
+
+@pytest.fixture
+def studio() -> Iterator[StudioApi]:
+    """A server that answers as Label Studio does; its project is number 7."""
+    with running_studio() as api:
+        yield api
+
+
+MakeHub = Callable[..., Hub]
+
+
+@pytest.fixture
+def make_hub(hub: Hub, studio: StudioApi) -> Iterator[MakeHub]:
+    """Make hubs that ask that server, with other settings."""
+    made: list[Hub] = []
+
+    def make(**given: object) -> Hub:
+        usual: dict[str, object] = {
+            "label_studio_url": studio.url,
+            "label_studio_api_key": "legacy",
+            "endpoint": "fake://?classes=cat,dog",
+            "min_labels": 4,
+            "weights": "none",
+        }
+        made.append(Hub(replace(hub.settings, **{**usual, **given})))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.redis.close()
+        one.studio.close()
+        one.media.close()
+
+
+@pytest.fixture
+def studio_hub(make_hub: MakeHub) -> Hub:
+    """A hub that asks that server, with a fake endpoint."""
+    return make_hub()
+
+
+@pytest.fixture
+def job_hub(studio_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub that jobs make of the environment when they are run in this process."""
+    for name, value in environment_of(studio_hub.settings).items():
+        monkeypatch.setenv(name, value)
+    jobs.process_hub.cache_clear()
+    yield jobs.process_hub()
+    jobs.process_hub().redis.close()
+    jobs.process_hub().studio.close()
+    jobs.process_hub().media.close()
+    jobs.process_hub.cache_clear()

@@ -7,11 +7,12 @@ from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
 from labelloop.loop import changes
-from labelloop.loop.consider import consider, want_again
+from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain, forget, job_status, queue
+from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
@@ -27,9 +28,9 @@ def waiting(hub: Hub, name: str) -> list[Job]:
 
 def scheduled(hub: Hub) -> list[str]:
     """The functions of the scheduled jobs."""
-    registry = ScheduledJobRegistry(SHORT, connection=hub.redis, serializer=JSONSerializer)
+    registry = ScheduledJobRegistry(SHORT, connection=hub.redis, serializer=JSONSerializer)  # type: ignore[no-untyped-call]
     jobs = [Job.fetch(job, connection=hub.redis, serializer=JSONSerializer) for job in registry.get_job_ids()]
-    return [job.func_name.rpartition(".")[2] for job in jobs]
+    return [(job.func_name or "").rpartition(".")[2] for job in jobs]
 
 
 def record(**given: object) -> RunRecord:

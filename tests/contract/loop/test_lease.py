@@ -37,7 +37,7 @@ def test_the_lease_renews_itself(hub: Hub) -> None:
 def test_a_lease_taken_by_another_is_noticed_and_left_alone(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.15) as lease:
         hub.redis.set(keys.of(PROJECT, "lease"), "someone else")
-        _until_lost(lease)
+        until_lost(lease)
     assert hub.redis.get(keys.of(PROJECT, "lease")) == b"someone else"
 
 
@@ -65,7 +65,7 @@ def test_without_redis_there_is_no_lease_but_a_remedy() -> None:
         pass
 
 
-def _until_lost(lease: Lease) -> None:
+def until_lost(lease: Lease) -> None:
     waiting = threading.Event()
     for _ in range(500):
         try:

@@ -1,0 +1,269 @@
+"""The jobs as RQ runs them: how each ends, and what it leaves for the next look. Nothing is trained here."""
+
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from PIL import Image
+
+from labelloop.data.cache import PictureCache
+from labelloop.data.split import splits
+from labelloop.errors import EndpointError, LabelConfigError, NotAllowed, StudioError, TrainingError
+from labelloop.loop import changes, jobs, keys
+from labelloop.loop.backoff import waits_until
+from labelloop.loop.consider import consider
+from labelloop.loop.fetch import fetch_manifest
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.notes import read_notes, write_note
+from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
+from labelloop.loop.status import project_status
+from labelloop.loop.train_settings import train_settings
+from labelloop.loop.wishes import begun
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs, run_key
+from labelloop.types import ProjectKey
+from support.studio_api import StudioApi
+
+from .test_consider import scheduled, waiting
+
+
+@pytest.fixture
+def project(job_hub: Hub) -> ProjectKey:
+    return job_hub.project(7)
+
+
+def champion(hub: Hub, version: str, *, announced: bool = True) -> None:
+    pointer = ChampionPointer(hub.store, hub.project(7))
+    fence = pointer.take_fence()
+    pointer.promote(version, fence)
+    if announced:
+        pointer.announce(version, fence)
+
+
+def pictures() -> Iterator[bytes]:
+    """Pictures that all differ."""
+    for number in count():
+        content = io.BytesIO()
+        Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(content, "PNG")
+        yield content.getvalue()
+
+
+def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
+    """Label until a first version could be trained; gives the record its run will look for."""
+    project, made = hub.project(7), pictures()
+    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+    while True:
+        studio.add_tasks(10)
+        for task in list(studio.tasks)[-10:]:
+            studio.pictures[studio.tasks[task]["data"]["image"]] = next(made)
+            studio.annotate(task, "cat" if task % 2 else "dog")
+        manifest = fetch_manifest(hub, project, cache, lambda *_: None).manifest
+        if all(splits(manifest).values()):
+            break
+    fingerprint = train_settings(hub.settings).fingerprint()
+    key = run_key(manifest.hash, fingerprint, hub.settings.seed)
+    return RunRecord(key, str(project), manifest.hash, fingerprint, hub.settings.seed)
+
+
+def changed(hub: Hub) -> None:
+    """Let labels have changed that call for a run."""
+    changes.add(hub, hub.project(7), ["a1", "a2", "a3"], time.time() - 60)
+
+
+def test_labels_that_do_not_suffice_are_no_trouble(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    studio.add_tasks(3)
+    studio.annotate(1, "cat")
+    changed(job_hub)
+
+    assert "cannot be trained yet: " in jobs.retrain(str(project), "test", False)
+    stands = project_status(job_hub, project)
+    assert (stands.trouble, stands.changed, stands.step) == ("", 0, None)
+    assert stands.missing
+    assert consider(job_hub, project) == "nothing has changed"
+
+
+def test_a_killed_run_whose_labels_are_gone_is_not_taken_up_for_ever(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    studio.add_tasks(3)
+    Runs(job_hub.store, project).save(RunRecord("k", str(project), "m", "s", 0, trigger="labels", attempts=1))
+    assert consider(job_hub, project) == "run enqueued: labels"
+    jobs.retrain(str(project), "labels", False)
+
+    assert consider(job_hub, project) == "nothing has changed"
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [("key", NotAllowed), ("project", StudioError), ("config", LabelConfigError)],
+)
+def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey, broken: str, error: type[Exception]
+) -> None:
+    studio.refusing = {"key": 403, "project": 404}.get(broken, 0)
+    studio.config = "<View/>"
+    changed(job_hub)
+    with pytest.raises(error):
+        jobs.retrain(str(project), "3 changed labels", False)
+
+    assert consider(job_hub, project) == "the last attempt failed; it is left alone for a while"
+    assert not waiting(job_hub, LONG)
+    assert "consider" in scheduled(job_hub)
+    stands = project_status(job_hub, project)
+    assert stands.changed == 3
+    assert stands.trouble
+
+
+def test_start_training_does_not_wait_for_that(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    studio.refusing = 403
+    with pytest.raises(NotAllowed):
+        jobs.retrain(str(project), "labels", False)
+    enqueue_retrain(job_hub, project, "Start Training")
+
+    assert len(waiting(job_hub, LONG)) == 1
+
+
+def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    def wait_after_failure() -> float:
+        with pytest.raises(NotAllowed):
+            jobs.retrain(str(project), "labels", False)
+        return (waits_until(job_hub, project) or 0) - time.time()
+
+    studio.refusing = 403
+    assert [round(wait_after_failure(), -1) for _ in range(3)] == [60, 120, 240]
+    champion(job_hub, "v1", announced=False)
+    studio.refusing = 0
+    studio.connect("v0")
+    jobs.deploy(str(project), None)
+    assert waits_until(job_hub, project) is None
+
+
+def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    record = replace(label_enough(studio, job_hub), state="failed", attempts=3, reason="no disk")
+    Runs(job_hub.store, project).save(record)
+    changed(job_hub)
+    with pytest.raises(TrainingError, match=r"has failed 3 times, last because: no disk.*--force"):
+        jobs.retrain(str(project), "labels", False)
+
+    assert changes.pending(job_hub, project).changed == 0
+    job_hub.redis.delete(keys.of(project, "failures"))
+    assert consider(job_hub, project) == "nothing has changed"
+
+
+def test_the_same_labels_give_the_verdict_they_got(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    runs = Runs(job_hub.store, project)
+    ended = runs.save(
+        replace(label_enough(studio, job_hub), state="rejected", verdict="v1 is rejected", seconds={"train": 9.0})
+    )
+    assert jobs.retrain(str(project), "labels", False) == "v1 is rejected"
+    assert runs.latest() == ended
+
+    # Killed at other labels, which were then taken back: the run of these is what the project did last.
+    runs.save(RunRecord("other", str(project), "m", "s", 0, trigger="labels", attempts=1, fence=1))
+    assert jobs.retrain(str(project), "labels", False) == "v1 is rejected"
+    latest = runs.latest()
+    assert latest is not None
+    assert (latest.key, latest.state, latest.seconds) == (ended.key, "rejected", {"train": 9.0})
+    assert consider(job_hub, project) == "nothing has changed"
+
+
+def test_a_run_asked_for_during_a_run_follows_it_forced_as_it_was(job_hub: Hub, project: ProjectKey) -> None:
+    with Lease(job_hub, project):
+        jobs.retrain(str(project), "labelloop retrain", True)
+        jobs.retrain(str(project), "3 changed labels", False)
+        assert consider(job_hub, project) == "a run is in progress"
+
+    assert consider(job_hub, project) == "run enqueued: labelloop retrain"
+    assert [job.args for job in waiting(job_hub, LONG)] == [[str(project), "labelloop retrain", True]]
+
+
+def test_a_worker_killed_before_the_record_is_there_loses_no_request(job_hub: Hub, project: ProjectKey) -> None:
+    # What a killed worker leaves: the block that was never left.
+    begun(job_hub, project, "Start Training", False).__enter__()
+
+    assert consider(job_hub, project) == "run enqueued: Start Training"
+    waiting(job_hub, LONG)[0].delete()
+    assert consider(job_hub, project) == "nothing has changed"
+
+
+def test_deploying_pre_annotates_announces_and_flips(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    studio.add_tasks(3)
+    studio.connect("v1")
+    champion(job_hub, "v2", announced=False)
+
+    assert jobs.deploy(str(project), None) == "v2 is announced"
+    assert [studio.versions_of(task) for task in studio.tasks] == [["v2"]] * 3
+    assert studio.backends[0]["title"] == studio.model_version == "v2"
+    assert ChampionPointer(job_hub.store, project).read().announced == "v2"
+    assert jobs.deploy(str(project), None) == "v2 is announced"
+    assert len(studio.predictions) == 3
+
+
+def test_a_rollback_takes_effect_at_once_and_is_announced_after_the_run_in_progress(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    studio.connect("v2")
+    champion(job_hub, "v2")
+    with Lease(job_hub, project):
+        assert jobs.deploy(str(project), "v1").startswith("the champion is announced later")
+        pointers = ChampionPointer(job_hub.store, project).read()
+        assert (pointers.champion, pointers.announced) == ("v1", "v2")
+
+    assert consider(job_hub, project) == "v1 is to be announced"
+    consider(job_hub, project)
+    assert [job.args for job in waiting(job_hub, SHORT)] == [[str(project), None]]
+    assert jobs.deploy(str(project), None) == "v1 is announced"
+
+
+def test_an_endpoint_that_is_down_is_not_asked_to_announce_all_the_time(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.add_tasks(1)
+    champion(job_hub, "v1", announced=False)
+    monkeypatch.setenv("LABELLOOP_ENDPOINT", "fake://?classes=cat,dog&script=down*")
+    jobs.process_hub.cache_clear()
+    with pytest.raises(EndpointError):
+        jobs.deploy(str(project), None)
+
+    assert ChampionPointer(job_hub.store, project).read().announced is None
+    assert consider(job_hub, project) == "the last attempt failed; it is left alone for a while"
+    assert not waiting(job_hub, SHORT)
+
+
+def test_a_prelabel_that_fails_is_asked_for_again(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    studio.add_tasks(2)
+    assert jobs.prelabel(str(project)) == "there is no version yet"
+    assert "unpredicted" not in read_notes(job_hub, project)
+
+    champion(job_hub, "v1")
+    job_hub.redis.delete(keys.of(project, "announced"))
+    studio.refusing = 403
+    with pytest.raises(NotAllowed):
+        jobs.prelabel(str(project))
+    assert "unpredicted" in read_notes(job_hub, project)
+
+    studio.refusing = 0
+    assert jobs.prelabel(str(project)) == "2 tasks pre-annotated with v1, 0 left out"
+    assert read_notes(job_hub, project) == {}
+
+
+def test_a_prelabel_waits_for_the_run_in_progress(job_hub: Hub, project: ProjectKey) -> None:
+    champion(job_hub, "v1")
+    with Lease(job_hub, project):
+        assert jobs.prelabel(str(project)) == "a run is in progress"
+    assert sorted(scheduled(job_hub)) == ["consider", "prelabel"]
+
+
+def test_jobs_look_at_the_policy_and_sweep(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    write_note(job_hub, project, "sweep", "left from earlier")
+    assert jobs.consider(str(project)) == "nothing has changed"
+    assert jobs.sweep() == {}
+    job_hub.store.write(f"{project}/champion.json", b"{}")
+    assert jobs.sweep() == {str(project): "nothing has changed"}
+    assert read_notes(job_hub, project).keys() <= {"unpredicted", "missing"}

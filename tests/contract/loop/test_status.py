@@ -1,0 +1,210 @@
+"""What status, the registry, the cached version, the values and the progress say, with Redis and without."""
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelloop.errors import LeaseLost, QueueError, SettingsError
+from labelloop.loop import changes, keys
+from labelloop.loop.announced import announced_version, cache_announced
+from labelloop.loop.hub import Hub, text
+from labelloop.loop.lease import Lease
+from labelloop.loop.notes import write_note
+from labelloop.loop.progress import Reporter, current_step
+from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, forget
+from labelloop.loop.registry import backend_url, known_projects, remember_project
+from labelloop.loop.seen import Seen, write_seen
+from labelloop.loop.status import project_status
+from labelloop.loop.values import get_value, set_value
+from labelloop.loop.wishes import want_again
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.settings import Settings
+from labelloop.types import NO_VERSION
+
+from .conftest import PROJECT
+from .test_lease import until_lost
+
+
+@pytest.fixture
+def gone(hub: Hub) -> Hub:
+    """A hub on the same store whose Redis is not there."""
+    return Hub(replace(hub.settings, redis_url="redis://127.0.0.1:1/0"))
+
+
+def announce(hub: Hub, version: str) -> None:
+    pointer = ChampionPointer(hub.store, PROJECT)
+    fence = pointer.take_fence()
+    pointer.promote(version, fence)
+    pointer.announce(version, fence)
+
+
+def run(hub: Hub, **given: object) -> None:
+    record = RunRecord("k", str(PROJECT), "m", "s", 0, **given)  # type: ignore[arg-type]
+    Runs(hub.store, PROJECT).save(record)
+
+
+def test_a_new_project_lacks_all_labels(hub: Hub) -> None:
+    stands = project_status(hub, PROJECT)
+
+    assert stands.missing == "40 more labels"
+    assert (stands.champion, stands.announced, stands.run, stands.step, stands.due) == (None,) * 5
+    assert stands.queue
+
+
+def test_before_a_first_run_changed_labels_count(hub: Hub) -> None:
+    changes.add(hub, PROJECT, [f"a{number}" for number in range(39)], now=1)
+    assert project_status(hub, PROJECT).missing == "1 more label"
+    changes.add(hub, PROJECT, ["a39"], now=1)
+    assert project_status(hub, PROJECT).missing == "nothing; the first run is about to begin"
+    write_note(hub, PROJECT, "missing", "no test picture yet")
+    assert project_status(hub, PROJECT).missing == "no test picture yet"
+
+
+def test_a_rejected_first_version_does_not_lack_labels(hub: Hub) -> None:
+    run(hub, state="rejected", verdict="v1 is rejected")
+
+    assert project_status(hub, PROJECT).missing == "a version that passes the gate; the last run is rejected"
+
+
+def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:
+    announce(hub, "v1")
+    write_note(hub, PROJECT, "missing", "2 more labels")
+
+    assert project_status(hub, PROJECT).missing == ""
+
+
+def test_trouble_of_runs_and_of_sweeps_is_told_together(hub: Hub) -> None:
+    write_note(hub, PROJECT, "trouble", "no disk")
+    write_note(hub, PROJECT, "sweep", "Label Studio is down")
+    write_note(hub, PROJECT, "unpredicted", "not for people")
+
+    assert project_status(hub, PROJECT).trouble == "no disk; Label Studio is down"
+
+
+def test_without_redis_status_says_what_the_store_knows(hub: Hub, gone: Hub) -> None:
+    announce(hub, "v1")
+    run(hub, state="promoted", verdict="v1 becomes the first champion")
+    stands = project_status(gone, PROJECT)
+
+    assert (stands.champion, stands.announced, stands.queue) == ("v1", "v1", False)
+    assert stands.run is not None
+    assert stands.run["verdict"] == "v1 becomes the first champion"
+    assert "Start it, or correct LABELLOOP_REDIS_URL" in stands.trouble
+    json.dumps(stands.to_json(), allow_nan=False)
+
+
+def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_killed(hub: Hub) -> None:
+    with Lease(hub, PROJECT) as lease:
+        reporter = Reporter(hub, PROJECT, lease)
+        reporter.stage("train")
+        reporter("epochs", 4, 4)
+        step = current_step(hub, PROJECT)
+        assert step is not None
+        assert (step.stage, step.what, step.done, step.total) == ("train", "epochs", 4, 4)
+        json.dumps(project_status(hub, PROJECT).to_json())
+        # A killed worker's lease runs out; what it reported last stays behind.
+        hub.redis.delete(keys.of(PROJECT, "lease"))
+        assert current_step(hub, PROJECT) is None
+
+
+def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> None:
+    with Lease(hub, PROJECT) as lease:
+        reporter = Reporter(hub, PROJECT, lease)
+        for stage in ("fetch", "train", "fetch"):
+            reporter.stage(stage)
+        reporter.close()
+        assert list(reporter.seconds) == ["fetch", "train"]
+        assert current_step(hub, PROJECT) is None
+
+
+def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
+    with Lease(hub, PROJECT, seconds=0.03) as lease:
+        hub.redis.set(keys.of(PROJECT, "lease"), "another worker")
+        reporter = Reporter(hub, PROJECT, lease)
+        until_lost(lease)
+        with pytest.raises(LeaseLost, match="this run stops here"):
+            reporter("waiting", 0, 0)
+
+
+def test_the_announced_version_is_cached_and_the_cache_never_goes_back(hub: Hub) -> None:
+    assert announced_version(hub, PROJECT) == NO_VERSION
+    announce(hub, "v1")
+    cache_announced(hub, PROJECT, "v1")
+    assert announced_version(hub, PROJECT) == "v1"
+    # A process that read the store before the flip fills the cache after it.
+    cache_announced(hub, PROJECT, NO_VERSION, fresh=False)
+    assert announced_version(hub, PROJECT) == "v1"
+    assert 0 < hub.redis.ttl(keys.of(PROJECT, "announced")) <= 10
+
+
+def test_without_redis_the_announced_version_is_the_stores(hub: Hub, gone: Hub) -> None:
+    announce(hub, "v1")
+    assert announced_version(gone, PROJECT) == "v1"
+    cache_announced(gone, PROJECT, "v1")
+
+
+def test_known_projects_are_those_asked_for_and_those_in_the_store(hub: Hub) -> None:
+    instance = hub.project(1).instance
+    remember_project(hub, hub.project(12), "http://labelloop:9090/")
+    remember_project(hub, hub.project(3), None)
+    hub.store.write(f"{instance}/5/champion.json", b"{}")
+    hub.store.write(f"{instance}/notes/x", b"")
+
+    assert [project.id for project in known_projects(hub)] == [3, 5, 12]
+    assert backend_url(hub, hub.project(12)) == "http://labelloop:9090"
+    assert backend_url(hub, hub.project(3)) is None
+    assert backend_url(hub, hub.project(4)) is None
+    remember_project(hub, hub.project(12), None)
+    assert backend_url(hub, hub.project(12)) == "http://labelloop:9090"
+
+
+def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        remember_project(gone, PROJECT, "http://labelloop:9090")
+    assert "is not noted: Redis cannot be reached" in caplog.text
+    with pytest.raises(QueueError):
+        known_projects(gone)
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
+def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> None:
+    set_value(hub, "7.1", key, value)
+    assert get_value(hub, "7.1", key) == value
+    assert get_value(hub, "8.1", key) is None
+
+
+def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub) -> None:
+    other = replace(PROJECT, id=8)
+    for project in (PROJECT, other):
+        changes.add(hub, project, ["a1"], now=1)
+        write_note(hub, project, "trouble", "x")
+        write_seen(hub, project, Seen())
+        want_again(hub, project, "x")
+        enqueue_retrain(hub, project, "x")
+        enqueue_deploy(hub, project)
+        cache_announced(hub, project, "v1")
+        remember_project(hub, project, None)
+    forget(hub, PROJECT)
+
+    left = [text(key) for key in hub.redis.keys("labelloop:*")]
+    assert not [key for key in left if str(PROJECT) in key]
+    assert len([key for key in left if str(other) in key]) == 7
+    assert known_projects(hub) == [other]
+
+
+@pytest.mark.parametrize("url", ["redis://:hush@[", "redis://:hu/sh@host:x", "ftp://me:hush@x"])
+def test_a_wrong_redis_address_is_a_setting_and_tells_no_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="LABELLOOP_REDIS_URL is neither embedded nor") as error:
+        _ = Hub(Settings(redis_url=url)).redis
+    assert "hu" not in str(error.value)
+
+
+def test_a_wrong_address_of_label_studio_is_a_setting() -> None:
+    with pytest.raises(SettingsError, match="LABEL_STUDIO_URL"):
+        Hub(Settings(label_studio_url="http://[::1")).project(7)

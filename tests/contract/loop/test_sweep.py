@@ -1,0 +1,199 @@
+"""What a sweep reads of Label Studio and when, and what it finds."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from labelloop.data.manifest import Manifest
+from labelloop.loop import changes, keys
+from labelloop.loop.hub import Hub
+from labelloop.loop.notes import read_notes, write_note
+from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
+from labelloop.loop.registry import remember_project
+from labelloop.loop.seen import Seen, read_seen, write_seen
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep, sweep_project
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.types import Item, LeftOut
+from support.studio_api import StudioApi
+
+from .test_consider import waiting
+
+
+def seen(studio: StudioApi, *, ago: float) -> Seen:
+    """The counters as they are now, read some seconds ago."""
+    made = [one for task in studio.tasks.values() for one in task["annotations"]]
+    skipped = sum(one["was_cancelled"] for one in made)
+    return Seen(len(studio.tasks), len(made) - skipped, skipped, time.time() - ago)
+
+
+def learned(hub: Hub, labels: dict[int, str], left_out: tuple[int, ...] = ()) -> None:
+    """Let a run have ended that learned these labels."""
+    project = hub.project(7)
+    items = [Item(task, f"{task:064x}", (label,)) for task, label in labels.items()]
+    outs = [LeftOut(task, "gone") for task in left_out]
+    manifest = Manifest.of(project, "single", ("cat", "dog"), items, outs)
+    hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
+    Runs(hub.store, project).save(RunRecord("k", str(project), manifest.hash, "s", 0, state="promoted"))
+
+
+def scans(studio: StudioApi) -> int:
+    return studio.count("GET /api/tasks")
+
+
+@pytest.mark.parametrize(
+    ("annotations", "noted", "ago", "expected"),
+    [
+        (0, 0, 4000, 0),  # nothing happened
+        (2, 2, 4000, 0),  # all of it was noted
+        (2, 1, 4000, 1),  # one was missed
+        (2, 0, 3000, 0),  # two were missed, and the last scan was less than an hour ago
+        (0, 0, 12 * 3600 + 60, 1),  # edits move no counter
+    ],
+)
+def test_annotations_are_scanned_only_when_counters_say_so_or_after_a_long_while(
+    studio: StudioApi, studio_hub: Hub, annotations: int, noted: int, ago: float, expected: int
+) -> None:
+    studio.add_tasks(5)
+    project = studio_hub.project(7)
+    write_seen(studio_hub, project, seen(studio, ago=ago))
+    for task in range(annotations):
+        studio.annotate(task + 1, "cat")
+    changes.add(studio_hub, project, [f"a{number}" for number in range(noted)], time.time())
+
+    sweep_project(studio_hub, project)
+    assert scans(studio) == expected
+
+
+def test_a_wiped_redis_leads_to_one_scan_that_finds_what_was_noted(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(4)
+    studio.annotate(1, "cat")
+    studio.annotate(2, "dog")
+    project = studio_hub.project(7)
+    for _ in range(3):
+        sweep_project(studio_hub, project)
+
+    assert scans(studio) == 1
+    assert changes.pending(studio_hub, project).changed == 2
+    assert read_seen(studio_hub, project).annotations == 2
+
+
+def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(7)
+    learned(studio_hub, {1: "cat", 2: "cat", 3: "cat", 4: "cat"}, left_out=(5,))
+    studio.annotate(1, "cat")
+    studio.annotate(2, "dog")
+    studio.annotate(4, "cat", was_cancelled=True)
+    studio.annotate(5, "dog")
+    studio.annotate(6, "dog")
+    studio.annotate(7, "cat", was_cancelled=True)
+    project = studio_hub.project(7)
+
+    sweep_project(studio_hub, project, scan_now=True)
+
+    found = studio_hub.redis.zrange(keys.of(project, "changed"), 0, -1)
+    assert found == [b"t2", b"t3", b"t4", b"t6"]
+
+
+def test_a_scan_tells_what_the_first_version_lacks(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(4)
+    studio.annotate(1, "cat")
+    project = studio_hub.project(7)
+
+    sweep_project(studio_hub, project, scan_now=True)
+    assert project_status(studio_hub, project).missing.startswith("3 more labels; ")
+
+
+def test_repeated_scans_do_not_put_off_the_longest_wait(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(2)
+    studio.annotate(1, "cat")
+    project = studio_hub.project(7)
+    sweep_project(studio_hub, project, scan_now=True)
+    first = changes.pending(studio_hub, project).first
+    studio.annotate(2, "cat")
+    sweep_project(studio_hub, project, scan_now=True)
+
+    found = changes.pending(studio_hub, project)
+    assert (found.changed, found.first) == (2, first)
+    assert found.last > first
+
+
+def test_new_tasks_are_pre_annotated_until_a_job_has_done_it(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(2)
+    project = studio_hub.project(7)
+    sweep_project(studio_hub, project)
+    sweep_project(studio_hub, project)
+
+    def asked() -> int:
+        return sum(job.func_name == "labelloop.loop.jobs.prelabel" for job in waiting(studio_hub, SHORT))
+
+    assert asked() == 1
+    # A job that was lost with its worker: the counter says nothing more, the note does.
+    studio_hub.redis.delete(keys.of(project, "prelabel"))
+    sweep_project(studio_hub, project)
+    assert asked() == 2
+    write_note(studio_hub, project, "unpredicted", "")
+    studio_hub.redis.delete(keys.of(project, "prelabel"))
+    sweep_project(studio_hub, project)
+    assert asked() == 2
+
+
+def announce(hub: Hub, version: str) -> None:
+    pointer = ChampionPointer(hub.store, hub.project(7))
+    fence = pointer.take_fence()
+    pointer.promote(version, fence)
+    pointer.announce(version, fence)
+
+
+def test_a_title_left_behind_is_flipped(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.connect("v1")
+    announce(studio_hub, "v2")
+    sweep_project(studio_hub, studio_hub.project(7))
+
+    assert studio.backends[0]["title"] == studio.model_version == "v2"
+    patches = studio.count("PATCH")
+    sweep_project(studio_hub, studio_hub.project(7))
+    assert studio.count("PATCH") == patches
+
+
+def test_a_title_that_cannot_be_flipped_holds_up_no_run_and_is_told_until_it_can(
+    studio: StudioApi, studio_hub: Hub
+) -> None:
+    project = studio_hub.project(7)
+    announce(studio_hub, "v2")
+    write_seen(studio_hub, project, seen(studio, ago=0))
+    changes.add(studio_hub, project, ["a1", "a2", "a3"], time.time() - 60)
+
+    assert sweep(studio_hub)[str(project)].startswith("failed: none of the ML backends")
+    assert len(waiting(studio_hub, LONG)) == 1
+    assert "labelloop connect --project 7" in project_status(studio_hub, project).trouble
+
+    studio.connect("v1")
+    sweep(studio_hub)
+    assert project_status(studio_hub, project).trouble == ""
+
+
+def test_a_project_that_fails_does_not_stop_the_others(studio: StudioApi, studio_hub: Hub) -> None:
+    other = replace(studio_hub.project(7), id=3)
+    for project in (other, studio_hub.project(7)):
+        remember_project(studio_hub, project, None)
+    done = sweep(studio_hub)
+
+    assert done == {str(other): done[str(other)], str(studio_hub.project(7)): "nothing has changed"}
+    assert done[str(other)].startswith("failed: Label Studio at ")
+    assert read_notes(studio_hub, other)["sweep"] in done[str(other)]
+
+
+def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:
+    for _ in range(3):
+        enqueue_sweep(hub, every=60)
+    hub.redis.delete("labelloop:sweep")
+    enqueue_sweep(hub, every=60)
+
+    assert len(waiting(hub, SHORT)) == 1
+    hub.redis.delete("labelloop:sweep")
+    waiting(hub, SHORT)[0].delete()
+    enqueue_sweep(hub, every=60)
+    assert len(waiting(hub, SHORT)) == 1

@@ -1,0 +1,239 @@
+"""The whole loop against a real Label Studio: webhooks, sweep, kills and wipes, end to end."""
+
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+import requests
+
+from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.pictures import Pictures, digits
+from labelloop.loop import changes
+from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
+from labelloop.loop.status import ProjectStatus
+from labelloop.models.runs import Runs
+from labelloop.models.versions import Versions
+from support.loop_machine import LoopMachine, Project, loop_settings, wait_until
+
+pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.timeout(600)]
+
+FIRST = 60
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """120 digits to show."""
+    return digits(tmp_path_factory.mktemp("digits"), seed=1, tasks=120)
+
+
+@pytest.fixture(scope="module")
+def machine(label_studio: LabelStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoopMachine]:
+    """One LabelLoop for all tests here, with Basic authentication."""
+    folder = tmp_path_factory.mktemp("loop")
+    settings = loop_settings(label_studio, folder, basic_auth_user="studio", basic_auth_pass="s3cret")
+    with LoopMachine(label_studio, settings, folder / "labelloop.log") as made:
+        yield made
+
+
+Condition = Callable[[ProjectStatus], bool]
+
+
+def announced(version: str) -> Condition:
+    """The version is announced and nothing is under way."""
+    return lambda status: status.announced == version and status.step is None
+
+
+def settled_after(key: str) -> Condition:
+    """A run other than ``key`` has ended, its outcome is announced, nothing is under way."""
+
+    def condition(status: ProjectStatus) -> bool:
+        run = status.run or {}
+        ended = run.get("state") in ("promoted", "rejected") and run.get("key") != key
+        return ended and status.step is None and status.champion == status.announced
+
+    return condition
+
+
+def in_stage(name: str) -> Condition:
+    """A worker is in this stage."""
+    return lambda status: status.step is not None and status.step.stage == name
+
+
+@pytest.fixture(scope="module")
+def trained(machine: LoopMachine, pictures: Pictures) -> Project:
+    """A project whose first version came by webhooks."""
+    project = machine.project(pictures, "webhooks")
+    before = machine.status(project)
+    assert before.announced is None
+    assert before.missing == "40 more labels"
+    project.annotator.annotate(project.tasks[:FIRST])
+    machine.wait_for(project, announced("v1"), "webhooks lead to v1")
+    return project
+
+
+def test_the_first_version_pre_annotates_what_is_left_once(machine: LoopMachine, trained: Project) -> None:
+    predictions = machine.predictions(trained)
+
+    assert all(predictions[task] == ["v1"] for task in trained.tasks[FIRST:])
+    assert all(predictions[task] == [] for task in trained.tasks[:FIRST])
+    backend = machine.hub.studio.ml_backends(trained.key.id)[0]
+    assert (backend.title, backend.state) == ("v1", "Connected")
+    info = machine.hub.studio.project(trained.key.id)
+    assert (info.model_version, info.sampling) == ("v1", "Uncertainty sampling")
+
+
+def test_label_studio_serves_the_least_certain_first(machine: LoopMachine, trained: Project) -> None:
+    scores = {
+        task["id"]: task["predictions"][0]["score"]
+        for task in machine.hub.studio.tasks(trained.key.id, labeled=False, fields=("id", "predictions"))
+        if task["predictions"]
+    }
+    served = machine.studio.request("GET", f"/api/projects/{trained.key.id}/next")
+
+    assert scores[served["id"]] == min(scores.values())
+
+
+def test_tasks_imported_later_are_pre_annotated(machine: LoopMachine, trained: Project, pictures: Pictures) -> None:
+    later = pictures.held_out[:5]
+    machine.studio.import_pictures(
+        trained.key.id, {f"later-{number}.png": picture.path.read_bytes() for number, picture in enumerate(later)}
+    )
+    new = sorted({task["id"] for task in machine.hub.studio.tasks(trained.key.id)} - set(trained.tasks))
+    trained.answers.update(zip(new, (picture.label for picture in later), strict=True))
+    wait_until(
+        lambda: list(machine.predictions(trained).values())[-5:] == [["v1"]] * 5, "TASKS_CREATED leads to predictions"
+    )
+
+
+def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(machine: LoopMachine, trained: Project) -> None:
+    waiting = trained.tasks[-3:]
+    machine.studio.request(
+        "POST",
+        f"/api/dm/actions?id=predictions_to_annotations&project={trained.key.id}",
+        json={"selectedItems": {"all": False, "included": waiting}, "project": str(trained.key.id)},
+    )
+    wait_until(lambda: changes.pending(machine.hub, trained.key).changed == 3, "ANNOTATIONS_CREATED is noted")
+
+    machine.studio.request(
+        "POST",
+        f"/api/dm/actions?id=delete_tasks_annotations&project={trained.key.id}",
+        json={"selectedItems": {"all": False, "included": waiting[:2]}, "project": str(trained.key.id)},
+    )
+    wait_until(
+        lambda: all(not machine.studio.request("GET", f"/api/tasks/{task}")["annotations"] for task in waiting[:2]),
+        "the annotations are deleted",
+    )
+    assert changes.pending(machine.hub, trained.key).changed == 3
+
+
+def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project) -> None:
+    first = Runs(machine.hub.store, trained.key).latest()
+    assert first is not None
+    met = trained.annotator.annotate_next(20, "v1")
+    assert met.served == 20
+
+    status = machine.wait_for(trained, settled_after(first.key), "20 corrections lead to a second run")
+
+    assert status.run is not None
+    assert status.run["version"] == "v2"
+    assert status.run["verdict"].startswith(("v2 replaces v1: ", "v2 is rejected: "))
+    unlabeled = [task["id"] for task in machine.hub.studio.tasks(trained.key.id, labeled=False)]
+    predictions = machine.predictions(trained)
+    expected = ["v1", "v2"] if status.announced == "v2" else ["v1"]
+    assert all(sorted(predictions[task]) == expected for task in unlabeled)
+
+
+def test_the_same_labels_never_train_twice_unless_forced(machine: LoopMachine, trained: Project) -> None:
+    runs = Runs(machine.hub.store, trained.key)
+    before = runs.latest()
+    assert before is not None
+
+    job = enqueue_retrain(machine.hub, trained.key, "test")
+    wait_until(lambda: job_status(machine.hub, job) == "finished", "the second request is answered")
+    after = runs.latest()
+    assert after is not None
+    assert (after.key, after.attempts, after.seconds) == (before.key, before.attempts, before.seconds)
+
+    machine.wait_for(trained, lambda status: status.step is None, "the worker is free")
+    enqueue_retrain(machine.hub, trained.key, "test", force=True)
+    machine.wait_for(trained, settled_after(before.key), "a forced run trains again")
+    after = runs.latest()
+    assert after is not None
+    assert (after.manifest, after.forced, after.key) == (before.manifest, True, f"{before.key}.2")
+
+
+def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Project) -> None:
+    enqueue_deploy(machine.hub, trained.key, "v1")
+    machine.wait_for(trained, announced("v1"), "v1 is announced again")
+
+    assert machine.hub.studio.ml_backends(trained.key.id)[0].title == "v1"
+    unlabeled = [task["id"] for task in machine.hub.studio.tasks(trained.key.id, labeled=False)]
+    assert all(machine.predictions(trained)[task].count("v1") == 1 for task in unlabeled)
+
+
+def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, trained: Project) -> None:
+    config = machine.hub.studio.project(trained.key.id).label_config
+    changed = config.replace('<Choice value="7"/>', '<Choice value="seven" predicted_values="7"/>').replace(
+        '<Choice value="0"/>', ""
+    )
+    tasks = list(machine.hub.studio.tasks(trained.key.id, labeled=False))[:30]
+    answer = requests.post(
+        f"{machine.url}/predict",
+        json={"tasks": tasks, "project": f"{trained.key.id}.1", "label_config": changed, "params": {"context": None}},
+        auth=("studio", "s3cret"),
+        timeout=60,
+    )
+
+    results = answer.json()["results"]
+    chosen = {choice for item in results for region in item["result"] for choice in region["value"]["choices"]}
+    assert len(results) == len(tasks)
+    assert chosen <= {*"12345689", "seven"}
+    assert "seven" in chosen
+
+
+def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, pictures: Pictures) -> None:
+    project = machine.project(pictures, "no webhooks")
+    for webhook in machine.hub.studio.webhooks(project.key.id):
+        machine.hub.studio.delete_webhook(webhook)
+    project.annotator.annotate(project.tasks[:FIRST])
+
+    machine.wait_for(project, announced("v1"), "the sweep leads to v1")
+    assert all(machine.predictions(project)[task] == ["v1"] for task in project.tasks[FIRST:])
+
+
+def test_a_worker_killed_in_training_is_replaced_and_the_run_goes_on(machine: LoopMachine, pictures: Pictures) -> None:
+    project = machine.project(pictures, "killed worker")
+    project.annotator.annotate(project.tasks[:FIRST])
+    machine.wait_for(project, in_stage("train"), "the training begins")
+    worker = machine.worker()
+    children = worker.children(recursive=True)
+    worker.kill()
+    _gone, alive = psutil.wait_procs([worker, *children], timeout=20)
+    assert not alive, "a job outlived its worker"
+
+    machine.wait_for(project, announced("v1"), "the run is taken up")
+    record = Runs(machine.hub.store, project.key).latest()
+    assert record is not None
+    assert record.attempts == 2
+    assert Versions(machine.hub.store, project.key).names() == ["v1"]
+
+
+def test_a_redis_wiped_in_training_loses_nothing(machine: LoopMachine, pictures: Pictures) -> None:
+    project = machine.project(pictures, "wiped Redis")
+    project.annotator.annotate(project.tasks[:FIRST])
+    machine.wait_for(project, in_stage("train"), "the training begins")
+    machine.hub.redis.flushall()
+
+    machine.wait_for(project, announced("v1"), "the run ends well")
+    assert all(machine.predictions(project)[task] == ["v1"] for task in project.tasks[FIRST:])
+
+
+def test_nothing_secret_is_in_the_log(machine: LoopMachine, trained: Project) -> None:
+    log = machine.log.read_text()
+    info = machine.studio.request("GET", f"/api/projects/{trained.key.id}")
+
+    assert log
+    assert machine.settings.label_studio_api_key not in log
+    assert "s3cret" not in log
+    assert "Traceback" not in log
+    assert not info.get("token") or info["token"] not in log

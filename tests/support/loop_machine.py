@@ -1,0 +1,157 @@
+"""All of LabelLoop on this machine, started as a user starts it, beside a real Label Studio."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from labelloop.children import start_child, stop_child
+from labelloop.demo.annotator import Annotator
+from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.machine import free_port
+from labelloop.demo.pictures import Pictures
+from labelloop.demo.run import label_config, upload
+from labelloop.loop.hub import Hub
+from labelloop.loop.status import ProjectStatus, project_status
+from labelloop.settings import Settings, environment_of
+from labelloop.studio.connect import connect
+from labelloop.types import NO_VERSION, ProjectKey
+
+WSGI = Path(__file__).parents[2] / "my_ml_backend" / "_wsgi.py"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    """Wait for a condition; fails naming ``what`` when it does not come true in time."""
+    pause, give_up = threading.Event(), time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        pause.wait(0.1)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A connected project of digits whose answers are known."""
+
+    key: ProjectKey
+    answers: dict[int, str]
+    annotator: Annotator
+
+    @property
+    def tasks(self) -> list[int]:
+        """All tasks, by id."""
+        return sorted(self.answers)
+
+
+class LoopMachine:
+    """``python my_ml_backend/_wsgi.py`` with these settings; ends with the ``with`` block."""
+
+    def __init__(self, studio: LabelStudio, settings: Settings, log: Path) -> None:
+        self.studio, self.settings, self.log = studio, settings, log
+        self.hub = Hub(settings)
+        self.url = f"http://127.0.0.1:{settings.port}"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start it and wait until Label Studio could call it."""
+        environment = {**os.environ, **environment_of(self.settings)}
+        self._child = start_child(
+            [sys.executable, str(WSGI), "-p", str(self.settings.port)], log=self.log, environment=environment
+        )
+        wait_until(self._is_up, f"LabelLoop is up; {self.log}:\n{self.log.read_text()[-3000:]}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it."""
+        if self._child is not None:
+            stop_child(self._child, 30)
+        self.hub.redis.close()
+        self.hub.studio.close()
+
+    def project(self, pictures: Pictures, title: str) -> Project:
+        """Make a project of these pictures and connect it."""
+        number = self.studio.create_project(title, label_config(pictures.classes))
+        connect(self.hub.studio, number, self.url, self.settings, NO_VERSION)
+        answers = upload(self.studio, self.hub, number, pictures.shown)
+        annotator = Annotator(self.hub.studio, self.studio.url, number, answers, ("label", "image"))
+        return Project(self.hub.project(number), answers, annotator)
+
+    def status(self, project: Project) -> ProjectStatus:
+        """How a project stands now."""
+        return project_status(self.hub, project.key)
+
+    def wait_for(
+        self, project: Project, condition: Callable[[ProjectStatus], bool], what: str, seconds: float = 180.0
+    ) -> ProjectStatus:
+        """Wait until a project's status is as wanted."""
+
+        def holds() -> bool:
+            status = self.status(project)
+            run = status.run or {}
+            failed = run.get("state") == "failed" and run["attempts"] >= self.settings.run_attempts
+            assert not failed, f"the run failed: {run['reason']}"
+            return condition(status)
+
+        try:
+            wait_until(holds, what, seconds)
+        except AssertionError as error:
+            log = self.log.read_text(errors="replace")[-4000:]
+            raise AssertionError(f"{error}\n{self.status(project)}\n{log}") from None
+        return self.status(project)
+
+    def predictions(self, project: Project) -> dict[int, list[str]]:
+        """The versions of every task's predictions, as Label Studio has them."""
+        found = self.hub.studio.tasks(project.key.id, fields=("id", "predictions"))
+        return {task["id"]: [one["model_version"] for one in task["predictions"]] for task in found}
+
+    def worker(self) -> psutil.Process:
+        """The worker's process."""
+        assert self._child is not None
+        for process in psutil.Process(self._child.pid).children(recursive=True):
+            if process.cmdline()[-2:] == ["labelloop", "worker"] and process.ppid() == self._child.pid:
+                return process
+        raise AssertionError("there is no worker")
+
+    def _is_up(self) -> bool:
+        import requests
+
+        assert self._child is not None
+        assert self._child.poll() is None, self.log.read_text()[-4000:]
+        try:
+            with requests.Session() as session:
+                return session.get(f"{self.url}/health", timeout=2).ok
+        except requests.ConnectionError:
+            return False
+
+
+def loop_settings(studio: LabelStudio, folder: Path, **given: object) -> Settings:
+    """Settings of a quick loop on free ports: small network, short waits."""
+    quick = {
+        "label_studio_url": studio.url,
+        "label_studio_api_key": studio.token,
+        "model_dir": str(folder / "model"),
+        "host": "127.0.0.1",
+        "port": free_port(0),
+        "endpoint": f"http://127.0.0.1:{free_port(0)}",
+        "backbone": "test_resnet",
+        "weights": "none",
+        "image_size": 32,
+        "min_labels": 40,
+        "retrain_after": 15,
+        "quiet_seconds": 1.0,
+        "sweep_seconds": 5.0,
+        "scan_seconds": 2.0,
+        "retry_seconds": 1.0,
+        **given,
+    }
+    return Settings(**quick)  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""A small real HTTP server that answers as Label Studio's API does, as far as the loop asks it."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
+    '<Choice value="cat"/><Choice value="dog"/></Choices></View>'
+)
+
+Answer = tuple[int, Any]
+
+
+@dataclass
+class StudioApi:
+    """One project, number 7. ``refusing`` is a status that every call of the API gets instead of an answer."""
+
+    url: str = ""
+    config: str = CONFIG
+    tasks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
+    backends: list[dict[str, Any]] = field(default_factory=list)
+    model_version: str = ""
+    refusing: int = 0
+    before_import: Callable[[], None] = lambda: None
+    asked: list[str] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    def add_tasks(self, count: int) -> None:
+        """Import tasks; each shows a picture of its own."""
+        for number in range(len(self.tasks) + 1, len(self.tasks) + count + 1):
+            path = f"/data/upload/{number}.png"
+            self.pictures.setdefault(path, f"picture {number}".encode())
+            self.tasks[number] = {"id": number, "data": {"image": path}, "annotations": []}
+
+    def annotate(self, task: int, label: str, **more: Any) -> None:
+        """Submit an annotation."""
+        region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}
+        annotations = self.tasks[task]["annotations"]
+        annotations.append({"id": 100 * task + len(annotations), "result": [region], "was_cancelled": False} | more)
+
+    def connect(self, title: str) -> None:
+        """Register an ML backend."""
+        number = len(self.backends) + 1
+        self.backends.append({"id": number, "project": 7, "url": f"http://labelloop-{number}:9090", "title": title})
+
+    def versions_of(self, task: int) -> list[str]:
+        """The versions of a task's predictions."""
+        return [one["model_version"] for one in self.predictions if one["task"] == task]
+
+    def count(self, beginning: str) -> int:
+        """How often something was asked for."""
+        return sum(line.startswith(beginning) for line in self.asked)
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:  # noqa: PLR0911 - a table
+        """Choose status and JSON."""
+        if self.refusing:
+            return self.refusing, {"detail": "refused"}
+        match method, path.strip("/").split("/")[1:]:
+            case "GET", ["projects", "7"]:
+                return 200, self._project()
+            case "PATCH", ["projects", "7"]:
+                self.model_version = body.get("model_version", self.model_version)
+                return 200, self._project()
+            case "GET", ["tasks"]:
+                return 200, self._page(json.loads(query["query"][0]), int(query["page_size"][0]))
+            case "GET", ["projects", "7", "model-versions"]:
+                versions = [one["model_version"] for one in self.predictions]
+                return 200, {version: versions.count(version) for version in versions}
+            case "POST", ["projects", "7", "import", "predictions"]:
+                return self._import(body)
+            case "GET", ["ml"]:
+                return 200, self.backends
+            case "PATCH", ["ml", number]:
+                self.backends[int(number) - 1] |= body
+                return 200, self.backends[int(number) - 1]
+        return 404, {"detail": "Not found."}
+
+    def _import(self, items: list[dict[str, Any]]) -> Answer:
+        before, self.before_import = self.before_import, lambda: None
+        before()
+        if any(item["task"] not in self.tasks for item in items):
+            return 400, {"detail": "Some tasks are not in this project"}
+        self.predictions += items
+        return 201, {"created": len(items)}
+
+    def _project(self) -> dict[str, Any]:
+        made = [one for task in self.tasks.values() for one in task["annotations"]]
+        skipped = sum(one["was_cancelled"] for one in made)
+        return {
+            "id": 7,
+            "title": "Cats",
+            "label_config": self.config,
+            "model_version": self.model_version,
+            "task_number": len(self.tasks),
+            "num_tasks_with_annotations": sum(self._submitted(task) > 0 for task in self.tasks.values()),
+            "total_annotations_number": len(made) - skipped,
+            "skipped_annotations_number": skipped,
+        }
+
+    def _page(self, query: dict[str, Any], size: int) -> dict[str, Any]:
+        items = query["filters"]["items"]
+        found = [task for task in self.tasks.values() if all(self._matches(task, item) for item in items)]
+        first = sorted(found, key=lambda task: int(task["id"]))[:size]
+        for task in first:
+            task["predictions"] = [one for one in self.predictions if one["task"] == task["id"]]
+        return {"tasks": first, "total": len(found)}
+
+    def _matches(self, task: dict[str, Any], item: dict[str, Any]) -> bool:
+        match item["filter"], item["operator"]:
+            case "filter:tasks:id", "greater":
+                return bool(task["id"] > item["value"])
+            case "filter:tasks:total_annotations", operator:
+                return bool((self._submitted(task) > 0) == (operator == "greater"))
+            case "filter:tasks:predictions_model_versions", operator:
+                mentioned = any(item["value"][0] in version for version in self.versions_of(task["id"]))
+                return bool(mentioned == (operator == "contains"))
+        raise AssertionError(f"a filter that this server does not know: {item}")
+
+    @staticmethod
+    def _submitted(task: dict[str, Any]) -> int:
+        return sum(not one["was_cancelled"] for one in task["annotations"])
+
+
+@contextmanager
+def running_studio() -> Iterator[StudioApi]:
+    """Run a server on a free port of 127.0.0.1."""
+    api, lock = StudioApi(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if not parts.path.startswith("/api/"):
+                content = api.pictures.get(parts.path)
+                self._send(404 if content is None else 200, content or b"")
+                return
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            with lock:
+                api.asked.append(f"{self.command} {parts.path}")
+                status, answer = api.answer(self.command, parts.path, parse_qs(parts.query), body)
+            self._send(status, json.dumps(answer).encode())
+
+        do_POST = do_PATCH = do_GET  # noqa: N815 - the names http.server calls
+
+        def _send(self, status: int, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    api.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

@@ -1,0 +1,168 @@
+"""The ``labelloop`` command: shapes of --json, exit codes, errors in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from labelloop.cli import main, settings_table
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.file_store import FileStore
+from labelloop.models.versions import VersionRecord, Versions
+from labelloop.types import ProjectKey
+from support.file_bundle import write_bundle
+
+PROJECT = ProjectKey("localhost-8080", 7)
+COMMANDS = [
+    "connect",
+    "demo",
+    "doctor",
+    "predict",
+    "retrain",
+    "rollback",
+    "serve",
+    "status",
+    "sweep",
+    "versions",
+    "web",
+    "worker",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of commands whose Redis is not there and whose Label Studio has no key."""
+    for row in settings_table():
+        monkeypatch.delenv(row["name"], raising=False)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    monkeypatch.setenv("LABELLOOP_REDIS_URL", "redis://:hush@127.0.0.1:1/0")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_the_commands_are_those_that_were_promised() -> None:
+    assert sorted(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(folder: Path, command: str) -> None:
+    answer = run(command, "--help")
+    assert answer.exit_code == 0
+    assert answer.output.startswith(f"Usage: main {command} ")
+    assert len(answer.output.splitlines()) > 4
+
+
+def test_help_lists_every_setting() -> None:
+    answer = run("--help").output
+    assert all(row["name"] in answer for row in settings_table())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["retrain", "--project", "7"],
+        ["retrain", "--project", "7", "--no-wait", "--json"],
+        ["sweep", "--project", "7"],
+        ["sweep"],
+        ["connect", "--project", "7", "--url", "http://here:9090"],
+        ["predict", "--project", "7"],
+        ["rollback", "--project", "7", "--to", "v9"],
+        ["rollback", "--project", "7", "--to", "../x"],
+        ["worker"],
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_exit_code_1(folder: Path, arguments: list[str]) -> None:
+    answer = run(*arguments)
+
+    assert answer.exit_code == 1
+    assert answer.stdout == ""
+    assert isinstance(answer.exception, SystemExit)
+    last = answer.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert "Traceback" not in answer.output
+    assert "hush" not in answer.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "--project", "0"],
+        ["status", "--project", "x"],
+        ["retrain"],
+        ["nonsense"],
+        ["rollback", "--project", "7"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(folder: Path, arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_wrong_setting_is_said_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "many")
+    answer = run("status")
+    assert (answer.exit_code, answer.stderr.startswith("Error: PORT: 'many' is not a whole number")) == (1, True)
+
+
+def test_a_wrong_address_of_label_studio_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://[::1")
+    answer = run("status", "--project", "7")
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("Error: LABEL_STUDIO_URL")
+
+
+def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
+    found = json.loads(run("status", "--project", "7", "--json").stdout)
+
+    assert len(found) == 1
+    assert {"project", "champion", "announced", "missing", "trouble", "changed", "due", "step", "run", "queue"} == set(
+        found[0]
+    )
+    assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
+    text = run("status", "--project", "7")
+    assert text.exit_code == 0
+    assert text.stdout.startswith("project localhost-8080/7: champion none, announced none\n  trouble: Redis cannot")
+
+
+def publish(folder: Path, *, promoted: bool) -> None:
+    versions = Versions(FileStore(folder / "store"), PROJECT)
+    name = versions.claim("run")
+    bundle = write_bundle(folder / "bundle")
+    versions.publish(name, bundle, VersionRecord(name, "run", "head", None, "2026-01-01", promoted, "a verdict"))
+
+
+def test_versions_are_listed_with_their_states(folder: Path) -> None:
+    assert run("versions", "--project", "7").stdout == "no version yet\n"
+    assert json.loads(run("versions", "--project", "7", "--json").stdout) == []
+    publish(folder, promoted=True)
+    pointer = ChampionPointer(FileStore(folder / "store"), PROJECT)
+    pointer.promote("v1", pointer.take_fence())
+
+    assert run("versions", "--project", "7").stdout == "v1   champion  head     a verdict\n"
+    found = json.loads(run("versions", "--project", "7", "--json").stdout)
+    assert [(one["version"], one["state"], one["promoted"]) for one in found] == [("v1", "champion", True)]
+
+
+def test_a_rejected_version_cannot_serve(folder: Path) -> None:
+    publish(folder, promoted=False)
+    answer = run("rollback", "--project", "7", "--to", "v1")
+    assert (answer.exit_code, answer.stderr) == (
+        1,
+        "Error: v1 was rejected (a verdict); only versions that passed can serve\n",
+    )
+
+
+def test_doctor_ends_with_exit_code_1_and_remedies(folder: Path) -> None:
+    answer = run("doctor", "--json")
+    found = {one["name"]: one for one in json.loads(answer.stdout)}
+
+    assert answer.exit_code == 1
+    assert found["store"]["ok"]
+    assert not found["Redis"]["ok"]
+    assert all(one["remedy"] for one in found.values() if not one["ok"])
+    assert "hush" not in answer.output
+    assert "BAD  Redis: " in run("doctor").stdout
