@@ -3,32 +3,31 @@
 import json
 import shutil
 import sys
-import time
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
 from labelloop import __version__
 from labelloop.doctor import diagnose
-from labelloop.errors import LabelLoopError
+from labelloop.errors import LabelLoopError, StudioError
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.progress import Reporter, current_step
-from labelloop.loop.status import ProjectStatus, known_projects, project_status
+from labelloop.loop.progress import Reporter
+from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.studio.connect import connect as connect_project
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.terminal import Bar, describe, follow, show
+from labelloop.types import NO_VERSION
 
 
 class _Commands(click.Group):
@@ -89,7 +88,7 @@ def connect(hub: Hub, project_id: int, url: str, as_json: bool) -> None:
     project = hub.project(project_id)
     done = connect_project(hub.studio, project_id, url, hub.settings, announced_version(hub, project))
     registry.remember_project(hub, project, url)
-    _show(as_json, {"project": project_id, "done": done}, done)
+    show(as_json, {"project": project_id, "done": done}, done)
 
 
 @main.command()
@@ -119,8 +118,8 @@ def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
     projects = [hub.project(project_id)] if project_id else known_projects(hub)
     found = [project_status(hub, project) for project in projects]
-    lines = [line for one in found for line in _describe(one)]
-    _show(as_json, [one.to_json() for one in found], lines or ["no project has been connected yet"])
+    lines = [line for one in found for line in describe(one)]
+    show(as_json, [one.to_json() for one in found], lines or ["no project has been connected yet"])
 
 
 @main.command()
@@ -134,7 +133,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     records = reversed(Versions(hub.store, project).all())
     found = [(record, state_of(record.version, record, pointers)) for record in records]
     lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
-    _show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+    show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
 
 
 @main.command()
@@ -147,10 +146,10 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     """Retrain now, whatever the policy says."""
     project = hub.project(project_id)
     job = queue.enqueue_retrain(hub, project, "labelloop retrain", force=force)
-    ended = _follow(hub, project, job, quiet=as_json) if wait else "queued"
+    ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
     stands = project_status(hub, project)
-    _show(
-        as_json, {"job": job, "status": ended, "project": stands.to_json()}, [f"job {job}: {ended}", *_describe(stands)]
+    show(
+        as_json, {"job": job, "status": ended, "project": stands.to_json()}, [f"job {job}: {ended}", *describe(stands)]
     )
     if ended == "failed":
         sys.exit(1)
@@ -167,7 +166,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     version = announced_version(hub, project)
     if version == NO_VERSION:
         raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
-    with Lease(hub, project) as lease, _Bar(not as_json) as bar:
+    with Lease(hub, project) as lease, Bar(not as_json) as bar:
         reporter = Reporter(hub, project, lease)
 
         def report(what: str, done: int, total: int) -> None:
@@ -182,7 +181,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     text = (
         f"{done.predicted} tasks {'would be ' if dry_run else ''}pre-annotated with {version}, {done.left_out} left out"
     )
-    _show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, [text])
+    show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, [text])
 
 
 @main.command()
@@ -197,8 +196,10 @@ def rollback(hub: Hub, project_id: int, version: str, as_json: bool) -> None:
     if not record.promoted:
         raise click.ClickException(f"{version} was rejected ({record.verdict}); only versions that passed can serve")
     job = queue.enqueue_deploy(hub, project, version)
-    ended = _follow(hub, project, job, quiet=as_json)
-    _show(as_json, {"job": job, "status": ended, "version": version}, [f"rollback to {version}: {ended}"])
+    ended = follow(hub, project, job, quiet=as_json)
+    announced = ChampionPointer(hub.store, project).read().announced
+    told = f"rollback to {version}: {ended}" if announced == version else f"{version} is announced when the run is over"
+    show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
     if ended != "finished":
         sys.exit(1)
 
@@ -210,8 +211,15 @@ def rollback(hub: Hub, project_id: int, version: str, as_json: bool) -> None:
 def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Look now for what no webhook told, annotation by annotation."""
     projects = [hub.project(project_id)] if project_id else known_projects(hub)
-    done = {str(project): sweep_project(hub, project, scan_now=True) for project in projects}
-    _show(as_json, done, [f"{project}: {what}" for project, what in done.items()] or ["no project is known yet"])
+    done = {}
+    for project in projects:
+        try:
+            done[str(project)] = sweep_project(hub, project, scan_now=True)
+        except StudioError as error:
+            done[str(project)] = f"failed: {error}"
+    show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
+    if any(what.startswith("failed") for what in done.values()):
+        sys.exit(1)
 
 
 @main.command()
@@ -274,57 +282,3 @@ def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: 
     elif settings.backbone == Settings.backbone:
         settings = replace(settings, backbone="test_resnet", weights="none", image_size=32)
     run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
-
-
-def _show(as_json: bool, value: Any, lines: list[str]) -> None:
-    click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
-
-
-def _describe(one: ProjectStatus) -> list[str]:
-    lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
-    if one.missing:
-        lines.append(f"  before the first version: {one.missing}")
-    if one.step:
-        share = f" {one.step.done}/{one.step.total or '?'}" if one.step.done else ""
-        lines.append(f"  now: {one.step.stage}: {one.step.what}{share}")
-    if one.changed:
-        when = f", due in {max(0, one.due - time.time()):.0f} s" if one.due else ""
-        lines.append(f"  {one.changed} changed labels{when}")
-    if one.run:
-        told = one.run["verdict"] if one.run["state"] != "failed" else one.run["reason"]
-        lines.append(f"  last run {one.run['key']}: {one.run['state']}, attempt {one.run['attempts']}. {told}")
-    if one.trouble:
-        lines.append(f"  trouble: {one.trouble}")
-    return lines
-
-
-class _Bar:
-    """A progress bar on standard error, drawn only on a terminal; its length may be unknown and may change."""
-
-    def __init__(self, shown: bool) -> None:
-        self._bar = tqdm(disable=None if shown else True, unit=" steps", leave=False)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def update(self, done: int, total: int, what: str = "") -> None:
-        """Draw the bar anew."""
-        self._bar.total, self._bar.n = total or None, done
-        self._bar.set_description_str(what, refresh=True)
-
-
-def _follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
-    """Show a job's progress until it ends; returns RQ's word for how it ended."""
-    with _Bar(not quiet) as bar:
-        while True:
-            ended = queue.job_status(hub, job)
-            if ended not in ("queued", "started", "scheduled"):
-                return ended or "gone"
-            if step := current_step(hub, project):
-                bar.update(step.done, step.total, f"{step.stage}: {step.what}")
-            elif ended == "queued":
-                bar.update(0, 0, "waiting for a worker (labelloop worker)")
-            time.sleep(0.2)

@@ -7,7 +7,8 @@ LabelLoopError
 ├── StudioError            Label Studio refused, failed or could not be reached
 │   └── NotAllowed         it answered 401 or 403
 ├── MediaError             a task's picture could not be read
-│   └── AddressRefused     its address is private and private addresses are not allowed
+│   ├── AddressRefused     its address is private and private addresses are not allowed
+│   └── Unreadable         its bytes are no whole picture
 ├── EndpointError          the endpoint failed as a whole
 │   └── CircuitOpen        it failed before and is left alone for a while
 ├── StoreError             the store failed
@@ -56,6 +57,10 @@ class MediaError(LabelLoopError):
 
 class AddressRefused(MediaError):
     """The picture's address is private and ``LABELLOOP_ALLOW_PRIVATE_ADDRESSES`` is off."""
+
+
+class Unreadable(MediaError):
+    """The bytes are no whole picture, or one that is too large to decode; fetching it again would not help."""
 
 
 class EndpointError(LabelLoopError):

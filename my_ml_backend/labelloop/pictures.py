@@ -7,11 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from labelloop.errors import MediaError
+from labelloop.errors import Unreadable
 from labelloop.types import PictureSpec
 
 MAX_PIXELS = 100_000_000
 """Pictures beyond this many pixels are refused before they are decoded."""
+
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow knows more, some of which start other programs (EPS); pictures come from anywhere."""
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -19,24 +22,24 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 def decode(content: bytes) -> Image.Image:
     """Decode one picture as upright RGB (EXIF orientation applied, alpha laid on white, first frame of an animation).
 
-    Raises MediaError for anything that is not a whole picture of at most ``MAX_PIXELS``.
+    Raises Unreadable for anything that is not a whole picture of at most ``MAX_PIXELS``.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _rgb(ImageOps.exif_transpose(_open(content)))
     except UnidentifiedImageError as error:  # its own text shows an object's address
-        raise MediaError(f"not a readable picture ({len(content)} bytes): it is of no known format") from error
-    except MediaError:
+        raise Unreadable(f"not a readable picture ({len(content)} bytes): it is of no known format") from error
+    except Unreadable:
         raise
-    except Exception as error:  # for a damaged file Pillow's decoders raise all sorts, AVIF's even RuntimeError
-        raise MediaError(f"not a readable picture ({len(content)} bytes): {error}") from error
+    except Exception as error:
+        raise Unreadable(f"not a readable picture ({len(content)} bytes): {error}") from error
 
 
 def _open(content: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(content))
+    image = Image.open(io.BytesIO(content), formats=_FORMATS)
     if image.width * image.height > MAX_PIXELS:
-        raise MediaError(f"the picture has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
+        raise Unreadable(f"the picture has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
     return image
 
 

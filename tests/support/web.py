@@ -4,7 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from flask.testing import FlaskClient
 from PIL import Image
@@ -13,6 +13,7 @@ from labelloop.loop.announced import cache_announced
 from labelloop.loop.hub import Hub
 from labelloop.models.champion import ChampionPointer
 from labelloop.web.app import create_app
+from support.servers import Server
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
@@ -26,7 +27,7 @@ MakeHub = Callable[..., Hub]
 @contextmanager
 def serving_pictures() -> Iterator[str]:
     """Serve a picture for every path that ends in ``.png``, 404 for every other; yields the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Pictures) as server:
+    with Server(("127.0.0.1", 0), _Pictures) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()

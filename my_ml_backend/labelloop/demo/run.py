@@ -119,8 +119,8 @@ def label_config(classes: tuple[str, ...]) -> str:
     """Write the label config of a project that sorts pictures into classes."""
     choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
     return (
-        '<View><Image name="image" value="$image" maxWidth="360px"/><Choices name="label" toName="image" choice="single" '
-        f'showInline="true">{choices}</Choices></View>'
+        '<View><Image name="image" value="$image" maxWidth="360px"/><Choices name="label" toName="image" '
+        f'choice="single" showInline="true">{choices}</Choices></View>'
     )
 
 

@@ -1,6 +1,5 @@
 """From Label Studio's annotations to a manifest: the truth, read whole, with every picture on this machine."""
 
-import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from itertools import islice
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, Unreadable
 from labelloop.loop.hub import Hub
 from labelloop.pictures import decode
 from labelloop.studio.client import ProjectInfo
@@ -17,10 +16,11 @@ from labelloop.studio.media import shown
 from labelloop.studio.truth import labels_of
 from labelloop.types import Item, Json, LeftOut, Progress, ProjectKey
 
-_log = logging.getLogger(__name__)
-
 _THREADS = 8
 _AT_ONCE = 128
+
+_FEW, _SHARE = 5, 0.1
+"""Pictures that may be missing, and the share of those at hand, before a run waits for better times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +32,35 @@ class Fetched:
     manifest: Manifest
 
 
+class Unfetched(LeftOut):
+    """A task whose picture could not be fetched this time."""
+
+
 def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: Progress) -> Fetched:
     """Read all labeled tasks and their pictures; what cannot be used is listed in the manifest with its reason.
 
-    Raises StudioError, LabelConfigError.
+    Raises StudioError, LabelConfigError, and MediaError when so many pictures could not be fetched that the place they
+    come from must be out of order: a manifest without them would pass for the truth.
     """
     info = hub.studio.project(project.id)
     control = parse_control(info.label_config)
     items: list[Item] = []
     left_out: list[LeftOut] = []
+    unfetched: list[LeftOut] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch") as pool:
         for tasks in _chunks(hub.studio.labeled_tasks(project.id)):
             for found in pool.map(lambda task: _read(hub, project, control, cache, task), tasks):
-                (items if isinstance(found, Item) else left_out).append(found)  # type: ignore[arg-type]
-            report("pictures", len(items) + len(left_out), info.labeled_tasks)
+                if isinstance(found, Item):
+                    items.append(found)
+                else:
+                    (unfetched if isinstance(found, Unfetched) else left_out).append(found)
+            report("pictures", len(items) + len(left_out) + len(unfetched), info.labeled_tasks)
+    if len(unfetched) > max(_FEW, _SHARE * len(items)):
+        raise MediaError(
+            f"{len(unfetched)} of the project's pictures could not be fetched, the first because: {unfetched[0].reason}"
+        )
     classes = tuple(label.name for label in control.labels)
-    return Fetched(info, control, Manifest.of(project, control.kind, classes, items, left_out))
+    return Fetched(info, control, Manifest.of(project, control.kind, classes, items, [*left_out, *unfetched]))
 
 
 def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, task: Json) -> Item | LeftOut:
@@ -58,17 +71,17 @@ def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, 
     url = picture_url(control, task)
     if url is None:
         return LeftOut(task_id, f"no {control.data_key!r} in its data")
+    picture = cache.find(project, url)
     try:
-        return Item(task_id, _picture(hub, project, cache, url, task_id), truth.labels)
-    except MediaError as error:
-        _log.warning("project %s: task %d is left out: %s", project, task_id, error)
+        picture = picture or _fetch_picture(hub, project, cache, url, task_id)
+    except Unreadable as error:
         return LeftOut(task_id, f"{shown(url)}: {error}")
+    except MediaError as error:
+        return Unfetched(task_id, str(error))
+    return Item(task_id, picture, truth.labels)
 
 
-def _picture(hub: Hub, project: ProjectKey, cache: PictureCache, url: str, task_id: int) -> str:
-    known = cache.find(project, url)
-    if known is not None:
-        return known
+def _fetch_picture(hub: Hub, project: ProjectKey, cache: PictureCache, url: str, task_id: int) -> str:
     content = hub.media.read(url, task_id)
     decode(content)
     picture = cache.add(content)

@@ -7,7 +7,7 @@ waiting deploy job and one waiting prelabel job, and there is at most one waitin
 import time
 from datetime import UTC, datetime
 
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -119,6 +119,12 @@ def job_status(hub: Hub, job_id: str) -> str | None:
     with reach(hub):
         status = _status(hub, job_id)
     return None if status is None else status.value
+
+
+def count_workers(hub: Hub) -> int:
+    """Say how many workers Redis has heard of lately."""
+    with reach(hub):
+        return int(Worker.count(connection=hub.redis))
 
 
 def forget(hub: Hub, project: ProjectKey) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -57,8 +58,8 @@ class RedisServer:
     def start(self) -> None:
         """Start the child and wait until it answers; raises QueueError with its log's place when it does not."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
-        if _answers(self.url):
+        _own_folder(self.socket.parent)
+        if _answers(self.url, loading=True):
             raise QueueError(f"another LabelLoop is already running its Redis for {self.directory}; end it first")
         self.socket.unlink(missing_ok=True)
         self._child = start_child(self._command(), log=self.directory / "redis.log")
@@ -93,10 +94,21 @@ class RedisServer:
         return [str(find_binary()), *(word for option in options.items() for word in option)]
 
 
-def _answers(url: str) -> bool:
+def _own_folder(folder: Path) -> None:
+    """Make the folder of the sockets, and refuse one that somebody else has put there or may write to."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise QueueError(f"{folder} is not a folder of this user alone: remove it, or set LABELLOOP_REDIS_URL")
+
+
+def _answers(url: str, *, loading: bool = False) -> bool:
+    """Say whether a Redis works there; with ``loading``, also one that is still reading its data."""
     client = redis.Redis.from_url(url, socket_timeout=1.0)
     try:
         return bool(client.ping())
+    except redis.exceptions.BusyLoadingError:
+        return loading
     except (redis.RedisError, OSError):
         return False
     finally:

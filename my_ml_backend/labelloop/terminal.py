@@ -1,0 +1,73 @@
+"""What the commands show on a terminal: lines or JSON, a project's standing, and progress that can be watched."""
+
+import json
+import time
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from labelloop.errors import QueueError
+from labelloop.loop import queue
+from labelloop.loop.hub import Hub
+from labelloop.loop.progress import current_step
+from labelloop.loop.status import ProjectStatus
+from labelloop.types import ProjectKey
+
+
+def show(as_json: bool, value: Any, lines: list[str]) -> None:
+    """Print a value as JSON, or the lines that say the same."""
+    click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
+
+
+def describe(one: ProjectStatus) -> list[str]:
+    """Say how a project stands, a line for each thing worth knowing."""
+    lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
+    if one.missing:
+        lines.append(f"  before the first version: {one.missing}")
+    if one.step:
+        share = f" {one.step.done}/{one.step.total or '?'}" if one.step.done else ""
+        lines.append(f"  now: {one.step.stage}: {one.step.what}{share}")
+    if one.changed:
+        when = f", due in {max(0, one.due - time.time()):.0f} s" if one.due else ""
+        lines.append(f"  {one.changed} changed labels{when}")
+    if one.run:
+        told = one.run["verdict"] if one.run["state"] != "failed" else one.run["reason"]
+        lines.append(f"  last run {one.run['key']}: {one.run['state']}, attempt {one.run['attempts']}. {told}")
+    if one.trouble:
+        lines.append(f"  trouble: {one.trouble}")
+    return lines
+
+
+class Bar:
+    """A progress bar on standard error, drawn only on a terminal; its length may be unknown and may change."""
+
+    def __init__(self, shown: bool) -> None:
+        self._bar = tqdm(disable=None if shown else True, unit=" steps", leave=False)
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, done: int, total: int, what: str = "") -> None:
+        """Draw the bar anew."""
+        self._bar.total, self._bar.n = total or None, done
+        self._bar.set_description_str(what, refresh=True)
+
+
+def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
+    """Show a job's progress until it ends; returns RQ's word for how it ended. Raises QueueError without a worker."""
+    if not queue.count_workers(hub):
+        raise QueueError(f"job {job} waits, but there is no worker: start one with `labelloop worker`")
+    with Bar(not quiet) as bar:
+        while True:
+            ended = queue.job_status(hub, job)
+            if ended not in ("queued", "started", "scheduled"):
+                return ended or "gone"
+            if step := current_step(hub, project):
+                bar.update(step.done, step.total, f"{step.stage}: {step.what}")
+            elif ended == "queued":
+                bar.update(0, 0, "waiting for a worker to be free")
+            time.sleep(0.2)

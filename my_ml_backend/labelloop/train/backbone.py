@@ -1,0 +1,128 @@
+"""The timm network a run trains: made from the backbone's name, checked, and described to the rest."""
+
+import difflib
+from typing import Any
+from urllib.parse import parse_qsl
+
+import timm
+import torch
+from torch import nn
+
+from labelloop.errors import TrainingError
+from labelloop.train.weights import difference, first_weights
+from labelloop.types import PictureSpec, TrainSettings
+
+_WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
+
+
+def build(settings: TrainSettings, classes: int) -> nn.Module:
+    """Make the network of ``settings.backbone`` with its first weights and ``classes`` logits: CPU, eval mode.
+
+    The backbone is a timm name, optionally with arguments of that network: ``mobilenetv2_100?pad_type=same``. Weights
+    that are not loaded are drawn from torch's global generator. Raises TrainingError.
+    """
+    name, arguments = _parse(settings.backbone)
+    if settings.image_size and _fixed_size(name):
+        arguments["img_size"] = settings.image_size
+    model = _create(settings.backbone, name, classes, arguments)
+    weights = first_weights(settings.weights, model, settings.backbone)
+    if weights is not None:
+        overlay = {"state_dict": weights, "num_classes": classes, "label_offset": 0}
+        try:
+            model = _create(settings.backbone, name, classes, arguments, pretrained_cfg_overlay=overlay)
+        except (RuntimeError, KeyError) as error:
+            raise TrainingError(
+                f"weights {settings.weights!r} are not those of backbone {settings.backbone!r} "
+                f"({difference(weights, model)}); set LABELLOOP_WEIGHTS or LABELLOOP_BACKBONE"
+            ) from error
+        _made_for(model).pop("state_dict")
+    _check(model.eval(), settings)
+    return model
+
+
+def _parse(backbone: str) -> tuple[str, dict[str, Any]]:
+    name, _, query = backbone.partition("?")
+    if not timm.is_model(name.partition(".")[0]):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise TrainingError(
+            f"timm has no network named {name!r}; "
+            + (f"near: {', '.join(near)}" if near else "timm.list_models() lists all")
+            + ". Set LABELLOOP_BACKBONE"
+        )
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError:
+        raise TrainingError(f"backbone {backbone!r}: expected NAME?argument=value&argument=value") from None
+    return name, {key: _value(text) for key, text in pairs}
+
+
+def _fixed_size(name: str) -> bool:
+    made_for = timm.get_pretrained_cfg(name)
+    return made_for is not None and bool(made_for.fixed_input_size)
+
+
+def _made_for(model: nn.Module) -> dict[str, Any]:
+    facts: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+    return facts
+
+
+def _value(text: str) -> Any:
+    for reader in (int, float):
+        try:
+            return reader(text)
+        except ValueError:
+            continue
+    return _WORDS.get(text.lower(), text)
+
+
+def _create(backbone: str, name: str, classes: int, arguments: dict[str, Any], **more: Any) -> nn.Module:
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=bool(more), num_classes=classes, **arguments, **more)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise TrainingError(f"timm could not make backbone {backbone!r}: {error}") from error
+    return model
+
+
+def _check(model: nn.Module, settings: TrainSettings) -> None:
+    spec = picture_spec(model, settings.image_size)
+    try:
+        with torch.inference_mode():
+            features = pre_logits(model, torch.zeros(1, 3, spec.height, spec.width))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise TrainingError(
+            f"backbone {settings.backbone!r} takes no picture of {spec.width} x {spec.height} pixels ({error}); "
+            "set LABELLOOP_IMAGE_SIZE to another size, or 0 for the network's own"
+        ) from error
+    if features.ndim != 2 or features.shape[1] != classifier(model).in_features:
+        raise TrainingError(f"backbone {settings.backbone!r} does not end in one linear layer; choose another backbone")
+
+
+def picture_spec(model: nn.Module, image_size: int) -> PictureSpec:
+    """Say what pictures the network was made for, at ``image_size`` pixels a side (0: its own size)."""
+    made_for = _made_for(model)
+    _, height, width = made_for["input_size"]
+    mean, std = ((tuple(made_for[key]) * 3)[:3] for key in ("mean", "std"))
+    return PictureSpec(
+        height=image_size or height,
+        width=image_size or width,
+        mean=mean,
+        std=std,
+        interpolation="bilinear" if made_for["interpolation"] == "bilinear" else "bicubic",
+    )
+
+
+def classifier(model: nn.Module) -> nn.Linear:
+    """Give the network's last layer; raises TrainingError where that is not one linear layer."""
+    layer = model.get_classifier()  # type: ignore[operator]
+    if not isinstance(layer, nn.Linear) or layer.bias is None:
+        raise TrainingError(
+            f"backbone {type(model).__name__} ends in {type(layer).__name__}, not in one linear layer with a bias; "
+            "choose another backbone"
+        )
+    return layer
+
+
+def pre_logits(model: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
+    """Give what the last layer sees: (pictures, features)."""
+    features: torch.Tensor = model.forward_head(model.forward_features(pictures), pre_logits=True)  # type: ignore[operator]
+    return features

@@ -1,0 +1,74 @@
+"""What a run trains on: pictures on disk and, by index, the classes each of them shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import TrainingError
+from labelloop.types import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture: its file, the sha256 of its bytes (hex), and the sorted indices of its classes."""
+
+    path: Path
+    picture: str
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The two sides a run may see. ``classes`` are all of the label config, also those no sample shows."""
+
+    classes: tuple[str, ...]
+    kind: Kind
+    train: tuple[Sample, ...]
+    validation: tuple[Sample, ...]
+
+    def __post_init__(self) -> None:
+        for sample in (*self.train, *self.validation):
+            if self.kind == "single" and len(sample.targets) != 1:
+                raise ValueError(f"picture {sample.picture} has {len(sample.targets)} classes; kind single takes one")
+            if any(not 0 <= target < len(self.classes) for target in sample.targets):
+                raise ValueError(f"picture {sample.picture} has a class outside the {len(self.classes)} classes")
+
+
+def indicators(samples: Sequence[Sample], classes: int) -> npt.NDArray[np.bool_]:
+    """Tell which sample shows which class: bool, (samples, classes)."""
+    shown = np.zeros((len(samples), classes), dtype=bool)
+    for row, sample in enumerate(samples):
+        shown[row, list(sample.targets)] = True
+    return shown
+
+
+def in_order(dataset: Dataset) -> Dataset:
+    """Sort both sides by picture, so that a run does not depend on the order in which labels were fetched."""
+    train, validation = (
+        tuple(sorted(side, key=lambda sample: (sample.picture, sample.targets)))
+        for side in (dataset.train, dataset.validation)
+    )
+    return Dataset(dataset.classes, dataset.kind, train, validation)
+
+
+def require_contrast(dataset: Dataset, unreadable: int = 0) -> None:
+    """Raise TrainingError unless the training samples tell at least one class from the rest.
+
+    ``unreadable`` is how many pictures were left out before, for the message.
+    """
+    counts = indicators(dataset.train, len(dataset.classes)).sum(axis=0)
+    names = ", ".join(name for name, count in zip(dataset.classes, counts, strict=True) if count) or "none"
+    lost = f" ({unreadable} pictures could not be read)" if unreadable else ""
+    if dataset.kind == "single" and np.count_nonzero(counts) < 2:
+        raise TrainingError(
+            f"the {len(dataset.train)} training pictures show fewer than two classes (seen: {names}); "
+            f"label pictures of another class{lost}"
+        )
+    if not np.any((counts > 0) & (counts < len(dataset.train))):
+        raise TrainingError(
+            f"no label sets any of the {len(dataset.train)} training pictures apart (seen: {names}); "
+            f"each label needs pictures with it and pictures without it{lost}"
+        )

@@ -1,0 +1,121 @@
+"""From a torch module to the two formats that are served: ONNX and TorchScript. Input ``images``, output ``logits``."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from labelloop.errors import TrainingError
+
+IMAGES, FEATURES, LOGITS = "images", "features", "logits"
+
+Array = npt.NDArray[np.float32]
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on the CPU with one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, output: str) -> None:
+    """Export with a free batch size and the weights inside. ``example`` holds at least two pictures."""
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=[IMAGES],
+                output_names=[output],
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise TrainingError(
+                f"{type(model).__name__} cannot be exported to ONNX ({str(error).splitlines()[0]}); "
+                "choose another backbone"
+            ) from error
+    if program is None:
+        raise TrainingError(f"{type(model).__name__} was exported to nothing; choose another backbone")
+    onnx.save(_plain(program.model_proto), str(path))
+
+
+def _plain(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what the exporter notes down on every node: names and source paths of the machine that trained."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+    return model
+
+
+def write_torchscript(model: nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Trace and write. A module that was itself read from TorchScript may be part of ``model``."""
+    with _quiet(), torch.inference_mode():
+        traced = torch.jit.trace(model, example, check_trace=False)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, str(path))
+
+
+def read_torchscript(path: Path) -> nn.Module:
+    """Read a traced module, on the CPU."""
+    with _quiet():
+        module: nn.Module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    return module
+
+
+def append_linear(source: Path, weight: Array, bias: Array, path: Path) -> None:
+    """Write the network of ``source`` and a linear layer: ``weight`` (classes, features), ``bias`` (classes,)."""
+    model = onnx.load(str(source))
+    graph = model.graph
+    for name, values in (("head.weight", weight), ("head.bias", bias)):
+        graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values, dtype=np.float32), name))
+    graph.node.append(onnx.helper.make_node("Gemm", [FEATURES, "head.weight", "head.bias"], [LOGITS], transB=1))
+    batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
+    graph.ClearField("output")
+    graph.output.append(
+        onnx.helper.make_tensor_value_info(LOGITS, onnx.TensorProto.FLOAT, [batch or "batch", len(bias)])
+    )
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def run_onnx(path: Path, images: Array) -> Array:
+    """Give an ONNX file's output for pictures (n, 3, height, width)."""
+    output: Array = session(path).run(None, {IMAGES: images})[0]
+    return output
+
+
+def run_torch(model: nn.Module, images: Array) -> Array:
+    """Give a module's output for pictures (n, 3, height, width)."""
+    with torch.inference_mode():
+        output: Any = model(torch.from_numpy(images))
+    array: Array = output.numpy()
+    return array
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch says of TorchScript's age, and the exporter's account of its steps."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.", category=DeprecationWarning)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,61 @@
+"""Decoded, resized pictures: cached on disk and, as far as they fit, in memory, so that no epoch decodes again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop import pictures
+from labelloop.errors import MediaError
+from labelloop.train.dataset import Sample
+from labelloop.train.files import load_array, save_array
+from labelloop.types import PictureSpec, Progress
+
+_MEMORY = 1 << 30
+_FORMAT = 1  # to be raised when labelloop.pictures decodes or resizes differently
+
+
+class Pixels:
+    """Gives samples as uint8 pixels of the spec's size. Keeps at most ``memory`` bytes of them in memory."""
+
+    def __init__(self, spec: PictureSpec, cache_dir: Path, memory: int = _MEMORY) -> None:
+        self.spec = spec
+        self._directory = cache_dir / "pixels" / f"{_FORMAT}-{spec.width}x{spec.height}-{spec.interpolation}"
+        self._room = memory // (spec.height * spec.width * 3)
+        self._held: dict[str, npt.NDArray[np.uint8]] = {}
+
+    def one(self, sample: Sample) -> npt.NDArray[np.uint8]:
+        """Give one sample: uint8, (height, width, 3). Raises MediaError when its file is no readable picture."""
+        if sample.picture in self._held:
+            return self._held[sample.picture]
+        path = self._directory / sample.picture[:2] / f"{sample.picture}.npy"
+        pixels = load_array(path, (self.spec.height, self.spec.width, 3), np.uint8)
+        if pixels is None:
+            pixels = self._decode(sample)
+            save_array(path, pixels)
+        if len(self._held) < self._room:
+            self._held[sample.picture] = pixels
+        return pixels
+
+    def many(self, samples: Sequence[Sample]) -> npt.NDArray[np.uint8]:
+        """Give samples: uint8, (samples, height, width, 3)."""
+        return np.stack([self.one(sample) for sample in samples])
+
+    def check(self, samples: Sequence[Sample], progress: Progress) -> dict[str, str]:
+        """Decode every sample once; map the pictures (sha256) that cannot be read to the reason."""
+        unreadable: dict[str, str] = {}
+        for done, sample in enumerate(samples):
+            try:
+                self.one(sample)
+            except MediaError as error:
+                unreadable[sample.picture] = str(error)
+            progress("pictures", done + 1, len(samples))
+        return unreadable
+
+    def _decode(self, sample: Sample) -> npt.NDArray[np.uint8]:
+        try:
+            content = sample.path.read_bytes()
+        except OSError as error:
+            raise MediaError(f"picture {sample.picture} could not be read from the cache: {error.strerror}") from error
+        return pictures.resize(pictures.decode(content), self.spec)

@@ -1,0 +1,1 @@
+"""The ways to train a network; they compete on the validation split."""

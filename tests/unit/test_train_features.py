@@ -1,0 +1,92 @@
+"""Features of a frozen backbone: exported once, taken once per picture."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labelloop.train.pixels import Pixels
+from support import shapes
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def quiet(what: str, done: int, total: int) -> None: ...
+
+
+def network(seed: int = 0) -> Any:
+    import torch
+
+    from labelloop.train.backbone import build
+
+    torch.manual_seed(seed)
+    return build(shapes.settings(), 2)
+
+
+def frozen(model: Any, cache: Path) -> Any:
+    from labelloop.train.backbone import picture_spec
+    from labelloop.train.frozen import freeze
+
+    return freeze(model, "test_resnet", picture_spec(model, 32), cache)
+
+
+def test_features_are_what_the_last_layer_sees_and_are_kept(tmp_path: Path, cache: Path) -> None:
+    import torch
+
+    from labelloop import pictures
+    from labelloop.train.backbone import picture_spec, pre_logits
+    from labelloop.train.features import Features
+
+    model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
+    pixels = Pixels(picture_spec(model, 32), cache)
+    steps: list[tuple[str, int, int]] = []
+    first = Features(frozen(model, cache), pixels, tmp_path).of(several, lambda *step: steps.append(step))
+    with torch.inference_mode():
+        expected = pre_logits(model, torch.from_numpy(pictures.normalise(pixels.many(several), pixels.spec)))
+    np.testing.assert_allclose(first, expected.numpy(), atol=1e-5)
+    assert steps == [("features", 5, 5)]
+
+    steps.clear()
+    more = [*several, *shapes.samples(tmp_path / "pictures", 1, 9)]
+    second = Features(frozen(model, cache), pixels, tmp_path).of(more, lambda *step: steps.append(step))
+    np.testing.assert_array_equal(second[:5], first)
+    assert steps == [("features", 1, 1)]
+
+
+def test_a_backbone_is_exported_once(cache: Path) -> None:
+    first = frozen(network(), cache)
+    exported = first.onnx.stat().st_mtime_ns
+    assert frozen(network(), cache).onnx.stat().st_mtime_ns == exported
+
+
+def test_other_weights_are_another_backbone_and_another_last_layer_is_not() -> None:
+    import torch
+
+    from labelloop.train.backbone import classifier, picture_spec
+    from labelloop.train.frozen import backbone_hash
+
+    model, other = network(), network(seed=1)
+    spec = picture_spec(model, 32)
+    name = backbone_hash(model, "test_resnet", spec)
+    with torch.no_grad():
+        classifier(model).weight.zero_()
+    assert backbone_hash(model, "test_resnet", spec) == name
+    assert backbone_hash(other, "test_resnet", spec) != name
+    assert backbone_hash(model, "test_resnet", picture_spec(model, 64)) != name
+
+
+def test_no_samples_have_no_features(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.backbone import picture_spec
+    from labelloop.train.features import Features
+
+    model = network()
+    assert Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path).of([], quiet).shape == (
+        0,
+        96,
+    )

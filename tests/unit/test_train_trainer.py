@@ -1,0 +1,257 @@
+"""Whole trainings, for real: small networks, small pictures, seconds."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from labelloop.errors import TrainingError
+from labelloop.models.bundle import check_bundle
+from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.train.dataset import Dataset, Sample
+from labelloop.train.trained import Trained
+from labelloop.types import Output, TrainSettings
+from support import shapes
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def quiet(what: str, done: int, total: int) -> None: ...
+
+
+def run(dataset: Dataset, settings: TrainSettings, workdir: Path, cache: Path) -> Trained:
+    from labelloop.train.trainer import train
+
+    return train(dataset, settings, workdir, cache, quiet)
+
+
+def serve(bundle: Path, samples: list[Sample]) -> list[Output]:
+    answers = OnnxEngine(bundle).predict([sample.path.read_bytes() for sample in samples], "v1")
+    assert all(isinstance(answer, Output) for answer in answers)
+    return [answer for answer in answers if isinstance(answer, Output)]
+
+
+def accuracy(bundle: Path, samples: list[Sample], classes: tuple[str, ...]) -> float:
+    truth = [classes[sample.targets[0]] for sample in samples]
+    return float(np.mean([answer.label == name for answer, name in zip(serve(bundle, samples), truth, strict=True)]))
+
+
+def torch_logits(bundle: Path, samples: list[Sample]) -> npt.NDArray[np.float32]:
+    """Compute a bundle's logits from its safetensors file alone."""
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    from labelloop import pictures
+
+    info = check_bundle(bundle)
+    model = timm.create_model(info.backbone, num_classes=len(info.classes)).eval()
+    model.load_state_dict(load_file(bundle / "model.safetensors"), strict=True)
+    images = np.stack([pictures.prepare(sample.path.read_bytes(), info.picture) for sample in samples])
+    with torch.inference_mode():
+        return np.asarray(model(torch.from_numpy(images)).numpy())
+
+
+def file_logits(bundle: Path, samples: list[Sample]) -> Iterator[npt.NDArray[np.float32]]:
+    """Compute a bundle's logits from its ONNX file and from its TorchScript file."""
+    from labelloop import pictures
+    from labelloop.train.export import read_torchscript, run_onnx, run_torch
+
+    spec = check_bundle(bundle).picture
+    images = np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
+    yield run_onnx(bundle / "model.onnx", images)
+    yield run_torch(read_torchscript(bundle / "model.ts.pt"), images)
+
+
+def test_a_head_is_a_whole_bundle_that_serves(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.trainer import train
+
+    data = shapes.dataset(tmp_path / "pictures", classes=("across", "upright", "never"))
+    steps: list[tuple[str, int, int]] = []
+    trained = train(data, shapes.settings(("head",)), tmp_path, cache, lambda *step: steps.append(step))
+    unseen = shapes.samples(tmp_path / "unseen", 40, 3)
+    assert trained.recipe == "head"
+    assert trained.validation.keys() == {"head"}
+    assert {step[0] for step in steps} == {"pictures", "backbone", "features", "export"}
+    info = check_bundle(trained.bundle)
+    assert info.files.keys() == info.parity.keys() | {"model.safetensors"}
+    assert accuracy(trained.bundle, unseen, data.classes) >= 0.9
+    assert max(answer.scores["never"] for answer in serve(trained.bundle, unseen)) < 0.05
+    for logits in file_logits(trained.bundle, unseen):
+        np.testing.assert_allclose(logits, torch_logits(trained.bundle, unseen), atol=1e-3)
+
+
+def test_the_next_head_on_the_same_backbone_exports_nothing(tmp_path: Path, cache: Path) -> None:
+    settings = shapes.settings(("head",))
+    first = run(shapes.dataset(tmp_path / "a"), settings, tmp_path / "first", cache)
+    exported = {file: file.stat().st_mtime_ns for file in (cache / "backbones").rglob("*.*")}
+    second = run(shapes.dataset(tmp_path / "b", train=30), settings, tmp_path / "second", cache)
+    assert {file: file.stat().st_mtime_ns for file in (cache / "backbones").rglob("*.*")} == exported
+    assert check_bundle(first.bundle).files != check_bundle(second.bundle).files
+
+
+def test_a_finetune_learns_and_its_three_files_agree(tmp_path: Path, cache: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    trained = run(data, shapes.settings(("finetune",), epochs=5), tmp_path, cache)
+    unseen = shapes.samples(tmp_path / "unseen", 40, 3)
+    assert accuracy(trained.bundle, unseen, data.classes) >= 0.95
+    for logits in file_logits(trained.bundle, unseen):
+        np.testing.assert_allclose(logits, torch_logits(trained.bundle, unseen), atol=1e-3)
+    assert b"/train/" not in (trained.bundle / "model.onnx").read_bytes()  # no source path of this machine
+
+
+@pytest.mark.parametrize("recipe", ["head", "finetune"])
+def test_the_same_run_gives_the_same_model_in_whatever_order_labels_came(
+    recipe: str, tmp_path: Path, cache: Path
+) -> None:
+    data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings((recipe,))
+    turned = replace(data, train=data.train[::-1], validation=data.validation[::-1])
+    one, two = (run(given, settings, tmp_path / str(at), cache) for at, given in enumerate((data, turned)))
+    for file in ("model.safetensors", "model.onnx"):  # TorchScript numbers its modules anew in each trace
+        assert check_bundle(one.bundle).files[file] == check_bundle(two.bundle).files[file]
+    assert one.validation == two.validation
+
+
+def test_another_seed_gives_another_model(tmp_path: Path, cache: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    one, two = (run(data, shapes.settings(("finetune",), seed=seed), tmp_path / str(seed), cache) for seed in range(2))
+    assert check_bundle(one.bundle).files["model.safetensors"] != check_bundle(two.bundle).files["model.safetensors"]
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path, cache: Path) -> None:
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(shapes.dataset(tmp_path / "pictures"), shapes.settings(("head",)), tmp_path, cache)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """Weights that have learned bars: the safetensors file of a finetuned bundle."""
+    folder = tmp_path_factory.mktemp("learned")
+    data = shapes.dataset(folder / "pictures")
+    return run(data, shapes.settings(("finetune",), epochs=5), folder, cache).bundle / "model.safetensors"
+
+
+def test_two_recipes_compete_from_learned_weights(tmp_path: Path, cache: Path, learned: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures", validation=20)
+    trained = run(data, shapes.settings(weights=str(learned)), tmp_path, cache)
+    assert trained.validation.keys() == {"head", "finetune"}
+    assert trained.validation[trained.recipe] == max(trained.validation.values())
+    assert trained.recipe == check_bundle(trained.bundle).recipe
+    assert {"head", "finetune", "export"} <= trained.seconds.keys()
+
+
+def test_a_finetune_begins_at_the_heads_solution(tmp_path: Path, cache: Path, learned: Path) -> None:
+    """With a learning rate of next to nothing it must end there too."""
+    data = shapes.dataset(tmp_path / "pictures")
+    settings = shapes.settings(weights=str(learned), learning_rate=1e-9)
+    trained = run(data, settings, tmp_path, cache)
+    assert trained.validation["finetune"] == trained.validation["head"] == 1.0
+
+
+def test_random_weights_have_no_head_to_compete(tmp_path: Path, cache: Path) -> None:
+    trained = run(shapes.dataset(tmp_path / "pictures"), shapes.settings(), tmp_path, cache)
+    assert trained.validation.keys() == {"finetune"}
+    assert "random weights" in trained.notes[0]
+
+
+def test_a_finetune_beyond_a_minute_of_this_cpu_leaves_the_head(tmp_path: Path, cache: Path, learned: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU takes any finetune")
+    settings = shapes.settings(weights=str(learned), epochs=100_000)
+    trained = run(shapes.dataset(tmp_path / "pictures"), settings, tmp_path, cache)
+    assert trained.validation.keys() == {"head"}
+    assert "finetune is left out" in trained.notes[0]
+    assert "LABELLOOP_RECIPES" in trained.notes[0]
+
+
+def test_without_validation_pictures_there_is_still_a_model(tmp_path: Path, cache: Path) -> None:
+    trained = run(shapes.dataset(tmp_path / "pictures", validation=0), shapes.settings(), tmp_path, cache)
+    assert trained.validation == {}
+    assert check_bundle(trained.bundle).recipe == "finetune"
+
+
+@pytest.mark.parametrize("recipe", ["head", "finetune"])
+def test_multiple_labels(recipe: str, tmp_path: Path, cache: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures", train=48, kind="multiple")
+    trained = run(data, shapes.settings((recipe,), epochs=6), tmp_path, cache)
+    unseen = shapes.samples(tmp_path / "unseen", 40, 3, ((0,), (1,), (0, 1), ()))
+    given = [
+        {name for name, score in answer.scores.items() if score >= 0.5} for answer in serve(trained.bundle, unseen)
+    ]
+    truth = [{data.classes[target] for target in sample.targets} for sample in unseen]
+    assert check_bundle(trained.bundle).kind == "multiple"
+    assert np.mean([one == other for one, other in zip(given, truth, strict=True)]) >= 0.7
+
+
+def test_an_unreadable_picture_is_left_out_and_named(tmp_path: Path, cache: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    broken = shapes.sample(tmp_path / "pictures", b"no picture", (0,))
+    trained = run(replace(data, train=(broken, *data.train)), shapes.settings(("head",)), tmp_path, cache)
+    assert trained.left_out.keys() == {broken.picture}
+    assert check_bundle(trained.bundle).recipe == "head"
+
+
+def test_too_few_readable_pictures_are_an_error(tmp_path: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    for sample in data.train:
+        if sample.targets == (1,):
+            sample.path.write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match=r"fewer than two classes \(seen: across\).*12 pictures could not be read"):
+        run(data, shapes.settings(), tmp_path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("recipes", [(), ("head", "nearest")])
+def test_recipes_that_do_not_exist_are_refused(recipes: tuple[str, ...], tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(TrainingError, match="LABELLOOP_RECIPES takes head, finetune"):
+        run(shapes.dataset(tmp_path / "pictures"), shapes.settings(recipes), tmp_path, cache)
+
+
+def test_a_training_that_diverges_is_an_error(tmp_path: Path, cache: Path) -> None:
+    settings = shapes.settings(("finetune",), learning_rate=1e30)
+    with pytest.raises(TrainingError, match="diverged; lower LABELLOOP_LEARNING_RATE"):
+        run(shapes.dataset(tmp_path / "pictures"), settings, tmp_path, cache)
+
+
+def test_model_json_is_written_last(tmp_path: Path, cache: Path) -> None:
+    """A bundle that is cut off while it is written has no description, whatever lay in the folder before."""
+    data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings(("head",))
+    bundle = run(data, settings, tmp_path, cache).bundle
+    written = {file.name: file.stat().st_mtime_ns for file in bundle.iterdir()}
+    assert max(written, key=lambda name: written[name]) == "model.json"
+    assert json.loads((bundle / "model.json").read_text())["classes"] == list(data.classes)
+
+
+def test_digits_are_read_at_95_percent_from_208_labels(tmp_path: Path, cache: Path) -> None:
+    """What the demo promises, without the advantage of choosing which pictures to label."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    data: Any = load_digits()
+    order = np.random.default_rng(3).permutation(len(data.target))
+    samples = []
+    for at in order[: 208 + 26 + 1000]:
+        grey = Image.fromarray((255 - data.images[at] * (255 / 16)).astype(np.uint8))
+        path = tmp_path / f"{at}.png"
+        grey.resize((96, 96), Image.Resampling.BICUBIC).save(path)
+        samples.append(Sample(path, f"{at:064x}", (int(data.target[at]),)))
+    classes = tuple("0123456789")
+    labeled = Dataset(classes, "single", tuple(samples[:208]), tuple(samples[208:234]))
+    trained = run(labeled, shapes.settings(epochs=20), tmp_path, cache)
+    assert accuracy(trained.bundle, samples[234:], classes) >= 0.95
