@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_webhook
+from benchmarks import bench_train, bench_webhook
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"webhook": bench_webhook.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"webhook": bench_webhook.run, "train": bench_train.run}
 
 
 def main() -> None:
