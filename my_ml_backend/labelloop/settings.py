@@ -83,7 +83,11 @@ class Settings:
     gate_margin: float = _setting(
         "LABELLOOP_GATE_MARGIN", 0.1, "How much accuracy one class with ten test items may lose.", minimum=0
     )
-    backbone: str = _setting("LABELLOOP_BACKBONE", "resnet18", "Name of the timm network.")
+    backbone: str = _setting(
+        "LABELLOOP_BACKBONE",
+        "resnet18",
+        "Name of the timm network, with its arguments if need be: mobilenetv2_100?pad_type=same.",
+    )
     weights: str = _setting(
         "LABELLOOP_WEIGHTS", "pretrained", "First weights: pretrained (from the hub), a safetensors file, or none."
     )
@@ -93,9 +97,19 @@ class Settings:
     recipes: tuple[str, ...] = _setting(
         "LABELLOOP_RECIPES", ("head", "finetune"), "Recipes that compete on the validation split."
     )
-    epochs: int = _setting("LABELLOOP_EPOCHS", 20, "Most epochs of a finetune.", minimum=1)
+    epochs: int = _setting(
+        "LABELLOOP_EPOCHS",
+        20,
+        "Most passes over the pictures in a finetune (from random weights at least 20 steps each).",
+        minimum=1,
+    )
     batch_size: int = _setting("LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1)
-    learning_rate: float = _setting("LABELLOOP_LEARNING_RATE", 0.002, "Peak learning rate of a finetune.", minimum=0)
+    learning_rate: float = _setting(
+        "LABELLOOP_LEARNING_RATE",
+        0.002,
+        "Peak learning rate of a finetune from random weights; from learned ones it is a tenth.",
+        minimum=0,
+    )
     seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0)
     allow_private_addresses: bool = _setting(
         "LABELLOOP_ALLOW_PRIVATE_ADDRESSES", False, "Whether pictures may be fetched from private addresses."
