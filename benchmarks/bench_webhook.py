@@ -90,7 +90,7 @@ def _training(folder: Path) -> Iterator[None]:
 def _latencies(url: str, secret: str, count: int) -> list[float]:
     found = []
     for number in range(count):
-        body = {**_BODY, "annotation": {**_BODY["annotation"], "id": number}}
+        body = {**_BODY, "annotation": {**_BODY["annotation"], "id": number + 1}}
         began = time.perf_counter()
         # As Label Studio does it: a new connection for each webhook.
         answer = requests.post(f"{url}/webhook", json=body, headers={SECRET_HEADER: secret}, timeout=5)
