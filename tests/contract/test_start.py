@@ -5,15 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+
+from support.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = '<View><Image name="i" value="$i"/><Choices name="c" toName="i"><Choice value="a"/></Choices></View>'
@@ -23,13 +24,6 @@ _LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], bool], seconds: float, log: Path) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, log.read_text()
-        time.sleep(0.05)
 
 
 def answers(url: str) -> bool:
@@ -72,7 +66,7 @@ def test_label_studios_own_command_starts_all_that_one_machine_needs(tmp_path: P
     endpoint = f"http://127.0.0.1:{inference}"
     with started(command, log, LABELLOOP_ENDPOINT=endpoint, LABEL_STUDIO_URL="http://127.0.0.1:1") as process:
         url = f"http://127.0.0.1:{port}"
-        until(lambda: answers(f"{url}/health"), 90, log)
+        wait_until(lambda: answers(f"{url}/health"), log.read_text, 90)
         assert answers(f"{endpoint}/ping")
         ask = requests.Session()
         assert ask.post(f"{url}/setup", json={"project": "7.1"}, timeout=5).status_code == 401
@@ -83,7 +77,7 @@ def test_label_studios_own_command_starts_all_that_one_machine_needs(tmp_path: P
         training = {"action": "START_TRAINING", "project": {"id": 7}}
         job = ask.post(f"{url}/webhook", json=training, timeout=5).json()["job"]
         # Without an API key the run fails: that it does shows a worker at work behind the embedded Redis.
-        until(lambda: status(ask, url, job) in ("failed", "finished"), 90, log)
+        wait_until(lambda: status(ask, url, job) in ("failed", "finished"), log.read_text, 90)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
         process.wait(60)

@@ -5,8 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -15,6 +13,7 @@ import pytest
 from labelloop.children import start_child
 from labelloop.errors import QueueError, ServiceError, SettingsError
 from labelloop.supervise import Service, Supervisor, require_free
+from support.waiting import wait_until
 
 _SCRIPT = """
 import signal, sys
@@ -26,14 +25,6 @@ child = lambda: start_child(["sh", "-c", f"echo $$ >> {notes}; exec sleep 600"])
 print("up", flush=True)
 Supervisor([Service("sleeper", child, ready=notes.exists)]).run()
 """
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for a condition, but not for ever."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "this never came"
-        time.sleep(0.01)
 
 
 def notes(path: Path) -> list[str]:
@@ -65,7 +56,7 @@ def test_a_dead_service_is_started_again(tmp_path: Path) -> None:
         supervisor.tend()
         return notes(path) == ["web", "web"]
 
-    until(again)
+    wait_until(again, "it is started again", 20)
     supervisor.stop()
 
 
@@ -109,7 +100,7 @@ def test_a_service_that_does_not_want_to_end_is_killed_with_its_children(tmp_pat
     supervisor = Supervisor([stubborn])
     supervisor.start()
     supervisor.stop()
-    until(lambda: not running(int(notes(path)[0])))
+    wait_until(lambda: not running(int(notes(path)[0])), "the child has ended", 20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -127,7 +118,7 @@ def test_children_never_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     assert running(child)
     supervisor.kill()
     supervisor.wait(20)
-    until(lambda: not running(child))
+    wait_until(lambda: not running(child), "the child has ended", 20)
 
 
 def test_a_taken_port_is_named_with_its_remedy() -> None:
@@ -147,7 +138,7 @@ def supervising(path: Path) -> "subprocess.Popen[bytes]":
     assert supervisor.stdout is not None
     with supervisor.stdout as output:
         assert output.readline() == b"up\n"
-    until(lambda: bool(notes(path)))
+    wait_until(lambda: bool(notes(path)), "the child has started", 20)
     return supervisor
 
 

@@ -13,7 +13,8 @@ from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
-from support.loop_machine import LoopMachine, Project, loop_settings, wait_until
+from support.loop_machine import LoopMachine, Project, loop_settings
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.timeout(600)]
 

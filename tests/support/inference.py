@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import requests
 
 import labelloop
+from support.waiting import wait_until
 
 SCRIPT = """
 import sys
@@ -90,11 +90,11 @@ def free_port() -> int:
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    def serves() -> bool:
         try:
-            if requests.get(f"http://127.0.0.1:{port}/ping", timeout=SECONDS).status_code == 200:
-                return
+            return requests.get(f"http://127.0.0.1:{port}/ping", timeout=SECONDS).status_code == 200
         except requests.ConnectionError:
-            time.sleep(0.02)
-    raise AssertionError(f"the server does not serve:\n{log.read_text()}")
+            return process.poll() is not None
+
+    wait_until(serves, lambda: f"the server serves:\n{log.read_text()}", SECONDS)
+    assert process.poll() is None, log.read_text()

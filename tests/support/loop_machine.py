@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,17 +22,9 @@ from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, ProjectKey
+from support.waiting import wait_until
 
 WSGI = Path(__file__).parents[2] / "my_ml_backend" / "_wsgi.py"
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    """Wait for a condition; fails naming ``what`` when it does not come true in time."""
-    pause, give_up = threading.Event(), time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > give_up:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
-        pause.wait(0.1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +56,7 @@ class LoopMachine:
         self._child = start_child(
             [sys.executable, str(WSGI), "-p", str(self.settings.port)], log=self.log, environment=environment
         )
-        wait_until(self._is_up, f"LabelLoop is up; {self.log}:\n{self.log.read_text()[-3000:]}")
+        wait_until(self._is_up, lambda: f"LabelLoop is up:\n{self.log.read_text()[-3000:]}")
         return self
 
     def __exit__(

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +21,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.registry import known_projects
 from labelloop.settings import Settings
 from labelloop.types import NO_VERSION, Json
+from support.waiting import wait_until
 from support.web import announce, serving_pictures
 
 _CODE = Path(__file__).resolve().parents[2] / "my_ml_backend"
@@ -72,11 +72,8 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     log = folder / "log"
     server = start_child([sys.executable, "-c", _HOST, str(port)], environment=environment(settings), log=log)
     url = f"http://127.0.0.1:{port}"
-    give_up = time.monotonic() + 60
-    while not up(url):
-        assert server.poll() is None, log.read_text()
-        assert time.monotonic() < give_up, log.read_text()
-        time.sleep(0.05)
+    wait_until(lambda: up(url) or server.poll() is not None, log.read_text)
+    assert server.poll() is None, log.read_text()
     yield Hosted(url, Hub(Settings.from_environment(settings)), log)
     stop_child(server, grace=10)
     redis_server.stop()

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.web.server import gunicorn_command
+from support.waiting import wait_until
 from support.web import CONFIG
 
 _CODE = Path(__file__).resolve().parents[3] / "my_ml_backend"
@@ -79,12 +79,9 @@ def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("gunicorn")
     child = start_child(gunicorn_command(settings), environment=environment(redis_server, folder), log=folder / "log")
     url = f"http://127.0.0.1:{port}"
-    give_up = time.monotonic() + 60
     try:
-        while not up(url):
-            assert child.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < give_up
-            time.sleep(0.05)
+        wait_until(lambda: up(url) or child.poll() is not None, (folder / "log").read_text)
+        assert child.poll() is None, (folder / "log").read_text()
         yield url, psutil.Process(child.pid)
     finally:
         stop_child(child, grace=20)
