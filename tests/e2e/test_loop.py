@@ -6,13 +6,17 @@ import psutil
 import pytest
 import requests
 
+from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import Pictures, digits
+from labelloop.demo.run import label_config, upload
 from labelloop.loop import changes
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
+from labelloop.studio.connect import connect
+from labelloop.types import NO_VERSION
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.waiting import wait_until
 
@@ -200,6 +204,28 @@ def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, p
 
     machine.wait_for(project, announced("v1"), "the sweep leads to v1")
     assert all(machine.predictions(project)[task] == ["v1"] for task in project.tasks[FIRST:])
+
+
+def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine, pictures: Pictures) -> None:
+    config = label_config(("even", "big")).replace('choice="single"', 'choice="multiple"')
+    number = machine.studio.create_project("several labels", config)
+    connect(machine.hub.studio, number, machine.url, machine.settings, NO_VERSION)
+    digit = upload(machine.studio, machine.hub, number, pictures.shown)
+    for task in sorted(digit)[:FIRST]:
+        given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task] in holds]
+        region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": given}}
+        machine.studio.request("POST", f"/api/tasks/{task}/annotations", json={"result": [region] if given else []})
+    project = Project(machine.hub.project(number), digit, Annotator(machine.hub.studio, "", number, {}, ("", "")))
+
+    machine.wait_for(project, announced("v1"), "annotations with several labels lead to v1")
+    found = list(machine.hub.studio.tasks(number, labeled=False, fields=("id", "predictions")))
+    chosen = {
+        tuple(choice for region in task["predictions"][0]["result"] for choice in region["value"]["choices"])
+        for task in found
+    }
+    assert len(found) == len(digit) - FIRST
+    assert chosen <= {(), ("even",), ("big",), ("even", "big")}
+    assert len(chosen) >= 3
 
 
 def test_a_worker_killed_in_training_is_replaced_and_the_run_goes_on(machine: LoopMachine, pictures: Pictures) -> None:
