@@ -16,6 +16,8 @@ from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
 from support.inference import free_port
 
+pytestmark = pytest.mark.process
+
 BACKEND = Path(__file__).parents[2] / "my_ml_backend"
 
 

@@ -35,6 +35,8 @@ from labelloop.types import Failure, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.inference import SECONDS, Inference, inference
 
+pytestmark = pytest.mark.process
+
 PROJECT = ProjectKey("ls", 7)
 OTHER = ProjectKey("ls", 8)
 LIMIT = 20_000

@@ -16,6 +16,8 @@ import requests
 
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = '<View><Image name="i" value="$i"/><Choices name="c" toName="i"><Choice value="a"/></Choices></View>'
 _LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}

@@ -20,6 +20,8 @@ from labelloop.web.server import gunicorn_command
 from support.waiting import wait_until
 from support.web import CONFIG
 
+pytestmark = pytest.mark.process
+
 _CODE = Path(__file__).resolve().parents[3] / "my_ml_backend"
 _SCRIPT = f"""
 import json, multiprocessing, sys
