@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from labelloop.errors import LabelLoopError
 from labelloop.logs import start_logging
+from labelloop.loop.process import process_hub
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
 from labelloop.web.machine import machine
-from labelloop.web.process import process_hub
 from labelloop.web.server import address
 
 

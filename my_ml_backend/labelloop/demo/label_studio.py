@@ -4,10 +4,9 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +14,7 @@ from typing import Any, Self
 import requests
 
 from labelloop.children import start_child, stop_child
+from labelloop.chunks import chunks
 from labelloop.demo.migrated import put_database
 from labelloop.errors import ServiceError, StudioError
 
@@ -133,7 +133,7 @@ class LabelStudio:
 
     def import_pictures(self, project: int, pictures: Mapping[str, bytes]) -> None:
         """Upload pictures by file name; each becomes a task. Names get random letters and a ``-`` in front."""
-        for batch in _batches(pictures.items(), _FILES_PER_UPLOAD):
+        for batch in chunks(pictures.items(), _FILES_PER_UPLOAD):
             files = [(name, (name, content)) for name, content in batch]
             self.request("POST", f"/api/projects/{project}/import", files=files)
 
@@ -182,9 +182,3 @@ class LabelStudio:
 
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else "(no log)"
-
-
-def _batches(items: Iterable[tuple[str, bytes]], size: int) -> Iterator[list[tuple[str, bytes]]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from labelloop.errors import LabelConfigError
 from labelloop.loop.gate import Labels
+from labelloop.loop.predict import Unpredicted, decode
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.studio.control import Control
-from labelloop.studio.labels import label_map, to_prediction
 from labelloop.types import Failure, Output, Progress
 
 _AT_ONCE = 32
@@ -30,12 +29,7 @@ def predicted_labels(
 
 
 def _labels(control: Control, output: Output | Failure) -> Labels:
-    if isinstance(output, Failure):
-        return ()
-    try:
-        prediction = to_prediction(control, output, label_map(control, tuple(output.scores)))
-    except LabelConfigError:
-        return ()
-    if prediction is None:
+    prediction = decode(control, output)
+    if isinstance(prediction, Unpredicted):
         return ()
     return tuple(sorted(choice for region in prediction["result"] for choice in region["value"]["choices"]))

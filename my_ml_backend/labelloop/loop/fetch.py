@@ -1,10 +1,9 @@
 """From Label Studio's annotations to a manifest: the truth, read whole, with every picture on this machine."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
+from labelloop.chunks import chunks
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.errors import MediaError, Unreadable
@@ -48,7 +47,7 @@ def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: P
     left_out: list[LeftOut] = []
     unfetched: list[LeftOut] = []
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch") as pool:
-        for tasks in _chunks(hub.studio.labeled_tasks(project.id)):
+        for tasks in chunks(hub.studio.labeled_tasks(project.id), _AT_ONCE):
             for found in pool.map(lambda task: _read(hub, project, control, cache, task), tasks):
                 if isinstance(found, Item):
                     items.append(found)
@@ -87,8 +86,3 @@ def _fetch_picture(hub: Hub, project: ProjectKey, cache: PictureCache, url: str,
     picture = cache.add(content)
     cache.remember(project, url, picture)
     return picture
-
-
-def _chunks(tasks: Iterator[Json]) -> Iterator[list[Json]]:
-    while chunk := list(islice(tasks, _AT_ONCE)):
-        yield chunk

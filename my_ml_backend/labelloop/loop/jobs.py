@@ -1,6 +1,5 @@
 """What RQ runs. Here a job's errors end: as a note for ``status``, a log line, and RQ's own failed state."""
 
-import functools
 import logging
 import time
 from collections.abc import Iterator
@@ -18,22 +17,16 @@ from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import write_note
+from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import schedule_consider, schedule_prelabel
 from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
-from labelloop.settings import Settings
 from labelloop.types import NO_VERSION, ProjectKey
 
 _log = logging.getLogger(__name__)
 
 _BUSY_SECONDS = 5.0
-
-
-@functools.cache
-def process_hub() -> Hub:
-    """Make this process's hub; every job runs in a process of its own."""
-    return Hub(Settings.from_environment())
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def _predict_group(
         outputs = iter(hub.endpoint.invoke(inputs, Target(project, version), deadline))
     except EndpointError as error:
         return [Unpredicted(str(error), endpoint=True) for _ in tasks]
-    return [picture if isinstance(picture, Unpredicted) else _decode(control, next(outputs)) for picture in pictures]
+    return [picture if isinstance(picture, Unpredicted) else decode(control, next(outputs)) for picture in pictures]
 
 
 def _read(hub: Hub, control: Control, task: Json) -> Input | Unpredicted:
@@ -100,7 +100,8 @@ def _read(hub: Hub, control: Control, task: Json) -> Input | Unpredicted:
         return Unpredicted(str(error))
 
 
-def _decode(control: Control, output: Output | Failure) -> Json | Unpredicted:
+def decode(control: Control, output: Output | Failure) -> Json | Unpredicted:
+    """Put an endpoint's output into the label config's words, or say why it cannot be."""
     if isinstance(output, Failure):
         return Unpredicted(output.reason)
     try:

@@ -1,11 +1,10 @@
 """Pre-annotation in bulk: predictions of one version for every task that waits for an annotator and has none of it."""
 
-import itertools
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Unpredicted, predict_batch
@@ -42,7 +41,7 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     control = parse_control(info.label_config)
     predicted = left_out = 0
     ready: list[Json] = []
-    for tasks in _chunks(hub.studio.unpredicted_tasks(project.id, version)):
+    for tasks in chunks(hub.studio.unpredicted_tasks(project.id, version), _AT_ONCE):
         found = predict_batch(hub, project, control, tasks, version, time.monotonic() + _SECONDS)
         _raise_if_endpoint_failed(found)
         items = [
@@ -81,8 +80,3 @@ def _raise_if_endpoint_failed(found: list[Json | Unpredicted]) -> None:
     failed = [item for item in found if isinstance(item, Unpredicted) and item.endpoint]
     if failed:
         raise EndpointError(failed[0].reason)
-
-
-def _chunks(tasks: Iterator[Json]) -> Iterator[list[Json]]:
-    while chunk := list(itertools.islice(tasks, _AT_ONCE)):
-        yield chunk

@@ -5,11 +5,11 @@ from typing import Any
 
 from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
 from labelloop.loop.values import get_value, set_value
 from labelloop.studio.events import project_id as read_project_id
 from labelloop.types import NO_VERSION, ProjectKey
-from labelloop.web.process import process_hub
 
 
 class SharedValues:

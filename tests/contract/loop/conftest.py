@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import process_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings, environment_of
 from labelloop.types import ProjectKey
@@ -78,9 +78,9 @@ def job_hub(studio_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub that jobs make of the environment when they are run in this process."""
     for name, value in environment_of(studio_hub.settings).items():
         monkeypatch.setenv(name, value)
-    jobs.process_hub.cache_clear()
-    yield jobs.process_hub()
-    jobs.process_hub().redis.close()
-    jobs.process_hub().studio.close()
-    jobs.process_hub().media.close()
-    jobs.process_hub.cache_clear()
+    process_hub.cache_clear()
+    yield process_hub()
+    process_hub().redis.close()
+    process_hub().studio.close()
+    process_hub().media.close()
+    process_hub.cache_clear()

@@ -19,6 +19,7 @@ from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import read_notes, write_note
+from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
 from labelloop.loop.status import project_status
 from labelloop.loop.train_settings import train_settings
@@ -227,7 +228,7 @@ def test_an_endpoint_that_is_down_is_not_asked_to_announce_all_the_time(
     studio.add_tasks(1)
     champion(job_hub, "v1", announced=False)
     monkeypatch.setenv("LABELLOOP_ENDPOINT", "fake://?classes=cat,dog&script=down*")
-    jobs.process_hub.cache_clear()
+    process_hub.cache_clear()
     with pytest.raises(EndpointError):
         jobs.deploy(str(project), None)
 

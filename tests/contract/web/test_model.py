@@ -8,9 +8,9 @@ import model
 from labelloop.errors import QueueError
 from labelloop.loop import changes
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import process_hub
 from labelloop.loop.queue import job_status
 from labelloop.types import NO_VERSION, Json
-from labelloop.web.process import process_hub
 from labelloop.web.upstream import LabelStudioMLBase
 from model import LabelLoop
 from support.web import CONFIG, announce

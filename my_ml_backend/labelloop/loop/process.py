@@ -1,4 +1,4 @@
-"""The one Hub of a web process that was given none."""
+"""The one Hub of a process that was given none: of the web process, or of a job, which has a process of its own."""
 
 from functools import cache
 
