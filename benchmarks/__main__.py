@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_train, bench_webhook
+from benchmarks import bench_serve, bench_train, bench_webhook
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {"webhook": bench_webhook.run, "train": bench_train.run}
+BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "webhook": bench_webhook.run,
+    "train": bench_train.run,
+    "serve": bench_serve.run,
+}
 
 
 def main() -> None:

@@ -6,25 +6,20 @@ for 99 of 100. Redis, web process and training are real; the training is LabelLo
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import requests
 
-from labelloop.children import start_child, stop_child
-from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings, environment_of
+from benchmarks.web_process import address, web_process
 from labelloop.studio.backends import SECRET_HEADER
-from labelloop.web.server import gunicorn_command
 
 LIMIT_MS = 50.0
 REQUESTS = 1000
@@ -36,7 +31,8 @@ _BODY = json.loads(_CAPTURED.read_text())["body"]
 
 def run() -> dict[str, Any]:
     """Measure both cases in one run."""
-    with tempfile.TemporaryDirectory() as folder, _web(Path(folder)) as (url, secret):
+    with tempfile.TemporaryDirectory() as folder, web_process(Path(folder), webhook_secret="bench") as settings:
+        url, secret = address(settings), settings.webhook_secret
         _latencies(url, secret, 100)
         idle = _latencies(url, secret, REQUESTS)
         with _training(Path(folder)):
@@ -49,28 +45,6 @@ def run() -> dict[str, Any]:
         f"limit: p99 under {LIMIT_MS:g} ms": "kept" if p99 < LIMIT_MS else "BROKEN",
         "CPU cores": os.cpu_count(),
     }
-
-
-@contextmanager
-def _web(folder: Path) -> Iterator[tuple[str, str]]:
-    redis = RedisServer(folder / "redis")
-    redis.start()
-    settings = replace(
-        Settings(),
-        port=_free_port(),
-        host="127.0.0.1",
-        model_dir=str(folder),
-        webhook_secret="bench",
-        redis_url=redis.url,
-    )
-    web = start_child(gunicorn_command(settings), environment={**os.environ, **environment_of(settings)})
-    url = f"http://127.0.0.1:{settings.port}"
-    try:
-        _wait(f"{url}/health", web)
-        yield url, settings.webhook_secret
-    finally:
-        stop_child(web, 10)
-        redis.stop()
 
 
 @contextmanager
@@ -98,20 +72,3 @@ def _latencies(url: str, secret: str, count: int) -> list[float]:
         answer.raise_for_status()
         time.sleep(PAUSE_SECONDS)
     return found
-
-
-def _wait(url: str, child: "subprocess.Popen[bytes]") -> None:
-    give_up = time.monotonic() + 60
-    while time.monotonic() < give_up and child.poll() is None:
-        try:
-            if requests.get(url, timeout=1).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    raise RuntimeError(f"{url} does not answer")
-
-
-def _free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -92,8 +92,10 @@ if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 else:
     from labelloop.web.app import create_app
+    from labelloop.web.warm import warm_up
     from model import LabelLoop
 
     _hub = process_hub()
     start_logging(_hub.settings.log_level)
     app = create_app(_hub.settings, _hub, LabelLoop)
+    warm_up(_hub)

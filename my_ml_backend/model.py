@@ -15,12 +15,12 @@ from labelloop.web.values import SharedValues
 class LabelLoop(SharedValues, LabelStudioMLBase):  # type: ignore[misc]  # the base class has no types
     """Pre-annotates with the announced version and hands events to the loop; for label-studio-ml 1.0.9 and 2.x."""
 
-    def predict(self, tasks: Sequence[Any], context: Json | None = None, **_: Any) -> list[Prediction]:  # noqa: ARG002
+    def predict(self, tasks: Sequence[Any], context: Json | None = None, **_: Any) -> list[Prediction]:
         """Predict: one prediction, or ``[]``, per task, in order. Never raises (contract, section 2).
 
-        ``context`` is what interactive requests carry; a whole picture's label does not depend on it.
+        ``context`` is what interactive requests carry: what the annotator drew.
         """
-        return predict(self.hub, self.project_id or _project_of(tasks), self.label_config, tasks)
+        return predict(self.hub, self.project_id or _project_of(tasks), self.label_config, tasks, context)
 
     def fit(self, event: Any = None, data: Any = None, /, **named: Any) -> Json:
         """Note a webhook's event and return at once; ``{"job": id}`` when it asked for a training.

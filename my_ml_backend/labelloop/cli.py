@@ -15,10 +15,14 @@ from labelloop.errors import LabelLoopError, StudioError
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.announced import announced_version
+from labelloop.loop.deploy import flip_title
+from labelloop.loop.extra_params import hear, learn, share
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.options import options_of
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
+from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
@@ -27,7 +31,7 @@ from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.studio.connect import connect as connect_project
 from labelloop.terminal import Bar, describe, follow, show
-from labelloop.types import NO_VERSION
+from labelloop.types import NO_VERSION, ProjectKey
 
 
 class _Commands(click.Group):
@@ -81,12 +85,19 @@ def main(ctx: click.Context) -> None:
 @main.command()
 @_project
 @click.option("--url", required=True, help="Address of this backend as Label Studio reaches it: http://host:9090.")
+@click.option("--extra-params", help="What this project wants, as JSON: '{\"threshold\": 0.5}'; default: as it was.")
 @_json
 @click.pass_obj
-def connect(hub: Hub, project_id: int, url: str, as_json: bool) -> None:
+def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_json: bool) -> None:
     """Register this backend with a project, or mend its registration: webhook, secret header, sampling."""
     project = hub.project(project_id)
-    done = connect_project(hub.studio, project_id, url, hub.settings, announced_version(hub, project))
+    wanted = None
+    if extra_params is not None:
+        options_of(hub.settings, extra_params)
+        wanted = json.loads(extra_params)
+        hear(hub, project, wanted)
+        share(hub, project)
+    done = connect_project(hub.studio, project_id, url, hub.settings, announced_version(hub, project), wanted)
     registry.remember_project(hub, project, url)
     show(as_json, {"project": project_id, "done": done}, done)
 
@@ -163,10 +174,11 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     """Pre-annotate every unlabeled task that has no prediction of the announced version."""
     project = hub.project(project_id)
+    learn(hub, project)
     version = announced_version(hub, project)
     if version == NO_VERSION:
         raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
-    with Lease(hub, project) as lease, Bar(not as_json) as bar:
+    with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
         reporter = Reporter(hub, project, lease)
 
         def report(what: str, done: int, total: int) -> None:
@@ -178,10 +190,55 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
             done = prelabel(hub, project, version, report, dry_run=dry_run)
         finally:
             reporter.close()
-    text = (
-        f"{done.predicted} tasks {'would be ' if dry_run else ''}pre-annotated with {version}, {done.left_out} left out"
+    version = announced_version(hub, project)
+    verb = "would be pre-annotated" if dry_run else "pre-annotated"
+    lines = [
+        f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",
+        *(f"  for example: {reason}" for reason in done.reasons),
+    ]
+    if not dry_run and stands_alone(hub, project):
+        lines += _order(hub, project, version)
+    show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
+
+
+def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
+    """Have Label Studio order tasks by the new predictions; a project that is not connected stays as it is."""
+    try:
+        flip_title(hub, project, version)
+    except StudioError as error:
+        return [str(error)]
+    return []
+
+
+@main.command()
+@click.option("--endpoint", help="Its address; default: LABELLOOP_ENDPOINT.")
+@click.option("--file", "file", type=_FILE, help="What to send: a picture, a sound, or a text (.txt).")
+@click.option("--text", help="The text to send.")
+@click.option("--uri", help="The address to send, for an endpoint that fetches by itself.")
+@click.option("--request", help="Request format; default: LABELLOOP_REQUEST_FORMAT.")
+@click.option("--response", help="Response format; default: LABELLOOP_RESPONSE_FORMAT.")
+@click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
+@click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
+@click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
+@click.option("--project", "project_id", type=click.IntRange(1), help="Render for this project's label config.")
+@click.pass_obj
+def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
+    """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
+    from labelloop.loop.probe import Question, ask
+
+    if sum(given is not None for given in (file, text, uri)) != 1:
+        raise click.UsageError("give one of --file, --text and --uri")
+    project_id, label_config = options.pop("project_id"), options.pop("label_config")
+    given = {name: value for name, value in options.items() if value is not None}
+    config = label_config.read_text() if label_config else None
+    if project_id is not None:
+        config = hub.studio.project(project_id).label_config
+    lines, well = ask(
+        hub, Question(file=file, text=text, uri=uri, options=given, label_config=config, project=project_id)
     )
-    show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, [text])
+    click.echo("\n".join(lines))
+    if not well:
+        sys.exit(1)
 
 
 @main.command()

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from labelloop.errors import LabelLoopError
 from labelloop.loop.announced import announced_version
-from labelloop.loop.deploy import own_backend
 from labelloop.loop.hub import Hub, reach
+from labelloop.loop.own_backend import own_backend
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.studio import checks

@@ -2,6 +2,7 @@
 
 LabelLoopError
 ├── SettingsError          a setting is missing or impossible
+│   └── OptionsError       a project's extra_params are impossible
 ├── LabelConfigError       the label config offers nothing to predict for
 │   └── LabelMappingError  the model's classes and the label config's labels do not meet
 ├── StudioError            Label Studio refused, failed or could not be reached
@@ -33,6 +34,10 @@ class LabelLoopError(Exception):
 
 class SettingsError(LabelLoopError):
     """A setting is missing or impossible."""
+
+
+class OptionsError(SettingsError):
+    """The ``extra_params`` of a project's ML backend say something impossible, or what is not allowed."""
 
 
 class LabelConfigError(LabelLoopError):

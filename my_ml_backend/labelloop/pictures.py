@@ -1,11 +1,12 @@
 """From a picture's bytes to a network's input. Training and serving share this, so that they see the same pixels."""
 
 import io
+import math
 import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from labelloop.errors import Unreadable
 from labelloop.types import PictureSpec
@@ -15,6 +16,9 @@ MAX_PIXELS = 100_000_000
 
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow knows more, some of which start other programs (EPS); pictures come from anywhere."""
+
+_SMALLEST_SIDE = 8
+"""Pixels; no model sees anything in less."""
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -28,12 +32,10 @@ def decode(content: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _rgb(ImageOps.exif_transpose(_open(content)))
-    except UnidentifiedImageError as error:  # its own text shows an object's address
-        raise Unreadable(f"not a readable picture ({len(content)} bytes): it is of no known format") from error
     except Unreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"not a readable picture ({len(content)} bytes): {error}") from error
+        raise Unreadable(f"not a readable picture ({len(content)} bytes): {_why(error)}") from error
 
 
 def _open(content: bytes) -> Image.Image:
@@ -70,3 +72,44 @@ def normalise(pixels: npt.NDArray[np.uint8], spec: PictureSpec) -> npt.NDArray[n
 def prepare(content: bytes, spec: PictureSpec) -> npt.NDArray[np.float32]:
     """Decode, resize and normalise one picture: float32, (3, height, width). Raises MediaError."""
     return normalise(resize(decode(content), spec), spec)
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Read a picture's width and height, EXIF orientation applied, from its header alone. Raises Unreadable."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except Exception as error:
+        raise Unreadable(f"not a readable picture ({len(content)} bytes): {_why(error)}") from error
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def shrink(content: bytes, most_bytes: int) -> bytes:
+    """Scale a picture down until it fits, as an upright JPEG of the same aspect ratio. Raises Unreadable.
+
+    Also raised when not even a picture of a few pixels fits. JPEG's size goes with the number of pixels, so that two or
+    three tries suffice.
+    """
+    image = decode(content)
+    written = _jpeg(image)
+    while len(written) > most_bytes:
+        factor = 0.95 * math.sqrt(most_bytes / len(written)) if most_bytes > 0 else 0.0
+        size = (round(image.width * factor), round(image.height * factor))
+        if min(size) < _SMALLEST_SIDE:
+            raise Unreadable(f"the picture cannot be made to fit {most_bytes} bytes")
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        written = _jpeg(image)
+    return written
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _why(error: Exception) -> str:
+    """An error's text, except where that shows an object's address."""
+    return "it is of no known format" if isinstance(error, UnidentifiedImageError) else str(error)

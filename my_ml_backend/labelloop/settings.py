@@ -60,7 +60,60 @@ class Settings:
     store: str = _setting(
         "LABELLOOP_STORE", "", "Where versions live: file:///folder or s3://bucket/prefix; empty: MODEL_DIR/store."
     )
-    endpoint: str = _setting("LABELLOOP_ENDPOINT", "http://127.0.0.1:9091", "Endpoint that predicts: http://host:port.")
+    endpoint: str = _setting(
+        "LABELLOOP_ENDPOINT",
+        "http://127.0.0.1:9091",
+        "Endpoint that predicts: http://host:port, https://host/path, sagemaker://NAME, vertex://PROJECT/LOCATION/ID.",
+    )
+    allowed_endpoints: tuple[str, ...] = _setting(
+        "LABELLOOP_ALLOWED_ENDPOINTS",
+        (),
+        "Endpoints that projects may name in extra_params; * stands for anything: sagemaker://team-*.",
+    )
+    endpoint_headers: str = _setting(
+        "LABELLOOP_ENDPOINT_HEADERS",
+        "",
+        "Headers for the endpoint, separated by semicolons: Authorization: Bearer TOKEN; X-Team: a.",
+        secret=True,
+    )
+    request_format: str = _setting(
+        "LABELLOOP_REQUEST_FORMAT",
+        "auto",
+        "How the endpoint is asked: auto, raw, instances, automl, inputs, reference.",
+    )
+    response_format: str = _setting(
+        "LABELLOOP_RESPONSE_FORMAT",
+        "auto",
+        "How the endpoint answers: auto recognises it, or a name (docs/formats.md).",
+    )
+    response_mapping: str = _setting(
+        "LABELLOOP_RESPONSE_MAPPING", "", "JMESPath expression that turns the endpoint's answer into a known format."
+    )
+    classes: tuple[str, ...] = _setting(
+        "LABELLOOP_CLASSES", (), "The model's classes in order, for endpoints that answer with numbers only."
+    )
+    parameters: str = _setting(
+        "LABELLOOP_PARAMETERS", "", 'JSON object that goes along with every request as "parameters".'
+    )
+    model_version: str = _setting(
+        "LABELLOOP_MODEL_VERSION",
+        "",
+        "Version of predictions where the endpoint names none; empty: made from its name.",
+    )
+    threshold: float = _setting(
+        "LABELLOOP_THRESHOLD",
+        0.0,
+        "Least score of what is shown; a tag's model_score_threshold goes before.",
+        minimum=0,
+    )
+    label_map: tuple[str, ...] = _setting(
+        "LABELLOOP_LABEL_MAP", (), "Which label a class of the model means: cat=Cat,dog=Dog."
+    )
+    uncertainty: str = _setting(
+        "LABELLOOP_UNCERTAINTY",
+        "least_confidence",
+        "What orders tasks for annotators: least_confidence, margin or entropy.",
+    )
     redis_url: str = _setting("LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.")
     min_labels: int = _setting("LABELLOOP_MIN_LABELS", 40, "Labels that the first version needs.", minimum=4)
     retrain_after: int = _setting("LABELLOOP_RETRAIN_AFTER", 20, "Changed labels that call for a run.", minimum=1)
@@ -78,7 +131,10 @@ class Settings:
     )
     run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
     retry_seconds: float = _setting(
-        "LABELLOOP_RETRY_SECONDS", 60.0, "Seconds before a failed run is tried again; doubles each time.", minimum=0
+        "LABELLOOP_RETRY_SECONDS",
+        60.0,
+        "Seconds before a failed run is tried again (doubles each time), and for which bulk waits for an endpoint.",
+        minimum=0,
     )
     gate_margin: float = _setting(
         "LABELLOOP_GATE_MARGIN", 0.1, "How much accuracy one class with ten test items may lose.", minimum=0
@@ -120,8 +176,41 @@ class Settings:
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE", 90.0, "Seconds after which /predict answers with what is ready.", minimum=0.1
     )
+    interactive_deadline: float = _setting(
+        "LABELLOOP_INTERACTIVE_DEADLINE", 10.0, "The same where an annotator draws and waits.", minimum=0.1
+    )
     endpoint_timeout: float = _setting(
         "LABELLOOP_ENDPOINT_TIMEOUT", 30.0, "Seconds one call of the endpoint may take.", minimum=0.1
+    )
+    endpoint_concurrency: int = _setting(
+        "LABELLOOP_ENDPOINT_CONCURRENCY",
+        0,
+        "Calls of the endpoint at a time, of one process; 0: 4 for an inference container, 32 for others.",
+        minimum=0,
+    )
+    endpoint_batch: int = _setting(
+        "LABELLOOP_ENDPOINT_BATCH",
+        0,
+        "Most tasks in one call of the endpoint; 0: 16 for an inference container, 1 for others.",
+        minimum=0,
+    )
+    payload_max_bytes: int = _setting(
+        "LABELLOOP_PAYLOAD_MAX_BYTES",
+        0,
+        "Largest request to the endpoint, in bytes; 0: the most its kind is known to take.",
+        minimum=0,
+    )
+    vertex_base_url: str = _setting(
+        "LABELLOOP_VERTEX_BASE_URL", "", "Where Vertex AI is, if not at Google: a private address, a test server."
+    )
+    cache_max_bytes: int = _setting(
+        "LABELLOOP_CACHE_MAX_BYTES",
+        64_000_000,
+        "Memory of one process for predictions made before; 0: none.",
+        minimum=0,
+    )
+    cache_seconds: float = _setting(
+        "LABELLOOP_CACHE_SECONDS", 600.0, "Seconds for which a prediction made before is given again.", minimum=0
     )
     loaded_models: int = _setting(
         "LABELLOOP_LOADED_MODELS", 4, "Versions the inference server keeps loaded.", minimum=1

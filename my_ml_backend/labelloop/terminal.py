@@ -40,10 +40,13 @@ def describe(one: ProjectStatus) -> list[str]:
 
 
 class Bar:
-    """A progress bar on standard error, drawn only on a terminal; its length may be unknown and may change."""
+    """A progress bar on standard error, drawn only on a terminal; its length may be unknown and may change.
 
-    def __init__(self, shown: bool) -> None:
-        self._bar = tqdm(disable=None if shown else True, unit=" steps", leave=False)
+    It shows the rate in ``unit`` and the time that remains.
+    """
+
+    def __init__(self, shown: bool, unit: str = "step") -> None:
+        self._bar = tqdm(disable=None if shown else True, unit=unit, leave=False)
 
     def __enter__(self) -> "Bar":
         return self
@@ -52,9 +55,11 @@ class Bar:
         self._bar.close()
 
     def update(self, done: int, total: int, what: str = "") -> None:
-        """Draw the bar anew."""
-        self._bar.total, self._bar.n = total or None, done
-        self._bar.set_description_str(what, refresh=True)
+        """Move the bar; it is drawn anew ten times a second at most, and when ``what`` is done changes."""
+        self._bar.total = total or None
+        self._bar.update(done - self._bar.n)
+        if what and not (self._bar.desc or "").startswith(what):
+            self._bar.set_description_str(what, refresh=True)
 
 
 def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:

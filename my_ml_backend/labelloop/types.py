@@ -45,16 +45,91 @@ class ProjectKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
-    """One picture for an endpoint: its encoded bytes, as fetched."""
+class Box:
+    """A rectangle, in fractions of the picture's width and height; ``rotation`` in degrees, clockwise, about (x, y).
 
-    content: bytes
+    (x, y) is the upper left corner. The picture is upright: its EXIF orientation is applied.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    rotation: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point, in fractions of the picture's width and height."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """An outline of three or more points."""
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A silhouette: ``inside`` holds height x width bytes, row by row, 0 outside and 255 inside."""
+
+    width: int
+    height: int
+    inside: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text: Unicode characters from ``start`` to ``end``, which is the first one after it."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Written words: a caption, a transcript, an answer."""
+
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """One number: a rating, a count, a price."""
+
+    value: float
+
+
+Shape = Box | Point | Polygon | Mask | Span | Text | Number
+
+
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """What an annotator drew to ask for a prediction: here is one (``positive``), or here is none of it."""
+
+    shape: Box | Point
+    label: str = ""
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What one task gives an endpoint: a file's bytes, else a ``text``, else a ``uri`` that it is to fetch itself."""
+
+    content: bytes = field(default=b"", repr=False)
     media_type: str = "application/octet-stream"
+    text: str | None = None
+    uri: str | None = None
+    prompt: tuple[Prompted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An endpoint's answer for one input; ``scores`` maps every class of the model to a finite number in [0, 1].
+    """A classification of one input; ``scores`` maps every class of the model to a finite number in [0, 1].
 
     With kind ``single`` the scores sum to 1 and ``label`` is the best of them; with ``multiple`` each is independent.
     """
@@ -64,6 +139,28 @@ class Output:
     scores: Mapping[str, float]
     model_version: str
     kind: Kind = "single"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One thing found in an input: a class of the model ("" for texts and numbers), where, and how sure, in [0, 1]."""
+
+    label: str
+    shape: Shape
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that was found in one input, perhaps nothing; ``size`` is the picture's width and height, where known."""
+
+    regions: tuple[Region, ...]
+    model_version: str
+    size: tuple[int, int] | None = None
+
+
+Answer = Output | Findings
+"""What an endpoint says of one input."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,34 @@
 """The HTTP endpoint against a real server that misbehaves in every way a server can."""
 
 import gc
+import io
 import json
 import math
 import multiprocessing
+import socket
 import threading
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
+from labelloop.endpoints.answers.read import Asked, read_answer
 from labelloop.endpoints.breaker import Breaker
-from labelloop.endpoints.decode import decode
+from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.failures import Refused, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.http import HttpEndpoint
+from labelloop.endpoints.http_plan import http_plan
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError
-from labelloop.types import Failure, Input, Output, ProjectKey, Target
+from labelloop.pictures import upright_size
+from labelloop.types import Answer, Failure, Input, Output, ProjectKey, Target
 from support.misbehaving import (
     Exchange,
     Misbehaving,
@@ -47,16 +55,21 @@ def pictures(count: int) -> list[Input]:
     return [Input(f"picture {number}".encode()) for number in range(count)]
 
 
-def endpoint(server: Misbehaving, **form: Any) -> HttpEndpoint:
-    return HttpEndpoint(server.address, **{"timeout": 10.0} | form)
+def opened(address: str, *, breaker: Breaker | None = None, **form: Any) -> Caller:
+    spec = EndpointSpec(address, **{"timeout": 10.0} | form)
+    return Caller(http_plan(spec), spec, breaker=breaker)
 
 
-def ask(*replies: Reply, inputs: Sequence[Input] = ONE, **form: Any) -> list[Output | Failure]:
+def endpoint(server: Misbehaving, **form: Any) -> Caller:
+    return opened(server.address, **form)
+
+
+def ask(*replies: Reply, inputs: Sequence[Input] = ONE, **form: Any) -> list[Answer | Failure]:
     with misbehaving(*replies) as server:
         return endpoint(server, **form).invoke(inputs, Target())
 
 
-def reasons(answers: Sequence[Output | Failure]) -> list[str]:
+def reasons(answers: Sequence[Answer | Failure]) -> list[str]:
     return [item.reason if isinstance(item, Failure) else "" for item in answers]
 
 
@@ -96,14 +109,16 @@ def test_many_pictures_go_in_batches_over_few_connections() -> None:
         assert {request.connection for request in server.requests} <= {1, 2}
 
 
-def test_a_batch_is_bounded_by_bytes_too() -> None:
+def test_a_call_is_bounded_by_bytes_too() -> None:
     inputs = [Input(bytes(size)) for size in (100, 100, 2000, 100, 100, 100)]
     with misbehaving(good) as server:
-        endpoint(server, batch_bytes=400, concurrency=1).invoke(inputs, Target())
+        answers = endpoint(server, payload_bytes=400, concurrency=1).invoke(inputs, Target())
         sizes = [int(request.headers["content-length"]) for request in server.requests]
-    assert sizes.count(2000) == 1, "the large one goes alone, as it is"
-    assert len(sizes) == 4
-    assert all(size <= 400 for size in sizes if size != 2000)
+    assert len(sizes) == 3
+    assert all(size <= 400 for size in sizes)
+    assert [isinstance(item, Failure) for item in answers] == [False, False, True, False, False, False]
+    assert "2000 bytes as sent, endpoint http://" in reasons(answers)[2]
+    assert "takes at most 400: raise payload_bytes" in reasons(answers)[2]
 
 
 def test_answers_come_in_order_whatever_batch_is_first() -> None:
@@ -124,7 +139,7 @@ def test_nothing_is_asked_for_nothing() -> None:
 def test_user_and_password_are_sent_and_never_shown() -> None:
     with misbehaving(good, answer({"error": "no"}, 401)) as server:
         address = server.address.replace("http://", "http://me%40work:hunter2@")
-        subject = HttpEndpoint(address)
+        subject = opened(address)
         subject.invoke(ONE, Target())
         assert server.requests[0].headers["authorization"] == "Basic " + b64encode(b"me@work:hunter2").decode()
         with pytest.raises(EndpointError) as refused:
@@ -134,7 +149,7 @@ def test_user_and_password_are_sent_and_never_shown() -> None:
 
 def test_a_path_in_the_address_goes_before_the_routes() -> None:
     with misbehaving(good) as server:
-        HttpEndpoint(server.address + "/models/x/").invoke(ONE, Target())
+        opened(server.address + "/models/x/").invoke(ONE, Target())
         assert server.requests[0].line == "POST /models/x/invocations HTTP/1.1"
 
 
@@ -145,6 +160,124 @@ def test_check_asks_ping() -> None:
         assert server.requests[0].line == "GET /ping HTTP/1.1"
         with pytest.raises(EndpointError, match="answered 503: v3 is being loaded"):
             subject.check()
+
+
+# Servers that stand alone
+
+
+def standing(server: Misbehaving, **form: Any) -> Caller:
+    return opened(f"{server.address}/models/pets:score?key=hunter2", **form)
+
+
+def test_a_complete_url_is_posted_to_as_it_is() -> None:
+    with misbehaving(answer({"predictions": [cat("theirs")]})) as server:
+        subject = standing(server)
+        (found,) = subject.invoke(ONE, TARGET)
+        assert server.requests[0].line == "POST /models/pets:score?key=hunter2 HTTP/1.1"
+        assert "x-labelloop-version" not in server.requests[0].headers
+    assert isinstance(found, Output)
+    assert found.model_version == "theirs", "the version asked for is the loop's, not its"
+    assert (subject.follows, subject.batch, subject.concurrency) == (False, 1, 32)
+    assert subject.name == server.address.removeprefix("http://") + "/models/pets:score"
+
+
+def test_a_container_follows_the_loop() -> None:
+    subject = opened("http://host:9091")
+    assert (subject.follows, subject.batch, subject.concurrency, subject.name) == (True, 16, 4, "host:9091")
+    assert opened("http://host:9091/models/x/").follows
+
+
+def test_headers_and_query_are_sent_and_never_shown() -> None:
+    headers = (("X-Api-Key", "open sesame"), ("Authorization", "Bearer abc"))
+    with misbehaving(answer({"error": "no"}, 401)) as server:
+        subject = standing(server, headers=headers)
+        with pytest.raises(EndpointError) as refused:
+            subject.invoke(ONE, Target())
+        assert server.requests[0].headers["x-api-key"] == "open sesame"
+        assert server.requests[0].headers["authorization"] == "Bearer abc"
+    assert str(refused.value) == f"endpoint {server.address}/models/pets:score answered 401: no"
+
+
+def test_a_header_of_the_settings_takes_the_place_of_ours() -> None:
+    with misbehaving(good) as server:
+        address = server.address.replace("http://", "http://me:hunter2@") + "/score"
+        headers = (("Authorization", "Bearer abc"), ("content-type", "application/x-image"))
+        opened(address, headers=headers).invoke(ONE, Target())
+        sent = server.requests[0].headers
+    assert (sent["authorization"], sent["content-type"]) == ("Bearer abc", "application/x-image")
+
+
+def test_a_version_is_the_models_else_the_settings_else_the_name() -> None:
+    scores = [0.75, 0.25]
+    with misbehaving(answer({"predictions": [scores]})) as server:
+        classes = ("cat", "dog")
+        for subject, version in (
+            (standing(server, classes=classes, response="probabilities", version="2026-11"), "2026-11"),
+            (standing(server, classes=classes, response="probabilities"), standing(server).name),
+        ):
+            (found,) = subject.invoke(ONE, Target())
+            assert found == Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, version)
+
+
+def test_several_inputs_go_together_when_the_batch_allows() -> None:
+    with misbehaving(good) as server:
+        assert standing(server, batch=8).invoke(pictures(20), Target()) == [CAT] * 20
+        assert sorted(len(json.loads(r.body)["instances"]) for r in server.requests) == [4, 8, 8]
+
+
+def test_what_the_request_format_cannot_carry_fails_alone() -> None:
+    inputs = [Input(b"a"), Input(uri="s3://bucket/key"), Input(b"b")]
+    with misbehaving(good) as server:
+        answers = standing(server, request="automl", batch=3).invoke(inputs, Target())
+    assert answers[0] == answers[2] == CAT
+    assert "reference" in reasons(answers)[1]
+
+
+def test_check_of_another_server_says_how_far_it_looked() -> None:
+    with misbehaving(answer({}, 405), answer({}, 403), answer({}, 502)) as server:
+        subject = standing(server)
+        said = subject.check()
+        assert f"a server answers at endpoint {server.address}/models/pets:score (405 to a GET" in said
+        with pytest.raises(EndpointError, match="answered 403"):
+            subject.check()
+        with pytest.raises(EndpointError, match="answered 502"):
+            subject.check()
+
+
+# Pictures that are too large
+
+
+def picture(width: int, height: int, orientation: int = 1) -> bytes:
+    """A noisy JPEG: it stays large."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "JPEG", exif=exif, quality=95)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_picture_over_the_limit_is_scaled_down(batch: int) -> None:
+    large = picture(640, 320, orientation=6)
+    with misbehaving(good) as server:
+        subject = standing(server, payload_bytes=60_000, batch=batch, request="instances")
+        assert subject.invoke([Input(large, "image/jpeg"), Input(b"small")], Target()) == [CAT] * 2
+        bodies = [request.body for request in server.requests]
+    assert all(len(body) <= 60_000 for body in bodies)
+    sent = max((b64decode(json.loads(body)["instances"][0]["b64"]) for body in bodies), key=len)
+    assert len(sent) > 25_000, "no smaller than it must be"
+    width, height = upright_size(sent)
+    assert height / width == pytest.approx(2, rel=0.02)
+
+
+def test_what_is_no_picture_is_refused_over_the_limit() -> None:
+    with misbehaving(good) as server:
+        for item in (Input(bytes(2000)), Input(text="long " * 400)):
+            (failure,) = standing(server, payload_bytes=1000).invoke([item], Target())
+            assert isinstance(failure, Failure)
+            assert f"endpoint {server.address}/models/pets:score takes at most 1000" in failure.reason
+        assert server.requests == []
 
 
 # Answers that are wrong
@@ -231,8 +364,8 @@ WRONG_ANSWERS: list[tuple[object, str]] = [
     ({"predictions": {"0": cat()}}, "expected a JSON object"),
     ({}, "expected a JSON object"),
     (None, "expected a JSON object"),
-    ({"predictions": []}, "1 pictures were sent, 0 predictions came back"),
-    ({"predictions": [cat(), cat()]}, "1 pictures were sent, 2 predictions came back"),
+    ({"predictions": []}, "1 input sent, 0 predictions came back"),
+    ({"predictions": [cat(), cat()]}, "1 input sent, 2 predictions came back"),
 ]
 
 
@@ -257,18 +390,21 @@ json_values = st.recursive(
 @given(json_values, st.integers(0, 3))
 def test_no_json_makes_a_prediction_that_is_not_sound(content: object, count: int) -> None:
     try:
-        answers = decode(json.dumps(content).encode(), count)
+        asked = Asked([Input(b"x")] * count, name="x")
+        answers = read_answer(json.dumps(content).encode(), asked, response="labelloop")
     except EndpointError:
         return
     assert len(answers) == count
     for item in answers:
-        assert isinstance(item, Failure) or (item.model_version and 0 <= item.score <= 1 and item.label in item.scores)
+        assert isinstance(item, Failure) or (
+            isinstance(item, Output) and item.model_version and 0 <= item.score <= 1 and item.label in item.scores
+        )
 
 
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_decoder(content: bytes) -> None:
     with pytest.raises(EndpointError):
-        decode(content, 1)
+        read_answer(content, Asked([Input(b"x")], name="x"), response="labelloop")
 
 
 # Connections that fail
@@ -312,9 +448,9 @@ def test_an_address_where_nobody_listens() -> None:
     with misbehaving(good) as server:
         address = server.address
     with pytest.raises(Unwell, match=f"{address} cannot be reached: Connection refused"):
-        HttpEndpoint(address).invoke(ONE, Target())
+        opened(address).invoke(ONE, Target())
     with pytest.raises(Unwell, match=r"nowhere\.invalid:80 cannot be reached: "):
-        HttpEndpoint("http://nowhere.invalid:80").invoke(ONE, Target())
+        opened("http://nowhere.invalid:80").invoke(ONE, Target())
 
 
 def test_a_kept_alive_connection_that_was_reset_is_replaced() -> None:
@@ -325,14 +461,15 @@ def test_a_kept_alive_connection_that_was_reset_is_replaced() -> None:
         assert [request.connection for request in server.requests] == [1, 1, 2]
 
 
-def test_a_busy_endpoint_is_asked_once_more_and_not_again() -> None:
-    busy = answer({"error": "busy"}, 503, "Retry-After: 0\r\n")
-    with misbehaving(busy, good, busy, busy, good) as server:
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_endpoint_is_asked_three_times_and_not_again(status: int) -> None:
+    busy = answer({"error": "busy"}, status, "Retry-After: 0\r\n")
+    with misbehaving(busy, busy, good, busy) as server:
         subject = endpoint(server)
         assert subject.invoke(ONE, Target()) == [CAT]
-        with pytest.raises(Unwell, match="answered 503: busy"):
+        with pytest.raises(Unwell, match=f"answered {status}: busy"):
             subject.invoke(ONE, Target())
-        assert len(server.requests) == 4
+        assert len(server.requests) == 6
 
 
 def test_a_pause_longer_than_the_time_left_is_not_waited_for() -> None:
@@ -350,11 +487,11 @@ def test_other_failures_are_not_repeated() -> None:
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [stall, dribble(b""), dribble(b"HTTP/1.1 200 OK\r\nX: "), dribble(head("Content-Length: 9999\r\n") + b"{")],
-    ids=["silent", "dribbles a status line", "dribbles a header", "dribbles a body"],
-)
+UNFINISHED = [stall, dribble(b""), dribble(b"HTTP/1.1 200 OK\r\nX: "), dribble(head("Content-Length: 9999\r\n") + b"{")]
+WAYS = ["silent", "dribbles a status line", "dribbles a header", "dribbles a body"]
+
+
+@pytest.mark.parametrize("reply", UNFINISHED, ids=WAYS)
 def test_an_endpoint_that_never_finishes_is_given_up(reply: Reply) -> None:
     start = time.monotonic()
     with misbehaving(reply) as server:
@@ -363,15 +500,20 @@ def test_an_endpoint_that_never_finishes_is_given_up(reply: Reply) -> None:
     assert answers == [Failure("deadline")] * 2
 
 
-@pytest.mark.parametrize("reply", [stall, dribble(head("Content-Length: 9999\r\n") + b"{")], ids=["silent", "dribbles"])
-def test_without_a_deadline_the_timeout_holds(reply: Reply) -> None:
+@pytest.mark.parametrize("reply", UNFINISHED, ids=WAYS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_a_deadline_the_timeout_holds(reply: Reply, count: int) -> None:
+    start = time.monotonic()
     with misbehaving(reply) as server, pytest.raises(TooSlow, match="in time"):
-        endpoint(server, timeout=QUICK).invoke(ONE, Target())
+        endpoint(server, timeout=QUICK, batch=1).invoke(pictures(count), Target())
+    assert time.monotonic() - start < QUICK + 1
 
 
-def test_without_a_deadline_even_dribbled_headers_are_given_up() -> None:
-    with misbehaving(dribble(b"HTTP/1.1 200 OK\r\nX: ")) as server:
-        assert endpoint(server, timeout=QUICK / 2).invoke(ONE, Target()) == [Failure("deadline")]
+def test_a_large_request_that_is_not_read_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        subject = opened(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout=QUICK)
+        with pytest.raises(TooSlow, match="in time"):
+            subject.invoke([Input(bytes(30_000_000))], Target())
 
 
 # Failures of a part
@@ -413,7 +555,76 @@ def test_a_batch_that_is_too_large_is_halved() -> None:
     assert answers == [CAT] * 8 + [Failure("too large")]
 
 
+# Who makes the call
+
+
+def test_one_call_is_made_by_the_calling_thread() -> None:
+    with misbehaving(good) as server:
+        subject = endpoint(server)
+        before = set(threading.enumerate())
+        subject.invoke(pictures(16), Target())
+        assert len(server.requests) == 1
+        assert not [thread for thread in threading.enumerate() if thread not in before and "endpoint" in thread.name]
+        subject.invoke(pictures(17), Target())
+        assert [thread for thread in threading.enumerate() if thread not in before and "endpoint" in thread.name]
+
+
+def test_threads_share_the_bound_on_calls_and_the_connections() -> None:
+    at_once = 0
+    most = 0
+    counting = threading.Lock()
+
+    def count(exchange: Exchange) -> None:
+        nonlocal at_once, most
+        with counting:
+            at_once += 1
+            most = max(most, at_once)
+        exchange.ending.wait(0.005)
+        with counting:
+            at_once -= 1
+        good(exchange)
+
+    with misbehaving(count) as server:
+        subject = endpoint(server, concurrency=3, batch=1)
+        with ThreadPoolExecutor(8) as threads:
+            asked = [threads.submit(subject.invoke, pictures(size), Target()) for size in (1, 4, 1, 1, 5, 1, 1, 1) * 3]
+            assert all(answers == [CAT] * len(answers) for answers in (call.result() for call in asked))
+        assert most == 3
+        assert {request.connection for request in server.requests} == {1, 2, 3}
+
+
+def test_a_turn_that_does_not_come_before_the_deadline_is_a_failure() -> None:
+    arrived = threading.Event()
+
+    def stuck(exchange: Exchange) -> None:
+        arrived.set()
+        stall(exchange)
+
+    with misbehaving(stuck) as server:
+        subject = endpoint(server, concurrency=1)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(subject.invoke, ONE, Target(), time.monotonic() + 2 * QUICK)
+            assert arrived.wait(5)
+            assert subject.invoke(ONE, Target(), time.monotonic() + QUICK / 3) == [Failure("deadline")]
+            assert len(server.requests) == 1
+            assert waiting.result() == [Failure("deadline")]
+
+
 # The circuit breaker
+
+
+def test_a_probe_is_one_call() -> None:
+    now = [0.0]
+    busy = answer({}, 503, "Retry-After: 0\r\n")
+    with misbehaving(answer({}, 500), busy) as server:
+        subject = endpoint(server, breaker=Breaker("x", limit=1, rest=10, clock=lambda: now[0]))
+        for expected in (1, 2):
+            with pytest.raises(Unwell):
+                subject.invoke(ONE, Target())
+            with pytest.raises(CircuitOpen):
+                subject.invoke(ONE, Target())
+            assert len(server.requests) == expected
+            now[0] += 10
 
 
 def test_a_dead_endpoint_is_left_alone_and_found_again() -> None:
@@ -502,7 +713,7 @@ def test_an_impatient_caller_does_not_open_the_breaker() -> None:
 # Processes
 
 
-def _ask_in_child(subject: HttpEndpoint, answers: Any) -> None:
+def _ask_in_child(subject: Caller, answers: Any) -> None:
     answers.put(subject.invoke(ONE, Target()))
 
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 import labelloop
-from labelloop.endpoints.http import HttpEndpoint
+from labelloop.endpoints.address import open_endpoint
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
 from labelloop.models.file_store import FileStore
 from labelloop.serve.admission import Admission
@@ -28,6 +29,7 @@ from labelloop.serve.app import create_app
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog
+from labelloop.serve.references import References
 from labelloop.serve.server import SPARE_THREADS, THREADS, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings
@@ -189,7 +191,7 @@ def test_other_routes_are_refused_as_json(pinned: Inference, method: str, path: 
 
 
 def test_the_http_endpoint_and_the_container_understand_each_other(pinned: Inference) -> None:
-    endpoint = HttpEndpoint(pinned.address, batch=8)
+    endpoint = open_endpoint(EndpointSpec(pinned.address, batch=8))
     colours = [COLOURS[number % 3] for number in range(40)]
     inputs = [Input(picture(colour)) for colour in colours]
     inputs[5] = Input(b"no picture")
@@ -206,7 +208,9 @@ def test_the_http_endpoint_and_the_container_understand_each_other(pinned: Infer
 
 def test_a_batch_too_large_for_the_container_is_halved_by_the_endpoint(pinned: Inference) -> None:
     large = picture("blue", size=(60, 60), form="BMP")
-    answers = HttpEndpoint(pinned.address).invoke([Input(large)] * 5 + [Input(bytes(LIMIT + 1))], Target())
+    answers = open_endpoint(EndpointSpec(pinned.address)).invoke(
+        [Input(large)] * 5 + [Input(bytes(LIMIT + 1))], Target()
+    )
     assert [answer.label for answer in answers if isinstance(answer, Output)] == ["blue"] * 5
     assert answers[5] == Failure(f"the body is larger than {LIMIT} bytes (LABELLOOP_BODY_MAX_BYTES)")
 
@@ -214,7 +218,7 @@ def test_a_batch_too_large_for_the_container_is_halved_by_the_endpoint(pinned: I
 def test_https_is_not_spoken_and_the_endpoint_says_so(pinned: Inference) -> None:
     address = pinned.address.replace("http:", "https:")
     with pytest.raises(EndpointError, match=f"endpoint {address} cannot be reached: "):
-        HttpEndpoint(address).invoke([Input(RED)], Target())
+        open_endpoint(EndpointSpec(address)).invoke([Input(RED)], Target())
 
 
 # Many projects
@@ -242,7 +246,7 @@ def test_a_store_is_served_by_project_and_version(many: Inference, store: FileSt
     publish_bundle(store, PROJECT, workdir / "7", run="one")
     publish_bundle(store, PROJECT, workdir / "7", run="two", champion=False, gain=2.0)
     publish_bundle(store, OTHER, workdir / "8", run="one", classes=("r", "g", "b"))
-    endpoint = HttpEndpoint(many.address)
+    endpoint = open_endpoint(EndpointSpec(many.address))
     for _ in range(2):  # more models than stay loaded, in turn
         for project, version, expected in [
             (PROJECT, None, ("red", "v1")),
@@ -316,7 +320,9 @@ def test_a_damaged_bundle_is_named_and_not_served(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     publish_bundle(store, PROJECT, tmp_path, run="one")
     next((tmp_path / "store").glob("ls/7/versions/v1/*/model.onnx")).write_bytes(b"")
-    app = create_app(StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), body_max_bytes=LIMIT)
+    app = create_app(
+        StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), References(Settings()), body_max_bytes=LIMIT
+    )
     answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
     assert answer.status_code == 500
     assert "damaged" in answer.get_json()["error"]
@@ -326,7 +332,9 @@ def test_a_damaged_bundle_is_named_and_not_served(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_read_is_no_unknown_project(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     store.write("ls/7/champion.json", b"{")
-    app = create_app(StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), body_max_bytes=LIMIT)
+    app = create_app(
+        StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), References(Settings()), body_max_bytes=LIMIT
+    )
     answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
@@ -424,7 +432,7 @@ def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
-    client = create_app(catalog, admission, body_max_bytes=LIMIT).test_client()
+    client = create_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT).test_client()
     with admission.present():
         answer = client.post("/invocations", data=RED)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
@@ -437,7 +445,7 @@ def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
-    app = create_app(catalog, admission, body_max_bytes=LIMIT)
+    app = create_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT)
     statuses: list[int] = []
     waiting = threading.Thread(
         target=lambda: statuses.append(app.test_client().post("/invocations", data=RED).status_code)
@@ -460,7 +468,7 @@ def test_until_the_bundle_is_loaded_the_answer_is_503(bundle: Path) -> None:
         return OnnxEngine(bundle)
 
     catalog = PinnedCatalog("v1", load)
-    client = create_app(catalog, Admission(1, 1), body_max_bytes=LIMIT).test_client()
+    client = create_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
     catalog.start()
     assert client.get("/ping").status_code == 503
     assert client.post("/invocations", data=RED).get_json() == {"error": "version v1 is being loaded"}
@@ -497,7 +505,7 @@ def client(bundle: Path) -> Any:
     catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
     catalog.start()
     assert catalog.settled.wait(SECONDS)
-    return create_app(catalog, Admission(1, 1), body_max_bytes=LIMIT).test_client()
+    return create_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
 
 
 # What is served, and where

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.control import parse_control
-from labelloop.studio.labels import label_map, to_prediction
+from labelloop.studio.rendering import Rendering, render
 from labelloop.studio.truth import Truth, labels_of
 from labelloop.types import Kind, Output
 from support.captured import captured
@@ -35,18 +35,16 @@ def test_every_prediction_is_valid_for_its_label_config(
 ) -> None:
     try:
         control = parse_control(text)
-        mapping = label_map(control, list(scores))
+        prediction = render(control.config, Output("?", 0.0, scores, "v1", kind), Rendering())
     except LabelMappingError:
         # Any model that knows one label must do.
         scores = {control.labels[0].name: 0.5}
-        mapping = label_map(control, list(scores))
+        prediction = render(control.config, Output("?", 0.0, scores, "v1", kind), Rendering())
     except LabelConfigError:
         return
-    prediction = to_prediction(control, Output("?", 0.0, scores, "v1", kind), mapping)
 
-    if prediction is not None:
-        assert label_interface(text).validate_prediction(prediction, return_errors=True) == []
-        assert 0.0 <= prediction["score"] <= 1.0
+    assert label_interface(text).validate_prediction(prediction, return_errors=True) == []
+    assert 0.0 <= prediction["score"] <= 1.0
 
 
 OLD = '<View><Image name="image" value="$image"/><Choices name="scene" toName="image">{}</Choices></View>'
@@ -71,9 +69,8 @@ def test_a_model_goes_on_under_a_changed_label_config(label_interface: Any, text
     control = parse_control(text)
     output = Output("sea", 0.7, {"sea": 0.7, "sky": 0.3}, "v1")
 
-    prediction = to_prediction(control, output, label_map(control, list(output.scores)))
+    prediction = render(control.config, output, Rendering())
 
-    assert prediction is not None
     assert prediction["result"][0]["value"]["choices"] == chosen
     assert label_interface(text).validate_prediction(prediction, return_errors=True) == []
 

@@ -6,9 +6,13 @@ from hypothesis import strategies as st
 
 CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff")
 NAMES = st.sampled_from(["a", "b", "A", "choices", "a,b", "ß"]) | st.text(CHARACTERS, min_size=1, max_size=6)
+REGION_TAGS = ["RectangleLabels", "PolygonLabels", "BrushLabels", "KeyPointLabels"]
+_WRITTEN_TAGS = ["TextArea", "Rating", "Number"]
 _TAGS = ["View", "Image", "Choices", "Choice", "choices", "choice", "Text", "Label", "Repeater", "Taxonomy"]
+_TAGS += ["Labels", "HyperText", "Audio", "EllipseLabels", *REGION_TAGS, *_WRITTEN_TAGS]
 _ATTRIBUTES = ["name", "toName", "value", "valueList", "choice", "alias", "predicted_values", "perRegion", "toname"]
-_VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", ""]) | NAMES
+_ATTRIBUTES += ["valueType", "maxRating", "min", "max", "step", "model_score_threshold", "maxUsages", "leafsOnly"]
+_VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", "", "0.5", "3", "nan"]) | NAMES
 
 
 def _element(children: st.SearchStrategy[list[ElementTree.Element]]) -> st.SearchStrategy[ElementTree.Element]:
@@ -48,3 +52,36 @@ def _choice(value: str, alias: str, predicted: list[str], inner: list[ElementTre
 
 
 _CHOICES = st.builds(_choice, NAMES, NAMES | st.just(""), st.lists(NAMES, max_size=2), st.lists(TREES, max_size=1))
+
+
+@st.composite
+def rich_label_configs(draw: st.DrawFn) -> str:
+    """Draw a label config with some good control tags of any kind for one object tag, among wild trees."""
+    name = draw(NAMES.filter(lambda name: "," not in name))
+    shows = draw(st.sampled_from(["Image", "Image", "Image", "Text", "HyperText", "Audio"]))
+    kinds = [*(REGION_TAGS if shows == "Image" else ["Labels"]), "Choices", "Taxonomy", *_WRITTEN_TAGS]
+    made = [
+        element(kind, {"name": f"control {number}", "toName": name, **draw(_SETTINGS)}, draw(_children(kind)))
+        for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=5)))
+    ]
+    shown = element(shows, {"name": name, "value": "$data"}, [])
+    parts = [*made, shown, *draw(st.lists(TREES, max_size=2))]
+    return ElementTree.tostring(element("View", {}, draw(st.permutations(parts))), "unicode")
+
+
+_SETTINGS = st.dictionaries(
+    st.sampled_from(["choice", "model_score_threshold", "maxRating", "min", "max", "step", "maxUsages", "leafsOnly"]),
+    st.sampled_from(["multiple", "0.5", "1", "3", "-2.5", "true", "1e300"]),
+    max_size=3,
+)
+
+
+def _children(kind: str) -> st.SearchStrategy[list[ElementTree.Element]]:
+    if kind in _WRITTEN_TAGS:
+        return st.just([])
+    if kind in ("Choices", "Taxonomy"):
+        return st.lists(_CHOICES, min_size=1, max_size=3)
+    return st.lists(_LABELS, min_size=1, max_size=3)
+
+
+_LABELS = st.builds(lambda value: element("Label", {"value": value}, []), NAMES)

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -40,10 +41,11 @@ class Misbehaving:
     replies: list[Reply]
     requests: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    scheme: str = "http"
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def next_reply(self, request: Request) -> Reply:
         with self.lock:
@@ -52,11 +54,12 @@ class Misbehaving:
 
 
 @contextmanager
-def misbehaving(*replies: Reply) -> Iterator[Misbehaving]:
-    """Run a server on a port of its own."""
+def misbehaving(*replies: Reply, tls: ssl.SSLContext | None = None) -> Iterator[Misbehaving]:
+    """Run a server on a port of its own, over TLS if a context is given."""
     ending = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Misbehaving(listener.getsockname()[1], list(replies))
+    plain = socket.create_server(("127.0.0.1", 0))
+    with tls.wrap_socket(plain, server_side=True) if tls else plain as listener:
+        server = Misbehaving(listener.getsockname()[1], list(replies), scheme="https" if tls else "http")
         accepting = threading.Thread(target=_accept, args=(listener, server, ending))
         accepting.start()
         try:

@@ -47,10 +47,11 @@ class StudioApi:
         annotations = self.tasks[task]["annotations"]
         annotations.append({"id": 100 * task + len(annotations), "result": [region], "was_cancelled": False} | more)
 
-    def connect(self, title: str) -> None:
+    def connect(self, title: str, **more: Any) -> None:
         """Register an ML backend."""
         number = len(self.backends) + 1
-        self.backends.append({"id": number, "project": 7, "url": f"http://labelloop-{number}:9090", "title": title})
+        url = f"http://labelloop-{number}:9090"
+        self.backends.append({"id": number, "project": 7, "url": url, "title": title} | more)
 
     def versions_of(self, task: int) -> list[str]:
         """The versions of a task's predictions."""

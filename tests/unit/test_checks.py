@@ -49,6 +49,16 @@ def test_a_label_config_that_cannot_be_predicted_for_is_found(config: str) -> No
     assert not checks.check_labels(config, ("cat", "dog")).ok
 
 
+def test_without_training_every_control_tag_counts_that_can_be_predicted_for() -> None:
+    boxes = CONFIG.replace("Choices", "RectangleLabels").replace("Choice", "Label")
+
+    assert not checks.check_labels(boxes, None).ok
+    finding = checks.check_labels(boxes, None, trains=False)
+    assert finding.ok
+    assert finding.detail == "predicts for <RectangleLabels name='kind'> with 2 labels"
+    assert not checks.check_labels("<View/>", None, trains=False).ok
+
+
 def test_a_missing_backend_lists_those_that_are_there() -> None:
     finding = checks.check_backend([replace(OWN, title="other")], None, CONNECT)
     assert not finding.ok

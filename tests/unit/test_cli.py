@@ -19,6 +19,7 @@ COMMANDS = [
     "demo",
     "doctor",
     "predict",
+    "probe",
     "retrain",
     "rollback",
     "serve",

@@ -1,14 +1,15 @@
 """The fake endpoint is deterministic, keeps to the interface, and fails as its script says."""
 
 import math
+from typing import Any
 
 import pytest
 
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.fake import FakeEndpoint
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
-from labelloop.settings import Settings
 from labelloop.types import Failure, Input, Kind, Output, ProjectKey, Target
 
 PICTURES = [Input(bytes([number])) for number in range(64)]
@@ -73,11 +74,33 @@ def test_it_remembers_what_was_asked() -> None:
 
 
 def test_it_is_opened_by_its_address() -> None:
-    endpoint = open_endpoint("fake://?classes=red%20fox,owl&kind=multiple&version=v9&script=half,ok", Settings())
+    endpoint = open_endpoint(EndpointSpec("fake://?classes=red%20fox,owl&kind=multiple&version=v9&script=half,ok"))
     first, second = endpoint.invoke(PICTURES[:2], Target())
     assert isinstance(first, Output)
     assert (set(first.scores), first.kind, first.model_version) == ({"red fox", "owl"}, "multiple", "v9")
     assert isinstance(second, Failure)
+
+
+def test_it_follows_the_loop() -> None:
+    endpoint: Endpoint = FakeEndpoint(["cat"])
+    assert (endpoint.name, endpoint.follows, endpoint.batch, endpoint.concurrency) == ("fake", True, 16, 4)
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"request": "row"}, "Possible are auto, raw"),
+        ({"request": "raw", "batch": 2}, "carries one input, not 2"),
+        ({"parameters": "top_k=2"}, "not a JSON object"),
+        ({"parameters": "[1]"}, "not a JSON object"),
+        ({"parameters": "{}", "request": "raw"}, "raw carries no parameters"),
+        ({"response": "guess"}, "guess"),
+        ({"mapping": "[["}, "mapping"),
+    ],
+)
+def test_impossible_formats_are_refused_when_it_is_opened(form: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        open_endpoint(EndpointSpec("http://host/path", **form))
 
 
 @pytest.mark.parametrize(
@@ -89,18 +112,21 @@ def test_it_is_opened_by_its_address() -> None:
         "fake://?classes=cat&kind=both",
         "fake://?classes=cat&script=explode",
         "fake://?classes=cat&klasses=dog",
-        "sagemaker://name?region=eu-west-1",
-        "vertex://project/location/endpoint",
+        "fake://?classes=cat&classes=dog",
         "ftp://host",
         "localhost:9091",
         "http://",
         "http://host:port",
         "http://host:99999",
         "https://host?key=hunter2",
+        "https://me:hunter2@host:port/path",
+        "https://me:hunter2@/path",
+        "http://host/path#part",
+        "sagemaker",
         "",
     ],
 )
 def test_impossible_addresses_are_refused_with_a_remedy(address: str) -> None:
     with pytest.raises(SettingsError, match="://") as refused:
-        open_endpoint(address, Settings())
+        open_endpoint(EndpointSpec(address))
     assert "hunter2" not in str(refused.value)

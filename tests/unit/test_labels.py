@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.choices import Label
 from labelloop.studio.control import Control, parse_control, picture_url
-from labelloop.studio.labels import label_map, to_prediction
+from labelloop.studio.mapping import label_map
+from labelloop.studio.rendering import prediction_of
+from labelloop.studio.results.classification import classify
 from labelloop.studio.truth import Truth, labels_of
 from labelloop.types import NO_VERSION, Kind, Output
 from support.label_configs import TREES, label_configs
@@ -45,14 +47,10 @@ class TestParsing:
     def test_reads_the_plain_label_config(self) -> None:
         found = parse_control(config(labels("sea", "forest")))
 
-        assert found == Control(
-            name="scene",
-            to_name="image",
-            kind="single",
-            data_key="image",
-            labels=(Label("sea", value="sea"), Label("forest", value="forest")),
-            tags=frozenset({"image", "scene"}),
-        )
+        assert (found.name, found.to_name, found.data_key, found.kind) == ("scene", "image", "image", "single")
+        assert found.labels == (Label("sea", value="sea"), Label("forest", value="forest"))
+        assert found.tags == {"image", "scene"}
+        assert found.warnings == ()
 
     @pytest.mark.parametrize(
         ("choice", "kind"),
@@ -213,7 +211,7 @@ class TestMapping:
         )
         classes = ["felis", "canis", "Dog", "CAT", "STRASSE", "\uff23ar", "a, b", "cats, dogs", "gone", "", " "]
 
-        assert label_map(parse_control(config(text)), classes) == {
+        assert label_map(parse_control(config(text)).tag, classes) == {
             "felis": "Cat",
             "canis": "canis",
             "Dog": "canis",
@@ -227,11 +225,11 @@ class TestMapping:
     def test_predicted_values_come_before_equal_names(self) -> None:
         text = '<Choice value="cat"/><Choice value="animal" predicted_values="cat"/>'
 
-        assert label_map(parse_control(config(text)), ["cat"]) == {"cat": "animal"}
+        assert label_map(parse_control(config(text)).tag, ["cat"]) == {"cat": "animal"}
 
     def test_an_impossible_mapping_names_both_lists_and_the_fix(self) -> None:
         with pytest.raises(LabelMappingError) as caught:
-            label_map(control("sea", "forest"), ["0", "1"])
+            label_map(control("sea", "forest").tag, ["0", "1"])
 
         message = str(caught.value)
         assert "Classes: '0', '1'." in message
@@ -240,17 +238,18 @@ class TestMapping:
 
     def test_long_lists_are_cut(self) -> None:
         with pytest.raises(LabelMappingError, match=r"and 980 more") as caught:
-            label_map(control("sea"), [f"class {n} {'x' * 1000}" for n in range(1000)])
+            label_map(control("sea").tag, [f"class {n} {'x' * 1000}" for n in range(1000)])
         assert len(str(caught.value)) < 3000
 
     def test_a_model_without_classes_cannot_be_mapped(self) -> None:
         with pytest.raises(LabelMappingError, match=r"Classes: \(none\)"):
-            label_map(control("sea"), [])
+            label_map(control("sea").tag, [])
 
 
 class TestPrediction:
     def predict(self, asked: Control, answer: Output) -> dict[str, Any] | None:
-        return to_prediction(asked, answer, label_map(asked, list(answer.scores)))
+        drawn = classify(asked.tag, answer, label_map(asked.tag, answer.scores), None, "least_confidence")
+        return None if drawn is None else prediction_of(drawn, answer.model_version)
 
     def test_one_label_with_its_probability(self) -> None:
         found = self.predict(control("sea", "forest"), output(sea=0.25, forest=0.75))
@@ -334,10 +333,10 @@ class TestPrediction:
         assert certain == {"result": [], "score": 1.0, "model_version": "v1"}
 
     def test_nothing_is_left_of_the_model(self) -> None:
-        answer = output(glacier=1.0)
+        tag, answer = control("sea").tag, output(glacier=1.0)
 
-        assert to_prediction(control("sea"), answer, {}) is None
-        assert to_prediction(control("sea"), answer, {"glacier": "a label of another label config"}) is None
+        assert classify(tag, answer, {}, None, "margin") is None
+        assert classify(tag, answer, {"glacier": "a label of another label config"}, None, "margin") is None
 
 
 class TestTruth:

@@ -1,43 +1,76 @@
 """Opening an endpoint by its address."""
 
-from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from collections.abc import Callable
 
 from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.fake import FakeEndpoint
-from labelloop.endpoints.http import HttpEndpoint
+from labelloop.endpoints.options import address_options, names
+from labelloop.endpoints.plan import Plan
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import SettingsError
-from labelloop.settings import Settings
 from labelloop.types import Kind
 
-_KINDS = "http://host:port, https://host, or fake://?classes=cat,dog"
+_KINDS = (
+    "http://host:port (an inference container), http://host/path (any server), sagemaker://NAME, "
+    "vertex://PROJECT/LOCATION/ENDPOINT, or fake://?classes=cat,dog"
+)
 
 
-def open_endpoint(address: str, settings: Settings) -> Endpoint:
-    """Open ``http(s)://host:port`` or ``fake://?classes=cat,dog``; raises SettingsError saying what is possible."""
-    scheme = address.partition("://")[0].lower()
-    match scheme:
-        case "http" | "https":
-            return HttpEndpoint(address, timeout=settings.endpoint_timeout)
-        case "fake":
-            return _fake(urlsplit(address))
-        case "sagemaker" | "vertex":
-            raise SettingsError(f"LABELLOOP_ENDPOINT: {scheme}:// is not there yet. Possible are {_KINDS}.")
-    raise SettingsError(f"LABELLOOP_ENDPOINT: the address is of no known kind. Possible are {_KINDS}.")
+def open_endpoint(spec: EndpointSpec) -> Endpoint:
+    """Open an endpoint; nothing is sent yet. Raises SettingsError saying what is wrong and what is possible.
+
+    Opening a SageMaker endpoint takes half a second: botocore is loaded.
+    """
+    if spec.address.lower().startswith("fake://"):
+        return _fake(spec.address)
+    return Caller(plan_of(spec), spec)
 
 
-def _fake(parts: SplitResult) -> FakeEndpoint:
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+def plan_of(spec: EndpointSpec) -> Plan:
+    """Read an address that something can be sent to; raises SettingsError."""
+    scheme = spec.address.partition("://")[0].lower()
+    if scheme not in _PLANS or "://" not in spec.address:
+        raise SettingsError(f"LABELLOOP_ENDPOINT: the address is of no known kind. Possible are {_KINDS}.")
+    return _PLANS[scheme](spec)
+
+
+def _http(spec: EndpointSpec) -> Plan:
+    from labelloop.endpoints.http_plan import http_plan
+
+    return http_plan(spec)
+
+
+def _sagemaker(spec: EndpointSpec) -> Plan:
+    from labelloop.endpoints.sagemaker_plan import sagemaker_plan
+
+    return sagemaker_plan(spec)
+
+
+def _vertex(spec: EndpointSpec) -> Plan:
+    from labelloop.endpoints.vertex_plan import vertex_plan
+
+    return vertex_plan(spec)
+
+
+# Imported when asked for: botocore and google-auth take most of a second together.
+_PLANS: dict[str, Callable[[EndpointSpec], Plan]] = {
+    "http": _http,
+    "https": _http,
+    "sagemaker": _sagemaker,
+    "vertex": _vertex,
+}
+
+
+def _fake(address: str) -> FakeEndpoint:
+    options = address_options(address, ("classes", "kind", "version", "script"), "fake://?classes=cat,dog")
     kind: Kind = "multiple" if options.get("kind") == "multiple" else "single"
-    wrong = set(options) - {"classes", "kind", "version", "script"} or options.get("kind", kind) != kind
-    if wrong or parts.netloc or parts.path:
+    if options.get("kind", kind) != kind or address.partition("://")[2].partition("?")[0]:
         raise SettingsError(
             "LABELLOOP_ENDPOINT: a fake endpoint is addressed as fake://?classes=cat,dog; it may be followed by "
             "&kind=single or multiple, &version=NAME and &script=STEPS (docs/endpoints.md)"
         )
     version = options.get("version", "fake")
-    return FakeEndpoint(_names(options, "classes"), kind=kind, version=version, script=_names(options, "script"))
-
-
-def _names(options: Mapping[str, str], name: str) -> list[str]:
-    return [part.strip() for part in options.get(name, "").split(",") if part.strip()]
+    return FakeEndpoint(
+        names(options.get("classes", "")), kind=kind, version=version, script=names(options.get("script", ""))
+    )

@@ -3,17 +3,38 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from labelloop.types import Failure, Input, Output, Target
+from labelloop.types import Answer, Failure, Input, Target
 
 
 class Endpoint(Protocol):
     """A deployed model. Implementations are safe to share between threads."""
 
-    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Output | Failure]:
-        """Ask for one output per input, in order; what fails for one input alone is a Failure in its place.
+    @property
+    def name(self) -> str:
+        """A short name without secrets, such as ``scenes``: the version of a model that names none."""
+        ...
 
-        ``deadline`` is a ``time.monotonic()`` moment after which missing outputs become failures. Raises EndpointError
-        when nothing at all could be asked, CircuitOpen at once while the endpoint is known to be down.
+    @property
+    def follows(self) -> bool:
+        """Whether it serves the versions that the loop publishes; otherwise it stands alone, with its own model."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """Most inputs that one call takes."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """Most calls at a time, over all threads of a process."""
+        ...
+
+    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Answer | Failure]:
+        """Ask for one answer per input, in order; what fails for one input alone is a Failure in its place.
+
+        At most ``batch`` inputs are one call, made by the calling thread. ``deadline`` is a ``time.monotonic()`` moment
+        after which missing answers become failures. Raises EndpointError when nothing at all could be asked,
+        CircuitOpen at once while the endpoint is known to be down.
         """
         ...
 

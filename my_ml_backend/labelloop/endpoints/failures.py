@@ -1,8 +1,11 @@
 """How a call of an endpoint fails; callers outside this package only see EndpointError.
 
 EndpointError
-├── Refused     it answered 4xx: it is alive, this request was at fault
+├── Refused     it is alive, this request was at fault
+├── Late        the caller's deadline came first: that tells nothing about the endpoint
 └── Unwell      it is at fault; the circuit breaker counts these
+    ├── Denied       it will not serve us before somebody has mended something
+    ├── Busy         it asks for another try
     ├── TooSlow      no whole answer in time
     ├── CutOff       the connection broke before the whole answer was there
     └── WrongAnswer  the answer is not what was agreed
@@ -12,7 +15,7 @@ from labelloop.errors import EndpointError
 
 
 class Refused(EndpointError):
-    """The endpoint answered 4xx; ``reason`` is what it said about this request."""
+    """The endpoint, or the model in it, answered ``status``, a 4xx; ``reason`` is what it said about this request."""
 
     def __init__(self, message: str, status: int, reason: str) -> None:
         super().__init__(message)
@@ -20,8 +23,30 @@ class Refused(EndpointError):
         self.reason = reason
 
 
+class Late(EndpointError):
+    """The caller had less patience than the endpoint is given."""
+
+
 class Unwell(EndpointError):
     """The endpoint cannot be reached or failed by itself."""
+
+    tries = 1
+    """How many calls in all such a failure is worth."""
+
+
+class Denied(Unwell):
+    """Credentials, permissions or the endpoint itself are missing: asking again does not help."""
+
+
+class Busy(Unwell):
+    """The endpoint asks for another try; ``pause``: after so many seconds, None: it does not say."""
+
+    tries = 3
+
+    def __init__(self, message: str, pause: float | None = None, tries: int = 3) -> None:
+        super().__init__(message)
+        self.pause = pause
+        self.tries = tries
 
 
 class TooSlow(Unwell):
@@ -30,6 +55,8 @@ class TooSlow(Unwell):
 
 class CutOff(Unwell):
     """The connection broke before the whole answer was there."""
+
+    tries = 2
 
 
 class WrongAnswer(Unwell):

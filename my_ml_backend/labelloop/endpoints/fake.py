@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
-from labelloop.types import Failure, Input, Kind, Output, Target
+from labelloop.types import Answer, Failure, Input, Kind, Output, Target
 
 STEPS = ("ok", "half", "none", "late", "down", "open")
 
@@ -17,6 +17,11 @@ class FakeEndpoint:
     for ever. ``ok``: answers. ``half``: every second input fails. ``none``: every input fails. ``late``: the deadline
     passes (at once). ``down``: raises EndpointError. ``open``: raises CircuitOpen.
     """
+
+    name = "fake"
+    follows = True
+    batch = 16
+    concurrency = 4
 
     def __init__(
         self,
@@ -41,7 +46,7 @@ class FakeEndpoint:
         self.asked: list[tuple[Target, int]] = []
         """What was asked so far: per call the target and the number of inputs."""
 
-    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Output | Failure]:  # noqa: ARG002 - time does not pass here
+    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Answer | Failure]:  # noqa: ARG002 - time does not pass here
         """Answer, or do what the script's next step says; the deadline plays no part, "late" stands for it."""
         with self._lock:
             self.asked.append((target, len(inputs)))
@@ -72,7 +77,7 @@ class FakeEndpoint:
             return Failure("deadline")
         if step == "none" or (step == "half" and index % 2 == 1):
             return Failure("the fake endpoint fails for this one, as its script says")
-        return fake_output(item.content, self._classes, self._kind, version)
+        return fake_output(item.content or (item.text or item.uri or "").encode(), self._classes, self._kind, version)
 
 
 def fake_output(content: bytes, classes: Sequence[str], kind: Kind, version: str) -> Output:

@@ -4,7 +4,10 @@ import logging
 
 from labelloop.errors import QueueError
 from labelloop.loop import keys
+from labelloop.loop.extra_params import extra_params
 from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.options import options_of
+from labelloop.loop.served import served_version
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import NO_VERSION, ProjectKey
 
@@ -15,7 +18,16 @@ _FRESH_SECONDS = 10
 
 
 def announced_version(hub: Hub, project: ProjectKey) -> str:
-    """Say which version is announced, NO_VERSION before the first. Works without Redis; raises StoreError."""
+    """Say which version is announced, NO_VERSION before the first; of an endpoint that stands alone, its own version.
+
+    Works without Redis; raises StoreError, and SettingsError for impossible ``extra_params``.
+    """
+    spec = options_of(hub.settings, extra_params(hub, project)).endpoint
+    endpoint = hub.endpoint_of(spec)
+    return _announced(hub, project) if endpoint.follows else served_version(hub, project, spec, endpoint)
+
+
+def _announced(hub: Hub, project: ProjectKey) -> str:
     try:
         with reach(hub):
             cached = hub.redis.get(keys.of(project, "announced"))

@@ -9,6 +9,7 @@ from labelloop.loop.backoff import waits_until
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes
+from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, schedule_consider
 from labelloop.loop.wishes import grant
 from labelloop.models.champion import ChampionPointer
@@ -27,6 +28,8 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         hub.redis.delete(keys.of(project, "wake"))
     if is_held(hub, project):
         return "a run is in progress"
+    if stands_alone(hub, project):
+        return "its endpoint has a model of its own: nothing is trained"
     if trigger := grant(hub, project):
         return f"run enqueued: {trigger}"
     until = waits_until(hub, project)

@@ -5,14 +5,13 @@ The order matters and every step may be repeated: see docs/versions.md.
 
 import logging
 
-from labelloop.errors import QueueError, StudioError
-from labelloop.loop import registry
+from labelloop.errors import StudioError
 from labelloop.loop.announced import cache_announced
 from labelloop.loop.hub import Hub
+from labelloop.loop.own_backend import own_backend
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.models.champion import ChampionPointer
-from labelloop.studio.backends import MLBackend
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -48,16 +47,3 @@ def flip_title(hub: Hub, project: ProjectKey, version: str) -> None:
     if backend.title != version or hub.studio.project(project.id).model_version != version:
         hub.studio.set_title(backend, version)
         _log.info("project %s: title of ML backend %d is now %s", project, backend.id, version)
-
-
-def own_backend(hub: Hub, project: ProjectKey) -> MLBackend | None:
-    """Find this LabelLoop among the project's ML backends: by the address Label Studio calls, or as the only one."""
-    backends = hub.studio.ml_backends(project.id)
-    try:
-        address = registry.backend_url(hub, project)
-    except QueueError:
-        address = None
-    for backend in backends:
-        if address is not None and backend.url.rstrip("/") == address:
-            return backend
-    return backends[0] if len(backends) == 1 else None

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelloop.loop.gate import Labels
-from labelloop.loop.predict import Unpredicted, decode
+from labelloop.loop.predict import decode
+from labelloop.loop.resolve import Unpredicted
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.studio.control import Control
-from labelloop.types import Failure, Output, Progress
+from labelloop.studio.rendering import Rendering
+from labelloop.types import Failure, Input, Output, Progress
 
 _AT_ONCE = 32
 
@@ -29,7 +31,7 @@ def predicted_labels(
 
 
 def _labels(control: Control, output: Output | Failure) -> Labels:
-    prediction = decode(control, output)
+    prediction = decode(control.config, Rendering(), Input(), output)
     if isinstance(prediction, Unpredicted):
         return ()
     return tuple(sorted(choice for region in prediction["result"] for choice in region["value"]["choices"]))

@@ -1,13 +1,18 @@
 """Everything one process needs to do its work, made from the settings when first asked for."""
 
 import threading
+import time
+from collections import OrderedDict
 from functools import cached_property
 
 from redis import Redis, RedisError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import QueueError, SettingsError
+from labelloop.loop.cache import PredictionCache
 from labelloop.loop.redis_server import embedded_url
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
@@ -18,16 +23,27 @@ from labelloop.types import ProjectKey
 _REDIS_TIMEOUT = 2.0
 """Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""
 
+_REDIS_REST = 1.0
+
+_ENDPOINTS = 64
+"""Endpoints kept open; projects may name many."""
+
 
 class Hub:
-    """The settings and, made once each at first use: store, endpoint, Redis, Label Studio client, media reader.
+    """The settings and, made once each at first use: store, endpoints, Redis, Label Studio client, media reader.
 
     Safe to share between threads, not between processes: make one after a fork.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.extra_params: dict[ProjectKey, str] = {}
+        """What this process heard of each project's ML backend (loop/extra_params.py)."""
+        self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
+        self.redis_rests_until = float("-inf")
+        """Until when (``time.monotonic()``) a Redis that did not answer in time is not asked: ``reach`` sees to it."""
         self._making = threading.RLock()
+        self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 
     def project(self, project: int) -> ProjectKey:
         """Name one project of the Label Studio these settings speak of; raises SettingsError for no address."""
@@ -44,9 +60,19 @@ class Hub:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint that predicts; raises SettingsError for an address of no known kind."""
+        """The endpoint of the settings; raises SettingsError for an address of no known kind."""
+        return self.endpoint_of(EndpointSpec.of(self.settings))
+
+    def endpoint_of(self, spec: EndpointSpec) -> Endpoint:
+        """Open an endpoint, or hand out the one that is open: its breaker and connections are for all who ask it."""
         with self._making:
-            return self._endpoint
+            endpoint = self._endpoints.get(spec)
+            if endpoint is None:
+                endpoint = self._endpoints[spec] = open_endpoint(spec)
+                if len(self._endpoints) > _ENDPOINTS:
+                    self._endpoints.popitem(last=False)
+            self._endpoints.move_to_end(spec)
+            return endpoint
 
     @property
     def redis(self) -> Redis:
@@ -69,10 +95,6 @@ class Hub:
     @cached_property
     def _store(self) -> Store:
         return open_store(self.settings.store_address)
-
-    @cached_property
-    def _endpoint(self) -> Endpoint:
-        return open_endpoint(self.settings.endpoint, self.settings)
 
     @cached_property
     def _redis(self) -> Redis:
@@ -104,18 +126,25 @@ def text(value: bytes | str) -> str:
 
 
 class reach:  # noqa: N801 - reads as a verb: with reach(hub): ...
-    """Turn Redis failures inside the block into QueueError with the remedy."""
+    """Turn Redis failures inside the block into QueueError with the remedy.
+
+    A Redis that did not answer in time is left alone for a second: one request would wait for it again and again.
+    """
 
     def __init__(self, hub: Hub) -> None:
-        self._settings = hub.settings
+        self._hub = hub
 
     def __enter__(self) -> None:
-        """Nothing to prepare."""
+        """Refuse while Redis rests."""
+        if time.monotonic() < self._hub.redis_rests_until:
+            raise QueueError(f"Redis did not answer in time a moment ago. {_remedy(self._hub.settings)}")
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Translate RedisError and ConnectionError; let everything else pass."""
+        if isinstance(error, TimeoutError | RedisTimeout):
+            self._hub.redis_rests_until = time.monotonic() + _REDIS_REST
         if isinstance(error, (RedisError, ConnectionError)):
-            raise QueueError(f"Redis cannot be reached ({error}). {_remedy(self._settings)}") from error
+            raise QueueError(f"Redis cannot be reached ({error}). {_remedy(self._hub.settings)}") from error
 
 
 def _remedy(settings: Settings) -> str:

@@ -14,11 +14,13 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import NO_FAILURE, backing_off
 from labelloop.loop.consider import consider as considering
+from labelloop.loop.extra_params import learn
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
+from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_consider, schedule_prelabel
 from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
@@ -107,17 +109,22 @@ def prelabel(project: str) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     with reach(hub):
         hub.redis.delete(keys.of(key, "prelabel"))
-    version = announced_version(hub, key)
+    # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
+    write_note(hub, key, "unpredicted", "tasks may be without a prediction")
+    with _noting(hub, key):
+        learn(hub, key)
+        version = announced_version(hub, key)
     if version == NO_VERSION:
         write_note(hub, key, "unpredicted", "")
         return "there is no version yet"
-    # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
-    write_note(hub, key, "unpredicted", "tasks may be without a prediction")
     try:
         with _noting(hub, key), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
             done = prelabeling.prelabel(hub, key, version, reporter)
             write_note(hub, key, "unpredicted", "")
+            if stands_alone(hub, key):
+                version = announced_version(hub, key)
+                deploying.flip_title(hub, key, version)
     except LeaseLost:
         schedule_prelabel(hub, key, _BUSY_SECONDS)
         return "a run is in progress"

@@ -1,4 +1,4 @@
-"""Tasks in, predictions out: reads the pictures, asks the endpoint, speaks the label config's language.
+"""Tasks in, predictions out: resolves them, asks the endpoint, speaks the label config's language, all at a time.
 
 Prediction never breaks annotation: whatever happens to one task stays with that task.
 """
@@ -7,41 +7,43 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
-from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
+from labelloop.chunks import chunks
+from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError
 from labelloop.loop.hub import Hub
-from labelloop.studio.control import Control, parse_control, picture_url
-from labelloop.studio.labels import label_map, to_prediction
-from labelloop.types import Failure, Input, Json, Output, ProjectKey, Target
+from labelloop.loop.plan import Plan, plan_of
+from labelloop.loop.resolve import Unpredicted, resolve_all
+from labelloop.loop.served import note_served
+from labelloop.studio.label_config import LabelConfig
+from labelloop.studio.rendering import Rendering, render
+from labelloop.types import Answer, Failure, Input, Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
-_THREADS = 16
-_TASKS_PER_CALL = 8
+_MOST_THREADS = 128
 
 Prediction = Json | list[Json]
 """What ``/predict`` answers for one task: a prediction, or ``[]``, the clean way to skip it (contract, section 2)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Unpredicted:
-    """A task without a prediction, and why; ``endpoint`` says that the endpoint as a whole is at fault."""
-
-    reason: str
-    endpoint: bool = False
+Found = Json | Unpredicted
 
 
 def predict_tasks(
-    hub: Hub, project: ProjectKey, label_config: str, tasks: Sequence[Json], version: str | None, deadline: float
+    hub: Hub,
+    project: ProjectKey,
+    label_config: str,
+    tasks: Sequence[Json],
+    version: str,
+    deadline: float,
+    context: object = None,
 ) -> list[Prediction]:
     """Predict for ``/predict``: one item per task, in order, ``[]`` where there is none. Never raises.
 
     ``deadline`` is a ``time.monotonic()`` moment; what is not ready then is ``[]``.
     """
     try:
-        control = parse_control(label_config)
-        found = predict_batch(hub, project, control, tasks, version, deadline)
+        plan = plan_of(hub, project, label_config, version, context)
+        found = predict_batch(plan, tasks, deadline)
     except LabelLoopError as error:
         _log.warning("project %s: no predictions for %d tasks: %s", project, len(tasks), error)
         return [[] for _ in tasks]
@@ -51,61 +53,83 @@ def predict_tasks(
     return [[] if isinstance(item, Unpredicted) else item for item in found]
 
 
-def predict_batch(
-    hub: Hub, project: ProjectKey, control: Control, tasks: Sequence[Json], version: str | None, deadline: float
-) -> list[Json | Unpredicted]:
-    """Predict tasks with one version of the project's model (None: the endpoint's own choice), in order."""
-    hub.endpoint, hub.media  # noqa: B018 - a wrong setting is said once, not once a task
-    groups = [tasks[at : at + _TASKS_PER_CALL] for at in range(0, len(tasks), _TASKS_PER_CALL)]
-    pool = ThreadPoolExecutor(min(_THREADS, max(1, len(groups))), thread_name_prefix="predict")
+def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
+    """Predict tasks, in order, as many calls at a time as the endpoint takes; what is not ready in time has none."""
+    plan.hub.media  # noqa: B018 - a wrong setting is said once, not once a task
+    calls = list(chunks(tasks, plan.endpoint.batch))
+    found = predict_call(plan, tasks, deadline) if len(calls) <= 1 else _predict_calls(plan, calls, deadline)
+    note_versions(plan, found)
+    return found
+
+
+def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = None) -> list[Found]:
+    """Predict as many tasks as one call of the endpoint takes, in order; what was predicted before is not asked for."""
+    resolved = resolve_all(plan, tasks, deadline)
+    keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
+    known = [plan.hub.cache.get(key) if key else None for key in keys]
+    asked = [
+        (item, key)
+        for item, key, found in zip(resolved, keys, known, strict=True)
+        if isinstance(item, Input) and found is None
+    ]
+    answers = iter(_ask(plan, asked, deadline))
+    return [
+        item if isinstance(item, Unpredicted) else found if found is not None else next(answers)
+        for item, found in zip(resolved, known, strict=True)
+    ]
+
+
+def threads_for(plan: Plan) -> int:
+    """Threads that keep the endpoint busy: some resolve tasks while others wait for its answers."""
+    return min(_MOST_THREADS, plan.endpoint.concurrency * 3 // 2 + 2)
+
+
+def note_versions(plan: Plan, found: Sequence[Found]) -> None:
+    """Note with which version an endpoint that stands alone answered."""
+    if not plan.endpoint.follows:
+        versions = [item["model_version"] for item in found if isinstance(item, dict)]
+        note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
+
+
+def _predict_calls(plan: Plan, calls: Sequence[Sequence[Json]], deadline: float) -> list[Found]:
+    pool = ThreadPoolExecutor(min(threads_for(plan), len(calls)), thread_name_prefix="predict")
     try:
-        futures = [pool.submit(_predict_group, hub, project, control, group, version, deadline) for group in groups]
+        futures = [pool.submit(predict_call, plan, call, deadline) for call in calls]
         wait(futures, timeout=max(0.0, deadline - time.monotonic()))
-        return [item for future, group in zip(futures, groups, strict=True) for item in _outcome(future, group)]
+        return [item for future, call in zip(futures, calls, strict=True) for item in _outcome(future, call)]
     finally:
         # What is still under way ends by its own timeouts; the annotator does not wait for it.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcome(future: "Future[list[Json | Unpredicted]]", group: Sequence[Json]) -> list[Json | Unpredicted]:
+def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]:
     if not future.done():
-        return [Unpredicted("it was not ready within LABELLOOP_PREDICT_DEADLINE") for _ in group]
+        return [Unpredicted("it was not ready within LABELLOOP_PREDICT_DEADLINE") for _ in call]
     return future.result()
 
 
-def _predict_group(
-    hub: Hub, project: ProjectKey, control: Control, tasks: Sequence[Json], version: str | None, deadline: float
-) -> list[Json | Unpredicted]:
-    pictures = [_read(hub, control, task) for task in tasks]
-    inputs = [picture for picture in pictures if isinstance(picture, Input)]
-    if not inputs:
-        return [picture for picture in pictures if isinstance(picture, Unpredicted)]
+def _ask(plan: Plan, asked: Sequence[tuple[Input, bytes]], deadline: float | None) -> list[Found]:
+    if not asked:
+        return []
     try:
-        outputs = iter(hub.endpoint.invoke(inputs, Target(project, version), deadline))
+        answers = plan.endpoint.invoke([item for item, _ in asked], plan.target, deadline)
     except EndpointError as error:
-        return [Unpredicted(str(error), endpoint=True) for _ in tasks]
-    return [picture if isinstance(picture, Unpredicted) else decode(control, next(outputs)) for picture in pictures]
+        return [Unpredicted(str(error), endpoint=True) for _ in asked]
+    return [_rendered(plan, item, key, answer) for (item, key), answer in zip(asked, answers, strict=True)]
 
 
-def _read(hub: Hub, control: Control, task: Json) -> Input | Unpredicted:
-    url = picture_url(control, task)
-    if url is None:
-        return Unpredicted(
-            f"task {task.get('id')} has no {control.data_key!r} in its data, which the label config shows"
-        )
+def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
+    found = decode(plan.config, plan.options.rendering, item, answer)
+    if not isinstance(found, Unpredicted):
+        plan.hub.cache.put(key, found)
+    return found
+
+
+def decode(config: LabelConfig, rendering: Rendering, item: Input, answer: Answer | Failure) -> Found:
+    """Put an endpoint's answer into the label config's words, or say why it cannot be."""
+    if isinstance(answer, Failure):
+        return Unpredicted(answer.reason)
     try:
-        task_id = task.get("id")
-        return Input(hub.media.read(url, task_id if isinstance(task_id, int) else None))
-    except MediaError as error:
-        return Unpredicted(str(error))
-
-
-def decode(control: Control, output: Output | Failure) -> Json | Unpredicted:
-    """Put an endpoint's output into the label config's words, or say why it cannot be."""
-    if isinstance(output, Failure):
-        return Unpredicted(output.reason)
-    try:
-        prediction = to_prediction(control, output, label_map(control, tuple(output.scores)))
+        return render(config, answer, rendering, text=item.text, prompt=item.prompt)
     except LabelConfigError as error:
         return Unpredicted(str(error))
-    return prediction or Unpredicted("none of the model's classes is a label of the label config any more")

@@ -20,6 +20,7 @@ from labelloop.loop.deploy import flip_title
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes, write_note
+from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_prelabel
 from labelloop.loop.registry import known_projects
 from labelloop.loop.seen import Seen, read_seen, write_seen
@@ -67,7 +68,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         write_note(hub, project, "unpredicted", "tasks may be without a prediction")
     if _left_over(hub, project):
         schedule_prelabel(hub, project, 0.0)
-    if scan_now or _is_scan_due(hub, project, info, last, now):
+    if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
         changed = list(_scan(hub, project, info))
         changes.replace(hub, project, changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))

@@ -16,6 +16,7 @@ from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
+from labelloop.serve.references import References
 from labelloop.settings import Settings
 
 __all__ = ["ServeOptions", "serve"]
@@ -101,6 +102,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         return create_app(
             self._make_catalog(),
             Admission(os.cpu_count() or 1, THREADS - SPARE_THREADS),
+            References(self._settings),
             body_max_bytes=self._settings.body_max_bytes,
             health_route=self._plan.health_route,
             predict_route=self._plan.predict_route,

@@ -3,8 +3,10 @@
 import binascii
 import json
 import re
-from base64 import b64decode
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from flask import request
 
 from labelloop.serve.errors import BadRequest
 from labelloop.types import Failure, Json, Output, ProjectKey, Target
@@ -13,6 +15,21 @@ MOST_INSTANCES = 10_000
 
 PROJECT_HEADER = "X-LabelLoop-Project"
 VERSION_HEADER = "X-LabelLoop-Version"
+
+
+class Reference(NamedTuple):
+    """A picture that is named by its address instead of sent."""
+
+    uri: str
+
+
+Item = bytes | Reference | Failure
+"""One picture of a request: its bytes, where it is, or why it is none."""
+
+
+def requested() -> Target:
+    """Read which model the current Flask request asks for; raises BadRequest."""
+    return read_target(request.headers.get(PROJECT_HEADER), request.headers.get(VERSION_HEADER))
 
 
 def read_target(project: str | None, version: str | None) -> Target:
@@ -32,30 +49,41 @@ def is_json(media_type: str, body: bytes) -> bool:
     return media_type == "application/json" or media_type.endswith("+json")
 
 
-def read_instances(body: bytes) -> list[bytes | Failure]:
-    """Read ``{"instances": [{"b64": ...}]}``: the pictures, an instance that is none as a Failure.
+def read_body(body: bytes) -> list[Item] | Reference:
+    """Read ``{"instances": [{"b64": ...}, {"uri": ...}]}``, or ``{"uri": ...}``: one picture that stands alone.
 
-    Raises BadRequest when the body as a whole is of another form.
+    An instance that is no picture is a Failure. Raises BadRequest when the body as a whole is of another form.
     """
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("the body is not valid JSON") from None
     instances = content.get("instances") if isinstance(content, dict) else None
-    if not isinstance(instances, list):
-        raise BadRequest('the body must be {"instances": [{"b64": "..."}]}, or the bytes of one picture')
-    if len(instances) > MOST_INSTANCES:
-        raise BadRequest(f"{len(instances)} instances in one request; at most {MOST_INSTANCES} are answered")
-    return [_read_instance(instance) for instance in instances]
+    if isinstance(instances, list):
+        if len(instances) > MOST_INSTANCES:
+            raise BadRequest(f"{len(instances)} instances in one request; at most {MOST_INSTANCES} are answered")
+        return [_read_instance(instance) for instance in instances]
+    if isinstance(content, dict) and isinstance(content.get("uri"), str):
+        return Reference(content["uri"])
+    raise BadRequest(
+        'the body must be {"instances": [{"b64": "..."}, {"uri": "..."}]}, {"uri": "..."}, or the bytes of one picture'
+    )
 
 
-def _read_instance(instance: object) -> bytes | Failure:
-    text = instance.get("b64") if isinstance(instance, dict) else None
-    if not isinstance(text, str):
-        return Failure('an instance must be {"b64": "..."}')
+def _read_instance(instance: object) -> Item:
+    match instance:
+        case {"b64": str(text)}:
+            return _decoded(text)
+        case {"uri": str(uri)}:
+            return Reference(uri)
+    return Failure('an instance must be {"b64": "..."} or {"uri": "..."}')
+
+
+def _decoded(text: str) -> Item:
     try:
-        return b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        # base64.b64decode(validate=True) is this after a regular expression over the whole text: twice the time.
+        return binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
         return Failure('"b64" is not base64')
 
 

@@ -38,7 +38,10 @@ class BasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class MLBackend:
-    """An ML backend of a project. ``state`` is what Label Studio found when it was asked: Connected, Error, ..."""
+    """An ML backend of a project. ``state`` is what Label Studio found when it was asked: Connected, Error, ...
+
+    ``extra_params`` are an object, or the text that a user typed; ``interactive`` ones are asked while annotators draw.
+    """
 
     id: int
     project: int
@@ -48,6 +51,8 @@ class MLBackend:
     error: str
     model_version: str
     basic_auth_user: str
+    extra_params: object = None
+    interactive: bool = False
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -61,6 +66,8 @@ class MLBackend:
             error=body.get("error_message") or "",
             model_version=body.get("model_version") or "",
             basic_auth_user=(body.get("basic_auth_user") or "") if body.get("auth_method") == "BASIC_AUTH" else "",
+            extra_params=body.get("extra_params"),
+            interactive=bool(body.get("is_interactive")),
         )
 
 

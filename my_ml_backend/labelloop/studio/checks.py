@@ -7,7 +7,8 @@ from labelloop.errors import LabelConfigError
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.studio.control import parse_control
-from labelloop.studio.labels import label_map
+from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.mapping import label_map
 from labelloop.studio.refusal import ADDRESS_SWITCHES
 from labelloop.studio.urls import shown
 from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook
@@ -24,11 +25,16 @@ class Finding:
     remedy: str = ""
 
 
-def check_labels(label_config: str, classes: Sequence[str] | None) -> Finding:
-    """Look whether predictions fit the label config; ``classes`` are the announced version's, None before the first."""
+def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bool = True) -> Finding:
+    """Look whether predictions fit the label config; ``classes`` are the announced version's, None before the first.
+
+    Where nothing is trained, for the endpoint has a model of its own, every control tag counts that it may answer for.
+    """
     try:
+        if not trains:
+            return _check_tags(label_config)
         control = parse_control(label_config)
-        mapped = label_map(control, classes) if classes is not None else {}
+        mapped = label_map(control.tag, classes) if classes is not None else {}
     except LabelConfigError as error:
         return Finding(
             "labels",
@@ -49,6 +55,12 @@ def check_labels(label_config: str, classes: Sequence[str] | None) -> Finding:
             remedy="Label some tasks with them and press Start Training, or run `labelloop retrain`.",
         )
     return Finding("labels", ok=True, detail=f"{where}; the announced version knows all of them")
+
+
+def _check_tags(label_config: str) -> Finding:
+    config = parse_label_config(label_config)
+    tags = [tag.shown + (f" with {len(tag.labels)} labels" if tag.labels else "") for tag in config.tags]
+    return Finding("labels", ok=True, detail="; ".join((f"predicts for {', '.join(tags)}", *config.warnings)))
 
 
 def check_backend(backends: Sequence[MLBackend], own: MLBackend | None, connect: str) -> Finding:

@@ -9,7 +9,7 @@ from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
 from labelloop.studio.origin import Origin
-from labelloop.studio.paging import LABELED, PAGE, UNLABELED, lacks, mentions, read_tasks
+from labelloop.studio.paging import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
 from labelloop.studio.urls import shown
 from labelloop.types import Json
 
@@ -157,6 +157,11 @@ class Studio:
                 if all(prediction["model_version"] != version for prediction in predictions):
                     yield task
 
+    def count_unpredicted(self, project: int, version: str) -> int:
+        """Count the tasks of ``unpredicted_tasks``; those whose versions merely contain this one are not among them."""
+        known = any(version.lower() in other.lower() for other in self.model_versions(project))
+        return count_tasks(self.api, project, [UNLABELED, lacks(version)] if known else [UNLABELED])
+
     def import_predictions(self, project: int, items: Sequence[Json]) -> int:
         """Store predictions (``task``, ``result``, ``score``, ``model_version``) in one call; gives their number.
 
@@ -187,14 +192,22 @@ class Studio:
         listed = self.api.get("api/ml", {"project": project})
         return sorted((MLBackend.from_json(item) for item in listed), key=lambda backend: backend.id)
 
-    def create_ml_backend(self, project: int, url: str, title: str) -> MLBackend:
+    def create_ml_backend(
+        self, project: int, url: str, title: str, *, extra_params: object = None, interactive: bool = False
+    ) -> MLBackend:
         """Connect an ML backend; it must be up, because Label Studio calls its /health and /setup now."""
         body = {"project": project, "url": url, "title": title} | self.auth.fields()
+        body |= {"extra_params": extra_params, "is_interactive": interactive}
         return MLBackend.from_json(self.api.post("api/ml", body))
 
     def update_ml_backend(self, backend: MLBackend, url: str, title: str) -> MLBackend:
-        """Change an ML backend (up, as above); a project that ordered by its old title orders by the new one then."""
+        """Change an ML backend (up, as above); a project that ordered by its old title orders by the new one then.
+
+        It keeps the ``extra_params`` and ``interactive`` of ``backend``: without them in the request Label Studio would
+        call ``/setup`` with none first.
+        """
         body = {"project": backend.project, "url": url, "title": title} | self.auth.fields()
+        body |= {"extra_params": backend.extra_params, "is_interactive": backend.interactive}
         return MLBackend.from_json(self.api.patch(f"api/ml/{backend.id}", body))
 
     def set_title(self, backend: MLBackend, title: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from labelloop.errors import MediaError, StudioError
 from labelloop.settings import Settings
@@ -19,21 +20,31 @@ from labelloop.studio.webhook import (
     wanted_webhook,
     webhook_secret,
 )
-from labelloop.types import NO_VERSION
+from labelloop.types import NO_VERSION, Json
 
 __all__ = ["connect", "webhook_secret"]
+
+_SMART = re.compile(r"\bsmart(Only)?\s*=\s*[\"']true[\"']", re.IGNORECASE)
+"""What a label config has whose annotators want to draw and be answered."""
 
 _OUR_TITLE = re.compile(rf"v\d+|{re.escape(NO_VERSION)}")
 
 
-def connect(studio: Studio, project: int, url: str, settings: Settings, announced: str = NO_VERSION) -> list[str]:
+def connect(
+    studio: Studio,
+    project: int,
+    url: str,
+    settings: Settings,
+    announced: str = NO_VERSION,
+    extra_params: Json | None = None,
+) -> list[str]:
     """Bring a project's ML backend, webhook and sampling into order; says what it did, a line each.
 
-    ``url`` is this backend's address as Label Studio reaches it, ``announced`` what ``/setup`` answers. Repeating does
-    nothing and says so. Raises StudioError with the remedy.
+    ``url`` is this backend's address as Label Studio reaches it, ``announced`` what ``/setup`` answers. With None,
+    ``extra_params`` stay as they are. Repeating does nothing and says so. Raises StudioError with the remedy.
     """
     url = _checked(url)
-    return _Connecting(studio, project, url, webhook_secret(settings), announced).run() or [
+    return _Connecting(studio, project, url, webhook_secret(settings), announced, extra_params).run() or [
         f"Nothing to do: project {project} calls {shown(url)}, its webhook and sampling are in order."
     ]
 
@@ -53,13 +64,17 @@ def _checked(url: str) -> str:
 
 
 class _Connecting:
-    def __init__(self, studio: Studio, project: int, url: str, secret: str, announced: str) -> None:
+    def __init__(
+        self, studio: Studio, project: int, url: str, secret: str, announced: str, extra_params: Json | None
+    ) -> None:
         self._studio, self._project, self._url = studio, project, url
-        self._secret, self._announced = secret, announced
+        self._secret, self._announced, self._extra_params = secret, announced, extra_params
+        self._interactive = False
         self._lines: list[str] = []
 
     def run(self) -> list[str]:
         info = self._studio.project(self._project)
+        self._interactive = _SMART.search(info.label_config) is not None
         backend = self._register()
         self._mend_webhook()
         self._remove_orphans()
@@ -99,16 +114,33 @@ class _Connecting:
     def _create(self) -> MLBackend:
         # Where only the webhook's address is refused, the backend is there all the same (contract, section 4).
         with _explained():
-            return self._studio.create_ml_backend(self._project, self._url, self._announced)
+            return self._studio.create_ml_backend(
+                self._project,
+                self._url,
+                self._announced,
+                extra_params=self._extra_params,
+                interactive=self._interactive,
+            )
 
     def _mend(self, found: MLBackend) -> MLBackend:
         moved = not same_address(found.url, self._url)
         renamed = found.title != self._announced
         user = found.basic_auth_user != self._studio.auth.user
-        if not (moved or renamed or user or found.state != "Connected"):
+        told = self._extra_params is not None and found.extra_params != self._extra_params
+        wakes = self._interactive and not found.interactive
+        if not (moved or renamed or user or told or wakes or found.state != "Connected"):
             return found
+        wanted = replace(found, interactive=found.interactive or wakes)
         with _explained():
-            backend = self._studio.update_ml_backend(found, self._url, self._announced)
+            backend = self._studio.update_ml_backend(
+                replace(wanted, extra_params=self._extra_params) if told else wanted, self._url, self._announced
+            )
+        if told:
+            self._lines.append(f"ML backend {found.id}: extra_params set.")
+        if wakes:
+            self._lines.append(
+                f"ML backend {found.id} is asked while annotators draw: the label config has smart tags."
+            )
         if moved:
             self._lines.append(f"ML backend {found.id} moved from {shown(found.url)} to {shown(self._url)}.")
             self._remove(own_webhooks(self._studio.webhooks(self._project), found.url), "of the address it had")

@@ -1,6 +1,7 @@
 """Reads the pictures of tasks, wherever they are (contract, section 6)."""
 
 import base64
+import math
 import time
 
 from labelloop.errors import AddressRefused, MediaError, StudioError
@@ -43,18 +44,23 @@ class Media:
         self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, guard)
         self._s3 = S3(settings.media_max_bytes, settings.media_timeout, _CONNECTIONS)
 
-    def read(self, url: str, task_id: int | None = None) -> bytes:
-        """Read one picture whole; ``task_id`` is its task, through which Label Studio resolves cloud addresses.
+    def read(self, url: str, task_id: int | None = None, deadline: float | None = None) -> bytes:
+        """Read one file whole; ``task_id`` is its task, through which Label Studio resolves cloud addresses.
 
+        ``deadline`` is a ``time.monotonic()`` moment, for whoever has less patience than ``LABELLOOP_MEDIA_TIMEOUT``.
         Raises AddressRefused for private addresses, MediaError for all else that goes wrong.
         """
-        deadline = time.monotonic() + self._seconds
+        deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
         try:
             return self._read(url, task_id, deadline)
         except AddressRefused as error:
             raise AddressRefused(f"{shown(url)} was not read: {error}") from error
         except (MediaError, StudioError) as error:
             raise MediaError(f"{shown(url)} could not be read: {error}") from error
+
+    def is_home(self, url: str) -> bool:
+        """Whether an address is Label Studio's own: only with its token can it be read."""
+        return self._home is not None and self._home.contains(url)
 
     def close(self) -> None:
         """Close the connections."""

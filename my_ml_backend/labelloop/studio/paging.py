@@ -44,6 +44,13 @@ def lacks(version: str) -> Json:
     return mentions(version) | {"operator": "not_contains"}
 
 
+def count_tasks(api: Api, project: int, filters: Sequence[Json]) -> int:
+    """Count the tasks that match all filters."""
+    query = {"filters": {"conjunction": "and", "items": list(filters)}}
+    params = {"project": project, "query": json.dumps(query), "page": 1, "page_size": 1, "include": "id"}
+    return int(api.get("api/tasks", params)["total"])
+
+
 def read_tasks(
     api: Api,
     project: int,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from labelloop.studio.control import Control
-from labelloop.studio.labels import label_finder
+from labelloop.studio.mapping import label_finder
 from labelloop.types import Json
 
 _SHOWN = 60
@@ -34,7 +34,7 @@ def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
     made = [entry for entry in annotations if isinstance(entry, dict)]
     kept = [entry for entry in made if entry.get("was_cancelled") is not True]
     marked = [entry for entry in kept if entry.get("ground_truth") is True]
-    find = label_finder(control, labels_first=True)
+    find = label_finder(control.labels, labels_first=True)
     votes = [_vote(control, find, entry) for entry in marked or kept]
     usable = [vote.labels for vote in votes if not vote.reason]
     if not usable:

@@ -5,9 +5,11 @@ import logging
 from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
-from labelloop.errors import LabelConfigError, LabelLoopError
+from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
 
 _log = logging.getLogger(__name__)
+
+_LONGEST_PHRASE = 300
 
 
 def answer_errors(app: Flask) -> None:
@@ -20,7 +22,7 @@ def error_answer(error: Exception) -> Response:
     if isinstance(error, HTTPException):
         kept = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
         return _answer(error.description or error.name, error.code or 500, kept)
-    if isinstance(error, LabelConfigError):
+    if isinstance(error, LabelConfigError | OptionsError):
         return _answer(str(error), 400)
     if isinstance(error, LabelLoopError):
         _log.warning("answered 503: %s", error)
@@ -31,6 +33,12 @@ def error_answer(error: Exception) -> Response:
 
 def _answer(reason: str, status: int, headers: list[tuple[str, str]] | None = None) -> Response:
     answer = jsonify({"error": reason})
-    answer.status_code = status
+    # Of a /setup that fails Label Studio shows its user the reason phrase, and nothing of the body.
+    answer.status = f"{status} {_phrase(reason)}"
     answer.headers.extend(headers or [])
     return answer
+
+
+def _phrase(reason: str) -> str:
+    """Shorten a reason to what may stand in the first line of an answer."""
+    return "".join(letter if 31 < ord(letter) < 127 else " " for letter in reason)[:_LONGEST_PHRASE].strip() or "Error"

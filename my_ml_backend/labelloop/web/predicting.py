@@ -18,16 +18,22 @@ from labelloop.types import NO_VERSION, Json
 _log = logging.getLogger(__name__)
 
 
-def predict(hub: Hub, project_id: str | int, label_config: str, tasks: Sequence[object]) -> list[Prediction]:
-    """Predict with the announced version: one prediction or ``[]`` per task, in order. Never raises."""
-    deadline = time.monotonic() + hub.settings.predict_deadline
+def predict(
+    hub: Hub, project_id: str | int, label_config: str, tasks: Sequence[object], context: object = None
+) -> list[Prediction]:
+    """Predict with the announced version: one prediction or ``[]`` per task, in order. Never raises.
+
+    ``context`` is what an annotator drew who waits for the answer: there is less time then.
+    """
+    settings = hub.settings
+    deadline = time.monotonic() + (settings.interactive_deadline if context else settings.predict_deadline)
     try:
         project = hub.project(read_project_id(project_id))
         version = announced_version(hub, project)
         if version == NO_VERSION:
             return [[] for _ in tasks]
         readable = [task if isinstance(task, dict) else {} for task in tasks]
-        found = predict_tasks(hub, project, label_config, readable, version, deadline)
+        found = predict_tasks(hub, project, label_config, readable, version, deadline, context)
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
         _log.exception("no predictions for %d tasks of project %s", len(tasks), project_id)
         return [[] for _ in tasks]

@@ -6,12 +6,13 @@ import time
 from flask import Flask, Response, request
 from werkzeug.exceptions import Gone
 
+from labelloop.loop.extra_params import hear, share
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import forget, job_status
 from labelloop.loop.registry import known_projects, remember_project
 from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
-from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Json, ProjectKey
 from labelloop.web.auth import BasicAuth
 from labelloop.web.metrics import Metrics
@@ -69,11 +70,14 @@ class Routes:
 
     def setup(self) -> Answer:
         """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread."""
-        project, begun = self._project(json_body()), time.monotonic()
+        body, begun = json_body(), time.monotonic()
+        project = self._project(body)
+        hear(self._hub, project, body.get("extra_params"))
         version = self._model_class(project.id, hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
+            share(self._hub, project)
         return {"model_version": version}
 
     def predict(self) -> Answer:
@@ -113,12 +117,14 @@ class Routes:
 
     def validate(self) -> Answer:
         """Check a label config: 200 with what would be predicted, 400 with the reason when nothing can be."""
-        control = parse_control(text(json_body(), "config"))
+        config = parse_label_config(text(json_body(), "config"))
         return {
             "status": "ok",
-            "control": control.name,
-            "labels": [label.name for label in control.labels],
-            "warnings": list(control.warnings),
+            "controls": [
+                {"name": tag.name, "tag": tag.tag, "labels": [label.name for label in tag.labels]}
+                for tag in config.tags
+            ],
+            "warnings": list(config.warnings),
         }
 
     def delete(self) -> Answer:

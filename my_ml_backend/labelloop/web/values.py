@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from labelloop.loop.announced import announced_version
+from labelloop.loop.extra_params import KEY as EXTRA_PARAMS
+from labelloop.loop.extra_params import hear
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
@@ -53,6 +55,8 @@ class SharedValues:
         """Share a value with all processes, as JSON unless it is text. Raises ValueError for ``model_version``."""
         if key == "model_version":
             raise ValueError("model_version is the announced version: it moves when a run announces, not by set()")
+        if key == EXTRA_PARAMS and self.project_id:
+            hear(self.hub, self._project, value)
         set_value(self.hub, self.project_id, key, value if isinstance(value, str) else json.dumps(value))
 
     def has(self, key: str) -> bool:

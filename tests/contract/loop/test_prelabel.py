@@ -49,7 +49,7 @@ def test_progress_is_reported_and_a_dry_run_imports_nothing(studio: StudioApi, s
     done = prelabel(studio_hub, studio_hub.project(7), "v1", lambda *step: told.append(step), dry_run=True)
 
     assert done == Prelabeled(3, 0)
-    assert told == [("predictions", 3, 0)]
+    assert told == [("tasks", done, 3) for done in range(4)]
     assert studio.predictions == []
 
 
@@ -86,14 +86,26 @@ def test_a_refusal_that_no_deleted_task_explains_is_an_error_and_not_repeated(
 
 
 @pytest.mark.parametrize("step", ["down", "open"])
-def test_an_endpoint_that_fails_as_a_whole_stops_it_before_anything_is_imported(
+def test_an_endpoint_that_fails_for_good_stops_it_and_what_was_predicted_is_not_lost(
     studio: StudioApi, make_hub: MakeHub, step: str
 ) -> None:
-    studio.add_tasks(20)
-    hub = make_hub(endpoint=f"fake://?classes=cat,dog&script=ok,{step}")
+    studio.add_tasks(40)
+    hub = make_hub(endpoint=f"fake://?classes=cat,dog&script=ok,{step}*", retry_seconds=0.01)
     with pytest.raises(EndpointError):
         run(hub)
-    assert studio.predictions == []
+    predicted = len(studio.predictions)
+    assert predicted in (8, 16), "one call of three was answered"
+
+    assert run(make_hub()) == Prelabeled(40 - predicted, 0)
+    assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
+
+
+@pytest.mark.parametrize("step", ["down", "open"])
+def test_an_endpoint_that_comes_back_is_waited_for(studio: StudioApi, make_hub: MakeHub, step: str) -> None:
+    studio.add_tasks(40)
+    hub = make_hub(endpoint=f"fake://?classes=cat,dog&script=ok,{step},{step}", retry_seconds=0.5)
+
+    assert run(hub) == Prelabeled(40, 0)
 
 
 @pytest.mark.parametrize(("step", "left_out"), [("none*", 4), ("half*", 2), ("late*", 4)])
@@ -102,7 +114,8 @@ def test_tasks_that_get_no_answer_are_left_out_and_tried_again_the_next_time(
 ) -> None:
     studio.add_tasks(4)
 
-    assert run(make_hub(endpoint=f"fake://?classes=cat,dog&script={step}")) == Prelabeled(4 - left_out, left_out)
+    done = run(make_hub(endpoint=f"fake://?classes=cat,dog&script={step}"))
+    assert (done.predicted, done.left_out, len(done.reasons)) == (4 - left_out, left_out, 1)
     assert run(make_hub()) == Prelabeled(left_out, 0)
     assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
 
@@ -118,7 +131,10 @@ def test_a_picture_that_cannot_be_read_is_left_out(studio: StudioApi, studio_hub
     del studio.pictures["/data/upload/2.png"]
     studio.tasks[3]["data"] = {"text": "no picture"}
 
-    assert run(studio_hub) == Prelabeled(1, 2)
+    done = run(studio_hub)
+    assert (done.predicted, done.left_out) == (1, 2)
+    assert any("2.png could not be read" in reason for reason in done.reasons)
+    assert any("'image'" in reason for reason in done.reasons)
 
 
 def test_the_endpoint_is_asked_for_the_version_by_name(studio: StudioApi, studio_hub: Hub) -> None:
@@ -134,7 +150,7 @@ def test_the_endpoint_is_asked_for_the_version_by_name(studio: StudioApi, studio
 
 def test_a_label_config_without_choices_is_said(studio: StudioApi, studio_hub: Hub) -> None:
     studio.config = "<View/>"
-    with pytest.raises(LabelConfigError, match="no <Choices> tag"):
+    with pytest.raises(LabelConfigError, match="it has no <Choices> tag"):
         run(studio_hub)
 
 

@@ -107,7 +107,7 @@ def test_validate_says_what_would_be_predicted(client: FlaskClient) -> None:
     answer = client.post("/validate", json={"config": CONFIG})
     assert answer.status_code == 200
     assert answer.json is not None
-    assert answer.json["labels"] == ["cat", "dog"]
+    assert answer.json["controls"] == [{"name": "label", "tag": "Choices", "labels": ["cat", "dog"]}]
 
 
 @pytest.mark.parametrize("config", ["", "<View/>", "<View", '<View><Text name="t" value="$t"/></View>'])

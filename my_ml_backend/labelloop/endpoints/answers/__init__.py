@@ -1,0 +1,1 @@
+"""Answer formats: how an endpoint's answer becomes predictions (docs/formats.md). ``read`` reads them."""

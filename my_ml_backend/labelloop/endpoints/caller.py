@@ -1,0 +1,186 @@
+"""The caller of every kind of endpoint: cuts inputs into calls, makes them, and puts the answers in order."""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from labelloop.endpoints.answers.read import Asked, check_response, read_answer
+from labelloop.endpoints.batches import batches, halves
+from labelloop.endpoints.breaker import Breaker
+from labelloop.endpoints.failures import Late, Refused, WrongAnswer
+from labelloop.endpoints.fitting import fitted
+from labelloop.endpoints.guarded import Guarded
+from labelloop.endpoints.limits import Limits, limits_of, parameters_of
+from labelloop.endpoints.plan import Plan
+from labelloop.endpoints.requests.formats import Body, request_format
+from labelloop.endpoints.service import CHECK_SECONDS, Told
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import EndpointError
+from labelloop.types import Answer, Failure, Input, Target
+
+Answers = list[Answer | Failure]
+
+DEADLINE = Failure("deadline")
+INPUT_AT_FAULT = (400, 413, 415, 422)
+"""What an endpoint answers when it can do nothing with this input, though with others."""
+
+
+class Caller:
+    """Implements Endpoint over one Service per process: threads and sockets do not survive a fork.
+
+    Raises SettingsError where the spec names what is not there, or contradicts itself.
+    """
+
+    def __init__(self, plan: Plan, spec: EndpointSpec, *, breaker: Breaker | None = None) -> None:
+        self._plan = plan
+        self._spec = spec
+        self._format = request_format(spec.request, kind=plan.kind)
+        self._parameters = parameters_of(spec)
+        self._limits: Limits = limits_of(plan, spec, self._format)
+        check_response(spec.response, spec.mapping)
+        self._breaker = breaker or Breaker(plan.shown)
+        self._processes: dict[int, _Process] = {}
+
+    @property
+    def name(self) -> str:
+        """A short name without secrets."""
+        return self._plan.name
+
+    @property
+    def follows(self) -> bool:
+        """Whether it serves the versions that the loop publishes."""
+        return self._plan.kind == "loop"
+
+    @property
+    def batch(self) -> int:
+        """Most inputs that one call takes."""
+        return self._limits.batch
+
+    @property
+    def concurrency(self) -> int:
+        """Most calls at a time, over all threads of a process."""
+        return self._limits.concurrency
+
+    def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> Answers:
+        """Ask for one answer per input; see Endpoint. Raises EndpointError when no call at all was answered."""
+        if not inputs:
+            return []
+        self._breaker.peek()
+        parts = list(batches(inputs, self.batch, self._limits.batch_bytes))
+        if len(parts) == 1:
+            return self._ask(inputs, target, deadline)
+        threads = self._process().threads
+        calls = [threads.submit(self._ask, inputs[part], target, deadline) for part in parts]
+        wait(calls, timeout=self._patience(len(parts)) if deadline is None else max(0.0, deadline - time.monotonic()))
+        for call in calls:
+            call.cancel()
+        return _gather(parts, calls)
+
+    def check(self) -> str:
+        """Look whether it is there, past the circuit breaker; raises EndpointError."""
+        return self._process().guarded.service.check(time.monotonic() + min(self._spec.timeout, CHECK_SECONDS))
+
+    def _patience(self, parts: int) -> float:
+        """Seconds after which all calls have ended by their own timeouts, with the waits for their turns."""
+        return 2 * self._spec.timeout * math.ceil(parts / self.concurrency)
+
+    def _process(self) -> "_Process":
+        here = os.getpid()
+        if here not in self._processes:
+            service = self._plan.service(self.concurrency)
+            guarded = Guarded(service, self._breaker, self.concurrency, self._spec.timeout)
+            self._processes.setdefault(here, _Process(guarded, self.concurrency))
+        return self._processes[here]
+
+    def _ask(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+        """Ask for what the request format can carry, in one call if the endpoint takes it."""
+        refusals = [self._format.refusal(item) for item in inputs]
+        good = [item for item, refusal in zip(inputs, refusals, strict=True) if not refusal]
+        answers = iter(self._call(good, target, deadline) if good else [])
+        return [Failure(refusal) if refusal else next(answers) for refusal in refusals]
+
+    def _call(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+        """Make one call if it is as large as the endpoint takes; else scale its input down, or make two."""
+        body = self._format.write(inputs, self._parameters)
+        if len(body.content) <= self._limits.payload:
+            return self._sent(inputs, body, target, deadline)
+        if len(inputs) > 1:
+            return self._halved(inputs, target, deadline)
+        fitting = fitted(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
+        return [fitting] if isinstance(fitting, Failure) else self._sent([fitting[0]], fitting[1], target, deadline)
+
+    def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
+        """Make one call; when the endpoint finds it too large, one for each half."""
+        try:
+            return self._answers(inputs, body, target, deadline)
+        except Refused as refused:
+            if len(inputs) == 1 and refused.status in INPUT_AT_FAULT:
+                return [Failure(refused.reason or str(refused))]
+            if refused.status != 413:
+                raise
+        return self._halved(inputs, target, deadline)
+
+    def _halved(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
+        parts = halves(slice(0, len(inputs)))
+        return [answer for half in parts for answer in self._call(inputs[half], target, deadline)]
+
+    def _written(self, item: Input) -> Body:
+        return self._format.write([item], self._parameters)
+
+    def _answers(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
+        try:
+            answers = self._process().guarded.call(
+                inputs, body, target, deadline, lambda told: self._read(told, inputs)
+            )
+        except Late:
+            return [DEADLINE] * len(inputs)
+        return [_of_version(answer, target.version) for answer in answers] if self.follows else answers
+
+    def _read(self, told: Told, inputs: Sequence[Input]) -> Answers:
+        """Read an answer; one of an inference container must name its version itself."""
+        spec, name = self._spec, "" if self.follows else told.version or self._plan.name
+        asked = Asked(inputs, "" if self.follows else spec.version, spec.classes, name, told.media_type)
+        response = "labelloop" if self.follows and spec.response == "auto" and not spec.mapping else spec.response
+        try:
+            return read_answer(told.content, asked, response=response, mapping=spec.mapping)
+        except WrongAnswer as wrong:
+            raise WrongAnswer(f"the answer of endpoint {self._plan.shown} is wrong: {wrong}") from None
+
+
+class _Process:
+    """What belongs to one process: its sockets and its threads."""
+
+    def __init__(self, guarded: Guarded, concurrency: int) -> None:
+        self.guarded = guarded
+        self.threads = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
+
+
+def _gather(parts: Sequence[slice], calls: Sequence[Future[Any]]) -> Answers:
+    """Put the answers in order; what is not ready is a failure. Raises the first error when nothing was answered."""
+    answers: Answers = []
+    errors: list[EndpointError] = []
+    answered = False
+    for part, call in zip(parts, calls, strict=True):
+        count = part.stop - part.start
+        if call.cancelled() or not call.done():
+            answers += [DEADLINE] * count
+            continue
+        try:
+            answers += call.result()
+            answered = True
+        except EndpointError as error:
+            errors.append(error)
+            answers += [Failure(str(error))] * count
+    if errors and not answered:
+        raise errors[0]
+    return answers
+
+
+def _of_version(answer: Answer | Failure, version: str | None) -> Answer | Failure:
+    """Refuse an answer of another version than the one that was asked for."""
+    if not isinstance(answer, Failure) and version is not None and answer.model_version != version:
+        return Failure(f"asked for version {version}, the endpoint answered with {answer.model_version}")
+    return answer

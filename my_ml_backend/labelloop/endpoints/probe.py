@@ -1,0 +1,88 @@
+"""Asking an endpoint once and keeping what went over the wire, for whoever connects one."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labelloop.endpoints.address import plan_of
+from labelloop.endpoints.caller import Caller
+from labelloop.endpoints.requests.formats import Body
+from labelloop.endpoints.service import Call, Service, Told
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import EndpointError
+from labelloop.types import Answer, Failure, Input, Target
+
+_LONGEST_TEXT = 100
+_LONGEST_LIST = 6
+_LONGEST_BODY = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What one question brought: the body sent, the answer's body, and what was read from it, or why nothing was.
+
+    ``request`` is None when nothing was sent, ``told`` when nothing came back.
+    """
+
+    request: Body | None
+    told: Told | None
+    answer: Answer | Failure
+
+
+def probe(spec: EndpointSpec, item: Input, target: Target) -> Probed:
+    """Ask for one input. Raises SettingsError for an impossible endpoint; all else is in the answer."""
+    heard: list[tuple[Body, Told | None]] = []
+    plan = plan_of(spec)
+    caller = Caller(replace(plan, service=_recording(plan.service, heard)), spec)
+    answer: Answer | Failure
+    try:
+        (answer,) = caller.invoke([item], target)
+    except EndpointError as error:
+        answer = Failure(str(error))
+    request, told = heard[-1] if heard else (None, None)
+    return Probed(request, told, answer)
+
+
+def shown(content: bytes) -> str:
+    """Show a body to a person: JSON with what is long shortened, else the beginning of a text, else the size."""
+    try:
+        return json.dumps(_short(json.loads(content)), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return f"({len(content)} bytes)"
+    return text if len(text) <= _LONGEST_BODY else f"{text[:_LONGEST_BODY]}... ({len(content)} bytes)"
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _short(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        more = [f"... {len(value) - _LONGEST_LIST} more"] if len(value) > _LONGEST_LIST else []
+        return [*(_short(inner) for inner in value[:_LONGEST_LIST]), *more]
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)"
+    return value
+
+
+def _recording(make: Callable[[int], Service], heard: list[tuple[Body, Told | None]]) -> Callable[[int], Service]:
+    return lambda connections: _Recording(make(connections), heard)
+
+
+class _Recording:
+    """A Service that keeps what another one sends and is told."""
+
+    def __init__(self, inner: Service, heard: list[tuple[Body, Told | None]]) -> None:
+        self._inner, self._heard = inner, heard
+
+    def call(self, call: Call) -> Told:
+        self._heard.append((call.body, None))
+        told = self._inner.call(call)
+        self._heard[-1] = (call.body, told)
+        return told
+
+    def check(self, until: float) -> str:
+        return self._inner.check(until)

@@ -1,0 +1,76 @@
+"""``{"instances": [...]}``: what our own container, Vertex AI and TensorFlow Serving read."""
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from labelloop.endpoints.requests.body import Body, Parameters, Unwritable
+from labelloop.endpoints.requests.checks import unwritable_text
+from labelloop.types import Box, Input, Json, Prompted
+
+
+class Instances:
+    """The request format ``instances``: each is ``{"b64"}``, ``{"text"}`` or ``{"uri"}``, a ``"prompt"`` beside it."""
+
+    name = "instances"
+    together = True
+
+    def refusal(self, item: Input) -> str:
+        """Only a text that is no valid Unicode cannot be carried."""
+        return unwritable_text(item.text) if item.text is not None else ""
+
+    def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
+        """Write any number of inputs."""
+        for item in inputs:
+            if reason := self.refusal(item):
+                raise Unwritable(reason)
+        return with_instances([self._instance(item) for item in inputs], parameters)
+
+    def _instance(self, item: Input) -> bytes:
+        prompt = b',"prompt":' + json_bytes(prompt_on_wire(item.prompt)) if item.prompt else b""
+        return b"{" + _carrier(item) + prompt + b"}"
+
+
+class Reference(Instances):
+    """The request format ``reference``: ``{"instances": [{"uri": ...}]}`` for a container that fetches by itself."""
+
+    name = "reference"
+
+    def refusal(self, item: Input) -> str:
+        """Only what has an address can be referred to."""
+        return (
+            "" if item.uri is not None else "request format reference needs the file's address (s3://, gs://, https://)"
+        )
+
+    def _instance(self, item: Input) -> bytes:
+        return super()._instance(Input(uri=item.uri, prompt=item.prompt))
+
+
+def with_instances(instances: Sequence[bytes], parameters: Parameters | None) -> Body:
+    """Put instances that are JSON already into one body."""
+    end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""
+    return Body(b'{"instances":[' + b",".join(instances) + b"]" + end + b"}", "application/json")
+
+
+def prompt_on_wire(prompt: Sequence[Prompted]) -> Json:
+    """Write a prompt: ``{"points": [...], "boxes": [...]}``, in fractions of the upright picture."""
+    points: list[Json] = []
+    boxes: list[Json] = []
+    for item in prompt:
+        drawn = asdict(item.shape) | {"label": item.label, "positive": item.positive}
+        (boxes if isinstance(item.shape, Box) else points).append(drawn)
+    return {"points": points, "boxes": boxes}
+
+
+def json_bytes(value: object) -> bytes:
+    """Write JSON compactly."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _carrier(item: Input) -> bytes:
+    if item.content or (item.text is None and item.uri is None):
+        return b'"b64":"' + b64encode(item.content) + b'"'  # json.dumps would look at every character
+    if item.text is not None:
+        return b'"text":' + json_bytes(item.text)
+    return b'"uri":' + json_bytes(item.uri)

@@ -1,0 +1,124 @@
+"""Calls of a Vertex AI endpoint: ``:predict`` and ``:rawPredict`` of its REST interface, version v1."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell
+from labelloop.endpoints.headers import merged
+from labelloop.endpoints.http import pause_of
+from labelloop.endpoints.post import Poster, Reply
+from labelloop.endpoints.reason import reason_of
+from labelloop.endpoints.requests.formats import Body
+from labelloop.endpoints.service import Call, Told
+
+SHARED_PAYLOAD_BYTES = 1_500_000
+DEDICATED_PAYLOAD_BYTES = 10_000_000
+
+_REMEDIES = {
+    401: "the credentials are not accepted: log in again with `gcloud auth application-default login`",
+    403: "the credentials lack aiplatform.endpoints.predict (role roles/aiplatform.user), or the API is not enabled",
+    404: "there is no such endpoint, or no model is deployed to it: check project, location and endpoint of the "
+    "address; a dedicated endpoint needs ?dedicated= with its DNS name",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VertexAddress:
+    """``vertex://PROJECT/LOCATION/ENDPOINT?dedicated=DNS``; ``base`` replaces Google's own address."""
+
+    project: str
+    location: str
+    endpoint: str
+    dedicated: str = ""
+    base: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Name it in errors."""
+        return f"vertex://{self.project}/{self.location}/{self.endpoint}"
+
+    @property
+    def payload(self) -> int:
+        """Most bytes of one request."""
+        return DEDICATED_PAYLOAD_BYTES if self.dedicated else SHARED_PAYLOAD_BYTES
+
+    @property
+    def url(self) -> str:
+        """Where it is, without ``:predict``."""
+        host = (
+            "aiplatform.googleapis.com" if self.location == "global" else f"{self.location}-aiplatform.googleapis.com"
+        )
+        base = self.base.rstrip("/") or f"https://{self.dedicated or host}"
+        return f"{base}/v1/projects/{self.project}/locations/{self.location}/endpoints/{self.endpoint}"
+
+
+class Vertex:
+    """Posts with a token; ``token`` gives its headers, and is None where nothing may be told: over plain HTTP."""
+
+    def __init__(
+        self,
+        address: VertexAddress,
+        token: Callable[[], Mapping[str, str]] | None,
+        headers: Mapping[str, str],
+        connections: int,
+    ) -> None:
+        self._shown = address.shown
+        self._token = token
+        self._headers = headers
+        self._path = urlsplit(address.url).path
+        self._poster = Poster(address.url, address.shown, connections)
+
+    def call(self, call: Call) -> Told:
+        """Predict once; see Service."""
+        headers = merged({"Content-Type": call.body.media_type}, self._headers, self._identity())
+        path = self._path + (":predict" if _has_instances(call.body) else ":rawPredict")
+        reply = self._poster.send("POST", path, call.body.content, headers, call.until)
+        _judge(reply, self._shown)
+        version = reply.headers.get("X-Vertex-AI-Deployed-Model-Id", "")
+        return Told(reply.content, reply.headers.get("Content-Type", ""), version)
+
+    def check(self, until: float) -> str:
+        """Look for a token and the service; predicting is the only way to ask for the endpoint itself."""
+        who = "a token was given" if self._identity() else "no token is sent over plain HTTP"
+        start = time.monotonic()
+        self._poster.send("GET", "/", None, {}, until)
+        return (
+            f"endpoint {self._shown}: {who}, the service answered in {1000 * (time.monotonic() - start):.0f} ms; "
+            "whether the endpoint predicts, `labelloop probe` shows"
+        )
+
+    def _identity(self) -> Mapping[str, str]:
+        return self._token() if self._token else {}
+
+
+def _has_instances(body: Body) -> bool:
+    """``:predict`` reads nothing else."""
+    return body.media_type == "application/json" and body.content.startswith(b'{"instances":')
+
+
+def _judge(reply: Reply, shown: str) -> None:
+    """Raise what an answer that is not 200 means; Google's errors are ``{"error": {"code", "message", "status"}}``."""
+    if reply.status == 200:
+        return
+    said = reason_of(reply.content)
+    message = f"endpoint {shown} answered {reply.status}" + (f" {name}" if (name := _name(reply)) else "")
+    message += f": {said}" if said else ""
+    if reply.status in (429, 500, 503, 504):
+        raise Busy(message, pause_of(reply))
+    if reply.status in _REMEDIES:
+        raise Denied(f"{message}; {_REMEDIES[reply.status]}")
+    if 400 <= reply.status < 500:
+        raise Refused(message, reply.status, said)
+    raise Unwell(message)
+
+
+def _name(reply: Reply) -> str:
+    """``NOT_FOUND`` and the like."""
+    try:
+        name = json.loads(reply.content)["error"]["status"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return name if isinstance(name, str) and name.isidentifier() else ""

@@ -1,0 +1,71 @@
+"""Predicting without end: a project's tasks stream through the endpoint, in order and in constant memory."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from labelloop.chunks import chunks
+from labelloop.errors import EndpointError
+from labelloop.loop.plan import Plan
+from labelloop.loop.predict import Found, predict_call, threads_for
+from labelloop.loop.resolve import Unpredicted
+from labelloop.types import Json
+
+_AHEAD = 1024
+"""Tasks under way or waiting: enough that the endpoint is busy while Label Studio gives the next page."""
+
+_SHARES = tuple(2.0**power for power in range(-6, 0))
+"""Pauses between two tries when the endpoint as a whole fails, as shares of ``LABELLOOP_RETRY_SECONDS``."""
+
+
+def predict_stream(plan: Plan, tasks: Iterable[Json]) -> Iterator[tuple[Json, Found]]:
+    """Yield every task with its prediction, in order; ``tasks`` is read as they are needed.
+
+    An endpoint that fails is tried again for ``LABELLOOP_RETRY_SECONDS``. Raises EndpointError when it fails for good,
+    after what was predicted by then.
+    """
+    ended = threading.Event()
+    waiting: deque[tuple[list[Json], Future[list[Found]]]] = deque()
+    pool = ThreadPoolExecutor(threads_for(plan), thread_name_prefix="bulk")
+    try:
+        for call in chunks(tasks, plan.endpoint.batch):
+            waiting.append((call, pool.submit(_patiently, plan, call, ended)))
+            if len(waiting) * plan.endpoint.batch >= _AHEAD:
+                yield from _first(waiting)
+        while waiting:
+            yield from _first(waiting)
+    except EndpointError:
+        ended.set()
+        yield from _rest(waiting)
+        raise
+    finally:
+        ended.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _first(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[tuple[Json, Found]]:
+    call, future = waiting.popleft()
+    yield from zip(call, future.result(), strict=True)
+
+
+def _rest(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[tuple[Json, Found]]:
+    for call, future in waiting:
+        if not future.cancel() and future.exception() is None:
+            yield from (pair for pair in zip(call, future.result(), strict=True) if isinstance(pair[1], dict))
+
+
+def _patiently(plan: Plan, call: list[Json], ended: threading.Event) -> list[Found]:
+    for share in _SHARES:
+        found = predict_call(plan, call)
+        if _failure(found) is None or ended.wait(share * plan.hub.settings.retry_seconds):
+            return found
+    found = predict_call(plan, call)
+    failure = _failure(found)
+    if failure is not None:
+        raise EndpointError(failure.reason)
+    return found
+
+
+def _failure(found: list[Found]) -> Unpredicted | None:
+    return next((item for item in found if isinstance(item, Unpredicted) and item.endpoint), None)

@@ -1,0 +1,82 @@
+"""Importing a stream of predictions into Label Studio: few large calls, one at a time, while more are being made."""
+
+import json
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from labelloop.errors import StudioError
+from labelloop.loop.hub import Hub
+from labelloop.types import Json, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_MOST = 5000
+"""Predictions in one import; each costs as much as the project is large (contract, section 2)."""
+
+_MOST_BYTES = 16_000_000
+"""Masks and long texts fill an import sooner."""
+
+
+class Imports:
+    """Collects predictions of one project and imports them when there are many, and at the end of the block.
+
+    What was collected is imported also when the block fails. At most two imports are held: the one being sent, and the
+    one being collected. Raises StudioError.
+    """
+
+    def __init__(self, hub: Hub, project: ProjectKey, version: str) -> None:
+        self._hub, self._project, self._version = hub, project, version
+        self._sending = ThreadPoolExecutor(1, thread_name_prefix="import")
+        self._sent: Future[None] | None = None
+        self._items: list[Json] = []
+        self._bytes = 0
+
+    def __enter__(self) -> "Imports":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Import the rest; an error of the block goes before one of this."""
+        try:
+            self._send()
+            self._settle()
+        except StudioError as failed:
+            if error is None:
+                raise
+            _log.warning("project %s: the last predictions were not imported: %s", self._project, failed)
+        finally:
+            self._sending.shutdown(cancel_futures=True)
+
+    def add(self, task: int, prediction: Json) -> None:
+        """Collect one prediction."""
+        self._items.append({"task": task, **prediction})
+        self._bytes += len(json.dumps(prediction))
+        if len(self._items) >= _MOST or self._bytes >= _MOST_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        self._settle()
+        if self._items:
+            self._sent = self._sending.submit(self._import, self._items)
+        self._items, self._bytes = [], 0
+
+    def _settle(self) -> None:
+        if self._sent is not None:
+            self._sent.result()
+            self._sent = None
+
+    def _import(self, items: list[Json]) -> None:
+        """Import; once more, without the tasks that are gone, when those made Label Studio refuse all."""
+        studio, project = self._hub.studio, self._project.id
+        try:
+            studio.import_predictions(project, items)
+        except StudioError as error:
+            given = {item["task"] for item in items}
+            waiting = {task["id"] for task in studio.unpredicted_tasks(project, self._version) if task["id"] in given}
+            # When all of them still wait, something else is wrong, or Label Studio is still at it.
+            if waiting == given:
+                raise
+            _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(given - waiting), error)
+            studio.import_predictions(project, [item for item in items if item["task"] in waiting])

@@ -1,0 +1,159 @@
+"""What one project wants: which endpoint, what it speaks, and how its answers become predictions.
+
+The settings say so for all projects, the ``extra_params`` of a project's ML backend for that one (docs/endpoints.md).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import OptionsError, SettingsError
+from labelloop.settings import Settings
+from labelloop.studio.rendering import Rendering, Uncertainty
+from labelloop.types import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """An endpoint, and how its answers are shown."""
+
+    endpoint: EndpointSpec
+    rendering: Rendering
+
+
+def options_of(settings: Settings, extra_params: object = None) -> Options:
+    """Put a project's ``extra_params`` (a JSON object, its text, or nothing) on top of the settings.
+
+    What the settings say of the endpoint, its headers above all, is for that endpoint: a project that names another one
+    begins with nothing. Raises OptionsError naming the key that is wrong or an endpoint that is not allowed, and
+    SettingsError for impossible settings.
+    """
+    given = _read(extra_params)
+    endpoint = EndpointSpec.of(settings)
+    address = given.pop("endpoint", endpoint.address)
+    if address != endpoint.address:
+        _require_allowed(address, settings.allowed_endpoints)
+        endpoint = EndpointSpec(address, timeout=settings.endpoint_timeout, base=settings.vertex_base_url)
+    shown = {name: given.pop(name) for name in _RENDERING if name in given}
+    return Options(replace(endpoint, **given), replace(_rendering(settings), **shown))
+
+
+def _rendering(settings: Settings) -> Rendering:
+    pairs = [pair.partition("=") for pair in settings.label_map]
+    if not all(sign and name.strip() and label.strip() for name, sign, label in pairs):
+        raise SettingsError("LABELLOOP_LABEL_MAP: expected class=label, separated by commas: cat=Cat,dog=Dog")
+    try:
+        uncertainty = _uncertainty(settings.uncertainty, "LABELLOOP_UNCERTAINTY")
+    except OptionsError as error:
+        raise SettingsError(str(error)) from None
+    return Rendering(
+        threshold=settings.threshold or None,
+        label_map={name.strip(): label.strip() for name, _, label in pairs},
+        uncertainty=uncertainty,
+    )
+
+
+def _read(extra_params: object) -> Json:
+    """Check every key; what comes out are fields of EndpointSpec and Rendering."""
+    if isinstance(extra_params, str):
+        try:
+            extra_params = json.loads(extra_params) if extra_params.strip() else {}
+        except (ValueError, RecursionError):
+            raise OptionsError("extra_params of the ML backend is no JSON") from None
+    if extra_params is None:
+        return {}
+    if not isinstance(extra_params, dict):
+        raise OptionsError('extra_params of the ML backend must be a JSON object, as in {"threshold": 0.5}')
+    unknown = sorted(str(name) for name in extra_params if name not in _KEYS)
+    if unknown:
+        raise OptionsError(
+            f"extra_params of the ML backend has an unknown key {unknown[0][:60]!r}; known are {', '.join(_KEYS)}"
+        )
+    return {name: _KEYS[name](value, f"extra_params, {name!r}") for name, value in extra_params.items()}
+
+
+def _require_allowed(address: str, allowed: tuple[str, ...]) -> None:
+    if not any(_matches(address, pattern) for pattern in allowed):
+        raise OptionsError(
+            "extra_params of the ML backend names an endpoint that is not allowed here: whoever runs LabelLoop must "
+            "add it to LABELLOOP_ALLOWED_ENDPOINTS"
+        )
+
+
+def _matches(address: str, pattern: str) -> bool:
+    """Compare scheme, host and the rest each by itself, so that a ``*`` never reaches over the end of a host's name."""
+    try:
+        one, other = urlsplit(address), urlsplit(pattern)
+    except ValueError:
+        return False
+    if "@" in one.netloc or "\\" in address or not address.isprintable() or one.fragment:
+        return False
+    rest, wanted = (f"{parts.path}?{parts.query}".rstrip("?") for parts in (one, other))
+    return one.scheme == other.scheme and fnmatchcase(one.netloc, other.netloc) and fnmatchcase(rest, wanted)
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise OptionsError(f"{what} must be text")
+    return value
+
+
+def _names(value: object, what: str) -> tuple[str, ...]:
+    names = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise OptionsError(f'{what} must be a list of names, as in ["cat", "dog"]')
+    return tuple(names)
+
+
+def _object(value: object, what: str) -> str:
+    if not isinstance(value, dict):
+        raise OptionsError(f"{what} must be a JSON object")
+    return json.dumps(value, sort_keys=True)
+
+
+def _count(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+        raise OptionsError(f"{what} must be a whole number from 1 on")
+    return value
+
+
+def _share(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise OptionsError(f"{what} must be a number from 0 to 1")
+    return float(value)
+
+
+def _label_map(value: object, what: str) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(label, str) and label for label in value.values()):
+        raise OptionsError(f'{what} must be an object from class to label, as in {{"cat": "Cat"}}')
+    return {str(name): label for name, label in value.items()}
+
+
+def _uncertainty(value: object, what: str) -> Uncertainty:
+    for known in get_args(Uncertainty):
+        if value == known:
+            found: Uncertainty = known
+            return found
+    raise OptionsError(f"{what} must be one of {', '.join(get_args(Uncertainty))}")
+
+
+_RENDERING = ("threshold", "label_map", "uncertainty")
+
+_KEYS: dict[str, Callable[[object, str], Any]] = {
+    "endpoint": _text,
+    "request": _text,
+    "response": _text,
+    "mapping": _text,
+    "classes": _names,
+    "parameters": _object,
+    "version": _text,
+    "batch": _count,
+    "threshold": _share,
+    "label_map": _label_map,
+    "uncertainty": _uncertainty,
+}
+"""What a project may say, and what reads it."""

@@ -1,0 +1,66 @@
+"""How the tasks of one project are predicted: everything one request needs, put together once."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from labelloop.endpoints.base import Endpoint
+from labelloop.loop.hub import Hub
+from labelloop.loop.options import Options
+from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import LabelConfig, parse_label_config
+from labelloop.studio.prompts import prompts_of
+from labelloop.types import Input, ProjectKey, Prompted, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``version`` is what ``/setup`` reports: an endpoint that follows the loop is asked for it, another one is not.
+
+    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the same.
+    """
+
+    hub: Hub
+    project: ProjectKey
+    config: LabelConfig
+    options: Options
+    endpoint: Endpoint
+    version: str
+    prompt: tuple[Prompted, ...]
+    mark: bytes
+
+    @property
+    def target(self) -> Target:
+        """What the endpoint is asked for."""
+        return Target(self.project, self.version if self.endpoint.follows else None)
+
+    def key(self, content: Input) -> bytes:
+        """Name a prediction in the cache: by what is sent and all that decides what is made of the answer."""
+        sent = hashlib.sha256(self.mark)
+        for part in (
+            content.content,
+            (content.text or "").encode(errors="surrogatepass"),
+            (content.uri or "").encode(),
+        ):
+            sent.update(hashlib.sha256(part).digest())
+        return sent.digest()
+
+
+def plan_of(hub: Hub, project: ProjectKey, label_config: object, version: str, context: object = None) -> Plan:
+    """Make the plan; ``context`` is what an interactive request carries. Raises LabelConfigError or SettingsError."""
+    options, endpoint = project_endpoint(hub, project)
+    # A version that the loop trained knows the labels of the Choices it was trained for.
+    config = parse_control(label_config).config if endpoint.follows else parse_label_config(label_config)
+    prompt = prompts_of(config, context)
+    rendering = options.rendering
+    decides = (
+        str(project),
+        version,
+        config.text,
+        options.endpoint.fingerprint(),
+        (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),
+        repr(prompt),
+    )
+    mark = hashlib.sha256(json.dumps(decides).encode()).digest()
+    return Plan(hub, project, config, options, endpoint, version, prompt, mark)

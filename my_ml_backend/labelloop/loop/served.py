@@ -1,0 +1,65 @@
+"""The version of an endpoint that stands alone: what it answered with last, cached in Redis, kept in the store.
+
+The loop publishes no versions for such an endpoint, and /setup may not ask it. So the version that /setup reports
+follows the answers: when the model behind the endpoint is replaced, the first new answer says so, and Label Studio asks
+anew.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import QueueError, StoreError
+from labelloop.loop import keys
+from labelloop.loop.hub import Hub, reach, text
+from labelloop.models.served import ServedVersion
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+
+def served_version(hub: Hub, project: ProjectKey, spec: EndpointSpec, endpoint: Endpoint) -> str:
+    """Say which version the endpoint serves: the one it was given, the one it answered with last, else its name.
+
+    Works without Redis; raises StoreError.
+    """
+    if spec.version:
+        return spec.version
+    mark = spec.fingerprint()
+    try:
+        with reach(hub):
+            cached = hub.redis.hget(keys.of(project, "served"), mark)
+    except QueueError as error:
+        _log.warning("version of %s is read from the store: %s", endpoint.name, error)
+        return ServedVersion(hub.store, project).read(mark) or endpoint.name
+    if cached is not None:
+        return text(cached)
+    version = ServedVersion(hub.store, project).read(mark) or endpoint.name
+    _cache(hub, project, mark, version)
+    return version
+
+
+def note_served(
+    hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str | None, versions: Iterable[str]
+) -> None:
+    """Note the version of most answers when it is not the one ``/setup`` reports; a failure is logged, not raised."""
+    counted = Counter(versions).most_common(1)
+    if spec.version or not counted or counted[0][0] == reported:
+        return
+    version, mark = counted[0][0], spec.fingerprint()
+    _log.info("project %s: its endpoint answers with version %s", project, version)
+    try:
+        ServedVersion(hub.store, project).write(mark, version)
+    except StoreError as error:
+        _log.warning("version %s of project %s is not kept: %s", version, project, error)
+    _cache(hub, project, mark, version)
+
+
+def _cache(hub: Hub, project: ProjectKey, mark: str, version: str) -> None:
+    try:
+        with reach(hub):
+            hub.redis.hset(keys.of(project, "served"), mark, version)
+    except QueueError as error:
+        _log.warning("version %s of project %s is not cached: %s", version, project, error)

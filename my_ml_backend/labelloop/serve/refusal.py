@@ -1,0 +1,59 @@
+"""What went wrong, as a status and a reason; each shape of URL writes them its own way."""
+
+import logging
+from typing import NamedTuple
+
+from flask import Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from labelloop.errors import LabelLoopError, NotFound, StoreError
+from labelloop.serve.errors import BadRequest, NotReady
+from labelloop.types import Json
+
+log = logging.getLogger(__name__)
+
+
+class Refusal(NamedTuple):
+    """A status of HTTP, and a reason that may be shown."""
+
+    status: int
+    reason: str
+
+    @classmethod
+    def of(cls, error: Exception) -> "Refusal":
+        """Read an error; what nobody foresaw is logged and not shown."""
+        status = _status(error)
+        if status == 500:
+            log.error("a request failed", exc_info=error)
+        return cls(status, _reason(error, status))
+
+    def written(self, body: Json, status: int | None = None) -> Response:
+        """Write an answer with this body, under the refusal's status or another."""
+        answer = jsonify(body)
+        answer.status_code = self.status if status is None else status
+        if self.status == 503:
+            answer.headers["Retry-After"] = "1"
+        return answer
+
+
+def _reason(error: Exception, status: int) -> str:
+    if status == 413:
+        return f"the body is larger than {request.max_content_length} bytes (LABELLOOP_BODY_MAX_BYTES)"
+    if isinstance(error, HTTPException):
+        return error.description or error.name
+    if isinstance(error, LabelLoopError):
+        return str(error)
+    return "the server failed; its log says why"
+
+
+def _status(error: Exception) -> int:
+    match error:
+        case HTTPException():
+            return error.code or 500
+        case BadRequest():
+            return 400
+        case NotFound():
+            return 404
+        case NotReady() | StoreError():
+            return 503
+    return 500

@@ -1,0 +1,153 @@
+"""One control tag of a label config: what LabelLoop reads of it, and which it cannot predict for."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from labelloop.errors import LabelConfigError
+from labelloop.studio.choices import Label, labels_in, shown_name
+from labelloop.studio.object_tag import ObjectTag
+from labelloop.studio.taxonomy import paths_in
+from labelloop.types import Kind
+
+OBJECTS: Mapping[str, tuple[str, ...]] = {
+    "Choices": ("Image", "Text", "HyperText", "Audio"),
+    "Taxonomy": ("Image", "Text", "HyperText", "Audio"),
+    "RectangleLabels": ("Image",),
+    "PolygonLabels": ("Image",),
+    "BrushLabels": ("Image",),
+    "KeyPointLabels": ("Image",),
+    "Labels": ("Text",),
+    "TextArea": ("Image", "Text", "HyperText", "Audio"),
+    "Rating": ("Image", "Text", "HyperText", "Audio"),
+    "Number": ("Image", "Text", "HyperText", "Audio"),
+}
+"""The control tags LabelLoop predicts for, and the object tags of each."""
+
+_WITHOUT_LABELS = ("TextArea", "Rating", "Number")
+_UNSUPPORTED = {
+    "perRegion": "LabelLoop predicts for whole tasks, not for regions that an annotator has drawn",
+    "perItem": "LabelLoop predicts for whole tasks",
+    "allowNested": "Label Studio imports no predictions of nested choices; a <Taxonomy> does that",
+    "labeling": "LabelLoop labels parts of a text with <Labels>",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTag:
+    """A control tag: its ``tag`` as Label Studio's documentation spells it, its name, labels and object tag.
+
+    ``kind`` says how many labels a ``Choices`` or ``Taxonomy`` takes. ``threshold`` is its ``model_score_threshold``,
+    in [0, 1]. ``minimum``, ``maximum`` and ``step`` bound a ``Number``, ``maximum`` a ``Rating``.
+    """
+
+    tag: str
+    name: str
+    target: ObjectTag
+    labels: tuple[Label, ...] = ()
+    kind: Kind = "single"
+    threshold: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+
+    def __hash__(self) -> int:
+        # What is made of a tag is remembered by it; to hash a thousand labels for each prediction would cost more.
+        return hash((self.tag, self.name, self.target))
+
+    @property
+    def type(self) -> str:
+        """What a result of this tag calls itself, and the key of its labels."""
+        return self.tag.lower()
+
+    @property
+    def to_name(self) -> str:
+        """The name of its object tag."""
+        return self.target.name
+
+    @property
+    def object_tag(self) -> str:
+        """Its object tag's tag, such as ``Image``."""
+        return self.target.tag
+
+    @property
+    def data_key(self) -> str:
+        """Where a task's data has what its object tag shows."""
+        return self.target.data_key
+
+    @property
+    def shown(self) -> str:
+        """Its name in a message."""
+        return shown_tag(self.tag, self.name)
+
+
+def shown_tag(tag: str, name: str) -> str:
+    """Name a tag in a message."""
+    return f"<{tag} name={shown_name(name)}>"
+
+
+def read_control(element: Element, tag: str, target: ObjectTag) -> tuple[ControlTag, tuple[str, ...]]:
+    """Read one control tag, and what of it is not predicted for; raises LabelConfigError where nothing can be."""
+    name = element.get("name", "")
+    shown = shown_tag(tag, name)
+    for attribute, why in _UNSUPPORTED.items():
+        if element.get(attribute, "").lower() == "true":
+            raise LabelConfigError(f'{shown} has {attribute}="true": {why}')
+    labels, warnings = _labels(shown, element, tag)
+    numbers = {key: _number(element, key) for key in ("min", "max", "step")}
+    return ControlTag(
+        tag,
+        name,
+        target,
+        labels,
+        _kind(element, tag),
+        threshold=_threshold(shown, element),
+        minimum=numbers["min"],
+        maximum=_stars(shown, element) if tag == "Rating" else numbers["max"],
+        step=numbers["step"],
+    ), warnings
+
+
+def _labels(shown: str, element: Element, tag: str) -> tuple[tuple[Label, ...], tuple[str, ...]]:
+    if tag in _WITHOUT_LABELS:
+        return (), ()
+    if element.get("value", "").startswith("$") or element.get("apiUrl"):
+        raise LabelConfigError(
+            f"{shown} takes its labels from task data or an address; a model needs the same labels for every task"
+        )
+    if tag == "Taxonomy":
+        return paths_in(shown, element, leaves_only=element.get("leafsOnly", "").lower() == "true")
+    return labels_in(shown, element, "Choice" if tag == "Choices" else "Label")
+
+
+def _kind(element: Element, tag: str) -> Kind:
+    if tag == "Taxonomy":
+        return "single" if element.get("maxUsages", "").strip() == "1" else "multiple"
+    return "multiple" if element.get("choice", "").strip().lower() == "multiple" else "single"
+
+
+def _threshold(shown: str, element: Element) -> float | None:
+    text = element.get("model_score_threshold")
+    if text is None:
+        return None
+    found = _number(element, "model_score_threshold")
+    if found is None or not 0.0 <= found <= 1.0:
+        raise LabelConfigError(f"{shown} has model_score_threshold={shown_name(text)}; it must be from 0 to 1")
+    return found
+
+
+def _stars(shown: str, element: Element) -> float:
+    text = element.get("maxRating", "5").strip()
+    if not (text.isascii() and text.isdigit() and 1 <= len(text) <= 6 and int(text)):
+        raise LabelConfigError(f"{shown} has maxRating={shown_name(text)}; it must be a whole number from 1 on")
+    return float(text)
+
+
+def _number(element: Element, attribute: str) -> float | None:
+    """Read a number; None for none, which is what Label Studio makes of a wrong one."""
+    try:
+        found = float(element.get(attribute, ""))
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None

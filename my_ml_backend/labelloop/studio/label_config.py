@@ -1,0 +1,176 @@
+"""Reads the label config: for which control tags LabelLoop predicts, of what, with which labels.
+
+What counts is what Label Studio's import of predictions accepts and its labeling interface shows. Both read tag names
+in any case; attributes, ``Choice`` and ``Label`` must be spelled as its documentation spells them, or the import drops
+the predictions without a word (contract, section 2).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
+from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
+
+from labelloop.errors import LabelConfigError
+from labelloop.studio.choices import is_control, shown_name
+from labelloop.studio.control_tag import OBJECTS, ControlTag, read_control, shown_tag
+from labelloop.studio.object_tag import read_object
+
+_MAX_CHARACTERS = 5_000_000
+_REASONS = 3
+_REMEMBERED = 32
+_WHY_NOT = {
+    "Labels": " (of a <HyperText>, Label Studio counts the characters that are shown, and a model those of its source)"
+}
+_EXAMPLE = (
+    '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
+    '<Choice value="dog"/></Choices></View>'
+)
+
+Supported = tuple[tuple[str, tuple[str, ...]], ...]
+"""Control tags, each with the object tags it may be about."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """A label config: the control tags that LabelLoop predicts for, all about one object tag, in their order.
+
+    ``names`` are those of all its tags; ``warnings`` say what of it is not predicted for; ``text`` is its XML.
+    """
+
+    tags: tuple[ControlTag, ...]
+    names: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    text: str = field(default="", repr=False)
+
+    @property
+    def to_name(self) -> str:
+        """The name of the object tag whose data goes to the endpoint."""
+        return self.tags[0].to_name
+
+    @property
+    def object_tag(self) -> str:
+        """That object tag's tag: ``Image``, ``Text``, ``HyperText`` or ``Audio``."""
+        return self.tags[0].object_tag
+
+    @property
+    def data_key(self) -> str:
+        """Where a task's data has what goes to the endpoint."""
+        return self.tags[0].data_key
+
+    @property
+    def inline(self) -> bool:
+        """Whether the task's data holds the text itself, not the address of a file to fetch."""
+        return self.tags[0].target.inline
+
+
+def parse_label_config(text: object) -> LabelConfig:
+    """Find the control tags that LabelLoop can predict for.
+
+    The first of them decides which object tag's data goes to the endpoint; those about another are left out with a
+    warning. Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it to predict for.
+    """
+    return read_label_config(label_config_text(text), tuple(OBJECTS.items()))
+
+
+def label_config_text(label_config: object) -> str:
+    """Take a label config's text; raises LabelConfigError for anything else, or too much of it."""
+    if not isinstance(label_config, str):
+        raise LabelConfigError(f"the label config must be text (XML), not {type(label_config).__name__}")
+    if len(label_config) > _MAX_CHARACTERS:
+        raise LabelConfigError(
+            f"the label config has {len(label_config)} characters; at most {_MAX_CHARACTERS} are read"
+        )
+    return label_config
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def read_label_config(text: str, supported: Supported) -> LabelConfig:
+    """Read a label config for the ``supported`` control tags alone; the last ones read are remembered."""
+    elements = list(_read(text).iter())
+    names = Counter(name for element in elements if (name := element.get("name")))
+    twice = [shown_name(name) for name, count in names.items() if count > 1]
+    if twice:
+        raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
+    found, refused = _controls(elements, dict(supported))
+    if not found:
+        why = "; ".join(refused[:_REASONS]) or f"it has no {_one_of([tag for tag, _ in supported])} tag"
+        raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
+    same = tuple(tag for tag in found if tag.target == found[0].target)
+    others = [
+        f"{tag.shown} is about {shown_name(tag.to_name)}; LabelLoop sends {shown_name(found[0].to_name)}, which the "
+        f"first control tag is about"
+        for tag in found
+        if tag.target != found[0].target
+    ]
+    return LabelConfig(same, frozenset(names), (*refused, *others), text)
+
+
+def narrowed(config: LabelConfig) -> LabelConfig:
+    """Keep the first control tag alone, with a warning for each of the others."""
+    left_out = [f"{tag.shown}: LabelLoop predicts for the first only" for tag in config.tags[1:]]
+    return replace(config, tags=config.tags[:1], warnings=(*config.warnings, *left_out))
+
+
+def _read(text: str) -> Element:
+    try:
+        root: Element = fromstring(text, forbid_dtd=True)
+    except DefusedXmlException:
+        raise LabelConfigError("the label config has a DOCTYPE, which Label Studio refuses too; remove it") from None
+    except (ParseError, ValueError) as error:
+        raise LabelConfigError(f"the label config is not valid XML: {error}") from None
+    return root
+
+
+def _controls(
+    elements: Sequence[Element], supported: Mapping[str, tuple[str, ...]]
+) -> tuple[list[ControlTag], list[str]]:
+    """Read the control tags in their order, and say of what is left out why."""
+    spelled = {tag.lower(): tag for tag in supported}
+    # As for Label Studio's import: what has a toName is a control tag, never an object tag.
+    objects = {element.attrib["name"]: element for element in elements if _is_object(element)}
+    found: list[ControlTag] = []
+    warnings: list[str] = []
+    for element in elements:
+        tag = spelled.get(element.tag.lower())
+        if tag is None:
+            if is_control(element) and len(supported) > 1:
+                warnings.append(f"{shown_tag(element.tag, element.attrib['name'])}: LabelLoop does not predict for it")
+            continue
+        try:
+            control, left_out = _control(element, tag, objects, supported[tag])
+        except LabelConfigError as error:
+            warnings.append(str(error))
+            continue
+        found.append(control)
+        warnings += left_out
+    return found, warnings
+
+
+def _is_object(element: Element) -> bool:
+    return bool(element.get("name")) and not element.get("toName")
+
+
+def _control(
+    element: Element, tag: str, objects: Mapping[str, Element], allowed: tuple[str, ...]
+) -> tuple[ControlTag, tuple[str, ...]]:
+    name, targets = element.get("name", ""), element.get("toName", "")
+    if not name or not targets:
+        raise LabelConfigError(f"{shown_tag(tag, name)} needs both attributes, name and toName")
+    spelled = {wanted.lower(): wanted for wanted in allowed}
+    about = (objects[target] for target in targets.split(",") if target in objects)
+    target = next((one for one in about if one.tag.lower() in spelled), None)
+    if target is None:
+        raise LabelConfigError(
+            f"{shown_tag(tag, name)} has toName={shown_name(targets)}, which names no {_one_of(allowed)} tag"
+            + _WHY_NOT.get(tag, "")
+        )
+    return read_control(element, tag, read_object(target, spelled[target.tag.lower()]))
+
+
+def _one_of(tags: Sequence[str]) -> str:
+    names = [f"<{tag}>" for tag in tags]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,1 @@
+"""Label Studio results: one module for each family of control tags."""

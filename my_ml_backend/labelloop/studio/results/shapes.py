@@ -1,0 +1,66 @@
+"""Boxes, points and polygons: from fractions of a picture to Label Studio's percent."""
+
+import math
+from collections.abc import Iterable
+
+from labelloop.types import Box, Json, Point, Polygon
+
+_POINT_WIDTH = 0.5
+"""How large a key point is drawn, in percent of the picture's width; Label Studio's editor drops one without."""
+
+_DIGITS = 6
+"""Of a percentage: a hundredth of a pixel in the largest picture that is read."""
+
+
+def box_value(box: Box) -> Json | None:
+    """Write a box, cut at the picture's edges unless it is turned; None when nothing of it is inside."""
+    if not _finite((box.x, box.y, box.width, box.height, box.rotation)):
+        return None
+    if 0.0 < box.rotation % 360.0 < 360.0:
+        return _turned(box)
+    left, top = max(0.0, box.x), max(0.0, box.y)
+    width, height = min(1.0, box.x + box.width) - left, min(1.0, box.y + box.height) - top
+    made = {**_at(left, top), "width": _percent(width), "height": _percent(height), "rotation": 0}
+    return made if made["width"] > 0.0 and made["height"] > 0.0 else None
+
+
+def _turned(box: Box) -> Json | None:
+    # Its corner may lie outside while most of it is inside; Label Studio takes no percentage above 100.
+    width, height = _percent(box.width), _percent(box.height)
+    if not (-1.0 <= box.x <= 1.0 and -1.0 <= box.y <= 1.0 and 0.0 < width <= 100.0 and 0.0 < height <= 100.0):
+        return None
+    return {**_at(box.x, box.y), "width": width, "height": height, "rotation": box.rotation % 360.0}
+
+
+def point_value(point: Point) -> Json | None:
+    """Write a key point; None when it is outside the picture."""
+    if not _finite((point.x, point.y)) or not (0.0 <= point.x <= 1.0 and 0.0 <= point.y <= 1.0):
+        return None
+    return {**_at(point.x, point.y), "width": _POINT_WIDTH}
+
+
+def polygon_value(polygon: Polygon) -> Json | None:
+    """Write a polygon, its points moved to the picture's edge where they are outside; None for less than three."""
+    points = [(point.x, point.y) for point in polygon.points]
+    if not all(map(_finite, points)):
+        return None
+    inside = [[_percent(_clipped(x)), _percent(_clipped(y))] for x, y in points]
+    if len({(x, y) for x, y in inside}) < 3:
+        return None
+    return {"points": inside, "closed": True}
+
+
+def _at(x: float, y: float) -> Json:
+    return {"x": _percent(x), "y": _percent(y)}
+
+
+def _percent(fraction: float) -> float:
+    return round(100.0 * fraction, _DIGITS)
+
+
+def _clipped(fraction: float) -> float:
+    return min(1.0, max(0.0, fraction))
+
+
+def _finite(numbers: Iterable[float]) -> bool:
+    return all(map(math.isfinite, numbers))

@@ -1,0 +1,156 @@
+"""A project whose endpoint has a model of its own: versions follow its answers, and nothing is trained."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from labelloop.errors import OptionsError, SettingsError
+from labelloop.loop.announced import announced_version
+from labelloop.loop.consider import consider
+from labelloop.loop.extra_params import extra_params, hear, learn, share
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.predict import Prediction, predict_tasks
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.progress import Reporter
+from labelloop.loop.retrain import retrain
+from labelloop.types import NO_VERSION, Json
+from support.misbehaving import Misbehaving, Reply, answer, misbehaving
+from support.studio_api import CONFIG, StudioApi
+
+from .conftest import MakeHub
+
+
+def model(version: str = "", score: float = 0.75) -> Reply:
+    named = {"model_version": version} if version else {}
+    scores = {"cat": score, "dog": 1 - score}
+    return answer({"predictions": [{"label": "cat", "score": score, "scores": scores, "kind": "single", **named}]})
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving(model("m1")) as running:
+        yield running
+
+
+@pytest.fixture
+def alone(make_hub: MakeHub, server: Misbehaving) -> Hub:
+    """A hub whose endpoint stands alone."""
+    return make_hub(endpoint=f"{server.address}/predict", cache_seconds=0.0)
+
+
+def predict(hub: Hub, tasks: list[Json], version: str) -> list[Prediction]:
+    return predict_tasks(hub, hub.project(7), CONFIG, tasks, version, time.monotonic() + 30)
+
+
+def versions(found: list[Prediction]) -> list[str]:
+    return [item["model_version"] for item in found if isinstance(item, dict)]
+
+
+def test_setup_reports_what_the_endpoint_answered_with_last(studio: StudioApi, alone: Hub, server: Misbehaving) -> None:
+    studio.add_tasks(3)
+    project, tasks = alone.project(7), list(studio.tasks.values())
+    first = announced_version(alone, project)
+    assert first == alone.endpoint.name
+    assert not server.requests, "/setup may not ask the endpoint"
+
+    assert versions(predict(alone, tasks, first)) == ["m1"] * 3
+    assert announced_version(alone, project) == "m1"
+
+    server.replies = [model("m2")]
+    assert versions(predict(alone, tasks, "m1")) == ["m2"] * 3
+    assert announced_version(alone, project) == "m2"
+
+
+def test_the_version_survives_redis(studio: StudioApi, alone: Hub, make_hub: MakeHub) -> None:
+    studio.add_tasks(1)
+    predict(alone, list(studio.tasks.values()), "")
+    alone.redis.flushall()
+    assert announced_version(alone, alone.project(7)) == "m1"
+
+    gone = make_hub(
+        endpoint=alone.settings.endpoint, store=alone.settings.store_address, redis_url="redis://127.0.0.1:1"
+    )
+    assert announced_version(gone, gone.project(7)) == "m1"
+
+
+def test_a_version_that_is_given_stands(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
+    server.replies = [model()]
+    studio.add_tasks(1)
+    hub = make_hub(endpoint=f"{server.address}/predict", model_version="scenes-3")
+    assert announced_version(hub, hub.project(7)) == "scenes-3"
+    assert versions(predict(hub, list(studio.tasks.values()), "scenes-3")) == ["scenes-3"]
+
+
+def test_a_project_may_name_an_endpoint_of_its_own(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
+    studio.add_tasks(1)
+    hub = make_hub(allowed_endpoints=(f"{server.address}/*",))
+    project, tasks = hub.project(7), list(studio.tasks.values())
+    assert announced_version(hub, project) == NO_VERSION
+
+    hear(hub, project, {"endpoint": f"{server.address}/predict", "label_map": {"cat": "dog"}})
+    share(hub, project)
+    other = make_hub(allowed_endpoints=(f"{server.address}/*",), redis_url=hub.settings.redis_url)
+    (found,) = predict(other, tasks, announced_version(other, project))
+
+    assert isinstance(found, dict)
+    assert found["result"][0]["value"]["choices"] == ["dog"]
+    assert server.requests[0].line == "POST /predict HTTP/1.1"
+
+
+def test_an_endpoint_that_is_not_allowed_is_not_asked(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.add_tasks(1)
+    hub = make_hub()
+    hear(hub, hub.project(7), {"endpoint": f"{server.address}/predict"})
+    with pytest.raises(OptionsError, match="LABELLOOP_ALLOWED_ENDPOINTS"):
+        announced_version(hub, hub.project(7))
+    assert predict(hub, list(studio.tasks.values()), "v1") == [[]]
+    assert not server.requests
+
+
+def test_a_worker_learns_extra_params_from_label_studio(studio: StudioApi, make_hub: MakeHub) -> None:
+    studio.connect("v1", extra_params={"threshold": 0.25})
+    hub = make_hub()
+    assert extra_params(hub, hub.project(7)) is None
+
+    learn(hub, hub.project(7))
+    assert extra_params(hub, hub.project(7)) == {"threshold": 0.25}
+
+
+def test_extra_params_outlive_a_redis_that_is_gone_in_the_process_that_heard_them(make_hub: MakeHub) -> None:
+    hub = make_hub(redis_url="redis://127.0.0.1:1")
+    hear(hub, hub.project(7), '{"threshold": 0.25}')
+    share(hub, hub.project(7))
+    assert extra_params(hub, hub.project(7)) == '{"threshold": 0.25}'
+
+
+def test_bulk_predicts_and_nothing_is_trained(studio: StudioApi, alone: Hub, server: Misbehaving) -> None:
+    studio.add_tasks(30)
+    project = alone.project(7)
+    version = announced_version(alone, project)
+
+    done = prelabel(alone, project, version, lambda *_: None)
+    again = prelabel(alone, project, announced_version(alone, project), lambda *_: None)
+
+    assert (done.predicted, again.predicted) == (30, 0)
+    assert all(studio.versions_of(task) == ["m1"] for task in studio.tasks)
+    assert consider(alone, project) == "its endpoint has a model of its own: nothing is trained"
+    with Lease(alone, project) as lease, pytest.raises(SettingsError, match="inference container"):
+        retrain(alone, project, "a test", Reporter(alone, project, lease))
+
+
+def test_a_repeated_request_costs_no_call(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
+    studio.add_tasks(2)
+    hub, tasks = make_hub(endpoint=f"{server.address}/predict"), list(studio.tasks.values())
+    first = predict(hub, tasks, "m1")
+    assert predict(hub, tasks, "m1") == first
+    assert len(server.requests) == 2
+
+    predict(hub, tasks, "m2")
+    assert len(server.requests) == 4, "another version is another prediction"
+    studio.pictures["/data/upload/1.png"] = b"another picture"
+    predict(hub, tasks, "m1")
+    assert len(server.requests) == 5, "another content is another prediction"

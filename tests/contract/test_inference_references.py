@@ -1,0 +1,134 @@
+"""Pictures that a request only names: the container fetches them itself, from S3 and over HTTP, and no further."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boto3.session import Session
+from moto.server import ThreadedMotoServer
+
+from labelloop.serve.references import References
+from labelloop.settings import Settings
+from labelloop.types import Failure
+from support.bundles import make_bundle, picture
+from support.inference import SECONDS, Inference, inference
+from support.misbehaving import Exchange, answer, misbehaving
+
+RED, BLUE = picture("red"), picture("blue")
+SIGNED = "?X-Amz-Signature=hush"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    """The environment of an account with a bucket ``photos`` that holds ``red.png``."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    account = {
+        "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*moto.get_host_and_port()),
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    client: Any = Session("key", "hush", region_name="us-east-1").client(
+        "s3", endpoint_url=account["AWS_ENDPOINT_URL_S3"]
+    )
+    client.create_bucket(Bucket="photos")
+    client.put_object(Bucket="photos", Key="red.png", Body=RED)
+    yield account
+    moto.stop()
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("bundle")
+    make_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def trusting(bundle: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
+    """A container that may fetch from private addresses."""
+    settings: dict[str, Any] = {**s3, "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true"}
+    with inference(tmp_path_factory.mktemp("trusting"), bundle=bundle, version="v3", **settings) as server:
+        yield server
+
+
+def ask(server: Inference, *items: dict[str, object]) -> list[dict[str, Any]]:
+    said = server.post(json.dumps({"instances": items}).encode(), content_type="application/json")
+    assert said.status_code == 200, said.text
+    found: list[dict[str, Any]] = said.json()["predictions"]
+    return found
+
+
+@pytest.mark.process
+def test_pictures_are_fetched_from_s3_and_over_http(trusting: Inference) -> None:
+    with misbehaving(answer(BLUE)) as web:
+        found = ask(trusting, {"uri": f"{web.address}/blue.png{SIGNED}"}, {"uri": "s3://photos/red.png"})
+    assert [one["label"] for one in found] == ["blue", "red"]
+    assert web.requests[0].line == f"GET /blue.png{SIGNED} HTTP/1.1"
+
+
+@pytest.mark.process
+def test_what_cannot_be_fetched_fails_alone_and_tells_no_secret(trusting: Inference) -> None:
+    with misbehaving(answer(b"", 403)) as web:
+        signed = f"{web.address}/a.png{SIGNED}"
+        refused, missing, odd, red = ask(
+            trusting, {"uri": signed}, {"uri": "s3://photos/x"}, {"uri": "gs://b/x"}, {"uri": "s3://photos/red.png"}
+        )
+    assert f"{web.address}/a.png could not be read: its server answered 403" in refused["error"]
+    assert "hush" not in refused["error"]
+    assert "s3://photos/x could not be read: S3 answered NoSuchKey" in missing["error"]
+    assert odd == {"error": '"uri" must begin with s3://, https://, http://'}
+    assert red["label"] == "red"
+    assert "hush" not in trusting.log.read_text()
+
+
+@pytest.mark.process
+def test_one_picture_alone_may_be_named_too(trusting: Inference) -> None:
+    def post(uri: str, path: str = "/invocations") -> Any:
+        return trusting.post(json.dumps({"uri": uri}).encode(), path, content_type="application/json")
+
+    assert post("s3://photos/red.png").json()["predictions"][0]["label"] == "red"
+    assert post("s3://photos/red.png", "/endpoints/any/invocations").json()["predictions"][0]["label"] == "red"
+    missing = post("s3://photos/x")
+    assert missing.status_code == 400
+    assert "S3 answered NoSuchKey" in missing.json()["error"]
+
+
+@pytest.mark.process
+def test_private_addresses_are_refused_by_default(bundle: Path, tmp_path: Path) -> None:
+    with misbehaving(answer(BLUE)) as web, inference(tmp_path, bundle=bundle) as server:
+        (found,) = ask(server, {"uri": f"{web.address}/a.png"})
+    assert "LABELLOOP_ALLOW_PRIVATE_ADDRESSES" in found["error"]
+    assert web.requests == []
+
+
+@pytest.fixture
+def references() -> Iterator[References]:
+    made = References(Settings(allow_private_addresses=True, body_max_bytes=3 * len(RED)))
+    yield made
+    made.close()
+
+
+def test_the_pictures_of_a_request_are_fetched_at_once(references: References) -> None:
+    together = threading.Barrier(8, timeout=SECONDS)
+
+    def when_all_have_asked(exchange: Exchange) -> None:
+        together.wait()
+        answer(b"x")(exchange)
+
+    with misbehaving(when_all_have_asked) as web:
+        assert references.read([f"{web.address}/{number}" for number in range(8)]) == [b"x"] * 8
+
+
+def test_a_request_fetches_no_more_than_a_body_may_hold(references: References) -> None:
+    with misbehaving(answer(RED)) as web:
+        found = references.read([f"{web.address}/{number}" for number in range(100)])
+    assert found.count(RED) == 3
+    others = {one.reason for one in found if isinstance(one, Failure)}
+    (reason,) = others
+    assert "LABELLOOP_BODY_MAX_BYTES" in reason
+    assert len(web.requests) < 100

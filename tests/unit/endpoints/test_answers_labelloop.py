@@ -1,0 +1,147 @@
+"""Our own containers' answers, read strictly; and which version an answer is of."""
+
+import json
+import math
+
+import pytest
+
+from labelloop.endpoints.answers.read import Asked, read_answer
+from labelloop.endpoints.failures import WrongAnswer
+from labelloop.types import Answer, Failure, Findings, Input, Output, Point, Region
+
+CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
+PICTURE = Input(b"a picture", "image/png")
+
+
+def cat(**changes: object) -> dict[str, object]:
+    return {
+        "label": "cat",
+        "score": 0.75,
+        "scores": {"cat": 0.75, "dog": 0.25},
+        "model_version": "v1",
+        "kind": "single",
+    } | changes
+
+
+def strictly(content: object, count: int = 1) -> list[Answer | Failure]:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return read_answer(body, Asked([PICTURE] * count), response="labelloop")
+
+
+def version_of(body: object, asked: Asked) -> str:
+    (answer,) = read_answer(json.dumps(body).encode(), asked)
+    return "" if isinstance(answer, Failure) else answer.model_version
+
+
+WRONG_ITEMS: list[object] = [
+    "cat",
+    None,
+    [],
+    {},
+    cat(label=""),
+    cat(label=None),
+    cat(label=7),
+    cat(label="owl"),
+    cat(label="dog", score=0.25),
+    cat(label="\ud800", scores={"\ud800": 1.0}, score=1.0),
+    cat(score=None),
+    cat(score="0.75"),
+    cat(score=True),
+    cat(score=0.5),
+    cat(score=True, scores={"cat": True, "dog": False}),
+    cat(score=-1),
+    cat(score=10**400),
+    cat(scores=None),
+    cat(scores={}),
+    cat(scores=[0.75, 0.25]),
+    cat(scores={"cat": 0.75, "dog": "much"}),
+    cat(scores={"cat": 0.75, "dog": 0.75}),
+    cat(scores={"cat": 0.75}),
+    cat(scores={"cat": 0.75, "": 0.25}),
+    cat(model_version=None),
+    cat(model_version=""),
+    cat(model_version=3),
+    cat(kind="both"),
+    cat(kind=[]),
+    {"regions": None, "model_version": "v1"},
+    {"regions": []},
+]
+
+
+@pytest.mark.parametrize("item", WRONG_ITEMS, ids=repr)
+def test_a_wrong_prediction_fails_alone(item: object) -> None:
+    first, second = strictly({"predictions": [item, cat()]}, 2)
+    assert isinstance(first, Failure)
+    assert first.reason
+    assert second == CAT
+
+
+def test_an_error_in_place_of_a_prediction_is_its_reason() -> None:
+    items = [{"error": "not a picture"}, {"error": None}, {"error": "two\nlines\x1b[31m"}]
+    assert strictly({"predictions": items}, 3) == [
+        Failure("not a picture"),
+        Failure("the endpoint gave no reason"),
+        Failure("two lines [31m"),
+    ]
+
+
+def test_the_kind_may_be_left_out() -> None:
+    plain = cat()
+    del plain["kind"]
+    assert strictly({"predictions": [plain]}) == [CAT]
+
+
+def test_multiple_scores_need_not_sum_to_one() -> None:
+    scores = {"cat": 0.75, "dog": 0.7}
+    item = cat(kind="multiple", scores=scores)
+    assert strictly({"predictions": [item]}) == [Output("cat", 0.75, scores, "v1", "multiple")]
+
+
+def test_regions_go_strictly_too() -> None:
+    item = {"regions": [{"label": "nose", "point": [0.5, 0.5]}], "model_version": "v2", "width": 40, "height": 30}
+    assert strictly({"predictions": [item, cat()]}, 2) == [
+        Findings((Region("nose", Point(0.5, 0.5)),), "v2", (40, 30)),
+        CAT,
+    ]
+
+
+WRONG_ANSWERS: list[tuple[object, str]] = [
+    (b"", "not valid JSON"),
+    (b"<html>", "not valid JSON"),
+    (b"\xff\xfe", "not valid JSON"),
+    (b'{"predictions": [', "not valid JSON"),
+    (b"[" * 100_000, "not valid JSON"),
+    (json.dumps({"predictions": [cat(score=math.nan)]}).encode(), "not valid JSON"),
+    (json.dumps({"predictions": [cat(score=-math.inf)]}).encode(), "not valid JSON"),
+    (b'{"predictions": ' + b"9" * 5000 + b"}", "not valid JSON"),
+    ([cat()], "expected a JSON object"),
+    ({"predictions": {"0": cat()}}, "expected a JSON object"),
+    ({}, "expected a JSON object"),
+    (None, "expected a JSON object"),
+    ({"predictions": []}, "1 input sent, 0 predictions came back"),
+    ({"predictions": [cat(), cat()]}, "1 input sent, 2 predictions came back"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), WRONG_ANSWERS, ids=lambda value: str(value)[:40])
+def test_an_answer_of_the_wrong_shape_is_an_error(content: object, reason: str) -> None:
+    with pytest.raises(WrongAnswer, match=reason):
+        strictly(content)
+
+
+@pytest.mark.parametrize("body", [{"predictions": [cat()]}, [cat()], cat()])
+def test_others_may_speak_our_language_less_strictly(body: object) -> None:
+    assert read_answer(json.dumps(body).encode(), Asked([PICTURE])) == [CAT]
+
+
+def test_the_version_is_what_the_answer_says_then_what_the_settings_say_then_the_cloud() -> None:
+    labels = {"label": "cat", "score": 1}
+    known = Asked([PICTURE], version="set", name="scenes")
+    assert version_of([labels | {"model_version": "own"}], known) == "own"
+    assert version_of({"predictions": [labels | {"model_version": "own"}], "model_version": "of all"}, known) == "own"
+    assert version_of({"predictions": [labels], "model_version": "of all", "deployedModelId": "77"}, known) == "of all"
+    assert version_of({"predictions": [labels], "deployedModelId": "77"}, known) == "set"
+    unset = Asked([PICTURE], name="scenes")
+    assert version_of({"predictions": [labels], "deployedModelId": "77"}, unset) == "77"
+    assert version_of({"predictions": [labels]}, unset) == "scenes"
+    assert version_of({"predictions": [labels]}, Asked([PICTURE])) == ""

@@ -1,0 +1,208 @@
+"""Label configs of all kinds: which control tags are read, what of them, and what is refused."""
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelloop.errors import LabelConfigError
+from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.mapping import class_labels
+from labelloop.studio.object_tag import value_of
+from support.label_configs import TREES, rich_label_configs
+
+IMAGE = '<Image name="image" value="$image"/>'
+TEXT = '<Text name="text" value="$text"/>'
+LABELS = '<Label value="cat"/><Label value="dog"/>'
+
+
+def labelled(tag: str, attributes: str = "", labels: str = LABELS) -> str:
+    return f'<View>{IMAGE}<{tag} name="t" toName="image" {attributes}>{labels}</{tag}></View>'
+
+
+@pytest.mark.parametrize("tag", ["RectangleLabels", "PolygonLabels", "BrushLabels", "KeyPointLabels"])
+def test_reads_the_tags_that_label_parts_of_a_picture(tag: str) -> None:
+    found = parse_label_config(labelled(tag))
+
+    assert [(one.tag, one.name, one.to_name, one.type) for one in found.tags] == [(tag, "t", "image", tag.lower())]
+    assert [label.name for label in found.tags[0].labels] == ["cat", "dog"]
+    assert (found.object_tag, found.data_key, found.inline) == ("Image", "image", False)
+
+
+@pytest.mark.parametrize(("attributes", "inline"), [("", True), ('valueType="text"', True), ('valueType="url"', False)])
+def test_says_whether_a_text_is_in_the_task_or_has_to_be_fetched(attributes: str, inline: bool) -> None:
+    text = f'<View><Text name="x" value="$x" {attributes}/><Labels name="t" toName="x">{LABELS}</Labels></View>'
+
+    assert parse_label_config(text).inline is inline
+
+
+@pytest.mark.parametrize("shows", ["Image", "Text", "HyperText", "Audio"])
+def test_classifies_everything_it_can_send(shows: str) -> None:
+    found = parse_label_config(
+        f'<View><{shows} name="x" value="$x"/><Choices name="c" toName="x"><Choice value="a"/></Choices></View>'
+    )
+
+    assert (found.object_tag, found.data_key) == (shows, "x")
+
+
+def test_keeps_all_tags_about_the_first_ones_object_and_tells_of_the_others() -> None:
+    found = parse_label_config(
+        f'<View>{IMAGE}{TEXT}<RectangleLabels name="boxes" toName="image">{LABELS}</RectangleLabels>'
+        f'<Labels name="parts" toName="text">{LABELS}</Labels><TextArea name="says" toName="image"/>'
+        f'<EllipseLabels name="round" toName="image">{LABELS}</EllipseLabels></View>'
+    )
+
+    assert [tag.name for tag in found.tags] == ["boxes", "says"]
+    assert found.names == {"image", "text", "boxes", "parts", "says", "round"}
+    assert len(found.warnings) == 2
+    assert "<EllipseLabels name='round'>: LabelLoop does not predict for it" in found.warnings
+    assert any(warning.startswith("<Labels name='parts'> is about 'text'") for warning in found.warnings)
+
+
+def test_training_keeps_to_the_choices_of_a_picture() -> None:
+    text = (
+        f'<View>{TEXT}{IMAGE}<Choices name="mood" toName="text"><Choice value="a"/></Choices>'
+        f'<Choices name="scene" toName="image"><Choice value="b"/></Choices></View>'
+    )
+
+    assert parse_control(text).name == "scene"
+    assert [tag.name for tag in parse_control(text).config.tags] == ["scene"]
+    assert [tag.name for tag in parse_label_config(text).tags] == ["mood"]
+
+
+def test_reads_thresholds_and_bounds() -> None:
+    found = parse_label_config(
+        f'<View>{IMAGE}<Number name="n" toName="image" min="-1.5" max="4" step="0.5"/>'
+        f'<Rating name="r" toName="image" maxRating="10"/><Rating name="five" toName="image"/>'
+        f'<RectangleLabels name="b" toName="image" model_score_threshold="0.25">{LABELS}</RectangleLabels></View>'
+    )
+    number, rating, five, boxes = found.tags
+
+    assert (number.minimum, number.maximum, number.step) == (-1.5, 4.0, 0.5)
+    assert (rating.maximum, five.maximum) == (10.0, 5.0)
+    assert (boxes.threshold, number.threshold) == (0.25, None)
+
+
+def test_names_the_choices_of_a_taxonomy_by_their_paths() -> None:
+    text = taxonomy('<Choice value="animal"><Choice value="Cat" alias="cat"/></Choice><Choice value="stone"/>')
+
+    found = parse_label_config(text).tags[0]
+
+    assert [(label.name, label.path) for label in found.labels] == [
+        ("animal", ("animal",)),
+        ("animal/cat", ("animal", "cat")),
+        ("stone", ("stone",)),
+    ]
+    assert found.kind == "multiple"
+
+
+def test_only_the_leaves_of_a_taxonomy_where_annotators_may_choose_no_others() -> None:
+    text = taxonomy('<Choice value="animal"><Choice value="cat"/></Choice>', 'leafsOnly="true" maxUsages="1"')
+
+    found = parse_label_config(text).tags[0]
+
+    assert [label.name for label in found.labels] == ["animal/cat"]
+    assert found.kind == "single"
+
+
+def test_a_class_names_a_path_or_the_end_of_one_that_no_other_has() -> None:
+    text = taxonomy(
+        '<Choice value="animal"><Choice value="Cat" alias="c"/><Choice value="other"/></Choice>'
+        '<Choice value="plant"><Choice value="other"/><Choice value="rose" predicted_values="flower"/></Choice>'
+    )
+    classes = ("animal/c", "c", "cat", "Other", "plant/other", "PLANT/OTHER", "flower", "rose", "plant")
+
+    assert class_labels(parse_label_config(text).tags[0], (), classes) == {
+        "animal/c": "animal/c",
+        "c": "animal/c",
+        "cat": "animal/c",
+        "plant/other": "plant/other",
+        "PLANT/OTHER": "plant/other",
+        "flower": "plant/rose",
+        "rose": "plant/rose",
+        "plant": "plant",
+    }
+
+
+def test_what_the_user_says_of_a_class_goes_before_the_label_config() -> None:
+    tag = parse_label_config(
+        labelled("RectangleLabels", labels='<Label value="cat" predicted_values="x"/><Label value="dog"/>')
+    ).tags[0]
+
+    assert class_labels(tag, (("x", "DOG"), ("cat", "bird")), ("x", "cat", "dog")) == {"x": "dog", "dog": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "must be text"),
+        ("<View/>", "it has no <Choices>, <Taxonomy>, "),
+        (labelled("RectangleLabels", labels=""), 'has no label; write each as <Label value="..."/>'),
+        (labelled("RectangleLabels", 'value="$labels"'), "from task data"),
+        (labelled("RectangleLabels", 'perRegion="true"'), "perRegion"),
+        (labelled("RectangleLabels", 'model_score_threshold="2"'), "must be from 0 to 1"),
+        (labelled("RectangleLabels", 'model_score_threshold="nan"'), "must be from 0 to 1"),
+        (labelled("Labels"), "which names no <Text> tag"),
+        (labelled("EllipseLabels"), "does not predict for it"),
+        (f'<View>{IMAGE}<Rating name="r" toName="image" maxRating="many"/></View>', "maxRating='many'"),
+        (f'<View>{IMAGE}<Rating name="r" toName="image" maxRating="0"/></View>', "maxRating='0'"),
+        (f'<View>{IMAGE}<Taxonomy name="r" toName="image"/></View>', "has no label"),
+        (f'<View>{IMAGE}<Taxonomy name="r" toName="image" apiUrl="http://x"/></View>', "or an address"),
+        (f'<View>{TEXT}<Taxonomy name="r" toName="text" labeling="true"/></View>', "labels parts of a text with"),
+        (
+            f'<View><HyperText name="h" value="$h"/><Labels name="l" toName="h">{LABELS}</Labels></View>',
+            "Label Studio counts the characters that are shown",
+        ),
+        ('<View><Video name="v" value="$v"/><TextArea name="t" toName="v"/></View>', "names no <Image>, <Text>, "),
+        (
+            f'<View><Text name="x" value="$x" encoding="base64"/><Labels name="t" toName="x">{LABELS}</Labels></View>',
+            "encoding",
+        ),
+    ],
+)
+def test_says_why_it_cannot_predict(text: object, why: str) -> None:
+    with pytest.raises(LabelConfigError, match=r"LabelLoop cannot predict|must be text") as caught:
+        parse_label_config(text)
+    assert why in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+def test_any_depth_of_a_taxonomy_is_read() -> None:
+    depth = 500
+    text = taxonomy('<Choice value="a">' * depth + "</Choice>" * depth)
+
+    assert len(parse_label_config(text).tags[0].labels) == depth
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        ({"a": "text"}, "text"),
+        ({"a": " "}, " "),
+        ({"a": ""}, None),
+        ({"a": ["text"]}, None),
+        ({"a": 5}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_a_tasks_value_is_a_text_that_is_not_empty(data: Any, value: str | None) -> None:
+    assert value_of("a", {"data": data}) == value
+
+
+@settings(deadline=None)
+@given(text=st.text() | rich_label_configs() | TREES.map(lambda tree: ElementTree.tostring(tree, "unicode")))
+def test_any_label_config_is_read_or_refused(text: str) -> None:
+    try:
+        found = parse_label_config(text)
+    except LabelConfigError:
+        return
+    assert len({tag.to_name for tag in found.tags}) == 1
+    assert found.data_key
+
+
+def taxonomy(choices: str, attributes: str = "") -> str:
+    return f'<View>{IMAGE}<Taxonomy name="t" toName="image" {attributes}>{choices}</Taxonomy></View>'

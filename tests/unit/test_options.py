@@ -1,0 +1,164 @@
+"""What a project may say in extra_params, and what becomes of it."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import OptionsError, SettingsError
+from labelloop.loop.options import options_of
+from labelloop.settings import Settings
+
+DEFAULT = Settings()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = ["endpoint", "request", "response", "mapping", "classes", "parameters", "version", "batch", "threshold"]
+
+
+def allowing(*patterns: str, **settings: Any) -> Settings:
+    return Settings(allowed_endpoints=patterns, **settings)
+
+
+@pytest.mark.parametrize("nothing", [None, "", "  ", {}, "{}"])
+def test_without_extra_params_the_settings_stand(nothing: object) -> None:
+    settings = Settings(
+        endpoint="https://h/predict",
+        endpoint_headers="Authorization: Bearer x; X-Team: a",
+        classes=("cat", "dog"),
+        threshold=0.3,
+        label_map=("cat=Cat", "dog = Dog"),
+        uncertainty="margin",
+    )
+    options = options_of(settings, nothing)
+
+    assert options.endpoint == EndpointSpec.of(settings)
+    assert options.endpoint.headers == (("Authorization", "Bearer x"), ("X-Team", "a"))
+    assert options.rendering.threshold == 0.3
+    assert options.rendering.label_map == {"cat": "Cat", "dog": "Dog"}
+    assert options.rendering.uncertainty == "margin"
+
+
+def test_a_project_goes_before_the_settings() -> None:
+    given = {
+        "request": "instances",
+        "response": "boxes",
+        "mapping": "predictions",
+        "classes": ["owl"],
+        "parameters": {"top_k": 3},
+        "version": "7",
+        "batch": 8,
+        "threshold": 0.7,
+        "label_map": {"owl": "Owl"},
+        "uncertainty": "entropy",
+    }
+    options = options_of(Settings(classes=("cat",), threshold=0.1), json.dumps(given))
+
+    spec = options.endpoint
+    assert (spec.request, spec.response, spec.mapping) == ("instances", "boxes", "predictions")
+    assert (spec.classes, json.loads(spec.parameters), spec.version, spec.batch) == (("owl",), {"top_k": 3}, "7", 8)
+    assert options.rendering.threshold == 0.7
+    assert options.rendering.label_map == {"owl": "Owl"}
+    assert options.rendering.uncertainty == "entropy"
+
+
+def test_headers_and_formats_of_the_settings_never_go_to_another_endpoint() -> None:
+    settings = allowing(
+        "https://other/*", endpoint="https://mine/x", endpoint_headers="Authorization: Bearer x", classes=("cat",)
+    )
+    spec = options_of(settings, {"endpoint": "https://other/y"}).endpoint
+
+    assert spec == EndpointSpec("https://other/y", timeout=settings.endpoint_timeout)
+    assert options_of(settings, {"endpoint": "https://mine/x"}).endpoint.headers
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address"),
+    [
+        ("sagemaker://team-*", "sagemaker://team-scenes"),
+        ("sagemaker://team-*?*", "sagemaker://team-a?region=eu-west-1"),
+        ("https://*.corp/v1/*", "https://models.corp/v1/predict"),
+        ("vertex://project/europe-west4/*", "vertex://project/europe-west4/123"),
+    ],
+)
+def test_an_endpoint_on_the_list_is_allowed(pattern: str, address: str) -> None:
+    assert options_of(allowing(pattern), {"endpoint": address}).endpoint.address == address
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address"),
+    [
+        ("https://*.corp/v1/*", "https://evil.com/.corp/v1/x"),
+        ("https://*.corp/v1/*", "https://evil.com?.corp/v1/x"),
+        ("https://*.corp/v1/*", "https://user:pw@models.corp/v1/x"),
+        ("https://*.corp/v1/*", "https://evil.com#.corp/v1/x"),
+        ("https://*.corp/v1/*", "https://evil.com\\.corp/v1/x"),
+        ("https://*.corp/v1/*", "http://models.corp/v1/x"),
+        ("sagemaker://a", "sagemaker://a?mode=async"),
+        ("https://h/x", "https://h/x\n"),
+        ("https://h/*", "https://[h/x"),
+    ],
+)
+def test_an_endpoint_that_is_not_on_the_list_is_refused_without_repeating_it(pattern: str, address: str) -> None:
+    with pytest.raises(OptionsError, match="LABELLOOP_ALLOWED_ENDPOINTS") as refused:
+        options_of(allowing(pattern), {"endpoint": address})
+    assert "evil" not in str(refused.value)
+    assert "pw" not in str(refused.value)
+
+
+def test_no_endpoint_is_allowed_unless_somebody_says_so() -> None:
+    with pytest.raises(OptionsError):
+        options_of(DEFAULT, {"endpoint": "http://127.0.0.1:1234/x"})
+    assert options_of(DEFAULT, {"endpoint": DEFAULT.endpoint}).endpoint == EndpointSpec.of(DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ([], "JSON object"),
+        ({"treshold": 0.5}, "'treshold'; known are endpoint"),
+        ({"threshold": 2}, "'threshold' must be a number from 0 to 1"),
+        ({"threshold": True}, "'threshold'"),
+        ({"batch": 0}, "'batch'"),
+        ({"classes": "cat,,dog"}, "'classes'"),
+        ({"classes": [1]}, "'classes'"),
+        ({"parameters": "x"}, "'parameters'"),
+        ({"label_map": {"cat": ""}}, "'label_map'"),
+        ({"uncertainty": "random"}, "least_confidence, margin, entropy"),
+        ({"endpoint": 7}, "'endpoint' must be text"),
+    ],
+)
+def test_what_is_wrong_is_named(given: object, told: str) -> None:
+    with pytest.raises(OptionsError, match=told.replace("[", "\\[")):
+        options_of(DEFAULT, given)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(endpoint_headers="Authorization"),
+        Settings(endpoint_headers="Bad Name: x"),
+        Settings(endpoint_headers="X-A: one\ntwo"),
+        Settings(label_map=("cat",)),
+        Settings(uncertainty="wild"),
+    ],
+)
+def test_impossible_settings_are_said_by_name_and_without_secrets(settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="LABELLOOP_") as refused:
+        options_of(settings)
+    assert not isinstance(refused.value, OptionsError)
+    assert "two" not in str(refused.value)
+
+
+@given(JSON | st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3))
+def test_whatever_is_given_it_is_read_or_refused(given: object) -> None:
+    with suppress(OptionsError):
+        options_of(allowing("https://*/*"), given)
