@@ -42,7 +42,7 @@ check: .venv/.ready ## Check format, code, types, imports between layers, and th
 	.venv/bin/lint-imports
 	.venv/bin/hadolint my_ml_backend/Dockerfile
 
-bench: .venv/.ready ## Measure what docs/performance.md promises.
+bench: .venv/.ready .venv-label-studio/.ready ## Measure what docs/performance.md promises.
 	$(RUN) benchmarks $(ARGS)
 
 clean: ## Remove all that these targets made: environments, caches, builds.

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_serve, bench_train, bench_webhook
+from benchmarks import bench_bulk, bench_predict, bench_serve, bench_train, bench_webhook
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "webhook": bench_webhook.run,
     "train": bench_train.run,
     "serve": bench_serve.run,
+    "predict": bench_predict.run,
+    "bulk": bench_bulk.run,
 }
 
 

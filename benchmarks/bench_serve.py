@@ -1,8 +1,8 @@
 """What serving costs on top of the network: our inference container, LitServe, and no server at all, in one run.
 
 All run resnet18 at 224 pixels on one onnxruntime thread a session, after the same decoding, over the same photographs.
-Our container has one process; LitServe as many workers as there are cores, with one request at a time or gathering up to
-8, its queue by pipes or by ZeroMQ: its best is what counts. The rounds alternate, each figure is the median of them.
+Our container has one process; LitServe as many workers as there are cores, with one request at a time or gathering up
+to 8, its queue by pipes or by ZeroMQ: its best is what counts. The rounds alternate, each figure is the median of them.
 """
 
 import json
@@ -28,7 +28,7 @@ from labelloop.children import start_child
 
 CORES = os.cpu_count() or 1
 PHOTOS = 16
-PICTURES = 64
+PICTURES = 96
 """In one round of one case; a multiple of ``PHOTOS``."""
 ROUNDS = 7
 RUN = 8

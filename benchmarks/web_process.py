@@ -24,7 +24,13 @@ def web_process(folder: Path, environment: Mapping[str, str] | None = None, **ch
     redis = RedisServer(folder / "redis")
     redis.start()
     settings = replace(
-        Settings(), port=free_port(), host="127.0.0.1", model_dir=str(folder), redis_url=redis.url, **changed
+        Settings(),
+        port=free_port(),
+        host="127.0.0.1",
+        model_dir=str(folder),
+        redis_url=redis.url,
+        log_level="WARNING",
+        **changed,
     )
     given = {**os.environ, **environment_of(settings), **(environment or {})}
     web = start_child(gunicorn_command(settings), environment=given)

@@ -1,6 +1,7 @@
 """LitServe with the same network and the same decoding.
 
-``python -m benchmarks.serving.lit BUNDLE PORT WORKERS BATCH QUEUE``; QUEUE: ``pipe`` or ``zmq``. ``POST /predict`` takes ``{"instances": [{"b64": ...}]}``.
+``python -m benchmarks.serving.lit BUNDLE PORT WORKERS BATCH QUEUE``, QUEUE being ``pipe`` or ``zmq``. It takes
+``{"instances": [{"b64": ...}]}`` at ``POST /predict``.
 """
 
 import sys

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
@@ -25,8 +26,8 @@ class Imports:
     one being collected. Raises StudioError.
     """
 
-    def __init__(self, hub: Hub, project: ProjectKey, version: str) -> None:
-        self._hub, self._project, self._version = hub, project, version
+    def __init__(self, hub: Hub, project: ProjectKey) -> None:
+        self._hub, self._project = hub, project
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._sent: Future[None] | None = None
         self._items: list[Json] = []
@@ -74,7 +75,8 @@ class Imports:
             studio.import_predictions(project, items)
         except StudioError as error:
             given = {item["task"] for item in items}
-            waiting = {task["id"] for task in studio.unpredicted_tasks(project, self._version) if task["id"] in given}
+            version = Counter(item["model_version"] for item in items).most_common(1)[0][0]
+            waiting = {task["id"] for task in studio.unpredicted_tasks(project, version) if task["id"] in given}
             # When all of them still wait, something else is wrong, or Label Studio is still at it.
             if waiting == given:
                 raise

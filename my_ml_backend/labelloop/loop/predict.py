@@ -84,11 +84,12 @@ def threads_for(plan: Plan) -> int:
     return min(_MOST_THREADS, plan.endpoint.concurrency * 3 // 2 + 2)
 
 
-def note_versions(plan: Plan, found: Sequence[Found]) -> None:
-    """Note with which version an endpoint that stands alone answered."""
-    if not plan.endpoint.follows:
-        versions = [item["model_version"] for item in found if isinstance(item, dict)]
-        note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
+def note_versions(plan: Plan, found: Sequence[Found]) -> str:
+    """Note with which version an endpoint that stands alone answered; gives what ``/setup`` reports from now on."""
+    if plan.endpoint.follows:
+        return plan.version
+    versions = [item["model_version"] for item in found if isinstance(item, dict)]
+    return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 
 
 def _predict_calls(plan: Plan, calls: Sequence[Sequence[Json]], deadline: float) -> list[Found]:

@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
@@ -38,7 +38,7 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     predicted = left_out = 0
     reasons: dict[str, None] = {}
     latest: list[Found] = []
-    with nullcontext() if dry_run else Imports(hub, project, version) as imports:
+    with nullcontext() if dry_run else Imports(hub, project) as imports:
         for task, found in predict_stream(plan, hub.studio.unpredicted_tasks(project.id, version)):
             if isinstance(found, dict):
                 predicted += 1
@@ -50,8 +50,7 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
                 if len(reasons) < _REASONS:
                     reasons[found.reason] = None
             if len(latest) >= _NOTED:
-                note_versions(plan, latest)
-                latest = []
+                plan, latest = replace(plan, version=note_versions(plan, latest)), []
             done = predicted + left_out
             report("tasks", done, total if done <= total else 0)
     note_versions(plan, latest)

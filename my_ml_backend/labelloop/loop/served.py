@@ -42,12 +42,15 @@ def served_version(hub: Hub, project: ProjectKey, spec: EndpointSpec, endpoint: 
 
 
 def note_served(
-    hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str | None, versions: Iterable[str]
-) -> None:
-    """Note the version of most answers when it is not the one ``/setup`` reports; a failure is logged, not raised."""
+    hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str, versions: Iterable[str]
+) -> str:
+    """Note the version of most answers when it is not the one ``/setup`` reports; gives what it reports from now on.
+
+    A failure is logged, not raised.
+    """
     counted = Counter(versions).most_common(1)
     if spec.version or not counted or counted[0][0] == reported:
-        return
+        return reported
     version, mark = counted[0][0], spec.fingerprint()
     _log.info("project %s: its endpoint answers with version %s", project, version)
     try:
@@ -55,6 +58,7 @@ def note_served(
     except StoreError as error:
         _log.warning("version %s of project %s is not kept: %s", version, project, error)
     _cache(hub, project, mark, version)
+    return version
 
 
 def _cache(hub: Hub, project: ProjectKey, mark: str, version: str) -> None:

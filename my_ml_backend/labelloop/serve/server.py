@@ -101,7 +101,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Make the application, in the worker process."""
         return create_app(
             self._make_catalog(),
-            Admission(os.cpu_count() or 1, THREADS - SPARE_THREADS),
+            # One more than there are cores: while one waits for Python's lock, another has its core (docs).
+            Admission((os.cpu_count() or 1) + 1, THREADS - SPARE_THREADS),
             References(self._settings),
             body_max_bytes=self._settings.body_max_bytes,
             health_route=self._plan.health_route,
