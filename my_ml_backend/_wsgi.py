@@ -97,5 +97,5 @@ else:
 
     _hub = process_hub()
     start_logging(_hub.settings.log_level)
-    app = create_app(_hub.settings, _hub, LabelLoop)
     warm_up(_hub)
+    app = create_app(_hub.settings, _hub, LabelLoop)

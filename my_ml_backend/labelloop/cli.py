@@ -16,13 +16,12 @@ from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.announced import announced_version
 from labelloop.loop.deploy import flip_title
-from labelloop.loop.extra_params import hear, learn, share
+from labelloop.loop.extra_params import hear, learn, learn_unknown, share
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
-from labelloop.loop.options import options_of
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import stands_alone
+from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
@@ -92,8 +91,10 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
     """Register this backend with a project, or mend its registration: webhook, secret header, sampling."""
     project = hub.project(project_id)
     wanted = None
-    if extra_params is not None:
-        options_of(hub.settings, extra_params)
+    if extra_params is None:
+        learn_unknown(hub, project)
+    else:
+        open_for(hub, extra_params)
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)
         share(hub, project)
@@ -156,6 +157,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
 def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
     """Retrain now, whatever the policy says."""
     project = hub.project(project_id)
+    require_follower(hub, project)
     job = queue.enqueue_retrain(hub, project, "labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
     stands = project_status(hub, project)
@@ -220,7 +222,7 @@ def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
 @click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
 @click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
 @click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
-@click.option("--project", "project_id", type=click.IntRange(1), help="Render for this project's label config.")
+@click.option("--project", "project_id", type=click.IntRange(1), help="Ask and render as for this project.")
 @click.pass_obj
 def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
     """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
@@ -252,6 +254,7 @@ def rollback(hub: Hub, project_id: int, version: str, as_json: bool) -> None:
     record = Versions(hub.store, project).get(version)
     if not record.promoted:
         raise click.ClickException(f"{version} was rejected ({record.verdict}); only versions that passed can serve")
+    require_follower(hub, project)
     job = queue.enqueue_deploy(hub, project, version)
     ended = follow(hub, project, job, quiet=as_json)
     announced = ChampionPointer(hub.store, project).read().announced
@@ -281,10 +284,10 @@ def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
 
 @main.command()
 @click.option("--bundle", type=_FOLDER, help="Serve this bundle only.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--host", help="Address to listen on; default: 127.0.0.1, in a cloud's container 0.0.0.0.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; default: the cloud's own variable, else 9091.")
 @click.pass_obj
-def serve(hub: Hub, bundle: Path | None, host: str, port: int | None) -> None:
+def serve(hub: Hub, bundle: Path | None, host: str | None, port: int | None) -> None:
     """Run the inference container: many projects' versions, or the one bundle a cloud has given it."""
     from labelloop.serve.server import ServeOptions
     from labelloop.serve.server import serve as run

@@ -3,15 +3,19 @@
 import logging
 from collections.abc import Callable, Iterator
 
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.announced import announced_version
+from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.own_backend import own_backend
+from labelloop.loop.project_endpoint import project_endpoint, stands_alone
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.studio import checks
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.checks import Finding
+from labelloop.studio.client import ProjectInfo
 from labelloop.studio.urls import shown
 from labelloop.studio.webhook import own_webhooks, webhook_secret
 from labelloop.types import NO_VERSION, BundleInfo, ProjectKey
@@ -101,18 +105,36 @@ def _project(hub: Hub, project_id: int) -> Iterator[Finding]:
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
     info = hub.studio.project(project_id)
     yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
-    announced = announced_version(hub, project)
-    yield checks.check_labels(info.label_config, _classes(hub, project, announced))
+    yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
+    yield from _guarded("labels", lambda: _labels(hub, project, info))
     backends = hub.studio.ml_backends(project_id)
     own = own_backend(hub, project)
     yield checks.check_backend(backends, own, connect)
     webhooks = hub.studio.webhooks(project_id)
     if own is not None:
-        yield checks.check_title(own, announced, info)
+        yield from _guarded("title", lambda: _title(hub, project, own, info))
         yield checks.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
         yield from _guarded("webhook address", lambda: _webhook_address(hub, webhooks, own))
     yield checks.check_orphans(webhooks, backends)
     yield checks.check_sampling(info, connect)
+
+
+def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
+    """Look at what a project's extra_params say, and ask the endpoint that they name or speak to in another way."""
+    learn_unknown(hub, project)
+    options, endpoint = project_endpoint(hub, project)
+    if options.endpoint != EndpointSpec.of(hub.settings):
+        yield Finding("project's endpoint", ok=True, detail=f"{endpoint.check()}, as extra_params want it")
+
+
+def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
+    trains = not stands_alone(hub, project)
+    classes = _classes(hub, project, announced_version(hub, project)) if trains else None
+    yield checks.check_labels(info.label_config, classes, trains=trains)
+
+
+def _title(hub: Hub, project: ProjectKey, own: MLBackend, info: ProjectInfo) -> Iterator[Finding]:
+    yield checks.check_title(own, announced_version(hub, project), info)
 
 
 def _webhook_address(hub: Hub, webhooks: list[Webhook], own: MLBackend) -> Iterator[Finding]:

@@ -80,10 +80,17 @@ def upright_size(content: bytes) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            turned = _orientation(image) in (5, 6, 7, 8)
     except Exception as error:
         raise Unreadable(f"not a readable picture ({len(content)} bytes): {_why(error)}") from error
     return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow decodes a whole PNG to look for EXIF behind the pixels, where next to no writer puts it.
+    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        return 1
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def shrink(content: bytes, most_bytes: int) -> bytes:

@@ -23,6 +23,8 @@ def show(as_json: bool, value: Any, lines: list[str]) -> None:
 def describe(one: ProjectStatus) -> list[str]:
     """Say how a project stands, a line for each thing worth knowing."""
     lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
+    if one.endpoint is not None:
+        lines = [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
     if one.missing:
         lines.append(f"  before the first version: {one.missing}")
     if one.step:
@@ -47,6 +49,7 @@ class Bar:
 
     def __init__(self, shown: bool, unit: str = "step") -> None:
         self._bar = tqdm(disable=None if shown else True, unit=unit, leave=False)
+        self._what = ""
 
     def __enter__(self) -> "Bar":
         return self
@@ -58,7 +61,8 @@ class Bar:
         """Move the bar; it is drawn anew ten times a second at most, and when ``what`` is done changes."""
         self._bar.total = total or None
         self._bar.update(done - self._bar.n)
-        if what and not (self._bar.desc or "").startswith(what):
+        if what and what != self._what:
+            self._what = what
             self._bar.set_description_str(what, refresh=True)
 
 

@@ -11,7 +11,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from labelloop.endpoints import timely
 from labelloop.endpoints.answers.read import Asked, read_answer
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller
@@ -47,7 +48,7 @@ from support.misbehaving import (
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 ONE = [Input(b"a picture", "image/png")]
 TARGET = Target(ProjectKey("ls", 7), "v1")
-QUICK = 0.3
+QUICK = 0.15
 """Seconds an endpoint gets where the test is about its not answering."""
 
 
@@ -138,13 +139,14 @@ def test_nothing_is_asked_for_nothing() -> None:
 
 def test_user_and_password_are_sent_and_never_shown() -> None:
     with misbehaving(good, answer({"error": "no"}, 401)) as server:
-        address = server.address.replace("http://", "http://me%40work:hunter2@")
+        address = server.address.replace("http://", "http://me%40work:hunter2€@")
         subject = opened(address)
         subject.invoke(ONE, Target())
-        assert server.requests[0].headers["authorization"] == "Basic " + b64encode(b"me@work:hunter2").decode()
+        assert server.requests[0].headers["authorization"] == "Basic " + b64encode("me@work:hunter2€".encode()).decode()
         with pytest.raises(EndpointError) as refused:
             subject.invoke(ONE, Target())
     assert str(refused.value) == f"endpoint {server.address} answered 401: no"
+    assert "hunter2" not in repr(EndpointSpec(address))
 
 
 def test_a_path_in_the_address_goes_before_the_routes() -> None:
@@ -516,19 +518,34 @@ def test_a_large_request_that_is_not_read_is_given_up() -> None:
             subject.invoke([Input(bytes(30_000_000))], Target())
 
 
+def test_a_host_that_takes_no_connection_is_at_fault_not_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timely, "CONNECT_SECONDS", QUICK)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
+        with suppress(TimeoutError):
+            while True:
+                waiting.enter_context(socket.create_connection(full.getsockname(), timeout=QUICK))
+        subject = opened(f"http://127.0.0.1:{full.getsockname()[1]}", breaker=Breaker("x", limit=1))
+        with pytest.raises(TooSlow, match="in time"):
+            subject.invoke(ONE, Target(), time.monotonic() + 9)
+        with pytest.raises(CircuitOpen):
+            subject.invoke(ONE, Target(), time.monotonic() + 9)
+
+
 # Failures of a part
 
 
 def test_what_is_ready_at_the_deadline_is_kept() -> None:
     with misbehaving(good, good, stall) as server:
         subject = endpoint(server, batch=2, concurrency=1)
-        answers = subject.invoke(pictures(8), Target(), time.monotonic() + QUICK)
+        answers = subject.invoke(pictures(8), Target(), time.monotonic() + 2 * QUICK)
     assert answers == [CAT] * 4 + [Failure("deadline")] * 4
 
 
 def test_a_deadline_that_has_passed_asks_nothing() -> None:
     with misbehaving(good) as server:
-        assert endpoint(server).invoke(ONE, Target(), time.monotonic() - 1) == [Failure("deadline")]
+        for inputs in (ONE, [Input(bytes(900))]):  # for the second, a picture would have to be scaled down
+            subject = endpoint(server, payload_bytes=500)
+            assert subject.invoke(inputs, Target(), time.monotonic() - 1) == [Failure("deadline")]
         assert server.requests == []
 
 

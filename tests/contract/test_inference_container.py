@@ -523,6 +523,17 @@ def test_the_command_line_goes_before_sagemaker_and_that_before_vertex(tmp_path:
     assert (local.health_route, local.predict_route) == ("/ping", "/invocations")
 
 
+@pytest.mark.process
+def test_the_command_is_reached_from_outside_in_a_clouds_container_and_only_there(tmp_path: Path, bundle: Path) -> None:
+    command = [sys.executable, "-m", "labelloop", "serve"]
+    with inference(tmp_path / "cloud", bundle=bundle, command=command, SAGEMAKER_BIND_TO_PORT="8081") as server:
+        # An address of this machine that is not the one a server on 127.0.0.1 listens on.
+        assert requests.get(f"http://127.0.0.2:{server.port}/ping", timeout=SECONDS).status_code == 200
+    here = inference(tmp_path / "here", bundle=bundle, command=command)
+    with here as server, pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.2:{server.port}/ping", timeout=SECONDS)
+
+
 def test_a_model_where_sagemaker_puts_it_is_what_is_served(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()

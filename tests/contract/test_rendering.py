@@ -31,6 +31,7 @@ from labelloop.types import (
     Text,
 )
 from support.label_configs import CHARACTERS, NAMES, rich_label_configs
+from support.studio_brush import decode_rle
 
 LABELS = '<Label value="cat"/><Label value="dog"/>'
 BOX = Box(0.1, 0.2, 0.3, 0.4)
@@ -166,8 +167,6 @@ class TestRegions:
         assert "original_width" not in only(found)
 
     def test_a_mask_is_what_label_studios_converter_reads(self) -> None:
-        from label_studio_sdk.converter import brush
-
         inside = np.zeros((50, 100), np.uint8)
         inside[10:30, 20:70] = 255
         scaled = np.repeat(np.repeat(inside, 2, 0), 2, 1)
@@ -176,7 +175,7 @@ class TestRegions:
 
         assert region["value"]["brushlabels"] == ["cat"]
         assert region["value"]["format"] == "rle"
-        assert (brush.decode_rle(region["value"]["rle"]).reshape(100, 200, 4)[:, :, 3] == scaled).all()
+        assert (decode_rle(region["value"]["rle"]).reshape(100, 200, 4)[:, :, 3] == scaled).all()
 
     def test_a_part_of_a_text(self) -> None:
         asked = config(tag("Labels"), shows="Text")

@@ -11,13 +11,14 @@ import pytest
 from boto3.session import Session
 from moto.server import ThreadedMotoServer
 
+from labelloop.endpoints import guarded, sagemaker_async
 from labelloop.endpoints.caller import Caller
-from labelloop.endpoints.failures import Denied, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.failures import Busy, Denied, TooSlow, Unwell, WrongAnswer
 from labelloop.endpoints.sagemaker_plan import sagemaker_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Output, Target
-from support.aws_wire import aws_account, aws_error, signature_is_right
-from support.misbehaving import Exchange, Misbehaving, Reply, answer, cat, misbehaving
+from support.aws_wire import KEY, REGION, SECRET, aws_account, aws_error, signature_is_right
+from support.misbehaving import Exchange, Misbehaving, Reply, answer, cat, misbehaving, reset
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 ONE = [Input(b"a picture", "image/png")]
@@ -37,9 +38,10 @@ def account(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
     aws_account(monkeypatch, s3=moto)
 
 
-@pytest.fixture
-def s3(account: None) -> Iterator[Any]:
-    client: Any = Session().client("s3")
+@pytest.fixture(scope="module")
+def s3(moto: str) -> Iterator[Any]:
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
+    client: Any = Session(region_name=REGION, **keys).client("s3", endpoint_url=moto)
     yield client
     client.close()
 
@@ -126,7 +128,7 @@ def test_an_object_in_s3_is_referred_to(monkeypatch: pytest.MonkeyPatch, s3: Any
 
 
 def test_a_result_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch, s3: Any, bucket: str) -> None:
-    writing = threading.Timer(0.6, s3.put_object, kwargs={"Bucket": bucket, "Key": "out/one.out", "Body": GOOD})
+    writing = threading.Timer(0.3, s3.put_object, kwargs={"Bucket": bucket, "Key": "out/one.out", "Body": GOOD})
 
     def soon(exchange: Exchange) -> None:
         writing.start()
@@ -135,6 +137,27 @@ def test_a_result_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch,
     with misbehaving(soon) as server:
         assert ask(monkeypatch, server) == CAT
     writing.join()
+
+
+def test_a_result_is_looked_for_again_when_s3_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sagemaker_async, "FIRST_LOOK", 0.01)
+
+    def found(exchange: Exchange) -> None:
+        (answer(GOOD) if "/out/" in exchange.request.line else answer(b"", 404))(exchange)
+
+    with misbehaving(accepted("bucket")) as server, misbehaving(*[answer(b"", 503)] * 7, reset, found) as storage:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", storage.address)
+        assert ask(monkeypatch, server) == CAT
+        assert len(server.requests) == 1, "the model is not asked again"
+
+
+def test_an_input_that_cannot_be_written_for_now_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "FIRST_PAUSE", 0.01)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    with misbehaving(accepted("bucket")) as server:
+        with pytest.raises(Busy, match="could not be written to s3://bucket/in: EndpointConnectionError"):
+            ask(monkeypatch, server, Input(bytes(128_001)), "&input=s3://bucket/in")
+        assert server.requests == []
 
 
 def test_a_failure_in_s3_is_the_inputs_reason(monkeypatch: pytest.MonkeyPatch, s3: Any, bucket: str) -> None:
@@ -148,9 +171,9 @@ def test_a_result_that_never_comes_ends_by_timeout_or_deadline(monkeypatch: pyte
     start = time.monotonic()
     with misbehaving(accepted(bucket)) as server:
         with pytest.raises(TooSlow, match="sagemaker://slow was not in S3 in time: raise LABELLOOP_ENDPOINT_TIMEOUT"):
-            ask(monkeypatch, server, timeout=0.5)
+            ask(monkeypatch, server, timeout=0.3)
         subject = opened(monkeypatch, server)
-        assert subject.invoke(ONE, Target(), time.monotonic() + 0.5) == [Failure("deadline")]
+        assert subject.invoke(ONE, Target(), time.monotonic() + 0.3) == [Failure("deadline")]
     assert time.monotonic() - start < 15
 
 

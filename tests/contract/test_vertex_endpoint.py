@@ -1,6 +1,7 @@
 """A Vertex AI endpoint on the wire: paths, tokens, versions, and what becomes of Google's errors."""
 
 import json
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.endpoints.vertex_plan import vertex_address, vertex_plan
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
 from labelloop.types import Failure, Input, Output, Target
-from support.google_wire import certificate, google_error, service_account, token
+from support.google_wire import account_key, certificate, google_error, service_account, token
 from support.misbehaving import Misbehaving, Reply, answer, cat, good, misbehaving, raw, reset, stall, then_close
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
@@ -132,14 +133,22 @@ def test_calls_go_over_connections_that_stay_open() -> None:
 # Tokens
 
 
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext, str]:
+    """A certificate, as a client and as a server needs it, and a service account's private key."""
+    return *certificate(tmp_path_factory.mktemp("keys")), account_key()
+
+
 @pytest.fixture
-def google(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Misbehaving, Misbehaving]]:
+def google(
+    tmp_path: Path, keys: tuple[Path, ssl.SSLContext, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Misbehaving, Misbehaving]]:
     """A server of tokens, the endpoint over TLS, and a service account."""
-    trusted, tls = certificate(tmp_path)
+    trusted, tls, key = keys
     with misbehaving(token("one")) as tokens, misbehaving(good, tls=tls) as server:
-        account = service_account(tmp_path, f"{tokens.address}/token")
+        account = service_account(tmp_path, key, f"{tokens.address}/token")
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
-        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
         yield tokens, server
 
 
@@ -194,6 +203,36 @@ def test_without_credentials_nothing_is_sent(
     with pytest.raises(Denied, match="no Google credentials"):
         subject.check()
     assert server.requests == []
+
+
+def test_a_refusal_of_a_token_is_not_asked_for_again_at_once(google: tuple[Misbehaving, Misbehaving]) -> None:
+    tokens, server = google
+    tokens.replies[:] = [answer({"error": "invalid_grant"}, 400)]
+    subject = opened(server.address)
+    for _ in range(3):
+        with pytest.raises(Denied, match="Google gave no access token"):
+            subject.invoke(ONE, Target())
+    assert len(tokens.requests) == 1
+
+
+def test_a_token_that_is_not_accepted_is_replaced(google: tuple[Misbehaving, Misbehaving]) -> None:
+    tokens, server = google
+    tokens.replies[:] = [token("revoked"), token("new")]
+    server.replies[:] = [google_error(401, "UNAUTHENTICATED"), good]
+    subject = opened(server.address)
+    with pytest.raises(Denied, match="log in again"):
+        subject.invoke(ONE, Target())
+    assert subject.invoke(ONE, Target()) == [CAT]
+    assert [request.headers["authorization"] for request in server.requests] == ["Bearer revoked", "Bearer new"]
+
+
+def test_a_key_file_that_cannot_be_read_is_an_error(
+    google: tuple[Misbehaving, Misbehaving], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, server = google
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    with pytest.raises(Denied, match="GOOGLE_APPLICATION_CREDENTIALS to a key file"):
+        opened(server.address).invoke(ONE, Target())
 
 
 def test_check_says_what_was_found(google: tuple[Misbehaving, Misbehaving]) -> None:
@@ -274,8 +313,8 @@ def test_a_wrong_count_is_an_error() -> None:
 def test_a_stall_ends_by_the_timeout_or_the_deadline() -> None:
     with misbehaving(stall) as server:
         with pytest.raises(TooSlow, match="did not answer in time"):
-            opened(server.address, timeout=0.3).invoke(ONE, Target())
-        answers = opened(server.address).invoke(ONE * 2, Target(), time.monotonic() + 0.3)
+            opened(server.address, timeout=0.15).invoke(ONE, Target())
+        answers = opened(server.address).invoke(ONE * 2, Target(), time.monotonic() + 0.15)
     assert answers == [Failure("deadline")] * 2
 
 
@@ -289,6 +328,8 @@ WRONG_ADDRESSES = [
     "vertex://shop/europe-west4/42?region=x",
     "vertex://shop/europe-west4/42?dedicated=https://x",
     "vertex://shop/europe-west4/42?dedicated=",
+    "vertex://shop/europe-west4/42?dedicated=tokens.example.com",
+    "vertex://shop/europe-west4/42?dedicated=42.prediction.vertexai.goog.example.com",
 ]
 
 

@@ -39,13 +39,18 @@ def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     return trusted, context
 
 
-def service_account(folder: Path, token_address: str) -> Path:
+def account_key() -> str:
+    """Make the private key of a service account: that takes a while, and one will do for many."""
+    return _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)).decode()
+
+
+def service_account(folder: Path, key: str, token_address: str) -> Path:
     """Write a service account's key file, whose tokens come from ``token_address``."""
     account = {
         "type": "service_account",
         "project_id": "shop",
         "private_key_id": "1",
-        "private_key": _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)).decode(),
+        "private_key": key,
         "client_email": "labelloop@shop.iam.gserviceaccount.com",
         "token_uri": token_address,
     }

@@ -120,7 +120,7 @@ class LoopMachine:
         try:
             with requests.Session() as session:
                 return session.get(f"{self.url}/health", timeout=2).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
 

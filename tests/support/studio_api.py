@@ -28,6 +28,7 @@ class StudioApi:
     tasks: dict[int, dict[str, Any]] = field(default_factory=dict)
     predictions: list[dict[str, Any]] = field(default_factory=list)
     backends: list[dict[str, Any]] = field(default_factory=list)
+    webhooks: list[dict[str, Any]] = field(default_factory=list)
     model_version: str = ""
     refusing: int = 0
     before_import: Callable[[], None] = lambda: None
@@ -61,7 +62,7 @@ class StudioApi:
         """How often something was asked for."""
         return sum(line.startswith(beginning) for line in self.asked)
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:  # noqa: PLR0911 - a table
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:  # noqa: C901, PLR0911 - a table
         """Choose status and JSON."""
         if self.refusing:
             return self.refusing, {"detail": "refused"}
@@ -83,6 +84,14 @@ class StudioApi:
             case "PATCH", ["ml", number]:
                 self.backends[int(number) - 1] |= body
                 return 200, self.backends[int(number) - 1]
+            case "POST", ["ml"]:
+                self.backends.append({"id": len(self.backends) + 1, "readable_state": "Connected"} | body)
+                return 201, self.backends[-1]
+            case "GET", ["webhooks"]:
+                return 200, self.webhooks
+            case "POST", ["webhooks"]:
+                self.webhooks.append({"id": len(self.webhooks) + 1} | body)
+                return 201, self.webhooks[-1]
         return 404, {"detail": "Not found."}
 
     def _import(self, items: list[dict[str, Any]]) -> Answer:

@@ -120,9 +120,19 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
     found = json.loads(run("status", "--project", "7", "--json").stdout)
 
     assert len(found) == 1
-    assert {"project", "champion", "announced", "missing", "trouble", "changed", "due", "step", "run", "queue"} == set(
-        found[0]
-    )
+    assert {
+        "project",
+        "champion",
+        "announced",
+        "missing",
+        "trouble",
+        "changed",
+        "due",
+        "step",
+        "run",
+        "queue",
+        "endpoint",
+    } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")
     assert text.exit_code == 0

@@ -101,6 +101,9 @@ def test_an_endpoint_on_the_list_is_allowed(pattern: str, address: str) -> None:
         ("https://*.corp/v1/*", "https://evil.com\\.corp/v1/x"),
         ("https://*.corp/v1/*", "http://models.corp/v1/x"),
         ("sagemaker://a", "sagemaker://a?mode=async"),
+        ("vertex://project/*", "vertex://project/europe-west4/123?dedicated=evil.com"),
+        ("https://h/models/*", "https://h/models/../admin"),
+        ("https://h/models/*", "https://h/models/%2e%2E/admin"),
         ("https://h/x", "https://h/x\n"),
         ("https://h/*", "https://[h/x"),
     ],
@@ -148,6 +151,7 @@ def test_what_is_wrong_is_named(given: object, told: str) -> None:
         Settings(endpoint_headers="Bad Name: x"),
         Settings(endpoint_headers="X-A: one\ntwo"),
         Settings(label_map=("cat",)),
+        Settings(threshold=50),
         Settings(uncertainty="wild"),
     ],
 )

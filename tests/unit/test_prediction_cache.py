@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.loop.cache import PredictionCache
+from labelloop.loop.cache import ENTRY_BYTES, PredictionCache
 
 
 class Clock:
@@ -37,7 +37,7 @@ def test_what_is_given_is_not_shared() -> None:
 
 
 def test_those_asked_for_longest_ago_make_room() -> None:
-    cache = PredictionCache(3 * len('{"v": 1}'), 10.0)
+    cache = PredictionCache(3 * (len('{"v": 1}') + ENTRY_BYTES), 10.0)
     for number in range(3):
         cache.put(bytes([number]), {"v": number})
     cache.get(b"\0")
@@ -52,17 +52,17 @@ def test_none_is_kept_when_there_is_no_room_or_no_time() -> None:
         assert cache.get(b"a") is None
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.text(max_size=20)), max_size=40), st.integers(0, 100))
+@given(st.lists(st.tuples(st.integers(0, 5), st.text(max_size=20)), max_size=40), st.integers(0, 2000))
 def test_it_never_holds_more_than_it_may(steps: list[tuple[int, str]], most: int) -> None:
     cache = PredictionCache(most, 10.0)
     for number, text in steps:
         cache.put(bytes([number]), {"v": text})
-    kept = [len(content) for _, content in cache._kept.values()]
+    kept = [len(content) + ENTRY_BYTES for _, content in cache._kept.values()]
     assert sum(kept) == cache._bytes <= most
 
 
 def test_threads_may_share_it() -> None:
-    cache = PredictionCache(200, 10.0)
+    cache = PredictionCache(1500, 10.0)
 
     def work(number: int) -> None:
         for step in range(500):
@@ -74,4 +74,4 @@ def test_threads_may_share_it() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(len(content) for _, content in cache._kept.values()) == cache._bytes <= 200
+    assert sum(len(content) + ENTRY_BYTES for _, content in cache._kept.values()) == cache._bytes <= 1500

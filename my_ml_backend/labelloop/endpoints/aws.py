@@ -7,13 +7,14 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-import boto3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.session import Session
 
 from labelloop.endpoints.failures import Denied
+from labelloop.endpoints.lookup import Lookup
 from labelloop.errors import SettingsError
 
 NO_CREDENTIALS = (
@@ -26,25 +27,27 @@ class Aws:
     """A session of its own, made once. Safe to share between threads.
 
     ``runtime_url`` is where SageMaker's runtime is: by ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME`` or the config file, else
-    the region's. Raises SettingsError when no region is known.
+    the region's. ``bundle`` is the file of certificates that ``AWS_CA_BUNDLE`` or the config file names, if any. Raises
+    SettingsError when no region is known.
     """
 
     def __init__(self, region: str) -> None:
+        self._session: Any = Session()
+        self._making = threading.Lock()
+        self._credentials: Lookup[Any] = Lookup(self._find)
         try:
-            self._session: Any = boto3.session.Session(region_name=region or None)
-            if not self._session.region_name:
+            self.region: str = region or self._session.get_config_variable("region") or ""
+            if not self.region:
                 raise SettingsError("sagemaker:// needs a region: add ?region=eu-west-1, or set AWS_DEFAULT_REGION")
-            client = self._session.client("sagemaker-runtime", config=Config(retries={"total_max_attempts": 1}))
+            self.bundle: str = self._session.get_config_variable("ca_bundle") or ""
+            client = self._client("sagemaker-runtime", Config(retries={"total_max_attempts": 1}))
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(
                 f"sagemaker://: the AWS configuration cannot be used ({type(error).__name__}): check region, "
                 "AWS_PROFILE and the files in ~/.aws"
             ) from None
-        self.region: str = self._session.region_name
         self.runtime_url: str = client.meta.endpoint_url.rstrip("/")
         client.close()
-        self._looking = threading.Lock()
-        self._credentials: Any = None
 
     def sign(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the headers with those of Signature Version 4 added; raises Denied when there are no credentials."""
@@ -54,24 +57,31 @@ class Aws:
 
     def identity(self) -> str:
         """Say where the credentials come from (``env``, ``iam-role``, ...); raises Denied when there are none."""
-        self._frozen()
-        return str(self._credentials.method)
+        return str(self._credentials.get().method)
 
     def s3(self, connections: int) -> Any:
-        """Make a client for S3, for one process."""
-        retries = {"mode": "standard", "total_max_attempts": 3}
-        config = Config(max_pool_connections=connections, connect_timeout=5, read_timeout=20, retries=retries)
-        return self._session.client("s3", config=config)
+        """Make a client for S3, for one process. One try of a call, so that whoever polls keeps its deadline."""
+        config = Config(
+            max_pool_connections=connections, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}
+        )
+        return self._client("s3", config)
+
+    def _client(self, service: str, config: Config) -> Any:
+        with self._making:  # a session makes one client at a time
+            return self._session.create_client(service, region_name=self.region, config=config)
+
+    def _find(self) -> Any:
+        try:
+            credentials = self._session.get_credentials()
+        except (BotoCoreError, ValueError, OSError) as error:
+            raise Denied(f"no AWS credentials ({type(error).__name__}): {NO_CREDENTIALS}") from None
+        if credentials is None:
+            raise Denied(f"no AWS credentials were found: {NO_CREDENTIALS}")
+        return credentials
 
     def _frozen(self) -> Any:
         """Credentials of this moment; botocore renews them before they run out."""
         try:
-            with self._looking:
-                if self._credentials is None:
-                    self._credentials = self._session.get_credentials()
-            frozen = self._credentials and self._credentials.get_frozen_credentials()
+            return self._credentials.get().get_frozen_credentials()
         except (BotoCoreError, ValueError, OSError) as error:
-            raise Denied(f"no AWS credentials ({type(error).__name__}): {NO_CREDENTIALS}") from None
-        if not frozen:
-            raise Denied(f"no AWS credentials were found: {NO_CREDENTIALS}")
-        return frozen
+            raise Denied(f"AWS credentials cannot be renewed ({type(error).__name__}): {NO_CREDENTIALS}") from None

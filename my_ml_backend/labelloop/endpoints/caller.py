@@ -1,7 +1,7 @@
 """The caller of every kind of endpoint: cuts inputs into calls, makes them, and puts the answers in order."""
 
-import math
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -10,7 +10,7 @@ from typing import Any
 from labelloop.endpoints.answers.read import Asked, check_response, read_answer
 from labelloop.endpoints.batches import batches, halves
 from labelloop.endpoints.breaker import Breaker
-from labelloop.endpoints.failures import Late, Refused, WrongAnswer
+from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer
 from labelloop.endpoints.fitting import fitted
 from labelloop.endpoints.guarded import Guarded
 from labelloop.endpoints.limits import Limits, limits_of, parameters_of
@@ -24,8 +24,6 @@ from labelloop.types import Answer, Failure, Input, Target
 Answers = list[Answer | Failure]
 
 DEADLINE = Failure("deadline")
-INPUT_AT_FAULT = (400, 413, 415, 422)
-"""What an endpoint answers when it can do nothing with this input, though with others."""
 
 
 class Caller:
@@ -74,7 +72,8 @@ class Caller:
             return self._ask(inputs, target, deadline)
         threads = self._process().threads
         calls = [threads.submit(self._ask, inputs[part], target, deadline) for part in parts]
-        wait(calls, timeout=self._patience(len(parts)) if deadline is None else max(0.0, deadline - time.monotonic()))
+        # Without a deadline every call still ends, by its own timeout.
+        wait(calls, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
         for call in calls:
             call.cancel()
         return _gather(parts, calls)
@@ -82,10 +81,6 @@ class Caller:
     def check(self) -> str:
         """Look whether it is there, past the circuit breaker; raises EndpointError."""
         return self._process().guarded.service.check(time.monotonic() + min(self._spec.timeout, CHECK_SECONDS))
-
-    def _patience(self, parts: int) -> float:
-        """Seconds after which all calls have ended by their own timeouts, with the waits for their turns."""
-        return 2 * self._spec.timeout * math.ceil(parts / self.concurrency)
 
     def _process(self) -> "_Process":
         here = os.getpid()
@@ -109,7 +104,10 @@ class Caller:
             return self._sent(inputs, body, target, deadline)
         if len(inputs) > 1:
             return self._halved(inputs, target, deadline)
-        fitting = fitted(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
+        with self._process().fitting:
+            if deadline is not None and time.monotonic() >= deadline:
+                return [DEADLINE]
+            fitting = fitted(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
         return [fitting] if isinstance(fitting, Failure) else self._sent([fitting[0]], fitting[1], target, deadline)
 
     def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
@@ -151,10 +149,14 @@ class Caller:
 
 
 class _Process:
-    """What belongs to one process: its sockets and its threads."""
+    """What belongs to one process: its sockets and its threads.
+
+    ``fitting`` bounds how many pictures are scaled down at a time: one takes hundreds of megabytes.
+    """
 
     def __init__(self, guarded: Guarded, concurrency: int) -> None:
         self.guarded = guarded
+        self.fitting = threading.BoundedSemaphore(os.cpu_count() or 1)
         self.threads = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
 
 

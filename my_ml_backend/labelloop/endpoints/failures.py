@@ -13,6 +13,9 @@ EndpointError
 
 from labelloop.errors import EndpointError
 
+INPUT_AT_FAULT = (400, 413, 415, 422)
+"""What an endpoint, or the model in it, answers when it can do nothing with this input, though with others."""
+
 
 class Refused(EndpointError):
     """The endpoint, or the model in it, answered ``status``, a 4xx; ``reason`` is what it said about this request."""

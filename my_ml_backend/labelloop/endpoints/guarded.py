@@ -46,7 +46,7 @@ class Guarded:
                 self._breaker.succeeded()
                 raise
             except Unwell as unwell:
-                if isinstance(unwell, TooSlow) and until == deadline:
+                if isinstance(unwell, TooSlow) and deadline is not None and time.monotonic() >= deadline:
                     raise Late("deadline") from None
                 self._breaker.failed(str(unwell))
                 raise

@@ -42,7 +42,8 @@ class Http:
             "GET", f"{self._path}ping" if self._follows else self._path, None, self._headers, until
         )
         took = f"{1000 * (time.monotonic() - start):.0f} ms"
-        if self._follows or reply.status in (401, 403, 429) or reply.status >= 500:
+        # 501: it answers no GET, as a server that only takes POST may say.
+        if self._follows or reply.status in (401, 403, 429) or (reply.status >= 500 and reply.status != 501):
             judge(reply, shown)
         if self._follows:
             return f"endpoint {shown} answered in {took}"

@@ -1,8 +1,10 @@
 """Reading ``http://`` and ``https://`` addresses."""
 
+from base64 import b64encode
 from urllib.parse import unquote, urlsplit
 
 import urllib3
+from urllib3.exceptions import LocationParseError
 
 from labelloop.endpoints.headers import merged
 from labelloop.endpoints.http import Http
@@ -22,10 +24,11 @@ def http_plan(spec: EndpointSpec) -> Plan:
     try:
         parts = urlsplit(spec.address)
         host, port = parts.hostname, parts.port
-    except ValueError:
+        urllib3.util.parse_url(spec.address)  # it knows better what cannot be a host's name
+    except (ValueError, LocationParseError):
         host, port = None, None
     if not host or parts.fragment:
-        raise SettingsError("LABELLOOP_ENDPOINT: expected http://host:port, https://host or http://host/path") from None
+        raise SettingsError("LABELLOOP_ENDPOINT: expected http://host:port, https://host or http://host/path")
     follows = parts.path == "" or parts.path.endswith("/")
     if follows and parts.query:
         raise SettingsError(
@@ -50,4 +53,5 @@ def http_plan(spec: EndpointSpec) -> Plan:
 def _basic(user: str | None, password: str | None) -> dict[str, str]:
     if user is None:
         return {}
-    return dict(urllib3.make_headers(basic_auth=f"{unquote(user)}:{unquote(password or '')}"))
+    pair = f"{unquote(user)}:{unquote(password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}  # in UTF-8 (RFC 7617, section 2.1)

@@ -3,12 +3,21 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+)
 
 from labelloop.endpoints.failures import CutOff, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.reason import one_line
 from labelloop.endpoints.timely import timely_pool
 from labelloop.errors import EndpointError
 
@@ -27,13 +36,13 @@ class Reply:
 class Poster:
     """Sends requests to one server (``base``: scheme, host, port). Safe to share between threads, not processes.
 
-    ``shown`` names the endpoint in errors.
+    ``shown`` names the endpoint in errors; ``bundle`` is a file of certificates to trust, if not the usual ones.
     """
 
-    def __init__(self, base: str, shown: str, connections: int) -> None:
+    def __init__(self, base: str, shown: str, connections: int, bundle: str = "") -> None:
         parts = urlsplit(base)
         self.shown = shown
-        self._pool = timely_pool(parts.scheme, parts.hostname or "", parts.port, connections)
+        self._pool = timely_pool(parts.scheme, parts.hostname or "", parts.port, connections, bundle)
 
     def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Reply:
         """Send one request and read the whole answer; ``until`` is a ``time.monotonic()`` moment. Raises Unwell."""
@@ -41,6 +50,8 @@ class Poster:
             return self._exchange(method, path, body, headers, until)
         except EndpointError:
             raise
+        except ProxyError as error:
+            raise self._behind_proxy(error.original_error) from None
         except NewConnectionError as error:  # a ConnectTimeoutError by name only
             raise Unwell(f"endpoint {self.shown} cannot be reached: {_kind(error)}") from None
         except (ReadTimeoutError, ConnectTimeoutError, TimeoutError):
@@ -53,6 +64,14 @@ class Poster:
             raise Unwell(f"endpoint {self.shown} cannot be reached: {_kind(error)}") from None
         except ValueError as error:
             raise WrongAnswer(f"endpoint {self.shown}: this request cannot be made or read: {_kind(error)}") from None
+
+    def _behind_proxy(self, error: Exception) -> Unwell:
+        """Tell whose fault it is; urllib3 says "proxy" also when a tunnel breaks that has stood for long."""
+        if isinstance(error, HTTPException | ConnectionError):
+            return CutOff(f"endpoint {self.shown} broke the connection off: {_kind(error)}")
+        if isinstance(error, ConnectTimeoutError | TimeoutError) and not isinstance(error, NewConnectionError):
+            return TooSlow(f"endpoint {self.shown} did not answer in time, nor did the proxy of HTTPS_PROXY")
+        return Unwell(f"endpoint {self.shown} cannot be reached through the proxy of HTTPS_PROXY: {_refusal(error)}")
 
     def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Reply:
         left = until - time.monotonic()
@@ -82,6 +101,11 @@ class Poster:
             if size > MAX_ANSWER_BYTES:
                 raise WrongAnswer(f"endpoint {self.shown}: the answer has more than {MAX_ANSWER_BYTES} bytes")
         return b"".join(pieces)
+
+
+def _refusal(error: Exception) -> str:
+    """Say why a proxy opened no tunnel: http.client puts the proxy's own words into a plain OSError."""
+    return one_line(str(error)) if type(error) is OSError and error.errno is None else _kind(error)
 
 
 def _kind(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.requests.formats import Body
 from labelloop.endpoints.service import Call, Service, Told
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import EndpointError
+from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Failure, Input, Target
 
 _LONGEST_TEXT = 100
@@ -32,6 +32,10 @@ class Probed:
 
 def probe(spec: EndpointSpec, item: Input, target: Target) -> Probed:
     """Ask for one input. Raises SettingsError for an impossible endpoint; all else is in the answer."""
+    if spec.address.lower().startswith("fake://"):
+        raise SettingsError(
+            "a fake endpoint has no wire to look at: probe one with an address, such as http://host/path"
+        )
     heard: list[tuple[Body, Told | None]] = []
     plan = plan_of(spec)
     caller = Caller(replace(plan, service=_recording(plan.service, heard)), spec)

@@ -52,7 +52,7 @@ class SageMaker:
         self._headers = merged(headers, address.headers)
         self._url = f"{aws.runtime_url}/endpoints/{quote(address.name, safe='')}/invocations"
         self._path = urlsplit(self._url).path
-        self._poster = Poster(aws.runtime_url, address.shown, connections)
+        self._poster = Poster(aws.runtime_url, address.shown, connections, aws.bundle)
 
     def call(self, call: Call) -> Told:
         """Invoke once; see Service."""

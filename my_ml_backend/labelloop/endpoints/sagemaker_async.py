@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
 
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.failures import Denied, Refused, TooSlow, Unwell, WrongAnswer
+from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer
 from labelloop.endpoints.headers import merged
 from labelloop.endpoints.post import MAX_ANSWER_BYTES, Poster
 from labelloop.endpoints.reason import one_line, reason_of
@@ -34,7 +35,7 @@ class SageMakerAsync:
         self._headers = headers
         self._url = f"{aws.runtime_url}/endpoints/{quote(address.name, safe='')}/async-invocations"
         self._path = urlsplit(self._url).path
-        self._poster = Poster(aws.runtime_url, address.shown, connections)
+        self._poster = Poster(aws.runtime_url, address.shown, connections, aws.bundle)
         self._s3 = aws.s3(connections)
 
     def call(self, call: Call) -> Told:
@@ -94,26 +95,27 @@ class SageMakerAsync:
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def _read(self, location: str) -> tuple[bytes, str] | None:
-        """Read an object; None while it is not there. Without s3:ListBucket, S3 says 403 for what is not there."""
+        """Read an object; None while it is not there, or S3 is not.
+
+        Without s3:ListBucket, S3 says 403 for what is not there.
+        """
         bucket, key = _split(location)
         try:
             found: Any = self._s3.get_object(Bucket=bucket, Key=key)
             content = found["Body"].read(MAX_ANSWER_BYTES + 1)
             found["Body"].close()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("NoSuchKey", "404", "AccessDenied"):
+        except (ClientError, BotoCoreError) as error:
+            if _code(error) in ("NoSuchKey", "404", "AccessDenied") or _passes(error):
                 return None
-            raise self._no_s3("its result could not be read from", f"s3://{bucket}", error) from None
-        except BotoCoreError as error:
             raise self._no_s3("its result could not be read from", f"s3://{bucket}", error) from None
         return content, str(found.get("ContentType", ""))
 
     def _no_s3(self, what: str, where: str, error: Exception) -> Unwell:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-        message = f"endpoint {self._address.shown}: {what} {where}: {one_line(str(code))}"
+        code = _code(error)
+        message = f"endpoint {self._address.shown}: {what} {where}: {one_line(code)}"
         if code in ("AccessDenied", "NoSuchBucket", "NoCredentialsError", "InvalidAccessKeyId", "ExpiredToken"):
             return Denied(f"{message}; it needs s3:PutObject there and s3:GetObject on the endpoint's output path")
-        return Unwell(message)
+        return Busy(message) if _passes(error) else Unwell(message)
 
 
 def _referred(call: Call) -> str | None:
@@ -128,6 +130,17 @@ def _failed(shown: str, content: bytes) -> Refused | Unwell:
     """Read a failure object: JSON of the container, or a text."""
     said = reason_of(content) or one_line(content[:1000].decode(errors="replace"))
     return Refused(f"the model of endpoint {shown} failed: {said}", 422, said or "the model failed without a reason")
+
+
+def _code(error: Exception) -> str:
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
+
+
+def _passes(error: Exception) -> bool:
+    """Whether S3 could not be reached, or asks for another try."""
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 502, 503, 504)
+    return isinstance(error, HTTPClientError | NotConnected)
 
 
 def _split(location: str) -> tuple[str, str]:

@@ -4,14 +4,14 @@ Names and statuses: the service's model in botocore (API version 2017-05-13), an
 """
 
 import json
+import re
 from typing import Any
 
-from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell
+from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell
 from labelloop.endpoints.http import pause_of
 from labelloop.endpoints.post import Reply
 from labelloop.endpoints.reason import reason_of
 
-_INPUT_AT_FAULT = (400, 413, 415, 422)
 _BUSY = (
     "ModelNotReadyException",
     "ThrottlingException",
@@ -21,10 +21,13 @@ _BUSY = (
     "ServiceUnavailableException",
     "InternalDependencyException",
 )
+_EXPIRED = (
+    "the session's credentials have expired: get new ones and start LabelLoop again, or use a role, which renews them"
+)
 _REMEDIES = {
     "AccessDeniedException": "allow these credentials sagemaker:InvokeEndpoint (or sagemaker:InvokeEndpointAsync)",
-    "ExpiredTokenException": "the session's credentials have expired: get new ones, or use a role, which renews them",
-    "ExpiredToken": "the session's credentials have expired: get new ones, or use a role, which renews them",
+    "ExpiredTokenException": _EXPIRED,
+    "ExpiredToken": _EXPIRED,
     "UnrecognizedClientException": "AWS does not know these credentials: check AWS_ACCESS_KEY_ID",
     "InvalidClientTokenId": "AWS does not know these credentials: check AWS_ACCESS_KEY_ID",
     "InvalidSignatureException": "the signature is wrong: check AWS_SECRET_ACCESS_KEY and this machine's clock",
@@ -49,7 +52,7 @@ def judge(reply: Reply, shown: str, region: str, good: int = 200) -> None:
         raise Busy(message, pause_of(reply))
     if name in _REMEDIES or reply.status in (401, 403):
         raise Denied(f"{message}; {_REMEDIES.get(name, 'check credentials and permissions')}")
-    if reply.status == 404 or any(words in said.lower() for words in ("not found", "could not find")):
+    if reply.status == 404 or (reply.status == 400 and re.search("not found|could not find", said, re.IGNORECASE)):
         raise Denied(
             f"there is no endpoint {shown.partition('://')[2]} in {region}, or not the part of it that is asked for: "
             f"{said or message}; check name, region and variant in its address"
@@ -69,7 +72,7 @@ def _judge_model(error: dict[str, Any], shown: str, pause: float | None) -> None
     message = f"the model of endpoint {shown} answered {status or 'an error'}" + (f": {said}" if said else "")
     if status in (429, 503):
         raise Busy(message, pause)
-    if status in _INPUT_AT_FAULT:
+    if status in INPUT_AT_FAULT:
         raise Refused(message, status, said)
     raise Unwell(message)
 

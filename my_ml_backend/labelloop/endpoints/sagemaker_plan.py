@@ -20,7 +20,11 @@ _OPTIONS = ("region", "variant", "target_model", "inference_component", "mode", 
 def sagemaker_plan(spec: EndpointSpec) -> Plan:
     """Read the address and the AWS configuration; raises SettingsError."""
     address = sagemaker_address(spec.address)
-    aws = Aws(address.region)
+    return plan_as(Aws(address.region), address, spec)
+
+
+def plan_as(aws: Aws, address: SageMakerAddress, spec: EndpointSpec) -> Plan:
+    """Plan for an address, as whom ``aws`` says we are, where it says that SageMaker is."""
     slow = address.mode == "async"
 
     def service(connections: int) -> Service:

@@ -19,9 +19,10 @@ class EndpointSpec:
     JSON text that goes along as ``"parameters"``, empty for none. ``concurrency``, ``batch`` and ``payload_bytes`` (of
     one request) are the kind's own where 0. ``timeout`` is in seconds. ``version`` is the version where the model names
     none; empty: what its transport tells, else the endpoint's name. ``base`` is where Vertex AI is, if not at Google.
+    What may hold a password, address and headers, is not in its ``repr``.
     """
 
-    address: str
+    address: str = field(repr=False)
     request: str = "auto"
     response: str = "auto"
     mapping: str = ""

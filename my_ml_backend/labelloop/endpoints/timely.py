@@ -10,7 +10,11 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from labelloop.endpoints.egress import https_proxy, proxy_headers, trusted
+
 CONNECT_SECONDS = 5.0
+_LEAST = 0.001
+"""Seconds; a socket takes a timeout of 0 for: do not wait at all."""
 
 
 class _Stream(io.RawIOBase):
@@ -50,19 +54,24 @@ class _Timely:
     sock: Any
 
     def connect(self) -> None:
-        patience = self.timeout
-        self.timeout = min(patience, CONNECT_SECONDS)
+        until = self._limit()
+        self.timeout = min(self.timeout, CONNECT_SECONDS)
         try:
             super().connect()  # type: ignore[misc]
         finally:
-            self.timeout = patience
-        self.sock.settimeout(patience)
+            self.timeout = max(until - time.monotonic(), _LEAST)
+        self.sock.settimeout(self.timeout)
 
     def request(self, *arguments: Any, **options: Any) -> None:
-        until = time.monotonic() + self.timeout
-        # http.client calls this with the socket when the request is sent.
-        setattr(self, "response_class", partial(_Response, until=until))  # noqa: B010 - declared as a class
+        self._limit()
         super().request(*arguments, **options)  # type: ignore[misc]
+
+    def _limit(self) -> float:
+        """Let what is read from now on, a proxy's answer too, be there when the timeout is over; gives that moment."""
+        until = time.monotonic() + self.timeout
+        # http.client calls this with the socket before it reads.
+        setattr(self, "response_class", partial(_Response, until=until))  # noqa: B010 - declared as a class
+        return float(until)
 
 
 class _Plain(_Timely, HTTPConnection):
@@ -81,7 +90,21 @@ class _EncryptedPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _Encrypted
 
 
-def timely_pool(scheme: str, host: str, port: int | None, connections: int) -> urllib3.HTTPConnectionPool:
-    """Make a pool of kept-alive connections to one host; nothing is tried twice."""
-    kind = _EncryptedPool if scheme == "https" else _PlainPool
-    return kind(host, port, maxsize=connections, block=False, retries=False)
+def timely_pool(
+    scheme: str, host: str, port: int | None, connections: int, bundle: str = ""
+) -> urllib3.HTTPConnectionPool:
+    """Make a pool of kept-alive connections to one host; nothing is tried twice.
+
+    HTTPS goes by the environment's proxy, in a tunnel that hides all but the host's name; plain HTTP, which is for this
+    machine and its neighbours, never does. ``bundle``: a file of certificates to trust. Raises Denied.
+    """
+    options: dict[str, Any] = {"maxsize": connections, "block": False, "retries": False}
+    if scheme != "https":
+        return _PlainPool(host, port, **options)
+    options |= trusted(bundle)
+    proxy = https_proxy(host, port or 443)
+    if not proxy:
+        return _EncryptedPool(host, port, **options)
+    manager = urllib3.ProxyManager(proxy, proxy_headers=proxy_headers(proxy), **options)
+    manager.pool_classes_by_scheme = {"https": _EncryptedPool}
+    return manager.connection_from_host(host, port, scheme)

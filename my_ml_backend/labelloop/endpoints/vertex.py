@@ -2,11 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell
+from labelloop.endpoints.google_token import GoogleToken
 from labelloop.endpoints.headers import merged
 from labelloop.endpoints.http import pause_of
 from labelloop.endpoints.post import Poster, Reply
@@ -56,12 +57,12 @@ class VertexAddress:
 
 
 class Vertex:
-    """Posts with a token; ``token`` gives its headers, and is None where nothing may be told: over plain HTTP."""
+    """Posts with a token; ``token`` is None where nothing may be told: over plain HTTP."""
 
     def __init__(
         self,
         address: VertexAddress,
-        token: Callable[[], Mapping[str, str]] | None,
+        token: GoogleToken | None,
         headers: Mapping[str, str],
         connections: int,
     ) -> None:
@@ -76,6 +77,8 @@ class Vertex:
         headers = merged({"Content-Type": call.body.media_type}, self._headers, self._identity())
         path = self._path + (":predict" if _has_instances(call.body) else ":rawPredict")
         reply = self._poster.send("POST", path, call.body.content, headers, call.until)
+        if reply.status == 401 and self._token:
+            self._token.forget()
         _judge(reply, self._shown)
         version = reply.headers.get("X-Vertex-AI-Deployed-Model-Id", "")
         return Told(reply.content, reply.headers.get("Content-Type", ""), version)
@@ -91,7 +94,7 @@ class Vertex:
         )
 
     def _identity(self) -> Mapping[str, str]:
-        return self._token() if self._token else {}
+        return self._token.headers() if self._token else {}
 
 
 def _has_instances(body: Body) -> bool:

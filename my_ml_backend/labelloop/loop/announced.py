@@ -4,9 +4,8 @@ import logging
 
 from labelloop.errors import QueueError
 from labelloop.loop import keys
-from labelloop.loop.extra_params import extra_params
 from labelloop.loop.hub import Hub, reach, text
-from labelloop.loop.options import options_of
+from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.served import served_version
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import NO_VERSION, ProjectKey
@@ -22,9 +21,8 @@ def announced_version(hub: Hub, project: ProjectKey) -> str:
 
     Works without Redis; raises StoreError, and SettingsError for impossible ``extra_params``.
     """
-    spec = options_of(hub.settings, extra_params(hub, project)).endpoint
-    endpoint = hub.endpoint_of(spec)
-    return _announced(hub, project) if endpoint.follows else served_version(hub, project, spec, endpoint)
+    options, endpoint = project_endpoint(hub, project)
+    return _announced(hub, project) if endpoint.follows else served_version(hub, project, options.endpoint, endpoint)
 
 
 def _announced(hub: Hub, project: ProjectKey) -> str:

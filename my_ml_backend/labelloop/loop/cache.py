@@ -8,9 +8,12 @@ from collections.abc import Callable
 
 from labelloop.types import Json
 
+ENTRY_BYTES = 350
+"""What one prediction takes beside its JSON: its key, its place in the dictionary, and what Python adds (measured)."""
+
 
 class PredictionCache:
-    """Keeps the predictions asked for last, ``most_bytes`` of JSON in all, each for ``seconds``. 0 of either: none.
+    """Keeps the predictions asked for last, ``most_bytes`` of memory in all, each for ``seconds``. 0 of either: none.
 
     A key names all that a prediction depends on: content, version, endpoint, label config. The time limit is for
     endpoints whose model changes behind the same name. Safe to share between threads.
@@ -37,12 +40,17 @@ class PredictionCache:
     def put(self, key: bytes, prediction: Json) -> None:
         """Keep a prediction; those asked for longest ago make room."""
         content = json.dumps(prediction).encode()
-        if len(content) > self._most_bytes or self._seconds <= 0:
+        if _size(content) > self._most_bytes or self._seconds <= 0:
             return
         with self._lock:
-            _, before = self._kept.pop(key, (0.0, b""))
+            if key in self._kept:
+                self._bytes -= _size(self._kept.pop(key)[1])
             self._kept[key] = (self._clock() + self._seconds, content)
-            self._bytes += len(content) - len(before)
+            self._bytes += _size(content)
             while self._bytes > self._most_bytes:
                 _, (_, dropped) = self._kept.popitem(last=False)
-                self._bytes -= len(dropped)
+                self._bytes -= _size(dropped)
+
+
+def _size(content: bytes) -> int:
+    return len(content) + ENTRY_BYTES

@@ -29,6 +29,8 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     if is_held(hub, project):
         return "a run is in progress"
     if stands_alone(hub, project):
+        # Nobody else will: should the project be trained one day, a scan finds them.
+        changes.settle(hub, project, time.time())
         return "its endpoint has a model of its own: nothing is trained"
     if trigger := grant(hub, project):
         return f"run enqueued: {trigger}"

@@ -2,11 +2,10 @@
 
 import json
 import logging
-from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
-from labelloop.errors import StudioError
+from labelloop.errors import LeaseLost, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.types import Json, ProjectKey
 
@@ -22,8 +21,9 @@ _MOST_BYTES = 16_000_000
 class Imports:
     """Collects predictions of one project and imports them when there are many, and at the end of the block.
 
-    What was collected is imported also when the block fails. At most two imports are held: the one being sent, and the
-    one being collected. Raises StudioError.
+    What was collected is imported also when the block fails, except when the project's lease is lost: another worker
+    is at the same tasks then. At most two imports are held: the one being sent, and the one being collected. Raises
+    StudioError.
     """
 
     def __init__(self, hub: Hub, project: ProjectKey) -> None:
@@ -41,7 +41,8 @@ class Imports:
     ) -> None:
         """Import the rest; an error of the block goes before one of this."""
         try:
-            self._send()
+            if not isinstance(error, LeaseLost):
+                self._send()
             self._settle()
         except StudioError as failed:
             if error is None:
@@ -74,11 +75,18 @@ class Imports:
         try:
             studio.import_predictions(project, items)
         except StudioError as error:
-            given = {item["task"] for item in items}
-            version = Counter(item["model_version"] for item in items).most_common(1)[0][0]
-            waiting = {task["id"] for task in studio.unpredicted_tasks(project, version) if task["id"] in given}
+            waiting = self._waiting(items)
             # When all of them still wait, something else is wrong, or Label Studio is still at it.
-            if waiting == given:
+            if len(waiting) == len(items):
                 raise
-            _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(given - waiting), error)
-            studio.import_predictions(project, [item for item in items if item["task"] in waiting])
+            _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(items) - len(waiting), error)
+            studio.import_predictions(project, waiting)
+
+    def _waiting(self, items: list[Json]) -> list[Json]:
+        """Find the predictions whose tasks are there and have none of their version."""
+        found: list[Json] = []
+        for version in {item["model_version"] for item in items}:
+            given = {item["task"]: item for item in items if item["model_version"] == version}
+            tasks = self._hub.studio.unpredicted_tasks(self._project.id, version)
+            found += [given[task["id"]] for task in tasks if task["id"] in given]
+        return found

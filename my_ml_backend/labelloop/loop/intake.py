@@ -1,29 +1,41 @@
 """Takes in what Label Studio tells: notes it and schedules what follows, in milliseconds and without asking back."""
 
+import logging
 import time
 
 from labelloop.loop import changes
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
 from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
 
 _PRELABEL_AFTER = 2.0
 """Seconds between the first TASKS_CREATED and the pre-annotation: an import comes as several webhooks."""
 
 
 def note(hub: Hub, event: Event) -> str | None:
-    """Note one event; returns the job's id for a requested training. Raises QueueError when Redis is gone."""
+    """Note one event; returns the job's id where one was asked for and makes sense. Raises QueueError without Redis."""
     match event:
         case LabelsChanged(project_id, annotation_ids):
             note_changes(hub, hub.project(project_id), [f"a{annotation}" for annotation in annotation_ids])
         case TasksCreated(project_id):
             schedule_prelabel(hub, hub.project(project_id), _PRELABEL_AFTER)
         case TrainingRequested(project_id):
-            return enqueue_retrain(hub, hub.project(project_id), "Start Training")
+            return _start(hub, hub.project(project_id))
         case LabelConfigChanged(project_id):
             schedule_consider(hub, hub.project(project_id), time.time())
     return None
+
+
+def _start(hub: Hub, project: ProjectKey) -> str | None:
+    # An error would do harm: Label Studio asks a backend for no predictions after one.
+    if stands_alone(hub, project):
+        _log.warning("project %s: its endpoint has a model of its own, Start Training does nothing", project)
+        return None
+    return enqueue_retrain(hub, project, "Start Training")
 
 
 def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:

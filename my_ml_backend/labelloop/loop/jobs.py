@@ -14,13 +14,13 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import NO_FAILURE, backing_off
 from labelloop.loop.consider import consider as considering
-from labelloop.loop.extra_params import learn
+from labelloop.loop.extra_params import learn, learn_unknown
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import stands_alone
+from labelloop.loop.project_endpoint import require_follower, stands_alone
 from labelloop.loop.queue import schedule_consider, schedule_prelabel
 from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
@@ -67,6 +67,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     try:
         with _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
+            learn_unknown(hub, key)
             return running.retrain(hub, key, trigger, reporter, force=force).verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
@@ -90,6 +91,8 @@ def deploy(project: str, version: str | None) -> str:
     pointer = ChampionPointer(hub.store, key)
     try:
         with _noting(hub, key), backing_off(hub, key):
+            learn_unknown(hub, key)
+            require_follower(hub, key)
             if version is not None:
                 deploying.promote(hub, key, version, pointer.take_fence())
             with _holding(hub, key) as reporter:
@@ -134,6 +137,7 @@ def prelabel(project: str) -> str:
 def consider(project: str) -> str:
     """Look at what the project needs next."""
     hub, key = process_hub(), ProjectKey.parse(project)
+    learn_unknown(hub, key)
     return considering(hub, key)
 
 

@@ -16,7 +16,7 @@ labelloop:<project>:progress       string   JSON: what the worker is doing now
 labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:prelabel       string   set while a prelabel job waits
-labelloop:values:<project id>      hash     what LabelLoop.get and LabelLoop.set keep
+labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
 """
@@ -37,9 +37,9 @@ def projects(instance: str) -> str:
     return f"labelloop:projects:{instance}"
 
 
-def values(project_id: str) -> str:
-    """Name the hash behind ``LabelLoop.get`` and ``set``."""
-    return f"labelloop:values:{project_id}"
+def values(instance: str, project_id: str) -> str:
+    """Name the hash behind ``LabelLoop.get`` and ``set``; ``project_id`` may be empty."""
+    return f"labelloop:values:{instance}:{project_id}"
 
 
 STATE = (

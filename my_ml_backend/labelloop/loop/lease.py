@@ -49,7 +49,10 @@ class Lease:
         with reach(self._hub):
             taken = self._hub.redis.set(self._key, self._token, nx=True, px=self._milliseconds)
         if not taken:
-            raise LeaseLost(f"project {self._project} is held by another worker; it will be looked at again after that")
+            raise LeaseLost(
+                f"project {self._project} is held by another worker: a job waits for it, a command is to be started "
+                f"again when it is done (the lease of a killed one runs out after {self._milliseconds / 1000:g} s)"
+            )
         self._renewing.start()
         return self
 

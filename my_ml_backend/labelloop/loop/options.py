@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
@@ -25,14 +25,15 @@ class Options:
     rendering: Rendering
 
 
-def options_of(settings: Settings, extra_params: object = None) -> Options:
+def options_of(settings: Settings, extra_params: object = None, typed: Json | None = None) -> Options:
     """Put a project's ``extra_params`` (a JSON object, its text, or nothing) on top of the settings.
 
+    ``typed`` is what a person says on the command line with the same keys: it goes before ``extra_params``.
     What the settings say of the endpoint, its headers above all, is for that endpoint: a project that names another one
     begins with nothing. Raises OptionsError naming the key that is wrong or an endpoint that is not allowed, and
     SettingsError for impossible settings.
     """
-    given = _read(extra_params)
+    given = _read(extra_params) | _read(typed)
     endpoint = EndpointSpec.of(settings)
     address = given.pop("endpoint", endpoint.address)
     if address != endpoint.address:
@@ -43,6 +44,8 @@ def options_of(settings: Settings, extra_params: object = None) -> Options:
 
 
 def _rendering(settings: Settings) -> Rendering:
+    if settings.threshold > 1:
+        raise SettingsError("LABELLOOP_THRESHOLD: scores end at 1, so nothing would ever be shown")
     pairs = [pair.partition("=") for pair in settings.label_map]
     if not all(sign and name.strip() and label.strip() for name, sign, label in pairs):
         raise SettingsError("LABELLOOP_LABEL_MAP: expected class=label, separated by commas: cat=Cat,dog=Dog")
@@ -85,15 +88,22 @@ def _require_allowed(address: str, allowed: tuple[str, ...]) -> None:
 
 
 def _matches(address: str, pattern: str) -> bool:
-    """Compare scheme, host and the rest each by itself, so that a ``*`` never reaches over the end of a host's name."""
+    """Compare scheme, host, path and query each by itself, so that a ``*`` never reaches over the end of one.
+
+    A path that leads back up, or an option that nobody allowed, would lead elsewhere than the pattern says.
+    """
     try:
         one, other = urlsplit(address), urlsplit(pattern)
     except ValueError:
         return False
     if "@" in one.netloc or "\\" in address or not address.isprintable() or one.fragment:
         return False
-    rest, wanted = (f"{parts.path}?{parts.query}".rstrip("?") for parts in (one, other))
-    return one.scheme == other.scheme and fnmatchcase(one.netloc, other.netloc) and fnmatchcase(rest, wanted)
+    if {".", ".."} & set(unquote(one.path).split("/")):
+        return False
+    return one.scheme == other.scheme and all(
+        fnmatchcase(part, wanted)
+        for part, wanted in ((one.netloc, other.netloc), (one.path, other.path), (one.query, other.query))
+    )
 
 
 def _text(value: object, what: str) -> str:

@@ -18,7 +18,8 @@ from labelloop.types import Input, ProjectKey, Prompted, Target
 class Plan:
     """``version`` is what ``/setup`` reports: an endpoint that follows the loop is asked for it, another one is not.
 
-    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the same.
+    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the
+    same, given one version.
     """
 
     hub: Hub
@@ -36,14 +37,11 @@ class Plan:
         return Target(self.project, self.version if self.endpoint.follows else None)
 
     def key(self, content: Input) -> bytes:
-        """Name a prediction in the cache: by what is sent and all that decides what is made of the answer."""
+        """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it."""
         sent = hashlib.sha256(self.mark)
-        for part in (
-            content.content,
-            (content.text or "").encode(errors="surrogatepass"),
-            (content.uri or "").encode(),
-        ):
-            sent.update(hashlib.sha256(part).digest())
+        for part in (content.media_type, content.text or "", content.uri or ""):
+            sent.update(hashlib.sha256(part.encode(errors="surrogatepass")).digest())
+        sent.update(hashlib.sha256(content.content).digest())
         return sent.digest()
 
 
@@ -56,7 +54,6 @@ def plan_of(hub: Hub, project: ProjectKey, label_config: object, version: str, c
     rendering = options.rendering
     decides = (
         str(project),
-        version,
         config.text,
         options.endpoint.fingerprint(),
         (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),

@@ -5,7 +5,7 @@ Prediction never breaks annotation: whatever happens to one task stays with that
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from labelloop.chunks import chunks
@@ -21,6 +21,8 @@ from labelloop.types import Answer, Failure, Input, Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _MOST_THREADS = 128
+_REASONS = 10
+"""Different reasons of one request that are logged; an address may stand in each."""
 
 Prediction = Json | list[Json]
 """What ``/predict`` answers for one task: a prediction, or ``[]``, the clean way to skip it (contract, section 2)."""
@@ -47,9 +49,11 @@ def predict_tasks(
     except LabelLoopError as error:
         _log.warning("project %s: no predictions for %d tasks: %s", project, len(tasks), error)
         return [[] for _ in tasks]
-    reasons = {item.reason for item in found if isinstance(item, Unpredicted)}
-    for reason in sorted(reasons):
+    reasons = sorted({item.reason for item in found if isinstance(item, Unpredicted)})
+    for reason in reasons[:_REASONS]:
         _log.warning("project %s: a task has no prediction: %s", project, reason)
+    if len(reasons) > _REASONS:
+        _log.warning("project %s: and %d more reasons of that kind", project, len(reasons) - _REASONS)
     return [[] if isinstance(item, Unpredicted) else item for item in found]
 
 
@@ -58,7 +62,7 @@ def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Fo
     plan.hub.media  # noqa: B018 - a wrong setting is said once, not once a task
     calls = list(chunks(tasks, plan.endpoint.batch))
     found = predict_call(plan, tasks, deadline) if len(calls) <= 1 else _predict_calls(plan, calls, deadline)
-    note_versions(plan, found)
+    note_versions(plan, (item["model_version"] for item in found if isinstance(item, dict)))
     return found
 
 
@@ -66,7 +70,7 @@ def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = Non
     """Predict as many tasks as one call of the endpoint takes, in order; what was predicted before is not asked for."""
     resolved = resolve_all(plan, tasks, deadline)
     keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
-    known = [plan.hub.cache.get(key) if key else None for key in keys]
+    known = [plan.hub.cache.get(_kept_as(key, plan.version)) if key else None for key in keys]
     asked = [
         (item, key)
         for item, key, found in zip(resolved, keys, known, strict=True)
@@ -84,11 +88,10 @@ def threads_for(plan: Plan) -> int:
     return min(_MOST_THREADS, plan.endpoint.concurrency * 3 // 2 + 2)
 
 
-def note_versions(plan: Plan, found: Sequence[Found]) -> str:
+def note_versions(plan: Plan, versions: Iterable[str]) -> str:
     """Note with which version an endpoint that stands alone answered; gives what ``/setup`` reports from now on."""
     if plan.endpoint.follows:
         return plan.version
-    versions = [item["model_version"] for item in found if isinstance(item, dict)]
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 
 
@@ -120,10 +123,19 @@ def _ask(plan: Plan, asked: Sequence[tuple[Input, bytes]], deadline: float | Non
 
 
 def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
-    found = decode(plan.config, plan.options.rendering, item, answer)
+    try:
+        found = decode(plan.config, plan.options.rendering, item, answer)
+    except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
+        _log.exception("project %s: an answer could not be made a prediction", plan.project)
+        return Unpredicted(f"its answer brought an unforeseen {type(error).__name__}; the log has the traceback")
     if not isinstance(found, Unpredicted):
-        plan.hub.cache.put(key, found)
+        plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
     return found
+
+
+def _kept_as(key: bytes, version: str) -> bytes:
+    """Name a prediction in the cache by its own version, which may be another one than was expected."""
+    return key + version.encode(errors="surrogatepass")
 
 
 def decode(config: LabelConfig, rendering: Rendering, item: Input, answer: Answer | Failure) -> Found:

@@ -1,19 +1,22 @@
 """Pre-annotation in bulk: a prediction for every task that waits for an annotator and has none of this version."""
 
 import logging
-from contextlib import nullcontext
+from collections import Counter
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
 from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.plan import plan_of
-from labelloop.loop.predict import Found, note_versions
+from labelloop.loop.predict import note_versions
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
 
 _NOTED = 256
+"""Predictions after which an endpoint's version is noted: ``/setup`` is to report it before the last task is done."""
+
 _REASONS = 3
 
 
@@ -37,23 +40,29 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     report("tasks", 0, total)
     predicted = left_out = 0
     reasons: dict[str, None] = {}
-    latest: list[Found] = []
-    with nullcontext() if dry_run else Imports(hub, project) as imports:
-        for task, found in predict_stream(plan, hub.studio.unpredicted_tasks(project.id, version)):
+    latest: Counter[str] = Counter()
+    tasks = hub.studio.unpredicted_tasks(project.id, version)
+    # Closed first, whatever ends this: nothing is predicted any more while the rest is imported.
+    with (
+        nullcontext() if dry_run else Imports(hub, project) as imports,
+        closing(predict_stream(plan, tasks)) as stream,
+    ):
+        for task, found in stream:
             if isinstance(found, dict):
                 predicted += 1
-                latest.append(found)
+                latest[found["model_version"]] += 1
                 if imports is not None:
                     imports.add(task["id"], found)
             else:
                 left_out += 1
                 if len(reasons) < _REASONS:
                     reasons[found.reason] = None
-            if len(latest) >= _NOTED:
-                plan, latest = replace(plan, version=note_versions(plan, latest)), []
+            # The first one too: when this is killed after an import, the next start has to know what was imported.
+            if predicted == 1 or latest.total() >= _NOTED:
+                plan, latest = replace(plan, version=note_versions(plan, latest.elements())), Counter()
             done = predicted + left_out
             report("tasks", done, total if done <= total else 0)
-    note_versions(plan, latest)
+    note_versions(plan, latest.elements())
     for reason in reasons:
         _log.warning("project %s: of %d tasks without a prediction of %s: %s", project, left_out, version, reason)
     return Prelabeled(predicted, left_out, tuple(reasons))

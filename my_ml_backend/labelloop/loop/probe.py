@@ -8,6 +8,7 @@ from pathlib import Path
 
 from labelloop.endpoints.probe import Probed, probe, shown
 from labelloop.errors import LabelConfigError, SettingsError
+from labelloop.loop.extra_params import extra_params, learn
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
 from labelloop.studio.label_config import parse_label_config
@@ -29,7 +30,10 @@ class Question:
 
 
 def ask(hub: Hub, question: Question) -> tuple[list[str], bool]:
-    """Ask once; gives the lines that tell of it, and whether a prediction came of it. Raises SettingsError."""
+    """Ask once; gives the lines that tell of it, and whether a prediction came of it.
+
+    Raises SettingsError, and StudioError with a project.
+    """
     options, item = _options(hub, question), _input(question)
     project = None if question.project is None else hub.project(question.project)
     probed = probe(options.endpoint, item, Target(project))
@@ -49,9 +53,23 @@ def ask(hub: Hub, question: Question) -> tuple[list[str], bool]:
 
 
 def _options(hub: Hub, question: Question) -> Options:
-    """Put what the command line says on top of the settings: whoever types it may name any endpoint."""
-    given = dict(question.options)
-    return options_of(replace(hub.settings, endpoint=given.pop("endpoint", hub.settings.endpoint)), given)
+    """Put what the command line says on top of what holds for the project.
+
+    Whoever types an endpoint may name any: then nothing of the project's ``extra_params`` holds, they are for another.
+    """
+    typed = dict(question.options)
+    if "endpoint" in typed:
+        return options_of(replace(hub.settings, endpoint=typed.pop("endpoint")), typed)
+    return options_of(hub.settings, _extra_params(hub, question.project), typed)
+
+
+def _extra_params(hub: Hub, number: int | None) -> object:
+    """Ask Label Studio what a project wants. Raises StudioError."""
+    if number is None:
+        return None
+    project = hub.project(number)
+    learn(hub, project)
+    return extra_params(hub, project)
 
 
 def _input(question: Question) -> Input:

@@ -42,10 +42,10 @@ def _resolve(plan: Plan, task: Json, deadline: float | None) -> Input | Unpredic
     if plan.config.inline:
         return Input(text=value, prompt=plan.prompt)
     media_type = _media_type(value)
-    if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
-        return Input(uri=value, media_type=media_type, prompt=plan.prompt)
     task_id = task.get("id")
     try:
+        if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
+            return Input(uri=value, media_type=media_type, prompt=plan.prompt)
         content = plan.hub.media.read(value, task_id if isinstance(task_id, int) else None, deadline)
     except MediaError as error:
         return Unpredicted(str(error))

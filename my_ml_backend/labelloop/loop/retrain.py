@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, NotFound, SettingsError, TrainingError
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, NotFound, TrainingError
 from labelloop.loop import changes, deploy
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.judging import judge_and_publish
 from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import stands_alone
+from labelloop.loop.project_endpoint import require_follower
 from labelloop.loop.run import Run, note_failure, open_record, save
 from labelloop.loop.seen import Seen, read_seen, write_seen
 from labelloop.loop.training import train_version
@@ -36,11 +36,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
 
     Raises NotEnoughLabels with what is missing; any other failure is in the run's record when there is one already.
     """
-    if stands_alone(hub, project):
-        raise SettingsError(
-            f"project {project.id} is predicted by an endpoint with a model of its own, which would not serve what is "
-            "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port"
-        )
+    require_follower(hub, project)
     fence = ChampionPointer(hub.store, project).take_fence()
     with begun(hub, project, trigger, force):
         run, record = _begin(hub, project, fence, trigger, reporter, force)

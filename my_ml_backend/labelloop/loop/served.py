@@ -21,35 +21,32 @@ _log = logging.getLogger(__name__)
 
 
 def served_version(hub: Hub, project: ProjectKey, spec: EndpointSpec, endpoint: Endpoint) -> str:
-    """Say which version the endpoint serves: the one it was given, the one it answered with last, else its name.
+    """Say which version the endpoint serves: the one it answered with last, else the one it was given, else its name.
 
-    Works without Redis; raises StoreError.
+    A version that it names itself goes before one that it was given, in its answers too. Works without Redis; raises
+    StoreError.
     """
-    if spec.version:
-        return spec.version
-    mark = spec.fingerprint()
+    mark, first = spec.fingerprint(), spec.version or endpoint.name
     try:
         with reach(hub):
             cached = hub.redis.hget(keys.of(project, "served"), mark)
     except QueueError as error:
         _log.warning("version of %s is read from the store: %s", endpoint.name, error)
-        return ServedVersion(hub.store, project).read(mark) or endpoint.name
+        return ServedVersion(hub.store, project).read(mark) or first
     if cached is not None:
         return text(cached)
-    version = ServedVersion(hub.store, project).read(mark) or endpoint.name
+    version = ServedVersion(hub.store, project).read(mark) or first
     _cache(hub, project, mark, version)
     return version
 
 
-def note_served(
-    hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str, versions: Iterable[str]
-) -> str:
+def note_served(hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str, versions: Iterable[str]) -> str:
     """Note the version of most answers when it is not the one ``/setup`` reports; gives what it reports from now on.
 
     A failure is logged, not raised.
     """
     counted = Counter(versions).most_common(1)
-    if spec.version or not counted or counted[0][0] == reported:
+    if not counted or counted[0][0] == reported:
         return reported
     version, mark = counted[0][0], spec.fingerprint()
     _log.info("project %s: its endpoint answers with version %s", project, version)

@@ -1,12 +1,15 @@
 """How a project stands: for ``labelloop status``, ``/status`` and the demo. Asks the store and Redis only."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
-from labelloop.errors import QueueError
+from labelloop.errors import QueueError, SettingsError
 from labelloop.loop import changes
+from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.notes import read_notes
 from labelloop.loop.progress import Step, current_step
+from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.registry import known_projects
 from labelloop.loop.run import describe
 from labelloop.models.champion import ChampionPointer
@@ -21,6 +24,7 @@ class ProjectStatus:
     """One project at one moment. ``due`` is when the policy calls for a run (Unix seconds), None without changes.
 
     ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
+    ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
     """
 
     project: str
@@ -33,6 +37,7 @@ class ProjectStatus:
     step: Step | None = None
     run: Json | None = None
     queue: bool = True
+    endpoint: str | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -41,6 +46,24 @@ class ProjectStatus:
 
 def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     """Say how the project stands; without Redis, what the store knows. Raises StoreError."""
+    try:
+        endpoint = project_endpoint(hub, project).endpoint
+    except SettingsError as error:
+        stands = _trained(hub, project)
+        return replace(stands, trouble="; ".join(filter(None, (str(error), stands.trouble))))
+    return _trained(hub, project) if endpoint.follows else _alone(hub, project, endpoint.name)
+
+
+def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
+    announced = announced_version(hub, project)
+    stands = ProjectStatus(str(project), champion=None, announced=announced, endpoint=endpoint)
+    try:
+        return replace(stands, trouble=_trouble(read_notes(hub, project)), step=current_step(hub, project))
+    except QueueError as error:
+        return replace(stands, trouble=str(error), queue=False)
+
+
+def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
     run, needed = describe(record) if record else None, hub.settings.min_labels
@@ -56,12 +79,16 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         pointers.champion,
         pointers.announced,
         missing="" if pointers.champion else notes.get("missing") or _missing(record, needed, pending.changed),
-        trouble="; ".join(notes[name] for name in ("trouble", "sweep") if name in notes),
+        trouble=_trouble(notes),
         changed=pending.changed,
         due=due,
         step=step,
         run=run,
     )
+
+
+def _trouble(notes: Mapping[str, str]) -> str:
+    return "; ".join(notes[name] for name in ("trouble", "sweep") if name in notes)
 
 
 def _missing(record: RunRecord | None, needed: int, labels: int) -> str:

@@ -17,6 +17,7 @@ from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import flip_title
+from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes, write_note
@@ -62,6 +63,7 @@ def _failed(hub: Hub, project: ProjectKey, reason: str) -> str:
 def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> str:
     """Look at one project; ``scan_now`` scans whatever the counters say. Raises LabelLoopError."""
     now = time.time()
+    learn_unknown(hub, project)
     info = hub.studio.project(project.id)
     last = read_seen(hub, project)
     if info.tasks != last.tasks:

@@ -7,11 +7,11 @@ from labelloop.loop.hub import Hub, reach, text
 def get_value(hub: Hub, project_id: str, key: str) -> str | None:
     """Read a value; None when it was never set. Raises QueueError."""
     with reach(hub):
-        found = hub.redis.hget(keys.values(project_id), key)
+        found = hub.redis.hget(keys.values(hub.project(0).instance, project_id), key)
     return None if found is None else text(found)
 
 
 def set_value(hub: Hub, project_id: str, key: str, value: str) -> None:
     """Write a value. Raises QueueError."""
     with reach(hub):
-        hub.redis.hset(keys.values(project_id), key, value)
+        hub.redis.hset(keys.values(hub.project(0).instance, project_id), key, value)

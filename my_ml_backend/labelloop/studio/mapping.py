@@ -77,8 +77,8 @@ def no_label(tags: Sequence[ControlTag], classes: Iterable[str]) -> LabelMapping
     return LabelMappingError(
         f"none of the model's classes is a label of {where}. Classes: {_listed(classes)}. Labels: {_listed(labels)}. "
         f'Say which label a class means, as in <{child} value={labels[0]!r} predicted_values="{first}"/> or, in the '
-        f'extra parameters of the ML backend, "label_map": {{"{first}": "{labels[0]}"}}; or train a version for these '
-        f"labels (Start Training)."
+        f'extra parameters of the ML backend, "label_map": {{"{first}": "{labels[0]}"}}. A model of LabelLoop\'s '
+        f"learns these labels when it is trained anew (Start Training)."
     )
 
 

@@ -60,7 +60,9 @@ class Media:
 
     def is_home(self, url: str) -> bool:
         """Whether an address is Label Studio's own: only with its token can it be read."""
-        return self._home is not None and self._home.contains(url)
+        if self._home is None or not url.lower().startswith(("http://", "https://")):
+            return False
+        return self._home.contains(url)
 
     def close(self) -> None:
         """Close the connections."""

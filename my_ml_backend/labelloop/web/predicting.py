@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 
+from labelloop.errors import LabelLoopError
 from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
@@ -34,6 +35,9 @@ def predict(
             return [[] for _ in tasks]
         readable = [task if isinstance(task, dict) else {} for task in tasks]
         found = predict_tasks(hub, project, label_config, readable, version, deadline, context)
+    except LabelLoopError as error:
+        _log.warning("project %s: no predictions for %d tasks: %s", project_id, len(tasks), error)
+        return [[] for _ in tasks]
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
         _log.exception("no predictions for %d tasks of project %s", len(tasks), project_id)
         return [[] for _ in tasks]

@@ -8,6 +8,7 @@ from werkzeug.exceptions import Gone
 
 from labelloop.loop.extra_params import hear, share
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import open_for
 from labelloop.loop.queue import forget, job_status
 from labelloop.loop.registry import known_projects, remember_project
 from labelloop.loop.status import project_status
@@ -69,15 +70,20 @@ class Routes:
         return {"status": "UP", "model_class": self._model_class.__name__}
 
     def setup(self) -> Answer:
-        """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread."""
+        """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread.
+
+        Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here.
+        """
         body, begun = json_body(), time.monotonic()
         project = self._project(body)
+        open_for(self._hub, body.get("extra_params"))
         hear(self._hub, project, body.get("extra_params"))
+        # Before the version, which may be that of another endpoint now.
+        share(self._hub, project)
         version = self._model_class(project.id, hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
-            share(self._hub, project)
         return {"model_version": version}
 
     def predict(self) -> Answer:

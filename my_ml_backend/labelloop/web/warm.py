@@ -1,7 +1,6 @@
-"""What the first prediction would wait for, done when the web process starts."""
+"""What the first prediction would wait for, done before the web process answers at all."""
 
 import logging
-import threading
 
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
@@ -17,16 +16,12 @@ _CONFIG = (
 )
 
 
-def warm_up(hub: Hub) -> threading.Thread:
-    """Open the endpoint and render one prediction, in the background: botocore and the SDK take seconds to load."""
-    thread = threading.Thread(target=_warm, args=(hub,), name="warm-up", daemon=True)
-    thread.start()
-    return thread
-
-
-def _warm(hub: Hub) -> None:
+def warm_up(hub: Hub) -> None:
+    """Open the endpoint and render one prediction: botocore and the SDK take seconds to load. What fails is logged."""
     try:
         hub.endpoint  # noqa: B018 - opened, not asked
         render(parse_label_config(_CONFIG), Output("cat", 1.0, {"cat": 1.0}, "warm"), Rendering())
     except LabelLoopError as error:
         _log.warning("%s", error)
+    except Exception:  # noqa: BLE001 - border: nothing that only makes the first prediction slower may stop the start
+        _log.exception("the first prediction will be a slow one")

@@ -228,6 +228,7 @@ def test_an_endpoint_that_is_down_is_not_asked_to_announce_all_the_time(
     studio.add_tasks(1)
     champion(job_hub, "v1", announced=False)
     monkeypatch.setenv("LABELLOOP_ENDPOINT", "fake://?classes=cat,dog&script=down*")
+    monkeypatch.setenv("LABELLOOP_RETRY_SECONDS", "1")
     process_hub.cache_clear()
     with pytest.raises(EndpointError):
         jobs.deploy(str(project), None)

@@ -2,19 +2,29 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
-from labelloop.errors import OptionsError, SettingsError
+from labelloop.doctor import diagnose
+from labelloop.errors import EndpointError, OptionsError, SettingsError
+from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
-from labelloop.loop.extra_params import extra_params, hear, learn, share
+from labelloop.loop.extra_params import extra_params, hear, learn, learn_unknown, share
 from labelloop.loop.hub import Hub
+from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
+from labelloop.loop.notes import write_note
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
+from labelloop.loop.queue import LONG, queue
 from labelloop.loop.retrain import retrain
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep_project
+from labelloop.studio.events import LabelsChanged, TrainingRequested
+from labelloop.terminal import describe
 from labelloop.types import NO_VERSION, Json
 from support.misbehaving import Misbehaving, Reply, answer, misbehaving
 from support.studio_api import CONFIG, StudioApi
@@ -142,6 +152,21 @@ def test_bulk_predicts_and_nothing_is_trained(studio: StudioApi, alone: Hub, ser
         retrain(alone, project, "a test", Reporter(alone, project, lease))
 
 
+def test_bulk_that_gave_up_early_goes_on_where_it_stopped(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.add_tasks(30)
+    server.replies = [*([model("m1")] * 7), answer({}, 500)]
+    for failing in (True, False):
+        # Each start of the command is a hub of its own.
+        hub = make_hub(endpoint=f"{server.address}/predict", endpoint_concurrency=1, retry_seconds=0.0)
+        project = hub.project(7)
+        with pytest.raises(EndpointError) if failing else nullcontext():
+            prelabel(hub, project, announced_version(hub, project), lambda *_: None)
+        server.replies = [model("m1")]
+    assert all(studio.versions_of(task) == ["m1"] for task in studio.tasks)
+
+
 def test_a_repeated_request_costs_no_call(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
     studio.add_tasks(2)
     hub, tasks = make_hub(endpoint=f"{server.address}/predict"), list(studio.tasks.values())
@@ -154,3 +179,120 @@ def test_a_repeated_request_costs_no_call(studio: StudioApi, make_hub: MakeHub, 
     studio.pictures["/data/upload/1.png"] = b"another picture"
     predict(hub, tasks, "m1")
     assert len(server.requests) == 5, "another content is another prediction"
+
+
+def test_a_model_that_is_taken_back_is_not_contradicted_by_older_predictions(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    """A kept prediction says nothing of what the endpoint serves now."""
+    studio.add_tasks(2)
+    hub, (one, two) = make_hub(endpoint=f"{server.address}/predict"), studio.tasks.values()
+    project = hub.project(7)
+    assert versions(predict(hub, [one], "m1")) == ["m1"]
+    server.replies = [model("m2")]
+    assert versions(predict(hub, [two], "m1")) == ["m2"]
+    assert announced_version(hub, project) == "m2"
+
+    server.replies = [model("m1")]
+    assert versions(predict(hub, [one], "m2")) == ["m1"]
+    assert announced_version(hub, project) == "m1"
+    assert versions(predict(hub, [two], "m1")) == ["m1"], "what was kept of m2 is not given for m1"
+    assert announced_version(hub, project) == "m1"
+
+
+def test_the_first_prediction_of_all_is_kept_too(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
+    studio.add_tasks(1)
+    hub, tasks = make_hub(endpoint=f"{server.address}/predict"), list(studio.tasks.values())
+    first = predict(hub, tasks, announced_version(hub, hub.project(7)))
+    assert versions(first) == ["m1"]
+    assert predict(hub, tasks, announced_version(hub, hub.project(7))) == first
+    assert len(server.requests) == 1
+
+
+def test_a_version_that_the_model_names_goes_before_a_given_one(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    """Or ``/setup`` would report one that no prediction ever has, and every visit of a task would add another."""
+    studio.add_tasks(1)
+    hub = make_hub(endpoint=f"{server.address}/predict", model_version="scenes-3")
+    assert announced_version(hub, hub.project(7)) == "scenes-3"
+    assert versions(predict(hub, list(studio.tasks.values()), "scenes-3")) == ["m1"]
+    assert announced_version(hub, hub.project(7)) == "m1"
+
+
+def test_after_redis_was_wiped_a_project_is_not_trained_by_mistake(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.add_tasks(30)
+    for task in range(1, 21):
+        studio.annotate(task, "cat" if task % 2 else "dog")
+    studio.connect("m1", extra_params={"endpoint": f"{server.address}/predict"})
+    hub = make_hub(allowed_endpoints=(f"{server.address}/*",))
+
+    assert (
+        sweep_project(hub, hub.project(7), scan_now=True) == "its endpoint has a model of its own: nothing is trained"
+    )
+    assert changes.pending(hub, hub.project(7)).changed == 0
+
+
+def test_label_studio_is_asked_for_extra_params_once(studio: StudioApi, make_hub: MakeHub) -> None:
+    hub = make_hub()
+    for _ in range(3):
+        learn_unknown(hub, hub.project(7))
+    assert studio.count("GET /api/ml") == 1
+    assert extra_params(hub, hub.project(7)) is None
+
+
+def test_changed_labels_do_not_pile_up_and_start_training_starts_nothing(alone: Hub) -> None:
+    project = alone.project(7)
+    note(alone, LabelsChanged(7, tuple(range(50))))
+    consider(alone, project)
+    assert changes.pending(alone, project).changed == 0
+
+    assert note(alone, TrainingRequested(7)) is None
+    assert queue(alone, LONG).count == 0
+
+
+def test_status_says_what_predicts_and_asks_for_no_labels(studio: StudioApi, alone: Hub) -> None:
+    studio.add_tasks(1)
+    project = alone.project(7)
+    predict(alone, list(studio.tasks.values()), "")
+    write_note(alone, project, "trouble", "it was down")
+    stands = project_status(alone, project)
+
+    assert (stands.announced, stands.missing, stands.endpoint) == ("m1", "", alone.endpoint.name)
+    assert describe(stands) == [
+        f"project {project}: version m1 of endpoint {alone.endpoint.name}; nothing is trained",
+        "  trouble: it was down",
+    ]
+
+
+def test_status_tells_of_impossible_extra_params(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    hear(hub, hub.project(7), {"treshold": 0.5})
+    assert "'treshold'" in project_status(hub, hub.project(7)).trouble
+
+
+def test_doctor_looks_at_the_projects_own_endpoint_and_all_its_control_tags(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.config = (
+        '<View><Image name="i" value="$image"/><RectangleLabels name="r" toName="i"><Label value="cat"/>'
+        "</RectangleLabels></View>"
+    )
+    studio.connect("m1", extra_params={"endpoint": f"{server.address}/predict", "response": "boxes"})
+    hub = make_hub(allowed_endpoints=(f"{server.address}/*",))
+    found = {finding.name: finding for finding in diagnose(hub, 7)}
+
+    assert found["project's endpoint"].ok
+    assert server.address in found["project's endpoint"].detail
+    assert found["labels"].ok
+    assert "<RectangleLabels name='r'> with 1 labels" in found["labels"].detail
+
+
+def test_doctor_names_what_is_wrong_in_extra_params(studio: StudioApi, make_hub: MakeHub) -> None:
+    studio.connect("v1", extra_params={"request": "smoke signals"})
+    found = {finding.name: finding for finding in diagnose(make_hub(endpoint="http://127.0.0.1:1"), 7)}
+
+    assert not found["project's endpoint"].ok
+    assert "smoke signals" in found["project's endpoint"].detail

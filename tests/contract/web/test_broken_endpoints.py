@@ -23,8 +23,10 @@ CONFIG = (
 )
 TASKS = [{"id": number, "data": {"text": f"text {number}"}} for number in range(1, 5)]
 LABELS = [{"label": "cat", "score": 0.75}, {"label": "dog", "score": 0.25}]
-TIMEOUT = 0.5
+TIMEOUT = 0.25
 """Seconds one call may take here; `LABELLOOP_ENDPOINT_TIMEOUT`."""
+AT_ONCE = "Retry-After: 0\r\n"
+"""Leaves out the pause before another try."""
 PATIENCE = 10.0
 """Seconds a page may take here when every call fails in its slowest way, on a machine that does much else."""
 
@@ -42,9 +44,9 @@ def half(exchange: Exchange) -> None:
 
 
 ANYWHERE: dict[str, Reply] = {
-    "429": answer({"error": "busy"}, 429),
+    "429": answer({"error": "busy"}, 429, AT_ONCE),
     "500": answer({"error": "broken"}, 500),
-    "503": answer({"error": "overloaded"}, 503),
+    "503": answer({"error": "overloaded"}, 503, AT_ONCE),
     "no JSON": answer(b'{"predictions": [', headers="Content-Type: application/json\r\n"),
     "not a number": answer(b'[{"label": "cat", "score": NaN}, {"label": "dog", "score": NaN}]'),
     "wrong count": answer({"predictions": [LABELS, LABELS, LABELS]}),
@@ -127,7 +129,7 @@ def test_every_task_is_skipped_and_the_page_is_answered_in_time(pages: Any, kind
 
 @pytest.mark.parametrize("kind", ["http", "sagemaker", "vertex"])
 def test_an_endpoint_that_is_well_again_predicts_again(pages: Any, kind: str) -> None:
-    with pages(kind, ANYWHERE["404"]) as (page, server):
+    with pages(kind, ANYWHERE["404"], endpoint_timeout=5.0) as (page, server):
         assert page()[0] == [[]] * len(TASKS)
         server.replies = [good]
         assert all(is_cat(item) for item in page()[0])
@@ -143,7 +145,7 @@ def test_one_failure_in_between_is_not_noticed(pages: Any, kind: str, trouble: s
 
 @pytest.mark.parametrize("kind", ["http", "sagemaker", "vertex"])
 def test_while_the_circuit_is_open_the_page_is_answered_at_once_and_nothing_is_sent(pages: Any, kind: str) -> None:
-    with pages(kind, ANYWHERE["no JSON"]) as (page, server):
+    with pages(kind, ANYWHERE["no JSON"], endpoint_timeout=5.0) as (page, server):
         for _ in range(3):
             page()
         sent = len(server.requests)

@@ -7,6 +7,7 @@ import time
 import pytest
 from flask.testing import FlaskClient
 
+from labelloop.loop.extra_params import extra_params
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import backend_url, known_projects
 from labelloop.models.versions import VersionRecord
@@ -97,3 +98,32 @@ def publish(hub: Hub, project: int, version: str, created: str) -> None:
 
     record = VersionRecord(version, "run", "head", None, created, promoted=True, verdict="first")
     hub.store.write(f"{hub.project(project)}/versions/{version}/version.json", to_bytes(record))
+
+
+def test_setup_refuses_impossible_extra_params_and_keeps_those_it_had(make_hub: MakeHub) -> None:
+    hub = make_hub(endpoint="http://127.0.0.1:1")
+    client = client_of(hub)
+    assert client.post("/setup", json=SETUP | {"extra_params": {"threshold": 0.25}}).status_code == 200
+    for wrong in ({"treshold": 0.5}, "{", {"request": "smoke signals"}, {"endpoint": "http://169.254.169.254/x"}):
+        answer = client.post("/setup", json=SETUP | {"extra_params": wrong})
+        assert answer.status_code == 400
+        assert "extra_params" in answer.status, "of a failure Label Studio shows the reason phrase alone"
+        assert extra_params(hub, hub.project(7)) == {"threshold": 0.25}
+
+
+def test_setup_answers_the_version_of_the_endpoint_that_is_named_now(make_hub: MakeHub) -> None:
+    hub = make_hub(allowed_endpoints=("http://models.corp/*",))
+    client = client_of(hub)
+    client.post("/setup", json=SETUP)
+    given = {"endpoint": "http://models.corp/scenes", "version": "7"}
+    assert client.post("/setup", json=SETUP | {"extra_params": given}).json == {"model_version": "7"}
+    assert client.post("/setup", json=SETUP).json == {"model_version": NO_VERSION}
+
+
+def test_nothing_that_is_wrong_gets_into_the_head_of_an_answer(client: FlaskClient) -> None:
+    given = {"a\r\nSet-Cookie: evil=1\u2028é": 1}
+    answer = client.post("/setup", json=SETUP | {"extra_params": given})
+    assert answer.status_code == 400
+    assert "Set-Cookie" not in answer.headers
+    assert answer.status.isprintable()
+    assert answer.status.isascii()

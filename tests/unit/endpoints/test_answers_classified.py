@@ -104,7 +104,7 @@ WRONG: list[tuple[object, str]] = [
     ([{"label": "cat", "score": True}], "no score between 0 and 1"),
     ([{"label": "cat", "score": None}], "no score between 0 and 1"),
     ([{"label": "cat", "score": 0.5}, {"label": "cat", "score": 0.5}], "a class comes twice"),
-    ([{"label": "", "score": 0.5}], "neither a name nor a number"),
+    ([{"label": "", "score": 0.5}], "a label is missing"),
     ([{"label": None, "score": 0.5}], "a label is missing"),
     ([{"label": "\ud800", "score": 0.5}], "not valid Unicode"),
 ]

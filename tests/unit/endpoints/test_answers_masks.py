@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 
 from labelloop.endpoints.answers.masks import within_memory
 from labelloop.endpoints.answers.values import Malformed
-from labelloop.types import Input, Mask, Point, Prompted, Region
+from labelloop.types import Mask, Region
 from support.answered import PICTURE, png, reason, regions
 
 INSIDE = bytes([0, 255, 255, 0, 0, 255])
@@ -56,8 +56,8 @@ def test_coco_counts_go_down_the_columns(counts: list[int]) -> None:
 
 pictures = st.integers(1, 40).flatmap(
     lambda height: st.integers(1, 40).flatmap(
-        lambda width: st.lists(st.booleans(), min_size=height * width, max_size=height * width).map(
-            lambda pixels: np.asarray(pixels, np.uint8).reshape(height, width)
+        lambda width: st.binary(min_size=height * width, max_size=height * width).map(
+            lambda pixels: np.frombuffer(pixels, np.uint8).reshape(height, width) % 2
         )
     )
 )
@@ -74,9 +74,8 @@ def test_cocos_compressed_counts_are_those_of_pycocotools(picture: npt.NDArray[n
     assert region == Region("a", Mask(width, height, (picture * 255).tobytes()), 0.5)
 
 
-def test_a_prompted_mask_needs_no_label() -> None:
-    asked = Input(PICTURE.content, prompt=(Prompted(Point(0.5, 0.5), "cat"),))
-    assert regions({"mask": b64(png(3, 2, "L", INSIDE)), "score": 0.5}, asked) == [Region("cat", MASK, 0.5)]
+def test_a_mask_needs_no_label() -> None:
+    assert regions({"mask": b64(png(3, 2, "L", INSIDE)), "score": 0.5}, PICTURE) == [Region("", MASK, 0.5)]
 
 
 @pytest.mark.parametrize("mode", ["L", "P"])

@@ -325,12 +325,14 @@ def test_units_of_our_own_language() -> None:
     assert "not those of a picture" in reason({"regions": [entry], "unit": "pixels", "width": 0, "height": 5})
 
 
-def test_a_region_without_label_takes_the_prompts() -> None:
-    prompted = Input(PICTURE.content, prompt=(Prompted(Point(0, 0), "cat"), Prompted(Point(0, 0), positive=False)))
-    body = {"regions": [{"point": [0.5, 0.5]}]}
-    assert regions(body, prompted) == [Region("cat", Point(0.5, 0.5))]
-    assert regions(body, PICTURE, classes=("only",)) == [Region("only", Point(0.5, 0.5))]
-    assert "a label is missing" in reason(body, PICTURE)
+@pytest.mark.parametrize(("classes", "label"), [((), ""), (("only",), "only"), (("cat", "dog"), "")])
+@pytest.mark.parametrize("entry", [{}, {"label": None}, {"label": ""}])
+def test_a_region_without_a_label_is_the_models_only_class_or_none(
+    entry: dict[str, object], classes: tuple[str, ...], label: str
+) -> None:
+    prompted = Input(PICTURE.content, prompt=(Prompted(Point(0, 0), "cat"),))
+    body = {"regions": [entry | {"point": [0.5, 0.5]}]}
+    assert regions(body, prompted, classes=classes) == [Region(label, Point(0.5, 0.5))]
 
 
 BAD_REGIONS: list[tuple[object, str]] = [

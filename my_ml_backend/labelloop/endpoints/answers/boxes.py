@@ -10,7 +10,7 @@ from typing import Any
 from labelloop.endpoints.answers.asked import One
 from labelloop.endpoints.answers.geometry import pixels, size_of
 from labelloop.endpoints.answers.masks import read_mask, within_memory
-from labelloop.endpoints.answers.values import Malformed, class_name, optional_score
+from labelloop.endpoints.answers.values import Malformed, optional_score, region_class
 from labelloop.types import Findings, Region
 
 
@@ -36,7 +36,7 @@ class Boxes:
         for place, label, value in zip(boxes, labels, scores, strict=True):
             box = None if scale is None else scale.corners(place)
             if box is not None:
-                regions.append(Region(class_name(label, one), box, optional_score(value)))
+                regions.append(Region(region_class(label, one), box, optional_score(value)))
         if item.get("masks") is not None:
             regions += within_memory(_masks(item, labels, one))
         return Findings(tuple(regions), one.version, size)
@@ -46,7 +46,7 @@ def _masks(item: Any, labels: list[Any], one: One) -> Iterator[Region]:
     masks = _column(item, "masks", len(labels))
     scores = item.get("scores") or [None] * len(labels)
     for mask, label, value in zip(masks, labels, scores, strict=True):
-        yield Region(class_name(label, one), read_mask(mask), optional_score(value))
+        yield Region(region_class(label, one), read_mask(mask), optional_score(value))
 
 
 def _column(item: dict[str, Any], name: str, length: int | None) -> list[Any]:

@@ -12,7 +12,7 @@ from labelloop.endpoints.answers.asked import One
 from labelloop.endpoints.answers.format import entries
 from labelloop.endpoints.answers.png import class_masks, mask_of_base64
 from labelloop.endpoints.answers.rle import is_rle, mask_of_rle, mask_of_rows
-from labelloop.endpoints.answers.values import Malformed, class_name, optional_score
+from labelloop.endpoints.answers.values import Malformed, optional_score, region_class
 from labelloop.types import Findings, Mask, Region
 
 MOST_PIXELS = 500_000_000
@@ -33,7 +33,7 @@ class Masks:
     def read(self, item: Any, one: One) -> Findings:
         """Read one picture's masks, each in its own resolution. Raises Malformed."""
         if isinstance(item, bytes):
-            found = (Region(class_name(index, one), mask) for index, mask in class_masks(item, one.classes))
+            found = (Region(region_class(index, one), mask) for index, mask in class_masks(item, one.classes))
         else:
             found = (_region(entry, one) for entry in entries(item))
         regions = within_memory(found)
@@ -70,7 +70,7 @@ def _is_masked(entry: Any) -> bool:
 def _region(entry: dict[str, Any], one: One) -> Region:
     mask = entry if is_rle(entry) else entry.get("mask", entry.get("segmentation"))
     label = entry.get("label", entry.get("category_id"))
-    return Region(class_name(label, one), read_mask(mask), optional_score(entry.get("score")))
+    return Region(region_class(label, one), read_mask(mask), optional_score(entry.get("score")))
 
 
 def _size(regions: Sequence[Region]) -> tuple[int, int] | None:

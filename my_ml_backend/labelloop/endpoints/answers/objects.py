@@ -5,7 +5,7 @@ from typing import Any
 from labelloop.endpoints.answers.asked import One
 from labelloop.endpoints.answers.format import entries
 from labelloop.endpoints.answers.geometry import pixels, size_of
-from labelloop.endpoints.answers.values import Malformed, class_name, optional_score
+from labelloop.endpoints.answers.values import Malformed, optional_score, region_class
 from labelloop.types import Box, Findings, Region
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -31,7 +31,7 @@ class Objects:
                 raise Malformed('an object has no "box" with "xmin", "ymin", "xmax" and "ymax"')
             box: Box | None = scale.corners([entry["box"][corner] for corner in _CORNERS])
             if box is not None:
-                regions.append(Region(class_name(entry.get("label"), one), box, optional_score(entry.get("score"))))
+                regions.append(Region(region_class(entry.get("label"), one), box, optional_score(entry.get("score"))))
         return Findings(tuple(regions), one.version, size)
 
 

@@ -8,7 +8,7 @@ from labelloop.endpoints.answers.asked import One
 from labelloop.endpoints.answers.geometry import FRACTIONS, PERCENT, Scale, numbers, pixels, size_of
 from labelloop.endpoints.answers.masks import read_mask, within_memory
 from labelloop.endpoints.answers.spans import span
-from labelloop.endpoints.answers.values import Malformed, class_name, number, optional_score, unicode_text
+from labelloop.endpoints.answers.values import Malformed, number, optional_score, region_class, unicode_text
 from labelloop.types import Findings, Number, Point, Polygon, Region, Shape, Span, Text
 
 
@@ -43,7 +43,7 @@ def _region(entry: dict[str, Any], scale: Scale, one: One) -> Region | None:
     if shape is None:
         return None
     bare = isinstance(shape, Text | Number) and entry.get("label") in (None, "")
-    return Region("" if bare else class_name(entry.get("label"), one), shape, optional_score(entry.get("score")))
+    return Region("" if bare else region_class(entry.get("label"), one), shape, optional_score(entry.get("score")))
 
 
 def _box(entry: dict[str, Any], scale: Scale, _: One) -> Shape | None:

@@ -72,20 +72,26 @@ def whole(name: str, value: Any) -> int:
 def class_name(value: Any, one: One) -> str:
     """Read a class: a name, an index into the model's classes, or a name made of one (``LABEL_3``). Raises Malformed.
 
-    Without any it is the model's only class, or what the annotator's prompt is labeled.
+    Without any it is the model's only class.
     """
-    if isinstance(value, str) and value:
+    if name := region_class(value, one):
+        return name
+    raise Malformed("a label is missing")
+
+
+def region_class(value: Any, one: One) -> str:
+    """Read the class of a region, as ``class_name`` does; "" where nobody says. Raises Malformed.
+
+    What finds things by a prompt names no class: the label config, and the prompt, then say what it is.
+    """
+    if value is None or value == "":
+        return one.classes[0] if len(one.classes) == 1 else ""
+    if isinstance(value, str):
         default = re.fullmatch(r"LABEL_(\d{1,6})", value, re.ASCII) if one.classes else None
         return unicode_text("label", value) if default is None else _by_index(int(default[1]), one)
     if is_number(value):
         return _by_index(whole("label", value), one)
-    if value is not None:
-        raise Malformed("a label is neither a name nor a number")
-    if len(one.classes) == 1:
-        return one.classes[0]
-    if label := next((prompt.label for prompt in reversed(one.input.prompt) if prompt.label), ""):
-        return label
-    raise Malformed("a label is missing")
+    raise Malformed("a label is neither a name nor a number")
 
 
 def _by_index(index: int, one: One) -> str:

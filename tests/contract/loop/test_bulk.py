@@ -1,0 +1,149 @@
+"""The stream of bulk pre-annotation: in order, in constant memory, ended cleanly, and not stopped by one task."""
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from labelloop.errors import EndpointError, LeaseLost, NotAllowed
+from labelloop.loop.bulk import predict_stream
+from labelloop.loop.hub import Hub
+from labelloop.loop.plan import Plan, plan_of
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.resolve import Unpredicted
+from labelloop.types import Json
+from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub
+
+CONFIG = (
+    '<View><Text name="text" value="$text"/><Choices name="label" toName="text"><Choice value="cat"/>'
+    '<Choice value="dog"/></Choices></View>'
+)
+LABELS = [{"label": "cat", "score": 0.75}, {"label": "dog", "score": 0.25}]
+
+
+def good(exchange: Exchange) -> None:
+    answer(LABELS)(exchange)
+
+
+def poisoned(exchange: Exchange) -> None:
+    (answer({"error": "broken"}, 500) if b"poison" in exchange.request.body else good)(exchange)
+
+
+def task(number: int, text: str = "") -> Json:
+    return {"id": number, "data": {"text": text or f"text {number}"}}
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving(good) as running:
+        yield running
+
+
+def working() -> list[threading.Thread]:
+    """The threads of a stream."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("bulk")]
+
+
+def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Plan:
+    hub = make_hub(endpoint=f"{server.address}/predict", **settings)
+    return plan_of(hub, hub.project(7), CONFIG, "v")
+
+
+def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:
+    plan = plan_for(make_hub, server, endpoint_concurrency=4)
+    read = itertools.count(1)
+    with closing(predict_stream(plan, (task(number) for number in read))) as stream:
+        found = [one["id"] for one, _ in itertools.islice(stream, 1100)]
+
+    assert found == list(range(1, 1101))
+    assert next(read) <= 1100 + 1024 + 1, "an endless project is not read to its end"
+
+
+def test_nothing_is_asked_any_more_when_the_stream_is_closed(make_hub: MakeHub, server: Misbehaving) -> None:
+    plan = plan_for(make_hub, server, endpoint_concurrency=2)
+    stream = predict_stream(plan, map(task, itertools.count(1)))
+    next(stream)
+    stream.close()
+
+    assert not working()
+    assert len(server.requests) < 100
+
+
+def test_one_task_that_always_fails_stops_no_other(make_hub: MakeHub, server: Misbehaving) -> None:
+    server.replies = [poisoned]
+    plan = plan_for(make_hub, server, endpoint_concurrency=2, retry_seconds=0.2, cache_seconds=0.0)
+    tasks = [task(number, "poison" if number == 3 else "") for number in range(1, 61)]
+
+    found = {one["id"]: item for one, item in predict_stream(plan, tasks)}
+
+    assert [number for number, item in found.items() if isinstance(item, Unpredicted)] == [3]
+    assert len(found) == 60
+
+
+def test_a_task_that_fails_a_whole_call_is_found_and_the_others_are_predicted(
+    make_hub: MakeHub, server: Misbehaving
+) -> None:
+    def together(exchange: Exchange) -> None:
+        inputs = json.loads(exchange.request.body)["inputs"]
+        several = [LABELS] * len(inputs) if isinstance(inputs, list) else LABELS
+        (poisoned if b"poison" in exchange.request.body else answer(several))(exchange)
+
+    server.replies = [together]
+    plan = plan_for(
+        make_hub, server, endpoint_concurrency=1, endpoint_batch=4, request_format="inputs", retry_seconds=0.2
+    )
+    tasks = [task(number, "poison" if number == 3 else "") for number in range(1, 101)]
+
+    found = [one["id"] for one, item in predict_stream(plan, tasks) if isinstance(item, Unpredicted)]
+    assert found == [3]
+
+
+def test_an_endpoint_that_is_down_for_good_ends_it_with_its_reason(make_hub: MakeHub, server: Misbehaving) -> None:
+    server.replies = [answer({"error": "gone for good"}, 500)]
+    plan = plan_for(make_hub, server, retry_seconds=0.01)
+    with pytest.raises(EndpointError, match=r"gone for good|left alone"):
+        list(predict_stream(plan, map(task, range(1, 2000))))
+
+
+def test_whatever_ends_it_nothing_is_predicted_afterwards(studio: StudioApi, make_hub: MakeHub) -> None:
+    """A lost lease, Ctrl-C: what waits in the stream is given up before anything else is done."""
+    studio.add_tasks(400)
+    with misbehaving(good) as server:
+        hub = make_hub(endpoint=f"{server.address}/predict", endpoint_concurrency=1)
+
+        def report(what: str, done: int, total: int) -> None:
+            if done == 3:
+                raise LeaseLost("another worker")
+
+        with pytest.raises(LeaseLost):
+            prelabel(hub, hub.project(7), "v", report)
+        asked = len(server.requests)
+        assert asked < 100
+        assert studio.predictions == []
+        assert not working()
+        assert len(server.requests) == asked
+
+
+def test_a_page_of_label_studio_that_fails_loses_nothing(studio: StudioApi, studio_hub: Hub) -> None:
+    studio.add_tasks(700)
+    pages = itertools.count(1)
+    usual = StudioApi._page
+
+    def second_fails(query: Json, size: int) -> Json:
+        if next(pages) == 3:  # the first one only counts
+            studio.refusing = 403
+        return usual(studio, query, size)
+
+    studio._page = second_fails  # type: ignore[method-assign]
+    with pytest.raises(NotAllowed):
+        prelabel(studio_hub, studio_hub.project(7), "v1", lambda *_: None)
+    studio.refusing, studio._page = 0, usual.__get__(studio)  # type: ignore[method-assign]
+
+    prelabel(studio_hub, studio_hub.project(7), "v1", lambda *_: None)
+    assert all(studio.versions_of(number) == ["v1"] for number in studio.tasks)

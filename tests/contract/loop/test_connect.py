@@ -1,0 +1,58 @@
+"""Connecting a project: what Label Studio is told of drawing annotators and of extra_params."""
+
+import pytest
+
+from labelloop.loop.hub import Hub
+from labelloop.studio.connect import connect
+from support.studio_api import StudioApi
+
+URL = "http://labelloop.internal:9090"
+SMART = (
+    '<View><Image name="i" value="$image"/><KeyPointLabels name="k" toName="i" {}><Label value="cat"/>'
+    '</KeyPointLabels><BrushLabels name="b" toName="i"><Label value="cat"/></BrushLabels></View>'
+)
+
+
+def run(hub: Hub, **more: object) -> list[str]:
+    """Connect; gives what was done, but for the sampling, which this server does not keep."""
+    told = connect(hub.studio, 7, URL, hub.settings, "m1", **more)  # type: ignore[arg-type]
+    return [line for line in told if "Sampling" not in line]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "asked"),
+    [('smart="true"', True), ("smart='true'", True), ('smartOnly="true"', True), ('smart="false"', False), ("", False)],
+)
+def test_a_label_config_with_smart_tags_makes_it_interactive(
+    studio: StudioApi, studio_hub: Hub, attribute: str, asked: bool
+) -> None:
+    studio.config = SMART.format(attribute)
+    run(studio_hub)
+    assert studio.backends[0]["is_interactive"] is asked
+
+
+def test_smart_tags_that_come_later_are_seen_and_nobodys_choice_is_undone(studio: StudioApi, studio_hub: Hub) -> None:
+    run(studio_hub)
+    studio.config = SMART.format('smart="true"')
+    told = run(studio_hub)
+    assert studio.backends[0]["is_interactive"] is True
+    assert any("smart tags" in line for line in told)
+
+    studio.config = SMART.format("")
+    assert run(studio_hub) == []
+    assert studio.backends[0]["is_interactive"] is True
+
+
+def test_extra_params_are_set_kept_changed_and_taken_away(studio: StudioApi, studio_hub: Hub) -> None:
+    run(studio_hub, extra_params={"threshold": 0.5})
+    assert studio.backends[0]["extra_params"] == {"threshold": 0.5}
+
+    assert run(studio_hub) == []
+    studio.backends[0]["title"] = "somebody's"
+    run(studio_hub)
+    assert studio.backends[0]["extra_params"] == {"threshold": 0.5}, "they go along with every change"
+
+    run(studio_hub, extra_params={"threshold": 0.75})
+    assert studio.backends[0]["extra_params"] == {"threshold": 0.75}
+    run(studio_hub, extra_params={})
+    assert studio.backends[0]["extra_params"] == {}

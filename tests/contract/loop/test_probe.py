@@ -1,0 +1,126 @@
+"""``labelloop probe``: what somebody who connects an endpoint is shown, over HTTP."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labelloop.errors import SettingsError
+from labelloop.loop.hub import Hub
+from labelloop.loop.probe import Question, ask
+from labelloop.settings import Settings
+from support.misbehaving import Misbehaving, answer, misbehaving
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub
+
+LABELS = [{"label": "cat", "score": 0.75}, {"label": "dog", "score": 0.25}]
+TEXT_CONFIG = (
+    '<View><Text name="t" value="$text"/><Choices name="c" toName="t"><Choice value="Katze"/></Choices></View>'
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Misbehaving]:
+    with misbehaving(answer(LABELS)) as running:
+        yield running
+
+
+def question(**given: Any) -> Question:
+    usual: dict[str, Any] = dict.fromkeys(("file", "text", "uri", "label_config", "project")) | {"options": {}}
+    return Question(**usual | given)
+
+
+def hub_for(server: Misbehaving, **given: Any) -> Hub:
+    return Hub(Settings(endpoint=f"{server.address}/predict", **given))
+
+
+def test_every_step_is_shown(server: Misbehaving) -> None:
+    lines, well = ask(hub_for(server), question(text="Hello"))
+    told = "\n".join(lines)
+
+    assert well
+    for part in (
+        "Request: application/json",
+        "Hello",
+        "Answer: ",
+        '"score": 0.75',
+        "0.7500  cat",
+        "<Choices ",
+        "choices",
+    ):
+        assert part in told
+
+
+def test_an_answer_is_rendered_for_a_label_config_by_the_label_map(server: Misbehaving) -> None:
+    hub = hub_for(server, label_map=("cat=Katze",))
+    lines, well = ask(hub, question(text="Hello", label_config=TEXT_CONFIG))
+    assert well
+    assert "Katze" in lines[-1]
+
+
+def test_an_answer_that_does_not_fit_is_explained(server: Misbehaving) -> None:
+    lines, well = ask(hub_for(server), question(text="Hello", label_config=TEXT_CONFIG))
+    assert not well
+    assert "No prediction: " in lines[-1]
+    assert "'Katze'" in lines[-1]
+
+
+def test_an_unknown_shape_is_shown_and_a_mapping_reads_it(server: Misbehaving) -> None:
+    server.replies = [answer({"found": [{"klass": "cat", "p": 0.75}]})]
+    lines, well = ask(hub_for(server), question(text="Hello"))
+    assert not well
+    assert "klass" in lines[-1]
+
+    mapping = "found[].{label: klass, score: p}"
+    assert ask(hub_for(server), question(text="Hello", options={"mapping": mapping}))[1]
+
+
+def test_the_command_line_may_name_any_endpoint_and_no_header_is_shown(server: Misbehaving) -> None:
+    hub = Hub(Settings(endpoint="http://127.0.0.1:1/x", endpoint_headers="Authorization: Bearer hush"))
+    lines, well = ask(hub, question(text="Hello", options={"endpoint": f"{server.address}/other"}))
+    assert well
+    assert server.requests[0].line == "POST /other HTTP/1.1"
+    assert "hush" not in "\n".join(lines)
+
+
+def test_an_endpoint_that_is_not_there_is_said(server: Misbehaving) -> None:
+    lines, well = ask(Hub(Settings(endpoint="http://127.0.0.1:1/x")), question(text="Hello"))
+    assert not well
+    assert "No answer that can be read." in lines
+    assert "127.0.0.1:1" in lines[-1]
+
+
+def test_files_are_sent_by_their_kind(server: Misbehaving, tmp_path: Path) -> None:
+    picture, text, wrong = tmp_path / "a.png", tmp_path / "a.txt", tmp_path / "b.txt"
+    picture.write_bytes(b"\x89PNG")
+    text.write_text("Grüße")
+    wrong.write_bytes(b"\xff\xfe\xff")
+    for file in (picture, text):
+        assert ask(hub_for(server), question(file=file))[1]
+    assert server.requests[0].body == b"\x89PNG"
+    assert json.loads(server.requests[1].body) == {"instances": [{"text": "Grüße"}]}
+    with pytest.raises(SettingsError, match="UTF-8"):
+        ask(hub_for(server), question(file=wrong))
+
+
+def test_an_address_is_sent_for_an_endpoint_that_fetches(server: Misbehaving) -> None:
+    ask(hub_for(server), question(uri="s3://bucket/a.png", options={"request": "reference"}))
+    assert "s3://bucket/a.png" in json.dumps(json.loads(server.requests[0].body))
+
+
+def test_a_project_is_asked_for_as_its_ml_backend_says(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.connect("v1", extra_params={"endpoint": f"{server.address}/own", "label_map": {"cat": "Katze"}})
+    hub = make_hub(allowed_endpoints=(f"{server.address}/*",))
+    lines, well = ask(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7))
+    assert well
+    assert "Katze" in lines[-1]
+    assert server.requests[-1].line == "POST /own HTTP/1.1"
+
+    options = {"endpoint": f"{server.address}/typed"}
+    assert not ask(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7, options=options))[1]
+    assert server.requests[-1].line == "POST /typed HTTP/1.1"

@@ -1,0 +1,93 @@
+"""From a task to what an endpoint is given."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from labelloop.loop.hub import Hub
+from labelloop.loop.plan import Plan, plan_of
+from labelloop.loop.resolve import Unpredicted, resolve_all
+from labelloop.settings import Settings
+from labelloop.types import Input
+from support.web import serving_pictures
+
+IMAGE = '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Choice value="cat"/></Choices></View>'
+TEXT = IMAGE.replace("Image", "Text").replace("$image", "$text")
+
+
+def plan(folder: Path, config: str = IMAGE, **more: Any) -> Plan:
+    usual = {"endpoint": "http://here/predict", "model_dir": str(folder), "redis_url": "redis://127.0.0.1:1"}
+    hub = Hub(Settings(**usual | more))
+    return plan_of(hub, hub.project(7), config, "v1")
+
+
+def one(asked: Plan, data: object) -> Input | Unpredicted:
+    (found,) = resolve_all(asked, [{"id": 1, "data": data}], None)
+    return found
+
+
+def test_a_text_is_given_as_it_is(tmp_path: Path) -> None:
+    assert one(plan(tmp_path, TEXT), {"text": "s3://no address"}) == Input(text="s3://no address")
+
+
+def test_pictures_are_read_in_order_and_one_that_is_missing_costs_no_other(tmp_path: Path) -> None:
+    with serving_pictures() as url:
+        names = ["1.png", "2.gone", "33.png"]
+        tasks = [{"id": number, "data": {"image": f"{url}/{name}"}} for number, name in enumerate(names)]
+        first, second, third = resolve_all(plan(tmp_path, allow_private_addresses=True), tasks, None)
+
+    assert isinstance(first, Input)
+    assert isinstance(third, Input)
+    assert first.content != third.content
+    assert first.media_type == "image/png"
+    assert isinstance(second, Unpredicted)
+    assert "2.gone could not be read" in second.reason
+    assert not second.endpoint
+
+
+@pytest.mark.parametrize(
+    ("address", "goes"),
+    [
+        ("s3://bucket/a.png", True),
+        ("https://pictures.corp/a.png?sig=x", True),
+        ("https://user:hush@pictures.corp/a.png", False),
+        ("/data/upload/1/a.png", False),
+        ("http://localhost:8080/data/upload/1/a.png", False),
+        ("data:image/png;base64,aaaa", False),
+    ],
+)
+def test_only_what_another_machine_can_read_goes_by_reference(tmp_path: Path, address: str, goes: bool) -> None:
+    asked = plan(tmp_path, request_format="reference", label_studio_api_key="legacy", media_timeout=0.2)
+    found = one(asked, {"image": address})
+
+    assert (isinstance(found, Input) and found.uri == address) == goes
+    assert "hush" not in repr(found)
+
+
+def test_an_address_that_is_none_costs_no_other_its_reference(tmp_path: Path) -> None:
+    asked = plan(tmp_path, request_format="reference", label_studio_api_key="legacy")
+    tasks = [{"id": 1, "data": {"image": "http://host:port/a.png"}}, {"id": 2, "data": {"image": "s3://bucket/a.png"}}]
+    wrong, right = resolve_all(asked, tasks, None)
+
+    assert isinstance(wrong, Unpredicted)
+    assert isinstance(right, Input)
+    assert right.uri == "s3://bucket/a.png"
+
+
+@pytest.mark.parametrize("data", [None, {}, [], {"image": 7}, {"image": ""}, {"other": "x"}])
+def test_a_task_without_it_says_so(tmp_path: Path, data: object) -> None:
+    found = one(plan(tmp_path), data)
+    assert isinstance(found, Unpredicted)
+    assert "has no 'image' in its data" in found.reason
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(st.text(max_size=40), st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
+def test_no_address_and_no_id_raises(tmp_path: Path, address: str, number: object) -> None:
+    asked = plan(tmp_path, media_timeout=0.1)
+    for value in (address, f"http://127.0.0.1:1/{address}", f"//{address}", f"/{address}"):
+        (found,) = resolve_all(asked, [{"id": number, "data": {"image": value}}], None)
+        assert isinstance(found, Unpredicted)

@@ -1,0 +1,36 @@
+"""The progress bar, on a terminal and where there is none."""
+
+import io
+import sys
+
+import pytest
+
+from labelloop.terminal import Bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_without_a_terminal_nothing_is_drawn_and_nothing_fails(monkeypatch: pytest.MonkeyPatch, shown: bool) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with Bar(shown) as bar:
+        bar.update(0, 0, "waiting")
+        bar.update(3, 10, "train: epochs")
+        bar.update(1, 4)
+    assert stderr.getvalue() == ""
+
+
+def test_on_a_terminal_it_shows_what_is_done_at_which_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with Bar(True, "task") as bar:
+        bar.update(0, 10, "prelabel")
+        bar.update(5, 10, "prelabel: tasks")
+        drawn = stderr.getvalue()
+    assert "prelabel: tasks" in drawn
+    assert "5/10" in drawn
+    assert "task/s" in drawn
