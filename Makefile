@@ -28,7 +28,7 @@ test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real
 	$(RUN) pytest $(ARGS)
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own: under a minute.
-	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process" $(ARGS)
+	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process" -n 3 --dist loadfile $(ARGS)
 
 test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
 	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }

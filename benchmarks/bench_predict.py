@@ -1,7 +1,8 @@
 """``/predict`` against an endpoint that takes 30 ms and gives 32 answers at a time, beside what it could do at best.
 
 Everything is real and on this machine: gunicorn's web process, Redis, boto3, and the endpoint behind SageMaker's URL.
-Three do the same work in turn, on pictures they have not seen before:
+Three do the same work in turn, on texts, on pictures that have to be fetched first, and on pictures by reference, which
+the endpoint would fetch itself; none of them is seen twice:
 
 - LabelLoop: one POST of 100 tasks to ``/predict``, as Label Studio sends it.
 - a loop: task by task with ``requests`` and boto3, as the examples of Label Studio's ML SDK do it.
@@ -46,11 +47,13 @@ TEXT_CONFIG = (
 def run() -> dict[str, Any]:
     """Measure throughput, added latency and cache hits in one run."""
     with tempfile.TemporaryDirectory() as folder, slow_endpoint() as (where, aws):
-        given = {"endpoint": "sagemaker://bench", "allow_private_addresses": True}
+        given: dict[str, Any] = {"endpoint": "sagemaker://bench", "allow_private_addresses": True}
         with web_process(Path(folder) / "a", aws, cache_max_bytes=0, **given) as settings:
             bench = _Bench(where, f"{address(settings)}/predict")
             throughput = bench.throughput("text") | bench.throughput("pictures")
             latency = bench.added_latency()
+        with web_process(Path(folder) / "c", aws, cache_max_bytes=0, request_format="reference", **given) as settings:
+            throughput |= _Bench(where, f"{address(settings)}/predict").throughput("references")
         with web_process(Path(folder) / "b", aws, **given) as settings:
             hits = _Bench(where, f"{address(settings)}/predict").cache_hits()
     return {**throughput, **latency, **hits, "CPU cores": os.cpu_count()}
@@ -157,15 +160,11 @@ class _Bench:
 
     def _loop(self, kind: str) -> None:
         for number in range(TASKS):
-            body = (
-                f"text {number}".encode()
-                if kind == "text"
-                else requests.get(self._data(kind, number)["image"], timeout=5).content
-            )
-            self._invoke(body)
+            fetched = requests.get(self._data(kind, number)["image"], timeout=5).content if kind == "pictures" else b""
+            self._invoke(fetched or f"text {number}".encode())
 
     def _maximum(self, kind: str, threads: ThreadPoolExecutor) -> None:
-        bodies = [f"text {number}".encode() if kind == "text" else self._picture for number in range(TASKS)]
+        bodies = [self._picture if kind == "pictures" else f"text {number}".encode() for number in range(TASKS)]
         list(threads.map(self._invoke, bodies))
 
     def _invoke(self, body: bytes) -> None:
