@@ -16,6 +16,9 @@ from labelloop.studio.rendering import render
 from labelloop.studio.suggest import suggest_config
 from labelloop.types import Answer, Failure, Findings, Input, Target
 
+_LONGEST = 10_000
+"""Characters of a prediction that is shown whole, to be pasted; the run lengths of a mask are not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -49,7 +52,9 @@ def ask(hub: Hub, question: Question) -> tuple[list[str], bool]:
         prediction = render(parse_label_config(config), probed.answer, options.rendering, text=item.text)
     except LabelConfigError as error:
         return [*lines, "", f"No prediction: {error}"], False
-    return [*lines, "", "Label Studio would get:", shown(json.dumps(prediction).encode())], True
+    whole = json.dumps(prediction, indent=2, ensure_ascii=False)
+    told = whole if len(whole) <= _LONGEST else shown(whole.encode())
+    return [*lines, "", "Label Studio would get:", told], True
 
 
 def _options(hub: Hub, question: Question) -> Options:

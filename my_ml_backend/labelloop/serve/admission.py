@@ -10,7 +10,7 @@ from labelloop.serve.errors import NotReady
 class Admission:
     """Lets ``working`` requests compute at a time and ``present`` be there at all; turns away what is beyond that.
 
-    More at work than there are cores makes all of them slower, and a server whose every thread waits cannot answer
+    Each at work holds a picture and the network's memory for it, and a server whose every thread waits cannot answer
     /ping. Safe to share between threads.
     """
 

@@ -9,7 +9,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from labelloop.serve.admission import Admission
 from labelloop.serve.catalog import Catalog, Choice
 from labelloop.serve.errors import BadRequest
-from labelloop.serve.gathering import Gathering
 from labelloop.serve.references import References
 from labelloop.serve.wire import Item, Reference, is_json, read_body
 from labelloop.types import Failure, Output, Target
@@ -28,7 +27,6 @@ class Answering:
     def __init__(self, catalog: Catalog, admission: Admission, references: References) -> None:
         self._catalog = catalog
         self._admission = admission
-        self._gathering = Gathering(admission)
         self._references = references
 
     def answer(self, target: Target, *, json: bool = False) -> Answered:
@@ -55,8 +53,9 @@ class Answering:
 
     def _predict(self, items: Sequence[Item], choice: Choice) -> list[Output | Failure]:
         pictures = self._fetched(items)
-        contents = [one for one in pictures if isinstance(one, bytes)]
-        following = iter(self._gathering.predict(choice.engine, contents, choice.version))
+        with self._admission.at_work():
+            answers = choice.engine.predict([one for one in pictures if isinstance(one, bytes)], choice.version)
+        following = iter(answers)
         return [one if isinstance(one, Failure) else next(following) for one in pictures]
 
     def _fetched(self, items: Sequence[Item]) -> list[bytes | Failure]:

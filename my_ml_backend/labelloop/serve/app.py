@@ -13,6 +13,9 @@ from labelloop.serve.wire import requested, write_predictions
 
 _MEBIBYTE = 1 << 20
 
+_TRANSFORMS = 16
+"""Most requests at a time in Batch Transform, which holds 100 MB of them: leaves 6 MB for each."""
+
 
 def create_app(
     catalog: Catalog,
@@ -36,8 +39,9 @@ def create_app(
         return jsonify(write_predictions(answering.answer(requested()).answers))
 
     def execution_parameters() -> Response:
-        payload = max(1, min(body_max_bytes // _MEBIBYTE, 100 // admission.working))
-        return jsonify(MaxConcurrentTransforms=admission.working, BatchStrategy="SINGLE_RECORD", MaxPayloadInMB=payload)
+        transforms = min(admission.working, _TRANSFORMS)
+        payload = max(1, min(body_max_bytes // _MEBIBYTE, 100 // transforms))
+        return jsonify(MaxConcurrentTransforms=transforms, BatchStrategy="SINGLE_RECORD", MaxPayloadInMB=payload)
 
     for route in dict.fromkeys(("/ping", health_route)):
         app.add_url_rule(route, f"ping {route}", ping)

@@ -24,6 +24,8 @@ __all__ = ["ServeOptions", "serve"]
 THREADS = 32
 SPARE_THREADS = 4
 """Threads that predictions never take, so that /ping is answered while all others wait."""
+_PER_CORE = 4
+"""Predictions at work for each core: while some wait for Python's lock or the next step, others have the cores."""
 SOCKET_SECONDS = 30.0
 """How long a client may be silent in the middle of its request or our answer."""
 GRACE_SECONDS = 25
@@ -101,8 +103,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Make the application, in the worker process."""
         return create_app(
             self._make_catalog(),
-            # One more than there are cores: while one waits for Python's lock, another has its core (docs).
-            Admission((os.cpu_count() or 1) + 1, THREADS - SPARE_THREADS),
+            Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
             References(self._settings),
             body_max_bytes=self._settings.body_max_bytes,
             health_route=self._plan.health_route,
