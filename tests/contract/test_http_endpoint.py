@@ -3,7 +3,6 @@
 import gc
 import io
 import json
-import math
 import multiprocessing
 import socket
 import threading
@@ -16,12 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from labelloop.endpoints import timely
-from labelloop.endpoints.answers.read import Asked, read_answer
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.failures import Refused, TooSlow, Unwell, WrongAnswer
@@ -289,62 +285,11 @@ def prediction(**changes: object) -> dict[str, object]:
     return cat() | changes
 
 
-WRONG_ITEMS: list[object] = [
-    "cat",
-    None,
-    [],
-    {},
-    prediction(label=""),
-    prediction(label=None),
-    prediction(label=7),
-    prediction(label="owl"),
-    prediction(label="dog", score=0.25),
-    prediction(label="\ud800", scores={"\ud800": 1.0}, score=1.0),
-    prediction(score=None),
-    prediction(score="0.75"),
-    prediction(score=True),
-    prediction(score=0.5),
-    prediction(score=True, scores={"cat": True, "dog": False}),
-    prediction(score=-1),
-    prediction(score=10**400),
-    prediction(scores=None),
-    prediction(scores={}),
-    prediction(scores=[0.75, 0.25]),
-    prediction(scores={"cat": 0.75, "dog": "much"}),
-    prediction(scores={"cat": 0.75, "dog": 0.75}),
-    prediction(scores={"cat": 0.75}),
-    prediction(scores={"cat": 0.75, "": 0.25}),
-    prediction(model_version=None),
-    prediction(model_version=""),
-    prediction(model_version=3),
-    prediction(kind="both"),
-    prediction(kind=[]),
-]
-
-
-@pytest.mark.parametrize("item", WRONG_ITEMS, ids=repr)
-def test_a_wrong_prediction_fails_alone(item: object) -> None:
-    first, second = ask(answer({"predictions": [item, cat()]}), inputs=pictures(2))
+def test_a_wrong_prediction_fails_alone() -> None:
+    first, second = ask(answer({"predictions": [prediction(score=-1), cat()]}), inputs=pictures(2))
     assert isinstance(first, Failure)
     assert first.reason
     assert second == CAT
-
-
-def test_an_error_in_place_of_a_prediction_is_its_reason() -> None:
-    items = [{"error": "not a picture"}, {"error": None}, {"error": "two\nlines\x1b[31m"}]
-    answers = ask(answer({"predictions": items}), inputs=pictures(3))
-    assert reasons(answers) == ["not a picture", "the endpoint gave no reason", "two lines [31m"]
-
-
-def test_the_kind_may_be_left_out() -> None:
-    plain = cat()
-    del plain["kind"]
-    assert ask(answer({"predictions": [plain]})) == [CAT]
-
-
-def test_multiple_scores_need_not_sum_to_one() -> None:
-    item = prediction(kind="multiple", scores={"cat": 0.75, "dog": 0.7})
-    assert ask(answer({"predictions": [item]})) == [Output("cat", 0.75, {"cat": 0.75, "dog": 0.7}, "v1", "multiple")]
 
 
 def test_an_answer_of_another_version_is_refused() -> None:
@@ -353,60 +298,17 @@ def test_an_answer_of_another_version_is_refused() -> None:
     assert reasons(answers) == ["asked for version v1, the endpoint answered with v9"]
 
 
-WRONG_ANSWERS: list[tuple[object, str]] = [
-    (b"", "not valid JSON"),
-    (b"<html>", "not valid JSON"),
-    (b"\xff\xfe", "not valid JSON"),
-    (b'{"predictions": [', "not valid JSON"),
-    (b"[" * 100_000, "not valid JSON"),
-    (json.dumps({"predictions": [cat() | {"score": math.nan}]}).encode(), "not valid JSON"),
-    (json.dumps({"predictions": [cat() | {"score": -math.inf}]}).encode(), "not valid JSON"),
-    (b'{"predictions": ' + b"9" * 5000 + b"}", "not valid JSON"),
-    ([cat()], "expected a JSON object"),
-    ({"predictions": {"0": cat()}}, "expected a JSON object"),
-    ({}, "expected a JSON object"),
-    (None, "expected a JSON object"),
-    ({"predictions": []}, "1 input sent, 0 predictions came back"),
-    ({"predictions": [cat(), cat()]}, "1 input sent, 2 predictions came back"),
-]
-
-
-@pytest.mark.parametrize(("content", "reason"), WRONG_ANSWERS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<html>", "not valid JSON"),
+        ([cat()], "expected a JSON object"),
+        ({"predictions": [cat(), cat()]}, "1 input sent, 2 predictions came back"),
+    ],
+)
 def test_an_answer_of_the_wrong_shape_is_an_error(content: object, reason: str) -> None:
     with pytest.raises(WrongAnswer, match=rf"the answer of endpoint http://.* is wrong: .*{reason}"):
         ask(answer(content))
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["cat", "v1", "single"]),
-    lambda inner: (
-        st.lists(inner)
-        | st.dictionaries(
-            st.sampled_from(["predictions", "label", "score", "scores", "model_version", "kind", "error", "cat"]), inner
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(json_values, st.integers(0, 3))
-def test_no_json_makes_a_prediction_that_is_not_sound(content: object, count: int) -> None:
-    try:
-        asked = Asked([Input(b"x")] * count, name="x")
-        answers = read_answer(json.dumps(content).encode(), asked, response="labelloop")
-    except EndpointError:
-        return
-    assert len(answers) == count
-    for item in answers:
-        assert isinstance(item, Failure) or (
-            isinstance(item, Output) and item.model_version and 0 <= item.score <= 1 and item.label in item.scores
-        )
-
-
-@given(st.binary(max_size=60))
-def test_no_bytes_break_the_decoder(content: bytes) -> None:
-    with pytest.raises(EndpointError):
-        read_answer(content, Asked([Input(b"x")], name="x"), response="labelloop")
 
 
 # Connections that fail

@@ -17,7 +17,6 @@ import requests
 from boto3.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 import labelloop
 from labelloop.endpoints.address import open_endpoint
@@ -36,6 +35,7 @@ from labelloop.settings import Settings
 from labelloop.types import Failure, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.inference import SECONDS, Inference, inference
+from support.moto_server import moto_server
 
 pytestmark = pytest.mark.process
 
@@ -572,17 +572,15 @@ def test_nothing_listens_for_a_bundle_that_cannot_be_served(tmp_path: Path) -> N
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*moto.get_host_and_port()),
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    yield Session().client("s3")
-    moto.stop()
+    with moto_server() as address:
+        for name, value in {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "hush",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield Session().client("s3")
 
 
 def test_vertex_downloads_its_bundle_by_itself(s3: Any, bundle: Path, tmp_path: Path) -> None:

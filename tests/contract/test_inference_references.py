@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 
 from labelloop.serve.references import References
 from labelloop.settings import Settings
@@ -16,6 +15,7 @@ from labelloop.types import Failure
 from support.bundles import make_bundle, picture
 from support.inference import SECONDS, Inference, inference
 from support.misbehaving import Exchange, answer, misbehaving
+from support.moto_server import moto_server
 
 RED, BLUE = picture("red"), picture("blue")
 SIGNED = "?X-Amz-Signature=hush"
@@ -24,21 +24,16 @@ SIGNED = "?X-Amz-Signature=hush"
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
     """The environment of an account with a bucket ``photos`` that holds ``red.png``."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    account = {
-        "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*moto.get_host_and_port()),
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    client: Any = Session("key", "hush", region_name="us-east-1").client(
-        "s3", endpoint_url=account["AWS_ENDPOINT_URL_S3"]
-    )
-    client.create_bucket(Bucket="photos")
-    client.put_object(Bucket="photos", Key="red.png", Body=RED)
-    yield account
-    moto.stop()
+    with moto_server() as address:
+        client: Any = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
+        client.create_bucket(Bucket="photos")
+        client.put_object(Bucket="photos", Key="red.png", Body=RED)
+        yield {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "hush",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
 
 
 @pytest.fixture(scope="module")

@@ -7,23 +7,21 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 
 from labelloop.errors import MediaError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
 from support.misbehaving import answer, misbehaving, stall
+from support.moto_server import moto_server
 
 PICTURE = b"a picture" * 1000
 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

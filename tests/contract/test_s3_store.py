@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 
 from labelloop.errors import Conflict, Fenced, NotFound, StoreError
 from labelloop.models.bundle import check_bundle
@@ -22,15 +21,14 @@ from labelloop.models.versions import VersionRecord, Versions
 from support.contest import PROJECT
 from support.file_bundle import write_bundle
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
+from support.moto_server import moto_server
 from support.store_rules import StoreRules
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    yield moto.get_host_and_port()
-    moto.stop()
+    with moto_server() as address:
+        yield "127.0.0.1", int(address.rpartition(":")[2])
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 
 from labelloop.endpoints import guarded, sagemaker_async
 from labelloop.endpoints.caller import Caller
@@ -19,6 +18,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Output, Target
 from support.aws_wire import KEY, REGION, SECRET, aws_account, aws_error, signature_is_right
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, cat, misbehaving, reset
+from support.moto_server import moto_server
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 ONE = [Input(b"a picture", "image/png")]
@@ -27,10 +27,8 @@ GOOD = json.dumps({"predictions": [cat()]}).encode()
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
 from labelloop.demo.label_studio import LabelStudio
@@ -19,6 +18,7 @@ from labelloop.studio.connect import connect
 from labelloop.types import Json
 from support.answered import png
 from support.misbehaving import Exchange, Misbehaving, Reply, Request, answer, misbehaving, stall
+from support.moto_server import moto_server
 from support.waiting import wait_until
 from support.web_machine import WebMachine
 
@@ -53,21 +53,18 @@ def moods(*labels: str) -> str:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[dict[str, str]]:
     """S3 with one picture in it: the environment that leads there."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    client = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
-    client.create_bucket(Bucket=BUCKET)
-    client.put_object(Bucket=BUCKET, Key="here.png", Body=png(20, 10))
-    client.close()
-    yield {
-        "AWS_ENDPOINT_URL_S3": address,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    server.stop()
+    with moto_server() as address:
+        client = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
+        client.create_bucket(Bucket=BUCKET)
+        client.put_object(Bucket=BUCKET, Key="here.png", Body=png(20, 10))
+        client.close()
+        yield {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "hush",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from boto3.session import Session
-from moto.server import ThreadedMotoServer
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import AddressRefused, MediaError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
+from support.moto_server import moto_server
 
 pytestmark = pytest.mark.studio
 
@@ -33,15 +33,12 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/nonexistent")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    client: Any = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
-    client.create_bucket(Bucket="pictures")
-    client.put_object(Bucket="pictures", Key="a b.png", Body=PICTURE)
-    client.close()
-    yield address
-    server.stop()
+    with moto_server() as address:
+        client: Any = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
+        client.create_bucket(Bucket="pictures")
+        client.put_object(Bucket="pictures", Key="a b.png", Body=PICTURE)
+        client.close()
+        yield address
 
 
 def connect_bucket(label_studio: LabelStudio, project: int, endpoint: str, *, presign: bool) -> None:

@@ -164,5 +164,8 @@ def test_impossible_settings_are_said_by_name_and_without_secrets(settings: Sett
 
 @given(JSON | st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3))
 def test_whatever_is_given_it_is_read_or_refused(given: object) -> None:
+    settings = allowing("https://*/*")
     with suppress(OptionsError):
-        options_of(allowing("https://*/*"), given)
+        options = options_of(settings, given)
+        assert options.endpoint.address == settings.endpoint or options.endpoint.address.startswith("https://")
+        assert options.rendering.threshold is None or 0 <= options.rendering.threshold <= 1

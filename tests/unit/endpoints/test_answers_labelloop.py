@@ -4,9 +4,12 @@ import json
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labelloop.endpoints.answers.read import Asked, read_answer
 from labelloop.endpoints.failures import WrongAnswer
+from labelloop.errors import EndpointError
 from labelloop.types import Answer, Failure, Findings, Input, Output, Point, Region
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
@@ -145,3 +148,35 @@ def test_the_version_is_what_the_answer_says_then_what_the_settings_say_then_the
     assert version_of({"predictions": [labels], "deployedModelId": "77"}, unset) == "77"
     assert version_of({"predictions": [labels]}, unset) == "scenes"
     assert version_of({"predictions": [labels]}, Asked([PICTURE])) == ""
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["cat", "v1", "single"]),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(
+            st.sampled_from(["predictions", "label", "score", "scores", "model_version", "kind", "error", "cat"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values, st.integers(0, 3))
+def test_no_json_makes_a_prediction_that_is_not_sound(content: object, count: int) -> None:
+    try:
+        asked = Asked([Input(b"x")] * count, name="x")
+        answers = read_answer(json.dumps(content).encode(), asked, response="labelloop")
+    except EndpointError:
+        return
+    assert len(answers) == count
+    for item in answers:
+        assert isinstance(item, Failure) or (
+            isinstance(item, Output) and item.model_version and 0 <= item.score <= 1 and item.label in item.scores
+        )
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_decoder(content: bytes) -> None:
+    with pytest.raises(EndpointError):
+        read_answer(content, Asked([Input(b"x")], name="x"), response="labelloop")
