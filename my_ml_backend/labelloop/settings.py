@@ -18,7 +18,8 @@ def _boolean(text: str) -> bool:
     return values[text.strip().lower()]
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names(text: str) -> tuple[str, ...]:
+    """Split at commas; empty names are left out."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
@@ -27,7 +28,7 @@ _READERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int, "a whole number"),
     float: (float, "a number"),
     bool: (_boolean, "true or false"),
-    tuple: (_names, "names separated by commas"),
+    tuple: (names, "names separated by commas"),
 }
 
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.fake import FakeEndpoint
-from labelloop.endpoints.options import address_options, names
+from labelloop.endpoints.options import address_options
 from labelloop.endpoints.plan import Plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import SettingsError
+from labelloop.settings import names
 from labelloop.types import Kind
 
 _KINDS = (

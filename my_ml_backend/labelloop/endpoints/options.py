@@ -20,8 +20,3 @@ def address_options(address: str, known: Sequence[str], example: str) -> dict[st
     if wrong is not None:
         raise SettingsError(f"LABELLOOP_ENDPOINT: the option {wrong} of {example} needs one value")
     return options
-
-
-def names(text: str) -> list[str]:
-    """Split at commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]

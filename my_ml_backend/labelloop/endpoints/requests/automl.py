@@ -3,8 +3,8 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
-from labelloop.endpoints.requests.body import Body, Parameters, Unwritable
-from labelloop.endpoints.requests.checks import unwritable_text
+from labelloop.endpoints.requests.body import Body, Parameters
+from labelloop.endpoints.requests.checks import require_writable, unwritable_plain
 from labelloop.endpoints.requests.instances import json_bytes, with_instances
 from labelloop.endpoints.requests.raw import file_type
 from labelloop.types import Input
@@ -18,19 +18,13 @@ class AutoMl:
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts and addresses."""
-        if item.prompt:
-            return "request format automl cannot carry a prompt; instances can"
-        if item.text is not None:
-            return unwritable_text(item.text)
-        if item.uri is not None and not item.content:
-            return "request format automl cannot carry a URI; reference does"
-        return ""
+        return unwritable_plain(
+            item, "request format automl cannot carry", "request format automl cannot carry a URI; reference does"
+        )
 
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write any number of inputs."""
-        for item in inputs:
-            if reason := self.refusal(item):
-                raise Unwritable(reason)
+        require_writable(inputs, self.refusal)
         return with_instances([_instance(item) for item in inputs], parameters)
 
 

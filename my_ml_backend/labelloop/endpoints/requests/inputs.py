@@ -3,8 +3,8 @@
 from base64 import b64encode
 from collections.abc import Sequence
 
-from labelloop.endpoints.requests.body import Body, Parameters, Unwritable
-from labelloop.endpoints.requests.checks import unwritable_text
+from labelloop.endpoints.requests.body import Body, Parameters
+from labelloop.endpoints.requests.checks import require_writable, unwritable_plain
 from labelloop.endpoints.requests.instances import json_bytes
 from labelloop.types import Input
 
@@ -17,19 +17,13 @@ class Inputs:
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts."""
-        if item.prompt:
-            return "request format inputs cannot carry a prompt; instances can"
-        if item.text is not None:
-            return unwritable_text(item.text)
-        if item.uri is not None and not item.content:
-            return "request format inputs cannot carry a URI; reference does"
-        return ""
+        return unwritable_plain(
+            item, "request format inputs cannot carry", "request format inputs cannot carry a URI; reference does"
+        )
 
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write one input, or several as a list."""
-        for item in inputs:
-            if reason := self.refusal(item):
-                raise Unwritable(reason)
+        require_writable(inputs, self.refusal)
         written = [_value(item) for item in inputs]
         value = written[0] if len(written) == 1 else b"[" + b",".join(written) + b"]"
         end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""

@@ -5,8 +5,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from labelloop.endpoints.requests.body import Body, Parameters, Unwritable
-from labelloop.endpoints.requests.checks import unwritable_text
+from labelloop.endpoints.requests.body import Body, Parameters
+from labelloop.endpoints.requests.checks import require_writable, unwritable_text
 from labelloop.types import Box, Input, Json, Prompted
 
 
@@ -22,9 +22,7 @@ class Instances:
 
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write any number of inputs."""
-        for item in inputs:
-            if reason := self.refusal(item):
-                raise Unwritable(reason)
+        require_writable(inputs, self.refusal)
         return with_instances([self._instance(item) for item in inputs], parameters)
 
     def _instance(self, item: Input) -> bytes:

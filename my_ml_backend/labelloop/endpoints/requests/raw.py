@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from labelloop.endpoints.requests.body import Body, Parameters, Unwritable
-from labelloop.endpoints.requests.checks import unwritable_text
+from labelloop.endpoints.requests.checks import require_writable, unwritable_plain
 from labelloop.types import Input
 
 _FILES = re.compile(r"(image|audio|video)/[\w.+-]{1,60}")
@@ -18,13 +18,11 @@ class Raw:
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot go by itself: a prompt or a URI has no place beside the bytes."""
-        if item.prompt:
-            return "request format raw cannot carry a prompt; instances can"
-        if item.text is not None:
-            return unwritable_text(item.text)
-        if item.uri is not None and not item.content:
-            return "request format raw carries bytes or text, not a URI; reference does"
-        return ""
+        return unwritable_plain(
+            item,
+            "request format raw cannot carry",
+            "request format raw carries bytes or text, not a URI; reference does",
+        )
 
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write exactly one input."""
@@ -32,9 +30,8 @@ class Raw:
             raise Unwritable(f"request format raw carries one input, not {len(inputs)}; instances carries several")
         if parameters:
             raise Unwritable("request format raw cannot carry parameters; instances can")
+        require_writable(inputs, self.refusal)
         (item,) = inputs
-        if reason := self.refusal(item):
-            raise Unwritable(reason)
         if item.text is not None and not item.content:
             return Body(item.text.encode(), "text/plain; charset=utf-8")
         return Body(item.content, file_type(item.media_type))
