@@ -25,7 +25,7 @@ demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose p
 	$(RUN) labelloop demo --label-studio $(LABEL_STUDIO) $(ARGS)
 
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own: under a minute.
 	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process" -n 3 --dist loadfile $(ARGS)

@@ -3,15 +3,29 @@
 import argparse
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_bulk, bench_predict, bench_serve, bench_train, bench_webhook
+from benchmarks import (
+    bench_bulk,
+    bench_finetune,
+    bench_gate,
+    bench_head,
+    bench_predict,
+    bench_search,
+    bench_serve,
+    bench_train,
+    bench_webhook,
+)
 
-BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
+BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "webhook": bench_webhook.run,
     "train": bench_train.run,
+    "head": bench_head.run,
+    "finetune": bench_finetune.run,
+    "search": bench_search.run,
+    "gate": bench_gate.run,
     "serve": bench_serve.run,
     "predict": bench_predict.run,
     "bulk": bench_bulk.run,

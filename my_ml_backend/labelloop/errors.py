@@ -9,7 +9,9 @@ LabelLoopError
 │   └── NotAllowed         it answered 401 or 403
 ├── MediaError             a task's picture could not be read
 │   ├── AddressRefused     its address is private and private addresses are not allowed
+│   ├── Transient          its server stumbled: another try may help
 │   └── Unreadable         its bytes are no whole picture
+├── ManifestError          a list of labeled pictures cannot be read, or not be written in a format
 ├── EndpointError          the endpoint failed as a whole
 │   └── CircuitOpen        it failed before and is left alone for a while
 ├── StoreError             the store failed
@@ -64,8 +66,16 @@ class AddressRefused(MediaError):
     """The picture's address is private and ``LABELLOOP_ALLOW_PRIVATE_ADDRESSES`` is off."""
 
 
+class Transient(MediaError):
+    """The picture's server could not be reached, was too slow or stumbled; another try may help."""
+
+
 class Unreadable(MediaError):
     """The bytes are no whole picture, or one that is too large to decode; fetching it again would not help."""
+
+
+class ManifestError(LabelLoopError):
+    """A list of labeled pictures cannot be read; or what it says cannot be written in the format that was asked for."""
 
 
 class EndpointError(LabelLoopError):

@@ -2,11 +2,12 @@
 
 import io
 import math
+import struct
 import warnings
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
 
 from labelloop.errors import Unreadable
 from labelloop.types import PictureSpec
@@ -20,6 +21,20 @@ _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _SMALLEST_SIDE = 8
 """Pixels; no model sees anything in less."""
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
+
+_BROKEN_EXIF = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+"""What Pillow raises for EXIF that is damaged; the picture's pixels may well be whole."""
+
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -31,7 +46,7 @@ def decode(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _rgb(ImageOps.exif_transpose(_open(content)))
+            return _rgb(_upright(_open(content)))
     except Unreadable:
         raise
     except Exception as error:
@@ -45,7 +60,19 @@ def _open(content: bytes) -> Image.Image:
     return image
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    # Decoded first: a PNG's EXIF may stand behind the pixels, and Pillow turns a TIFF as it decodes it.
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    inverted = image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info
+    upright = image if turn is None else image.transpose(turn)
+    # Pillow takes the CMYK of every JPEG as inverted, which is Adobe's way alone (libjpeg.txt, "Special color spaces").
+    return ImageChops.invert(upright) if inverted else upright
+
+
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        image = _grey(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -53,6 +80,13 @@ def _rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(ground, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Turn floating point numbers, from 0 to 1 or from 0 to 255, to grey levels."""
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+    scale = 255.0 if values.max() <= 1.0 else 1.0
+    return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
 
 
 def resize(image: Image.Image, spec: PictureSpec) -> npt.NDArray[np.uint8]:
@@ -80,7 +114,7 @@ def upright_size(content: bytes) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
-            turned = _orientation(image) in (5, 6, 7, 8)
+            turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
     except Exception as error:
         raise Unreadable(f"not a readable picture ({len(content)} bytes): {_why(error)}") from error
     return (image.height, image.width) if turned else (image.width, image.height)
@@ -88,9 +122,13 @@ def upright_size(content: bytes) -> tuple[int, int]:
 
 def _orientation(image: Image.Image) -> int:
     # Pillow decodes a whole PNG to look for EXIF behind the pixels, where next to no writer puts it.
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+    if image.format == "PNG" and not {"exif", "Raw profile type exif", "XML:com.adobe.xmp"} & image.info.keys():
         return 1
-    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _BROKEN_EXIF:
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def shrink(content: bytes, most_bytes: int) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -138,7 +138,10 @@ class Settings:
         minimum=0,
     )
     gate_margin: float = _setting(
-        "LABELLOOP_GATE_MARGIN", 0.1, "How much accuracy one class with ten test items may lose.", minimum=0
+        "LABELLOOP_GATE_MARGIN",
+        0.1,
+        "Accuracy that one class with ten test items may lose, beyond what may be chance.",
+        minimum=0,
     )
     backbone: str = _setting(
         "LABELLOOP_BACKBONE",
@@ -166,6 +169,15 @@ class Settings:
         0.002,
         "Peak learning rate of a finetune from random weights; from learned ones it is a tenth.",
         minimum=0,
+    )
+    optimizer: str = _setting("LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.")
+    augmentations: str = _setting(
+        "LABELLOOP_AUGMENTATIONS", "light", "How a finetune varies pictures: none, light, realistic, or a YAML file."
+    )
+    balance: str = _setting(
+        "LABELLOOP_BALANCE",
+        "auto",
+        "What is done about classes of few pictures: auto, none, loss (weighs them) or sampler (shows them more often).",
     )
     seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0)
     allow_private_addresses: bool = _setting(
@@ -216,6 +228,7 @@ class Settings:
     loaded_models: int = _setting(
         "LABELLOOP_LOADED_MODELS", 4, "Versions the inference server keeps loaded.", minimum=1
     )
+    engine: str = _setting("ENGINE", "onnx", "What the inference server runs models with: onnx or torchscript.")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -227,6 +240,19 @@ class Settings:
             if text != "":
                 given[entry.name] = _read(entry.metadata, type(entry.default), text)
         return cls(**given)
+
+    @classmethod
+    def help_of(cls, field_name: str) -> str:
+        """Say what a setting means, as its help does."""
+        return str(next(entry for entry in fields(cls) if entry.name == field_name).metadata["help"])
+
+    def changed(self, given: Mapping[str, str]) -> Self:
+        """Give these settings with some of them, by field name, read anew from text; raises SettingsError."""
+        known = {entry.name: entry for entry in fields(self)}
+        return replace(
+            self,
+            **{name: _read(known[name].metadata, type(known[name].default), text) for name, text in given.items()},
+        )
 
     @property
     def directory(self) -> Path:

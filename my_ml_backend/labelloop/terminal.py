@@ -57,6 +57,10 @@ class Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    def clear(self) -> None:
+        """Take the bar off the screen, for a line to be printed."""
+        self._bar.clear()
+
     def update(self, done: int, total: int, what: str = "") -> None:
         """Move the bar; it is drawn anew ten times a second at most, and when ``what`` is done changes."""
         self._bar.total = total or None

@@ -208,7 +208,11 @@ class PictureSpec:
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
-    """``model.json`` of a bundle (docs/bundle.md). ``parity`` maps file to largest logit difference from torch."""
+    """``model.json`` of a bundle (docs/bundle.md). ``parity`` maps file to largest logit difference from torch.
+
+    With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits were
+    divided by, so that scores are calibrated; the last layer of every file holds it already.
+    """
 
     classes: tuple[str, ...]
     kind: Kind
@@ -217,6 +221,8 @@ class BundleInfo:
     picture: PictureSpec
     files: Mapping[str, str] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
+    flips: bool = False
+    temperature: float = 1.0
     format: int = 1
 
     def to_json(self) -> str:
@@ -237,7 +243,9 @@ class TrainSettings:
     """All that decides what a run's training makes of a manifest; part of the run's key.
 
     ``weights`` is ``pretrained``, ``none``, or a safetensors file; ``weights_hash`` is the sha256 of that file.
-    ``image_size`` is in pixels, 0 for the backbone's own. ``recipes`` compete on the validation split.
+    ``image_size`` is in pixels, 0 for the backbone's own. ``recipes`` compete on the validation split. ``optimizer`` is
+    a name of timm's factory, ``augmentations`` a policy or a YAML file, ``augmentations_hash`` the sha256 of that file.
+    ``balance`` says what is done where some classes have far fewer pictures: auto, none, loss or sampler.
     """
 
     backbone: str
@@ -249,10 +257,15 @@ class TrainSettings:
     learning_rate: float
     seed: int
     weights_hash: str = ""
+    optimizer: str = "adamw"
+    augmentations: str = "light"
+    augmentations_hash: str = ""
+    balance: str = "auto"
 
     def fingerprint(self) -> str:
         """Hash all that matters to the result: where a weight file lies does not, its content does."""
-        values = asdict(self) | {"weights": "file" if self.weights_hash else self.weights}
+        values = asdict(self)
+        values |= {name: "file" for name in ("weights", "augmentations") if values[f"{name}_hash"]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

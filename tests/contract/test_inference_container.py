@@ -22,14 +22,15 @@ import labelloop
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
+from labelloop.models.archive import write_archive
 from labelloop.models.file_store import FileStore
 from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.options import ServeOptions, ServePlan
-from labelloop.serve.pinned import PinnedCatalog
+from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
-from labelloop.serve.server import SPARE_THREADS, THREADS, serve
+from labelloop.serve.server import SPARE_THREADS, THREADS, _prepare, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings
 from labelloop.types import Failure, Input, Output, ProjectKey, Target
@@ -64,12 +65,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def pinned(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
+@pytest.fixture(scope="module", params=["onnx", pytest.param("torchscript", marks=pytest.mark.train)])
+def pinned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
+    """One bundle, served by either engine."""
+    directory = tmp_path_factory.mktemp("pinned")
+    make_bundle(directory / "bundle", torchscript=request.param == "torchscript")
     with inference(
-        tmp_path_factory.mktemp("pinned"),
-        bundle=bundle,
+        directory,
+        bundle=directory / "bundle",
         version="v3",
+        ENGINE=request.param,
         LABELLOOP_BODY_MAX_BYTES=str(LIMIT),
         AIP_HEALTH_ROUTE="/v1/health",
         AIP_PREDICT_ROUTE="/v1/endpoints/1/deployedModels/2:predict",
@@ -378,6 +383,37 @@ def test_sagemaker_starts_the_command_itself(bundle: Path, tmp_path: Path) -> No
         (one,) = predictions(server.post(RED))
         assert one["model_version"].startswith("bundle-")
         assert server.stop() == 0
+
+
+AS_SAGEMAKER = """
+import os, sys
+from pathlib import Path
+from labelloop.serve.options import ServeOptions, ServePlan
+from labelloop.serve.server import _prepare, _Server
+from labelloop.settings import Settings
+port, model, _ = sys.argv[1:]
+plan = ServePlan.of(ServeOptions(), os.environ | {"SAGEMAKER_BIND_TO_PORT": port}, Path(model))
+settings = Settings.from_environment()
+_Server(plan, settings, _prepare(plan, settings)).run()
+"""
+
+
+def test_an_archive_unpacked_as_sagemaker_does_is_served(bundle: Path, tmp_path: Path) -> None:
+    write_archive(bundle, tmp_path / "model.tar.gz")
+    model = tmp_path / "model"
+    model.mkdir()
+    subprocess.run(["tar", "xzf", tmp_path / "model.tar.gz", "-C", model], check=True)
+    with inference(tmp_path, bundle=model, script=AS_SAGEMAKER) as server:
+        assert predictions(server.post(RED))[0]["model_version"] == version_of(bundle)
+
+
+def test_an_archive_is_served_as_it_is(bundle: Path, tmp_path: Path) -> None:
+    write_archive(bundle, tmp_path / "model.tar.gz")
+    settings = Settings(model_dir=str(tmp_path / "models"))
+    catalog = _prepare(ServePlan.of(ServeOptions(bundle=tmp_path / "model.tar.gz"), {}), settings)()
+    assert isinstance(catalog, PinnedCatalog)
+    assert catalog.settled.wait(SECONDS)
+    assert catalog.state() == {"mode": "pinned", "version": version_of(bundle)}
 
 
 HASTY = """

@@ -190,3 +190,27 @@ def test_sampling_can_be_set(studio: Studio, project: int) -> None:
     assert studio.project(project).sampling == "Sequential sampling"
     studio.set_sampling(project)
     assert studio.project(project).sampling == UNCERTAINTY
+
+
+def test_a_tab_shows_exactly_the_tasks_it_was_put_for(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    from labelloop.studio.tabs import put_tab
+
+    tasks = add_tasks(label_studio, project, 8)
+
+    def shown(address: str) -> list[int]:
+        query = f"/api/tasks?project={project}&view={address.rpartition('=')[2]}&page_size=100&include=id"
+        return [task["id"] for task in label_studio.request("GET", query)["tasks"]]
+
+    first = put_tab(studio.api, project, "Odd ones", [tasks[6], tasks[1]])
+    assert first.startswith(f"{label_studio.url}/projects/{project}/data?tab=")
+    assert shown(first) == [tasks[1], tasks[6]]
+    view = f"/api/dm/views/{first.rpartition('=')[2]}/"
+    data = label_studio.request("GET", view)["data"] | {"columnsWidth": {"image": 300}}
+    label_studio.request("PATCH", view, json={"project": project, "data": data})
+    again = put_tab(studio.api, project, "Odd ones", [*tasks[2:5], tasks[7]])
+    assert again == first  # the same tab, as people left it
+    assert shown(again) == [*tasks[2:5], tasks[7]]
+    assert label_studio.request("GET", view)["data"]["columnsWidth"] == {"image": 300}
+    other = put_tab(studio.api, project, "None", [])
+    assert other != first
+    assert shown(other) == []

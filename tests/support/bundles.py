@@ -29,16 +29,25 @@ def picture(colour: str, size: tuple[int, int] = (12, 10), form: str = "PNG") ->
 
 
 def make_bundle(
-    directory: Path, *, classes: tuple[str, ...] = COLOURS, kind: Kind = "single", gain: float = 4.0
+    directory: Path,
+    *,
+    classes: tuple[str, ...] = COLOURS,
+    kind: Kind = "single",
+    gain: float = 4.0,
+    torchscript: bool = False,
 ) -> BundleInfo:
     """Write a bundle of ``model.onnx`` and ``model.json``: three classes, one for each of red, green and blue.
 
-    The logit of a class is ``gain`` times the mean of its channel, minus half of that with kind ``multiple``.
+    The logit of a class is ``gain`` times the mean of its channel, minus half of that with kind ``multiple``. With
+    ``torchscript``, which takes torch, it holds ``model.ts.pt`` as well.
     """
     directory.mkdir(parents=True, exist_ok=True)
     bias = -gain / 2 if kind == "multiple" else 0.0
     onnx.save(_network(gain, bias), directory / "model.onnx")
-    files = {"model.onnx": hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()}
+    if torchscript:
+        _write_torchscript(directory / "model.ts.pt", gain, bias)
+    written = sorted(file for file in directory.glob("model.*") if file.name != "model.json")
+    files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
     info = BundleInfo(classes, kind, "colour", "head", SPEC, files=files, parity={"model.onnx": 0.0})
     (directory / "model.json").write_text(info.to_json())
     return info
@@ -64,6 +73,20 @@ def _network(gain: float, bias: float) -> onnx.ModelProto:
     model.ir_version = 10
     onnx.checker.check_model(model)
     return model
+
+
+def _write_torchscript(path: Path, gain: float, bias: float) -> None:
+    import torch
+    from torch import nn
+
+    from labelloop.train.export import write_torchscript
+
+    last = nn.Linear(3, 3)
+    with torch.no_grad():
+        last.weight.copy_(gain * torch.eye(3))
+        last.bias.fill_(bias)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), last).eval()
+    write_torchscript(model, torch.zeros(2, 3, SPEC.height, SPEC.width), path)
 
 
 def publish_bundle(

@@ -58,19 +58,21 @@ def inference(
     bundle: Path | None = None,
     version: str = "",
     command: list[str] | None = None,
+    script: str = SCRIPT,
     **environment: str,
 ) -> Iterator[Inference]:
     """Start a server on a free port and wait until it can serve; ``environment`` comes on top of this one's.
 
-    ``command`` is given ``--port`` and ``--bundle``; without one, the entry point is called from a script.
+    ``command`` is given ``--port`` and ``--bundle``; without one, the entry point is called from ``script``, which is
+    given port, bundle and version.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     port = free_port()
     log = workdir / "serve.log"
     paths = os.pathsep.join((str(Path(labelloop.__file__).parents[1]), os.environ.get("PYTHONPATH", "")))
     settings = {"MODEL_DIR": str(workdir / "models"), "PYTHONPATH": paths, "PYTHONWARNINGS": "error"}
-    script = [sys.executable, "-c", SCRIPT, str(port), str(bundle or ""), version]
-    given = [*command, "--port", str(port), "--bundle", str(bundle)] if command else script
+    called = [sys.executable, "-c", script, str(port), str(bundle or ""), version]
+    given = [*command, "--port", str(port), "--bundle", str(bundle)] if command else called
     with (
         log.open("wb") as output,
         subprocess.Popen(given, env=os.environ | settings | environment, stdout=output, stderr=output) as process,

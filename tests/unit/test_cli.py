@@ -18,13 +18,20 @@ COMMANDS = [
     "connect",
     "demo",
     "doctor",
+    "label-errors",
+    "manifest",
     "predict",
     "probe",
+    "report",
     "retrain",
     "rollback",
+    "search",
     "serve",
+    "stage",
     "status",
     "sweep",
+    "test-endpoint",
+    "train",
     "versions",
     "web",
     "worker",
@@ -163,7 +170,7 @@ def test_a_rejected_version_cannot_serve(folder: Path) -> None:
     answer = run("rollback", "--project", "7", "--to", "v1")
     assert (answer.exit_code, answer.stderr) == (
         1,
-        "Error: v1 was rejected (a verdict); only versions that passed can serve\n",
+        "Error: v1 was rejected (a verdict); only versions that passed can serve, and those that --force lets pass\n",
     )
 
 

@@ -90,3 +90,65 @@ def test_no_samples_have_no_features(tmp_path: Path, cache: Path) -> None:
         0,
         96,
     )
+
+
+def flipped(images: Any) -> Any:
+    return np.ascontiguousarray(images[:, :, :, ::-1])
+
+
+def test_with_flips_both_files_give_the_mean_over_picture_and_mirror_image(cache: Path) -> None:
+    import torch
+
+    from labelloop.train.backbone import picture_spec, pre_logits
+    from labelloop.train.export import read_torchscript, run_onnx, run_torch
+    from labelloop.train.frozen import with_flips
+
+    model = network()
+    made = with_flips(frozen(model, cache), picture_spec(model, 32))
+    for count in (1, 5):
+        images = np.random.default_rng(count).normal(size=(count, 3, 32, 32)).astype(np.float32)
+        with torch.inference_mode():
+            straight, mirrored = (pre_logits(model, torch.from_numpy(one)).numpy() for one in (images, flipped(images)))
+        assert np.abs(straight - mirrored).max() > 1e-3
+        for given in (run_onnx(made.onnx, images), run_torch(read_torchscript(made.torchscript), images)):
+            np.testing.assert_allclose(given, (straight + mirrored) / 2, atol=1e-5)
+    written = made.onnx.stat().st_mtime_ns
+    assert with_flips(frozen(model, cache), picture_spec(model, 32)).onnx.stat().st_mtime_ns == written
+
+
+def test_features_of_mirror_images_are_kept_apart(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.backbone import picture_spec
+    from labelloop.train.features import Features
+
+    model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
+    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    straight, mirrored = features.of(several, quiet), features.of(several, quiet, mirrored=True)
+    assert np.abs(straight - mirrored).max() > 1e-3
+    np.testing.assert_array_equal(features.of(several, quiet), straight)
+    np.testing.assert_array_equal(features.of(several, quiet, mirrored=True), mirrored)
+
+
+def test_a_damaged_part_of_the_cache_is_taken_anew(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.backbone import picture_spec
+    from labelloop.train.features import Features
+
+    model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
+    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    first = features.of(several, quiet)
+    (shard,) = (tmp_path / "features").rglob("*.npy")
+    shard.write_bytes(shard.read_bytes()[:-100])
+    steps: list[tuple[str, int, int]] = []
+    np.testing.assert_array_equal(features.of(several, lambda *step: steps.append(step)), first)
+    assert steps == [("features", 5, 5)]
+
+
+def test_a_picture_that_several_samples_show_is_taken_once(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.backbone import picture_spec
+    from labelloop.train.features import Features
+
+    model, several = network(), shapes.samples(tmp_path / "pictures", 3, 1)
+    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    steps: list[tuple[str, int, int]] = []
+    rows = features.of([*several, several[0]], lambda *step: steps.append(step))
+    np.testing.assert_array_equal(rows[3], rows[0])
+    assert steps == [("features", 3, 3)]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from labelloop import pictures
-from labelloop.errors import MediaError
 from labelloop.train.dataset import Sample
 from labelloop.train.pixels import Pixels
 from labelloop.types import PictureSpec
@@ -30,25 +29,6 @@ def test_a_picture_is_decoded_once_ever(one: Sample, tmp_path: Path) -> None:
     first = Pixels(SPEC, tmp_path / "cache").one(one)
     one.path.unlink()
     np.testing.assert_array_equal(Pixels(SPEC, tmp_path / "cache").one(one), first)
-
-
-def test_memory_serves_when_the_disk_cache_is_wiped(one: Sample, tmp_path: Path) -> None:
-    pixels = Pixels(SPEC, tmp_path / "cache")
-    first = pixels.one(one)
-    one.path.unlink()
-    next((tmp_path / "cache").rglob("*.npy")).unlink()
-    np.testing.assert_array_equal(pixels.one(one), first)
-
-
-def test_memory_is_bounded(tmp_path: Path) -> None:
-    several = shapes.samples(tmp_path / "pictures", 3, 1)
-    pixels = Pixels(SPEC, tmp_path / "cache", memory=24 * 16 * 3)
-    pixels.many(several)
-    for file in [*(tmp_path / "cache").rglob("*.npy"), *(tmp_path / "pictures").iterdir()]:
-        file.unlink()
-    pixels.one(several[0])
-    with pytest.raises(MediaError):
-        pixels.one(several[1])
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY\x01\x00"])

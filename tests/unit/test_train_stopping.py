@@ -6,26 +6,44 @@ import pytest
 pytestmark = pytest.mark.train
 
 
-def course(losses: list[float], validation: int) -> tuple[list[bool], float]:
-    """Give what ``Best`` answers after each epoch, and the mark of the network that it kept."""
-    import torch
+def course(logits: list[float], validation: int) -> tuple[list[bool], int]:
+    """Give what ``Best`` answers after each epoch, from 0 on, and the epoch that it kept.
+
+    Every picture shows the second class, and has ``logits`` there: the higher, the lower is the loss.
+    """
     from torch import nn
 
     from labelloop.train.stopping import Best
 
-    best, model, answers = Best(epochs=8), nn.Linear(1, 1), []
-    for epoch, loss in enumerate(losses):
-        with torch.no_grad():
-            model.weight.fill_(epoch)
-        answers.append(best.note(model, np.full((validation, 2), epoch, dtype=np.float32), loss))
-    weight = float(best.model.weight.item())  # type: ignore[operator]
-    assert best.logits[0, 0] == weight
-    return answers, weight
+    truth = np.tile([False, True], (validation, 1))
+    best, model, answers = Best(truth, "single", epochs=8), nn.Linear(1, 1), []
+    for epoch, logit in enumerate(logits):
+        nn.init.constant_(model.weight, epoch)
+        given = np.tile(np.array([0.0, logit], dtype=np.float32), (validation, 1))
+        answers.append(best.note(model, given, epoch))
+    assert best.logits[0, 1] == logits[best.epoch]
+    assert float(best.state["weight"]) == best.epoch
+    return answers, best.epoch
 
 
 def test_the_lowest_loss_is_kept_and_half_of_the_epochs_without_a_lower_one_end_it() -> None:
-    assert course([3, 2, 1, 2, 2, 2, 2], validation=50) == ([False] * 6 + [True], 2)
+    assert course([1, 2, 3, 2, 2, 2, 2], validation=50) == ([False] * 6 + [True], 2)
 
 
 def test_few_validation_pictures_decide_nothing() -> None:
-    assert course([1, 2, 3, 4, 5, 6, 7], validation=49) == ([False] * 7, 6)
+    assert course([7, 6, 5, 4, 3, 2, 1], validation=49) == ([False] * 7, 6)
+
+
+def test_a_lower_loss_does_not_make_up_for_less_accuracy_than_at_first() -> None:
+    from torch import nn
+
+    from labelloop.train.stopping import Best
+
+    truth = np.tile([False, True], (50, 1))
+    best = Best(truth, "single", epochs=8)
+    right_but_unsure = np.tile(np.array([0.0, 0.1], dtype=np.float32), (50, 1))
+    sure_but_once_wrong = np.tile(np.array([0.0, 3.0], dtype=np.float32), (50, 1))
+    sure_but_once_wrong[0, 1] = -1.0
+    for epoch, logits in enumerate((right_but_unsure, sure_but_once_wrong)):
+        best.note(nn.Linear(1, 1), logits, epoch)
+    assert best.epoch == 0

@@ -272,6 +272,56 @@ def test_a_damaged_cache_heals(versions: Versions, bundle: Path, tmp_path: Path)
     check_bundle(versions.fetch_bundle("v1", tmp_path / "cache"))
 
 
+def weights(folder: Path) -> set[str]:
+    return {file.name for file in folder.glob("model.*")} - {"model.json"}
+
+
+def test_only_the_weights_that_are_wanted_are_downloaded_and_others_come_later(
+    store: FileStore, bundle: Path, tmp_path: Path
+) -> None:
+    read: list[str] = []
+
+    class Listening(CrashStore):
+        def read(self, path: str):  # type: ignore[no-untyped-def]
+            read.append(path.rpartition("/")[2])
+            return super().read(path)
+
+    Versions(store, PROJECT).publish("v1", bundle, RECORD)
+    versions, cache = Versions(Listening(store, 0), PROJECT), tmp_path / "cache"
+    fetched = versions.fetch_bundle("v1", cache, ["model.onnx"])
+    assert weights(fetched) == {"model.onnx"}
+    assert not {"model.safetensors", "model.ts.pt"} & set(read)
+    assert versions.fetch_bundle("v1", cache, ["model.ts.pt"]) == fetched
+    assert weights(fetched) == {"model.onnx", "model.ts.pt"}
+    read.clear()
+    assert versions.fetch_bundle("v1", cache, ["model.onnx"]) == fetched
+    assert read == ["version.json"]
+    check_bundle(versions.fetch_bundle("v1", cache))
+
+
+def test_a_damaged_part_of_a_bundle_is_replaced(versions: Versions, bundle: Path, tmp_path: Path) -> None:
+    versions.publish("v1", bundle, RECORD)
+    fetched = versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"])
+    for name in ("model.onnx", "model.json", "metrics.json"):
+        (fetched / name).write_bytes(b"{}")
+        assert versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"]) == fetched
+        check_bundle(fetched, ["model.onnx"])
+        assert weights(fetched) == {"model.onnx"}
+
+
+def test_a_store_whose_weights_and_hashes_were_both_exchanged_is_found(
+    store: FileStore, bundle: Path, tmp_path: Path
+) -> None:
+    """The digest in the version's record covers ``model.json``, and with it the weights that are left out."""
+    versions = Versions(store, PROJECT)
+    stored = versions.publish("v1", bundle, RECORD)
+    other = write_bundle(tmp_path / "other", b"another network")
+    for name in ("model.json", "model.onnx", "model.ts.pt", "model.safetensors"):
+        store.write(f"{FOLDER}/v1/{stored.bundle}/{name}", (other / name).read_bytes())
+    with pytest.raises(BundleError, match="its files changed"):
+        versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"])
+
+
 def test_a_download_cut_short_is_no_bundle(store: FileStore, bundle: Path, tmp_path: Path) -> None:
     Versions(store, PROJECT).publish("v1", bundle, RECORD)
 

@@ -28,6 +28,10 @@ class PictureCache:
             self._write(self.path(sha), content)
         return sha
 
+    def has(self, sha: str) -> bool:
+        """Whether a picture is here; raises ValueError for what is no sha256."""
+        return _size(self.path(sha)) is not None
+
     def path(self, sha: str) -> Path:
         """Say where a picture lies, or would lie; raises ValueError for what is no sha256."""
         if not _SHA256.fullmatch(sha):

@@ -1,17 +1,16 @@
-"""One run: fetch > manifest > split > train > evaluate > gate > publish > prelabel > flip.
+"""One run: fetch > manifest > split > train > evaluate > gate > publish > prelabel > flip > report.
 
 Every stage may be killed. A run is named by its manifest, settings and seed; started again under that name it finds
 what it has done already (docs/versions.md) and goes on from there.
 """
 
 import logging
-import shutil
 import time
 from dataclasses import replace
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, NotFound, TrainingError
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, TrainingError
 from labelloop.loop import changes, deploy
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
@@ -19,13 +18,14 @@ from labelloop.loop.judging import judge_and_publish
 from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower
+from labelloop.loop.report import finish
 from labelloop.loop.run import Run, note_failure, open_record, save
 from labelloop.loop.seen import Seen, read_seen, write_seen
 from labelloop.loop.training import train_version
 from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
-from labelloop.models.versions import Versions
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
         run, record = _begin(hub, project, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
+        finish(run, record)
         return record
     if record.state == "failed":
         raise TrainingError(
@@ -90,18 +91,19 @@ def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> Run
 
 
 def _carry_out(run: Run, record: RunRecord) -> RunRecord:
-    versions = Versions(run.hub.store, run.project)
-    try:
-        version = versions.get(record.version) if record.version else None
-    except NotFound:
-        version = None
+    version = Versions(run.hub.store, run.project).find(record.version) if record.version else None
     if version is None:
-        bundle, record = train_version(run, record)
-        version, record = judge_and_publish(run, record, bundle)
-    # The store has the bundle now; this machine's copy has done its work.
-    shutil.rmtree(run.folder / record.key, ignore_errors=True)
+        context, record = train_version(run, record)
+        version, record = judge_and_publish(run, record, context)
+    _log.info("project %s: %s", run.project, version.verdict)
+    record = _settle(run, record, version)
+    finish(run, record)
+    return save(run, replace(record, stage="done")) if record.state == "promoted" else record
+
+
+def _settle(run: Run, record: RunRecord, version: VersionRecord) -> RunRecord:
+    """Promote and announce a version that passed; note why another one does not become champion."""
     if not version.promoted:
-        _log.info("project %s: %s", run.project, version.verdict)
         return save(run, replace(record, state="rejected", stage="gate", verdict=version.verdict))
     champion = ChampionPointer(run.hub.store, run.project).read().champion
     if champion not in (version.parent, version.version):
@@ -109,8 +111,6 @@ def _carry_out(run: Run, record: RunRecord) -> RunRecord:
         reason = f"{version.version} was compared with {version.parent}, and now {champion} is champion"
         return save(run, replace(record, state="rejected", stage="gate", verdict=f"not promoted: {reason}"))
     deploy.promote(run.hub, run.project, version.version, run.fence)
-    _log.info("project %s: %s", run.project, version.verdict)
     record = save(run, replace(record, state="promoted", stage="promote", verdict=version.verdict))
     deploy.announce(run.hub, run.project, version.version, run.fence, run.reporter)
-    run.reporter.stage("done")
-    return save(run, replace(record, stage="done"))
+    return record

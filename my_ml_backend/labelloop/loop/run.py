@@ -1,6 +1,7 @@
 """One run in the making: what its stages share, and its record in the store."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.train_settings import train_settings
+from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs, run_key
+from labelloop.pipeline.search.defaults import with_defaults
+from labelloop.pipeline.train_settings import train_settings
+from labelloop.settings import Settings
 from labelloop.studio.control import Control
-from labelloop.types import Item, ProjectKey
+from labelloop.types import ProjectKey
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,10 @@ class Run:
         """Where this machine keeps the project's runs in the making."""
         return self.hub.settings.directory / "runs" / str(self.project)
 
-    def pictures(self, items: tuple[Item, ...]) -> list[Path]:
-        """Name the files of the items' pictures."""
-        return [self.cache.path(item.picture) for item in items]
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings that this project is trained with: what a search found best, where nothing else is set."""
+        return with_defaults(self.hub.settings, ProjectDefaults(self.hub.store, self.project).read().parameters)
 
 
 def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
@@ -41,7 +46,7 @@ def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
 
     One that has ended, or failed too often, is given as it is: promoted, rejected or failed.
     """
-    settings, runs = run.hub.settings, Runs(run.hub.store, run.project)
+    settings, runs = run.settings, Runs(run.hub.store, run.project)
     fingerprint = train_settings(settings).fingerprint()
     key = run_key(run.manifest.hash, fingerprint, settings.seed)
     if force:

@@ -1,52 +1,57 @@
 """The train stage: from a manifest to a bundle on this machine and a version's name."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from labelloop.data.split import splits
 from labelloop.errors import BundleError
 from labelloop.loop.run import Run, save
-from labelloop.loop.train_settings import train_settings
 from labelloop.models.bundle import check_bundle
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
-from labelloop.types import Item
+from labelloop.pipeline.context import Context, read_json, write_json, write_text
+from labelloop.pipeline.folder import RunFolder
+from labelloop.pipeline.parameters import parameters_of
+from labelloop.pipeline.record import RunInfo
+from labelloop.pipeline.stages.preprocess import preprocess
+from labelloop.pipeline.stages.train import train_bundle
 
 
-def train_version(run: Run, record: RunRecord) -> tuple[Path, RunRecord]:
+def train_version(run: Run, record: RunRecord) -> tuple[Context, RunRecord]:
     """Train, or take up the bundle that an interrupted attempt has finished; names the version."""
-    folder = run.folder / record.key
-    bundle = folder / "bundle"
-    try:
-        recipe = check_bundle(bundle).recipe
-        metrics = record.metrics
-    except BundleError:
+    context = open_context(run, record)
+    if not is_trained(context.folder):
         run.reporter.stage("train")
         record = save(run, replace(record, stage="train"))
-        # Only the worker has torch; this module is also read where there is none.
-        from labelloop.train.dataset import Dataset, Sample
-        from labelloop.train.trainer import train
-
-        sides = splits(run.manifest)
-        index = {name: at for at, name in enumerate(run.manifest.classes)}
-
-        def samples(items: tuple[Item, ...]) -> tuple[Sample, ...]:
-            return tuple(
-                Sample(run.cache.path(item.picture), item.picture, tuple(index[label] for label in item.labels))
-                for item in items
-            )
-
-        dataset = Dataset(
-            run.manifest.classes, run.manifest.kind, samples(sides["train"]), samples(sides["validation"])
-        )
-        features = run.hub.settings.directory / "cache" / "train"
-        trained = train(dataset, train_settings(run.hub.settings), folder, features, run.reporter)
-        bundle, recipe = trained.bundle, trained.recipe
-        metrics = {
-            "validation": dict(trained.validation),
-            "train_seconds": dict(trained.seconds),
-            "unreadable": dict(trained.left_out),
-            "notes": list(trained.notes),
-        }
+        preprocess(context)
+        train_bundle(context)
+    trained = read_json(context.folder.trained, "train")
+    metrics = {
+        "validation": trained["validation"],
+        "train_seconds": trained["seconds"],
+        "unreadable": trained["left_out"],
+        "notes": trained["notes"],
+        "calibration": trained["calibration"],
+    }
     version = Versions(run.hub.store, run.project).claim(record.key)
-    return bundle, save(run, replace(record, version=version, recipe=recipe, metrics=metrics))
+    return context, save(run, replace(record, version=version, recipe=trained["recipe"], metrics=metrics))
+
+
+def is_trained(folder: RunFolder) -> bool:
+    """Whether the bundle and what tells of its training are there, the last of which is written last."""
+    try:
+        check_bundle(folder.bundle)
+    except BundleError:
+        return False
+    return folder.trained.is_file()
+
+
+def open_context(run: Run, record: RunRecord) -> Context:
+    """Make the folder of a run as the pipeline's stages know it: its record, its manifest, no sides of its own."""
+    folder = RunFolder(run.folder / record.key)
+    context = Context(folder, run.settings, run.reporter)
+    if RunInfo.read(folder) is None:
+        write_json(folder.sides, {"sides": {}, "moved": []})
+        write_text(folder.manifest, run.manifest.to_jsonl())
+        # Last, for it says that the folder is complete: a worker may be killed at any line.
+        info = RunInfo.new({**parameters_of(run.settings), "project_key": str(run.project)})
+        replace(info, key=record.key, manifest=run.manifest.hash).write(folder)
+    return context

@@ -2,8 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from labelloop.errors import BundleError
 from labelloop.types import BundleInfo, PictureSpec
@@ -18,19 +19,35 @@ FILES = (*WEIGHTS, REPORT, DESCRIPTION)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def check_bundle(directory: Path) -> BundleInfo:
+def check_bundle(directory: Path, weights: Collection[str] = WEIGHTS) -> BundleInfo:
     """Read ``model.json`` and hash every file it names; raises BundleError when anything is not as it says.
 
-    Needed: ``model.json``, ``model.onnx``, a hash for every weight file there is. The report may go without a hash.
+    Needed: ``model.json`` with a hash of ``model.onnx``, a hash for every weight file there is, and every file that has
+    one; weight files other than ``weights`` may be missing. The report may go without a hash.
     """
-    info = _description(directory)
+    info = describe(directory)
     for name in WEIGHTS:
         if name not in info.files and (directory / name).exists():
             raise BundleError(f"bundle {directory}: {DESCRIPTION} has no hash of {name}; export the version again")
     for name, expected in info.files.items():
+        if name in WEIGHTS and name not in weights and not (directory / name).exists():
+            continue
         if _sha256(directory, name) != expected:
-            raise BundleError(f"bundle {directory}: {name} is damaged, its sha256 is not the one in {DESCRIPTION}")
+            raise _damaged(directory, name)
     return info
+
+
+def read_hashed(directory: Path, info: BundleInfo, name: str) -> bytes:
+    """Read one file whose bytes are those that ``info`` has the hash of; raises BundleError."""
+    if name not in info.files:
+        raise BundleError(f"bundle {directory}: there is no {name}; export the version again, or use another engine")
+    try:
+        content = (directory / name).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {directory}: {name} cannot be read: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest() != info.files[name]:
+        raise _damaged(directory, name)
+    return content
 
 
 def bundle_files(directory: Path) -> list[str]:
@@ -38,13 +55,18 @@ def bundle_files(directory: Path) -> list[str]:
     return sorted(name for name in FILES if (directory / name).is_file())
 
 
-def digest(directory: Path) -> str:
-    """Hash names and contents of all of the bundle's files: sha256, hex. Raises BundleError."""
-    lines = "".join(f"{_sha256(directory, name)} {name}\n" for name in bundle_files(directory))
+def digest(directory: Path, stated: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Hash names and contents of all of the bundle's files: sha256, hex. Raises BundleError.
+
+    ``stated`` maps names to hashes (sha256, hex) that count for files which are not here.
+    """
+    hashes = {**stated, **{name: _sha256(directory, name) for name in bundle_files(directory)}}
+    lines = "".join(f"{hashes[name]} {name}\n" for name in sorted(hashes))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _description(directory: Path) -> BundleInfo:
+def describe(directory: Path) -> BundleInfo:
+    """Read ``model.json``, and look at no other file; raises BundleError when it is not as it should be."""
     try:
         info = BundleInfo.from_json((directory / DESCRIPTION).read_bytes())
         problem = next(_problems(info), "")
@@ -88,6 +110,10 @@ def _is_spec(spec: PictureSpec) -> bool:
         and all(value > 0 for value in spec.std)
         and spec.interpolation in ("bilinear", "bicubic")
     )
+
+
+def _damaged(directory: Path, name: str) -> BundleError:
+    return BundleError(f"bundle {directory}: {name} is damaged, its sha256 is not the one in {DESCRIPTION}")
 
 
 def _sha256(directory: Path, name: str) -> str:

@@ -2,26 +2,31 @@
 
 import shutil
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from labelloop.errors import BundleError, NotFound, StoreError
-from labelloop.models.bundle import FILES, check_bundle, digest
+from labelloop.models.bundle import FILES, WEIGHTS, bundle_files, check_bundle, describe, digest
 from labelloop.models.stale import remove_stale
 from labelloop.models.store import Store
 
 
-def fetch(store: Store, source: str, expected: str, cache: Path, version: str) -> Path:
+def fetch(
+    store: Store, source: str, expected: str, cache: Path, version: str, weights: Collection[str] = WEIGHTS
+) -> Path:
     """Give ``cache/<version>-<hash>``, downloaded from the store's folder ``source`` unless it is there already.
 
-    ``expected`` is the bundle's digest. What is there is hashed again, so a cache that lost bytes heals itself. Raises
-    BundleError when the download does not have the digest, StoreError when the cache cannot be written.
+    Of the weight files only ``weights`` are downloaded; the others may come later, into the same folder. ``expected``
+    is the digest of the whole bundle: a file that was left out counts with the hash in ``model.json``. What is there
+    is hashed again, so a cache that lost bytes heals itself. Raises BundleError when the download does not have the
+    digest, StoreError when the cache cannot be written.
     """
     target = cache / f"{version}-{expected[:16]}"
-    if _is_intact(target, expected):
+    if _is_intact(target, expected, weights):
         return target
     try:
-        return _download(store, source, expected, target)
+        return _download(store, source, expected, target, weights)
     except OSError as error:
         raise StoreError(
             f"{version} cannot be kept in {cache}: {error.strerror or error}. "
@@ -29,56 +34,62 @@ def fetch(store: Store, source: str, expected: str, cache: Path, version: str) -
         ) from error
 
 
-def _download(store: Store, source: str, expected: str, target: Path) -> Path:
+def _download(store: Store, source: str, expected: str, target: Path, weights: Collection[str]) -> Path:
     workshop = target.parent / ".fetch"
     remove_stale(workshop)
     work = workshop / uuid.uuid4().hex
     work.mkdir(parents=True)
     try:
         fresh = work / "bundle"
-        _read_files(store, source, fresh)
-        _check(fresh, expected, source)
-        return _put_in_place(fresh, target, expected, work / "damaged")
+        _read_files(store, source, fresh, weights)
+        _check(fresh, expected, source, weights)
+        return _put_in_place(fresh, target, expected, weights, work / "damaged")
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _read_files(store: Store, source: str, folder: Path) -> None:
+def _read_files(store: Store, source: str, folder: Path, weights: Collection[str]) -> None:
     folder.mkdir()
     for name in store.names(source):
-        if name in FILES:
+        if name in FILES and (name in weights or name not in WEIGHTS):
             try:
                 (folder / name).write_bytes(store.read(source + name).content)
             except NotFound as error:
                 raise BundleError(f"{source}{name} was removed from the store while it was read") from error
 
 
-def _check(folder: Path, expected: str, source: str) -> None:
+def _check(folder: Path, expected: str, source: str, weights: Collection[str]) -> None:
     try:
-        check_bundle(folder)
+        info = check_bundle(folder, weights)
     except BundleError as error:
         raise BundleError(f"{source} is damaged in the store ({error}): roll back to another version") from error
-    if digest(folder) != expected:
+    if digest(folder, info.files) != expected:
         raise BundleError(f"{source} is damaged in the store (its files changed): roll back to another version")
 
 
-def _put_in_place(fresh: Path, target: Path, expected: str, aside: Path) -> Path:
-    """Rename the checked folder to its place; where another process was faster, its folder serves as well."""
+def _put_in_place(fresh: Path, target: Path, expected: str, weights: Collection[str], aside: Path) -> Path:
+    """Move the checked files to their place; what another process put there serves as well."""
     try:
         fresh.rename(target)
     except OSError:
-        if not _is_intact(target, expected):
+        if _is_intact(target, expected, ()):
+            # Whole as far as it goes: another engine's files are there, or another process was faster.
+            for name in bundle_files(fresh):
+                (fresh / name).replace(target / name)
+        else:
             # Damaged, not merely there: out of the way, and whoever comes first fills the place.
             with suppress(FileNotFoundError):
                 target.rename(aside)
             with suppress(OSError):
                 fresh.rename(target)
-        if not _is_intact(target, expected):
+        if not _is_intact(target, expected, weights):
             raise
     return target
 
 
-def _is_intact(folder: Path, expected: str) -> bool:
+def _is_intact(folder: Path, expected: str, weights: Collection[str]) -> bool:
     with suppress(BundleError):
-        return folder.is_dir() and digest(folder) == expected
+        stated = describe(folder).files
+        here = all((folder / name).is_file() for name in stated if name in weights)
+        return here and digest(folder, stated) == expected
     return False

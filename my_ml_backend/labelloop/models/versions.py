@@ -2,16 +2,18 @@
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labelloop.errors import Conflict, NotFound, StoreError
-from labelloop.models.bundle import bundle_files, check_bundle, digest
+from labelloop.models.bundle import WEIGHTS, bundle_files, check_bundle, digest
 from labelloop.models.fetch import fetch
 from labelloop.models.records import from_bytes, to_bytes
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 
+REPORT = "report.html"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
 
 
@@ -20,7 +22,8 @@ class VersionRecord:
     """``version.json``: where a version comes from and what the gate said.
 
     ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
-    it passed, ``verdict`` the sentence that says so. ``bundle`` names the folder of its files; ``publish`` sets it.
+    it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate. ``bundle`` names the
+    folder of its files; ``publish`` sets it.
     """
 
     version: str
@@ -32,6 +35,7 @@ class VersionRecord:
     verdict: str
     metrics: Json = field(default_factory=dict)
     bundle: str = ""
+    forced: bool = False
 
 
 class Versions:
@@ -61,7 +65,7 @@ class Versions:
         """
         if not self._claim(version, record.run):
             raise Conflict(f"{version} of {self._project} belongs to run {self._claimant(version)}, not {record.run}")
-        published = self._find(version)
+        published = self.find(version)
         if published is not None:
             return published
         check_bundle(bundle)
@@ -87,7 +91,7 @@ class Versions:
 
     def all(self) -> list[VersionRecord]:
         """Read the records of all published versions, rejected ones too, oldest first."""
-        found = (self._find(version) for version in self.names())
+        found = (self.find(version) for version in self.names())
         return [record for record in found if record is not None]
 
     def names(self) -> list[str]:
@@ -95,16 +99,42 @@ class Versions:
         names = [name for name in self._store.names(self._folder) if _NAME.fullmatch(name)]
         return sorted(names, key=lambda name: int(name[1:]))
 
-    def fetch_bundle(self, version: str, cache_dir: Path) -> Path:
+    def fetch_bundle(self, version: str, cache_dir: Path, weights: Collection[str] = WEIGHTS) -> Path:
         """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.
 
-        Raises NotFound when it is not published, BundleError when it is damaged in the store.
+        Of the weight files at least ``weights`` are in it. Raises NotFound when it is not published, BundleError when
+        it is damaged in the store.
         """
         record = self.get(version)
         source = f"{self._folder}{version}/{record.bundle}/"
-        return fetch(
-            self._store, source, record.bundle.removeprefix("bundle-"), cache_dir / str(self._project), version
-        )
+        expected = record.bundle.removeprefix("bundle-")
+        return fetch(self._store, source, expected, cache_dir / str(self._project), version, weights)
+
+    def amend(self, record: VersionRecord) -> None:
+        """Replace the record of a published version; its files stay as they are. Raises NotFound."""
+        self.get(record.version)
+        self._store.write(self._record_path(record.version), to_bytes(record))
+
+    def write_report(self, version: str, content: bytes) -> None:
+        """Keep the report (HTML) of a published version."""
+        self._store.write(f"{self._folder}{self.get(version).version}/{REPORT}", content)
+
+    def read_report(self, version: str) -> bytes:
+        """Read the report of a published version; raises NotFound where none was written."""
+        try:
+            return self._store.read(f"{self._folder}{self.get(version).version}/{REPORT}").content
+        except NotFound as error:
+            raise NotFound(
+                f"{version} of {self._project} has no report: its worker was ended before it wrote one. "
+                "If that was the last run, `labelloop retrain` writes it where the run was made"
+            ) from error
+
+    def find(self, version: str) -> VersionRecord | None:
+        """Read a version's record; None while it is not published."""
+        try:
+            return self.get(version)
+        except NotFound:
+            return None
 
     def _claim(self, version: str, run: str) -> bool:
         """Reserve a name, and say whether it belongs to this run now."""
@@ -124,12 +154,6 @@ class Versions:
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is damaged ({error!r}): restore it from a backup of the store") from error
-
-    def _find(self, version: str) -> VersionRecord | None:
-        try:
-            return self.get(version)
-        except NotFound:
-            return None
 
     def _claim_path(self, version: str) -> str:
         return f"{self._folder}{version}/claim.json"

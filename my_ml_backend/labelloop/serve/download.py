@@ -1,17 +1,19 @@
 """Fetching the bundle that ``AIP_STORAGE_URI`` names, which a Vertex AI container has to do by itself."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 
 from labelloop.errors import NotFound, SettingsError
-from labelloop.models.bundle import FILES
+from labelloop.models.bundle import FILES, WEIGHTS
 from labelloop.models.store import open_store
 
 
-def download(address: str, cache: Path) -> Path:
+def download(address: str, cache: Path, weights: Collection[str]) -> Path:
     """Copy a bundle from ``s3://bucket/prefix`` into a folder of its own below ``cache``, and name that.
 
-    Raises SettingsError for an address of another kind or without a bundle, StoreError when it cannot be read.
+    Of the weight files only ``weights`` are copied, and no other one stays there from before. Raises SettingsError for
+    an address of another kind or without a bundle, StoreError when it cannot be read.
     """
     if not address.startswith("s3://"):
         kind = address.partition("://")[0]
@@ -20,6 +22,9 @@ def download(address: str, cache: Path) -> Path:
     directory = cache / hashlib.sha256(address.encode()).hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, "version.json"):
+        if name in WEIGHTS and name not in weights:
+            (directory / name).unlink(missing_ok=True)
+            continue
         try:
             (directory / name).write_bytes(store.read(name).content)
         except NotFound:

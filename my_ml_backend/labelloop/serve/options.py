@@ -16,7 +16,8 @@ SAGEMAKER_MODEL = Path("/opt/ml/model")
 class ServeOptions:
     """What the command line asks for; None leaves it to the cloud's variables, else to the default of one machine.
 
-    ``bundle`` pins the server to that folder, ``version`` is what answers call it (None: what the bundle says).
+    ``bundle`` pins the server to that folder, or ``model.tar.gz``; ``version`` is what answers call it (None: what the
+    bundle says).
     """
 
     host: str | None = None

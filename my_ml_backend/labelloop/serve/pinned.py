@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import LabelLoopError, NotFound
-from labelloop.models.bundle import digest
+from labelloop.models.bundle import describe, digest
 from labelloop.serve.catalog import Choice
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.errors import NotReady
@@ -58,9 +58,12 @@ class PinnedCatalog:
 
 
 def version_of(bundle: Path) -> str:
-    """Name a bundle's version: what a ``version.json`` beside its files says, else ``bundle-`` and its digest."""
+    """Name a bundle's version: what a ``version.json`` beside its files says, else ``bundle-`` and its digest.
+
+    The digest is that of the whole bundle, whichever weight files are here. Raises BundleError.
+    """
     try:
         named = json.loads((bundle / "version.json").read_bytes())["version"]
     except (OSError, ValueError, KeyError, TypeError):
         named = None
-    return named if isinstance(named, str) and named else f"bundle-{digest(bundle)[:16]}"
+    return named if isinstance(named, str) and named else f"bundle-{digest(bundle, describe(bundle).files)[:16]}"

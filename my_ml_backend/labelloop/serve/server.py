@@ -8,15 +8,18 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
+from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import open_store
 from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
+from labelloop.serve.engines.opening import FILES, check_engine, open_engine
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
+from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings
 
 __all__ = ["ServeOptions", "serve"]
@@ -43,32 +46,26 @@ def serve(options: ServeOptions, settings: Settings, environment: Mapping[str, s
 
 def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
     """Check what there is to serve; the model itself is loaded in the process that runs it."""
+    check_engine(settings.engine)
+    weights = (FILES[settings.engine],)
     bundle = plan.bundle
     if plan.storage:
-        bundle = download(plan.storage, settings.directory / "pinned")
+        bundle = download(plan.storage, settings.directory / "pinned", weights)
     if bundle is None:
         open_store(settings.store_address)  # an impossible address is refused here, before anything listens
         return lambda: _of_store(settings)
-    check_bundle(bundle)
-    return lambda: _pinned(bundle, plan.version or version_of(bundle))
-
-
-# onnxruntime starts a thread when it is imported and aborts at the end of a process forked after that: the two below
-# import it in the process that uses it.
+    bundle = opened(bundle, settings.directory / "pinned")
+    check_bundle(bundle, weights)
+    return lambda: _pinned(bundle, plan.version or version_of(bundle), settings.engine)
 
 
 def _of_store(settings: Settings) -> Catalog:
-    from labelloop.serve.stored import StoreCatalog
-
-    return StoreCatalog(
-        open_store(settings.store_address), settings.directory / "cache" / "bundles", settings.loaded_models
-    )
+    cache = settings.directory / "cache" / "bundles"
+    return StoreCatalog(open_store(settings.store_address), cache, settings.loaded_models, settings.engine)
 
 
-def _pinned(bundle: Path, version: str) -> Catalog:
-    from labelloop.serve.engines.onnx import OnnxEngine
-
-    catalog = PinnedCatalog(version, lambda: OnnxEngine(bundle))
+def _pinned(bundle: Path, version: str, engine: str) -> Catalog:
+    catalog = PinnedCatalog(version, lambda: open_engine(bundle, engine))
     catalog.start()
     return catalog
 

@@ -12,7 +12,7 @@ from labelloop.models.versions import Versions
 from labelloop.serve.catalog import Choice
 from labelloop.serve.champions import Champions
 from labelloop.serve.engines.base import Engine
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.opening import FILES, open_engine
 from labelloop.serve.errors import BadRequest
 from labelloop.serve.registry import ModelKey, Registry
 from labelloop.types import Json, ProjectKey, Target
@@ -24,9 +24,17 @@ class StoreCatalog:
     When a project's champion changes, the one before it answers until the new one is loaded.
     """
 
-    def __init__(self, store: Store, cache: Path, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: Path,
+        capacity: int,
+        engine: str = "onnx",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._cache = cache
+        self._engine = engine
         self._registry = Registry(self._load, capacity, clock)
         self._champions = Champions(self._read_champion, clock=clock)
         self._answering: dict[ProjectKey, str] = {}
@@ -63,4 +71,6 @@ class StoreCatalog:
     def _load(self, key: ModelKey) -> Engine:
         if not re.fullmatch(r"v[1-9]\d{0,8}", key.version):
             raise NotFound(f"project {key.project} has no version {key.version}")
-        return OnnxEngine(Versions(self._store, key.project).fetch_bundle(key.version, self._cache))
+        weights = (FILES[self._engine],)
+        bundle = Versions(self._store, key.project).fetch_bundle(key.version, self._cache, weights)
+        return open_engine(bundle, self._engine)

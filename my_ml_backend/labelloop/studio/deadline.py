@@ -12,11 +12,11 @@ from typing import Any
 
 import httpcore
 
-from labelloop.errors import MediaError
+from labelloop.errors import Transient
 from labelloop.studio.guard import SocketOptions
 
 
-class TooSlow(MediaError):
+class TooSlow(Transient):
     """The time for one picture is over."""
 
 

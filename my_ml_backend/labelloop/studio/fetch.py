@@ -9,13 +9,13 @@ from urllib.parse import unquote_to_bytes
 import httpcore
 import httpx
 
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, Transient
 from labelloop.studio.deadline import Clock, TimedBackend, TooSlow
 from labelloop.studio.origin import parse
 
 
-class Broken(MediaError):
-    """The connection could not be made or broke; trying again may help."""
+class Broken(Transient):
+    """The connection could not be made or broke."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import base64
 import math
 import time
 
-from labelloop.errors import AddressRefused, MediaError, StudioError
+from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.fetch import Broken, Fetcher, Reply
@@ -13,11 +13,13 @@ from labelloop.studio.objects import S3, Denied
 from labelloop.studio.origin import Origin, parse
 from labelloop.studio.urls import shown
 
-__all__ = ["Media", "shown"]
+__all__ = ["TRANSIENT", "Media", "shown"]
 
 _CONNECTIONS = 32
 _REDIRECTS = 5
-_TRANSIENT = frozenset({429, 500, 502, 503, 504})
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""Answers of servers that may be another one a moment later."""
+
 _CLOUDS = ("gs://", "azure-blob://")
 """Clouds that are read through Label Studio alone."""
 
@@ -48,13 +50,15 @@ class Media:
         """Read one file whole; ``task_id`` is its task, through which Label Studio resolves cloud addresses.
 
         ``deadline`` is a ``time.monotonic()`` moment, for whoever has less patience than ``LABELLOOP_MEDIA_TIMEOUT``.
-        Raises AddressRefused for private addresses, MediaError for all else that goes wrong.
+        Raises AddressRefused for private addresses, Transient where another try may help, MediaError for all else.
         """
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
         try:
             return self._read(url, task_id, deadline)
         except AddressRefused as error:
             raise AddressRefused(f"{shown(url)} was not read: {error}") from error
+        except Transient as error:
+            raise Transient(f"{shown(url)} could not be read: {error}") from error
         except (MediaError, StudioError) as error:
             raise MediaError(f"{shown(url)} could not be read: {error}") from error
 
@@ -112,10 +116,11 @@ class Media:
                 continue
             if reply.status == 200:
                 return reply.content
-            again = reply.status in _TRANSIENT or (reply.status == 403 and redirected)
+            again = reply.status in TRANSIENT or (reply.status == 403 and redirected)
             if last or not again:
                 break
-        raise MediaError(f"its server answered {reply.status}. {_REMEDIES.get(reply.status, '')}".rstrip())
+        kind = Transient if reply.status in TRANSIENT else MediaError
+        raise kind(f"its server answered {reply.status}. {_REMEDIES.get(reply.status, '')}".rstrip())
 
     def _follow(self, url: str, deadline: float) -> tuple[Reply, bool]:
         """Follow redirects; the token is sent as long as they have not left Label Studio, and never again after."""

@@ -9,22 +9,25 @@ _MOMENTUM = 0.98
 
 
 class Average:
-    """Holds the average as a network of its own, ``model``, in eval mode.
+    """Holds the average as a network of its own, ``model``, in eval mode, on the device of the network it follows.
 
     ``fresh`` says that the first weights are random and should fade at once; otherwise the average leaves them slowly.
+    ``steps`` is how many it has seen.
     """
 
-    def __init__(self, model: nn.Module, *, fresh: bool) -> None:
+    def __init__(self, model: nn.Module, *, fresh: bool, steps: int = 0) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._steps = 0 if fresh else 1_000_000
+        self.steps = steps
+        self._fresh = fresh
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards ``model``."""
-        self._steps += 1
-        share = 1 - min(_MOMENTUM, self._steps / (self._steps + 9))
-        for held, new in zip(self.model.state_dict().values(), model.state_dict().values(), strict=True):
-            if held.is_floating_point():
-                held.lerp_(new, share)
-            else:
+        self.steps += 1
+        momentum = min(_MOMENTUM, self.steps / (self.steps + 9)) if self._fresh else _MOMENTUM
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([held for held, _ in floating], [new for _, new in floating], 1 - momentum)
+        for held, new in pairs:
+            if not held.is_floating_point():
                 held.copy_(new)

@@ -40,6 +40,11 @@ def build(settings: TrainSettings, classes: int) -> nn.Module:
     return model
 
 
+def check_backbone(backbone: str) -> None:
+    """Raise TrainingError when timm has no network of this name, or its arguments cannot be read."""
+    _parse(backbone)
+
+
 def _parse(backbone: str) -> tuple[str, dict[str, Any]]:
     name, _, query = backbone.partition("?")
     if not timm.is_model(name.partition(".")[0]):

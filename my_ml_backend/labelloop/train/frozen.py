@@ -3,6 +3,8 @@
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import torch
 from torch import nn
 
 from labelloop.train.backbone import classifier, pre_logits
-from labelloop.train.export import FEATURES, write_onnx, write_torchscript
+from labelloop.train.export import FEATURES, read_torchscript, write_onnx, write_torchscript
+from labelloop.train.flips import Flipped, write_flipped_onnx
 from labelloop.types import PictureSpec
 
 _FORMAT = 1
@@ -50,8 +53,22 @@ def freeze(model: nn.Module, backbone: str, spec: PictureSpec, cache_dir: Path) 
     name = backbone_hash(model, backbone, spec)
     frozen = Frozen(name, cache_dir / "backbones" / name, classifier(model).in_features)
     if not frozen.directory.is_dir():
-        _export(model, spec, frozen.directory)
+        with _workshop(frozen.directory) as partial:
+            body, example = _Body(model).eval(), torch.zeros(2, 3, spec.height, spec.width)
+            write_torchscript(body, example, partial / "backbone.ts.pt")
+            write_onnx(body, example, partial / "backbone.onnx", FEATURES)
     return frozen
+
+
+def with_flips(frozen: Frozen, spec: PictureSpec) -> Frozen:
+    """Find, or make from ``frozen``, the backbone whose features are the mean over picture and mirror image."""
+    flipped = Frozen(frozen.hash, frozen.directory.with_name(f"{frozen.hash}-flips"), frozen.width)
+    if not flipped.directory.is_dir():
+        with _workshop(flipped.directory) as partial:
+            body = Flipped(read_torchscript(frozen.torchscript)).eval()
+            write_torchscript(body, torch.zeros(2, 3, spec.height, spec.width), partial / "backbone.ts.pt")
+            write_flipped_onnx(frozen.onnx, partial / "backbone.onnx")
+    return flipped
 
 
 def backbone_hash(model: nn.Module, backbone: str, spec: PictureSpec) -> str:
@@ -65,13 +82,13 @@ def backbone_hash(model: nn.Module, backbone: str, spec: PictureSpec) -> str:
     return digest.hexdigest()
 
 
-def _export(model: nn.Module, spec: PictureSpec, directory: Path) -> None:
+@contextmanager
+def _workshop(directory: Path) -> Iterator[Path]:
+    """Give a folder to export into; it becomes ``directory`` when all went well, and vanishes otherwise."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
     try:
-        body, example = _Body(model).eval(), torch.zeros(2, 3, spec.height, spec.width)
-        write_torchscript(body, example, partial / "backbone.ts.pt")
-        write_onnx(body, example, partial / "backbone.onnx", FEATURES)
+        yield partial
         partial.replace(directory)
     except OSError:
         if not directory.is_dir():  # otherwise another process was quicker, and its files are the same

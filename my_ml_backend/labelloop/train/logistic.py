@@ -1,11 +1,11 @@
 """Logistic regression on features, as the weights of one linear layer.
 
-scikit-learn takes 2.4 s to import and is not needed by every run, so it is imported where it is used.
+Softmax (kind ``single``) or one sigmoid per class (``multiple``) with a squared penalty, by L-BFGS on all classes at
+once. The features stay float32; only the small matrix of weights is double.
 """
 
-import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from labelloop.types import Kind
 
-if TYPE_CHECKING:
-    from sklearn.linear_model import LogisticRegression
-
 Matrix = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
+Shown = npt.NDArray[np.bool_]
 
-_STRENGTHS = (0.003, 0.03, 0.3, 3.0)
-_DEFAULT = 0.03
-_FOLDS = 3
-_MOST = 2000  # samples that the choice of the regularisation looks at
+_STEPS = 200
+_TOLERANCE = 1e-3  # largest slope of the mean loss at which a fit ends: tighter ones predict no better
 _ABSENT = -5.0  # what a class without training pictures gets on top of the mean logit: below 1 % of the best class
 
 
@@ -32,73 +29,123 @@ class Linear:
     weight: Matrix
     bias: Matrix
 
+    def logits(self, features: npt.NDArray[np.floating[Any]]) -> Matrix:
+        """Give logits, (n, classes), of features (n, features)."""
+        values: Matrix = features.astype(np.float32, copy=False) @ self.weight.T.astype(np.float32) + self.bias
+        return values
 
-def fit(features: npt.NDArray[np.float32], shown: npt.NDArray[np.bool_], kind: Kind, seed: int) -> Linear:
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """Takes mean and scale out of features, and puts them back into a layer fitted to the result."""
+
+    mean: Matrix
+    scale: Matrix
+
+    @classmethod
+    def of(cls, features: Features) -> "Standard":
+        """Measure features (n, features), summing in double, without a copy of them."""
+        mean = features.mean(axis=0, dtype=np.float64)
+        squares = np.einsum("ij,ij->j", features, features, dtype=np.float64) / len(features)
+        return cls(mean, np.maximum(np.sqrt(np.maximum(squares - mean**2, 0)), 1e-6))
+
+    def rows(self, features: Features) -> Features:
+        """Standardise: a copy, float32."""
+        rows = features - self.mean.astype(np.float32)
+        rows /= self.scale.astype(np.float32)
+        return rows
+
+    def fold(self, linear: Linear) -> Linear:
+        """Turn a layer on standardised features into one on the features themselves."""
+        weight = linear.weight / self.scale
+        return Linear(weight, linear.bias - weight @ self.mean)
+
+
+def fit(features: Features, shown: Shown, kind: Kind, strength: float, weights: Matrix | None = None) -> Linear:
     """Fit classes to features (n, features); ``shown`` (n, classes) tells which sample shows which class.
 
-    Features are standardised, and the standardisation is folded into the weights. Kind ``multiple`` fits one class
-    against the rest at a time. Classes that no sample, or (``multiple``) every sample, shows get a constant answer.
+    ``strength`` is C: the loss is C times the sum over samples plus half the squared weights of standardised features.
+    ``weights`` (n, classes) say how much each sample's answer counts, on average 1. Classes that no sample, or
+    (``multiple``) every sample, shows get a constant answer.
     """
-    rows = features.astype(np.float64)
-    mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
+    standard = Standard.of(features)
+    return standard.fold(fit_rows(standard.rows(features), shown, kind, strength, weights))
+
+
+def fit_rows(
+    rows: Features,
+    shown: Shown,
+    kind: Kind,
+    strength: float,
+    weights: Matrix | None = None,
+    start: Linear | None = None,
+) -> Linear:
+    """Fit as ``fit`` does, to rows that are standardised already; ``start`` is where the search begins."""
+    weights = np.ones(shown.shape) if weights is None else weights
+    counts = shown.sum(axis=0)
+    told = np.flatnonzero((counts > 0) & ((counts < len(rows)) if kind == "multiple" else True))
+    everything = _constant(shown, kind, rows.shape[1])
+    if len(told):
+        begin = everything if start is None else start
+        given = shown[:, told].astype(np.float32)
+        loss = _Loss(rows, given, weights[:, told].astype(np.float32), kind, strength)
+        found = _minimise(loss, Linear(begin.weight[told], begin.bias[told]))
+        if kind == "single":
+            everything.weight[:], everything.bias[:] = found.weight.mean(axis=0), found.bias.mean() + _ABSENT
+        everything.weight[told], everything.bias[told] = found.weight, found.bias
+    return everything
+
+
+def _constant(shown: Shown, kind: Kind, width: int) -> Linear:
+    """Answer with each class's frequency, whatever the features."""
+    counts = shown.sum(axis=0)
+    bias = np.log((counts + 0.5) / (len(shown) - counts + 0.5)) if kind == "multiple" else np.zeros(shown.shape[1])
+    return Linear(np.zeros((shown.shape[1], width)), bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """The mean loss over samples and its slope, at flat parameters (classes * (features + 1))."""
+
+    rows: Features
+    shown: Features
+    weights: Features
+    kind: Kind
+    strength: float
+
+    def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
+        parameters = flat.reshape(self.shown.shape[1], -1)
+        weight = parameters[:, :-1]
+        logits = self.rows @ weight.T.astype(np.float32) + parameters[:, -1].astype(np.float32)
+        loss, slope = self._sigmoid(logits) if self.kind == "multiple" else self._softmax(logits)
+        slope *= self.weights
+        share = 1 / len(self.rows)
+        penalty = share / self.strength
+        total = float((loss * self.weights).sum(dtype=np.float64)) * share + penalty / 2 * float((weight**2).sum())
+        towards = np.empty_like(parameters)
+        towards[:, :-1] = (slope.T @ self.rows) * share + penalty * weight
+        towards[:, -1] = slope.sum(axis=0, dtype=np.float64) * share
+        return total, towards.ravel()
+
+    def _softmax(self, logits: Features) -> tuple[Features, Features]:
+        """Give the loss and its slope, both (n, classes); only the class shown has a loss."""
+        logits -= logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return -logits * self.shown, np.exp(logits) - self.shown
+
+    def _sigmoid(self, logits: Features) -> tuple[Features, Features]:
+        sharp = np.exp(-np.abs(logits))
+        loss = np.maximum(logits, 0) - logits * self.shown + np.log1p(sharp)
+        return loss, np.where(logits >= 0, 1, sharp) / (1 + sharp) - self.shown
+
+
+def _minimise(loss: _Loss, begin: Linear) -> Linear:
+    from scipy.optimize import minimize  # type: ignore[import-untyped] # slow to import; not every run has a head
+
+    flat = np.column_stack((begin.weight, begin.bias)).ravel()
     with threadpool_limits(1):  # as torch: two threads on shared cores wait for each other
-        fitted = (_single if kind == "single" else _multiple)((rows - mean) / scale, shown, seed)
-    weight = fitted.weight / scale
-    return Linear(weight, fitted.bias - weight @ mean)
-
-
-def _single(rows: Matrix, shown: npt.NDArray[np.bool_], seed: int) -> Linear:
-    targets = shown.argmax(axis=1)
-    found = _regression(rows, targets, seed)
-    # Two classes give one logit: half of it for one and half against the other has the same softmax.
-    weight, bias = (
-        (np.vstack((-values, values)) / 2 if len(values) == 1 else values)
-        for values in (found.coef_, found.intercept_.reshape(-1, 1))
-    )
-    everything = Linear(
-        np.tile(weight.mean(axis=0), (shown.shape[1], 1)), np.full(shown.shape[1], bias.mean() + _ABSENT)
-    )
-    everything.weight[found.classes_], everything.bias[found.classes_] = weight, bias[:, 0]
-    return everything
-
-
-def _multiple(rows: Matrix, shown: npt.NDArray[np.bool_], seed: int) -> Linear:
-    positive = shown.sum(axis=0)
-    everything = Linear(
-        np.zeros((shown.shape[1], rows.shape[1])), np.log((positive + 0.5) / (len(rows) - positive + 0.5))
-    )
-    for column in np.flatnonzero((positive > 0) & (positive < len(rows))):
-        found = _regression(rows, shown[:, column].astype(int), seed)
-        everything.weight[column], everything.bias[column] = found.coef_[0], found.intercept_[0]
-    return everything
-
-
-def _regression(rows: Matrix, targets: npt.NDArray[np.integer], seed: int) -> "LogisticRegression":
-    return _fit(rows, targets, _strength(rows, targets, seed))
-
-
-def _fit(rows: Matrix, targets: npt.NDArray[np.integer], strength: float) -> "LogisticRegression":
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 300 steps are as good as converged here
-        return LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(rows, targets)
-
-
-def _strength(rows: Matrix, targets: npt.NDArray[np.integer], seed: int) -> float:
-    """Choose the regularisation's C by cross-validated log-loss; the default where a class has too few samples."""
-    from sklearn.model_selection import StratifiedKFold
-
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:_MOST]
-    rows, targets = rows[chosen], targets[chosen]
-    counts = np.bincount(targets)
-    if counts[counts > 0].min() < _FOLDS:
-        return _DEFAULT
-    losses = dict.fromkeys(_STRENGTHS, 0.0)
-    for train, held in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(rows, targets):
-        for strength in _STRENGTHS:
-            fitted = _fit(rows[train], targets[train], strength)
-            column = np.searchsorted(fitted.classes_, targets[held])
-            losses[strength] -= float(fitted.predict_log_proba(rows[held])[np.arange(len(held)), column].sum())
-    return min(losses, key=lambda strength: losses[strength])
+        found = minimize(
+            loss, flat, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9}
+        )
+    parameters: Matrix = np.asarray(found.x, dtype=np.float64).reshape(len(begin.bias), -1)
+    return Linear(parameters[:, :-1].copy(), parameters[:, -1].copy())

@@ -94,9 +94,25 @@ def chosen(logits: npt.NDArray[np.floating[Any]], kind: Kind) -> Indicators:
 
 def log_loss(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> float:
     """Mean negative log-likelihood of the truth per item, in nats; with ``multiple`` the mean over classes too."""
+    return float(log_losses(truth, logits, kind).mean())
+
+
+def log_losses(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> npt.NDArray[np.float64]:
+    """Negative log-likelihood of each item's truth, (items,), in nats; with ``multiple`` the mean over classes."""
     values = logits.astype(np.float64)
     if kind == "multiple":
-        return float(np.logaddexp(0, np.where(truth, -values, values)).mean())
-    top = values.max(axis=1, keepdims=True)
+        losses: npt.NDArray[np.float64] = np.logaddexp(0, np.where(truth, -values, values)).mean(axis=1)
+        return losses
+    top = values.max(axis=1, keepdims=True, initial=-np.inf)
     normaliser = np.log(np.exp(values - top).sum(axis=1)) + top[:, 0]
-    return float((normaliser - values[truth]).mean())
+    return np.asarray(normaliser - values[truth])
+
+
+def probabilities(logits: npt.NDArray[np.floating[Any]], kind: Kind) -> npt.NDArray[np.float64]:
+    """Turn logits (items, classes) into probabilities: softmax, or with ``multiple`` one sigmoid per class."""
+    values = logits.astype(np.float64)
+    if kind == "multiple":
+        shares: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+        return shares
+    grown = np.exp(values - values.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(grown / grown.sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Decoded, resized pictures: cached on disk and, as far as they fit, in memory, so that no epoch decodes again."""
+"""Decoded, resized pictures, cached on disk: every picture is decoded once ever."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,30 +12,23 @@ from labelloop.train.dataset import Sample
 from labelloop.train.files import load_array, save_array
 from labelloop.types import PictureSpec, Progress
 
-_MEMORY = 1 << 30
 _FORMAT = 1  # to be raised when labelloop.pictures decodes or resizes differently
 
 
 class Pixels:
-    """Gives samples as uint8 pixels of the spec's size. Keeps at most ``memory`` bytes of them in memory."""
+    """Gives samples as uint8 pixels of the spec's size."""
 
-    def __init__(self, spec: PictureSpec, cache_dir: Path, memory: int = _MEMORY) -> None:
+    def __init__(self, spec: PictureSpec, cache_dir: Path) -> None:
         self.spec = spec
         self._directory = cache_dir / "pixels" / f"{_FORMAT}-{spec.width}x{spec.height}-{spec.interpolation}"
-        self._room = memory // (spec.height * spec.width * 3)
-        self._held: dict[str, npt.NDArray[np.uint8]] = {}
 
     def one(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """Give one sample: uint8, (height, width, 3). Raises MediaError when its file is no readable picture."""
-        if sample.picture in self._held:
-            return self._held[sample.picture]
         path = self._directory / sample.picture[:2] / f"{sample.picture}.npy"
         pixels = load_array(path, (self.spec.height, self.spec.width, 3), np.uint8)
         if pixels is None:
             pixels = self._decode(sample)
             save_array(path, pixels)
-        if len(self._held) < self._room:
-            self._held[sample.picture] = pixels
         return pixels
 
     def many(self, samples: Sequence[Sample]) -> npt.NDArray[np.uint8]:

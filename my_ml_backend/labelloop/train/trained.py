@@ -1,7 +1,7 @@
 """What a run's training hands back."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -11,7 +11,9 @@ class Trained:
 
     ``recipe`` is the winner; ``validation`` maps each recipe that ran to its accuracy on the validation side (empty
     without validation pictures); ``seconds`` maps each stage to its duration; ``left_out`` maps unreadable pictures
-    (sha256) to the reason; ``notes`` are sentences for the run's record.
+    (sha256) to the reason; ``notes`` are sentences for the run's record. ``curves`` maps each recipe to what its epochs
+    reached (recipes.base.Epoch). ``flips``, ``balance`` and ``temperature`` are the winner's; ``calibration`` holds the
+    validation log-loss before and after the temperature. ``device`` is where the winner was trained.
     """
 
     bundle: Path
@@ -20,3 +22,9 @@ class Trained:
     seconds: Mapping[str, float]
     left_out: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    flips: bool = False
+    balance: str = "none"
+    temperature: float = 1.0
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"

@@ -2,47 +2,61 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from labelloop.errors import TrainingError
-from labelloop.train import metrics
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
-from labelloop.train.dataset import Dataset, in_order, indicators, require_contrast
+from labelloop.train.calibration import described
+from labelloop.train.contest import accuracies, validated, winner, with_temperature
+from labelloop.train.dataset import Dataset, in_order, require_contrast
+from labelloop.train.entrants import RECIPES, check, entrants
 from labelloop.train.pixels import Pixels
-from labelloop.train.recipes import finetune, head
-from labelloop.train.recipes.base import Candidate, Material, Recipe
-from labelloop.train.recipes.plan import too_long
+from labelloop.train.recipes.base import Candidate, Material, Watch, unwatched
+from labelloop.train.recipes.head import refit
+from labelloop.train.recipes.plan import on_gpu
 from labelloop.train.trained import Trained
 from labelloop.types import Progress, TrainSettings
-
-_RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}  # in the order in which they run
 
 logger = logging.getLogger(__name__)
 
 
-def train(dataset: Dataset, settings: TrainSettings, workdir: Path, cache_dir: Path, progress: Progress) -> Trained:
+def train(
+    dataset: Dataset,
+    settings: TrainSettings,
+    workdir: Path,
+    cache_dir: Path,
+    progress: Progress,
+    watch: Watch = unwatched,
+    checkpoints: Path | None = None,
+) -> Trained:
     """Train on ``dataset`` and write the best model's bundle below ``workdir``.
 
     The same data, settings and machine give the same model. ``cache_dir`` holds what runs share: pixels, features,
-    exported backbones; it may be wiped between runs. Raises TrainingError.
+    exported backbones; it may be wiped between runs. ``watch`` is told of every epoch, ``checkpoints`` is where a
+    training that was killed goes on. Raises TrainingError, for impossible settings before any work.
     """
-    unknown = [name for name in settings.recipes if name not in _RECIPES]
-    if unknown or not settings.recipes:
-        raise TrainingError(f"recipes {unknown or 'none'}: LABELLOOP_RECIPES takes {', '.join(_RECIPES)}")
+    check(settings)
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Run(dataset, settings, cache_dir, progress).train(workdir)
+        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints).train(workdir)
 
 
 class _Run:
-    def __init__(self, dataset: Dataset, settings: TrainSettings, cache_dir: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: TrainSettings,
+        cache_dir: Path,
+        progress: Progress,
+        watch: Watch,
+        checkpoints: Path | None,
+    ) -> None:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         with self._timed("backbone"):
@@ -50,26 +64,46 @@ class _Run:
         pixels = Pixels(picture_spec(start, settings.image_size), cache_dir)
         with self._timed("pictures"):
             self._left_out = pixels.check((*dataset.train, *dataset.validation), progress)
-        self._material = Material(self._readable(dataset), settings, start, pixels, cache_dir, progress)
+        readable = self._readable(dataset)
+        self._material = Material(readable, settings, start, pixels, cache_dir, progress, watch, checkpoints)
 
     def train(self, workdir: Path) -> Trained:
-        candidates: list[Candidate] = []
-        for name in self._entrants():
-            with self._timed(name):
-                candidates.append(_RECIPES[name](self._material, candidates[-1] if candidates else None))
-        winner = self._winner(candidates)
+        candidates, dataset = self._candidates(), self._material.dataset
+        best = winner(candidates, dataset)
+        if best.recipe == "head":
+            with self._timed("refit"):
+                best = refit(self._material, best)
         self._material.progress("export", 0, 1)
         with self._timed("export"):
-            write_bundle(winner, self._material, workdir / "bundle")
+            write_bundle(best, self._material, workdir / "bundle")
         self._material.progress("export", 1, 1)
         return Trained(
             bundle=workdir / "bundle",
-            recipe=winner.recipe,
-            validation=self._accuracies(candidates),
+            recipe=best.recipe,
+            validation=accuracies(candidates, dataset),
             seconds=self._seconds,
             left_out=self._left_out,
             notes=tuple(self._notes),
+            curves={one.recipe: one.curve for one in candidates if one.curve},
+            flips=best.flips,
+            balance=best.balance,
+            temperature=best.temperature,
+            calibration=described(validated(best, dataset), dataset.kind, best.temperature),
+            device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
         )
+
+    def _candidates(self) -> list[Candidate]:
+        """Train every entrant, each from what the one before it found; temperatures come when all have ended."""
+        names, left_out = entrants(self._material)
+        if left_out:
+            self._note(left_out)
+        found: list[Candidate] = []
+        for name in names:
+            with self._timed(name):
+                found.append(RECIPES[name](self._material, found[-1] if found else None))
+            for sentence in found[-1].notes:
+                self._note(sentence)
+        return [with_temperature(one, self._material.dataset) for one in found]
 
     def _readable(self, dataset: Dataset) -> Dataset:
         for picture, reason in list(self._left_out.items())[:1]:
@@ -82,43 +116,6 @@ class _Run:
         readable = in_order(replace(dataset, train=train, validation=validation))
         require_contrast(readable, len(self._left_out))
         return readable
-
-    def _entrants(self) -> list[str]:
-        """Leave out what has no chance, or no time, where the other recipe remains."""
-        settings = self._material.settings
-        names = [name for name in _RECIPES if name in settings.recipes]
-        if len(names) < 2:
-            return names
-        if self._material.fresh:
-            self._note("head is left out: the features of random weights say nothing")
-            return ["finetune"]
-        if too_long(self._material):
-            size = self._material.pixels.spec.width
-            self._note(
-                f"finetune is left out: {settings.backbone} at {size} px would take this CPU more than about a minute; "
-                "use a GPU, or set LABELLOOP_RECIPES=finetune"
-            )
-            return ["head"]
-        return names
-
-    def _winner(self, candidates: list[Candidate]) -> Candidate:
-        """Give the best by validation accuracy, then log-loss; without validation pictures the first."""
-        dataset = self._material.dataset
-        if not dataset.validation:
-            return candidates[0]
-        truth, accuracies = indicators(dataset.validation, len(dataset.classes)), self._accuracies(candidates)
-        return min(
-            candidates, key=lambda one: (-accuracies[one.recipe], metrics.log_loss(truth, one.logits, dataset.kind))
-        )
-
-    def _accuracies(self, candidates: list[Candidate]) -> dict[str, float]:
-        dataset = self._material.dataset
-        truth = indicators(dataset.validation, len(dataset.classes))
-        return {
-            one.recipe: metrics.accuracy(truth, metrics.chosen(one.logits, dataset.kind))
-            for one in candidates
-            if len(truth)
-        }
 
     def _note(self, sentence: str) -> None:
         logger.info(sentence)

@@ -1,5 +1,6 @@
-"""How much arithmetic a network takes: what a recipe decides by, where a clock would make runs differ."""
+"""How much arithmetic and memory a network takes: what a recipe decides by, where a clock would make runs differ."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -8,15 +9,27 @@ from torch import nn
 from labelloop.types import PictureSpec
 
 
-def multiplications(model: nn.Module, spec: PictureSpec) -> int:
-    """Count the multiply-adds of convolutions and linear layers for one picture, forward."""
-    counts: list[int] = []
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One picture, forward: ``multiplications`` (multiply-adds) and ``activations`` (numbers kept for the way back)."""
 
-    def note(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
-        weight: torch.Tensor = layer.weight  # type: ignore[assignment]
-        counts.append(output.numel() * weight.numel() // weight.shape[0])
+    multiplications: int
+    activations: int
 
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+def work(model: nn.Module, spec: PictureSpec) -> Work:
+    """Count the multiply-adds of convolutions and linear layers, and the outputs of all layers."""
+    multiplied: list[int] = []
+    kept: list[int] = []
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            return
+        kept.append(output.numel())
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            multiplied.append(output.numel() * layer.weight.numel() // layer.weight.shape[0])
+
+    layers = [layer for layer in model.modules() if not list(layer.children()) or list(layer.parameters(recurse=False))]
     handles = [layer.register_forward_hook(note) for layer in layers]
     try:
         with torch.inference_mode():
@@ -24,4 +37,4 @@ def multiplications(model: nn.Module, spec: PictureSpec) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return sum(counts)
+    return Work(sum(multiplied), sum(kept))

@@ -22,10 +22,10 @@ from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
 from labelloop.loop.status import project_status
-from labelloop.loop.train_settings import train_settings
 from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
+from labelloop.pipeline.train_settings import train_settings
 from labelloop.types import ProjectKey
 from support.studio_api import StudioApi
 

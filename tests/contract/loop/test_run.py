@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,13 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG
 from labelloop.loop.run import Run, note_failure, open_record, save
+from labelloop.loop.training import is_trained, open_context
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.pipeline.folder import RunFolder
 from labelloop.studio.control import parse_control
 from labelloop.types import Item
+from support.file_bundle import write_bundle
 from support.studio_api import CONFIG
 
 from .conftest import PROJECT, MakeHub
@@ -114,3 +118,24 @@ def test_while_a_failed_run_waits_the_champion_is_announced(hub: Hub) -> None:
     Runs(hub.store, PROJECT).save(RunRecord("k", str(PROJECT), "m", "s", 0, state="failed", attempts=1))
 
     assert consider(hub, PROJECT) == "v1 is to be announced"
+
+
+def test_a_bundle_without_what_tells_of_its_training_is_trained_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    write_bundle(folder.bundle)
+    assert not is_trained(folder)
+    folder.trained.write_text("{}")
+    assert is_trained(folder)
+    (folder.bundle / "model.onnx").write_bytes(b"half")
+    assert not is_trained(folder)
+
+
+def test_a_run_folder_that_was_left_half_made_is_made_whole(attempt: Attempt) -> None:
+    run = attempt()
+    record = open_record(run, "labels", force=False)
+    in_the_way = run.folder / record.key / "manifest.jsonl"
+    in_the_way.mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        open_context(run, record)
+    in_the_way.rmdir()
+    assert open_context(run, record).manifest == run.manifest

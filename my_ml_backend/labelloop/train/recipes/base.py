@@ -1,7 +1,7 @@
 """What every recipe is given and what it hands back."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,30 @@ from torch import nn
 
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
+from labelloop.train.held import Held
 from labelloop.train.pixels import Pixels
 from labelloop.types import Progress, TrainSettings
+
+Epoch = Mapping[str, float]
+"""What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
+``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
+
+Watch = Callable[[str, Epoch], bool]
+"""Told of every epoch of a recipe as it ends; answers whether to stop there."""
+
+
+def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
+    """Watch nothing, and let the training go on."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """One run's data, settings, caches, and the network with its first weights (``start``, not to be changed)."""
+    """One run's data, settings, caches, and the network with its first weights (``start``, not to be changed).
+
+    ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come; None
+    keeps no checkpoints.
+    """
 
     dataset: Dataset
     settings: TrainSettings
@@ -25,6 +42,8 @@ class Material:
     pixels: Pixels
     cache_dir: Path
     progress: Progress
+    watch: Watch = unwatched
+    checkpoints: Path | None = None
 
     @property
     def fresh(self) -> bool:
@@ -40,13 +59,24 @@ class Material:
 class Candidate:
     """A trained network (CPU, eval mode) and its logits on the validation side: (pictures, classes).
 
-    ``frozen`` is the exported backbone where only the last layer is new.
+    ``frozen`` is the exported backbone where only the last layer is new. With ``flips`` the logits are the mean over
+    picture and mirror image; ``mirrors`` says that mirror images have the same labels. ``strength`` is a head's C.
+    ``curve`` holds what each epoch reached, ``notes`` are sentences for the run's record, ``held`` is what
+    cross-validation said of training pictures, for the temperature.
     """
 
     recipe: str
     model: nn.Module
     logits: npt.NDArray[np.float32]
     frozen: Frozen | None = None
+    flips: bool = False
+    mirrors: bool = False
+    balance: str = "none"
+    strength: float = 0.0
+    temperature: float = 1.0
+    curve: tuple[Epoch, ...] = ()
+    notes: tuple[str, ...] = ()
+    held: Held | None = None
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]

@@ -1,120 +1,144 @@
-"""``finetune``: the whole network, by AdamW and OneCycle, on the GPU where there is one."""
+"""``finetune``: the whole network, from the head's solution or from random weights, on all GPUs there are."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
-from torch.nn import functional
 
-from labelloop.errors import TrainingError
-from labelloop.train import metrics
-from labelloop.train.augment import augment
-from labelloop.train.average import Average
+from labelloop.train import balance
+from labelloop.train.augmentations.policy import Policy, load_policy
 from labelloop.train.backbone import classifier
-from labelloop.train.batches import Batches
-from labelloop.train.dataset import Sample, indicators
-from labelloop.train.recipes.base import Candidate, Material
-from labelloop.train.recipes.plan import Plan, device, plan
-from labelloop.train.stopping import Best
+from labelloop.train.checkpoints import checkpoint_file
+from labelloop.train.dataset import indicators
+from labelloop.train.finetuning.job import Job, Outcome
+from labelloop.train.loading import Draw
+from labelloop.train.packed import Packed, packed
+from labelloop.train.recipes import head
+from labelloop.train.recipes.base import Candidate, Material, unwatched
+from labelloop.train.recipes.plan import Plan, plan
+from labelloop.train.stopping import ENOUGH
 
-_SMOOTHING = 0.1
-_DECAY = 0.05
-_WARM_UP = 0.25
-_EVALUATED = 64
-
-
-def fit(material: Material, before: Candidate | None) -> Candidate:
-    """Train every layer; with weights that were learned before, from the solution of ``before`` and gently."""
-    model = material.network()
-    if before is not None and not material.fresh:
-        classifier(model).load_state_dict(classifier(before.model).state_dict())
-    best = _Course(material, model.to(device())).run(plan(material))
-    return Candidate("finetune", best.model.cpu(), best.logits)
+_TRIAL = 4  # a trial of a way to balance takes one in so many epochs
 
 
-class _Course:
-    """One training of one network."""
+def fit(
+    material: Material, before: Candidate | None, *, ranks: int | None = None, workers: int | None = None
+) -> Candidate:
+    """Train every layer; with weights that were learned before, gently, from the solution of ``before`` or a head's.
 
-    def __init__(self, material: Material, model: nn.Module) -> None:
-        self._dataset, self._settings = material.dataset, material.settings
-        self._fresh, self._progress = material.fresh, material.progress
-        self._model = model
-        self._average = Average(model, fresh=material.fresh)
-        self._batches = Batches(material.pixels, device())
-        self._chance = torch.Generator().manual_seed(material.settings.seed)
-        self._truth = indicators(material.dataset.validation, len(material.dataset.classes))
+    ``ranks`` is on how many devices (None: all GPUs, or the CPU), ``workers`` how many processes prepare each one's
+    pictures (None: as many as the machine has room for). Raises TrainingError.
+    """
+    policy = load_policy(material.settings.augmentations)
+    if material.fresh:
+        before = None
+    elif before is None:
+        before = head.fit(material, None)
+    planned = plan(material, ranks or max(1, torch.cuda.device_count()))
+    with packed((*material.dataset.train, *material.dataset.validation), material.pixels, material.cache_dir) as pixels:
+        return _Finetune(material, before, planned, policy, pixels, workers).candidate()
 
-    def run(self, planned: Plan) -> Best:
-        steps = planned.epochs * planned.steps
-        rate = planned.learning_rate
-        optimizer = torch.optim.AdamW(_groups(self._model), lr=rate, weight_decay=_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=_WARM_UP)
-        samples = self._batches.forever(self._dataset.train, planned.batch, self._chance)
-        best = Best(planned.epochs)
-        for step in range(1, steps + 1):
-            loss = self._loss(next(samples))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            self._average.update(self._model)
-            self._progress("finetune", step, steps)
-            if step % planned.steps == 0 and self._judge(best):
-                break
-        return best
 
-    def _loss(self, samples: Sequence[Sample]) -> torch.Tensor:
-        self._model.train()
-        if not self._fresh:
-            _hold_statistics(self._model)
-        shown = torch.from_numpy(indicators(samples, len(self._dataset.classes))).float().to(device())
-        with torch.autocast("cuda", torch.bfloat16, enabled=_mixed()):
-            logits = self._model(augment(self._batches.images(samples), self._chance))
-        if self._dataset.kind == "multiple":
-            smooth = shown * (1 - _SMOOTHING) + _SMOOTHING / 2
-            return functional.binary_cross_entropy_with_logits(logits.float(), smooth)
-        return functional.cross_entropy(logits.float(), shown, label_smoothing=_SMOOTHING)
+class _Finetune:
+    """Puts together what one finetune needs, and what came of it."""
 
-    def _judge(self, best: Best) -> bool:
-        """Look at the average after an epoch; tell whether to stop."""
-        logits = self._logits(self._average.model)
-        if not np.isfinite(logits).all() or not _finite(self._average.model):
-            raise TrainingError(
-                f"finetune of {self._settings.backbone!r} diverged; lower LABELLOOP_LEARNING_RATE "
-                f"(now {self._settings.learning_rate:g})"
+    def __init__(
+        self,
+        material: Material,
+        before: Candidate | None,
+        planned: Plan,
+        policy: Policy,
+        pixels: Packed,
+        workers: int | None,
+    ) -> None:
+        self._material, self._before, self._plan = material, before, planned
+        self._policy, self._pixels, self._workers = policy, pixels, workers
+        classes = len(material.dataset.classes)
+        self._shown = indicators(material.dataset.train, classes)
+        self._validation = indicators(material.dataset.validation, classes)
+
+    def candidate(self) -> Candidate:
+        chosen = self._balance()
+        job = self._job(chosen, self._plan)
+        if self._material.checkpoints is not None:
+            facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors)
+            path = checkpoint_file(self._material.checkpoints, self._start(), self._material.dataset, facts)
+            job = replace(job, checkpoint=path)
+        outcome = self._run(job)
+        model = self._material.network()
+        model.load_state_dict(outcome.state)
+        notes = tuple(self._notes(outcome))
+        return Candidate(
+            "finetune",
+            model.eval(),
+            outcome.logits,
+            flips=job.flips,
+            balance=chosen,
+            curve=outcome.curve,
+            notes=notes,
+        )
+
+    def _start(self) -> nn.Module:
+        """Give the network to begin with: the head's solution is one with its last layer."""
+        model = self._material.network()
+        if self._before is not None:
+            classifier(model).load_state_dict(classifier(self._before.model).state_dict())
+        return model
+
+    def _job(self, chosen: str, planned: Plan) -> Job:
+        material, before = self._material, self._before
+        answers = balance.weights(self._shown, material.dataset.kind)
+        return Job(
+            settings=material.settings,
+            kind=material.dataset.kind,
+            spec=material.pixels.spec,
+            plan=planned,
+            fresh=material.fresh,
+            flips=before is not None and before.flips,
+            mirrors=before is not None and (before.flips or before.mirrors),
+            packed=self._pixels,
+            draw=Draw(len(self._shown), material.settings.seed, answers.mean(axis=1) if chosen == "sampler" else None),
+            policy=self._policy,
+            truth=self._shown.astype(np.float32),
+            weights=(answers if chosen == "loss" else np.ones_like(answers)).astype(np.float32),
+            validation=self._validation,
+            first=None if before is None else before.logits,
+        )
+
+    def _run(self, job: Job, *, trial: bool = False) -> Outcome:
+        from labelloop.train.finetuning.ranks import run_ranks  # Lightning takes seconds to import
+        from labelloop.train.finetuning.running import run_rank
+
+        watch = unwatched if trial else self._material.watch
+        if job.plan.ranks > 1:
+            return run_ranks(job, self._start(), self._material.progress, watch, self._workers)
+        return run_rank(job, self._start(), self._material.progress, watch, workers=self._workers)
+
+    def _balance(self) -> str:
+        """Take the way that the settings name, or the head's; without a head two short trainings decide on validation.
+
+        Fewer than 50 validation pictures decide nothing: answers then count the same.
+        """
+        asked = self._material.settings.balance
+        if asked != "auto":
+            return asked
+        if self._before is not None:
+            return self._before.balance
+        if len(self._validation) < ENOUGH or not balance.imbalanced(self._shown):
+            return "none"
+        short = replace(self._plan, epochs=max(1, self._plan.epochs // _TRIAL))
+        plain, balanced = (
+            self._run(self._job(way, short), trial=True).logits.astype(np.float64) for way in ("none", "loss")
+        )
+        return "loss" if balance.worth_it(self._validation, plain, balanced, self._material.dataset.kind) else "none"
+
+    def _notes(self, outcome: Outcome) -> list[str]:
+        asked, notes = self._material.settings.epochs, []
+        if self._plan.epochs < asked:
+            notes.append(
+                f"finetune takes {self._plan.epochs} epochs instead of {asked}: about five minutes of this CPU"
             )
-        loss = metrics.log_loss(self._truth, logits, self._dataset.kind) if len(logits) else None
-        return best.note(self._average.model, logits, loss)
-
-    def _logits(self, model: nn.Module) -> npt.NDArray[np.float32]:
-        validation = self._dataset.validation
-        with torch.inference_mode():
-            parts = [
-                model(self._batches.images(validation[start : start + _EVALUATED])).cpu().numpy()
-                for start in range(0, len(validation), _EVALUATED)
-            ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self._dataset.classes)), dtype=np.float32)
-
-
-def _groups(model: nn.Module) -> list[dict[str, object]]:
-    """Part matrices and kernels from biases and norms, which no decay should pull to zero."""
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-
-
-def _hold_statistics(model: nn.Module) -> None:
-    """Let batch norms use what they saw in pretraining: the statistics of a few small batches are worse."""
-    for layer in model.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.eval()
-
-
-def _mixed() -> bool:
-    return device().type == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def _finite(model: nn.Module) -> bool:
-    return all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+        if outcome.epoch == 0:
+            notes.append("finetune keeps the head's solution: no epoch was better on validation")
+        return notes

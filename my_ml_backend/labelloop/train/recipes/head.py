@@ -1,31 +1,88 @@
 """``head``: logistic regression on the features of the frozen backbone. Seconds, and best with few labels."""
 
-import numpy as np
-import torch
+from collections.abc import Sequence
+from dataclasses import replace
 
-from labelloop.train import logistic
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from labelloop.train import balance
 from labelloop.train.backbone import classifier
-from labelloop.train.dataset import indicators
-from labelloop.train.features import Features
-from labelloop.train.frozen import freeze
+from labelloop.train.choice import choose
+from labelloop.train.crossvalidation import Problem, mean, solve
+from labelloop.train.dataset import Sample, indicators
+from labelloop.train.features import Features, Rows
+from labelloop.train.frozen import freeze, with_flips
+from labelloop.train.logistic import Linear
 from labelloop.train.recipes.base import Candidate, Material
 
 
 def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG001 - every recipe takes it
     """Train the last layer alone."""
-    dataset, settings = material.dataset, material.settings
+    dataset, settings, progress = material.dataset, material.settings, material.progress
     model = material.network()
+    features = _features(material, model)
+
+    def mirror(rows: npt.NDArray[np.intp]) -> Rows:
+        return features.of([dataset.train[row] for row in rows], progress, mirrored=True)
+
+    problem = Problem(features.of(dataset.train, progress), _shown(material, dataset.train), dataset.kind)
+    choice = choose(problem, settings.balance, settings.seed, mirror)
+    linear = solve(choice.problem, choice.strength)
+    _put(linear, model)
+    validation = _asked(material, features, dataset.validation, flips=choice.flips)
+    return Candidate(
+        recipe="head",
+        model=model,
+        logits=linear.logits(validation).astype(np.float32),
+        frozen=with_flips(features.frozen, material.pixels.spec) if choice.flips else features.frozen,
+        flips=choice.flips,
+        mirrors=choice.mirrors,
+        balance=choice.balance,
+        strength=choice.strength,
+        notes=choice.notes(),
+        held=choice.held,
+    )
+
+
+def refit(material: Material, candidate: Candidate) -> Candidate:
+    """Fit a head once more, to the validation pictures as well: nothing is left to be chosen by them.
+
+    All that was chosen stays, the temperature too, and so do the logits on the validation side: they are those of the
+    head that had not seen it.
+    """
+    everything = (*material.dataset.train, *material.dataset.validation)
+    model = material.network()
+    features, shown = _features(material, model), _shown(material, everything)
+    weights = None if candidate.balance == "none" else balance.weights(shown, material.dataset.kind)
+    mirrored = features.of(everything, material.progress, mirrored=True) if candidate.flips else None
+    rows = features.of(everything, material.progress)
+    linear = solve(Problem(rows, shown, material.dataset.kind, weights, mirrored), candidate.strength)
+    _put(Linear(linear.weight / candidate.temperature, linear.bias / candidate.temperature), model)
+    return replace(candidate, model=model)
+
+
+def _features(material: Material, model: nn.Module) -> Features:
     material.progress("backbone", 0, 1)
-    frozen = freeze(model, settings.backbone, material.pixels.spec, material.cache_dir)
+    frozen = freeze(model, material.settings.backbone, material.pixels.spec, material.cache_dir)
     material.progress("backbone", 1, 1)
-    features = Features(frozen, material.pixels, material.cache_dir)
-    rows = features.of((*dataset.train, *dataset.validation), material.progress)
-    train, validation = rows[: len(dataset.train)], rows[len(dataset.train) :]
-    shown = indicators(dataset.train, len(dataset.classes))
-    linear = logistic.fit(train, shown, dataset.kind, settings.seed)
+    return Features(frozen, material.pixels, material.cache_dir)
+
+
+def _shown(material: Material, samples: Sequence[Sample]) -> npt.NDArray[np.bool_]:
+    return indicators(samples, len(material.dataset.classes))
+
+
+def _asked(material: Material, features: Features, samples: Sequence[Sample], *, flips: bool) -> Rows:
+    """Give what the head answers for: the features, with flips the mean of both."""
+    rows = features.of(samples, material.progress)
+    return mean(rows, features.of(samples, material.progress, mirrored=True)) if flips else rows
+
+
+def _put(linear: Linear, model: nn.Module) -> None:
     last = classifier(model)
     with torch.no_grad():
         last.weight.copy_(torch.from_numpy(linear.weight))
         last.bias.copy_(torch.from_numpy(linear.bias))
-    logits = validation.astype(np.float64) @ linear.weight.T + linear.bias
-    return Candidate("head", model, logits.astype(np.float32), frozen)

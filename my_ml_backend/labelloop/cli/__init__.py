@@ -1,0 +1,5 @@
+"""The ``labelloop`` command: one file per family of commands, put together in ``main``."""
+
+from labelloop.cli.main import main, settings_table
+
+__all__ = ["main", "settings_table"]

@@ -1,0 +1,366 @@
+"""The ``labelloop`` command. Here errors end as one line and exit code 1; wrong usage is exit code 2."""
+
+import json
+import shutil
+import sys
+from dataclasses import asdict, fields, replace
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelloop import __version__
+from labelloop.cli.endpoint_suite import test_endpoint
+from labelloop.cli.label_errors import label_errors
+from labelloop.cli.manifest import manifest
+from labelloop.cli.report import report
+from labelloop.cli.search import search
+from labelloop.cli.train import stage, train
+from labelloop.doctor import diagnose
+from labelloop.errors import LabelLoopError, StudioError
+from labelloop.logs import start_logging
+from labelloop.loop import queue, registry
+from labelloop.loop.announced import announced_version
+from labelloop.loop.deploy import flip_title
+from labelloop.loop.extra_params import hear, learn, learn_unknown, share
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.progress import Reporter
+from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
+from labelloop.loop.status import known_projects, project_status
+from labelloop.loop.sweep import sweep_project
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.state import state_of
+from labelloop.models.versions import Versions
+from labelloop.pipeline.forcing import force_version
+from labelloop.settings import Settings
+from labelloop.studio.connect import connect as connect_project
+from labelloop.terminal import Bar, describe, follow, show
+from labelloop.types import NO_VERSION, ProjectKey
+
+
+class _Commands(click.Group):
+    """Turns LabelLoop's own errors into one line and exit code 1, and shows the settings below the commands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LabelLoopError as error:
+            raise click.ClickException(str(error)) from error
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Settings (environment variables)"):
+            formatter.write_dl([(row["name"], f"{row['help']} [{row['default']}]") for row in settings_table()])
+
+
+def settings_table() -> list[dict[str, str]]:
+    """List all settings as name, default and help, for the CLI's help and the docs."""
+    return [
+        {
+            "name": entry.metadata["name"],
+            "default": ",".join(entry.default) if isinstance(entry.default, tuple) else str(entry.default),
+            "help": entry.metadata["help"],
+        }
+        for entry in fields(Settings)
+    ]
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_BUNDLE = click.Path(path_type=Path, exists=True)
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_project = click.option(
+    "--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id."
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Pre-annotate in Label Studio, learn from corrections, retrain, promote what is better."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A label may hold what no encoding can write, half a surrogate pair for one.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        settings = Settings.from_environment()
+        start_logging(settings.log_level)
+    except LabelLoopError as error:
+        raise click.ClickException(str(error)) from error
+    ctx.obj = Hub(settings)
+
+
+@main.command()
+@_project
+@click.option("--url", required=True, help="Address of this backend as Label Studio reaches it: http://host:9090.")
+@click.option("--extra-params", help="What this project wants, as JSON: '{\"threshold\": 0.5}'; default: as it was.")
+@_json
+@click.pass_obj
+def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_json: bool) -> None:
+    """Register this backend with a project, or mend its registration: webhook, secret header, sampling."""
+    project = hub.project(project_id)
+    wanted = None
+    if extra_params is None:
+        learn_unknown(hub, project)
+    else:
+        open_for(hub, extra_params)
+        wanted = json.loads(extra_params)
+        hear(hub, project, wanted)
+        share(hub, project)
+    done = connect_project(hub.studio, project_id, url, hub.settings, announced_version(hub, project), wanted)
+    registry.remember_project(hub, project, url)
+    show(as_json, {"project": project_id, "done": done}, done)
+
+
+@main.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Look at this project too.")
+@_json
+@click.pass_obj
+def doctor(hub: Hub, project_id: int | None, as_json: bool) -> None:
+    """Check everything the loop needs; each finding comes with its remedy. Exit code 1 when something is wrong."""
+    findings = []
+    for finding in diagnose(hub, project_id):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.name}: {finding.detail}")
+            if not finding.ok:
+                click.echo(f"     -> {finding.remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@_json
+@click.pass_obj
+def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
+    """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
+    projects = [hub.project(project_id)] if project_id else known_projects(hub)
+    found = [project_status(hub, project) for project in projects]
+    lines = [line for one in found for line in describe(one)]
+    show(as_json, [one.to_json() for one in found], lines or ["no project has been connected yet"])
+
+
+@main.command()
+@_project
+@_json
+@click.pass_obj
+def versions(hub: Hub, project_id: int, as_json: bool) -> None:
+    """List a project's versions, newest first, with their states and verdicts."""
+    project = hub.project(project_id)
+    pointers = ChampionPointer(hub.store, project).read()
+    records = reversed(Versions(hub.store, project).all())
+    found = [(record, state_of(record.version, record, pointers)) for record in records]
+    lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
+    show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+
+
+@main.command()
+@_project
+@click.option("--force", is_flag=True, help="Train even if the same labels and settings have been trained before.")
+@click.option("--wait/--no-wait", default=True, help="Follow the run to its end.")
+@_json
+@click.pass_obj
+def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
+    """Retrain now, whatever the policy says."""
+    project = hub.project(project_id)
+    require_follower(hub, project)
+    job = queue.enqueue_retrain(hub, project, "labelloop retrain", force=force)
+    ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
+    stands = project_status(hub, project)
+    show(
+        as_json, {"job": job, "status": ended, "project": stands.to_json()}, [f"job {job}: {ended}", *describe(stands)]
+    )
+    if ended == "failed":
+        sys.exit(1)
+
+
+@main.command()
+@_project
+@click.option("--dry-run", is_flag=True, help="Predict, but import nothing.")
+@_json
+@click.pass_obj
+def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
+    """Pre-annotate every unlabeled task that has no prediction of the announced version."""
+    project = hub.project(project_id)
+    learn(hub, project)
+    version = announced_version(hub, project)
+    if version == NO_VERSION:
+        raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
+    with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
+        reporter = Reporter(hub, project, lease)
+
+        def report(what: str, done: int, total: int) -> None:
+            reporter(what, done, total)
+            bar.update(done, total)
+
+        reporter.stage("prelabel")
+        try:
+            done = prelabel(hub, project, version, report, dry_run=dry_run)
+        finally:
+            reporter.close()
+    version = announced_version(hub, project)
+    verb = "would be pre-annotated" if dry_run else "pre-annotated"
+    lines = [
+        f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",
+        *(f"  for example: {reason}" for reason in done.reasons),
+    ]
+    if not dry_run and stands_alone(hub, project):
+        lines += _order(hub, project, version)
+    show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
+
+
+def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
+    """Have Label Studio order tasks by the new predictions; a project that is not connected stays as it is."""
+    try:
+        flip_title(hub, project, version)
+    except StudioError as error:
+        return [str(error)]
+    return []
+
+
+@main.command()
+@click.option("--endpoint", help="Its address; default: LABELLOOP_ENDPOINT.")
+@click.option("--file", "file", type=_FILE, help="What to send: a picture, a sound, or a text (.txt).")
+@click.option("--text", help="The text to send.")
+@click.option("--uri", help="The address to send, for an endpoint that fetches by itself.")
+@click.option("--request", help="Request format; default: LABELLOOP_REQUEST_FORMAT.")
+@click.option("--response", help="Response format; default: LABELLOOP_RESPONSE_FORMAT.")
+@click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
+@click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
+@click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
+@click.option("--project", "project_id", type=click.IntRange(1), help="Ask and render as for this project.")
+@click.pass_obj
+def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
+    """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
+    from labelloop.loop.probe import Question, ask
+
+    if sum(given is not None for given in (file, text, uri)) != 1:
+        raise click.UsageError("give one of --file, --text and --uri")
+    project_id, label_config = options.pop("project_id"), options.pop("label_config")
+    given = {name: value for name, value in options.items() if value is not None}
+    config = label_config.read_text() if label_config else None
+    if project_id is not None:
+        config = hub.studio.project(project_id).label_config
+    lines, well = ask(
+        hub, Question(file=file, text=text, uri=uri, options=given, label_config=config, project=project_id)
+    )
+    click.echo("\n".join(lines))
+    if not well:
+        sys.exit(1)
+
+
+@main.command()
+@_project
+@click.option("--to", "version", required=True, help="The version to go back to, for example v7.")
+@click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
+@_json
+@click.pass_obj
+def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool) -> None:
+    """Make an earlier version champion again, pre-annotate with it and announce it."""
+    project = hub.project(project_id)
+    record = Versions(hub.store, project).get(version)
+    if not record.promoted and not force:
+        raise click.ClickException(
+            f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
+            "and those that --force lets pass"
+        )
+    require_follower(hub, project)
+    if force:
+        force_version(Versions(hub.store, project), version)
+    job = queue.enqueue_deploy(hub, project, version)
+    ended = follow(hub, project, job, quiet=as_json)
+    announced = ChampionPointer(hub.store, project).read().announced
+    told = f"rollback to {version}: {ended}" if announced == version else f"{version} is announced when the run is over"
+    show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
+    if ended != "finished":
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@_json
+@click.pass_obj
+def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
+    """Look now for what no webhook told, annotation by annotation."""
+    projects = [hub.project(project_id)] if project_id else known_projects(hub)
+    done = {}
+    for project in projects:
+        try:
+            done[str(project)] = sweep_project(hub, project, scan_now=True)
+        except StudioError as error:
+            done[str(project)] = f"failed: {error}"
+    show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
+    if any(what.startswith("failed") for what in done.values()):
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--bundle", type=_BUNDLE, help="Serve this bundle only: a folder, or a model.tar.gz.")
+@click.option("--host", help="Address to listen on; default: 127.0.0.1, in a cloud's container 0.0.0.0.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; default: the cloud's own variable, else 9091.")
+@click.pass_obj
+def serve(hub: Hub, bundle: Path | None, host: str | None, port: int | None) -> None:
+    """Run the inference container: many projects' versions, or the one bundle a cloud has given it."""
+    from labelloop.serve.server import ServeOptions
+    from labelloop.serve.server import serve as run
+
+    run(ServeOptions(bundle=bundle, host=host, port=port), hub.settings)
+
+
+@main.command()
+@click.pass_obj
+def worker(hub: Hub) -> None:
+    """Work on the queue: runs, pre-annotation, and the sweep's timer."""
+    from labelloop.loop.worker import run_worker
+
+    run_worker(hub)
+
+
+@main.command()
+@click.pass_obj
+def web(hub: Hub) -> None:
+    """Run the web process alone, as gunicorn does: what Label Studio talks to."""
+    from labelloop.web.server import serve_web
+
+    serve_web(hub.settings)
+
+
+@main.command()
+@click.option("--label-studio", type=_FILE, help="The label-studio program; default: the one on the PATH.")
+@click.option("--images", type=_FOLDER, help="Take these pictures, a folder per class, instead of digits.")
+@click.option("--test-images", type=_FOLDER, help="Measure on these, a folder per class; default: some are held out.")
+@click.option("--backbone", help="Name of the timm network; default: LABELLOOP_BACKBONE, else test_resnet at 32 px.")
+@click.option("--weights", help="Its first weights: a safetensors file, pretrained or none.")
+@click.option("--auto", is_flag=True, help="Play an annotator who knows the answers, then end.")
+@click.option("--rounds", default=4, show_default=True, type=click.IntRange(0), help="With --auto: how many rounds.")
+@click.option("--per-round", default=50, show_default=True, type=click.IntRange(1), help="Annotations a round.")
+@click.option("--seed", default=0, show_default=True, help="Chooses which pictures are shown, and the run's seed.")
+@click.option(
+    "--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="With --auto: write rounds here."
+)
+@click.pass_obj
+def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: str | None, **options: Any) -> None:
+    """Start everything with a real Label Studio, and show the loop turn."""
+    from labelloop.demo.run import DemoOptions, run_demo
+
+    found = label_studio or shutil.which("label-studio")
+    if not found:
+        raise click.ClickException(
+            "no label-studio program: name it with --label-studio, or use `make demo`, which installs one"
+        )
+    settings = replace(hub.settings, seed=options["seed"])
+    if backbone or weights:
+        settings = replace(settings, backbone=backbone or settings.backbone, weights=weights or settings.weights)
+    elif settings.backbone == Settings.backbone:
+        settings = replace(settings, backbone="test_resnet", weights="none", image_size=32)
+    run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
+
+
+for command in (label_errors, manifest, report, search, stage, test_endpoint, train):
+    main.add_command(command)

@@ -1,0 +1,122 @@
+"""``labelloop train`` and ``labelloop stage``: one run from a manifest, here or as a job in a cloud's container."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from labelloop.errors import LabelLoopError
+from labelloop.loop.hub import Hub
+from labelloop.pipeline.container import find_container
+from labelloop.pipeline.folder import RunFolder
+from labelloop.pipeline.parameters import LOCATIONS, PARAMETERS
+from labelloop.pipeline.stages import STAGES
+from labelloop.settings import Settings
+from labelloop.terminal import Bar
+
+_log = logging.getLogger(__name__)
+
+LOCATION_HELP = {
+    "train_location": "Labeled pictures: a folder per class, a manifest, an export; a file, s3:// or gs://.",
+    "validation_location": "Pictures to validate on; default: some of the training pictures.",
+    "test_location": "Pictures to test on; default: some of the training pictures.",
+    "format": "How the locations are read: auto, or a format of `labelloop manifest`.",
+    "label_attribute": "The label's name in a manifest that has several.",
+    "project_key": "Whose version it becomes, as instance/id; default: local/1.",
+}
+
+
+def _parameters(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every parameter of a run; the command gets those given, as ``parameters``."""
+
+    @wraps(command)
+    def gathered(*args: Any, **options: Any) -> None:
+        given = {name: options.pop(name) for name in (*LOCATIONS, *PARAMETERS)}
+        command(*args, parameters={name: value for name, value in given.items() if value is not None}, **options)
+
+    helps = {name: Settings.help_of(field) for name, field in PARAMETERS.items()}
+    for name, text in reversed((LOCATION_HELP | helps).items()):
+        gathered = click.option(f"--{name.replace('_', '-')}", name, help=text)(gathered)
+    return gathered
+
+
+_run = click.option(
+    "--run",
+    "run",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The run's folder; made where it is not there.",
+)
+_force = click.option("--force", is_flag=True, help="Promote the version whatever the gate says; recorded as forced.")
+
+
+@click.command()
+@_run
+@_parameters
+@click.option("--register/--no-register", "registers", default=None, help="Publish the version in the store.")
+@_force
+@click.pass_obj
+def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: bool | None, force: bool) -> None:
+    """Make one run: fetch, preprocess, train, evaluate, register. Called again, it goes on where it was interrupted.
+
+    In a training container of SageMaker or Vertex AI, parameters, data and folders come from the cloud.
+    """
+    container = find_container(os.environ)
+    if container is None:
+        if run is None:
+            raise click.UsageError("name the run's folder: --run DIR")
+        stages = STAGES if registers is not False else STAGES[:-1]
+        _carry_out(hub.settings, RunFolder(run), parameters, stages, force)
+        return
+    settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
+    folder = RunFolder(run or settings.directory / "run", container.checkpoints, container.events)
+    try:
+        container.check()
+        _carry_out(
+            settings, folder, {**container.parameters, **parameters}, STAGES if registers else STAGES[:-1], force
+        )
+        container.deliver(folder)
+    except LabelLoopError as error:
+        container.fail(str(error))
+        raise
+    except Exception as error:
+        container.fail(f"{type(error).__name__}: {error}")
+        raise
+
+
+@click.command()
+@click.argument("name", type=click.Choice(STAGES))
+@_run
+@_parameters
+@_force
+@click.pass_obj
+def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], force: bool) -> None:
+    """Make one stage of a run; done before with the same inputs, it is not made again.
+
+    Parameters are given to the first stage and kept with the run.
+    """
+    if run is None:
+        raise click.UsageError("name the run's folder: --run DIR")
+    _carry_out(hub.settings, RunFolder(run), parameters, (name,), force)
+
+
+def _carry_out(
+    settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
+) -> None:
+    # Here, for onnxruntime's threads must not be started in processes that fork.
+    from labelloop.pipeline.runner import Runner
+
+    with Bar(sys.stderr.isatty()) as bar:
+        runner = Runner(folder, settings, given, lambda what, done, total: bar.update(done, total, what))
+        if set(stages) & {"fetch", "preprocess", "train"}:
+            runner.check()
+        for name in stages:
+            told = runner.run(name, force=force)
+            bar.clear()
+            click.echo(told)
+    click.echo(f"report: {folder.report}" if folder.report.is_file() else f"run: {folder.path}")

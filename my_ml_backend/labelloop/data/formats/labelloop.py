@@ -1,0 +1,120 @@
+"""LabelLoop's own: JSON Lines, a header and a line for each task, with addresses; and the manifest of a run without."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from labelloop.data.formats.addresses import written
+from labelloop.data.formats.base import Format, Hints
+from labelloop.data.formats.collector import Collector
+from labelloop.data.formats.entry import Entry
+from labelloop.data.formats.lines import object_lines, text_lines, write_lines
+from labelloop.data.listing import Listing, Record
+from labelloop.data.manifest import Manifest
+from labelloop.errors import ManifestError
+from labelloop.types import Json, Kind
+
+_FORMAT = 1
+_KINDS: tuple[Kind, ...] = ("single", "multiple")
+
+
+def is_labelloop(first: Json) -> bool:
+    """Tell by the first object of a file."""
+    return {"format", "kind", "classes"} <= first.keys() or {"uri", "labels"} <= first.keys()
+
+
+def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
+    """Read a listing, a header-less one too, or a run's manifest; raises ManifestError, StoreError for the latter."""
+    entries = object_lines(path)
+    first = next(entries, None)
+    if first is None:
+        raise ManifestError(f"{path} is empty")
+    if "hash" in first.values:
+        return _manifest(path, hints)
+    found = Collector(path, hints)
+    if "format" not in first.values:
+        _take(found, first, base)
+        return _rest(found, entries, base).listing()
+    kind, classes = _header(first)
+    listing = _rest(found, entries, base).listing(kind, classes)
+    expected = [first.values.get("records"), first.values.get("left_out")]
+    if expected != [len(listing.records), len(listing.left_out)] and hints.kind is None:
+        raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
+    return listing
+
+
+def _header(first: Entry) -> tuple[Kind, list[str]]:
+    values = first.values
+    classes = values.get("classes")
+    if values.get("format") != _FORMAT or values.get("kind") not in _KINDS or not _texts(classes):
+        raise first.wrong(
+            'the header must have "format": 1, "kind": single or multiple, and "classes", a list of texts'
+        )
+    kind: Kind = values["kind"]
+    return kind, list(values["classes"])
+
+
+def _rest(found: Collector, entries: Iterator[Entry], base: str) -> Collector:
+    for entry in entries:
+        _take(found, entry, base)
+    return found
+
+
+def _take(found: Collector, entry: Entry, base: str) -> None:
+    task = entry.task("task")
+    if "left_out" in entry.values:
+        found.leave_out(entry.text("left_out"), task)
+        return
+    labels = entry.values.get("labels")
+    if not _texts(labels):
+        raise entry.wrong("'labels' must be a list of texts")
+    picture = entry.picture(entry.values.get("picture"))
+    uri = entry.address(entry.text("uri"), base) if "uri" in entry.values or not picture else ""
+    found.take(uri, entry.values["labels"], task, entry.side(entry.values.get("side")), picture)
+
+
+def _manifest(path: Path, hints: Hints) -> Listing:
+    try:
+        manifest = Manifest.from_jsonl(line for _, line in text_lines(path))
+    except RecursionError as error:
+        raise ManifestError(f"{path} is no manifest") from error
+    records = tuple(Record("", item.labels, item.task, picture=item.picture) for item in manifest.items)
+    kind = hints.kind or manifest.kind
+    return Listing.of(records, manifest.left_out, kind, manifest.classes if hints.classes is None else hints.classes)
+
+
+def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:
+    """Write a listing with its header; raises ManifestError."""
+    write_lines(target, _objects(listing, target.absolute().parent))
+
+
+def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
+    yield {
+        "format": _FORMAT,
+        "kind": listing.kind,
+        "classes": listing.classes,
+        "records": len(listing.records),
+        "left_out": len(listing.left_out),
+    }
+    for record in listing.records:
+        line: Json = {"task": record.task, "labels": record.labels}
+        if record.uri:
+            line["uri"] = written(record.uri, folder)
+        if record.side:
+            line["side"] = record.side
+        if record.picture:
+            line["picture"] = record.picture
+        yield line
+    yield from ({"task": out.task, "left_out": out.reason} for out in listing.left_out)
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+LABELLOOP = Format(
+    "labelloop",
+    "LabelLoop's own JSON Lines, and the manifest of a run",
+    frozenset({"sides", "names", "several labels", "task ids", "hashes", "left out", "classes"}),
+    read_labelloop,
+    write_labelloop,
+)

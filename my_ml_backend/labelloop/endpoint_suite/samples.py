@@ -1,0 +1,128 @@
+"""The pictures an endpoint is asked for: made ones, the same on every machine, and those of a folder."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageDraw
+
+from labelloop.errors import SettingsError
+
+MOST_PICTURES = 100
+"""Pictures of a folder that are sent, the first by name."""
+
+TYPICAL = "photo.jpg"
+"""The made picture whose latency is measured: 640 x 480 pixels."""
+
+_MEDIA_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".avif": "image/avif",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One encoded picture."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@cache
+def made_samples() -> tuple[Sample, ...]:
+    """Make one picture of each form that a model meets: gradients, noise and shapes, several sizes and encodings."""
+    return tuple(Sample(name, _MEDIA_TYPES[Path(name).suffix], content) for name, content in _made())
+
+
+def samples_of(folder: Path) -> tuple[Sample, ...]:
+    """Read the first pictures of a folder; raises SettingsError when it holds none."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _MEDIA_TYPES and file.is_file())
+    if not files:
+        raise SettingsError(f"--pictures: {folder} holds no picture ({', '.join(_MEDIA_TYPES)})")
+    return tuple(
+        Sample(file.name, _MEDIA_TYPES[file.suffix.lower()], file.read_bytes()) for file in files[:MOST_PICTURES]
+    )
+
+
+def _made() -> Iterator[tuple[str, bytes]]:
+    photo = _photo(640, 480)
+    yield TYPICAL, _encoded(photo, "JPEG", quality=90)
+    yield "gradient.png", _encoded(_gradient(256, 256), "PNG")
+    yield "gradient-turned.png", _encoded(_gradient(256, 256).transpose(Image.Transpose.ROTATE_90), "PNG")
+    yield "noise.png", _encoded(_noise(224, 224), "PNG")
+    for colour in ("red", "green", "blue"):
+        yield f"{colour}.png", _encoded(Image.new("RGB", (64, 64), colour), "PNG")
+    yield "small.png", _encoded(_photo(20, 12), "PNG")
+    yield "narrow.jpg", _encoded(_photo(1200, 40), "JPEG", quality=90)
+    yield "large.jpg", _encoded(_photo(1200, 900), "JPEG", quality=80)
+    yield "exif-turned.jpg", _turned(photo)
+    yield "cmyk.jpg", _encoded(photo.convert("CMYK"), "JPEG", quality=90)
+    yield "grey.jpg", _encoded(photo.convert("L"), "JPEG", quality=90)
+    yield "progressive.jpg", _encoded(photo, "JPEG", quality=85, progressive=True)
+    yield "alpha.png", _encoded(_veiled(_photo(200, 150)), "PNG")
+    yield "palette.png", _encoded(_photo(200, 150).quantize(32), "PNG")
+    yield "sixteen-bit.png", _encoded(_deep(120, 90), "PNG")
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _ramps(width: int, height: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    across, down = np.meshgrid(np.linspace(0, 1, width, dtype=np.float32), np.linspace(0, 1, height, dtype=np.float32))
+    return across, down
+
+
+def _gradient(width: int, height: int) -> Image.Image:
+    across, down = _ramps(width, height)
+    return Image.fromarray((255 * np.stack([across, down, 1 - across], axis=-1)).astype(np.uint8))
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def _photo(width: int, height: int) -> Image.Image:
+    """Draw a ground that changes, things with edges on it, and grain: no side is like another."""
+    across, down = _ramps(width, height)
+    grain = 0.02 * np.random.default_rng(width).standard_normal((height, width, 1), dtype=np.float32)
+    ground = np.stack([0.3 + 0.5 * across, 0.6 - 0.4 * down, 0.2 + 0.6 * down * across], axis=-1) + grain
+    image = Image.fromarray((255 * ground.clip(0, 1)).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((width * 0.1, height * 0.15, width * 0.4, height * 0.6), fill=(240, 220, 60))
+    draw.rectangle((width * 0.55, height * 0.5, width * 0.9, height * 0.8), fill=(30, 60, 160))
+    draw.line((0, height * 0.9, width, height * 0.7), fill=(20, 20, 20), width=max(1, height // 60))
+    return image
+
+
+def _turned(image: Image.Image) -> bytes:
+    """Store a picture lying on its side, with the EXIF entry that stands it up."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return _encoded(image.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=90, exif=exif)
+
+
+def _veiled(image: Image.Image) -> Image.Image:
+    across, _ = _ramps(*image.size)
+    image.putalpha(Image.fromarray((255 * across).astype(np.uint8)))
+    return image
+
+
+def _deep(width: int, height: int) -> Image.Image:
+    across, down = _ramps(width, height)
+    return Image.fromarray((65535 * across * down).astype(np.uint16))

@@ -1,0 +1,81 @@
+"""Several annotators, one truth: which annotations count, what each of them chose, and what most of them say."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from labelloop.types import Json, Kind
+
+_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The labels of one task (sorted; none is an answer too where many may be chosen), or why there are none to use."""
+
+    labels: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What one annotation says: its labels, or why it says nothing that can be used."""
+
+    labels: frozenset[str] = frozenset()
+    reason: str = ""
+
+
+def counting(annotations: Sequence[object]) -> list[Json]:
+    """Give the annotations that count: not the skipped ones; where some are marked as ground truth, only those."""
+    kept = [entry for entry in annotations if isinstance(entry, dict) and entry.get("was_cancelled") is not True]
+    return [entry for entry in kept if entry.get("ground_truth") is True] or kept
+
+
+def settle(votes: Sequence[Vote], kind: Kind, annotations: Sequence[object]) -> Truth:
+    """Give what most votes say; a tie is no truth. ``annotations`` are all of the task's, the skipped ones too."""
+    usable = [vote.labels for vote in votes if not vote.reason]
+    if usable:
+        return _one(usable) if kind == "single" else _several(usable)
+    made = any(isinstance(entry, dict) for entry in annotations)
+    return Truth(reason=votes[0].reason if votes else "skipped by its annotators" if made else "not annotated")
+
+
+def _one(votes: Sequence[frozenset[str]]) -> Truth:
+    counts = Counter(label for vote in votes for label in vote).most_common()
+    if len(counts) > 1 and counts[0][1] == counts[1][1]:
+        return Truth(reason=f"its annotators disagree: {counts[0][1]} each say {listed(counts[0][0], counts[1][0])}")
+    return Truth((counts[0][0],))
+
+
+def _several(votes: Sequence[frozenset[str]]) -> Truth:
+    counts = Counter(label for vote in votes for label in vote)
+    tied = sorted(label for label, count in counts.items() if 2 * count == len(votes))
+    if tied:
+        return Truth(reason=f"half of its {len(votes)} annotators say {listed(*tied)}, half do not")
+    return Truth(tuple(sorted(label for label, count in counts.items() if 2 * count > len(votes))))
+
+
+def regions_of(annotation: Json) -> list[Json]:
+    """Give the regions of an annotation's result, whatever else it may hold."""
+    return [region for region in _list(annotation.get("result")) if isinstance(region, dict)]
+
+
+def chosen(values: Iterable[object]) -> Iterator[str]:
+    """Give the choices of regions' values."""
+    for value in values:
+        choices = value.get("choices") if isinstance(value, dict) else None
+        for choice in _list(choices):
+            # Nested choices are paths; the last step is what was chosen.
+            last = choice[-1] if isinstance(choice, list) and choice else choice
+            if isinstance(last, str):
+                yield last
+
+
+def listed(*names: str) -> str:
+    """Quote names for a message: the first three, shortened."""
+    shown = ", ".join(repr(name[:_SHOWN]) for name in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,91 @@
+"""``model.tar.gz``: a bundle as SageMaker wants it, its files at the root of the archive (docs/bundle.md)."""
+
+import gzip
+import hashlib
+import shutil
+import tarfile
+import uuid
+import zlib
+from pathlib import Path
+
+from labelloop.errors import BundleError
+from labelloop.models.bundle import FILES, check_bundle
+
+ARCHIVED = (*FILES, "version.json")
+"""What an archive may hold: a bundle's files, and the version's record beside them."""
+
+_FASTEST = 1  # weights hardly shrink
+
+
+def write_archive(bundle: Path, target: Path) -> None:
+    """Write a bundle's files into ``target``, whole or not at all; the same files give the same bytes.
+
+    Raises BundleError for a damaged bundle.
+    """
+    check_bundle(bundle)
+    # By a fixed name, so that what a killed process has left is written over.
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with (
+            partial.open("wb") as file,
+            gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+        ):
+            for name in sorted(ARCHIVED):
+                if (bundle / name).is_file():
+                    _add(archive, bundle / name)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _add(archive: tarfile.TarFile, path: Path) -> None:
+    """Add a file without what differs from machine to machine: owner, time, rights."""
+    member = tarfile.TarInfo(path.name)
+    with path.open("rb") as file:
+        member.size = path.stat().st_size
+        archive.addfile(member, file)
+
+
+def opened(bundle: Path, folder: Path) -> Path:
+    """Give the folder of a bundle: ``bundle`` itself, or where an archive was unpacked, below ``folder``.
+
+    An archive is unpacked once; the bundle's own hashes are for the caller to check. Raises BundleError for what is no
+    archive, or cannot be unpacked.
+    """
+    if bundle.is_dir():
+        return bundle
+    try:
+        with bundle.open("rb") as file:
+            target = folder / f"archive-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+        if not target.is_dir():
+            _unpack(bundle, target)
+    except OSError as error:
+        raise BundleError(f"{bundle} cannot be unpacked into {folder}: {error.strerror or error}") from error
+    return target
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        _extract(archive, partial)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():  # otherwise another process was quicker
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Take out a bundle's plain files, and nothing else that may be in there: no other name, no link, no folder."""
+    try:
+        with tarfile.open(archive, "r:gz") as packed:
+            for member in packed:
+                member.name = member.name.removeprefix("./")
+                if member.name in ARCHIVED and member.isreg():
+                    packed.extract(member, folder, filter="data")
+    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise BundleError(f"{archive} is no model.tar.gz that can be read: {error}") from error

@@ -1,0 +1,47 @@
+"""Numbers as the report writes them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def share(value: Any, digits: int = 3) -> str:
+    """Write a share or score; a dash where nothing was measured."""
+    return "–" if value is None else f"{float(value):.{digits}f}"  # noqa: RUF001 - a dash
+
+
+def percent(value: Any) -> str:
+    """Write a share in percent."""
+    return "–" if value is None else f"{100 * float(value):.1f} %"  # noqa: RUF001 - a dash
+
+
+def points(value: Any) -> str:
+    """Write a difference of shares in points, with its sign."""
+    return "–" if value is None else f"{100 * float(value):+.1f}"  # noqa: RUF001 - a dash
+
+
+def interval(value: Any, digits: int = 3) -> str:
+    """Write the interval of ``{"value", "low", "high"}``; empty where there is none."""
+    if not value or value.get("low") is None or value.get("high") is None:
+        return ""
+    return f"{value['low']:.{digits}f} to {value['high']:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as one would say it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(text: str) -> str:
+    """Write an ISO timestamp to the minute; what is none stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return text
+
+
+def size(count: float) -> str:
+    """Write a number of bytes."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,21 @@
+"""What the network saw of the training pictures."""
+
+from labelloop.pipeline.report.files import Files
+from labelloop.pipeline.report.section import Section
+from labelloop.pipeline.report.sections.reproduce import training_settings
+
+_WIDTH = 1000
+
+
+def build(files: Files) -> Section | None:
+    """Show the grid of augmented pictures."""
+    uri = files.picture("augmentations.png", _WIDTH)
+    if not uri:
+        return None
+    return Section(
+        "augmentations",
+        "Augmentations",
+        "On the left training pictures as they are, beside them as the network saw them. If a person could not name "
+        "the class any more, the augmentations are too strong.",
+        {"uri": uri, "policy": training_settings(files).get("augmentations", "")},
+    )

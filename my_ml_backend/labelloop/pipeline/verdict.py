@@ -1,0 +1,78 @@
+"""The gate's rule, what it judges, and what it says."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.train.metrics import Indicators, chosen, correct
+from labelloop.types import Json, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """What a challenger may lose (docs/gate.md). All shares are in [0, 1].
+
+    ``loss``: accuracy, where one item and chance are less. ``margin``: the accuracy of one class, where chance is less,
+    on at least ``class_items`` test items. ``calibration``: rise of the calibration error, on at least
+    ``calibration_items``. ``confidence`` is that of all intervals; that of the calibration error is from ``resamples``
+    bootstrap draws.
+    """
+
+    margin: float = 0.1
+    loss: float = 0.02
+    calibration: float = 0.05
+    confidence: float = 0.95
+    resamples: int = 2000
+    class_items: int = 10
+    calibration_items: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the challenger may replace the champion, in one sentence and in numbers (JSON).
+
+    ``forced`` says that a person let it pass although the gate had rejected it.
+    """
+
+    passed: bool
+    sentence: str
+    numbers: Json = field(default_factory=dict)
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a version makes of the test items: probabilities, (items, classes); nan where a prediction failed."""
+
+    version: str
+    scores: npt.NDArray[np.float64]
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """Which items got a prediction: bool, (items,)."""
+        return np.asarray(np.isfinite(self.scores).all(axis=1))
+
+    def right(self, truth: Indicators, kind: Kind) -> npt.NDArray[np.bool_]:
+        """Tell which items have exactly the right classes: bool, (items,); a failed prediction has not."""
+        return correct(truth, self.given(kind)) & self.answered
+
+    def given(self, kind: Kind) -> Indicators:
+        """Tell which classes each item is given: bool, (items, classes); none where the prediction failed.
+
+        With kind ``single`` the class of the highest score, with ``multiple`` all from a half on.
+        """
+        scores = np.where(self.answered[:, None], self.scores, 0.0)
+        return chosen(scores - 0.5 if kind == "multiple" else scores, kind) & self.answered[:, None]
+
+
+def force(verdict: Verdict) -> Verdict:
+    """Let a rejected challenger pass at a person's word; the gate's own reason stays in the sentence.
+
+    A verdict that passed is handed back as it is. What earlier versions had conceded is forgiven: the person has named
+    a new standard.
+    """
+    if verdict.passed:
+        return verdict
+    sentence = f"promoted by force, though the gate said: {verdict.sentence}"
+    return replace(verdict, passed=True, sentence=sentence, numbers=verdict.numbers | {"conceded": 0.0}, forced=True)

@@ -1,0 +1,76 @@
+"""What engines have in common: pictures are prepared, go through the network a few at a time, and become outputs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import BundleError, MediaError
+from labelloop.pictures import prepare
+from labelloop.serve.engines.scores import outputs
+from labelloop.types import BundleInfo, Failure, Output
+
+Array = npt.NDArray[np.float32]
+
+BATCH = 8
+"""Most pictures in one run of the network: bounds memory, and more bring no speed on a CPU (docs/inference.md)."""
+
+
+class NetworkEngine(ABC):
+    """Runs one bundle, single-threaded: several requests at once use several cores.
+
+    A subclass opens one of the bundle's files before it hands over to this class, and runs it. Raises BundleError when
+    the folder's ``model.json`` or that file cannot be used.
+    """
+
+    file: str
+    """The bundle's file that this engine runs."""
+
+    def __init__(self, info: BundleInfo) -> None:
+        self.info = info
+        self._run(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
+
+    @abstractmethod
+    def logits(self, pictures: Array) -> Array:
+        """Give logits (pictures, classes) for float32 (pictures, 3, height, width); may raise anything."""
+
+    def predict(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
+        """Answer for every encoded picture, in order; see Engine."""
+        answers: list[Output | Failure] = []
+        for start in range(0, len(contents), BATCH):
+            answers += self._predict_batch(contents[start : start + BATCH], version)
+        return answers
+
+    def _predict_batch(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
+        prepared = [self._prepare(content) for content in contents]
+        tensors = [tensor for tensor in prepared if not isinstance(tensor, Failure)]
+        if not tensors:
+            return [failure for failure in prepared if isinstance(failure, Failure)]
+        results = iter(outputs(self._run(np.stack(tensors)), self.info.classes, self.info.kind, version))
+        return [item if isinstance(item, Failure) else next(results) for item in prepared]
+
+    def _prepare(self, content: bytes) -> Array | Failure:
+        try:
+            return prepare(content, self.info.picture)
+        except MediaError as error:
+            return Failure(str(error))
+
+    def _run(self, pictures: Array) -> Array:
+        try:
+            logits = self.logits(pictures)
+        except Exception as error:  # neither onnxruntime's errors nor torch's have a common base of their own
+            raise BundleError(f"{self.file} cannot be run: {error}") from error
+        expected = (len(pictures), len(self.info.classes))
+        if logits.shape != expected:
+            raise BundleError(f"{self.file} gives {logits.shape} where model.json calls for {expected}; export it anew")
+        return logits
+
+
+def read_info(directory: Path) -> BundleInfo:
+    """Read a bundle's ``model.json``; raises BundleError."""
+    try:
+        return BundleInfo.from_json((directory / "model.json").read_bytes())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{directory / 'model.json'} cannot be read: {error!r}") from error

@@ -1,0 +1,1 @@
+"""Changes to training pictures that leave their labels true: named policies, or a YAML file of one's own."""

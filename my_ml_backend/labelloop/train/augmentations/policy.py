@@ -1,0 +1,56 @@
+"""How training pictures are changed: ``none``, ``light``, ``realistic``, or a YAML file of one's own."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import TrainingError
+from labelloop.train.augmentations.light import light
+from labelloop.train.augmentations.pipeline import Pipeline
+from labelloop.train.augmentations.realistic import realistic
+from labelloop.train.augmentations.written import read_steps, transforms
+
+Pixels = npt.NDArray[np.uint8]
+
+POLICIES = ("none", "light", "realistic")
+"""The policies that come with LabelLoop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A way to change pictures; can be pickled. The same picture and seed give the same, whatever process or thread."""
+
+    name: str
+    change: Callable[[Pixels, int], Pixels]
+
+    def __call__(self, pixels: Pixels, seed: int) -> Pixels:
+        """Change one picture, uint8 (height, width, 3), by a ``seed`` of 0 or more; the size stays.
+
+        Raises TrainingError when a transform cannot take a picture of that size.
+        """
+        return self.change(pixels, seed)
+
+
+def load_policy(name: str) -> Policy:
+    """Give a policy by its name, or by the path of a YAML file (docs/evaluation.md).
+
+    Raises TrainingError naming the policies there are, or what in the file is not allowed.
+    """
+    if name == "none":
+        return Policy(name, _unchanged)
+    if name == "light":
+        return Policy(name, light)
+    if name == "realistic":
+        return Policy(name, Pipeline(name, realistic))
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        raise TrainingError(f"augmentations {name!r}: expected {', '.join(POLICIES)}, or the path of a .yaml file")
+    return Policy(path.name, Pipeline(path.name, functools.partial(transforms, read_steps(path))))
+
+
+def _unchanged(pixels: Pixels, seed: int) -> Pixels:  # noqa: ARG001 - as every policy
+    return pixels

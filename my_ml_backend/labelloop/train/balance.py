@@ -1,0 +1,68 @@
+"""Class imbalance: how much each answer counts, so that rare classes are learned as well as frequent ones."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import TrainingError
+from labelloop.train.metrics import Indicators, chosen, correct
+from labelloop.types import Kind
+
+BALANCES = ("auto", "none", "loss", "sampler")
+
+Matrix = npt.NDArray[np.float64]
+
+_RARE = 0.5  # a class with less than this share of the pictures that the mean class has
+_HEAVIEST = 10.0  # times the mean: one picture should not decide a fit
+_GAIN, _LOSS = 0.02, 0.01
+
+
+def check_balance(name: str) -> None:
+    """Raise TrainingError for a way to balance that there is not."""
+    if name not in BALANCES:
+        raise TrainingError(f"balance {name!r}: LABELLOOP_BALANCE takes {', '.join(BALANCES)}")
+
+
+def imbalanced(shown: Indicators) -> bool:
+    """Tell whether some class that is shown at all is rare: below half of the mean class."""
+    counts = shown.sum(axis=0)
+    counts = counts[counts > 0]
+    return len(counts) > 1 and bool(counts.min() < _RARE * counts.mean())
+
+
+def weights(shown: Indicators, kind: Kind) -> Matrix:
+    """Weigh answers against how often they are given: (samples, classes), mean 1, none above 10.
+
+    Kind ``single`` weighs a sample by its class, the same for all columns; ``multiple`` weighs, within each column, the
+    samples that show the class against those that do not. Scarcer by n, heavier by n.
+    """
+    if kind == "multiple":
+        share = shown.mean(axis=0)
+        given = np.where(shown, share, 1 - share)
+    else:
+        given = np.broadcast_to(shown.mean(axis=0)[shown.argmax(axis=1)][:, None], shown.shape)
+    scarce = 1 / np.maximum(given, 1 / (2 * len(shown)))
+    scarce = np.minimum(scarce / scarce.mean(axis=0), _HEAVIEST)
+    balanced: Matrix = scarce / scarce.mean(axis=0)
+    return balanced
+
+
+def balanced_accuracy(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> float:
+    """Mean over classes of the share of their samples that were given them; ``multiple``: and of others that were not.
+
+    nan without any.
+    """
+    given = chosen(logits, kind)
+    with np.errstate(invalid="ignore"):
+        shares = [(truth & given).sum(axis=0) / truth.sum(axis=0)]
+        if kind == "multiple":
+            shares.append((~truth & ~given).sum(axis=0) / (~truth).sum(axis=0))
+    return float(np.nanmean(shares))
+
+
+def worth_it(truth: Indicators, plain: Matrix, balanced: Matrix, kind: Kind) -> bool:
+    """Compare logits of held-out samples: 2 points more balanced accuracy, for not more than 1 point of accuracy."""
+    gain = balanced_accuracy(truth, balanced, kind) - balanced_accuracy(truth, plain, kind)
+    right = [correct(truth, chosen(logits, kind)).mean() for logits in (plain, balanced)]
+    return bool(gain >= _GAIN and right[0] - right[1] <= _LOSS)

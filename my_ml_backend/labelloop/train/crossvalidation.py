@@ -1,0 +1,107 @@
+"""Cross-validation of a head: how strongly to regularise it, and its logits of pictures it has not seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.train import metrics
+from labelloop.train.folds import folds
+from labelloop.train.logistic import Features, Linear, Matrix, Shown, Standard, fit_rows
+from labelloop.types import Kind
+
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+DEFAULT = 0.1
+
+_FEWEST = 6  # pictures; fewer cannot be parted into anything one could learn from
+_MANY, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 300, 5, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The strength that cross-validation chose, and with it each sample's logits, (n, classes), unseen."""
+
+    strength: float
+    logits: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a head learns from: features (n, features), classes shown (n, classes), weights of the answers likewise.
+
+    With ``mirrored``, the features of the mirror images, it learns from both and answers with the mean over both.
+    """
+
+    features: Features
+    shown: Shown
+    kind: Kind
+    weights: Matrix | None = None
+    mirrored: Features | None = None
+
+    def learned(self, at: npt.NDArray[np.intp] | slice) -> tuple[Features, Shown, Matrix | None]:
+        """Give what is learned from the samples ``at``: features, classes shown, weights."""
+        rows, shown = self.features[at], self.shown[at]
+        weights = None if self.weights is None else self.weights[at]
+        if self.mirrored is None:
+            return rows, shown, weights
+        halves = np.full(shown.shape, 0.5) if weights is None else weights / 2
+        return np.concatenate((rows, self.mirrored[at])), np.tile(shown, (2, 1)), np.tile(halves, (2, 1))
+
+    def asked(self, at: npt.NDArray[np.intp]) -> Features:
+        """Give what is answered for: with mirror images the mean of both."""
+        rows = self.features[at]
+        return rows if self.mirrored is None else mean(rows, self.mirrored[at])
+
+    def take(self, at: npt.NDArray[np.intp]) -> "Problem":
+        """Give a part of the samples."""
+        weights = None if self.weights is None else self.weights[at]
+        mirrored = None if self.mirrored is None else self.mirrored[at]
+        return Problem(self.features[at], self.shown[at], self.kind, weights, mirrored)
+
+
+def mean(straight: Features, mirrored: Features) -> Features:
+    """Average the features of pictures and of their mirror images."""
+    return np.asarray((straight + mirrored) / 2, dtype=np.float32)
+
+
+def solve(problem: Problem, strength: float) -> Linear:
+    """Fit the head to all samples."""
+    rows, shown, weights = problem.learned(slice(None))
+    standard = Standard.of(rows)
+    return standard.fold(fit_rows(standard.rows(rows), shown, problem.kind, strength, weights))
+
+
+def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = STRENGTHS) -> Validated | None:
+    """Cross-validate the strengths; None with too few samples.
+
+    The default is left for another strength only where that one's log-loss is lower by more than its standard error
+    over samples: with few samples the lowest is a matter of chance. Five folds, beyond 300 samples three.
+    """
+    if len(problem.shown) < _FEWEST:
+        return None
+    given = np.zeros((len(strengths), *problem.shown.shape))
+    count = _FOLDS_OF_FEW if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
+    for learned, held in folds(problem.shown, count, seed):
+        rows, shown, weights = problem.learned(learned)
+        standard, found = Standard.of(rows), None
+        rows, asked = standard.rows(rows), standard.rows(problem.asked(held))
+        for at, strength in enumerate(strengths):
+            found = fit_rows(rows, shown, problem.kind, strength, weights, found)
+            given[at, held] = found.logits(asked)
+    losses = np.stack([_losses(problem, logits) for logits in given])
+    best = _clearly_best(losses, strengths.index(DEFAULT)) if DEFAULT in strengths else 0
+    return Validated(strengths[best], given[best])
+
+
+def _losses(problem: Problem, logits: Matrix) -> Matrix:
+    """Log-loss of each sample; where answers are weighted, so are samples."""
+    losses = metrics.log_losses(problem.shown, logits, problem.kind)
+    return losses if problem.weights is None else losses * np.where(problem.shown, problem.weights, 0).max(axis=1)
+
+
+def _clearly_best(losses: Matrix, default: int) -> int:
+    """Choose among (strengths, samples)."""
+    change = losses - losses[default]
+    error = change.std(axis=1) / np.sqrt(change.shape[1])
+    mean = np.where(change.mean(axis=1) < -error, change.mean(axis=1), 0.0)
+    return int(mean.argmin()) if mean.min() < 0 else default

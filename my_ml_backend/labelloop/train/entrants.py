@@ -1,0 +1,46 @@
+"""Which recipes a run trains: those asked for, less what has no chance, or no time, where another remains."""
+
+from collections.abc import Mapping
+
+from labelloop.errors import TrainingError
+from labelloop.train.augmentations.policy import load_policy
+from labelloop.train.backbone import check_backbone
+from labelloop.train.balance import check_balance
+from labelloop.train.optimizers import check_optimizer
+from labelloop.train.recipes import finetune, head
+from labelloop.train.recipes.base import Material, Recipe
+from labelloop.train.recipes.plan import too_long
+from labelloop.types import TrainSettings
+
+RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
+"""All recipes, in the order in which they run."""
+
+
+def check(settings: TrainSettings) -> None:
+    """Raise TrainingError for what there is not: a backbone, a recipe, an optimizer, augmentations, a way to balance.
+
+    Weights are looked at when the network is made, which is the first work a run does.
+    """
+    unknown = [name for name in settings.recipes if name not in RECIPES]
+    if unknown or not settings.recipes:
+        raise TrainingError(f"recipes {unknown or 'none'}: LABELLOOP_RECIPES takes {', '.join(RECIPES)}")
+    check_backbone(settings.backbone)
+    check_balance(settings.balance)
+    check_optimizer(settings.optimizer)
+    load_policy(settings.augmentations)
+
+
+def entrants(material: Material) -> tuple[list[str], str]:
+    """Name the recipes that run, in order, and say in a sentence which is left out ("" for none)."""
+    settings = material.settings
+    names = [name for name in RECIPES if name in settings.recipes]
+    if len(names) < 2:
+        return names, ""
+    if material.fresh:
+        return ["finetune"], "head is left out: the features of random weights say nothing"
+    if too_long(material):
+        return ["head"], (
+            f"finetune is left out: {settings.backbone} at {material.pixels.spec.width} px would take this CPU more "
+            "than about five minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+        )
+    return names, ""

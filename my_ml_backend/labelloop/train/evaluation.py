@@ -1,0 +1,139 @@
+"""How good a version is on pictures it has not seen: metrics by torchmetrics, with bootstrap intervals.
+
+Kind ``single`` gives each picture its best class, ``multiple`` every class with a score of 0.5 and more. A picture
+whose prediction failed (its scores are all 0, or nan) was given nothing: it counts as wrong. Averages are over the
+classes that at least one picture has. What is not defined is None.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.train import intervals, reliability
+from labelloop.train.metrics import confusion, support
+from labelloop.train.rates import RATES, exact, rates
+from labelloop.types import Json, Kind
+
+Matrix = npt.NDArray[np.float64]
+Indicators = npt.NDArray[np.bool_]
+
+RESAMPLES = 1000
+_THRESHOLD = 0.5
+_DIGITS = 6  # torchmetrics counts in float32
+
+
+def measure(
+    truth: Indicators, scores: Matrix, classes: Sequence[str], kind: Kind, seed: int = 0, resamples: int = RESAMPLES
+) -> Json:
+    """Measure predictions: ``truth`` is bool and ``scores`` holds probabilities, both (items, classes).
+
+    Gives ``metrics.json`` (docs/evaluation.md). ``seed`` decides what the intervals' resamples draw. Raises ValueError
+    for arrays of another shape, or without items.
+    """
+    given = _Given.of(truth, scores, classes, kind)
+    by_class = rates(given.truth, given.predicted, given.scores)
+    values, found = _values(given, by_class), _resampled(given, seed, resamples)
+    metrics = {name: _with_ends(value, found[name]) for name, value in values.items()}
+    return {
+        "items": len(truth),
+        "failed": int((~given.answered).sum()),
+        "kind": kind,
+        "classes": list(classes),
+        "accuracy": metrics["accuracy"],
+        "macro": {rate: metrics[f"macro {rate}"] for rate in RATES},
+        "weighted": {rate: metrics[f"weighted {rate}"] for rate in RATES},
+        "per_class": _per_class(by_class, support(truth), classes),
+        "calibration_error": metrics["calibration_error"],
+        "reliability": reliability.diagram(given.bins()),
+        "log_loss": _rounded(reliability.log_loss(*given.scored(), kind)),
+        "confusion": confusion(truth, given.predicted).tolist(),
+        "interval": intervals.INTERVAL,
+        "resamples": resamples,
+    }
+
+
+def chosen(scores: Matrix, kind: Kind) -> Indicators:
+    """Tell which classes the scores (items, classes) give each item; none where all of them are 0."""
+    if kind == "multiple":
+        return scores >= _THRESHOLD
+    best = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
+    shown: Indicators = best & scores.any(axis=1, keepdims=True)
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Checked predictions, (items, classes); ``answered`` (items,) tells which of them did not fail."""
+
+    truth: Indicators
+    scores: Matrix
+    predicted: Indicators
+    answered: Indicators
+    kind: Kind
+
+    @classmethod
+    def of(cls, truth: Indicators, scores: Matrix, classes: Sequence[str], kind: Kind) -> "_Given":
+        if truth.shape != (len(truth), len(classes)) or scores.shape != truth.shape:
+            raise ValueError(f"truth {truth.shape} and scores {scores.shape} must be (items, {len(classes)} classes)")
+        if not len(truth):
+            raise ValueError("there are no items to measure")
+        failed = np.isnan(scores).any(axis=1, keepdims=True)
+        known = np.where(failed, 0.0, np.clip(scores.astype(np.float64), 0, 1))
+        return cls(truth, known, chosen(known, kind), np.asarray(known.any(axis=1)), kind)
+
+    def scored(self) -> tuple[Indicators, Matrix]:
+        """Give truth and scores of the items that did not fail."""
+        return self.truth[self.answered], self.scores[self.answered]
+
+    def bins(self) -> reliability.Bins:
+        return reliability.bins(*self.scored(), self.kind)
+
+
+def _values(given: _Given, by_class: Mapping[str, Matrix]) -> dict[str, float]:
+    """Give the metrics themselves, by name; nan where not defined."""
+    counts = support(given.truth)[None].astype(np.float64)
+    bins = given.bins()
+    error = reliability.calibration_errors(np.ones((1, len(bins.count))), bins)
+    values = {"accuracy": exact(given.truth, given.predicted), "calibration_error": float(error[0])}
+    for rate in RATES:
+        plain, weighted = intervals.averages(by_class[rate][None], counts)
+        values |= {f"macro {rate}": float(plain[0]), f"weighted {rate}": float(weighted[0])}
+    return values
+
+
+def _resampled(given: _Given, seed: int, resamples: int) -> dict[str, Matrix]:
+    """Give the metrics' values over the resamples, by name: (resamples,)."""
+    bins, right = given.bins(), (given.truth == given.predicted).all(axis=1).astype(np.float64)
+    blocks = [_block(weights, given, bins, right) for weights in intervals.draws(len(right), resamples, seed)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _block(weights: Matrix, given: _Given, bins: reliability.Bins, right: Matrix) -> dict[str, Matrix]:
+    by_class = dict(intervals.shares(weights, given.truth, given.predicted))
+    by_class["auroc"] = intervals.areas(weights, given.truth, given.scores)
+    block = {
+        "accuracy": weights @ right / len(right),
+        "calibration_error": reliability.calibration_errors(weights[:, given.answered], bins),
+    }
+    for rate in RATES:
+        plain, weighted = intervals.averages(by_class[rate], by_class["support"])
+        block |= {f"macro {rate}": plain, f"weighted {rate}": weighted}
+    return block
+
+
+def _with_ends(value: float, resampled: Matrix) -> Json:
+    low, high = intervals.ends(resampled) if not np.isnan(value) else (np.nan, np.nan)
+    return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
+
+
+def _per_class(by_class: Mapping[str, Matrix], counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Json:
+    return {
+        name: {rate: _rounded(by_class[rate][at]) for rate in RATES} | {"support": int(counts[at])}
+        for at, name in enumerate(classes)
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), _DIGITS)

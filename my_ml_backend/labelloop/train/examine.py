@@ -1,0 +1,59 @@
+"""From labeled pictures to the labels that are probably wrong: which features to look at, and the pictures left out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from labelloop.errors import TrainingError
+from labelloop.train.backbone import build, picture_spec
+from labelloop.train.dataset import Sample, indicators
+from labelloop.train.features import Features
+from labelloop.train.flips import Flipped
+from labelloop.train.frozen import freeze
+from labelloop.train.label_errors import Examined, label_errors
+from labelloop.train.load import load_network, read_info
+from labelloop.train.pixels import Pixels
+from labelloop.types import Kind, PictureSpec, Progress, TrainSettings
+
+
+def examine(
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    kind: Kind,
+    settings: TrainSettings,
+    bundle: Path | None,
+    cache_dir: Path,
+    progress: Progress,
+) -> tuple[list[Sample], Examined]:
+    """Examine the labels of ``samples``; gives those whose picture can be read, and what was found, by row of these.
+
+    The features are those of the network's first weights, which no label has touched. Random weights have none worth
+    looking at: then they are those of ``bundle``, which has learned from some of the labels and so trusts them more.
+    Raises TrainingError, also where there is neither.
+    """
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model, backbone, spec = _network(settings, len(classes), bundle)
+    pixels = Pixels(spec, cache_dir)
+    unreadable = pixels.check(samples, progress)
+    readable = [sample for sample in samples if sample.picture not in unreadable]
+    frozen = freeze(model, backbone, spec, cache_dir)
+    rows = Features(frozen, pixels, cache_dir).of(readable, progress)
+    shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
+    return readable, label_errors(rows, shown, kind, settings.seed, pictures)
+
+
+def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tuple[nn.Module, str, PictureSpec]:
+    """Give the network to look through, its name, and what pictures it takes."""
+    if settings.weights != "none":
+        model = build(settings, classes)
+        return model, settings.backbone, picture_spec(model, settings.image_size)
+    if bundle is None:
+        raise TrainingError(
+            "the features of random weights say nothing of labels: train a version first, or set LABELLOOP_WEIGHTS"
+        )
+    model, info = load_network(bundle), read_info(bundle)
+    return model.network if isinstance(model, Flipped) else model, info.backbone, info.picture

@@ -1,0 +1,95 @@
+"""Whether what is served is what was trained: a bundle's files against torch, its pictures against training's."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from labelloop import pictures
+from labelloop.errors import TrainingError
+from labelloop.train import export
+from labelloop.train.dataset import Sample
+from labelloop.train.flips import Flipped
+from labelloop.train.normalising import normalised
+from labelloop.train.recipes.base import Candidate, Material
+from labelloop.types import PictureSpec
+
+ONNX, TORCHSCRIPT, WEIGHTS = "model.onnx", "model.ts.pt", "model.safetensors"
+PICTURE = "picture"
+"""The entry that is no file: how far apart training's and serving's pictures are."""
+
+MOST_LOGIT = 1e-3
+MOST_GREY = 1.0
+_COMPARED = 8
+
+Array = npt.NDArray[np.float32]
+
+
+def parity(candidate: Candidate, material: Material, directory: Path) -> dict[str, float]:
+    """Measure a bundle's files on pictures of the run, prepared from their files as an inference container does it.
+
+    Gives each file's largest difference of a logit from the trained network's, and under ``picture`` the mean
+    difference of a colour value from training's, in grey levels of 0 to 255. Raises TrainingError where a logit is off
+    by more than 0.001, or the pictures by more than 1.
+    """
+    samples, spec = _spread(material.dataset.validation + material.dataset.train), material.pixels.spec
+    images = np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
+    measured = _files(candidate, images, directory)
+    for name, difference in measured.items():
+        if not difference <= MOST_LOGIT:
+            raise TrainingError(
+                f"{name} of backbone {material.settings.backbone!r} gives logits that differ from the trained "
+                f"network's by {difference:.2g} (allowed: {MOST_LOGIT:g}); choose another backbone"
+            )
+    measured[PICTURE] = grey_levels(_as_trained(material, samples), images, spec)
+    if not measured[PICTURE] <= MOST_GREY:
+        raise TrainingError(
+            f"training saw other pictures than will be served: {measured[PICTURE]:.2g} grey levels apart in the mean "
+            f"(allowed: {MOST_GREY:g}); delete the folder of cached pixels below MODEL_DIR and train again"
+        )
+    return measured
+
+
+def _as_trained(material: Material, samples: Sequence[Sample]) -> Array:
+    """Prepare pictures as a training does: from the cache of pixels, normalised by torch."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (material.pixels.spec.mean, material.pixels.spec.std))
+    images: Array = normalised(torch.from_numpy(material.pixels.many(samples)), mean, std).numpy()
+    return images
+
+
+def grey_levels(one: Array, other: Array, spec: PictureSpec) -> float:
+    """Give the mean difference of two batches of prepared pictures (n, 3, height, width), in grey levels."""
+    std = np.asarray(spec.std, dtype=np.float32)[:, None, None]
+    return float(np.abs((one - other) * std).mean() * 255)
+
+
+def _files(candidate: Candidate, images: Array, directory: Path) -> dict[str, float]:
+    expected = export.run_torch(served_network(candidate, candidate.model), images)
+    given = {
+        ONNX: export.run_onnx(directory / ONNX, images),
+        TORCHSCRIPT: export.run_torch(export.read_torchscript(directory / TORCHSCRIPT), images),
+        WEIGHTS: export.run_torch(served_network(candidate, _reread(candidate.model, directory / WEIGHTS)), images),
+    }
+    return {name: float(np.abs(logits - expected).max()) for name, logits in given.items()}
+
+
+def served_network(candidate: Candidate, model: nn.Module) -> nn.Module:
+    """Give the network whose logits are served, from one like the candidate's: with flips, a mean of two."""
+    return Flipped(model).eval() if candidate.flips else model
+
+
+def _reread(model: nn.Module, path: Path) -> nn.Module:
+    again = copy.deepcopy(model)
+    again.load_state_dict(load_file(path), strict=True)
+    return again
+
+
+def _spread(samples: Sequence[Sample]) -> list[Sample]:
+    """Choose a few from the whole list."""
+    places = np.linspace(0, len(samples) - 1, min(_COMPARED, len(samples))).round().astype(int)
+    return [samples[place] for place in places]

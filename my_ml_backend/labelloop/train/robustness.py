@@ -1,0 +1,123 @@
+"""How much of a version's accuracy is left when pictures are worse than those it learned from.
+
+Pictures are corrupted after they were squeezed to the network's input size: at the original's size the same blur or
+noise would mean little for a large photograph and much for a small one, and the squeezing would undo part of it. The
+bundle's ONNX file predicts, as it does when it is served.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop import pictures
+from labelloop.train import export, metrics
+from labelloop.train.chosen import balanced
+from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
+from labelloop.train.dataset import Sample, indicators
+from labelloop.train.fgsm import directions, shifted
+from labelloop.train.load import load_network, read_info
+from labelloop.train.parity import ONNX
+from labelloop.train.pixels import Pixels
+from labelloop.types import BundleInfo, Json, Progress
+
+MOST = 100
+EPSILONS = (1, 2, 4, 8)
+_BATCH = 16
+_MOST_THREADS = 8
+
+Stack = npt.NDArray[np.uint8]
+
+
+def robustness(
+    bundle: Path,
+    samples: Sequence[Sample],
+    pixels: Pixels,
+    progress: Progress,
+    seed: int = 0,
+    most: int = MOST,
+    epsilons: Sequence[int] = EPSILONS,
+) -> Json:
+    """Measure ``bundle`` on at most ``most`` of ``samples`` (readable ones), as many of each class as there are.
+
+    Gives ``robustness.json`` (docs/evaluation.md). ``epsilons`` are FGSM's largest changes in grey levels of 255.
+    Raises ValueError without samples, BundleError, TrainingError.
+    """
+    few = balanced(samples, most, seed)
+    if not few:
+        raise ValueError("there are no pictures to measure robustness on")
+    judge = _Judge.of(bundle, few, pixels)
+    seeds = [int(sample.picture[:12], 16) + seed for sample in few]
+    clean = judge.accuracy(judge.clean)
+    table = _table(judge, seeds, progress)
+    mean = float(np.mean(list(table.values())))
+    return {
+        "clean": clean,
+        "pictures": len(few),
+        "severities": list(SEVERITIES),
+        "corruptions": table,
+        "mean": mean,
+        "relative_drop": (clean - mean) / clean if clean else None,
+        "fgsm": _fgsm(judge, bundle, epsilons, progress),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Tells how many of the pictures a bundle still gets right. May be asked by several threads at once."""
+
+    info: BundleInfo
+    logits: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
+    clean: Stack
+    truth: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, bundle: Path, samples: Sequence[Sample], pixels: Pixels) -> "_Judge":
+        info, onnx = read_info(bundle), export.session(bundle / ONNX)
+        return cls(
+            info,
+            lambda images: onnx.run(None, {export.IMAGES: images})[0],
+            pixels.many(samples),
+            indicators(samples, len(info.classes)),
+        )
+
+    def accuracy(self, changed: Stack) -> float:
+        """Share of pictures (n, height, width, 3) that get exactly the right classes."""
+        logits = [self.logits(pictures.normalise(part, self.info.picture)) for part in _parts(changed)]
+        return metrics.accuracy(self.truth, metrics.chosen(np.concatenate(logits), self.info.kind))
+
+
+def _parts(pixels: Stack) -> Iterator[Stack]:
+    return (pixels[start : start + _BATCH] for start in range(0, len(pixels), _BATCH))
+
+
+def _table(judge: _Judge, seeds: Sequence[int], progress: Progress) -> dict[str, list[float]]:
+    """Measure every corruption at every severity, as many at a time as there are cores."""
+
+    def measure(job: tuple[str, int]) -> float:
+        change = corruption(*job)
+        return judge.accuracy(np.stack([change(one, seed) for one, seed in zip(judge.clean, seeds, strict=True)]))
+
+    jobs = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
+    table: dict[str, list[float]] = {name: [] for name in CORRUPTIONS}
+    with ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0)))) as threads:
+        for done, (job, share) in enumerate(zip(jobs, threads.map(measure, jobs), strict=True)):
+            table[job[0]].append(share)
+            progress("robustness", done + 1, len(jobs))
+    return table
+
+
+def _fgsm(judge: _Judge, bundle: Path, epsilons: Sequence[int], progress: Progress) -> list[Json]:
+    if not epsilons:
+        return []
+    progress("fgsm", 0, len(epsilons))
+    signs = directions(load_network(bundle), judge.clean, judge.truth, judge.info.kind, judge.info.picture)
+    found = []
+    for done, epsilon in enumerate(epsilons):
+        found.append({"epsilon": epsilon, "accuracy": judge.accuracy(shifted(judge.clean, signs, epsilon))})
+        progress("fgsm", done + 1, len(epsilons))
+    return found

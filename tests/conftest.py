@@ -1,0 +1,29 @@
+"""How the tests are dealt out where several processes share them (``make test``)."""
+
+from typing import Any
+
+import pytest
+
+_STUDIO = "tests/e2e/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each file's tests together, and all that share the one real Label Studio: for ``--dist loadscope``."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    scheduling = LoadScopeScheduling(config, log)
+    scheduling._split_scope = _share
+    return scheduling
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: Label Studio, then the files that train."""
+    training = {item.path for item in items if item.get_closest_marker("train") is not None}
+    items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
+
+
+def _share(nodeid: str) -> str:
+    return _STUDIO if nodeid.startswith(_STUDIO) else nodeid.partition("::")[0]

@@ -1,0 +1,74 @@
+"""``labelloop rollback``, also to a version that the gate has rejected."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from labelloop.cli import main
+from labelloop.loop import jobs
+from labelloop.loop.hub import Hub
+from labelloop.loop.queue import SHORT
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.state import state_of
+from labelloop.models.versions import VersionRecord, Versions
+from labelloop.types import ProjectKey
+from support.file_bundle import write_bundle
+from support.studio_api import StudioApi
+
+from .test_consider import waiting
+
+
+@pytest.fixture
+def project(job_hub: Hub, tmp_path: Path) -> ProjectKey:
+    """A project with two versions: v1 is champion, v2 was rejected."""
+    project = job_hub.project(7)
+    versions, pointer = Versions(job_hub.store, project), ChampionPointer(job_hub.store, project)
+    for name, parent, verdict in (("v1", None, "v1 becomes the first champion"), ("v2", "v1", "v2 is rejected: worse")):
+        bundle = write_bundle(tmp_path / name, name.encode())
+        numbers = {"gate": {"conceded": 0.25}}
+        passed = parent is None
+        versions.claim(f"run of {name}")
+        versions.publish(
+            name, bundle, VersionRecord(name, f"run of {name}", "head", parent, "", passed, verdict, numbers)
+        )
+    pointer.promote("v1", pointer.take_fence())
+    return project
+
+
+def rollback(*options: str) -> Result:
+    return CliRunner().invoke(main, ["rollback", "--project", "7", "--to", "v2", *options])
+
+
+def test_a_rejected_version_is_refused_and_says_how_to_take_it(job_hub: Hub, project: ProjectKey) -> None:
+    answer = rollback()
+    assert answer.exit_code == 1
+    assert "v2 was rejected (v2 is rejected: worse)" in answer.output
+    assert "--force" in answer.output
+    assert not waiting(job_hub, SHORT)
+    assert not Versions(job_hub.store, project).get("v2").promoted
+
+
+def test_forced_it_becomes_champion_and_its_record_says_so(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    studio.connect("v1")
+    answer = rollback("--force")
+    assert "there is no worker" in answer.output
+    [job] = waiting(job_hub, SHORT)
+    assert job.args == [str(project), "v2"]
+
+    jobs.deploy(*job.args)
+
+    record, pointers = Versions(job_hub.store, project).get("v2"), ChampionPointer(job_hub.store, project).read()
+    assert (record.promoted, record.forced, state_of("v2", record, pointers)) == (True, True, "announced")
+    assert record.verdict == "promoted by force, though the gate said: v2 is rejected: worse"
+    assert record.metrics["gate"]["conceded"] == 0.0
+    listed = CliRunner().invoke(main, ["versions", "--project", "7"]).output
+    assert "v2   announced head     promoted by force" in listed
+
+
+def test_forcing_one_that_passed_changes_nothing_of_its_record(job_hub: Hub, project: ProjectKey) -> None:
+    before = Versions(job_hub.store, project).get("v1")
+    CliRunner().invoke(main, ["rollback", "--project", "7", "--to", "v1", "--force"])
+    assert Versions(job_hub.store, project).get("v1") == before

@@ -1,0 +1,249 @@
+"""``labelloop train`` and ``labelloop stage``: whole runs on real pictures, outside Label Studio and Redis."""
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from labelloop.cli import main, settings_table
+from labelloop.errors import LeaseLost
+from labelloop.models.bundle import check_bundle
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.store import Store, open_store
+from labelloop.models.versions import Versions
+from labelloop.pipeline.context import Context
+from labelloop.pipeline.folder import RunFolder
+from labelloop.pipeline.stages.analyse import analyse
+from labelloop.settings import Settings
+from labelloop.types import ProjectKey
+from support.digit_pictures import write_digits
+from support.picture_server import picture_server
+
+pytestmark = pytest.mark.train
+
+PROJECT = ProjectKey("local", 1)
+SMALL = ["--model", "test_resnet", "--weights", "none", "--image-size", "32", "--epochs", "2", "--recipe", "finetune"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder / "train", range(60), classes=3)
+    write_digits(folder / "test", range(60, 100), classes=3)
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for row in settings_table():
+        monkeypatch.delenv(row["name"], raising=False)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "machine"))
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def versions(machine: Path) -> Versions:
+    return Versions(store_of(machine), PROJECT)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Path:
+    """A machine with a whole run, made by one command."""
+    folder = tmp_path_factory.mktemp("made")
+    places = ["--train-location", str(pictures / "train"), "--test-location", str(pictures / "test")]
+    with pytest.MonkeyPatch.context() as environment:
+        for row in settings_table():
+            environment.delenv(row["name"], raising=False)
+        environment.setenv("MODEL_DIR", str(folder / "machine"))
+        answer = run("train", "--run", str(folder / "run"), *places, *SMALL)
+    assert answer.exit_code == 0, answer.output
+    return folder
+
+
+@pytest.fixture
+def trained(machine: Path, made: Path) -> Path:
+    """A copy of that machine and its run."""
+    shutil.copytree(made, machine, dirs_exist_ok=True)
+    return machine / "run"
+
+
+def store_of(machine: Path) -> Store:
+    return open_store((machine / "machine" / "store").as_uri())
+
+
+def test_a_run_makes_a_version_with_everything_that_explains_it(machine: Path, trained: Path) -> None:
+    record = versions(machine).get("v1")
+    assert record.promoted
+    assert "v1 becomes the first champion" in record.verdict
+    assert ChampionPointer(store_of(machine), PROJECT).read().champion == "v1"
+    assert check_bundle(trained / "bundle").classes == ("0", "1", "2")
+    metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())
+    assert metrics["items"] == json.loads((trained / "data.json").read_text())["sides"]["test"]["items"] == 40
+    assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
+    info = json.loads((trained / "run.json").read_text())
+    assert list(info["stages"]) == ["fetch", "preprocess", "train", "evaluate", "register"]
+    assert info["peak_memory_bytes"] > 1e8
+    report = versions(machine).read_report("v1").decode()
+    assert report == (trained / "report.html").read_text()
+    assert "v1 becomes the first champion" in report
+    again = run("train", "--run", str(trained))
+    assert again.exit_code == 0, again.output
+    assert again.output.count("done before") == 4
+    assert versions(machine).names() == ["v1"]
+    other = run("train", "--run", str(trained), "--epochs", "3")
+    assert other.exit_code == 1
+    assert "epochs=2, and now epochs=3" in other.output
+
+
+def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Path, pictures: Path) -> None:
+    wrong = machine / "wrong"
+    for name, other in (("0", "1"), ("1", "2"), ("2", "0")):
+        shutil.copytree(pictures / "train" / name, wrong / other)
+    places = ["--train-location", str(wrong), "--test-location", str(pictures / "test")]
+    answer = run("train", "--run", str(machine / "second"), *places, *SMALL, "--epochs", "8")
+    assert answer.exit_code == 0, answer.output
+    assert "v2 is rejected" in answer.output
+    assert not versions(machine).get("v2").promoted
+    forced = run("stage", "register", "--run", str(machine / "second"), "--force")
+    assert "promoted by force" in forced.output
+    assert versions(machine).get("v2").forced
+    assert ChampionPointer(store_of(machine), PROJECT).read().champion == "v2"
+    assert "promoted by force" in versions(machine).read_report("v2").decode()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--model", "resnet19"], "resnet18"),
+        (["--optimizer", "adamm"], "adam"),
+        (["--augmentations", "lightly"], "none, light, realistic"),
+        (["--balance", "yes"], "auto, none, loss, sampler"),
+        (["--recipe", "heads"], "head, finetune"),
+        (["--epochs", "none"], "whole number"),
+        (["--model", "test_resnet?nonsense=1"], "could not make backbone"),
+        (["--model", "test_vit", "--image-size", "33"], "takes no picture of 33 x 33 pixels"),
+        (["--weights", __file__], "only safetensors files are read"),
+        (["--format", "cvs"], "there are auto, labelloop, imagefolder"),
+        (["--project-key", "../1"], "no project key"),
+    ],
+)
+def test_impossible_parameters_are_refused_before_any_work(
+    machine: Path, pictures: Path, options: list[str], told: str
+) -> None:
+    answer = run("train", "--run", str(machine / "run"), "--train-location", str(pictures / "train"), *SMALL, *options)
+    assert answer.exit_code == 1
+    assert told in answer.output
+    assert not (machine / "run").exists()
+
+
+def test_stages_want_those_before_them(machine: Path) -> None:
+    for stage, missing in (("preprocess", "fetch"), ("evaluate", "fetch"), ("register", "fetch")):
+        answer = run("stage", stage, "--run", str(machine / "run"), *SMALL)
+        assert answer.exit_code == 1
+        assert f"run the {missing} stage" in answer.output
+
+
+def test_a_stage_is_made_anew_when_what_it_was_made_from_changed(machine: Path, trained: Path) -> None:
+    sides = json.loads((trained / "sides.json").read_text())
+    sides["sides"]["a" * 64] = "train"
+    (trained / "sides.json").write_text(json.dumps(sides))
+    assert run("stage", "fetch", "--run", str(trained)).output.startswith("fetch: done before")
+    assert run("stage", "preprocess", "--run", str(trained)).output.startswith("preprocess: done\n")
+
+
+def test_a_stage_is_made_anew_when_what_it_wrote_is_gone_or_damaged(trained: Path) -> None:
+    (trained / "data.json").unlink()
+    (trained / "bundle" / "model.onnx").write_bytes(b"half")
+    answer = run("stage", "preprocess", "--run", str(trained))
+    assert (answer.exit_code, (trained / "data.json").is_file()) == (0, True)
+    assert "done before" not in answer.output
+    assert run("stage", "train", "--run", str(trained)).output.startswith("train: done\n")
+    assert check_bundle(trained / "bundle")
+    assert run("stage", "evaluate", "--run", str(trained)).output.startswith("evaluate: done before")
+
+
+def test_a_wrong_location_can_be_corrected_until_something_was_fetched(machine: Path, pictures: Path) -> None:
+    fetch = ["stage", "fetch", "--run", str(machine / "run"), *SMALL, "--train-location"]
+    assert run(*fetch, str(pictures / "trian")).exit_code == 1
+    right = run(*fetch, str(pictures / "train"))
+    assert right.output.startswith("fetch: 60 labeled pictures"), right.output
+    other = run(*fetch, str(pictures / "test"))
+    assert "begin another one in another folder" in other.output
+
+
+def test_what_an_address_may_keep_secret_is_kept_nowhere(
+    machine: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABELLOOP_ALLOW_PRIVATE_ADDRESSES", "true")
+    files = {f"/{at}.png": path.read_bytes() for at, path in enumerate(sorted(pictures.glob("train/*/*.png")))}
+    rows = [f"{at}.png,{'ab'[at % 2]}\n" for at in range(len(files))]
+    with picture_server({**files, "/list.csv": "".join(["uri,label\n", *rows]).encode()}) as server:
+        host = server.address.removeprefix("http://")
+        fetch = ["stage", "fetch", "--run", str(machine / "run"), *SMALL]
+        answer = run(*fetch, "--train-location", f"http://ann:s3cret@{host}/list.csv?signature=t0psecret")
+        again = run(*fetch, "--train-location", f"http://ann:newer@{host}/list.csv?signature=later")
+        assert run(*fetch).output.startswith("fetch: done before")
+        (machine / "run" / "manifest.jsonl").unlink()
+        unknown = run(*fetch)
+    assert answer.output.startswith("fetch: 60 labeled pictures"), answer.output
+    assert again.output.startswith("fetch: done before")
+    assert "Give --train-location again" in unknown.output
+    record = json.loads((machine / "run" / "run.json").read_text())
+    assert record["parameters"]["train_location"] == f"http://***@{host}/list.csv?***"
+    kept = b"".join(path.read_bytes() for path in machine.rglob("*") if path.is_file() and path.suffix != ".png")
+    assert b"s3cret" not in kept
+    assert b"t0psecret" not in kept
+    assert "s3cret" not in answer.output + again.output + unknown.output
+
+
+def test_one_process_at_a_time_works_in_a_folder(machine: Path, pictures: Path) -> None:
+    fetch = ["stage", "fetch", "--run", str(machine / "run"), *SMALL, "--train-location", str(pictures / "train")]
+    (machine / "run").mkdir()
+    with (machine / "run" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another process is at work" in run(*fetch).output
+    assert run(*fetch).exit_code == 0
+
+
+def test_a_disk_that_refuses_is_one_line(machine: Path, pictures: Path) -> None:
+    (machine / "run" / "manifest.jsonl").mkdir(parents=True)
+    (machine / "file").touch()
+    fetch = ["stage", "fetch", *SMALL, "--train-location", str(pictures / "train"), "--run"]
+    inside, below = run(*fetch, str(machine / "run")), run(*fetch, str(machine / "file" / "run"))
+    assert (inside.exit_code, below.exit_code) == (1, 1)
+    assert "Error: the fetch stage cannot read or write" in inside.output
+    assert "cannot be a run's folder" in below.output
+
+
+def test_a_registration_cut_off_before_it_promoted_does_not_pass_a_newer_champion(machine: Path, trained: Path) -> None:
+    store = store_of(machine)
+    (machine / "machine" / "store" / str(PROJECT) / "champion.json").unlink()
+    pointer = ChampionPointer(store, PROJECT)
+    pointer.promote("v7", pointer.take_fence())
+    answer = run("stage", "register", "--run", str(trained))
+    assert "it is not promoted, for now v7 is champion" in answer.output
+    assert pointer.read().champion == "v7"
+    assert run("stage", "register", "--run", str(trained), "--force").exit_code == 0
+    assert pointer.read().champion == "v1"
+
+
+def test_a_lost_lease_ends_an_analysis_and_nothing_else_does(machine: Path, trained: Path) -> None:
+    settings = Settings(model_dir=str(machine / "machine"), backbone="test_resnet", weights="none", image_size=32)
+
+    def failing(error: Exception) -> Context:
+        def progress(what: str, done: int, total: int) -> None:
+            raise error
+
+        return Context(RunFolder(trained), settings, progress)
+
+    with pytest.raises(LeaseLost):
+        analyse(failing(LeaseLost("another worker has it")))
+    (trained / "evaluation" / "mistakes.json").unlink()
+    analyse(failing(RuntimeError("out of memory")))
+    assert (trained / "evaluation" / "mistakes.json").is_file()

@@ -1,0 +1,98 @@
+"""LabelLoop's own format: with a header, by hand without one, and the manifest of a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labelloop.data.formats import Hints, read_listing, write_listing
+from labelloop.data.listing import Listing, Record
+from labelloop.data.manifest import Manifest
+from labelloop.errors import LabelLoopError, ManifestError, StoreError
+from labelloop.types import Item, LeftOut, ProjectKey
+
+SHA = "ab" * 32
+
+
+def read(tmp_path: Path, *lines: dict[str, Any]) -> Listing:
+    path = tmp_path / "list.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return read_listing(path)
+
+
+def test_written_by_hand_it_needs_no_header(tmp_path: Path) -> None:
+    found = read(tmp_path, {"uri": "a.jpg", "labels": ["cat"], "side": "val"}, {"uri": "s3://b/k", "labels": ["dog"]})
+    assert found == Listing(
+        "single",
+        ("cat", "dog"),
+        (Record((tmp_path / "a.jpg").as_uri(), ("cat",), 1, "validation"), Record("s3://b/k", ("dog",), 2)),
+    )
+
+
+def test_the_manifest_of_a_run_is_read(tmp_path: Path) -> None:
+    manifest = Manifest.of(
+        ProjectKey("localhost-8080", 7), "single", ("dog", "cat"), [Item(9, SHA, ("cat",))], [LeftOut(3, "skipped")]
+    )
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(manifest.to_jsonl())
+    assert read_listing(path) == Listing(
+        "single", ("dog", "cat"), (Record("", ("cat",), 9, picture=SHA),), (LeftOut(3, "skipped"),)
+    )
+    path.write_text(manifest.to_jsonl().replace('["cat"]', '["dog"]'))
+    with pytest.raises(StoreError, match="is not what it says"):
+        read_listing(path)
+
+
+def test_a_cut_list_is_noticed(tmp_path: Path) -> None:
+    records = tuple(Record(f"s3://b/{at}", ("cat",), at) for at in (1, 2))
+    path = tmp_path / "list.jsonl"
+    write_listing(Listing("single", ("cat",), records), path, "labelloop")
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(ManifestError, match="is cut or was changed: its header counts 2 records"):
+        read_listing(path)
+
+
+HEADER = {"format": 1, "kind": "single", "classes": ["cat"], "records": 1, "left_out": 0}
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([HEADER | {"format": 2}], "line 1: the header must have"),
+        ([HEADER | {"kind": "many"}], "line 1: the header must have"),
+        ([HEADER | {"classes": [1]}], "line 1: the header must have"),
+        ([HEADER, {"uri": "a.jpg", "labels": "cat"}], "line 2: 'labels' must be a list of texts"),
+        ([HEADER, {"labels": ["cat"]}], "line 2: 'uri' must be a text"),
+        ([HEADER, {"uri": "a.jpg", "labels": ["cat"], "picture": "../x"}], "line 2: '../x' is no sha256"),
+        ([HEADER, {"uri": "a.jpg", "labels": ["cat"], "task": True}], "line 2: 'task' must be a whole number"),
+        ([{"uri": "a", "labels": []}, {"uri": "b", "labels": [], "task": 1}], "some entries have a task id"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, lines: list[dict[str, Any]], reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason):
+        read(tmp_path, *lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("", "it is empty"),
+        ('{"a": 1, "b": 2}', "its first line has the keys 'a, b'"),
+        ('{"a": 1,\n"b": 2}', "its first line is none"),
+        ("<xml/>", "found: '<xml/>'"),
+    ],
+)
+def test_an_unknown_format_is_said_with_what_was_seen(tmp_path: Path, text: str, seen: str) -> None:
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(
+        ManifestError, match=rf"of no known format: .*{seen}.* Name the format, one of labelloop: .*; csv: "
+    ):
+        read_listing(tmp_path / "list")
+
+
+def test_kinds_are_overruled_by_hints(tmp_path: Path) -> None:
+    path = tmp_path / "list.jsonl"
+    write_listing(Listing("multiple", ("cat",), (Record("s3://b/k", ("cat",), 1),)), path, "labelloop")
+    assert read_listing(path, hints=Hints(kind="single")).kind == "single"
+    assert issubclass(ManifestError, LabelLoopError)

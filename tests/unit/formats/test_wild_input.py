@@ -1,0 +1,144 @@
+"""Whatever a file holds, a reader gives a listing or an error of LabelLoop's own."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as tries
+from hypothesis import strategies as st
+
+from labelloop.data.formats import FORMATS, Hints, read_listing
+from labelloop.data.formats.json_array import array_objects
+from labelloop.data.listing import Listing
+from labelloop.errors import LabelLoopError, ManifestError
+
+FILES = [name for name in FORMATS if name != "imagefolder"]
+KEYS = st.sampled_from(
+    [
+        *("format", "kind", "classes", "records", "left_out", "task", "labels", "uri", "side", "picture", "hash"),
+        *("source-ref", "label", "label-metadata", "class-name", "class-map", "type", "failure-reason", "project"),
+        *("imageGcsUri", "classificationAnnotation", "classificationAnnotations", "displayName"),
+        *("dataItemResourceLabels", "aiplatform.googleapis.com/ml_use"),
+        *("id", "data", "annotations", "result", "value", "choices", "from_name", "image", "annotator"),
+    ]
+)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 3)
+    | st.floats()
+    | st.sampled_from(["single", "cat", "train", "s3://b/k", "a.jpg", "../a", "file:///a%00", "\ud800", "", "a" * 64])
+    | st.text(max_size=5)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=15,
+)
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=6)
+ROWS = st.lists(st.lists(SCALARS.map(str) | KEYS, max_size=4), max_size=4)
+
+
+def read(content: bytes, format: str) -> Listing | None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list"
+        path.write_bytes(content)
+        try:
+            return read_listing(path, format)
+        except LabelLoopError:
+            return None
+
+
+@given(st.binary(max_size=200), st.sampled_from(["auto", *FILES]))
+@tries(max_examples=80, deadline=None)
+def test_bytes(content: bytes, format: str) -> None:
+    read(content, format)
+
+
+@given(st.lists(OBJECTS, min_size=1, max_size=4), st.sampled_from(["auto", *FILES]), st.sampled_from(["\n", "\r\n"]))
+@tries(max_examples=80, deadline=None)
+def test_json_lines(objects: list[dict[str, Any]], format: str, end: str) -> None:
+    read(end.join(json.dumps(one) for one in objects).encode(), format)
+
+
+@given(st.lists(OBJECTS, max_size=4))
+@tries(max_examples=50, deadline=None)
+def test_json_arrays(objects: list[dict[str, Any]]) -> None:
+    read(json.dumps(objects).encode(), "label-studio")
+
+
+TASKS = st.fixed_dictionaries(
+    {"id": st.integers(1, 5) | VALUES, "data": st.fixed_dictionaries({"image": SCALARS}) | VALUES},
+    optional={"annotations": st.lists(st.fixed_dictionaries({"result": st.lists(OBJECTS, max_size=2) | VALUES}))},
+)
+
+
+@given(st.lists(TASKS, max_size=4))
+@tries(max_examples=50, deadline=None)
+def test_exports(tasks: list[dict[str, Any]]) -> None:
+    read(json.dumps(tasks).encode(), "auto")
+
+
+@given(ROWS, st.sampled_from(",;\t"))
+@tries(max_examples=50, deadline=None)
+def test_tables(rows: list[list[str]], delimiter: str) -> None:
+    lines = ["uri,label,split,task,sha256".replace(",", delimiter), *(delimiter.join(row) for row in rows)]
+    read("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")
+
+
+@pytest.mark.parametrize("format", FILES)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe\0",
+        b"[" * 100_000,
+        b'{"uri":' * 50_000,
+        b"[1]",
+        b"[{}",
+        b"[{} {}]",
+        b"null",
+        b'{"format": 1, "kind": "single", "classes": []}',
+        b'{"uri": "a.jpg", "labels": ["cat"], "task": ' + b"9" * 5000 + b"}",
+        b"uri,label\n" + b'"' * 9,
+        b"uri,label\na.jpg,cat,dog\n",
+    ],
+    ids=range(13),
+)
+def test_what_is_no_list_is_refused(format: str, content: bytes) -> None:
+    assert read(content, format) is None
+
+
+@pytest.mark.parametrize("format", ["auto", *FORMATS])
+@pytest.mark.parametrize(
+    "name", ["missing", "impossible\0", "/", "x" * 5000], ids=["missing", "impossible", "bare", "long"]
+)
+def test_what_is_not_there_is_refused(format: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError):
+        read_listing(tmp_path / name if name != "/" else tmp_path, format)
+
+
+def test_an_unknown_format_is_refused_naming_all(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no format 'coco'; there are labelloop, imagefolder, augmented"):
+        read_listing(tmp_path, "coco")
+
+
+def test_an_array_is_read_across_the_edges_of_what_is_read_at_once(tmp_path: Path) -> None:
+    tasks = [{"id": at, "text": "x" * (at % 7) * 9973} for at in range(150)]
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps(tasks, indent=3))
+    assert path.stat().st_size > 3_000_000
+    assert [entry.values for entry in array_objects(path)] == tasks
+
+
+def test_hints_are_believed(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("where,what,label\na.jpg,cat+dog,x\nb.jpg,,y\n")
+    hints = Hints(label_attribute="what", picture_field="where", separator="+", classes=("dog", "cat", "bird"))
+    listing = read_listing(path, "csv", hints)
+    assert (listing.kind, listing.classes) == ("multiple", ("dog", "cat", "bird"))
+    assert [one.labels for one in listing.records] == [("cat", "dog"), ()]

@@ -1,0 +1,28 @@
+"""A search's folder and its study, without any training."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from labelloop.pipeline.folder import RunFolder
+from labelloop.pipeline.search.folder import SearchFolder
+from labelloop.pipeline.search.journal import open_study
+from labelloop.pipeline.search.space import Space
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SearchFolder:
+    made = SearchFolder(RunFolder(tmp_path))
+    made.path.mkdir()
+    return made
+
+
+@pytest.fixture
+def study(folder: SearchFolder) -> optuna.Study:
+    return open_study(folder, warmup=1)
+
+
+@pytest.fixture
+def space() -> Space:
+    return Space(("a", "b"), (32, 64), ("adamw", "sgd"), ("none", "light"), (1e-4, 1e-1), ("head", "finetune"))

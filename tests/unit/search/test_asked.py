@@ -1,0 +1,115 @@
+"""What is searched, read from the words of a command."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labelloop.errors import SettingsError
+from labelloop.pipeline.folder import RunFolder
+from labelloop.pipeline.search.asked import asked_space
+from labelloop.pipeline.search.folder import SearchFolder
+from labelloop.pipeline.search.plan import Plan
+from labelloop.pipeline.search.space import Space, present, space_of
+from labelloop.settings import Settings
+
+
+def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
+    space = space_of(Settings(backbone="resnet34", image_size=96))
+
+    assert (space.models, space.sizes) == (("resnet34",), (96,))
+    assert space.augmentations == ("none", "light", "realistic")
+    assert {"adamw", "sgd"} <= set(space.optimizers)
+
+
+@pytest.mark.parametrize(
+    ("weights", "recipes", "expected"),
+    [
+        ("pretrained", ("head", "finetune"), ("head", "finetune")),
+        ("none", ("head", "finetune"), ("finetune",)),
+        ("none", ("head",), ("head",)),
+        ("pretrained", ("finetune",), ("finetune",)),
+    ],
+)
+def test_recipes_without_a_chance_are_not_searched(
+    weights: str, recipes: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert space_of(Settings(weights=weights, recipes=recipes)).recipes == expected
+
+
+def test_words_become_values() -> None:
+    given = {"models": "resnet18, resnet34", "sizes": "128,160", "learning_rates": "1e-4,0.1"}
+    space = asked_space(Settings(), given, None)
+
+    assert (space.models, space.sizes) == (("resnet18", "resnet34"), (128, 160))
+    assert space.learning_rates == (1e-4, 0.1)
+    assert asked_space(Settings(), {"sizes": "96"}, space) == replace(space, sizes=(96,))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("sizes", "128,big", "whole numbers of pixels"),
+        ("learning_rates", "0.1", "the lowest and the highest"),
+        ("learning_rates", "0.1,0.01", "no range"),
+        ("learning_rates", "0,0.1", "no range"),
+        ("learning_rates", "nan,nan", "no range"),
+        ("learning_rates", "0.1,inf", "no range"),
+        ("models", " , ", "one value or more"),
+        ("optimizers", "sgd,sgd", "each once"),
+    ],
+)
+def test_words_that_say_nothing_are_refused(name: str, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        asked_space(Settings(), {name: text}, None)
+    assert str(caught.value).startswith(name)
+
+
+def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
+    settings = Settings(learning_rate=0.5, image_size=64, weights="none")
+    space = replace(space_of(settings), sizes=(96,))
+
+    assert present(space, settings) == {
+        "recipe": "finetune",
+        "model": "resnet18",
+        "optimizer": "adamw",
+        "augmentations": "light",
+    }
+
+
+@pytest.fixture
+def plan() -> Plan:
+    space = Space(("a",), (32,), ("adamw",), ("none",), (0.001, 0.01), ("head", "finetune"))
+    return Plan(space, {"model": "a", "recipe": "head,finetune", "epochs": "3"}, "hash")
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path, plan: Plan) -> None:
+    folder = SearchFolder(RunFolder(tmp_path))
+
+    assert Plan.read(folder) is None
+    assert plan.settle(folder) == Plan.read(folder) == plan.settle(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"parameters": {"model": "a", "recipe": "head,finetune", "epochs": "4"}}, "its epochs is '3', and now '4'"),
+        ({"manifest": "other"}, "of other labels"),
+    ],
+)
+def test_another_search_in_the_same_folder_is_refused(
+    tmp_path: Path, plan: Plan, change: dict[str, object], said: str
+) -> None:
+    folder = SearchFolder(RunFolder(tmp_path))
+    plan.settle(folder)
+
+    with pytest.raises(SettingsError, match=said):
+        replace(plan, **change).settle(folder)  # type: ignore[arg-type]
+    other = replace(plan, space=replace(plan.space, sizes=(32, 64)))
+    with pytest.raises(SettingsError, match="its sizes are 32, and now 32,64 are asked for"):
+        other.settle(folder)
+
+
+def test_a_finetune_s_trial_trains_the_head_that_it_begins_from(plan: Plan) -> None:
+    assert plan.parameters_with({"recipe": "finetune", "model": "b"})["recipe"] == "head,finetune"
+    assert plan.parameters_with({"recipe": "head", "model": "b"}) == {"model": "b", "recipe": "head", "epochs": "3"}

@@ -1,0 +1,157 @@
+"""``labelloop manifest``: counts, conversions between all formats, what is lost on the way."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from labelloop.cli import main, settings_table
+from labelloop.data.formats import FORMATS, read_listing
+from support.picture_server import picture_server
+
+ROWS = "path,label,split\na.png,cat,train\nb.png,dog,train\nc.png,dog,test\nd.png,,\n"
+CONFIG = """<View><Image name="img" value="$photo"/><Choices name="animal" toName="img" choice="single">
+<Choice value="dog"/><Choice value="cat"/></Choices>
+<Choices name="quality" toName="img"><Choice value="good"/></Choices></View>"""
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in settings_table():
+        monkeypatch.delenv(row["name"], raising=False)
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path / "model"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A table beside its pictures."""
+    for number, name in enumerate("abcd"):
+        (tmp_path / f"{name}.png").write_bytes(picture(number))
+    (tmp_path / "list.csv").write_text(ROWS)
+    return tmp_path / "list.csv"
+
+
+def picture(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (number, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["manifest", *map(str, arguments)])
+
+
+def test_show_counts_classes_and_sides(source: Path) -> None:
+    assert run("show", source).output.splitlines() == [
+        "3 records, 2 classes, single choice",
+        "train: 2",
+        "        1 cat",
+        "        1 dog",
+        "test: 1",
+        "        0 cat",
+        "        1 dog",
+        "left out: 1",
+        "  task 4: it has no label",
+    ]
+
+
+def test_show_as_json(source: Path) -> None:
+    assert json.loads(run("show", source, "--json").output) == {
+        "kind": "single",
+        "classes": ["cat", "dog"],
+        "records": 3,
+        "sides": {
+            "train": {"records": 2, "classes": {"cat": 1, "dog": 1}},
+            "test": {"records": 1, "classes": {"cat": 0, "dog": 1}},
+        },
+        "left_out": [{"task": 4, "reason": "it has no label"}],
+    }
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("via", FORMATS)
+def test_every_format_becomes_every_other(source: Path, tmp_path: Path, via: str, to: str) -> None:
+    first, second = tmp_path / "first/list", tmp_path / "second/list"
+    assert run("convert", source, first, "--to", via).exit_code == 0
+    answer = run("convert", first, second, "--from", via, "--to", to)
+
+    assert answer.exit_code == 0, answer.output
+    assert answer.output.splitlines()[0] == f"3 records read, {second} written as {to}"
+    found = read_listing(second, to)
+    assert sorted(one.labels[0] for one in found.records) == ["cat", "dog", "dog"]
+    if "augmented" not in (via, to):
+        assert sorted(str(one.side) for one in found.records) == ["test", "train", "train"]
+    elif to == "augmented" != via:
+        assert "  lost: the sides of 3 records" in answer.output.splitlines()
+
+
+def test_what_is_lost_is_said(source: Path, tmp_path: Path) -> None:
+    assert run("convert", source, tmp_path / "out", "--to", "augmented").output.splitlines()[1:] == [
+        "  lost: the sides of 3 records",
+        "  lost: 1 tasks that are left out, and why",
+    ]
+
+
+def test_pictures_elsewhere_are_fetched_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_ALLOW_PRIVATE_ADDRESSES", "true")
+    files = {f"/{name}.png": picture(number) for number, name in enumerate("ab")}
+    with picture_server({**files, "/list.csv": b"path,label\na.png,cat\nb.png,dog\nc.png,dog\n"}) as server:
+        answer = run("convert", f"{server.address}/list.csv", tmp_path / "out", "--to", "imagefolder")
+    assert answer.exit_code == 0, answer.output
+    assert "  lost: 1 tasks that are left out, and why" in answer.output
+    written = {path.parent.name: path.read_bytes() for path in (tmp_path / "out").rglob("*.png")}
+    assert written == {"cat": picture(0), "dog": picture(1)}
+
+
+def test_a_label_config_says_what_an_export_does_not(tmp_path: Path) -> None:
+    regions = [
+        {"from_name": name, "type": "choices", "value": {"choices": [label]}}
+        for name, label in (("animal", "dog"), ("quality", "good"))
+    ]
+    data = {"photo": "s3://b/1", "thumb": "s3://b/t"}
+    export, config = tmp_path / "export.json", tmp_path / "config.xml"
+    export.write_text(json.dumps([{"id": 5, "data": data, "annotations": [{"result": regions}]}]))
+    config.write_text(CONFIG)
+
+    refused = run("show", export)
+    assert (refused.exit_code, "Traceback" in refused.output) == (1, False)
+    assert "Error: " in refused.output
+    assert "several control tags have choices: 'animal', 'quality'" in refused.output
+    found = json.loads(run("show", export, "--label-config", config, "--json").output)
+    assert (found["classes"], found["kind"], found["records"]) == (["dog", "cat"], "single", 1)
+    named = run("show", export, "--label-attribute", "quality", "--picture-field", "thumb", "--classes", "bad,good")
+    assert "0 bad" in named.output
+
+
+def test_hashes_go_along_to_where_they_can(tmp_path: Path) -> None:
+    sha = hashlib.sha256(b"").hexdigest()
+    (tmp_path / "list.csv").write_text(f"path,labels,sha256\na.png,cat+dog,{sha}\n")
+    run("convert", tmp_path / "list.csv", tmp_path / "own", "--to", "labelloop", "--separator", "+")
+    found = read_listing(tmp_path / "own")
+    assert (found.kind, found.records[0].labels, found.records[0].picture) == ("multiple", ("cat", "dog"), sha)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["show", "missing.csv"], 1, "Error: missing.csv cannot be read: No such file or directory"),
+        (["show", "."], 1, "has no folders; an ImageFolder has one for each class"),
+        (["show", "s3://bucket"], 1, "Error: s3://bucket could not be read"),
+        (["convert", "missing.csv", "out"], 2, "Missing option '--to'"),
+        (["convert", "missing.csv", "out", "--to", "coco"], 2, "'coco' is not one of 'labelloop', 'imagefolder'"),
+        (["show", "missing.csv", "--from", "coco"], 2, "'coco' is not one of 'auto', 'labelloop'"),
+        (["show", "x", "--kind", "double"], 2, "'double' is not one of 'single', 'multiple'"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = run(*arguments)
+    assert (answer.exit_code, answer.stdout) == (code, "")
+    assert reason in answer.stderr
+    assert "Traceback" not in answer.stderr

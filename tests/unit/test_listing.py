@@ -1,0 +1,117 @@
+import hashlib
+from itertools import pairwise
+
+import pytest
+
+from labelloop.data.listing import Listing, Record
+from labelloop.majority import Truth, Vote, counting, settle
+from labelloop.pipeline.named_sides import named_sides
+from labelloop.types import Kind, LeftOut, Side
+
+
+def record(task: int, *labels: str, side: Side | None = None) -> Record:
+    return Record(f"s3://bucket/{task}.jpg", labels, task, side)
+
+
+def test_one_label_each_is_a_single_choice() -> None:
+    listing = Listing.of([record(1, "dog"), record(2, "cat")])
+    assert (listing.kind, listing.classes) == ("single", ("cat", "dog"))
+
+
+def test_several_labels_anywhere_are_a_multiple_choice_in_which_none_is_an_answer() -> None:
+    listing = Listing.of([record(1, "cat", "dog"), record(2)])
+    assert (listing.kind, len(listing.records), listing.left_out) == ("multiple", 2, ())
+
+
+def test_what_has_not_exactly_one_label_is_no_answer_to_a_single_choice() -> None:
+    listing = Listing.of([record(1, "cat"), record(2), record(3, "cat", "dog")], kind="single")
+    assert listing.records == (record(1, "cat"),)
+    assert listing.left_out == (
+        LeftOut(2, "it has no label"),
+        LeftOut(3, "2 labels where exactly one is expected"),
+    )
+
+
+def test_classes_are_in_the_order_that_the_source_says_and_taken_once() -> None:
+    assert Listing.of([record(1, "cat")], classes=["dog", "cat", "dog"]).classes == ("dog", "cat")
+
+
+def test_two_listings_become_one() -> None:
+    one = Listing.of([record(1, "cat"), record(2, "dog")], [LeftOut(3, "skipped")])
+    other = Listing.of([record(1, "bird", "cat")], [LeftOut(2, "blurred")])
+
+    both = one.joined(other.on("test"))
+
+    assert (both.kind, both.classes) == ("multiple", ("cat", "dog", "bird"))
+    assert [(each.task, each.side) for each in both.records] == [(1, None), (2, None), (4, "test")]
+    assert [out.task for out in both.left_out] == [3, 5]
+
+
+def test_tasks_keep_their_ids_where_no_two_have_the_same() -> None:
+    both = Listing.of([record(7, "cat")]).joined(Listing.of([record(3, "cat")]))
+    assert [each.task for each in both.records] == [7, 3]
+
+
+def sha(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def test_of_a_picture_on_two_sides_the_stricter_wins_and_the_others_are_listed() -> None:
+    shown = [
+        (record(1, "cat", side="train"), sha("a")),
+        (record(2, "cat", side="test"), sha("a")),
+        (record(3, "cat", side="validation"), sha("a")),
+        (record(4, "dog", side="validation"), sha("b")),
+        (record(5, "dog", side="train"), sha("b")),
+        (record(6, "dog"), sha("b")),
+        (record(7, "dog"), sha("c")),
+    ]
+
+    sides, moved = named_sides(shown)
+
+    assert sides == {sha("a"): "test", sha("b"): "validation"}
+    assert [out.task for out in moved] == [1, 3, 5]
+    assert moved[0].reason == "its picture is on the test side, too: it is taken for that one, not for train"
+    assert named_sides(reversed(shown))[0] == sides
+
+
+def vote(*labels: str) -> Vote:
+    return Vote(frozenset(labels))
+
+
+@pytest.mark.parametrize(
+    ("kind", "votes", "truth"),
+    [
+        ("single", [vote("a"), vote("a"), vote("b")], Truth(("a",))),
+        ("single", [vote("a"), vote("b")], Truth(reason="its annotators disagree: 1 each say 'a', 'b'")),
+        ("single", [vote("a"), Vote(reason="gone")], Truth(("a",))),
+        ("single", [Vote(reason="gone")], Truth(reason="gone")),
+        ("multiple", [vote("a", "b"), vote("a"), vote("a", "b", "c")], Truth(("a", "b"))),
+        ("multiple", [vote("a", "b"), vote("a")], Truth(reason="half of its 2 annotators say 'b', half do not")),
+        ("multiple", [vote(), vote(), vote("a")], Truth()),
+        ("single", [], Truth(reason="not annotated")),
+    ],
+)
+def test_the_majority_is_right_and_a_tie_is_no_truth(kind: Kind, votes: list[Vote], truth: Truth) -> None:
+    assert settle(votes, kind, []) == truth
+    assert all(settle(votes[turn:] + votes[:turn], kind, []).labels == truth.labels for turn in range(len(votes)))
+
+
+def test_skips_do_not_count_and_ground_truth_goes_before() -> None:
+    kept, skipped, marked = {"id": 1}, {"was_cancelled": True}, {"id": 3, "ground_truth": True}
+    assert counting([kept, skipped, "nonsense"]) == [kept]
+    assert counting([kept, skipped, marked]) == [marked]
+    assert settle([], "single", [skipped]).reason == "skipped by its annotators"
+
+
+def test_listings_of_a_million_share_their_labels() -> None:
+    from pathlib import Path
+
+    from labelloop.data.formats.base import Hints
+    from labelloop.data.formats.collector import Collector
+
+    found = Collector(Path("list"), Hints())
+    for task in range(1, 100):
+        found.take(f"s3://bucket/{task}", [str(b"cat", "ascii")], task)
+    records = found.listing().records
+    assert all(one.labels is other.labels for one, other in pairwise(records))

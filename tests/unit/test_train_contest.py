@@ -1,0 +1,90 @@
+"""Which recipe wins, and which settings are refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labelloop.errors import TrainingError
+from labelloop.train.dataset import Dataset, Sample
+from support import shapes
+
+pytestmark = pytest.mark.train
+
+
+def dataset(targets: list[int]) -> Dataset:
+    samples = tuple(Sample(Path(str(at)), f"{at:064x}", (target,)) for at, target in enumerate(targets))
+    return Dataset(("a", "b"), "single", samples, samples)
+
+
+def candidate(recipe: str, margins: list[float], **more: Any) -> Any:
+    """Say how far above the other class's logit each picture's true class is."""
+    from labelloop.train.backbone import build
+    from labelloop.train.recipes.base import Candidate
+
+    logits = np.array([[margin, 0.0] for margin in margins], dtype=np.float32).reshape(-1, 2)
+    return Candidate(recipe, build(shapes.settings(), 2), logits, **more)
+
+
+def test_the_lower_log_loss_wins_and_accuracy_decides_a_tie() -> None:
+    from labelloop.train.contest import accuracies, winner
+
+    data = dataset([0, 0, 0, 0])
+    head, sure = candidate("head", [2, 2, 2, -0.1]), candidate("finetune", [3, 3, 3, -4])
+    assert winner([head, sure], data).recipe == "head"
+    assert accuracies([head, sure], data) == {"head": 0.75, "finetune": 0.75}
+    assert winner([head, candidate("finetune", [3, 3, 3, 0.1])], data).recipe == "finetune"
+
+
+def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
+    """Its temperature comes first."""
+    from labelloop.train.contest import winner, with_temperature
+
+    random = np.random.default_rng(0)
+    good, bad = random.normal(1.5, 1, 200), random.normal(1.0, 1, 200)
+    data = dataset([0] * 200)
+    sure, head = candidate("finetune", list(good * 20)), candidate("head", list(bad))
+    assert winner([head, sure], data).recipe == "head"
+    found = winner([with_temperature(one, data) for one in (head, sure)], data)
+    assert found.recipe == "finetune"
+    assert found.temperature > 2
+
+
+def test_without_validation_pictures_the_first_wins_and_cross_validation_calibrates() -> None:
+    from labelloop.train.contest import accuracies, winner, with_temperature
+    from labelloop.train.held import Held
+
+    data = replace(dataset([0, 1]), validation=())
+    truth = np.eye(2, dtype=bool)[np.arange(300) % 2]
+    wrong = np.random.default_rng(0).uniform(size=(300, 1)) < 0.2
+    held = Held(truth, np.where(truth ^ wrong, 10.0, 0.0))  # far too sure for one in five wrong
+    head = candidate("head", [], held=held)
+    assert winner([head, candidate("finetune", [])], data) is head
+    assert accuracies([head], data) == {}
+    assert with_temperature(head, data).temperature > 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"recipes": ()}, "LABELLOOP_RECIPES takes head, finetune"),
+        ({"recipes": ("head", "nearest")}, "LABELLOOP_RECIPES takes head, finetune"),
+        ({"optimizer": "adamx"}, "near: .*adam"),
+        ({"augmentations": "heavy"}, "none, light, realistic"),
+        ({"balance": "oversample"}, "auto, none, loss, sampler"),
+        ({"backbone": "resnet_18"}, "near: .*resnet18"),
+    ],
+)
+def test_what_there_is_not_is_refused_before_any_picture_is_read(
+    wrong: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    from labelloop.train.trainer import train
+
+    steps: list[Any] = []
+    data = shapes.dataset(tmp_path / "pictures")
+    with pytest.raises(TrainingError, match=told):
+        train(data, replace(shapes.settings(), **wrong), tmp_path, tmp_path / "cache", lambda *one: steps.append(one))
+    assert steps == []
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,30 @@
+"""Folds for cross-validation."""
+
+import numpy as np
+import pytest
+
+from labelloop.train.folds import folds
+
+
+def test_every_sample_is_held_out_once_and_classes_are_spread_evenly() -> None:
+    targets = np.repeat([0, 1, 2], [30, 9, 3])
+    shown = np.eye(3, dtype=bool)[targets]
+    parts = list(folds(shown, 3, seed=0))
+    assert sorted(np.concatenate([held for _, held in parts])) == list(range(42))
+    for learned, held in parts:
+        assert not set(learned) & set(held)
+        assert np.bincount(targets[held], minlength=3).tolist() == [10, 3, 1]
+
+
+def test_samples_of_one_picture_are_held_out_together() -> None:
+    shown = np.eye(2, dtype=bool)[np.arange(20) % 2]
+    pictures = [f"picture {number // 2}" for number in range(20)]
+    for learned, held in folds(shown, 5, 1, pictures):
+        assert not {pictures[row] for row in learned} & {pictures[row] for row in held}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_seed_decides(seed: int) -> None:
+    shown = np.eye(2, dtype=bool)[np.arange(40) % 2]
+    first, again, other = ([held.tolist() for _, held in folds(shown, 4, chosen)] for chosen in (seed, seed, seed + 10))
+    assert first == again != other

@@ -1,0 +1,177 @@
+"""What is served is what was trained, or the export fails."""
+
+import io
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from labelloop import pictures
+from labelloop.errors import TrainingError
+from labelloop.models.bundle import check_bundle
+from labelloop.train.dataset import Dataset
+from labelloop.types import PictureSpec
+from support import shapes
+
+if TYPE_CHECKING:
+    from labelloop.train.recipes.base import Candidate, Material
+
+pytestmark = pytest.mark.train
+
+
+def material(folder: Path, dataset: Dataset | None = None) -> "Material":
+    """Give a run with the same network each time."""
+    import torch
+
+    from labelloop.train.backbone import build, picture_spec
+    from labelloop.train.pixels import Pixels
+    from labelloop.train.recipes.base import Material
+
+    settings = shapes.settings()
+    torch.manual_seed(7)
+    start = build(settings, 2)
+    data = dataset or shapes.dataset(folder / "pictures", train=5, validation=3)
+    return Material(data, settings, start, Pixels(picture_spec(start, 32), folder), folder, lambda *_: None)
+
+
+def candidate(given: "Material") -> "Candidate":
+    from labelloop.train.recipes.base import Candidate
+
+    return Candidate("finetune", given.network(), np.zeros((3, 2), dtype=np.float32), temperature=1.5)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> "Material":
+    return material(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def bundle(given: "Material", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from labelloop.train.bundle import write_bundle
+
+    written = tmp_path_factory.mktemp("bundle")
+    write_bundle(candidate(given), given, written)
+    return written
+
+
+def test_a_bundle_says_how_near_each_file_and_the_pictures_are(bundle: Path) -> None:
+    info = check_bundle(bundle)
+    assert info.parity.keys() == {"model.onnx", "model.ts.pt", "model.safetensors", "picture"}
+    assert max(info.parity[name] for name in info.files) < 1e-4
+    assert info.parity["picture"] < 1e-3
+    assert (info.temperature, info.flips) == (1.5, False)
+
+
+def alter(path: Path) -> None:
+    """Multiply some weights of a file by 1.5."""
+    import onnx
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from labelloop.train.export import read_torchscript
+
+    if path.suffix == ".onnx":
+        model = onnx.load(path)
+        weights = max(model.graph.initializer, key=lambda one: len(one.dims))
+        weights.CopyFrom(onnx.numpy_helper.from_array(1.5 * onnx.numpy_helper.to_array(weights), weights.name))
+        onnx.save(model, path)
+    elif path.suffix == ".pt":
+        module = read_torchscript(path)
+        next(module.parameters()).data.mul_(1.5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is old
+            torch.jit.save(module, path)
+    else:
+        tensors = load_file(path)
+        max(tensors.values(), key=lambda tensor: tensor.ndim).mul_(1.5)
+        save_file(tensors, path)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.ts.pt", "model.safetensors"])
+def test_a_file_of_another_network_is_found(file: str, given: "Material", bundle: Path, tmp_path: Path) -> None:
+    from labelloop.train.parity import parity
+
+    shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
+    alter(tmp_path / file)
+    with pytest.raises(TrainingError, match=rf"{file} of backbone 'test_resnet'.*allowed: 0\.001"):
+        parity(candidate(given), given, tmp_path)
+
+
+def test_a_head_with_flips_is_served_as_the_mean_of_both(given: "Material", tmp_path: Path) -> None:
+    from labelloop.train.bundle import write_bundle
+    from labelloop.train.export import run_onnx, run_torch
+    from labelloop.train.frozen import freeze, with_flips
+
+    spec = given.pixels.spec
+    frozen = with_flips(freeze(given.start, "test_resnet", spec, tmp_path), spec)
+    head = replace(candidate(given), recipe="head", frozen=frozen, flips=True)
+    info = write_bundle(head, given, tmp_path / "bundle")
+    assert info.flips
+    assert max(info.parity[name] for name in info.files) < 1e-4
+    images = pictures.normalise(given.pixels.many(given.dataset.train), spec)
+    both = [run_torch(head.model, np.ascontiguousarray(one)) for one in (images, images[..., ::-1])]
+    np.testing.assert_allclose(run_onnx(tmp_path / "bundle/model.onnx", images), np.mean(both, axis=0), atol=1e-4)
+
+
+def test_pixels_that_are_not_those_of_the_pictures_are_found(bundle: Path, tmp_path: Path) -> None:
+    from labelloop.train.parity import parity
+
+    for sample in (first := material(tmp_path)).dataset.train + first.dataset.validation:
+        first.pixels.one(sample)
+    for cached in (tmp_path / "pixels").rglob("*.npy"):
+        np.save(cached, np.minimum(np.load(cached), 250) + 5)
+    again = material(tmp_path, first.dataset)
+    with pytest.raises(TrainingError, match=r"(4\.\d|5) grey levels apart in the mean"):
+        parity(candidate(again), again, bundle)
+
+
+def photograph(size: tuple[int, int], form: str) -> bytes:
+    """Encode a picture with edges, gradients and some noise."""
+    random = np.random.default_rng(size[0])
+    across, down = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    pixels = np.stack([across, down, 255 - across], axis=-1) + random.normal(0, 8, (size[1], size[0], 3))
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    ImageDraw.Draw(image).ellipse((size[0] // 4, size[1] // 4, size[0] // 2, size[1] // 2), fill="white", outline="red")
+    content = io.BytesIO()
+    image.save(content, form)
+    return content.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("size", "form"), [((640, 427), "JPEG"), ((97, 301), "PNG"), ((20, 20), "PNG")])
+def test_serving_training_and_torchvision_see_the_same_picture(
+    size: tuple[int, int], form: str, interpolation: str, tmp_path: Path
+) -> None:
+    """torchvision decodes by itself, resizes with torch's own kernels and normalises in its own order."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+    from torchvision.transforms import v2
+
+    from labelloop.train.normalising import normalised
+    from labelloop.train.parity import grey_levels
+    from labelloop.train.pixels import Pixels
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    spec = PictureSpec(64, 96, mean, std, "bilinear" if interpolation == "bilinear" else "bicubic")
+    content = photograph(size, form)
+    sample = shapes.sample(tmp_path, content, (0,))
+    served = pictures.prepare(content, spec)[None]
+    pixels = torch.from_numpy(Pixels(spec, tmp_path).many([sample]))
+    trained = normalised(pixels, torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)).numpy()
+    assert grey_levels(served, trained, spec) < 1e-3
+    oracle = v2.Compose(
+        [
+            v2.Resize((64, 96), v2.InterpolationMode(interpolation), antialias=True),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
+    encoded = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    expected = oracle(decode_image(encoded, ImageReadMode.RGB)).numpy()[None]
+    assert grey_levels(served, expected, spec) < 0.5
