@@ -177,7 +177,7 @@ class Settings:
     balance: str = _setting(
         "LABELLOOP_BALANCE",
         "auto",
-        "What is done about classes of few pictures: auto, none, loss (weighs them) or sampler (shows them more often).",
+        "What is done about classes of few pictures: auto, none, loss (weighs them), sampler (shows them more often).",
     )
     seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0)
     allow_private_addresses: bool = _setting(

@@ -210,8 +210,8 @@ class PictureSpec:
 class BundleInfo:
     """``model.json`` of a bundle (docs/bundle.md). ``parity`` maps file to largest logit difference from torch.
 
-    With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits were
-    divided by, so that scores are calibrated; the last layer of every file holds it already.
+    With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
+    were divided by, so that scores are calibrated; the last layer of every file holds it already.
     """
 
     classes: tuple[str, ...]

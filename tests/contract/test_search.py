@@ -50,7 +50,7 @@ class Searching:
     """A search in another process; ends with the ``with`` block."""
 
     def __init__(self, arguments: list[str], run: Path, log: Path) -> None:
-        self.folder, self.log = SearchFolder(RunFolder(run)), log
+        self.folder, self.log, self._seen = SearchFolder(RunFolder(run)), log, 0
         self.child: subprocess.Popen[bytes] = start_child([sys.executable, "-m", "labelloop", *arguments], log=log)
 
     def __enter__(self) -> Self:
@@ -72,7 +72,12 @@ class Searching:
 
     def _has(self, trials: int) -> bool:
         assert self.child.poll() is None, self.log.read_text()[-3000:]
-        found = [one.state for one in tried(self.study)] if self.folder.journal.is_file() else []
+        journal = self.folder.journal
+        size = journal.stat().st_size if journal.is_file() else 0
+        if size == self._seen:  # to read it all the time would slow down what is waited for
+            return False
+        self._seen = size
+        found = [one.state for one in tried(self.study)]
         return found.count("finished") >= trials and found[-1] == "running"
 
 
