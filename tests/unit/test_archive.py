@@ -105,7 +105,7 @@ def test_what_is_no_whole_archive_is_named(part: float, archive: Path, tmp_path:
     assert not list((tmp_path / "cache").iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"text", gzip.compress(b"text" * 1000)])
+@pytest.mark.parametrize("content", [b"", b"text", gzip.compress(b"text" * 1000)], ids=["empty", "text", "gzip"])
 def test_other_files_are_no_archives(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(BundleError, match="is no model"):

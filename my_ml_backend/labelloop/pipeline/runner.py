@@ -1,15 +1,12 @@
 """Runs stages of one run folder: each once, again only when what it was made from has changed."""
 
-import fcntl
-import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 
-from labelloop.errors import BundleError, SettingsError, StoreError
-from labelloop.models.bundle import check_bundle
+from labelloop.errors import SettingsError, StoreError
 from labelloop.models.runs import run_key
+from labelloop.pipeline.alone import alone
 from labelloop.pipeline.context import Context
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.packages import peak_memory
@@ -21,10 +18,9 @@ from labelloop.pipeline.stages.fetch import check_source, fetch
 from labelloop.pipeline.stages.preprocess import preprocess
 from labelloop.pipeline.stages.register import register
 from labelloop.pipeline.stages.train import train
+from labelloop.pipeline.written import is_written
 from labelloop.settings import Settings
 from labelloop.types import Progress
-
-_log = logging.getLogger(__name__)
 
 
 class Runner:
@@ -66,12 +62,12 @@ class Runner:
         """Run one stage unless it is done; gives a sentence that says what came of it."""
         if stage not in STAGES:
             raise SettingsError(f"there is no stage {stage!r}; a run has {', '.join(STAGES)}")
-        with _alone(self._folder):
+        with alone(self._folder):
             self._info = (RunInfo.read(self._folder) or self._info).agreeing(self._info.parameters)
             # Anew, for another process may have made a stage since the last one.
             self._context = self._opened()
             inputs = self._inputs(stage)
-            if self._info.stages.get(stage) == inputs and self._is_there(stage):
+            if self._info.stages.get(stage) == inputs and is_written(self._folder, stage):
                 return f"{stage}: done before"
             try:
                 self._info.write(self._folder)
@@ -105,18 +101,6 @@ class Runner:
                     f"Give --{name.replace('_', '-')} again"
                 )
         return found
-
-    def _is_there(self, stage: str) -> bool:
-        """Whether all that a stage wrote is still there; register is never done, for the store changes."""
-        folder = self._folder
-        files = {
-            "fetch": (folder.manifest, folder.sides),
-            "preprocess": (folder.data,),
-            "train": (folder.trained, folder.archive),
-            "evaluate": (folder.metrics, folder.predictions),
-        }
-        whole = all(path.is_file() for path in files.get(stage, (folder.path / "never",)))
-        return whole and (stage != "train" or _is_bundle(folder))
 
     def _inputs(self, stage: str) -> str:
         """Hash all that a stage is made from."""
@@ -154,39 +138,9 @@ def _spelled(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
     return {name: spelled.get(name, recorded(value)) for name, value in given.items() if value != ""}
 
 
-def _is_bundle(folder: RunFolder) -> bool:
-    try:
-        check_bundle(folder.bundle)
-    except BundleError:
-        return False
-    return True
-
-
 def _refused(folder: RunFolder, stage: str, error: OSError) -> StoreError:
     place = error.filename or folder.path
     return StoreError(
         f"the {stage} stage cannot read or write {place}: {error.strerror or error}. Check rights and free space, then "
         "call it again: it goes on where it was"
     )
-
-
-@contextmanager
-def _alone(folder: RunFolder) -> Iterator[None]:
-    """Hold the folder against other processes; raises SettingsError when one of them has it."""
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = (folder.path / ".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{folder.path} cannot be a run's folder: {error.strerror}. Take another one") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SettingsError(
-                f"another process is at work in {folder.path}: wait for it, or take another folder"
-            ) from None
-        try:
-            yield
-        finally:
-            # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
-            fcntl.flock(lock, fcntl.LOCK_UN)
