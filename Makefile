@@ -1,5 +1,7 @@
 # LabelLoop's commands. Everything they need is made first: a Python 3.11, 3.12 or 3.13 (PYTHON=... names one) is enough.
 PYTHON ?= python3
+# Compiled modules are kept: without them every process of the tests would compile torch and the SDK anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Handed on to the command of `demo`, `test`, `test-fast`, `bench` (or to uv by `lock`): make demo ARGS="--auto --rounds 4".
 ARGS ?=
 

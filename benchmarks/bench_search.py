@@ -57,7 +57,8 @@ def _told(found: Json) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
     busy = sum(one["seconds"] for one in found["trials"])
     spent = f"{counts} in {found['seconds']:.0f} s, {busy:.0f} s of trials"
-    return f"{found['trials_per_minute']:.1f} ({spent}, best {found['best']['accuracy']:.3f})"
+    best = f"best {found['best']['accuracy']:.3f}" if found["best"] else "no trial has ended"
+    return f"{found['trials_per_minute']:.1f} ({spent}, {best})"
 
 
 def main() -> None:

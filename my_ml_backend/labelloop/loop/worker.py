@@ -58,7 +58,7 @@ def _sweep_until_stopped(hub: Hub, stop: threading.Event) -> None:
 
 
 def _load() -> None:
-    """Import what jobs need before they fork: torch alone takes seconds."""
+    """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks Label Studio."""
     import labelloop.loop.jobs
 
     if importlib.util.find_spec("torch") is None:

@@ -60,7 +60,7 @@ class Container:
             return
         try:
             self.failure.parent.mkdir(parents=True, exist_ok=True)
-            self.failure.write_text(reason[:_FAILURE_CHARACTERS])
+            self.failure.write_text(reason[:_FAILURE_CHARACTERS], errors="backslashreplace")
         except OSError as error:
             _log.error("%s cannot be written: %s", self.failure, error.strerror or error)
 
