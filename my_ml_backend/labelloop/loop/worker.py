@@ -1,5 +1,6 @@
 """The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer."""
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -14,6 +15,8 @@ from labelloop.loop.hub import Hub, connect_redis, reach
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 
 _log = logging.getLogger(__name__)
+
+_NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.client", "label_studio_sdk.label_interface.interface")
 
 _WORKER_TTL = 60
 _MAINTENANCE_SECONDS = 60
@@ -59,9 +62,9 @@ def _sweep_until_stopped(hub: Hub, stop: threading.Event) -> None:
 
 def _load() -> None:
     """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks Label Studio."""
-    import labelloop.loop.jobs
-
+    for name in _NEEDED:
+        importlib.import_module(name)
     if importlib.util.find_spec("torch") is None:
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
         return
-    import labelloop.train.trainer  # noqa: F401
+    importlib.import_module("labelloop.train.trainer")
