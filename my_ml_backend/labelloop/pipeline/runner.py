@@ -7,7 +7,7 @@ from dataclasses import replace
 from labelloop.errors import SettingsError, StoreError
 from labelloop.models.runs import run_key
 from labelloop.pipeline.alone import alone
-from labelloop.pipeline.context import Context
+from labelloop.pipeline.context import Context, read_json
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.packages import peak_memory
 from labelloop.pipeline.parameters import LOCATIONS, is_hidden, parameters_of, recorded, with_parameters
@@ -121,6 +121,7 @@ class Runner:
             info,
             key=self._key(),
             manifest=self._context.manifest.hash,
+            device=info.device or _device(self._folder),
             peak_memory_bytes=max(info.peak_memory_bytes, peak_memory()),
             seconds={**info.seconds, stage: round(seconds, 3)},
             stages={**info.stages, stage: inputs},
@@ -136,6 +137,11 @@ def _spelled(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """Spell given parameters as a record does, so that 0.10 and 0.1 agree."""
     spelled = parameters_of(with_parameters(settings, given))
     return {name: spelled.get(name, recorded(value)) for name, value in given.items() if value != ""}
+
+
+def _device(folder: RunFolder) -> str:
+    """Say what trained; empty before the train stage."""
+    return str(read_json(folder.trained, "train")["device"]) if folder.trained.is_file() else ""
 
 
 def _refused(folder: RunFolder, stage: str, error: OSError) -> StoreError:
