@@ -53,7 +53,7 @@ def accuracy(bundle: Path, samples: list[Sample], classes: tuple[str, ...]) -> f
 
 
 def torch_logits(bundle: Path, samples: list[Sample]) -> npt.NDArray[np.float32]:
-    """Compute a bundle's logits from its safetensors file alone."""
+    """Compute a bundle's logits from its safetensors file and its description alone."""
     import timm
     import torch
     from safetensors.torch import load_file
@@ -64,8 +64,10 @@ def torch_logits(bundle: Path, samples: list[Sample]) -> npt.NDArray[np.float32]
     model = timm.create_model(info.backbone, num_classes=len(info.classes)).eval()
     model.load_state_dict(load_file(bundle / "model.safetensors"), strict=True)
     images = np.stack([pictures.prepare(sample.path.read_bytes(), info.picture) for sample in samples])
+    given = torch.from_numpy(images)
     with torch.inference_mode():
-        return np.asarray(model(torch.from_numpy(images)).numpy())
+        logits = (model(given) + model(given.flip(3))) / 2 if info.flips else model(given)
+    return np.asarray(logits.numpy())
 
 
 def file_logits(bundle: Path, samples: list[Sample]) -> Iterator[npt.NDArray[np.float32]]:

@@ -110,7 +110,7 @@ class Runner:
         made_from = {
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),
-            "evaluate": (folder.manifest, folder.sides, folder.bundle / "model.json"),
+            "evaluate": (folder.manifest, folder.sides, folder.bundle / "model.onnx"),
             "register": (folder.metrics, folder.predictions),
         }
         return digest(settings, *made_from[stage])
