@@ -10,10 +10,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def on_end_signal(ask: Callable[[], None]) -> Iterator[None]:
+    """Call ``ask`` at SIGTERM and SIGINT inside the block, and give both signals back after it."""
+
+    def heard(_number: int, _frame: FrameType | None) -> None:
+        ask()
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def die_with_parent(parent: int) -> None:

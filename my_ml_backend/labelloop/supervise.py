@@ -5,16 +5,13 @@ to the kernel a child's parent is the thread that started it, and a child ends w
 """
 
 import logging
-import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
-from labelloop.children import stop_child
+from labelloop.children import on_end_signal, stop_child
 from labelloop.errors import LabelLoopError, ServiceError, SettingsError
 
 _log = logging.getLogger(__name__)
@@ -59,7 +56,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Start everything, keep it running until SIGTERM or SIGINT, end it; raises ServiceError when that fails."""
-        with self._signals():
+        with on_end_signal(self._ask_to_end):
             try:
                 self.start()
                 while not self._asked_to_end:
@@ -104,6 +101,9 @@ class Supervisor:
                 _log.info("%s has ended", running.service.name)
                 running.process = None
 
+    def _ask_to_end(self) -> None:
+        self._asked_to_end = True
+
     def _launch(self, running: _Running) -> None:
         running.started = time.monotonic()
         running.process = running.service.start()
@@ -128,18 +128,6 @@ class Supervisor:
         wait = self._backoff * 2 ** (len(running.deaths) - 1)
         running.next_start = now + wait
         _log.warning("%s ended (%s); it is started again in %g s", name, reason, wait)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def ask_to_end(_number: int, _frame: FrameType | None) -> None:
-            self._asked_to_end = True
-
-        before = {number: signal.signal(number, ask_to_end) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def require_free(host: str, port: int, remedy: str) -> None:

@@ -1,18 +1,15 @@
 """The process that leads a search: it starts the others, watches them, and ends them when the time has come."""
 
 import logging
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FrameType
 
 import optuna
 
-from labelloop.children import start_child, stop_child
+from labelloop.children import on_end_signal, start_child, stop_child
 from labelloop.errors import TrainingError
 from labelloop.pipeline.search.asking import bury
 from labelloop.pipeline.search.folder import SearchFolder
@@ -56,7 +53,7 @@ class Leader:
         Raises TrainingError when no trial succeeds, or when the processes keep ending.
         """
         give_up = time.monotonic() + self._budget.seconds if self._budget.seconds is not None else None
-        with self._signals():
+        with on_end_signal(self._ask_to_end):
             try:
                 for worker in range(len(self._environments)):
                     self._start(worker)
@@ -105,23 +102,14 @@ class Leader:
             )
         self._start(worker)
 
+    def _ask_to_end(self) -> None:
+        self._asked_to_end = True
+
     def _end(self) -> None:
         for child in self._workers.values():
             child.terminate()
         for child in self._workers.values():
             stop_child(child, _GRACE_SECONDS)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def ask_to_end(_number: int, _frame: FrameType | None) -> None:
-            self._asked_to_end = True
-
-        before = {number: signal.signal(number, ask_to_end) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _told(code: int) -> str:
