@@ -1,5 +1,6 @@
-"""How the tests are dealt out where several processes share them (``make test``)."""
+"""How the tests are dealt out where several processes share them (``make test``), and how these report."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -23,6 +24,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: Label Studio, then the files that train."""
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
     items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Spell out halves of surrogate pairs, which tests of wild input may log: no process can hand them on as UTF-8."""
+    report = yield
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    if report.longrepr is not None and _sendable(str(report.longrepr)) != str(report.longrepr):
+        report.longrepr = _sendable(str(report.longrepr))
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _share(nodeid: str) -> str:
