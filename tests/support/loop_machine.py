@@ -136,7 +136,7 @@ def loop_settings(studio: LabelStudio, folder: Path, **given: object) -> Setting
         "backbone": "test_resnet",
         "weights": "none",
         "image_size": 32,
-        "epochs": 10,
+        "epochs": 5,
         "min_labels": 40,
         "retrain_after": 15,
         "quiet_seconds": 1.0,

@@ -64,3 +64,34 @@ def test_deeper_layers_learn_more_slowly_and_only_matrices_decay() -> None:
     first, last = model.conv1[0].weight, model.get_classifier().weight
     assert rates[id(last)] == pytest.approx(0.01)
     assert rates[id(first)] < rates[id(last)] / 8
+
+
+def test_a_level_rate_rises_soon_and_stays() -> None:
+    from labelloop.train.optimizers import make_optimizer, make_schedule
+
+    optimizer = make_optimizer(network(), "adamw", 0.01, None)
+    schedule = make_schedule(optimizer, 40, level=True)
+    rates = []
+    for _ in range(40):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01])
+    assert rates[5:] == pytest.approx([0.01] * 35)
+
+
+def test_the_lowest_layers_rest_and_the_rest_learns() -> None:
+    from labelloop.train.optimizers import make_optimizer, rest
+
+    model = network()
+    rest(model, 1 / 3)
+    held = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert held
+    assert all(name.startswith(("conv1", "bn1", "layer1", "layer2")) for name in held), held
+    assert model.conv1[0].weight.requires_grad is False
+    assert model.get_classifier().weight.requires_grad
+    taught = sum(len(group["params"]) for group in make_optimizer(model, "adamw", 0.01, 0.9).param_groups)
+    assert taught == len(list(model.parameters())) - len(held)
+    untouched = network()
+    rest(untouched, 0.0)
+    assert all(parameter.requires_grad for parameter in untouched.parameters())

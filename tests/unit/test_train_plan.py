@@ -54,7 +54,7 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
     if torch.cuda.is_available():
         pytest.skip("a GPU takes any finetune")
     learned = materials.learned(given)
-    epoch = 3 * 96 * work(given.start, given.pixels.spec).multiplications
+    epoch = 2 * 96 * work(given.start, given.pixels.spec).multiplications
     for room, epochs, long in ((30, 20, False), (10.5, 10, False), (6, 6, False), (5.9, 6, True)):
         monkeypatch.setattr("labelloop.train.recipes.plan._CPU_WORK", room * epoch)
         assert (plan(learned).epochs, too_long(learned)) == (epochs, long)

@@ -47,3 +47,17 @@ def test_a_lower_loss_does_not_make_up_for_less_accuracy_than_at_first() -> None
     for epoch, logits in enumerate((right_but_unsure, sure_but_once_wrong)):
         best.note(nn.Linear(1, 1), logits, epoch)
     assert best.epoch == 0
+
+
+def test_a_network_that_is_right_more_often_does_not_lose_for_being_too_sure() -> None:
+    from torch import nn
+
+    from labelloop.train.stopping import Best
+
+    truth = np.tile([False, True], (50, 1))
+    best = Best(truth, "single", epochs=8)
+    for epoch, (sure, wrong) in enumerate(((0.5, 10), (10.0, 5))):
+        logits = np.tile(np.array([0.0, sure], dtype=np.float32), (50, 1))
+        logits[:wrong, 1] *= -1
+        best.note(nn.Linear(1, 1), logits, epoch)
+    assert best.epoch == 1

@@ -17,6 +17,7 @@ from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.client", "label_studio_sdk.label_interface.interface")
+_TRAINING = ("labelloop.train.trainer", "labelloop.train.finetuning.running")
 
 _WORKER_TTL = 60
 _MAINTENANCE_SECONDS = 60
@@ -67,4 +68,5 @@ def _load() -> None:
     if importlib.util.find_spec("torch") is None:
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
         return
-    importlib.import_module("labelloop.train.trainer")
+    for name in _TRAINING:
+        importlib.import_module(name)

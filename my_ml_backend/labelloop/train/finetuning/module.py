@@ -16,7 +16,7 @@ from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Positions
 from labelloop.train.losses import loss
 from labelloop.train.normalising import normalised
-from labelloop.train.optimizers import make_optimizer, make_schedule
+from labelloop.train.optimizers import make_optimizer, make_schedule, rest
 from labelloop.train.recipes.base import Epoch, Watch
 from labelloop.train.stopping import Best
 from labelloop.types import Progress
@@ -31,6 +31,7 @@ class Finetune(pl.LightningModule):
     def __init__(self, job: Job, network: nn.Module, positions: Positions, progress: Progress, watch: Watch) -> None:
         super().__init__()
         self.network = network.to(memory_format=torch.channels_last)
+        rest(self.network, job.plan.resting)  # before DDP looks for what is to be learned
         self.stopped = False
         self._job, self._positions, self._progress, self._watch = job, positions, progress, watch
         self._best = Best(job.validation, job.kind, job.plan.epochs)
@@ -53,12 +54,12 @@ class Finetune(pl.LightningModule):
         planned = self._job.plan
         name, rate = self._job.settings.optimizer, planned.learning_rate
         optimizer = make_optimizer(self.network, name, rate, planned.layer_decay)
-        schedule = make_schedule(optimizer, planned.epochs * planned.steps)
+        schedule = make_schedule(optimizer, planned.epochs * planned.steps, level=planned.level)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
         """Begin the average on the network's device; the first weights may win, too."""
-        self._average = Average(self.network, fresh=self._job.fresh)
+        self._average = Average(self.network, self._job.plan.steps * self._job.plan.epochs, fresh=self._job.fresh)
         if self._held:
             self._average.model.load_state_dict(self._held["average"])
             self._average.steps = self._held["steps"]

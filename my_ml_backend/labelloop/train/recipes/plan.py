@@ -9,12 +9,13 @@ from labelloop.train.recipes.base import Material
 from labelloop.train.work import Work, work
 
 _FRESH_STEPS = 20
-_GENTLE = 0.3
+_GENTLE = 0.15
 _FRESH_WORK = 5e11  # multiply-adds, forward and backward: about a minute on one core, with small networks
 _CPU_WORK = 4e12  # about five minutes on one core, with networks that are worth starting from
-_BACKWARD = 3  # a training step costs about three forward passes
+_PASSES, _GENTLE_PASSES = 3, 2  # forward passes that a step costs about; from learned weights the lower layers rest
 _ENOUGH_EPOCHS = 6  # from the head's solution
 _LAYER_DECAY = 0.9
+_RESTING = 1 / 3
 _CPU_ACTIVATIONS = 2e9  # bytes
 _GPU_SHARE = 0.5
 
@@ -24,6 +25,8 @@ class Plan:
     """``epochs`` of ``steps``, each of ``accumulate`` batches of ``size`` pictures on each of ``ranks`` devices.
 
     ``learning_rate`` is the highest; with ``layer_decay`` the rate of each layer is that many times that of the next.
+    The lowest layers, ``resting`` of them all, stay as they are. ``level`` says that the rate stays at its height after
+    the warm-up, instead of falling to nearly zero.
     """
 
     epochs: int
@@ -33,6 +36,8 @@ class Plan:
     ranks: int
     learning_rate: float
     layer_decay: float | None = None
+    resting: float = 0.0
+    level: bool = False
 
     @property
     def batch(self) -> int:
@@ -55,23 +60,27 @@ def plan(material: Material, ranks: int = 1) -> Plan:
     settings, count = material.settings, len(material.dataset.train)
     cost = work(material.start, material.pixels.spec)
     batch = min(max(settings.batch_size, 2), count)
-    steps, step_work = math.ceil(count / batch), float(_BACKWARD * batch * cost.multiplications)
-    epochs, rate, layer_decay = settings.epochs, settings.learning_rate, None
-    if not material.fresh:
-        epochs, rate, layer_decay = _affordable(material, steps * step_work), rate * _GENTLE, _LAYER_DECAY
-    else:
-        affordable = _FRESH_STEPS if on_gpu() else int(_FRESH_WORK / (step_work * epochs))
-        steps = max(steps, min(_FRESH_STEPS, affordable))
+    steps, step_work = math.ceil(count / batch), _step_work(material, batch, cost)
     size = math.ceil(batch / ranks / (pieces := _pieces(batch, ranks, cost)))
-    return Plan(epochs, steps, size, pieces, ranks, rate, layer_decay)
+    if material.fresh:
+        affordable = _FRESH_STEPS if on_gpu() else int(_FRESH_WORK / (step_work * settings.epochs))
+        steps = max(steps, min(_FRESH_STEPS, affordable))
+        return Plan(settings.epochs, steps, size, pieces, ranks, settings.learning_rate)
+    epochs, rate = _affordable(material, steps * step_work), settings.learning_rate * _GENTLE
+    return Plan(epochs, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
 
 
 def too_long(material: Material) -> bool:
     """Tell whether a CPU would need far more than five minutes for the few epochs that a finetune needs at least."""
     planned = plan(material)
     cost = work(material.start, material.pixels.spec)
-    whole = float(planned.epochs * planned.steps * planned.batch * _BACKWARD * cost.multiplications)
+    whole = planned.epochs * planned.steps * _step_work(material, planned.batch, cost)
     return not on_gpu() and whole > _CPU_WORK
+
+
+def _step_work(material: Material, batch: int, cost: Work) -> float:
+    passes = _PASSES if material.fresh else _GENTLE_PASSES
+    return float(passes * batch * cost.multiplications)
 
 
 def _affordable(material: Material, epoch_work: float) -> int:
