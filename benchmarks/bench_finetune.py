@@ -91,12 +91,13 @@ class _Bare:
 
         from labelloop import pictures
         from labelloop.train.dataset import indicators
-        from labelloop.train.optimizers import make_optimizer
+        from labelloop.train.optimizers import make_optimizer, rest
         from labelloop.train.recipes.plan import on_gpu, plan
 
         self._device, self._plan = torch.device("cuda" if on_gpu() else "cpu"), plan(given)
         layout: Any = {"device": self._device, "memory_format": torch.channels_last}
         self._model = given.network().to(**layout).train()
+        rest(self._model, self._plan.resting)
         samples = given.dataset.train
         images = torch.from_numpy(pictures.normalise(given.pixels.many(samples), given.pixels.spec))
         self._images = images.to(**layout)

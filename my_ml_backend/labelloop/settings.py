@@ -167,12 +167,18 @@ class Settings:
     learning_rate: float = _setting(
         "LABELLOOP_LEARNING_RATE",
         0.002,
-        "Peak learning rate of a finetune from random weights; from learned ones it is a tenth.",
+        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it.",
         minimum=0,
     )
     optimizer: str = _setting("LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.")
     augmentations: str = _setting(
         "LABELLOOP_AUGMENTATIONS", "light", "How a finetune varies pictures: none, light, realistic, or a YAML file."
+    )
+    mixup: float = _setting(
+        "LABELLOOP_MIXUP",
+        0.0,
+        "Alpha of the Beta distribution by which a finetune blends pictures; 0: none, usual: 0.2.",
+        minimum=0,
     )
     balance: str = _setting(
         "LABELLOOP_BALANCE",

@@ -245,7 +245,8 @@ class TrainSettings:
     ``weights`` is ``pretrained``, ``none``, or a safetensors file; ``weights_hash`` is the sha256 of that file.
     ``image_size`` is in pixels, 0 for the backbone's own. ``recipes`` compete on the validation split. ``optimizer`` is
     a name of timm's factory, ``augmentations`` a policy or a YAML file, ``augmentations_hash`` the sha256 of that file.
-    ``balance`` says what is done where some classes have far fewer pictures: auto, none, loss or sampler.
+    ``mixup`` is the alpha of a blend of pictures, 0 for none. ``balance`` says what is done where some classes have far
+    fewer pictures: auto, none, loss or sampler.
     """
 
     backbone: str
@@ -260,6 +261,7 @@ class TrainSettings:
     optimizer: str = "adamw"
     augmentations: str = "light"
     augmentations_hash: str = ""
+    mixup: float = 0.0
     balance: str = "auto"
 
     def fingerprint(self) -> str:

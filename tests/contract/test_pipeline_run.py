@@ -126,6 +126,7 @@ def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Pat
         (["--balance", "yes"], "auto, none, loss, sampler"),
         (["--recipe", "heads"], "head, finetune"),
         (["--epochs", "none"], "whole number"),
+        (["--mixup", "-1"], "LABELLOOP_MIXUP"),
         (["--model", "test_resnet?nonsense=1"], "could not make backbone"),
         (["--model", "test_vit", "--image-size", "33"], "takes no picture of 33 x 33 pixels"),
         (["--weights", __file__], "only safetensors files are read"),

@@ -71,6 +71,16 @@ def test_workers_change_nothing_and_a_seed_everything(tmp_path: Path, cache: Pat
     assert materials.difference(alone, fit(reseeded)) > 0
 
 
+def test_mixup_follows_from_the_seed_and_still_learns(tmp_path: Path, cache: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    given = materials.material(data, replace(shapes.settings(), mixup=0.2), cache)
+    blended = fit(given)
+    assert materials.difference(blended, fit(given)) == 0
+    assert materials.difference(blended, fit(materials.material(data, shapes.settings(), cache))) > 0
+    truth = [sample.targets[0] for sample in given.dataset.validation]
+    assert np.mean(blended.logits.argmax(axis=1) == truth) >= 0.9
+
+
 def test_pieces_of_a_batch_teach_what_the_whole_does(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from labelloop.types import Json
 if TYPE_CHECKING:
     from labelloop.pipeline.search.trials import Tried
 
-_COMMON = ("weights", "recipe", "epochs", "batch_size", "balance", "seed")
+_COMMON = ("weights", "recipe", "epochs", "batch_size", "mixup", "balance", "seed")
 """The parameters that all trials have in common; the others are searched."""
 
 _LISTS = {

@@ -17,12 +17,20 @@ PARAMETERS: Mapping[str, str] = {
     "optimizer": "optimizer",
     "learning_rate": "learning_rate",
     "augmentations": "augmentations",
+    "mixup": "mixup",
     "balance": "balance",
     "seed": "seed",
 }
 """Each parameter's name and the field of the settings that it sets."""
 
-_MOST = {"image_size": 4096, "epochs": 100_000, "batch_size": 65_536, "learning_rate": 100, "seed": 2**32 - 1}
+_MOST = {
+    "image_size": 4096,
+    "epochs": 100_000,
+    "batch_size": 65_536,
+    "learning_rate": 100,
+    "mixup": 100,
+    "seed": 2**32 - 1,
+}
 """Beyond these no machine or generator of random numbers goes; what is less may still be too much for this one."""
 
 LOCATIONS = ("train_location", "validation_location", "test_location", "format", "label_attribute", "project_key")

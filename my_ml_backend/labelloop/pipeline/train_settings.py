@@ -28,6 +28,7 @@ def train_settings(settings: Settings) -> TrainSettings:
         seed=settings.seed,
         optimizer=settings.optimizer,
         augmentations=settings.augmentations,
+        mixup=settings.mixup,
         balance=settings.balance,
         weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
         augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",

@@ -8,13 +8,15 @@ from labelloop.types import Kind
 _SMOOTHING = 0.1
 
 
-def loss(logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, kind: Kind) -> torch.Tensor:
-    """Give the mean loss of logits, all (pictures, classes); ``weights`` are 1 on average over the whole training side.
+def losses(logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, kind: Kind) -> torch.Tensor:
+    """Give each picture's loss, (pictures,); all else is (pictures, classes).
 
+    ``weights`` are 1 on average over the whole training side.
     They are not made to be 1 within the batch: the mean over several pieces of a batch is then that of the whole.
     """
     if kind == "multiple":
         smooth = truth * (1 - _SMOOTHING) + _SMOOTHING / 2
-        return functional.binary_cross_entropy_with_logits(logits, smooth, weight=weights)
+        each = functional.binary_cross_entropy_with_logits(logits, smooth, weight=weights, reduction="none")
+        return each.mean(dim=1)
     each = functional.cross_entropy(logits, truth, label_smoothing=_SMOOTHING, reduction="none")
-    return (each * (weights * truth).sum(dim=1)).mean()
+    return each * (weights * truth).sum(dim=1)

@@ -20,6 +20,7 @@ def test_every_parameter_sets_its_setting() -> None:
         "optimizer": "sgd",
         "learning_rate": "0.25",
         "augmentations": "realistic",
+        "mixup": "0.2",
         "balance": "loss",
         "seed": "5",
     }

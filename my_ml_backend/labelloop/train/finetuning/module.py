@@ -14,7 +14,8 @@ from labelloop.train.average import Average
 from labelloop.train.finetuning.clock import Clock
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Positions
-from labelloop.train.losses import loss
+from labelloop.train.losses import losses
+from labelloop.train.mixup import Mixup
 from labelloop.train.normalising import normalised
 from labelloop.train.optimizers import make_optimizer, make_schedule, rest
 from labelloop.train.recipes.base import Epoch, Watch
@@ -67,7 +68,7 @@ class Finetune(pl.LightningModule):
             self._best.note(self._average.model, self._job.first, 0)
 
     def on_train_epoch_start(self) -> None:
-        """Let what an epoch draws (dropout) follow from its number alone, so that it can be taken up again."""
+        """Let what an epoch draws (dropout, mixup) follow from its number alone, so that it can be taken up again."""
         chance = np.random.SeedSequence((self._job.settings.seed, self.current_epoch, self.global_rank))
         torch.manual_seed(int(chance.generate_state(1)[0]))
         self.network.train()
@@ -82,7 +83,12 @@ class Finetune(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's
         """Give the loss of a batch (loading.Batch)."""
         pixels, truth, weights = batch
-        found = loss(self.network(normalised(pixels, self.mean, self.std)).float(), truth, weights, self._job.kind)
+        images, kind, alpha = normalised(pixels, self.mean, self.std), self._job.kind, self._job.settings.mixup
+        if alpha:
+            blend = Mixup(alpha, len(images), images.device)
+            found = blend.loss(self.network(blend.images(images)).float(), truth, weights, kind)
+        else:
+            found = losses(self.network(images).float(), truth, weights, kind).mean()
         self._clock.note(found)
         return found
 
