@@ -172,7 +172,9 @@ class Settings:
     )
     optimizer: str = _setting("LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.")
     augmentations: str = _setting(
-        "LABELLOOP_AUGMENTATIONS", "light", "How a finetune varies pictures: none, light, realistic, or a YAML file."
+        "LABELLOOP_AUGMENTATIONS",
+        "auto",
+        "How a finetune varies pictures: none, light, crop, realistic, YAML; auto: crop for photographs, else light.",
     )
     mixup: float = _setting(
         "LABELLOOP_MIXUP",

@@ -259,7 +259,7 @@ class TrainSettings:
     seed: int
     weights_hash: str = ""
     optimizer: str = "adamw"
-    augmentations: str = "light"
+    augmentations: str = "auto"
     augmentations_hash: str = ""
     mixup: float = 0.0
     balance: str = "auto"

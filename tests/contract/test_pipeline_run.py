@@ -122,7 +122,7 @@ def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Pat
     [
         (["--model", "resnet19"], "resnet18"),
         (["--optimizer", "adamm"], "adam"),
-        (["--augmentations", "lightly"], "none, light, realistic"),
+        (["--augmentations", "lightly"], "auto, none, light, crop, realistic"),
         (["--balance", "yes"], "auto, none, loss, sampler"),
         (["--recipe", "heads"], "head, finetune"),
         (["--epochs", "none"], "whole number"),

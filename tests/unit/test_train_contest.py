@@ -72,7 +72,7 @@ def test_without_validation_pictures_the_first_wins_and_cross_validation_calibra
         ({"recipes": ()}, "LABELLOOP_RECIPES takes head, finetune"),
         ({"recipes": ("head", "nearest")}, "LABELLOOP_RECIPES takes head, finetune"),
         ({"optimizer": "adamx"}, "near: .*adam"),
-        ({"augmentations": "heavy"}, "none, light, realistic"),
+        ({"augmentations": "heavy"}, "auto, none, light, crop, realistic"),
         ({"balance": "oversample"}, "auto, none, loss, sampler"),
         ({"backbone": "resnet_18"}, "near: .*resnet18"),
     ],

@@ -99,7 +99,7 @@ def test_decisions_within_realistic_are_independent() -> None:
 
 
 def test_unknown_names_are_answered_with_those_there_are() -> None:
-    with pytest.raises(TrainingError, match=r"none, light, realistic, or the path of a .yaml file"):
+    with pytest.raises(TrainingError, match=r"auto, none, light, crop, realistic, or the path of a .yaml file"):
         load_policy("heavy")
 
 
@@ -113,3 +113,28 @@ def test_the_grid_has_a_row_for_each_picture() -> None:
 
 
 HALVES = (slice(0, 16), slice(16, 32))
+
+
+def test_auto_crops_where_mirror_images_keep_their_labels() -> None:
+    assert load_policy("auto", mirrors=True).name == "crop"
+    assert load_policy("auto").name == "light"
+    assert load_policy("light", mirrors=True).name == "light"
+
+
+def test_a_crop_holds_at_least_half_of_the_picture_and_nothing_else() -> None:
+    """Rows and columns of a ramp tell which part was taken."""
+    height, width = 60, 80
+    down, across = np.mgrid[:height, :width]
+    ramps = np.stack([across * 2 + 40, down * 2 + 40, np.full_like(down, 128)], axis=-1).astype(np.uint8)
+    crop, areas, brightened = load_policy("crop"), [], set()
+    for seed in range(60):
+        part = crop(ramps, seed).astype(float)
+        light = part[:, :, 2].mean() - 128
+        wide, high = (part[0, -1, 0] - part[0, 0, 0]) / 158, (part[-1, 0, 1] - part[0, 0, 1]) / 118
+        assert np.ptp(part[:, :, 2]) == 0, "light changes evenly"
+        areas.append(wide * high)
+        brightened.add(light > 0)
+        assert part[0, 0, 0] <= part[0, -1, 0]
+        assert part[0, 0, 1] <= part[-1, 0, 1]
+    assert brightened == {True, False}
+    assert 0.5 * 0.7**2 <= min(areas) < 0.6 < 0.9 < max(areas) <= 1.3**2, "contrast is in both sides"

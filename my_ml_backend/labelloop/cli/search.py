@@ -27,7 +27,7 @@ _LISTS = {
     "models": "Networks of timm to choose from; default: the one of the settings.",
     "sizes": "Picture sizes in pixels; default: the one of the settings.",
     "optimizers": "Optimizers of timm; default: adamw,nadamw,lamb,sgd.",
-    "augmentations": "Policies or YAML files; default: none,light,realistic.",
+    "augmentations": "Policies or YAML files; default: none,auto,realistic.",
     "learning_rates": "The lowest and the highest learning rate; default: 2e-4,2e-2.",
 }
 

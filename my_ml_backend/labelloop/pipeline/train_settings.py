@@ -10,7 +10,7 @@ from labelloop.types import TrainSettings
 _POLICY_FILES = (".yaml", ".yml")
 _EXPECTED = {
     "LABELLOOP_WEIGHTS": "Name a safetensors file, or say pretrained or none",
-    "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say none, light or realistic",
+    "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
 }
 
 

@@ -87,6 +87,7 @@ class _Run:
             curves={one.recipe: one.curve for one in candidates if one.curve},
             flips=best.flips,
             balance=best.balance,
+            policy=next((one.policy for one in candidates if one.policy), ""),
             temperature=best.temperature,
             calibration=described(validated(best, dataset), dataset.kind, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",

@@ -18,7 +18,7 @@ def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
     space = space_of(Settings(backbone="resnet34", image_size=96))
 
     assert (space.models, space.sizes) == (("resnet34",), (96,))
-    assert space.augmentations == ("none", "light", "realistic")
+    assert space.augmentations == ("none", "auto", "realistic")
     assert {"adamw", "sgd"} <= set(space.optimizers)
 
 
@@ -73,7 +73,7 @@ def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
         "recipe": "finetune",
         "model": "resnet18",
         "optimizer": "adamw",
-        "augmentations": "light",
+        "augmentations": "auto",
     }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import optuna
 
 _OPTIMIZERS = ("adamw", "nadamw", "lamb", "sgd")
-_AUGMENTATIONS = ("none", "light", "realistic")
+_AUGMENTATIONS = ("none", "auto", "realistic")
 _LEARNING_RATES = (2e-4, 2e-2)
 
 

@@ -83,11 +83,12 @@ def _label_errors(analysis: Analysis) -> None:
 
 def _augmentations(analysis: Analysis) -> None:
     from labelloop.train.augmentations.grid import policy_grid
-    from labelloop.train.augmentations.policy import load_policy
+    from labelloop.train.augmentations.policy import AUTO, load_policy
 
     context = analysis.context
-    if "finetune" not in read_json(context.folder.trained, "train")["curves"]:
+    used, asked = read_json(context.folder.trained, "train")["policy"], context.settings.augmentations
+    if not used:
         return
     shown = [analysis.pixels.one(sample) for sample in analysis.learned[:_VARIED]]
-    sheet = policy_grid(load_policy(context.settings.augmentations), shown)
+    sheet = policy_grid(load_policy(used if asked == AUTO else asked), shown)
     sheet.save(context.folder.evaluation / "augmentations.png")

@@ -38,8 +38,13 @@ def light(pixels: Pixels, seed: int) -> Pixels:
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     turned = cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    levels = (np.arange(256) - _GREY) * (1 + _LIGHT * contrast) + _GREY * (1 + _LIGHT * brightness)
-    changed: Pixels = cv2.LUT(turned, levels.round().clip(0, 255).astype(np.uint8))
+    return lit(turned, _LIGHT * contrast, _LIGHT * brightness)
+
+
+def lit(pixels: Pixels, contrast: float, brightness: float) -> Pixels:
+    """Change contrast about the middle grey, and brightness, by these shares (of half the range)."""
+    levels = (np.arange(256) - _GREY) * (1 + contrast) + _GREY * (1 + brightness)
+    changed: Pixels = opencv().LUT(pixels, levels.round().clip(0, 255).astype(np.uint8))
     return changed
 
 

@@ -1,4 +1,4 @@
-"""How training pictures are changed: ``none``, ``light``, ``realistic``, or a YAML file of one's own."""
+"""How training pictures are changed: ``none``, ``light``, ``crop``, ``realistic``, or a YAML file of one's own."""
 
 import functools
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
+from labelloop.train.augmentations.crop import crop
 from labelloop.train.augmentations.light import light
 from labelloop.train.augmentations.pipeline import Pipeline
 from labelloop.train.augmentations.realistic import realistic
@@ -16,7 +17,10 @@ from labelloop.train.augmentations.written import read_steps, transforms
 
 Pixels = npt.NDArray[np.uint8]
 
-POLICIES = ("none", "light", "realistic")
+AUTO = "auto"
+"""Asks for the policy that suits the pictures."""
+
+POLICIES = ("none", "light", "crop", "realistic")
 """The policies that come with LabelLoop."""
 
 
@@ -35,20 +39,28 @@ class Policy:
         return self.change(pixels, seed)
 
 
-def load_policy(name: str) -> Policy:
+def load_policy(name: str, *, mirrors: bool = False) -> Policy:
     """Give a policy by its name, or by the path of a YAML file (docs/evaluation.md).
 
-    Raises TrainingError naming the policies there are, or what in the file is not allowed.
+    ``auto`` is ``crop`` where mirror images have the labels too (``mirrors``), as photographs do, and ``light`` where
+    they have not, as handwriting. Raises TrainingError naming the policies there are, or what in the file is not
+    allowed.
     """
+    if name == AUTO:
+        name = "crop" if mirrors else "light"
     if name == "none":
         return Policy(name, _unchanged)
     if name == "light":
         return Policy(name, light)
+    if name == "crop":
+        return Policy(name, crop)
     if name == "realistic":
         return Policy(name, Pipeline(name, realistic))
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
-        raise TrainingError(f"augmentations {name!r}: expected {', '.join(POLICIES)}, or the path of a .yaml file")
+        raise TrainingError(
+            f"augmentations {name!r}: expected {', '.join((AUTO, *POLICIES))}, or the path of a .yaml file"
+        )
     return Policy(path.name, Pipeline(path.name, functools.partial(transforms, read_steps(path))))
 
 

@@ -61,7 +61,8 @@ class Candidate:
 
     ``frozen`` is the exported backbone where only the last layer is new. With ``flips`` the logits are the mean over
     picture and mirror image; ``mirrors`` says that mirror images have the same labels. ``strength`` is a head's C.
-    ``curve`` holds what each epoch reached, ``notes`` are sentences for the run's record, ``held`` is what
+    ``policy`` names how its training pictures were changed, "" where they were not. ``curve`` holds what each epoch
+    reached, ``notes`` are sentences for the run's record, ``held`` is what
     cross-validation said of training pictures, for the temperature.
     """
 
@@ -72,6 +73,7 @@ class Candidate:
     flips: bool = False
     mirrors: bool = False
     balance: str = "none"
+    policy: str = ""
     strength: float = 0.0
     temperature: float = 1.0
     curve: tuple[Epoch, ...] = ()

@@ -30,14 +30,15 @@ def fit(
     ``ranks`` is on how many devices (None: all GPUs, or the CPU), ``workers`` how many processes prepare each one's
     pictures (None: as many as the machine has room for). Raises TrainingError.
     """
-    policy = load_policy(material.settings.augmentations)
     if material.fresh:
         before = None
     elif before is None:
         before = head.fit(material, None)
+    mirrors = before is not None and (before.flips or before.mirrors)
+    policy = load_policy(material.settings.augmentations, mirrors=mirrors)
     planned = plan(material, ranks or max(1, torch.cuda.device_count()))
     with packed((*material.dataset.train, *material.dataset.validation), material.pixels, material.cache_dir) as pixels:
-        return _Finetune(material, before, planned, policy, pixels, workers).candidate()
+        return _Finetune(material, before, planned, policy, pixels, workers, mirrors=mirrors).candidate()
 
 
 class _Finetune:
@@ -51,9 +52,11 @@ class _Finetune:
         policy: Policy,
         pixels: Packed,
         workers: int | None,
+        *,
+        mirrors: bool,
     ) -> None:
         self._material, self._before, self._plan = material, before, planned
-        self._policy, self._pixels, self._workers = policy, pixels, workers
+        self._policy, self._pixels, self._workers, self._mirrors = policy, pixels, workers, mirrors
         classes = len(material.dataset.classes)
         self._shown = indicators(material.dataset.train, classes)
         self._validation = indicators(material.dataset.validation, classes)
@@ -62,7 +65,7 @@ class _Finetune:
         chosen = self._balance()
         job = self._job(chosen, self._plan)
         if self._material.checkpoints is not None:
-            facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors)
+            facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors, job.policy.name)
             path = checkpoint_file(self._material.checkpoints, self._start(), self._material.dataset, facts)
             job = replace(job, checkpoint=path)
         outcome = self._run(job)
@@ -75,6 +78,7 @@ class _Finetune:
             outcome.logits,
             flips=job.flips,
             balance=chosen,
+            policy=self._policy.name,
             curve=outcome.curve,
             notes=notes,
         )
@@ -96,7 +100,7 @@ class _Finetune:
             plan=planned,
             fresh=material.fresh,
             flips=before is not None and before.flips,
-            mirrors=before is not None and (before.flips or before.mirrors),
+            mirrors=self._mirrors,
             packed=self._pixels,
             draw=Draw(len(self._shown), material.settings.seed, answers.mean(axis=1) if chosen == "sampler" else None),
             policy=self._policy,

@@ -2,7 +2,6 @@
 
 from labelloop.pipeline.report.files import Files
 from labelloop.pipeline.report.section import Section
-from labelloop.pipeline.report.sections.reproduce import training_settings
 
 _WIDTH = 1000
 
@@ -17,5 +16,5 @@ def build(files: Files) -> Section | None:
         "Augmentations",
         "On the left training pictures as they are, beside them as the network saw them. If a person could not name "
         "the class any more, the augmentations are too strong.",
-        {"uri": uri, "policy": training_settings(files).get("augmentations", "")},
+        {"uri": uri, "policy": files.trained.get("policy", "")},
     )
