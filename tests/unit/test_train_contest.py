@@ -28,7 +28,7 @@ def candidate(recipe: str, margins: list[float], **more: Any) -> Any:
     return Candidate(recipe, build(shapes.settings(), 2), logits, **more)
 
 
-def test_the_lower_log_loss_wins_and_accuracy_decides_a_tie() -> None:
+def test_the_lower_log_loss_wins_where_accuracies_are_equal() -> None:
     from labelloop.train.contest import accuracies, winner
 
     data = dataset([0, 0, 0, 0])
@@ -64,6 +64,17 @@ def test_without_validation_pictures_the_first_wins_and_cross_validation_calibra
     assert winner([head, candidate("finetune", [])], data) is head
     assert accuracies([head], data) == {}
     assert with_temperature(head, data).temperature > 3
+
+
+def test_the_first_stays_where_the_other_is_better_by_chance_alone() -> None:
+    from labelloop.train.contest import winner
+
+    data, head = dataset([0] * 40), candidate("head", [1.0] * 40)
+    differ = np.tile([0.5, -0.5], 20)
+    for gain, expected in ((0.14, "head"), (0.4, "finetune")):
+        other = candidate("finetune", list(1.0 + gain + differ))
+        assert winner([head, other], data).recipe == expected
+    assert winner([candidate("head", [1.0]), candidate("finetune", [3.0])], dataset([0])).recipe == "head"
 
 
 @pytest.mark.parametrize(

@@ -102,19 +102,20 @@ def test_a_file_of_another_network_is_found(file: str, given: "Material", bundle
         parity(candidate(given), given, tmp_path)
 
 
-def test_a_head_with_flips_is_served_as_the_mean_of_both(given: "Material", tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["head", "finetune"])
+def test_flips_are_served_as_the_mean_of_both(recipe: str, given: "Material", tmp_path: Path) -> None:
     from labelloop.train.bundle import write_bundle
     from labelloop.train.export import run_onnx, run_torch
     from labelloop.train.frozen import freeze, with_flips
 
     spec = given.pixels.spec
-    frozen = with_flips(freeze(given.start, "test_resnet", spec, tmp_path), spec)
-    head = replace(candidate(given), recipe="head", frozen=frozen, flips=True)
-    info = write_bundle(head, given, tmp_path / "bundle")
+    frozen = with_flips(freeze(given.start, "test_resnet", spec, tmp_path), spec) if recipe == "head" else None
+    made = replace(candidate(given), recipe=recipe, frozen=frozen, flips=True)
+    info = write_bundle(made, given, tmp_path / "bundle")
     assert info.flips
     assert max(info.parity[name] for name in info.files) < 1e-4
     images = pictures.normalise(given.pixels.many(given.dataset.train), spec)
-    both = [run_torch(head.model, np.ascontiguousarray(one)) for one in (images, images[..., ::-1])]
+    both = [run_torch(made.model, np.ascontiguousarray(one)) for one in (images, images[..., ::-1])]
     np.testing.assert_allclose(run_onnx(tmp_path / "bundle/model.onnx", images), np.mean(both, axis=0), atol=1e-4)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from labelloop.train import export
 from labelloop.train.backbone import classifier
+from labelloop.train.flips import write_flipped_onnx
 from labelloop.train.frozen import Frozen
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
@@ -28,7 +29,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> B
     spec, dataset = material.pixels.spec, material.dataset
     _write_weights(candidate, material, directory / WEIGHTS)
     if candidate.frozen is None:
-        _export_whole(served_network(candidate, candidate.model), spec, directory)
+        _export_whole(candidate, spec, directory)
     else:
         _export_head(candidate.frozen, classifier(candidate.model), spec, directory)
     info = BundleInfo(
@@ -57,10 +58,12 @@ def _write_weights(candidate: Candidate, material: Material, path: Path) -> None
     save_file(state, path, {"labelloop": json.dumps(facts)})  # one entry: the order of several is left to chance
 
 
-def _export_whole(model: nn.Module, spec: PictureSpec, directory: Path) -> None:
-    example = torch.zeros(2, 3, spec.height, spec.width)
-    export.write_torchscript(model, example, directory / TORCHSCRIPT)
-    export.write_onnx(model, example, directory / ONNX, export.LOGITS)
+def _export_whole(candidate: Candidate, spec: PictureSpec, directory: Path) -> None:
+    example, path = torch.zeros(2, 3, spec.height, spec.width), directory / ONNX
+    export.write_torchscript(served_network(candidate, candidate.model), example, directory / TORCHSCRIPT)
+    export.write_onnx(candidate.model, example, path, export.LOGITS)
+    if candidate.flips:
+        write_flipped_onnx(path, path, export.LOGITS)
 
 
 def _export_head(frozen: Frozen, last: nn.Linear, spec: PictureSpec, directory: Path) -> None:

@@ -1,11 +1,13 @@
-"""The contest of the recipes on the validation side: temperatures first, then the lower log-loss."""
+"""The contest of the recipes on the validation side: temperatures first, then the clearly lower log-loss."""
 
+import math
 from collections.abc import Sequence
 
 from labelloop.train import metrics
 from labelloop.train.calibration import calibrated, temperature
 from labelloop.train.dataset import Dataset, indicators
 from labelloop.train.held import Held
+from labelloop.train.metrics import log_losses
 from labelloop.train.recipes.base import Candidate
 
 
@@ -21,14 +23,17 @@ def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
 
 
 def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
-    """Give the calibrated candidate of lowest log-loss on the validation side; without validation pictures the first.
+    """Give the calibrated candidate that does better on the validation side; the first unless one is clearly better.
 
-    Accuracy would be decided by one or two pictures where there are few, or by none; the log-loss weighs them all.
+    Clearly: its log-loss is lower by more than the standard error of the difference, picture by picture. Accuracy would
+    be decided by one or two pictures where there are few, and where there are very few the log-loss would be, too; what
+    costs more has to show that it is worth it.
     """
-    if not dataset.validation:
-        return candidates[0]
-    shares = accuracies(candidates, dataset)
-    return min(candidates, key=lambda one: (_loss(one, dataset), -shares[one.recipe]))
+    best = candidates[0]
+    for one in candidates[1:]:
+        if dataset.validation and _clearly_better(one, best, dataset):
+            best = one
+    return best
 
 
 def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, float]:
@@ -39,6 +44,7 @@ def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, f
     }
 
 
-def _loss(candidate: Candidate, dataset: Dataset) -> float:
-    held = validated(candidate, dataset)
-    return metrics.log_loss(held.truth, held.logits, dataset.kind)
+def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:
+    held, against = validated(one, dataset), validated(other, dataset)
+    gain = log_losses(against.truth, against.logits, dataset.kind) - log_losses(held.truth, held.logits, dataset.kind)
+    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))

@@ -7,10 +7,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from labelloop.train.export import FEATURES, IMAGES
+from labelloop.train.export import IMAGES
 
 _BOTH = "images.both"
-_OF_BOTH = "features.of_both"
+_OF_BOTH = "output.of_both"
 
 
 class Flipped(nn.Module):
@@ -27,17 +27,18 @@ class Flipped(nn.Module):
         return (straight + mirrored) / 2
 
 
-def write_flipped_onnx(source: Path, path: Path) -> None:
-    """Write the backbone of ``source`` (images to features, free batch size) so that it averages over flips.
+def write_flipped_onnx(source: Path, path: Path, output: str) -> None:
+    """Write the network of ``source`` (images to ``output``, free batch size) so that it averages over flips.
 
-    Done on the graph itself: exporting the network anew takes torch ten times as long.
+    Done on the graph itself: torch would export the join and the parting for one batch size only, and takes ten times
+    as long.
     """
     model = onnx.load(str(source))
     graph = model.graph
     for node in graph.node:
         node.input[:] = [_BOTH if name == IMAGES else name for name in node.input]
-        node.output[:] = [_OF_BOTH if name == FEATURES else name for name in node.output]
-    before, after = list(_joining()), list(_averaging())
+        node.output[:] = [_OF_BOTH if name == output else name for name in node.output]
+    before, after = list(_joining()), list(_averaging(output))
     nodes = [*before, *graph.node, *after]
     del graph.node[:]
     graph.node.extend(nodes)
@@ -61,9 +62,9 @@ def _joining() -> list[onnx.NodeProto]:
     ]
 
 
-def _averaging() -> list[onnx.NodeProto]:
-    """Take the batch apart again: features (2 n, features) to their mean (n, features)."""
+def _averaging(output: str) -> list[onnx.NodeProto]:
+    """Take the batch apart again: (2 n, numbers) to their mean (n, numbers)."""
     return [
         helper.make_node("Split", [_OF_BOTH], ["flips.straight", "flips.turned"], axis=0, num_outputs=2),
-        helper.make_node("Mean", ["flips.straight", "flips.turned"], [FEATURES]),
+        helper.make_node("Mean", ["flips.straight", "flips.turned"], [output]),
     ]

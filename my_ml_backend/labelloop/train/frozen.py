@@ -67,7 +67,7 @@ def with_flips(frozen: Frozen, spec: PictureSpec) -> Frozen:
         with _workshop(flipped.directory) as partial:
             body = Flipped(read_torchscript(frozen.torchscript)).eval()
             write_torchscript(body, torch.zeros(2, 3, spec.height, spec.width), partial / "backbone.ts.pt")
-            write_flipped_onnx(frozen.onnx, partial / "backbone.onnx")
+            write_flipped_onnx(frozen.onnx, partial / "backbone.onnx", FEATURES)
     return flipped
 
 
