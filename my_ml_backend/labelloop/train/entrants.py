@@ -41,6 +41,6 @@ def entrants(material: Material) -> tuple[list[str], str]:
     if too_long(material):
         return ["head"], (
             f"finetune is left out: {settings.backbone} at {material.pixels.spec.width} px would take this CPU more "
-            "than about five minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+            "than about eight minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
         )
     return names, ""

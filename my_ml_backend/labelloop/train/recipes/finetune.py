@@ -141,7 +141,7 @@ class _Finetune:
         asked, notes = self._material.settings.epochs, []
         if self._plan.epochs < asked:
             notes.append(
-                f"finetune takes {self._plan.epochs} epochs instead of {asked}: about five minutes of this CPU"
+                f"finetune takes {self._plan.epochs} epochs instead of {asked}: about eight minutes of this CPU"
             )
         if outcome.epoch == 0:
             notes.append("finetune keeps the head's solution: no epoch was better on validation")

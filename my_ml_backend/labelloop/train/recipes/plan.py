@@ -11,7 +11,7 @@ from labelloop.train.work import Work, work
 _FRESH_STEPS = 20
 _GENTLE = 0.15
 _FRESH_WORK = 5e11  # multiply-adds, forward and backward: about a minute on one core, with small networks
-_CPU_WORK = 4e12  # about five minutes on one core, with networks that are worth starting from
+_CPU_WORK = 8e12  # about eight minutes on one core, with networks that are worth starting from
 _PASSES, _GENTLE_PASSES = 3, 2  # forward passes that a step costs about; from learned weights the lower layers rest
 _ENOUGH_EPOCHS = 6  # from the head's solution
 _LAYER_DECAY = 0.9
@@ -54,7 +54,7 @@ def plan(material: Material, ranks: int = 1) -> Plan:
     """Plan a finetune on so many devices: batch and rates stay what they are on one.
 
     From learned weights an epoch is one pass, at a part of the learning rate; where the recipes compete on a CPU, there
-    are only as many epochs as take about five minutes. From random weights an epoch is at least 20 steps, however few
+    are only as many epochs as take about eight minutes. From random weights an epoch is at least 20 steps, however few
     the pictures, as far as the CPU can do all epochs in about a minute.
     """
     settings, count = material.settings, len(material.dataset.train)
@@ -71,7 +71,7 @@ def plan(material: Material, ranks: int = 1) -> Plan:
 
 
 def too_long(material: Material) -> bool:
-    """Tell whether a CPU would need far more than five minutes for the few epochs that a finetune needs at least."""
+    """Tell whether a CPU would need far more than eight minutes for the few epochs that a finetune needs at least."""
     planned = plan(material)
     cost = work(material.start, material.pixels.spec)
     whole = planned.epochs * planned.steps * _step_work(material, planned.batch, cost)
