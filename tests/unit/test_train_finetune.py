@@ -175,3 +175,33 @@ def test_the_balance_of_the_head_is_taken_over(tmp_path: Path, cache: Path) -> N
     data = shapes.dataset(tmp_path / "pictures")
     given = materials.learned(materials.material(data, shapes.settings(), cache))
     assert fit(given, materials.head(given, balance="sampler")).balance == "sampler"
+
+
+def test_the_winner_goes_on_over_the_validation_pictures_too(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.calibration import calibrated
+    from labelloop.train.recipes import finetune
+
+    data = shapes.dataset(tmp_path / "pictures")
+    given = materials.learned(materials.material(data, shapes.settings(epochs=2), cache))
+    found = calibrated(fit(given, materials.head(given)), 2.0)
+    assert found.kept > 0
+    again = finetune.refit(given, found, workers=0)
+    assert materials.difference(again, found) > 0
+    assert (again.temperature, again.kept, again.recipe) == (2.0, found.kept, "finetune")
+    assert np.array_equal(again.logits, found.logits)
+    unseen = replace(given, dataset=replace(given.dataset, validation=given.dataset.validation[:-4]))
+    assert materials.difference(finetune.refit(unseen, found, workers=0), again) > 0
+    assert materials.difference(finetune.refit(given, found, workers=0), again) == 0
+
+
+def test_what_has_nothing_to_go_on_from_stays(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.recipes import finetune
+
+    data = shapes.dataset(tmp_path / "pictures")
+    fresh = materials.material(data, shapes.settings(), cache)
+    learned = materials.learned(fresh)
+    blind = replace(learned, dataset=replace(learned.dataset, validation=()))
+    made = materials.head(learned)
+    assert finetune.refit(fresh, replace(made, kept=2)).model is made.model
+    assert finetune.refit(learned, made).model is made.model
+    assert finetune.refit(blind, replace(made, kept=2)).model is made.model

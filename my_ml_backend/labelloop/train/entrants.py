@@ -1,6 +1,6 @@
 """Which recipes a run trains: those asked for, less what has no chance, or no time, where another remains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from labelloop.errors import TrainingError
 from labelloop.train.augmentations.policy import load_policy
@@ -8,12 +8,15 @@ from labelloop.train.backbone import check_backbone
 from labelloop.train.balance import check_balance
 from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
-from labelloop.train.recipes.base import Material, Recipe
+from labelloop.train.recipes.base import Candidate, Material, Recipe
 from labelloop.train.recipes.plan import too_long
 from labelloop.types import TrainSettings
 
 RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
 """All recipes, in the order in which they run."""
+
+REFITS: Mapping[str, Callable[[Material, Candidate], Candidate]] = {"head": head.refit, "finetune": finetune.refit}
+"""What each recipe does with the validation pictures once it has won."""
 
 
 def check(settings: TrainSettings) -> None:

@@ -14,10 +14,9 @@ from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import described
 from labelloop.train.contest import accuracies, validated, winner, with_temperature
 from labelloop.train.dataset import Dataset, in_order, require_contrast
-from labelloop.train.entrants import RECIPES, check, entrants
+from labelloop.train.entrants import RECIPES, REFITS, check, entrants
 from labelloop.train.pixels import Pixels
 from labelloop.train.recipes.base import Candidate, Material, Watch, unwatched
-from labelloop.train.recipes.head import refit
 from labelloop.train.recipes.plan import on_gpu
 from labelloop.train.trained import Trained
 from labelloop.types import Progress, TrainSettings
@@ -70,9 +69,8 @@ class _Run:
     def train(self, workdir: Path) -> Trained:
         candidates, dataset = self._candidates(), self._material.dataset
         best = winner(candidates, dataset)
-        if best.recipe == "head":
-            with self._timed("refit"):
-                best = refit(self._material, best)
+        with self._timed("refit"):
+            best = REFITS[best.recipe](self._material, best)
         self._material.progress("export", 0, 1)
         with self._timed("export"):
             write_bundle(best, self._material, workdir / "bundle")

@@ -61,9 +61,9 @@ class Candidate:
 
     ``frozen`` is the exported backbone where only the last layer is new. With ``flips`` the logits are the mean over
     picture and mirror image; ``mirrors`` says that mirror images have the same labels. ``strength`` is a head's C.
-    ``policy`` names how its training pictures were changed, "" where they were not. ``curve`` holds what each epoch
-    reached, ``notes`` are sentences for the run's record, ``held`` is what
-    cross-validation said of training pictures, for the temperature.
+    ``policy`` names how its training pictures were changed, "" where they were not. ``kept`` is the epoch of the
+    weights, 0 for the first. ``curve`` holds what each epoch reached, ``notes`` are sentences for the run's record,
+    ``held`` is what cross-validation said of training pictures, for the temperature.
     """
 
     recipe: str
@@ -74,6 +74,7 @@ class Candidate:
     mirrors: bool = False
     balance: str = "none"
     policy: str = ""
+    kept: int = 0
     strength: float = 0.0
     temperature: float = 1.0
     curve: tuple[Epoch, ...] = ()

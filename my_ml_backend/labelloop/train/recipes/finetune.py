@@ -1,5 +1,7 @@
 """``finetune``: the whole network, from the head's solution or from random weights, on all GPUs there are."""
 
+import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,7 @@ from labelloop.train import balance
 from labelloop.train.augmentations.policy import Policy, load_policy
 from labelloop.train.backbone import classifier
 from labelloop.train.checkpoints import checkpoint_file
-from labelloop.train.dataset import indicators
+from labelloop.train.dataset import in_order, indicators
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Draw
 from labelloop.train.packed import Packed, packed
@@ -19,6 +21,7 @@ from labelloop.train.recipes.base import Candidate, Material, unwatched
 from labelloop.train.recipes.plan import Plan, plan
 from labelloop.train.stopping import ENOUGH
 
+_LONGER = 0.25  # of the epochs that were kept, once it has won
 _TRIAL = 4  # a trial of a way to balance takes one in so many epochs
 
 
@@ -39,6 +42,41 @@ def fit(
     planned = plan(material, ranks or max(1, torch.cuda.device_count()))
     with packed((*material.dataset.train, *material.dataset.validation), material.pixels, material.cache_dir) as pixels:
         return _Finetune(material, before, planned, policy, pixels, workers, mirrors=mirrors).candidate()
+
+
+def refit(
+    material: Material, candidate: Candidate, *, ranks: int | None = None, workers: int | None = None
+) -> Candidate:
+    """Go on over training and validation pictures together, for a quarter of the epochs that were kept.
+
+    Nothing is left to be chosen by the validation pictures. All that was chosen stays, the temperature too, and so do
+    the logits: they are those of the network that had not seen them. Random weights, whose rate has fallen to nothing,
+    and a head's solution that no epoch made better stay as they are.
+    """
+    sides = material.dataset
+    if material.fresh or not candidate.kept or not sides.validation:
+        return candidate
+    start = _scaled(candidate.model, candidate.temperature)
+    together = replace(
+        material,
+        dataset=in_order(replace(sides, train=(*sides.train, *sides.validation), validation=())),
+        settings=replace(material.settings, epochs=math.ceil(_LONGER * candidate.kept), balance=candidate.balance),
+        start=start,
+        watch=unwatched,
+        checkpoints=None,
+    )
+    found = fit(together, replace(candidate, model=start), ranks=ranks, workers=workers)
+    return replace(candidate, model=_scaled(found.model, 1 / candidate.temperature))
+
+
+def _scaled(model: nn.Module, factor: float) -> nn.Module:
+    """Copy a network with logits of ``factor`` times the size."""
+    copied = copy.deepcopy(model)
+    last = classifier(copied)
+    with torch.no_grad():
+        last.weight.mul_(factor)
+        last.bias.mul_(factor)
+    return copied
 
 
 class _Finetune:
@@ -79,6 +117,8 @@ class _Finetune:
             flips=job.flips,
             balance=chosen,
             policy=self._policy.name,
+            mirrors=job.mirrors,
+            kept=outcome.epoch,
             curve=outcome.curve,
             notes=notes,
         )
