@@ -31,11 +31,11 @@ def candidate(recipe: str, margins: list[float], **more: Any) -> Any:
 def test_the_lower_log_loss_wins_where_accuracies_are_equal() -> None:
     from labelloop.train.contest import accuracies, winner
 
-    data = dataset([0, 0, 0, 0])
-    head, sure = candidate("head", [2, 2, 2, -0.1]), candidate("finetune", [3, 3, 3, -4])
+    data = dataset([0] * 80)
+    head, sure = candidate("head", [2, 2, 2, -0.1] * 20), candidate("finetune", [3, 3, 3, -4] * 20)
     assert winner([head, sure], data).recipe == "head"
     assert accuracies([head, sure], data) == {"head": 0.75, "finetune": 0.75}
-    assert winner([head, candidate("finetune", [3, 3, 3, 0.1])], data).recipe == "finetune"
+    assert winner([head, candidate("finetune", [3, 3, 3, 0.1] * 20)], data).recipe == "finetune"
 
 
 def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
@@ -69,12 +69,13 @@ def test_without_validation_pictures_the_first_wins_and_cross_validation_calibra
 def test_the_first_stays_where_the_other_is_better_by_chance_alone() -> None:
     from labelloop.train.contest import winner
 
-    data, head = dataset([0] * 40), candidate("head", [1.0] * 40)
-    differ = np.tile([0.5, -0.5], 20)
+    data, head = dataset([0] * 50), candidate("head", [1.0] * 50)
+    differ = np.tile([0.5, -0.5], 25)
     for gain, expected in ((0.14, "head"), (0.4, "finetune")):
         other = candidate("finetune", list(1.0 + gain + differ))
         assert winner([head, other], data).recipe == expected
-    assert winner([candidate("head", [1.0]), candidate("finetune", [3.0])], dataset([0])).recipe == "head"
+    few = [candidate(recipe, [margin] * 49) for recipe, margin in (("head", 1.0), ("finetune", 3.0))]
+    assert winner(few, dataset([0] * 49)).recipe == "head"
 
 
 @pytest.mark.parametrize(

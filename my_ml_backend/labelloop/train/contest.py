@@ -9,6 +9,7 @@ from labelloop.train.dataset import Dataset, indicators
 from labelloop.train.held import Held
 from labelloop.train.metrics import log_losses
 from labelloop.train.recipes.base import Candidate
+from labelloop.train.stopping import ENOUGH
 
 
 def validated(candidate: Candidate, dataset: Dataset) -> Held:
@@ -25,9 +26,9 @@ def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
 def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
     """Give the calibrated candidate that does better on the validation side; the first unless one is clearly better.
 
-    Clearly: its log-loss is lower by more than the standard error of the difference, picture by picture. Accuracy would
-    be decided by one or two pictures where there are few, and where there are very few the log-loss would be, too; what
-    costs more has to show that it is worth it.
+    Clearly: on 50 pictures or more, its log-loss is lower by more than the standard error of the difference, picture by
+    picture. Accuracy would be decided by one or two pictures where there are few, and with fewer the log-loss would be,
+    too; what costs more has to show that it is worth it.
     """
     best = candidates[0]
     for one in candidates[1:]:
@@ -47,4 +48,4 @@ def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, f
 def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:
     held, against = validated(one, dataset), validated(other, dataset)
     gain = log_losses(against.truth, against.logits, dataset.kind) - log_losses(held.truth, held.logits, dataset.kind)
-    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))
+    return len(gain) >= ENOUGH and bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))
