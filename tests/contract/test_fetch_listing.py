@@ -32,7 +32,7 @@ from labelloop.settings import Settings
 from labelloop.types import LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import misbehaving
-from support.moto_server import moto_server
+from support.moto_server import moto_environment, moto_server
 from support.picture_server import PictureServer, picture_server
 
 
@@ -277,15 +277,7 @@ def moto() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in {
-        "AWS_ENDPOINT_URL_S3": moto,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    }.items():
+    for name, value in moto_environment(moto).items():
         monkeypatch.setenv(name, value)
     name = f"bucket-{uuid.uuid4().hex}"
     client: Any = Session().client("s3")

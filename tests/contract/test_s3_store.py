@@ -21,7 +21,7 @@ from labelloop.models.versions import VersionRecord, Versions
 from support.contest import PROJECT
 from support.file_bundle import write_bundle
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
-from support.moto_server import moto_server
+from support.moto_server import moto_environment, moto_server
 from support.store_rules import StoreRules
 
 
@@ -34,15 +34,7 @@ def server() -> Iterator[tuple[str, int]]:
 @pytest.fixture(scope="module", autouse=True)
 def account(server: tuple[str, int]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {
-            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*server),
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "hush",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/nonexistent",
-            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        }.items():
+        for name, value in moto_environment("http://{}:{}".format(*server)).items():
             patch.setenv(name, value)
         yield
 

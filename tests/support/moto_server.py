@@ -6,6 +6,19 @@ from contextlib import contextmanager
 from moto.server import ThreadedMotoServer
 
 
+def moto_environment(address: str) -> dict[str, str]:
+    """Name the variables by which boto3 finds this S3, and nobody's own account."""
+    return {
+        "AWS_ENDPOINT_URL_S3": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "hush",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    }
+
+
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Run moto on a port of its own; gives its address."""

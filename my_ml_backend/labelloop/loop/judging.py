@@ -3,13 +3,11 @@
 from dataclasses import asdict, replace
 
 from labelloop.loop.run import Run, save
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.pipeline.context import Context, read_json, write_json
-from labelloop.pipeline.judging import judge_run
-from labelloop.pipeline.scoring import NEEDED
+from labelloop.pipeline.judging import find_champion, judge_run
 from labelloop.pipeline.stages.evaluate import measure_bundle
 from labelloop.studio.mapping import label_finder
 
@@ -19,12 +17,8 @@ def judge_and_publish(run: Run, record: RunRecord, context: Context) -> tuple[Ve
     name = record.version or ""
     run.reporter.stage("evaluate")
     tested = measure_bundle(context, name)
-    versions = Versions(run.hub.store, run.project)
-    champion = ChampionPointer(run.hub.store, run.project).read().champion
-    held = None
-    if champion is not None:
-        folder = run.hub.settings.directory / "cache" / "bundles"
-        held = (versions.get(champion), versions.fetch_bundle(champion, folder, NEEDED))
+    held = find_champion(context, run.hub.store)
+    champion = held[0].version if held else None
     # Labels may have been renamed since the champion was trained.
     verdict = judge_run(context, tested, name, held, label_finder(run.control.labels))
     write_json(context.folder.verdict, asdict(verdict) | {"version": name, "champion": champion})
@@ -40,5 +34,5 @@ def judge_and_publish(run: Run, record: RunRecord, context: Context) -> tuple[Ve
         verdict=verdict.sentence,
         metrics=metrics,
     )
-    version = versions.publish(name, context.folder.bundle, version)
+    version = Versions(run.hub.store, run.project).publish(name, context.folder.bundle, version)
     return version, save(run, replace(record, stage="publish", verdict=verdict.sentence, metrics=metrics))

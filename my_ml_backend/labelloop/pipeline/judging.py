@@ -2,17 +2,30 @@
 
 from pathlib import Path
 
-from labelloop.models.versions import VersionRecord
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.store import Store
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.pipeline.context import Context
 from labelloop.pipeline.gate import GateRule, Predictions, Verdict, judge, judge_first
 from labelloop.pipeline.scored import Scored, truth_of
-from labelloop.pipeline.scoring import Rename, scores_of
+from labelloop.pipeline.scoring import NEEDED, Rename, scores_of
 from labelloop.pipeline.sides import sides_of
 
+Champion = tuple[VersionRecord, Path]
+"""A version's record and its bundle."""
 
-def judge_run(
-    context: Context, tested: Scored, name: str, champion: tuple[VersionRecord, Path] | None, rename: Rename = str
-) -> Verdict:
+
+def find_champion(context: Context, store: Store) -> Champion | None:
+    """Give the project's champion, its bundle fetched as far as scoring needs it; None where there is none."""
+    project = context.manifest.project
+    champion = ChampionPointer(store, project).read().champion
+    if champion is None:
+        return None
+    versions, cache = Versions(store, project), context.settings.directory / "cache" / "bundles"
+    return versions.get(champion), versions.fetch_bundle(champion, cache, NEEDED)
+
+
+def judge_run(context: Context, tested: Scored, name: str, champion: Champion | None, rename: Rename = str) -> Verdict:
     """Judge the run's bundle, called ``name``, against the champion (record and bundle), or alone where there is none.
 
     ``rename`` gives the champion's classes the names that they have today.

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
@@ -47,12 +48,17 @@ def temperature(held: Held, kind: Kind) -> float:
 
 def calibrated(candidate: Candidate, value: float) -> Candidate:
     """Divide a candidate's logits by ``value``, in its network's last layer, which is changed."""
-    last = classifier(candidate.model)
+    divide_logits(candidate.model, value)
+    logits = (candidate.logits / value).astype(np.float32)
+    return replace(candidate, logits=logits, temperature=candidate.temperature * value)
+
+
+def divide_logits(model: nn.Module, value: float) -> None:
+    """Divide what a network answers by ``value``, in its last layer."""
+    last = classifier(model)
     with torch.no_grad():
         last.weight.div_(value)
         last.bias.div_(value)
-    logits = (candidate.logits / value).astype(np.float32)
-    return replace(candidate, logits=logits, temperature=candidate.temperature * value)
 
 
 def described(held: Held, kind: Kind, value: float) -> dict[str, float]:

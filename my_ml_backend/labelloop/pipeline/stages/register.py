@@ -8,10 +8,9 @@ from labelloop.models.versions import VersionRecord, Versions
 from labelloop.pipeline.context import Context, read_json, write_json
 from labelloop.pipeline.forcing import force_version
 from labelloop.pipeline.gate import Verdict
-from labelloop.pipeline.judging import judge_run
+from labelloop.pipeline.judging import find_champion, judge_run
 from labelloop.pipeline.report.html import write_report
 from labelloop.pipeline.scored import Scored
-from labelloop.pipeline.scoring import NEEDED
 
 
 def register(context: Context, key: str, *, force: bool = False) -> str:
@@ -52,20 +51,10 @@ def _promote(pointer: ChampionPointer, fence: int, record: VersionRecord, *, for
 
 
 def _publish(context: Context, store: Store, name: str, key: str) -> VersionRecord:
-    verdict, champion = _verdict(context, store, name)
-    record = _record(context, key, name, champion, verdict)
+    champion = find_champion(context, store)
+    verdict = judge_run(context, Scored.read(context.folder.predictions), name, champion)
+    record = _record(context, key, name, champion[0].version if champion else None, verdict)
     return Versions(store, context.manifest.project).publish(name, context.folder.bundle, record)
-
-
-def _verdict(context: Context, store: Store, name: str) -> tuple[Verdict, str | None]:
-    tested, project = Scored.read(context.folder.predictions), context.manifest.project
-    champion = ChampionPointer(store, project).read().champion
-    if champion is None:
-        return judge_run(context, tested, name, None), None
-    cache = context.settings.directory / "cache" / "bundles"
-    versions = Versions(store, project)
-    held = (versions.get(champion), versions.fetch_bundle(champion, cache, NEEDED))
-    return judge_run(context, tested, name, held), champion
 
 
 def _record(context: Context, key: str, name: str, champion: str | None, verdict: Verdict) -> VersionRecord:

@@ -8,14 +8,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.train.augmentations.engine import opencv
-from labelloop.train.augmentations.light import lit
+from labelloop.train.augmentations.changes import LIGHT, lit, moved
 
 Pixels = npt.NDArray[np.uint8]
 
 _SMALLEST = 0.5
 _RATIO = 4 / 3
-_LIGHT = 0.3
 
 
 def crop(pixels: Pixels, seed: int) -> Pixels:
@@ -25,7 +23,7 @@ def crop(pixels: Pixels, seed: int) -> Pixels:
     """
     chance = np.random.default_rng(seed)
     area, stretch = chance.uniform(_SMALLEST, 1), math.exp(chance.uniform(-1, 1) * math.log(_RATIO) / 2)
-    left, top, contrast, brightness = chance.uniform((0, 0, -_LIGHT, -_LIGHT), (1, 1, _LIGHT, _LIGHT))
+    left, top, contrast, brightness = chance.uniform((0, 0, -LIGHT, -LIGHT), (1, 1, LIGHT, LIGHT))
     height, width = pixels.shape[:2]
     across, down = min(1.0, math.sqrt(area) * stretch), min(1.0, math.sqrt(area) / stretch)
     matrix = np.array(
@@ -34,7 +32,4 @@ def crop(pixels: Pixels, seed: int) -> Pixels:
             [0, down, top * (1 - down) * height + (down - 1) / 2],
         ]
     )
-    cv2 = opencv()
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    part = cv2.warpAffine(pixels, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return lit(part, contrast, brightness)
+    return lit(moved(pixels, matrix), contrast, brightness)

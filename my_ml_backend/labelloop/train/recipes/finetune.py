@@ -11,6 +11,7 @@ from torch import nn
 from labelloop.train import balance
 from labelloop.train.augmentations.policy import Policy, load_policy
 from labelloop.train.backbone import classifier
+from labelloop.train.calibration import divide_logits
 from labelloop.train.checkpoints import checkpoint_file
 from labelloop.train.dataset import in_order, indicators
 from labelloop.train.finetuning.job import Job, Outcome
@@ -56,7 +57,8 @@ def refit(
     sides = material.dataset
     if material.fresh or not candidate.kept or not sides.validation:
         return candidate
-    start = _scaled(candidate.model, candidate.temperature)
+    start = copy.deepcopy(candidate.model)
+    divide_logits(start, 1 / candidate.temperature)
     together = replace(
         material,
         dataset=in_order(replace(sides, train=(*sides.train, *sides.validation), validation=())),
@@ -65,18 +67,9 @@ def refit(
         watch=unwatched,
         checkpoints=None,
     )
-    found = fit(together, replace(candidate, model=start), ranks=ranks, workers=workers)
-    return replace(candidate, model=_scaled(found.model, 1 / candidate.temperature))
-
-
-def _scaled(model: nn.Module, factor: float) -> nn.Module:
-    """Copy a network with logits of ``factor`` times the size."""
-    copied = copy.deepcopy(model)
-    last = classifier(copied)
-    with torch.no_grad():
-        last.weight.mul_(factor)
-        last.bias.mul_(factor)
-    return copied
+    model = fit(together, replace(candidate, model=start), ranks=ranks, workers=workers).model
+    divide_logits(model, candidate.temperature)
+    return replace(candidate, model=model)
 
 
 class _Finetune:
@@ -103,7 +96,7 @@ class _Finetune:
         chosen = self._balance()
         job = self._job(chosen, self._plan)
         if self._material.checkpoints is not None:
-            facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors, job.policy.name)
+            facts = (self._material.settings.fingerprint(), job.plan, chosen, job.flips, job.mirrors)
             path = checkpoint_file(self._material.checkpoints, self._start(), self._material.dataset, facts)
             job = replace(job, checkpoint=path)
         outcome = self._run(job)
