@@ -1,4 +1,4 @@
-"""Whatever a file holds, a reader gives a listing or an error of LabelLoop's own."""
+"""Whatever a file holds, a reader gives a sound listing or an error of LabelLoop's own."""
 
 import json
 import tempfile
@@ -47,9 +47,13 @@ def read(content: bytes, format: str) -> Listing | None:
         path = Path(folder) / "list"
         path.write_bytes(content)
         try:
-            return read_listing(path, format)
+            found = read_listing(path, format)
         except LabelLoopError:
             return None
+    for record in found.records:
+        assert set(record.labels) <= set(found.classes)
+        assert found.kind == "multiple" or len(record.labels) == 1
+    return found
 
 
 @given(st.binary(max_size=200), st.sampled_from(["auto", *FILES]))
