@@ -27,10 +27,10 @@ demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose p
 	$(RUN) labelloop demo --label-studio $(LABEL_STUDIO) $(ARGS)
 
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
-	$(RUN) pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(RUN) pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own: under a minute.
-	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process" -n 3 --dist loadfile $(ARGS)
+	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow" -n 3 --dist loadfile $(ARGS)
 
 test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
 	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }
