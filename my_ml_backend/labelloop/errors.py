@@ -5,33 +5,50 @@ LabelLoopError
 │   └── OptionsError       a project's extra_params are impossible
 ├── LabelConfigError       the label config offers nothing to predict for
 │   └── LabelMappingError  the model's classes and the label config's labels do not meet
-├── StudioError            Label Studio refused, failed or could not be reached
-│   └── NotAllowed         it answered 401 or 403
+├── Outage                 something LabelLoop stands on is away and comes back: waited for, never a run's own failure
+├── StudioError            Label Studio refused a request
+│   ├── NotAllowed         it answered 401 or 403
+│   ├── NoSuchProject      it has no project of that number
+│   └── StudioAway         (also an Outage) it could not be reached, or failed itself
 ├── MediaError             a task's picture could not be read
 │   ├── AddressRefused     its address is private and private addresses are not allowed
 │   ├── Transient          its server stumbled: another try may help
 │   └── Unreadable         its bytes are no whole picture
 ├── ManifestError          a list of labeled pictures cannot be read, or not be written in a format
-├── EndpointError          the endpoint failed as a whole
+├── EndpointError          (an Outage) the endpoint failed as a whole
 │   └── CircuitOpen        it failed before and is left alone for a while
 ├── StoreError             the store failed
 │   ├── NotFound           no object at that path
-│   └── Conflict           someone else wrote the object first
+│   ├── Conflict           someone else wrote the object first
+│   ├── Damaged            an object is there and cannot be what it should be
+│   └── StoreAway          (also an Outage) it could not be reached, read or written: down, full, or closed to us
 ├── Fenced                 a newer worker has taken over this project
 ├── LeaseLost              the project's lease is held by another worker
-├── QueueError             Redis could not be reached
+├── QueueError             (an Outage) Redis could not be reached
 ├── ServiceError           a process that this machine's set needs did not start or keeps ending
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
+│   └── TrainingDied       a process of the training ended; another try may go better
 └── BundleError            a bundle is damaged or of an unknown format
 
 The message of each says what happened, to which object, and what to do next. They end at one border each: an HTTP
 answer (``web``, ``serve``), an exit code (``cli``), or a run's stored reason (``loop``).
 """
 
+from typing import ClassVar
+
 
 class LabelLoopError(Exception):
     """Base of all errors raised on purpose; ``str()`` of it may be shown to a user."""
+
+
+class Outage(LabelLoopError):
+    """Something LabelLoop stands on is away and comes back without a change here: whoever needs it waits for it.
+
+    ``away`` names it, as in "waiting for the store".
+    """
+
+    away: ClassVar[str] = "something that is away"
 
 
 class SettingsError(LabelLoopError):
@@ -52,6 +69,16 @@ class LabelMappingError(LabelConfigError):
 
 class StudioError(LabelLoopError):
     """Label Studio refused a request, failed, or could not be reached."""
+
+
+class StudioAway(Outage, StudioError):
+    """Label Studio could not be reached, did not answer in time, or answered with a failure of its own (429, 5xx)."""
+
+    away = "Label Studio"
+
+
+class NoSuchProject(StudioError):
+    """Label Studio has no project of that number, or does not show it to the user of the API key."""
 
 
 class NotAllowed(StudioError):
@@ -78,8 +105,10 @@ class ManifestError(LabelLoopError):
     """A list of labeled pictures cannot be read; or what it says cannot be written in the format that was asked for."""
 
 
-class EndpointError(LabelLoopError):
+class EndpointError(Outage):
     """The endpoint failed as a whole: unreachable, too slow, or its answer has the wrong shape."""
+
+    away = "the endpoint"
 
 
 class CircuitOpen(EndpointError):
@@ -98,6 +127,16 @@ class Conflict(StoreError):
     """Another process wrote the object first; nothing was changed."""
 
 
+class Damaged(StoreError):
+    """An object of the store cannot be what it should be; the message says how to mend it."""
+
+
+class StoreAway(Outage, StoreError):
+    """The store could not be reached, read or written: it is down, full, or closed to us."""
+
+    away = "the store"
+
+
 class Fenced(LabelLoopError):
     """Another worker has taken over the project since this run began; this run must stop."""
 
@@ -106,8 +145,10 @@ class LeaseLost(LabelLoopError):
     """The lease of the project is held by another worker."""
 
 
-class QueueError(LabelLoopError):
+class QueueError(Outage):
     """Redis could not be reached."""
+
+    away = "Redis"
 
 
 class ServiceError(LabelLoopError):
@@ -120,6 +161,10 @@ class NotEnoughLabels(LabelLoopError):
 
 class TrainingError(LabelLoopError):
     """A run cannot go on; the message names the backbone, weights or data at fault and the ways out."""
+
+
+class TrainingDied(TrainingError):
+    """A process of the training ended before its work: unlike what the settings get wrong, it may not happen again."""
 
 
 class BundleError(LabelLoopError):

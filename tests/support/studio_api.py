@@ -21,7 +21,10 @@ Answer = tuple[int, Any]
 
 @dataclass
 class StudioApi:
-    """One project, number 7. ``refusing`` is a status that every call of the API gets instead of an answer."""
+    """One project, number 7, and ``others`` that are just like it.
+
+    ``refusing`` is a status that every call of the API gets instead of an answer; ``pages`` are what a proxy answers.
+    """
 
     url: str = ""
     config: str = CONFIG
@@ -31,6 +34,8 @@ class StudioApi:
     webhooks: list[dict[str, Any]] = field(default_factory=list)
     model_version: str = ""
     refusing: int = 0
+    others: set[int] = field(default_factory=set)
+    pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
@@ -69,6 +74,8 @@ class StudioApi:
         match method, path.strip("/").split("/")[1:]:
             case "GET", ["projects", "7"]:
                 return 200, self._project()
+            case "GET", ["projects", number] if number.isdigit() and int(number) in self.others:
+                return 200, self._project() | {"id": int(number)}
             case "PATCH", ["projects", "7"]:
                 self.model_version = body.get("model_version", self.model_version)
                 return 200, self._project()
@@ -79,7 +86,7 @@ class StudioApi:
                 return 200, {version: versions.count(version) for version in versions}
             case "POST", ["projects", "7", "import", "predictions"]:
                 return self._import(body)
-            case "GET", ["ml"]:
+            case "GET", ["ml"] if int(query["project"][0]) in {7, *self.others}:
                 return 200, self.backends
             case "PATCH", ["ml", number]:
                 self.backends[int(number) - 1] |= body
@@ -151,6 +158,9 @@ def running_studio() -> Iterator[StudioApi]:
             if not parts.path.startswith("/api/"):
                 content = api.pictures.get(parts.path)
                 self._send(404 if content is None else 200, content or b"")
+                return
+            if parts.path in api.pages:
+                self._send(*api.pages[parts.path])
                 return
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None

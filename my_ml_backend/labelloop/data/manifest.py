@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from labelloop.errors import StoreError
+from labelloop.errors import Damaged
 from labelloop.types import Item, Json, Kind, LeftOut, ProjectKey
 
 _FORMAT = 1
@@ -85,16 +85,16 @@ class Manifest:
 
     @classmethod
     def from_jsonl(cls, text: str | Iterable[str]) -> Self:
-        """Read what ``to_jsonl`` or ``lines`` wrote, line by line; raises StoreError when it is damaged or cut."""
+        """Read what ``to_jsonl`` or ``lines`` wrote, line by line; raises Damaged when it is damaged or cut."""
         lines = iter(io.StringIO(text) if isinstance(text, str) else text)
         try:
             header = json.loads(next(lines, ""))
             manifest = cls._read(header, lines)
             whole = manifest.hash == header["hash"] and len(manifest.left_out) == header["left_out"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
+            raise Damaged(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
         if not whole:
-            raise StoreError(f"manifest {header['hash']} is not what it says: remove it, the next run writes it anew")
+            raise Damaged(f"manifest {header['hash']} is not what it says: remove it, the next run writes it anew")
         return manifest
 
     @classmethod

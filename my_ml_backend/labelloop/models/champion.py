@@ -1,12 +1,14 @@
 """The project's two pointers and its fence: one object, moved by compare-and-swap only (docs/versions.md)."""
 
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from labelloop.errors import Conflict, Fenced, NotFound, StoreError
+from labelloop.errors import Conflict, Damaged, Fenced, NotFound
 from labelloop.models.records import from_bytes, now, to_bytes
 from labelloop.models.store import Store
-from labelloop.models.update import update
+from labelloop.models.update import find, update
 from labelloop.types import ProjectKey
 
 
@@ -27,6 +29,9 @@ class Pointers:
     announced: str | None = None
     fence: int = 0
     history: tuple[Reign, ...] = ()
+
+
+_FENCE = re.compile(rb'"fence"\s*:\s*(\d{1,15})\b')
 
 
 class ChampionPointer:
@@ -79,6 +84,21 @@ class ChampionPointer:
 
         return self._update(change, fence)
 
+    def mend(self, version: str) -> bool:
+        """Write damaged pointers anew with ``version`` as champion, and say whether they were damaged.
+
+        Which champions there were before is lost. The new fence is above every one that can have been given out: above
+        those the damaged object still shows, and above the seconds since 1970, for one fence a second is never taken.
+        """
+        found = find(self._store, self._path)
+        if found is None or not self._is_damaged(found.content):
+            return False
+        shown = [int(number) for number in _FENCE.findall(found.content)]
+        fence = max([int(time.time()), *shown]) + 1
+        mended = Pointers(champion=version, fence=fence, history=(Reign(version, now(), fence),))
+        self._store.swap(self._path, to_bytes(mended), found.tag)
+        return True
+
     def _update(self, change: Callable[[Pointers], Pointers], fence: int | None = None) -> Pointers:
         """Apply a change to the newest pointers, under ``fence`` unless None; give what the store then holds."""
         changed = Pointers()
@@ -98,10 +118,21 @@ class ChampionPointer:
         update(self._store, self._path, rewrite)
         return changed
 
-    def _parse(self, content: bytes) -> Pointers:
-        pointers = from_bytes(Pointers, content, self._path)
+    def _is_damaged(self, content: bytes) -> bool:
         try:
+            self._parse(content)
+        except Damaged:
+            return True
+        return False
+
+    def _parse(self, content: bytes) -> Pointers:
+        try:
+            pointers = from_bytes(Pointers, content, self._path)
             history = tuple(Reign(**entry) for entry in pointers.history)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise StoreError(f"{self._path} is damaged ({error}): restore it from a backup of the store") from error
+        except (Damaged, TypeError) as error:
+            raise Damaged(
+                f"{self._path} is damaged: restore it from a backup of the store, or choose the champion anew: "
+                f"`labelloop versions --project {self._project.id}` lists the versions, and "
+                f"`labelloop rollback --project {self._project.id} --to VERSION` writes the file"
+            ) from error
         return replace(pointers, history=history)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.models.paths import checked, checked_prefix, is_confined
 from labelloop.models.stale import remove_stale
 from labelloop.models.store import Versioned
@@ -114,7 +114,7 @@ class FileStore:
         try:
             yield
         except OSError as error:
-            raise StoreError(
+            raise StoreAway(
                 f"{path} cannot be {verb} in the store {self._root}: {error.strerror or error}. "
                 "Check the folder's rights and free space, or correct LABELLOOP_STORE."
             ) from error

@@ -1,15 +1,18 @@
 """The runs of one project: what became of each, and why."""
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from labelloop.errors import Fenced
-from labelloop.models.records import from_bytes, now, to_bytes
+from labelloop.errors import Damaged, Fenced
+from labelloop.models.records import T, from_bytes, now, to_bytes
 from labelloop.models.store import Store
 from labelloop.models.update import find, update
 from labelloop.types import Json, ProjectKey
+
+_log = logging.getLogger(__name__)
 
 RunState = Literal["running", "promoted", "rejected", "failed"]
 
@@ -24,8 +27,12 @@ class RunRecord:
     """``runs/<key>.json``: one run, from its first stage on.
 
     ``manifest`` is the manifest's hash, ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
-    ``reason`` why it failed last, ``verdict`` what the gate said. ``seconds`` maps stage to duration. ``fence`` is the
+    ``reason`` why it stopped last, ``verdict`` what the gate said. ``seconds`` maps stage to duration. ``fence`` is the
     one of the attempt that saved it. ``created`` and ``updated`` (UTC, ISO 8601) are set by ``Runs.save``.
+
+    ``attempts`` counts beginnings, ``failures`` the run's own errors (None in a record of 0.1, which counted every
+    attempt); ``final`` says that another attempt would end the same. ``interruptions`` are attempts in a row that were
+    cut off at the same ``mark``, which is how far the run had come; ``deaths`` those of them whose process alone ended.
     """
 
     key: str
@@ -38,6 +45,11 @@ class RunRecord:
     state: RunState = "running"
     stage: str = ""
     attempts: int = 0
+    failures: int | None = None
+    final: bool = False
+    interruptions: int = 0
+    deaths: int = 0
+    mark: str = ""
     reason: str = ""
     version: str | None = None
     verdict: str = ""
@@ -47,6 +59,17 @@ class RunRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     metrics: Json = field(default_factory=dict)
     fence: int = 0
+
+    @property
+    def own_failures(self) -> int:
+        """How often it failed by an error of its own: what ``LABELLOOP_RUN_ATTEMPTS`` limits."""
+        if self.failures is not None:
+            return self.failures
+        return self.attempts if self.state == "failed" else 0
+
+    def given_up(self, attempts: int) -> bool:
+        """Whether it has failed for good, where ``attempts`` own failures are too many."""
+        return self.state == "failed" and (self.final or self.own_failures >= attempts)
 
     @property
     def order(self) -> tuple[int, str]:
@@ -63,7 +86,10 @@ class _Latest:
 
 
 class Runs:
-    """The records of one project's runs. Safe to share between threads and processes."""
+    """The records of one project's runs. Safe to share between threads and processes.
+
+    A damaged record counts as none wherever it is not asked for by its key, and its run, made again, writes it anew.
+    """
 
     def __init__(self, store: Store, project: ProjectKey) -> None:
         self._store = store
@@ -71,10 +97,18 @@ class Runs:
         self._latest = f"{project}/latest-run.json"
 
     def get(self, key: str) -> RunRecord | None:
-        """Read one record; None when that run never began."""
+        """Read one record; None when that run never began. Raises Damaged."""
         path = self._path(key)
         found = find(self._store, path)
         return from_bytes(RunRecord, found.content, path) if found else None
+
+    def find(self, key: str) -> RunRecord | None:
+        """Read one record; None when that run never began, or its record is damaged, which is logged."""
+        try:
+            return self.get(key)
+        except Damaged as error:
+            _log.warning("%s; until then it counts as missing", error)
+            return None
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already."""
@@ -83,7 +117,7 @@ class Runs:
 
         def change(content: bytes | None) -> bytes:
             nonlocal saved
-            stored = None if content is None else from_bytes(RunRecord, content, path)
+            stored = None if content is None else _read(RunRecord, content, path)
             if stored is not None and stored.fence > record.fence:
                 raise Fenced(
                     f"run {record.key} of {record.project} was taken over under fence {stored.fence}, this attempt "
@@ -100,20 +134,21 @@ class Runs:
     def all(self) -> list[RunRecord]:
         """Read all records, in the order they were last saved in, the newest last."""
         keys = (name.removesuffix(".json") for name in self._store.names(self._folder) if name.endswith(".json"))
-        records = (self.get(key) for key in keys)
+        records = (self.find(key) for key in keys)
         return sorted((record for record in records if record is not None), key=lambda record: record.order)
 
     def latest(self) -> RunRecord | None:
         """Read the record that was saved last under the newest fence; None before the first run."""
         noted = find(self._store, self._latest)
-        found = self.get(from_bytes(_Latest, noted.content, self._latest).key) if noted else None
+        latest = _read(_Latest, noted.content, self._latest) if noted else None
+        found = self.find(latest.key) if latest else None
         # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
         return found or max(self.all(), key=lambda record: record.order, default=None)
 
     def next_key(self, key: str) -> str:
         """Name a forced run: the first of ``key``, ``key.2``, ``key.3``, ... that never began or was cut short."""
         number = 1
-        while (found := self.get(named := key if number == 1 else f"{key}.{number}")) and found.state != "running":
+        while (found := self.find(named := key if number == 1 else f"{key}.{number}")) and found.state != "running":
             number += 1
         return named
 
@@ -122,10 +157,18 @@ class Runs:
 
         def change(content: bytes | None) -> bytes | None:
             mine = _Latest(saved.key, saved.fence)
-            noted = None if content is None else from_bytes(_Latest, content, self._latest)
+            noted = None if content is None else _read(_Latest, content, self._latest)
             return to_bytes(mine) if noted is None or (noted.fence <= mine.fence and noted != mine) else None
 
         update(self._store, self._latest, change)
 
     def _path(self, key: str) -> str:
         return f"{self._folder}{key}.json"
+
+
+def _read(kind: type[T], content: bytes, path: str) -> T | None:
+    try:
+        return from_bytes(kind, content, path)
+    except Damaged as error:
+        _log.warning("%s; until then it counts as missing", error)
+        return None

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from labelloop.errors import NotFound, StoreError
+from labelloop.errors import NotFound, StoreAway, StoreError
 
 
 class S3Errors:
@@ -16,7 +16,7 @@ class S3Errors:
 
     @contextmanager
     def translated(self, path: str, verb: str) -> Iterator[None]:
-        """Turn boto3's errors inside the block into NotFound and StoreError."""
+        """Turn boto3's errors inside the block into NotFound and StoreAway."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -25,7 +25,7 @@ class S3Errors:
             raise self._of_answer(error, path, verb) from error
         except BotoCoreError as error:
             # Their texts hold whole URLs, so only the kind is told.
-            raise StoreError(f"{self._failed(path, verb)}: {type(error).__name__}. {_remedy_of(error)}") from error
+            raise StoreAway(f"{self._failed(path, verb)}: {type(error).__name__}. {_remedy_of(error)}") from error
 
     def refused_condition(self, error: Any) -> int:
         """Say with which status (404, 409, 412) S3 refused a condition; 0 when it refused something else."""
@@ -35,15 +35,15 @@ class S3Errors:
     def _of_answer(self, error: Any, path: str, verb: str) -> StoreError:
         code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code == "NoSuchBucket":
-            return StoreError(f"bucket {self._bucket} does not exist: create it, or correct LABELLOOP_STORE")
+            return StoreAway(f"bucket {self._bucket} does not exist: create it, or correct LABELLOOP_STORE")
         if code == "NoSuchKey":
             return NotFound(f"{path} is not in {self.where}")
         if status in (401, 403):
-            return StoreError(
+            return StoreAway(
                 f"{self._failed(path, verb)}: access denied ({code}). Allow s3:GetObject, s3:PutObject and "
                 f"s3:ListBucket on bucket {self._bucket}, or correct the AWS credentials."
             )
-        return StoreError(f"{self._failed(path, verb)}: S3 answered {status} ({code}); try again later")
+        return StoreAway(f"{self._failed(path, verb)}: S3 answered {status} ({code}); try again later")
 
     def _failed(self, path: str, verb: str) -> str:
         return f"{path or 'the store'} cannot be {verb} in {self.where}"

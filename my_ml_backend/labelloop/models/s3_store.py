@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labelloop.errors import Conflict, StoreError
+from labelloop.errors import Conflict, StoreAway, StoreError
 from labelloop.models.paths import checked, checked_prefix, is_confined
 from labelloop.models.s3_errors import S3Errors
 from labelloop.models.store import Versioned
@@ -52,7 +52,7 @@ class S3Store:
             if status == 412:
                 raise Conflict(f"{path} exists already in {self._errors.where}")
             time.sleep(0.02 * 2**attempt)
-        raise StoreError(f"{path} in {self._errors.where} is being written by others all the time; try again")
+        raise StoreAway(f"{path} in {self._errors.where} is being written by others all the time; try again")
 
     def swap(self, path: str, content: bytes, tag: str) -> None:
         """Replace one object if it still has ``tag``; raises Conflict when it has not, or is gone."""

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.errors import Conflict, NotFound, StoreAway
 from labelloop.models.store import Store, Versioned
 
 _TRIES = 60
@@ -15,7 +15,7 @@ def update(store: Store, path: str, change: Callable[[bytes | None], bytes | Non
     """Replace an object by what ``change`` makes of its content, as one atomic step.
 
     ``change`` gets None where there is no object yet, and answers None to leave all as it is. It is called again with
-    newer content after a conflict, and may raise to give up. Raises StoreError when others are faster ``tries`` times.
+    newer content after a conflict, and may raise to give up. Raises StoreAway when others are faster ``tries`` times.
     """
     for attempt in range(tries):
         current = find(store, path)
@@ -31,7 +31,7 @@ def update(store: Store, path: str, change: Callable[[bytes | None], bytes | Non
             time.sleep(random.random() * min(0.002 * 2**attempt, 0.3))
         else:
             return
-    raise StoreError(f"{path} is being changed by others all the time: see which processes write to this project")
+    raise StoreAway(f"{path} is being changed by others all the time: see which processes write to this project")
 
 
 def find(store: Store, path: str) -> Versioned | None:

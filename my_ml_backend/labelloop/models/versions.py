@@ -1,17 +1,20 @@
 """The versions of one project: naming, publishing and fetching them (docs/versions.md)."""
 
 import json
+import logging
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labelloop.errors import Conflict, NotFound, StoreError
+from labelloop.errors import Conflict, Damaged, NotFound
 from labelloop.models.bundle import WEIGHTS, bundle_files, check_bundle, digest
 from labelloop.models.fetch import fetch
 from labelloop.models.records import from_bytes, to_bytes
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
+
+_log = logging.getLogger(__name__)
 
 REPORT = "report.html"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
@@ -90,8 +93,13 @@ class Versions:
             raise NotFound(f"{version} of {self._project} is not published: `labelloop versions` lists them") from None
 
     def all(self) -> list[VersionRecord]:
-        """Read the records of all published versions, rejected ones too, oldest first."""
-        found = (self.find(version) for version in self.names())
+        """Read the records of all published versions, rejected ones too, oldest first; a damaged one is logged."""
+        found = []
+        for version in self.names():
+            try:
+                found.append(self.find(version))
+            except Damaged as error:
+                _log.warning("%s", error)
         return [record for record in found if record is not None]
 
     def names(self) -> list[str]:
@@ -153,7 +161,7 @@ class Versions:
         except NotFound:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error!r}): restore it from a backup of the store") from error
+            raise Damaged(f"{path} is damaged ({error!r}): restore it from a backup of the store") from error
 
     def _claim_path(self, version: str) -> str:
         return f"{self._folder}{version}/claim.json"

@@ -51,12 +51,20 @@ class Api:
         """What kind of key this is, read off its form."""
         return _PERSONAL if self._key.count(".") == 2 else "legacy token"
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None, *, public: bool = False) -> Any:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        public: bool = False,
+        missing: type[StudioError] = StudioError,
+    ) -> Any:
         """GET a path below Label Studio's address; gives the JSON of the answer. Raises StudioError, NotAllowed.
 
-        ``public`` asks without the key, and so works with a dead one too.
+        ``public`` asks without the key, and so works with a dead one too. ``missing`` is what Label Studio's own 404
+        is raised as.
         """
-        return self._json("GET", path, self._attempts, params=params, public=public)
+        return self._json("GET", path, self._attempts, missing, params=params, public=public)
 
     def post(self, path: str, body: Any, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
         """POST a JSON body, once."""
@@ -83,10 +91,14 @@ class Api:
         """Close the connections."""
         self._http.close()
 
-    def _json(self, method: str, path: str, attempts: int, **request: Any) -> Any:
+    def _json(
+        self, method: str, path: str, attempts: int, missing: type[StudioError] = StudioError, **request: Any
+    ) -> Any:
         answer = self._send(method, path, attempts, **request)
         if not 200 <= answer.status < 300:
-            raise refused(self.url, method, path, answer)
+            error = refused(self.url, method, path, answer)
+            # A proxy without a Label Studio behind it answers 404 too, but not in JSON.
+            raise missing(str(error)) if answer.status == 404 and _is_json(answer.text) else error
         if not answer.text:
             return None
         try:
@@ -164,6 +176,13 @@ class Api:
         # With the slash, because the SDK resolves the refresh address against it and would lose a path.
         make: Callable[..., LabelStudio] = LabelStudio
         return make(base_url=self.url + "/", api_key=self._key, timeout=self._timeout, httpx_client=self._http)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _token_errors() -> tuple[type[Exception], ...]:

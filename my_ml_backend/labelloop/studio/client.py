@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from labelloop.errors import MediaError, SettingsError, StudioError
+from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioError
 from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
@@ -108,8 +108,8 @@ class Studio:
         return str(self.api.get("api/current-user/whoami").get("email") or "unknown")
 
     def project(self, project: int) -> ProjectInfo:
-        """Describe one project, with its counters."""
-        return ProjectInfo.from_json(self.api.get(f"api/projects/{project}"))
+        """Describe one project, with its counters. Raises NoSuchProject."""
+        return ProjectInfo.from_json(self.api.get(f"api/projects/{project}", missing=NoSuchProject))
 
     def task(self, task: int) -> Json:
         """Read one task with its annotations and predictions; cloud addresses stay as imported."""
@@ -189,7 +189,7 @@ class Studio:
 
     def ml_backends(self, project: int) -> list[MLBackend]:
         """List the project's ML backends, oldest first; Label Studio calls each one's /health and /setup for that."""
-        listed = self.api.get("api/ml", {"project": project})
+        listed = self.api.get("api/ml", {"project": project}, missing=NoSuchProject)
         return sorted((MLBackend.from_json(item) for item in listed), key=lambda backend: backend.id)
 
     def create_ml_backend(

@@ -5,7 +5,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from labelloop.errors import NotAllowed, StudioError
+from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.studio.urls import shown
 
 _REMEDIES = {
@@ -32,17 +32,17 @@ class Answer:
     text: str
 
 
-def unreachable(url: str, error: Exception) -> StudioError:
+def unreachable(url: str, error: Exception) -> StudioAway:
     """Explain a connection that failed, or an answer that did not come."""
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return StudioError(
+    return StudioAway(
         f"Label Studio at {shown(url)} could not be reached or did not answer in time ({what}). "
         "Start it, or correct LABEL_STUDIO_URL."
     )
 
 
 def refused(url: str, method: str, path: str, answer: Answer) -> StudioError:
-    """Explain an answer that is no 2xx; NotAllowed for 401 and 403."""
+    """Explain an answer that is no 2xx: NotAllowed for 401 and 403, StudioAway for 429 and 5xx."""
     said = f"Label Studio at {shown(url)} answered {answer.status} to {method} /{path.partition('?')[0]}"
     if 300 <= answer.status < 400:
         return StudioError(f"{said}, a redirect. Set LABEL_STUDIO_URL to the address it redirects to.")
@@ -50,8 +50,13 @@ def refused(url: str, method: str, path: str, answer: Answer) -> StudioError:
     if _BLOCKED in reason:
         return StudioError(f"{said}: {reason}. {ADDRESS_SWITCHES}")
     remedy = _REMEDIES.get(answer.status, "Label Studio's own log says more." if answer.status >= 500 else "")
-    kind = NotAllowed if answer.status in (401, 403) else StudioError
-    return kind(f"{said}: {reason}. {remedy}".rstrip())
+    return _kind(answer.status)(f"{said}: {reason}. {remedy}".rstrip())
+
+
+def _kind(status: int) -> type[StudioError]:
+    if status in (401, 403):
+        return NotAllowed
+    return StudioAway if status == 429 or status >= 500 else StudioError
 
 
 def _reason(text: str) -> str:

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from labelloop.errors import LabelLoopError, TrainingError
+from labelloop.errors import LabelLoopError, TrainingDied, TrainingError
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.recipes.base import Epoch, Watch
 from labelloop.types import Progress
@@ -91,7 +91,7 @@ def _ended(process: SpawnProcess) -> None:
     if process.exitcode != 0:
         code = process.exitcode
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        raise TrainingError(f"{process.name} of the finetune ended by {how}; was there too little memory?")
+        raise TrainingDied(f"{process.name} of the finetune ended by {how}; was there too little memory?")
 
 
 def _rank(job: Job, folder: Path, rank: int, workers: int | None, link: Connection) -> None:
