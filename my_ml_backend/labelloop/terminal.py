@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from labelloop.errors import QueueError
 from labelloop.loop import queue
+from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import current_step
 from labelloop.loop.status import ProjectStatus
@@ -25,6 +27,8 @@ def describe(one: ProjectStatus) -> list[str]:
     lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
     if one.endpoint is not None:
         lines = [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
+    if not one.store:
+        lines = [f"project {one.project}: what the store has of it cannot be read"]
     if one.missing:
         lines.append(f"  before the first version: {one.missing}")
     if one.step:
@@ -34,11 +38,24 @@ def describe(one: ProjectStatus) -> list[str]:
         when = f", due in {max(0, one.due - time.time()):.0f} s" if one.due else ""
         lines.append(f"  {one.changed} changed labels{when}")
     if one.run:
-        told = one.run["verdict"] if one.run["state"] != "failed" else one.run["reason"]
+        told = one.run["verdict"] if one.run["state"] in ("promoted", "rejected") else one.run["reason"]
         lines.append(f"  last run {one.run['key']}: {one.run['state']}, attempt {one.run['attempts']}. {told}")
+    if one.wait:
+        lines.append(f"  {_waiting(one.wait)}")
     if one.trouble:
         lines.append(f"  trouble: {one.trouble}")
     return lines
+
+
+def _waiting(wait: Wait) -> str:
+    """Say what a project waits for, and how long yet."""
+    soon = f"{max(0, wait.until - time.time()):.0f} s"
+    if wait.settings:
+        return f"waiting for a worker with other settings; looked at again in {soon}"
+    if not wait.away:
+        return f"the last attempt failed; tried again in {soon}"
+    since = datetime.fromtimestamp(wait.since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"waiting for {wait.away} since {since}, tried again in {soon}"
 
 
 class Bar:

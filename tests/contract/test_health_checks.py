@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
 from support.inference import free_port
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -63,12 +65,20 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_a_container_is_healthy_while_its_command_answers(
     image: str, port: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    environment |= {"WORKERS": "1", "THREADS": "2", port: str(free_port())}
+    server = RedisServer(tmp_path / "redis")
+    environment |= {"WORKERS": "1", "THREADS": "2", port: str(free_port()), "LABELLOOP_REDIS_URL": server.url}
     log = tmp_path / "log"
+    server.start()
 
     assert not healthy(image, environment)
     with started(image, environment, log) as child:
         assert becomes_healthy(image, environment, child), log.read_text()
+        server.stop()
+        # Predictions need no Redis, and what Label Studio asks before them neither.
+        assert healthy(image, environment) == (image == "inference")
+        route = "health" if image == "web" else "ping"
+        with urlopen(f"http://127.0.0.1:{environment[port]}/{route}", timeout=3) as answer:
+            assert answer.status == 200
     assert child.returncode == 0, log.read_text()
     assert not healthy(image, environment)
 
@@ -80,11 +90,25 @@ def test_a_worker_is_healthy_while_redis_hears_of_it(environment: dict[str, str]
     log = tmp_path / "log"
 
     assert not healthy("worker", environment)
-    server.start()
     try:
-        assert not healthy("worker", environment)
         with started("worker", environment, log) as child:
+            wait_until(lambda: "waits for Redis" in log.read_text(), log.read_text)
+            assert not healthy("worker", environment)
+            server.start()
+            assert not healthy("worker", environment)
             assert becomes_healthy("worker", environment, child), log.read_text()
+            assert "answers: this worker begins" in log.read_text()
         assert not healthy("worker", environment)
     finally:
         server.stop()
+
+
+def test_a_worker_that_waits_says_for_which_redis_and_not_its_password(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    environment["LABELLOOP_REDIS_URL"] = f"redis://:hush@127.0.0.1:{port}/0"
+    with started("worker", environment, log) as child:
+        wait_until(lambda: f"waits for Redis at redis://127.0.0.1:{port}/0" in log.read_text(), log.read_text)
+        assert child.poll() is None
+    assert "hush" not in log.read_text()

@@ -20,6 +20,17 @@ def moto_environment(address: str) -> dict[str, str]:
 
 
 @contextmanager
+def moto_at(address: str) -> Iterator[None]:
+    """Run moto at an address of this machine that is free."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(address.rpartition(":")[2]), verbose=False)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+@contextmanager
 def moto_server() -> Iterator[str]:
     """Run moto on a port of its own; gives its address."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -69,6 +69,13 @@ def test_help_lists_every_setting() -> None:
     assert all(row["name"] in answer for row in settings_table())
 
 
+def test_a_worker_of_the_embedded_redis_does_not_wait_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_REDIS_URL", "embedded")
+    answer = run("worker")
+    assert answer.exit_code == 1
+    assert "The embedded Redis of " in answer.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -81,7 +88,6 @@ def test_help_lists_every_setting() -> None:
         ["predict", "--project", "7"],
         ["rollback", "--project", "7", "--to", "v9"],
         ["rollback", "--project", "7", "--to", "../x"],
-        ["worker"],
     ],
 )
 def test_what_goes_wrong_is_one_line_and_exit_code_1(folder: Path, arguments: list[str]) -> None:
@@ -139,6 +145,8 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "run",
         "queue",
         "endpoint",
+        "wait",
+        "store",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")

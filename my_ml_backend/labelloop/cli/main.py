@@ -18,7 +18,7 @@ from labelloop.cli.report import report
 from labelloop.cli.search import search
 from labelloop.cli.train import stage, train
 from labelloop.doctor import diagnose
-from labelloop.errors import LabelLoopError, StudioError
+from labelloop.errors import Damaged, LabelLoopError, StudioError
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.announced import announced_version
@@ -30,8 +30,8 @@ from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
 from labelloop.loop.status import known_projects, project_status
-from labelloop.loop.sweep import sweep_project
-from labelloop.models.champion import ChampionPointer
+from labelloop.loop.sweep import sweep as sweep_projects
+from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
 from labelloop.pipeline.forcing import force_version
@@ -153,11 +153,21 @@ def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
 def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     """List a project's versions, newest first, with their states and verdicts."""
     project = hub.project(project_id)
-    pointers = ChampionPointer(hub.store, project).read()
+    pointers, damage = _pointers(hub, project)
     records = reversed(Versions(hub.store, project).all())
     found = [(record, state_of(record.version, record, pointers)) for record in records]
     lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
+    if damage:
+        click.echo(f"which of them is champion is unknown: {damage}", err=True)
     show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+
+
+def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
+    """Read a project's pointers; empty ones and what is wrong where they are damaged."""
+    try:
+        return ChampionPointer(hub.store, project).read(), ""
+    except Damaged as error:
+        return Pointers(), str(error)
 
 
 @main.command()
@@ -288,13 +298,7 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
 @click.pass_obj
 def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Look now for what no webhook told, annotation by annotation."""
-    projects = [hub.project(project_id)] if project_id else known_projects(hub)
-    done = {}
-    for project in projects:
-        try:
-            done[str(project)] = sweep_project(hub, project, scan_now=True)
-        except StudioError as error:
-            done[str(project)] = f"failed: {error}"
+    done = sweep_projects(hub, [hub.project(project_id)] if project_id else None, scan_now=True)
     show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
     if any(what.startswith("failed") for what in done.values()):
         sys.exit(1)

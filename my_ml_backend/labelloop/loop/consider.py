@@ -18,6 +18,9 @@ from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
+_DOUBLINGS = 20
+_MOST_SECONDS = 3600.0
+
 
 def consider(hub: Hub, project: ProjectKey) -> str:
     """Enqueue or schedule what the project needs, and say what that was.
@@ -32,9 +35,9 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         # Nobody else will: should the project be trained one day, a scan finds them.
         changes.settle(hub, project, time.time())
         return "its endpoint has a model of its own: nothing is trained"
-    if trigger := grant(hub, project):
-        return f"run enqueued: {trigger}"
     until = waits_until(hub, project)
+    if trigger := grant(hub, project, waits=until is not None):
+        return f"run enqueued: {trigger}"
     if until is not None:
         schedule_consider(hub, project, until)
         return "the last attempt failed; it is left alone for a while"
@@ -57,29 +60,35 @@ def _unfinished(hub: Hub, project: ProjectKey) -> RunRecord | None:
     record = Runs(hub.store, project).latest()
     if record is None or record.state not in ("running", "failed") or "missing" in read_notes(hub, project):
         return None
-    return None if record.state == "failed" and record.attempts >= hub.settings.run_attempts else record
+    return None if record.given_up(hub.settings.run_attempts) else record
 
 
 def _resume(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
-    """Take up a run whose worker was killed, or a failed one that has waited long enough."""
-    if record is None or (record.state == "failed" and retry_at(hub, record) > time.time()):
+    """Take up a run whose worker was killed, or a failed one, that has waited long enough."""
+    if record is None or retry_at(hub, record) > time.time():
         return ""
     return _retrain(hub, project, record.trigger, force=record.forced)
 
 
 def _retry(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
-    """Come back when a failed run is to be tried again."""
+    """Come back when the run is to be tried again."""
     if record is None:
         return ""
     schedule_consider(hub, project, retry_at(hub, record))
-    return "a failed run is tried again later"
+    return "a failed run is tried again later" if record.state == "failed" else "a run that was cut off waits"
 
 
 def retry_at(hub: Hub, record: RunRecord) -> float:
-    """Say when a failed run is tried again (Unix seconds); the wait doubles with each attempt."""
-    updated = datetime.fromisoformat(record.updated).timestamp()
-    wait: float = hub.settings.retry_seconds * 2 ** (record.attempts - 1)
-    return updated + wait
+    """Say when a run is tried again (Unix seconds); the wait doubles with each failure, and ends at an hour.
+
+    A run that was cut off goes on at once, and so it does a second time; who is cut off at the same place for the third
+    time waits too.
+    """
+    before = record.own_failures - 1 if record.state == "failed" else record.interruptions - 2
+    if before < 0:
+        return 0.0
+    wait: float = hub.settings.retry_seconds * 2 ** min(before, _DOUBLINGS)
+    return datetime.fromisoformat(record.updated).timestamp() + min(wait, _MOST_SECONDS)
 
 
 def _announce(hub: Hub, project: ProjectKey) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels
 from labelloop.loop import deploy as deploying
 from labelloop.loop import keys
 from labelloop.loop import prelabel as prelabeling
@@ -22,6 +22,7 @@ from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower, stands_alone
 from labelloop.loop.queue import schedule_consider, schedule_prelabel
+from labelloop.loop.registry import lose_project, remember_project, why_gone
 from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import NO_VERSION, ProjectKey
@@ -48,6 +49,16 @@ def _noting(hub: Hub, project: ProjectKey) -> Iterator[None]:
 
 
 @contextmanager
+def _existing(hub: Hub, project: ProjectKey) -> Iterator[None]:
+    """Leave a project alone that turns out not to be in Label Studio."""
+    try:
+        yield
+    except NoSuchProject as error:
+        lose_project(hub, project, error)
+        raise
+
+
+@contextmanager
 def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
     """Hold the project and report from it; afterwards look at what it needs next."""
     try:
@@ -66,8 +77,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     """Make one run of the project; returns the verdict, or what is missing."""
     hub, key = process_hub(), ProjectKey.parse(project)
     try:
-        with _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
-            learn_unknown(hub, key)
+        with _existing(hub, key), _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
             return running.retrain(hub, key, trigger, reporter, force=force).verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
@@ -90,16 +100,18 @@ def deploy(project: str, version: str | None) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     pointer = ChampionPointer(hub.store, key)
     try:
-        with _noting(hub, key), backing_off(hub, key):
+        with _existing(hub, key), _noting(hub, key), backing_off(hub, key):
             learn_unknown(hub, key)
             require_follower(hub, key)
             if version is not None:
+                if pointer.mend(version):
+                    _log.warning("project %s: its champion file was damaged and is written anew", key)
                 deploying.promote(hub, key, version, pointer.take_fence())
             with _holding(hub, key) as reporter:
-                fence = pointer.take_fence()
-                champion = pointer.read().champion
-                if champion is None:
+                if pointer.read().champion is None:
                     return "there is no champion to announce"
+                fence = pointer.take_fence()
+                champion = pointer.read().champion or ""
                 deploying.announce(hub, key, champion, fence, reporter)
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
@@ -114,14 +126,14 @@ def prelabel(project: str) -> str:
         hub.redis.delete(keys.of(key, "prelabel"))
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     write_note(hub, key, "unpredicted", "tasks may be without a prediction")
-    with _noting(hub, key):
+    with _existing(hub, key), _noting(hub, key):
         learn(hub, key)
         version = announced_version(hub, key)
     if version == NO_VERSION:
         write_note(hub, key, "unpredicted", "")
         return "there is no version yet"
     try:
-        with _noting(hub, key), _holding(hub, key) as reporter:
+        with _existing(hub, key), _noting(hub, key), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
             done = prelabeling.prelabel(hub, key, version, reporter)
             write_note(hub, key, "unpredicted", "")
@@ -137,7 +149,15 @@ def prelabel(project: str) -> str:
 def consider(project: str) -> str:
     """Look at what the project needs next."""
     hub, key = process_hub(), ProjectKey.parse(project)
-    learn_unknown(hub, key)
+    try:
+        if why_gone(hub, key):
+            hub.studio.project(key.id)
+        learn_unknown(hub, key)
+    except NoSuchProject as error:
+        lose_project(hub, key, error)
+        return str(error)
+    # It may have been a webhook that asked, and Redis be wiped since Label Studio's last /setup.
+    remember_project(hub, key, None)
     return considering(hub, key)
 
 

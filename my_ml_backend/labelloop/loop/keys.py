@@ -5,7 +5,9 @@ labelloop:<project>:changed        sorted   annotation or task -> moment its lab
 labelloop:<project>:wake           string   moment of the next scheduled look at the policy
 labelloop:<project>:again          string   JSON: the run wanted after the one in progress
 labelloop:<project>:begun          string   JSON: the run in progress, left behind by a killed worker
-labelloop:<project>:failures       hash     how many there were in a row, and until when nothing is started
+labelloop:<project>:failures       hash     how many there were in a row, since and until when nothing is started, why
+labelloop:<project>:died           string   how a job's process ended, until the run it made notes it
+labelloop:<project>:gone           string   set while a project that Label Studio does not have is not asked for again
 labelloop:<project>:job            string   id of the last retrain job
 labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
@@ -19,12 +21,14 @@ labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
+labelloop:started                  string   moment at which a worker started last
 """
 
 from labelloop.types import ProjectKey
 
 SWEEP = "labelloop:sweep"
 SWEEP_JOB = "labelloop:sweep:job"
+STARTED = "labelloop:started"
 
 
 def of(project: ProjectKey, name: str) -> str:
@@ -48,6 +52,7 @@ STATE = (
     "again",
     "begun",
     "failures",
+    "died",
     "job",
     "deploy",
     "progress",

@@ -30,13 +30,17 @@ return 0
 """
 
 
+LEASE_SECONDS = 15.0
+"""How long a lease outlives a killed worker."""
+
+
 class Lease:
     """Holds a project while the ``with`` block runs, renewing itself; raises LeaseLost when another worker holds it.
 
     ``seconds`` is how long the lease outlives a killed worker.
     """
 
-    def __init__(self, hub: Hub, project: ProjectKey, seconds: float = 15.0) -> None:
+    def __init__(self, hub: Hub, project: ProjectKey, seconds: float = LEASE_SECONDS) -> None:
         self._hub, self._project = hub, project
         self._key = keys.of(project, "lease")
         self._token = uuid.uuid4().hex

@@ -1,13 +1,31 @@
-"""Which projects this LabelLoop serves, and under which address Label Studio calls it for each."""
+"""Which projects this LabelLoop serves, and under which address Label Studio calls it for each.
+
+``/setup`` notes them in Redis, at once. The sweep keeps in the store those that Label Studio has, so that a Redis that
+is wiped takes none with it, and forgets in Redis those that it has not.
+"""
 
 import logging
+from dataclasses import dataclass
 
-from labelloop.errors import QueueError
+from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, QueueError, StoreError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.queue import forget
+from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.update import find
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
+
+_GONE_SECONDS = 6 * 3600
+"""How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptProject:
+    """``project.json``: under which address Label Studio last called this backend for the project."""
+
+    backend_url: str = ""
 
 
 def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> None:
@@ -30,10 +48,64 @@ def backend_url(hub: Hub, project: ProjectKey) -> str | None:
     return text(found).rstrip("/") or None if found else None
 
 
-def known_projects(hub: Hub) -> list[ProjectKey]:
-    """List the projects Label Studio has asked for, and those the store holds; sorted by id."""
-    instance = hub.project(0).instance
-    found = {int(name) for name in hub.store.names(f"{instance}/") if name.isdigit()}
+def keep_project(hub: Hub, project: ProjectKey) -> None:
+    """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round."""
+    path = f"{project}/project.json"
+    found = find(hub.store, path)
+    try:
+        kept = from_bytes(KeptProject, found.content, path) if found else None
+    except Damaged as error:
+        _log.warning("%s; it is written anew", error)
+        kept = None
+    url = backend_url(hub, project)
+    if kept is not None and url is None:
+        remember_project(hub, project, kept.backend_url)
+    elif kept is None or kept.backend_url != url:
+        hub.store.write(path, to_bytes(KeptProject(url or "")))
+
+
+def is_kept(hub: Hub, project: ProjectKey) -> bool:
+    """Say whether the sweep has found the project in Label Studio, and noted it in the store; raises StoreError."""
+    return find(hub.store, f"{project}/project.json") is not None
+
+
+def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
+    """Forget in Redis a project that Label Studio does not have, and say so once; the store keeps what it has."""
+    forget(hub, project)
     with reach(hub):
-        found |= {int(name) for name in hub.redis.hkeys(keys.projects(instance))}
+        hub.redis.delete(keys.values(project.instance, str(project.id)))
+        first = hub.redis.set(keys.of(project, "gone"), str(error), nx=True, ex=_GONE_SECONDS)
+    if first:
+        _log.warning("project %s is left alone, what the store has of it stays: %s", project, error)
+
+
+def why_gone(hub: Hub, project: ProjectKey) -> str:
+    """Say why a project is left alone that Label Studio does not have; empty when it has, or has named it since."""
+    with reach(hub):
+        found = hub.redis.get(keys.of(project, "gone"))
+        named = hub.redis.hexists(keys.projects(project.instance), str(project.id))
+    return text(found) if found and not named else ""
+
+
+def known_projects(hub: Hub) -> list[ProjectKey]:
+    """List the projects Label Studio has asked for, and those the store holds; sorted by id.
+
+    What cannot be read of the two is logged; raises its error when the other one has nothing either.
+    """
+    instance = hub.project(0).instance
+    found: set[int] = set()
+    failure: LabelLoopError | None = None
+    try:
+        found |= {int(name) for name in hub.store.names(f"{instance}/") if name.isdigit()}
+    except StoreError as error:
+        failure = error
+    try:
+        with reach(hub):
+            found |= {int(name) for name in hub.redis.hkeys(keys.projects(instance))}
+    except QueueError as error:
+        failure = error
+    if failure is not None:
+        if not found:
+            raise failure
+        _log.warning("some projects may be missing: %s", failure)
     return [ProjectKey(instance, project) for project in sorted(found)]

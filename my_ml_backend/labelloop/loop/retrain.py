@@ -1,7 +1,7 @@
 """One run: fetch > manifest > split > train > evaluate > gate > publish > prelabel > flip > report.
 
 Every stage may be killed. A run is named by its manifest, settings and seed; started again under that name it finds
-what it has done already (docs/versions.md) and goes on from there.
+what it has done already (docs/versions.md) and goes on from there. Kills and outages are not held against it.
 """
 
 import logging
@@ -12,6 +12,7 @@ from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, TrainingError
 from labelloop.loop import changes, deploy
+from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.judging import judge_and_publish
@@ -19,9 +20,9 @@ from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower
 from labelloop.loop.report import finish
-from labelloop.loop.run import Run, note_failure, open_record, save
+from labelloop.loop.run import Run, note_failure, open_record, project_settings, save
 from labelloop.loop.seen import Seen, read_seen, write_seen
-from labelloop.loop.training import train_version
+from labelloop.loop.training import require_trainable, train_version
 from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
@@ -34,19 +35,24 @@ _log = logging.getLogger(__name__)
 def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, force: bool = False) -> RunRecord:
     """Make one run and return its record, also when it was made before. The caller holds the project's lease.
 
-    Raises NotEnoughLabels with what is missing; any other failure is in the run's record when there is one already.
+    Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with, and
+    NoSuchProject, all before anything is written; any other failure is in the run's record when there is one already.
     """
-    require_follower(hub, project)
-    fence = ChampionPointer(hub.store, project).take_fence()
     with begun(hub, project, trigger, force):
+        learn_unknown(hub, project)
+        require_follower(hub, project)
+        hub.studio.project(project.id)
+        require_trainable(project_settings(hub, project))
+        fence = ChampionPointer(hub.store, project).take_fence()
         run, record = _begin(hub, project, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         finish(run, record)
         return record
     if record.state == "failed":
+        often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
         raise TrainingError(
-            f"run {record.key} has failed {record.attempts} times, last because: {record.reason}. "
+            f"run {record.key} {often} because: {record.reason}. "
             f"Mend that, then `labelloop retrain --project {project.id} --force`"
         )
     try:
@@ -55,10 +61,10 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
         # The record is another worker's now.
         raise
     except LabelLoopError as error:
-        note_failure(run, record.key, str(error))
+        note_failure(run, record.key, error, str(error))
         raise
     except Exception as error:
-        note_failure(run, record.key, f"{type(error).__name__}; the worker's log has the traceback")
+        note_failure(run, record.key, error, f"{type(error).__name__}; the worker's log has the traceback")
         raise
 
 

@@ -3,6 +3,8 @@
 The loop publishes no versions for such an endpoint, and /setup may not ask it. So the version that /setup reports
 follows the answers: when the model behind the endpoint is replaced, the first new answer says so, and Label Studio asks
 anew.
+
+The store gets no version of a project that the sweep has not found in Label Studio: anybody may ask for predictions.
 """
 
 import logging
@@ -14,6 +16,8 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import QueueError, StoreError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.registry import is_kept
 from labelloop.models.served import ServedVersion
 from labelloop.types import ProjectKey
 
@@ -51,11 +55,25 @@ def note_served(hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str
     version, mark = counted[0][0], spec.fingerprint()
     _log.info("project %s: its endpoint answers with version %s", project, version)
     try:
-        ServedVersion(hub.store, project).write(mark, version)
+        if is_kept(hub, project):
+            ServedVersion(hub.store, project).write(mark, version)
     except StoreError as error:
         _log.warning("version %s of project %s is not kept: %s", version, project, error)
     _cache(hub, project, mark, version)
     return version
+
+
+def keep_served(hub: Hub, project: ProjectKey) -> None:
+    """Keep in the store what Redis knows of the version of an endpoint that stands alone; raises StoreError."""
+    options, endpoint = project_endpoint(hub, project)
+    if endpoint.follows:
+        return
+    mark, first = options.endpoint.fingerprint(), options.endpoint.version or endpoint.name
+    with reach(hub):
+        cached = hub.redis.hget(keys.of(project, "served"), mark)
+    stored = ServedVersion(hub.store, project)
+    if cached is not None and text(cached) not in (first, stored.read(mark)):
+        stored.write(mark, text(cached))
 
 
 def _cache(hub: Hub, project: ProjectKey, mark: str, version: str) -> None:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from labelloop.errors import QueueError, SettingsError
+from labelloop.errors import QueueError, SettingsError, StoreError
 from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
+from labelloop.loop.backoff import Wait, read_wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.notes import read_notes
 from labelloop.loop.progress import Step, current_step
 from labelloop.loop.project_endpoint import project_endpoint
-from labelloop.loop.registry import known_projects
+from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.run import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -25,6 +26,7 @@ class ProjectStatus:
 
     ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
     ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
+    ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
     """
 
     project: str
@@ -38,6 +40,8 @@ class ProjectStatus:
     run: Json | None = None
     queue: bool = True
     endpoint: str | None = None
+    wait: Wait | None = None
+    store: bool = True
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -45,7 +49,14 @@ class ProjectStatus:
 
 
 def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
-    """Say how the project stands; without Redis, what the store knows. Raises StoreError."""
+    """Say how the project stands; without Redis what the store knows, without the store what Redis knows."""
+    try:
+        return _status(hub, project)
+    except StoreError as error:
+        return _unread(hub, project, error)
+
+
+def _status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     try:
         endpoint = project_endpoint(hub, project).endpoint
     except SettingsError as error:
@@ -54,11 +65,24 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     return _trained(hub, project) if endpoint.follows else _alone(hub, project, endpoint.name)
 
 
+def _unread(hub: Hub, project: ProjectKey, error: StoreError) -> ProjectStatus:
+    """Say what Redis knows of a project whose objects in the store cannot be read, and how to mend damaged ones."""
+    stands = ProjectStatus(str(project), champion=None, announced=None, trouble=str(error), store=False)
+    try:
+        notes, step, wait = read_notes(hub, project), current_step(hub, project), read_wait(hub, project)
+        changed = changes.pending(hub, project).changed
+    except QueueError as failure:
+        return replace(stands, trouble=f"{error}; {failure}", queue=False)
+    troubles = dict.fromkeys([str(error), *filter(None, [_trouble(notes)])])
+    return replace(stands, trouble="; ".join(troubles), changed=changed, step=step, wait=wait)
+
+
 def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
     announced = announced_version(hub, project)
     stands = ProjectStatus(str(project), champion=None, announced=announced, endpoint=endpoint)
     try:
-        return replace(stands, trouble=_trouble(read_notes(hub, project)), step=current_step(hub, project))
+        trouble = why_gone(hub, project) or _trouble(read_notes(hub, project))
+        return replace(stands, trouble=trouble, step=current_step(hub, project), wait=read_wait(hub, project))
     except QueueError as error:
         return replace(stands, trouble=str(error), queue=False)
 
@@ -69,7 +93,7 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     run, needed = describe(record) if record else None, hub.settings.min_labels
     try:
         notes, pending, step = read_notes(hub, project), changes.pending(hub, project), current_step(hub, project)
-        due = changes.due(hub, project)
+        due, wait, gone = changes.due(hub, project), read_wait(hub, project), why_gone(hub, project)
     except QueueError as error:
         return ProjectStatus(
             str(project), pointers.champion, pointers.announced, trouble=str(error), run=run, queue=False
@@ -79,11 +103,12 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
         pointers.champion,
         pointers.announced,
         missing="" if pointers.champion else notes.get("missing") or _missing(record, needed, pending.changed),
-        trouble=_trouble(notes),
+        trouble=gone or _trouble(notes),
         changed=pending.changed,
         due=due,
         step=step,
         run=run,
+        wait=wait,
     )
 
 

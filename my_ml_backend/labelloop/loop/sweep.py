@@ -7,12 +7,12 @@ every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import Manifest
-from labelloop.errors import LabelLoopError, NotFound
+from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
@@ -23,8 +23,9 @@ from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_prelabel
-from labelloop.loop.registry import known_projects
+from labelloop.loop.registry import keep_project, known_projects, lose_project, why_gone
 from labelloop.loop.seen import Seen, read_seen, write_seen
+from labelloop.loop.served import keep_served
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
@@ -40,12 +41,16 @@ _LONG_WHILE = 12
 _LEFT_OUT = ("", "left out")
 
 
-def sweep(hub: Hub) -> dict[str, str]:
-    """Look at every known project and say what was done for each; one project's failure does not stop the others."""
+def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: bool = False) -> dict[str, str]:
+    """Look at these projects, or at all, and say what was done; one project's failure does not stop the others."""
     done: dict[str, str] = {}
-    for project in known_projects(hub):
+    for project in known_projects(hub) if projects is None else projects:
         try:
-            done[str(project)] = sweep_project(hub, project)
+            gone = why_gone(hub, project) if projects is None else ""
+            done[str(project)] = f"left alone: {gone}" if gone else sweep_project(hub, project, scan_now=scan_now)
+        except NoSuchProject as error:
+            lose_project(hub, project, error)
+            done[str(project)] = f"failed: {error}"
         except LabelLoopError as error:
             _log.warning("sweep of %s: %s", project, error)
             done[str(project)] = _failed(hub, project, str(error))
@@ -76,6 +81,8 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
         last = Seen(info.tasks, info.annotations, info.skipped, now)
     write_seen(hub, project, replace(last, tasks=info.tasks))
+    keep_project(hub, project)
+    keep_served(hub, project)
     done = consider(hub, project)
     _mend_title(hub, project, info)
     write_note(hub, project, "sweep", "")
@@ -127,11 +134,14 @@ def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
     record = Runs(hub.store, project).latest()
     if record is None:
         return {}
+    path = f"{project}/manifests/{record.manifest}.jsonl"
     try:
-        content = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content
+        manifest = Manifest.from_jsonl(hub.store.read(path).content.decode())
     except NotFound:
         return {}
-    manifest = Manifest.from_jsonl(content.decode())
+    except (Damaged, UnicodeDecodeError) as error:
+        _log.warning("%s is damaged (%s): all labels count as changed, and the next run writes one anew", path, error)
+        return {}
     return {item.task: item.labels for item in manifest.items} | {out.task: _LEFT_OUT for out in manifest.left_out}
 
 

@@ -1,8 +1,9 @@
 """The train stage: from a manifest to a bundle on this machine and a version's name."""
 
+import importlib.util
 from dataclasses import replace
 
-from labelloop.errors import BundleError
+from labelloop.errors import BundleError, SettingsError, TrainingError
 from labelloop.loop.run import Run, save
 from labelloop.models.bundle import check_bundle
 from labelloop.models.runs import RunRecord
@@ -13,6 +14,21 @@ from labelloop.pipeline.parameters import parameters_of
 from labelloop.pipeline.record import RunInfo
 from labelloop.pipeline.stages.preprocess import preprocess
 from labelloop.pipeline.stages.train import train_bundle
+from labelloop.pipeline.train_settings import train_settings
+from labelloop.settings import Settings
+
+
+def require_trainable(settings: Settings) -> None:
+    """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
+    if importlib.util.find_spec("torch") is None:
+        raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
+    # Only the worker has torch; this module is also read where there is none.
+    from labelloop.train.entrants import check
+
+    try:
+        check(train_settings(settings))
+    except TrainingError as error:
+        raise SettingsError(f"nothing can be trained with these settings: {error}") from error
 
 
 def train_version(run: Run, record: RunRecord) -> tuple[Context, RunRecord]:

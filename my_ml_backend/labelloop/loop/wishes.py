@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from labelloop.errors import Fenced, LeaseLost
 from labelloop.loop import keys
+from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.queue import enqueue_retrain
 from labelloop.types import ProjectKey
@@ -21,7 +22,10 @@ def want_again(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = Fal
 
 @contextmanager
 def begun(hub: Hub, project: ProjectKey, trigger: str, force: bool) -> Iterator[None]:
-    """Remember what is begun until the run's record does, which is when the block ends; a killed worker leaves it."""
+    """Remember what is begun until the run's record does, which is when the block ends.
+
+    A killed worker leaves it, and so does an outage: what was asked for is begun again.
+    """
     with reach(hub):
         hub.redis.set(keys.of(project, _BEGUN), _wish(trigger, force))
     try:
@@ -29,15 +33,19 @@ def begun(hub: Hub, project: ProjectKey, trigger: str, force: bool) -> Iterator[
     except (LeaseLost, Fenced):
         # What is noted there may be the other worker's.
         raise
-    except Exception:
-        _forget(hub, project, _BEGUN)
+    except Exception as error:
+        if not away(error, hub.settings.directory):
+            _forget(hub, project, _BEGUN)
         raise
     _forget(hub, project, _BEGUN)
 
 
-def grant(hub: Hub, project: ProjectKey) -> str:
-    """Enqueue the run that is wished for and say why it is; empty when there is no wish. Nobody holds the project."""
-    for name in (_BEGUN, _AGAIN):
+def grant(hub: Hub, project: ProjectKey, *, waits: bool = False) -> str:
+    """Enqueue the run that is wished for and say why it is; empty when there is no wish. Nobody holds the project.
+
+    While the project ``waits`` after a failure, what was begun before that waits with it.
+    """
+    for name in (_AGAIN,) if waits else (_BEGUN, _AGAIN):
         key = keys.of(project, name)
         with reach(hub):
             found = hub.redis.get(key)

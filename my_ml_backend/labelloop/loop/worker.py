@@ -4,20 +4,39 @@ import importlib
 import importlib.util
 import logging
 import os
+import signal
 import threading
+import time
+from resource import struct_rusage
 
 from rq import Queue, Worker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from labelloop.children import die_with_parent
 from labelloop.errors import QueueError
+from labelloop.loop.backoff import back_off, note_start
 from labelloop.loop.hub import Hub, connect_redis, reach
-from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
+from labelloop.loop.lease import LEASE_SECONDS
+from labelloop.loop.notes import write_note
+from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
+from labelloop.loop.run import note_death
+from labelloop.studio.urls import shown
+from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
 _NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.client", "label_studio_sdk.label_interface.interface")
 _TRAINING = ("labelloop.train.trainer", "labelloop.train.finetuning.running")
+
+_ASKED_SECONDS = 1.0
+_TOLD_SECONDS = 300.0
+"""How often Redis is asked whether it is there, and how often it is said that it is not."""
+
+_ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_BACKED_OFF = ("retrain", "deploy")
+"""The jobs that are started again by themselves."""
 
 _WORKER_TTL = 60
 _MAINTENANCE_SECONDS = 60
@@ -25,24 +44,28 @@ _MAINTENANCE_SECONDS = 60
 
 
 def run_worker(hub: Hub) -> None:
-    """Work until SIGTERM or SIGINT; raises QueueError when Redis cannot be reached."""
-    with reach(hub):
-        hub.redis.ping()
+    """Work until SIGTERM or SIGINT; a Redis that does not answer yet is waited for.
+
+    Raises QueueError for the embedded Redis, which is started before its worker.
+    """
+    _wait_for_redis(hub)
+    note_start(hub)
     _load()
     # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
     connection = connect_redis(hub.settings, timeout=None)
     queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)]
-    worker = Worker(
+    worker = _LoopWorker(
         queues,
         connection=connection,
         serializer=JSONSerializer,
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
     )
+    worker.hub = hub
     parent = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
     stop = threading.Event()
-    timer = threading.Thread(target=_sweep_until_stopped, args=(hub, stop), name="sweep timer", daemon=True)
+    timer = threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True)
     timer.start()
     try:
         worker.work(with_scheduler=True, logging_level="WARNING")
@@ -50,15 +73,66 @@ def run_worker(hub: Hub) -> None:
         stop.set()
 
 
-def _sweep_until_stopped(hub: Hub, stop: threading.Event) -> None:
+def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
     """Ask for sweeps for ever. The timer lives here, not in Redis, so that a wiped Redis cannot stop it."""
     while True:
         try:
             enqueue_sweep(hub, hub.settings.sweep_seconds)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
+        except Exception:  # noqa: BLE001 - border: without this timer nothing is found that no webhook told
+            _log.exception("no sweep this time; the next one is asked for in %g s", hub.settings.sweep_seconds)
         if stop.wait(hub.settings.sweep_seconds):
             return
+
+
+def _wait_for_redis(hub: Hub) -> None:
+    """Come back when Redis answers, however long that takes; raises QueueError at once for the embedded one."""
+    told = float("-inf")
+    while True:
+        try:
+            with reach(hub):
+                hub.redis.ping()
+        except QueueError as error:
+            if hub.settings.redis_url == "embedded":
+                raise
+            if time.monotonic() - told > _TOLD_SECONDS:
+                told = time.monotonic()
+                _log.warning("this worker waits for Redis at %s: %s", shown(hub.settings.redis_url), error)
+        else:
+            if told > 0:
+                _log.warning("Redis at %s answers: this worker begins", shown(hub.settings.redis_url))
+            return
+        time.sleep(_ASKED_SECONDS)
+
+
+class _LoopWorker(Worker):
+    """RQ's worker, which notes when the process of a job ends by itself while this one lives."""
+
+    hub: Hub
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
+        """Note it for the job's project; RQ marks the job as failed afterwards."""
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+        try:
+            code = os.waitstatus_to_exitcode(ret_val)
+            name = (job.func_name or "").rpartition(".")[2]
+            # Who ends a process by such a signal means it, and a worker that is to end takes its job along.
+            if -code not in _ASKED_TO_END and not self._stop_requested and name in _BACKED_OFF:
+                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+                _note_death(self.hub, ProjectKey.parse(str(job.args[0])), name, how)
+        except Exception:  # noqa: BLE001 - border: RQ would end with it
+            _log.exception("what became of job %s is not noted", job.id)
+
+
+def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
+    _log.warning("project %s: the process of its %s ended by %s", project, job, how)
+    if job == "retrain":
+        note_death(hub, project, how)
+    sentence = f"the process of the last {job} ended by {how}; was there too little memory?"
+    write_note(hub, project, "trouble", sentence)
+    # A moment later the lease of the dead one has run out.
+    schedule_consider(hub, project, max(back_off(hub, project), time.time() + LEASE_SECONDS + 1))
 
 
 def _load() -> None:

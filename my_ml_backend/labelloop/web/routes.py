@@ -6,8 +6,9 @@ import time
 from flask import Flask, Response, request
 from werkzeug.exceptions import Gone
 
+from labelloop.errors import QueueError
 from labelloop.loop.extra_params import hear, share
-from labelloop.loop.hub import Hub
+from labelloop.loop.hub import Hub, reach
 from labelloop.loop.project_endpoint import open_for
 from labelloop.loop.queue import forget, job_status
 from labelloop.loop.registry import known_projects, remember_project
@@ -21,7 +22,7 @@ from labelloop.web.model_class import ModelClass
 from labelloop.web.reading import items, json_body, project_number, text
 from labelloop.web.webhooks import TRAIN, Webhooks, note
 
-_OPEN = {"health", "webhook"}
+_OPEN = {"health", "ready", "webhook"}
 """Endpoints that Basic authentication does not guard; ``/webhook`` asks for what its action needs."""
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
@@ -47,6 +48,7 @@ class Routes:
         for rule, view, methods in (
             ("/", self.health, ["GET"]),
             ("/health", self.health, ["GET"]),
+            ("/ready", self.ready, ["GET"]),
             ("/setup", self.setup, ["POST"]),
             ("/predict", self.predict, ["POST"]),
             ("/webhook", self.webhook, ["POST"]),
@@ -68,6 +70,15 @@ class Routes:
     def health(self) -> Answer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""
         return {"status": "UP", "model_class": self._model_class.__name__}
+
+    def ready(self) -> Answer:
+        """Answer 200 when webhooks and trainings are taken too, 503 without Redis: for a container's health check.
+
+        Label Studio asks ``/health`` instead, for predictions need no Redis.
+        """
+        with reach(self._hub):
+            self._hub.redis.ping()
+        return {"status": "READY"}
 
     def setup(self) -> Answer:
         """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread.
@@ -150,8 +161,22 @@ class Routes:
         return self._metrics.page()
 
     def status(self) -> Answer:
-        """Say how every known project stands."""
-        return {"projects": [project_status(self._hub, project).to_json() for project in known_projects(self._hub)]}
+        """Say how every known project stands, and whether Redis answers: without it nothing new is noted or trained."""
+        try:
+            self.ready()
+            trouble = ""
+        except QueueError as error:
+            trouble = str(error)
+        projects = [project_status(self._hub, project).to_json() for project in self._known(trouble)]
+        return {"queue": not trouble, "trouble": trouble, "projects": projects}
+
+    def _known(self, trouble: str) -> list[ProjectKey]:
+        try:
+            return known_projects(self._hub)
+        except QueueError:
+            if trouble:
+                return []
+            raise
 
     def _project(self, body: Json, name: str = "project") -> ProjectKey:
         return self._hub.project(project_number(body.get(name), name))

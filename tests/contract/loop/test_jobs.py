@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 
+import boto3
 import pytest
 from PIL import Image
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import splits
-from labelloop.errors import EndpointError, LabelConfigError, NotAllowed, StudioError, TrainingError
+from labelloop.errors import (
+    EndpointError,
+    LabelConfigError,
+    NotAllowed,
+    SettingsError,
+    StoreAway,
+    StudioError,
+    TrainingError,
+)
 from labelloop.loop import changes, jobs, keys
-from labelloop.loop.backoff import waits_until
+from labelloop.loop.backoff import note_start, waits_until
 from labelloop.loop.consider import consider
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
@@ -21,12 +30,17 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
+from labelloop.loop.registry import known_projects, remember_project
 from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep
 from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.pipeline.train_settings import train_settings
+from labelloop.terminal import describe
 from labelloop.types import ProjectKey
+from support.inference import free_port
+from support.moto_server import moto_at, moto_environment
 from support.studio_api import StudioApi
 
 from .test_consider import scheduled, waiting
@@ -100,12 +114,12 @@ def test_a_killed_run_whose_labels_are_gone_is_not_taken_up_for_ever(
 
 @pytest.mark.parametrize(
     ("broken", "error"),
-    [("key", NotAllowed), ("project", StudioError), ("config", LabelConfigError)],
+    [("key", NotAllowed), ("request", StudioError), ("config", LabelConfigError)],
 )
 def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
     studio: StudioApi, job_hub: Hub, project: ProjectKey, broken: str, error: type[Exception]
 ) -> None:
-    studio.refusing = {"key": 403, "project": 404}.get(broken, 0)
+    studio.refusing = {"key": 403, "request": 400}.get(broken, 0)
     studio.config = "<View/>"
     changed(job_hub)
     with pytest.raises(error):
@@ -117,6 +131,61 @@ def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
     stands = project_status(job_hub, project)
     assert stands.changed == 3
     assert stands.trouble
+
+
+def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.add_tasks(1)
+    address = f"http://127.0.0.1:{free_port()}"
+    for name, value in moto_environment(address).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABELLOOP_STORE", "s3://bucket/labelloop")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    process_hub.cache_clear()
+    hub = process_hub()
+    remember_project(hub, project, None)
+    with pytest.raises(StoreAway):
+        jobs.retrain(str(project), "Start Training", True)
+    status = "\n".join(describe(project_status(hub, project)))
+    assert "waiting for the store since " in status
+    assert "cannot be read in s3://bucket/labelloop" in status
+    assert known_projects(hub) == [project]
+    assert sweep(hub)[str(project)].startswith("failed: ")
+
+    hub.redis.delete(keys.of(project, "failures"))
+    with moto_at(address):
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        assert sweep(hub)[str(project)] == "run enqueued: Start Training"
+        assert [job.args for job in waiting(hub, LONG)] == [[str(project), "Start Training", True]]
+        assert "cannot be trained yet" in jobs.retrain(str(project), "Start Training", True)
+        assert project_status(hub, project).wait is None
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("LABELLOOP_RECIPES", "heads"), ("LABELLOOP_BACKBONE", "resnet5000"), ("LABELLOOP_WEIGHTS", "/nowhere/at/all")],
+)
+def test_settings_that_nothing_can_be_trained_with_are_said_at_once_and_tried_by_the_next_worker(
+    job_hub: Hub, project: ProjectKey, setting: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed(job_hub)
+    monkeypatch.setenv(setting, value)
+    process_hub.cache_clear()
+    with pytest.raises(SettingsError, match=setting):
+        jobs.retrain(str(project), "3 changed labels", False)
+
+    assert consider(job_hub, project) == "the last attempt failed; it is left alone for a while"
+    stands = project_status(job_hub, project)
+    assert stands.wait is not None
+    assert (stands.wait.settings, stands.wait.until > time.time() + 3000, stands.changed) == (True, True, 3)
+    assert "waiting for a worker with other settings" in "\n".join(describe(stands))
+    assert setting in stands.trouble
+    assert list(job_hub.store.walk("")) == []
+
+    note_start(job_hub)
+    assert consider(job_hub, project) == "run enqueued: 3 changed labels"
 
 
 def test_start_training_does_not_wait_for_that(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
@@ -264,8 +333,8 @@ def test_a_prelabel_waits_for_the_run_in_progress(job_hub: Hub, project: Project
 
 def test_jobs_look_at_the_policy_and_sweep(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
     write_note(job_hub, project, "sweep", "left from earlier")
-    assert jobs.consider(str(project)) == "nothing has changed"
     assert jobs.sweep() == {}
+    assert jobs.consider(str(project)) == "nothing has changed"
     job_hub.store.write(f"{project}/champion.json", b"{}")
     assert jobs.sweep() == {str(project): "nothing has changed"}
     assert read_notes(job_hub, project).keys() <= {"unpredicted", "missing"}

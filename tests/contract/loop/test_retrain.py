@@ -1,18 +1,24 @@
 """A whole run of the loop on real pictures: its worker killed in stage after stage, and what it leaves in the end."""
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from labelloop.errors import NotFound
+from labelloop.errors import NotFound, StoreAway
+from labelloop.loop import keys
+from labelloop.loop.backoff import backing_off
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.retrain import retrain
+from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.runs import RunRecord
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
+from labelloop.terminal import describe
 from support.crash_store import Killed
 from support.digit_pictures import write_digits
 from support.studio_api import StudioApi
@@ -25,13 +31,19 @@ STAGES = ("train", "evaluate", "publish", "prelabel", "report")
 
 
 class Doomed(Reporter):
-    """A reporter whose process ends as a stage begins; with ``at`` empty it lives on."""
+    """A reporter whose process ends as a stage begins, or after so many ``epochs``; with ``at`` empty it lives on."""
 
     at = ""
+    epochs = 0
 
     def stage(self, name: str) -> None:
         super().stage(name)
-        if name == self.at:
+        if name == self.at and not self.epochs:
+            raise Killed
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        super().__call__(what, done, total)
+        if what.startswith("finetune") and self.at == "train" and done >= self.epochs > 0:
             raise Killed
 
 
@@ -46,10 +58,10 @@ def training_hub(make_hub: MakeHub, studio: StudioApi, tmp_path: Path) -> Hub:
     return make_hub(backbone="test_resnet", image_size=32, epochs=2, recipes=("finetune",), run_attempts=len(STAGES))
 
 
-def attempt(hub: Hub, killed_in: str = "") -> RunRecord:
+def attempt(hub: Hub, killed_in: str = "", epochs: int = 0) -> RunRecord:
     with Lease(hub, PROJECT) as lease:
         reporter = Doomed(hub, PROJECT, lease)
-        reporter.at = killed_in
+        reporter.at, reporter.epochs = killed_in, epochs
         return retrain(hub, PROJECT, "test", reporter)
 
 
@@ -71,3 +83,70 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(training_hub: Hu
     assert versions.get("v1").verdict in versions.read_report("v1").decode()
     assert not list(runs.iterdir())
     assert [reign.version for reign in pointer.read().history] == ["v1"]
+
+
+def test_five_kills_in_one_training_end_in_the_version_it_would_have_been(training_hub: Hub, studio: StudioApi) -> None:
+    studio.connect("v0")
+    hub = training_hub
+    runs = Runs(hub.store, PROJECT)
+    for epoch in (1, 1, 1, 1, 2):
+        with pytest.raises(Killed):
+            attempt(hub, "train", epoch)
+        latest = runs.latest()
+        assert latest is not None
+        assert (latest.state, latest.stage, latest.own_failures) == ("running", "train", 0)
+
+    record = attempt(hub)
+    assert (record.state, record.version, record.attempts, record.own_failures) == ("promoted", "v1", 6, 0)
+    assert Versions(hub.store, PROJECT).names() == ["v1"]
+
+
+def test_a_store_that_is_full_for_long_is_waited_for(training_hub: Hub, studio: StudioApi) -> None:
+    """What cannot be staged cannot be written: a full disk as the store meets it, while reading goes on."""
+    studio.connect("v0")
+    hub = training_hub
+    staging = hub.settings.directory / "store" / ".tmp"
+    trained: list[float] = []
+    for _ in range(hub.settings.run_attempts + 2):
+        with pytest.raises(StoreAway):
+            attempt_with_full_store(hub, staging, trained)
+        assert consider(hub, PROJECT) == "the last attempt failed; it is left alone for a while"
+    latest = Runs(hub.store, PROJECT).latest()
+    assert latest is not None
+    assert (latest.state, latest.own_failures) == ("running", 0)
+    assert [seconds > 0 for seconds in trained] == [True, *[False] * (len(trained) - 1)], "trained once"
+    stands = project_status(hub, PROJECT)
+    assert stands.wait is not None
+    assert re.search(r"waiting for the store since 20..-..-.. ..:..:.. UTC, tried again in \d+ s", describe_all(stands))
+    assert "failed" not in describe_all(stands)
+
+    hub.redis.delete(keys.of(PROJECT, "failures"))
+    assert consider(hub, PROJECT) == "run enqueued: test"
+    assert attempt(hub).state == "promoted"
+
+
+class FullStore(Reporter):
+    """A reporter in whose run the store fills up as the bundle is to be published."""
+
+    staging: Path
+
+    def stage(self, name: str) -> None:
+        super().stage(name)
+        if name == "publish":
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self.staging.write_text("in the way")
+
+
+def attempt_with_full_store(hub: Hub, staging: Path, trained: list[float]) -> None:
+    with Lease(hub, PROJECT) as lease, backing_off(hub, PROJECT):
+        reporter = FullStore(hub, PROJECT, lease)
+        reporter.staging = staging
+        try:
+            retrain(hub, PROJECT, "test", reporter)
+        finally:
+            trained.append(reporter.seconds.get("train", 0.0))
+            staging.unlink()
+
+
+def describe_all(stands: ProjectStatus) -> str:
+    return "\n".join(describe(stands))

@@ -1,5 +1,6 @@
 """``labelloop rollback``, also to a version that the gate has rejected."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,32 @@ def test_a_rejected_version_is_refused_and_says_how_to_take_it(job_hub: Hub, pro
     assert "--force" in answer.output
     assert not waiting(job_hub, SHORT)
     assert not Versions(job_hub.store, project).get("v2").promoted
+
+
+def test_a_damaged_champion_file_is_written_anew(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
+    studio.connect("v1")
+    path, pointer = f"{project}/champion.json", ChampionPointer(job_hub.store, project)
+    held = job_hub.store.read(path).content
+    damaged = held.replace(b'"fence": 1', b'"fence": 4000000000')[:-20]
+    job_hub.store.write(path, damaged)
+    listed = CliRunner().invoke(main, ["versions", "--project", "7"])
+    assert "v1   published" in listed.output
+    assert "labelloop rollback --project 7 --to VERSION" in listed.output
+    status = CliRunner().invoke(main, ["status"])
+    assert (status.exit_code, "champion.json is damaged" in status.output) == (0, True)
+
+    assert "there is no worker" in CliRunner().invoke(main, ["rollback", "--project", "7", "--to", "v1"]).output
+    [job] = waiting(job_hub, SHORT)
+    assert jobs.deploy(*job.args) == "v1 is announced"
+
+    mended = pointer.read()
+    assert (mended.champion, mended.announced, [reign.version for reign in mended.history]) == ("v1", "v1", ["v1"])
+    assert mended.fence > 4_000_000_000, "older fences stay older"
+    job_hub.store.write(path, b"")
+    assert pointer.mend("v1")
+    assert time.time() <= pointer.read().fence <= time.time() + 2
+    assert not pointer.mend("v2")
+    assert pointer.read().champion == "v1"
 
 
 def test_forced_it_becomes_champion_and_its_record_says_so(

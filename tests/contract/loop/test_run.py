@@ -1,5 +1,8 @@
 """Which record a run goes on with: new, taken up, given up, forced."""
 
+import errno
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,12 +11,21 @@ import pytest
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
+from labelloop.errors import (
+    EndpointError,
+    MediaError,
+    QueueError,
+    StoreAway,
+    StudioAway,
+    TrainingDied,
+    TrainingError,
+)
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG
-from labelloop.loop.run import Run, note_failure, open_record, save
+from labelloop.loop.run import Run, note_death, note_failure, open_record, save
 from labelloop.loop.training import is_trained, open_context
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -48,18 +60,105 @@ def ended(run: Run, record: RunRecord, **given: object) -> RunRecord:
     return save(run, replace(record, **given))  # type: ignore[arg-type]
 
 
-def test_an_interrupted_run_is_taken_up_a_bounded_number_of_times(attempt: Attempt) -> None:
-    first = open_record(attempt(), "labels", force=False)
-    second = open_record(attempt(), "labels", force=False)
-    third = open_record(attempt(), "labels", force=False)
+def failing(run: Run, record: RunRecord, error: Exception) -> RunRecord:
+    note_failure(run, record.key, error, str(error))
+    found = Runs(run.hub.store, run.project).get(record.key)
+    assert found is not None
+    return found
 
-    assert first.key == second.key == third.key
-    assert [(one.state, one.attempts) for one in (first, second, third)] == [
-        ("running", 1),
-        ("running", 2),
-        ("failed", 2),
-    ]
-    assert third.reason == "interrupted in stage train every time"
+
+def died(run: Run) -> None:
+    note_death(run.hub, PROJECT, "signal SIGKILL")
+
+
+def test_interruptions_are_not_held_against_a_run(attempt: Attempt) -> None:
+    records = [open_record(attempt(), "labels", force=False) for _ in range(7)]
+
+    assert len({one.key for one in records}) == 1
+    assert [(one.state, one.attempts, one.own_failures) for one in records] == [("running", n, 0) for n in range(1, 8)]
+    assert [one.interruptions for one in records] == list(range(7))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreAway("the bucket does not answer"),
+        QueueError("Redis cannot be reached"),
+        StudioAway("no answer"),
+        EndpointError("it is down"),
+        MediaError("100 pictures could not be fetched"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_an_outage_is_waited_for_however_long_it_takes(attempt: Attempt, error: Exception) -> None:
+    for _ in range(5):
+        run = attempt()
+        stopped = failing(run, open_record(run, "labels", force=False), error)
+        assert (stopped.state, stopped.own_failures, stopped.interruptions) == ("running", 0, min(_, 1))
+        assert stopped.reason.startswith("waits for ")
+    assert open_record(attempt(), "labels", force=False).state == "running"
+
+
+def test_a_runs_own_errors_count_and_end_it(attempt: Attempt) -> None:
+    for count in (1, 2):
+        run = attempt()
+        stopped = failing(run, open_record(run, "labels", force=False), ValueError("no such luck"))
+        assert (stopped.state, stopped.own_failures, stopped.given_up(2)) == ("failed", count, count == 2)
+    again = open_record(attempt(), "labels", force=False)
+    assert (again.state, again.attempts, again.reason) == ("failed", 2, "no such luck")
+
+
+def test_what_another_attempt_cannot_mend_ends_a_run_at_once(attempt: Attempt) -> None:
+    run = attempt()
+    stopped = failing(run, open_record(run, "labels", force=False), TrainingError("the weights are of another network"))
+    assert stopped.given_up(2)
+    run = attempt()
+    forced = open_record(run, "by hand", force=True)
+    assert forced.key == f"{stopped.key}.2"
+    assert not failing(run, forced, TrainingDied("rank-1 ended by signal SIGKILL")).given_up(2)
+
+
+def test_a_process_that_dies_in_the_same_place_again_and_again_ends_the_run(attempt: Attempt) -> None:
+    run = attempt()
+    run.reporter.stage("train")
+    ended(run, open_record(run, "labels", force=False), stage="train")
+    for deaths in (1, 2):
+        died(run)
+        assert open_record(attempt(), "labels", force=False).deaths == deaths
+        # Cut off with its worker in between: neither counted nor forgiven.
+        assert open_record(attempt(), "labels", force=False).deaths == deaths
+    died(run)
+    last = open_record(attempt(), "labels", force=False)
+
+    assert (last.state, last.given_up(2), last.deaths) == ("failed", True, 3)
+    assert last.reason.startswith(
+        "its process ended 3 times without getting any further, last by signal SIGKILL in stage"
+    )
+    assert "too little memory" in last.reason
+
+
+def test_a_run_that_gets_further_between_deaths_goes_on(attempt: Attempt) -> None:
+    run = attempt()
+    record = open_record(run, "labels", force=False)
+    checkpoints = RunFolder(run.folder / record.key).checkpoints
+    checkpoints.mkdir(parents=True)
+    for epoch in range(6):
+        (checkpoints / "finetune-1.ckpt").write_text(f"epoch {epoch}")
+        os.utime(checkpoints / "finetune-1.ckpt", ns=(epoch, epoch))
+        died(run)
+        found = open_record(attempt(), "labels", force=False)
+        assert (found.state, found.deaths, found.interruptions) == ("running", 1, 1)
+
+
+def test_a_record_of_the_first_release_is_read_as_it_was_meant(hub: Hub) -> None:
+    values = {"key": "k", "project": str(PROJECT), "manifest": "m", "settings": "s", "seed": 0, "fence": 1}
+    values |= {"created": "2026-11-20T10:00:00+00:00", "updated": "2026-11-20T10:00:00+00:00", "trigger": "labels"}
+    expected = {("failed", 3): "nothing has changed", ("failed", 1): "run enqueued: labels"}
+    expected |= {("running", 3): "run enqueued: labels", ("promoted", 1): "nothing has changed"}
+    for (state, attempts), done in expected.items():
+        content = json.dumps({**values, "state": state, "attempts": attempts}).encode()
+        hub.store.write(f"{PROJECT}/runs/k.json", content)
+        assert consider(hub, PROJECT) == done, (state, attempts)
 
 
 def test_a_forced_run_gets_a_name_of_its_own_and_keeps_it_when_it_is_cut_short(attempt: Attempt) -> None:
@@ -67,7 +166,10 @@ def test_a_forced_run_gets_a_name_of_its_own_and_keeps_it_when_it_is_cut_short(a
     first = ended(run, open_record(run, "labels", force=False), state="promoted")
     forced = open_record(attempt(), "by hand", force=True)
     again = open_record(attempt(), "by hand", force=True)
-    given_up = open_record(attempt(), "by hand", force=True)
+    run = attempt()
+    failing(run, open_record(run, "by hand", force=True), ValueError("no"))
+    run = attempt()
+    given_up = failing(run, open_record(run, "by hand", force=True), ValueError("no"))
 
     assert forced.key == again.key == given_up.key == f"{first.key}.2"
     assert [forced.attempts, again.attempts, given_up.state] == [1, 2, "failed"]
@@ -78,7 +180,7 @@ def test_a_forced_run_that_failed_is_tried_again_under_its_name(attempt: Attempt
     run = attempt()
     first = ended(run, open_record(run, "labels", force=False), state="promoted")
     run = attempt()
-    note_failure(run, open_record(run, "by hand", force=True).key, "no disk")
+    failing(run, open_record(run, "by hand", force=True), ValueError("no luck"))
 
     again = open_record(attempt(), "by hand", force=True)
     assert (again.key, again.attempts, again.state) == (f"{first.key}.2", 2, "running")
@@ -96,7 +198,7 @@ def test_a_failure_keeps_what_the_stages_have_saved(attempt: Attempt) -> None:
     run = attempt()
     record = open_record(run, "labels", force=False)
     ended(run, record, version="v4", stage="publish", metrics={"a": 1}, seconds={"train": 9.0})
-    note_failure(run, record.key, "the store is full")
+    failing(run, record, StoreAway("the store is full"))
     found = open_record(attempt(), "labels", force=False)
 
     assert (found.version, found.metrics, found.seconds, found.attempts) == ("v4", {"a": 1}, {"train": 9.0}, 2)
@@ -105,7 +207,7 @@ def test_a_failure_keeps_what_the_stages_have_saved(attempt: Attempt) -> None:
 def test_a_promoted_version_stays_promoted_when_only_its_announcement_fails(attempt: Attempt) -> None:
     run = attempt()
     record = ended(run, open_record(run, "labels", force=False), state="promoted")
-    note_failure(run, record.key, "the endpoint is down")
+    failing(run, record, EndpointError("the endpoint is down"))
 
     latest = Runs(run.hub.store, PROJECT).latest()
     assert latest is not None

@@ -74,7 +74,9 @@ def test_setup_reports_what_the_endpoint_answered_with_last(studio: StudioApi, a
 
 
 def test_the_version_survives_redis(studio: StudioApi, alone: Hub, make_hub: MakeHub) -> None:
+    studio.connect("v0")
     studio.add_tasks(1)
+    sweep_project(alone, alone.project(7))
     predict(alone, list(studio.tasks.values()), "")
     alone.redis.flushall()
     assert announced_version(alone, alone.project(7)) == "m1"
@@ -83,6 +85,18 @@ def test_the_version_survives_redis(studio: StudioApi, alone: Hub, make_hub: Mak
         endpoint=alone.settings.endpoint, store=alone.settings.store_address, redis_url="redis://127.0.0.1:1"
     )
     assert announced_version(gone, gone.project(7)) == "m1"
+
+
+def test_a_version_is_stored_once_label_studio_has_the_project(studio: StudioApi, alone: Hub) -> None:
+    studio.connect("v0")
+    studio.add_tasks(1)
+    predict(alone, list(studio.tasks.values()), "")
+    assert announced_version(alone, alone.project(7)) == "m1"
+    assert list(alone.store.walk("")) == [], "it may be a project that there is not"
+
+    sweep_project(alone, alone.project(7))
+    alone.redis.flushall()
+    assert announced_version(alone, alone.project(7)) == "m1"
 
 
 def test_a_version_that_is_given_stands(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:

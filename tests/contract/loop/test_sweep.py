@@ -179,6 +179,7 @@ def test_a_project_that_fails_does_not_stop_the_others(studio: StudioApi, studio
     other = replace(studio_hub.project(7), id=3)
     for project in (other, studio_hub.project(7)):
         remember_project(studio_hub, project, None)
+    studio.others, studio.pages = {3}, {"/api/projects/3": (400, b"{}")}
     done = sweep(studio_hub)
 
     assert done == {str(other): done[str(other)], str(studio_hub.project(7)): "nothing has changed"}

@@ -72,6 +72,48 @@ def test_every_other_route_asks_for_basic_authentication(make_hub: MakeHub, path
     assert ask(path, json={**body, **more}, headers=LOGIN).status_code in (200, 201, 410)
 
 
+def test_ready_and_status_say_whether_redis_answers_and_health_does_not(make_hub: MakeHub) -> None:
+    hub = make_hub(basic_auth_user="label", basic_auth_pass="studio")
+    announce(hub, 7, "v1")
+    client = client_of(hub)
+    assert client.get("/ready").json == {"status": "READY"}
+    stands = client.get("/status", headers=LOGIN).json
+    assert stands is not None
+    assert (stands["queue"], stands["trouble"], len(stands["projects"])) == (True, "", 1)
+
+    gone = make_hub(redis_url="redis://127.0.0.1:1/0")
+    client = client_of(gone)
+    refused = client.get("/ready")
+    assert (refused.status_code, client.get("/health").status_code) == (503, 200)
+    stands = client.get("/status").json
+    assert stands is not None
+    assert not stands["queue"]
+    assert "Start it, or correct LABELLOOP_REDIS_URL" in stands["trouble"]
+    assert [project["champion"] for project in stands["projects"]] == ["v1"]
+    empty = client_of(make_hub(redis_url="redis://127.0.0.1:1/0", store=f"file://{gone.settings.directory}/empty"))
+    answer = empty.get("/status").json
+    assert answer is not None
+    assert (answer["queue"], answer["projects"]) == (False, [])
+
+
+def test_one_damaged_version_or_champion_takes_no_others_along(client: FlaskClient, hub: Hub) -> None:
+    announce(hub, 7, "v1")
+    announce(hub, 8, "v2")
+    hub.store.write(f"{hub.project(7)}/champion.json", b"no JSON")
+    hub.store.write(f"{hub.project(8)}/versions/v1/version.json", b"[]")
+    hub.redis.flushall()
+
+    assert client.get("/versions").status_code == 200
+    stands = client.get("/status").json
+    assert stands is not None
+    assert [(one["champion"], one["store"]) for one in stands["projects"]] == [(None, False), ("v2", True)]
+    assert client.post("/setup", json={"project": 8}).json == {"model_version": "v2"}
+    refused = client.post("/setup", json={"project": 7})
+    assert refused.status_code == 503
+    assert refused.json is not None
+    assert "labelloop rollback --project 7" in refused.json["error"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -145,7 +187,7 @@ def test_duplicate_model_copies_nothing_and_says_so(client: FlaskClient, hub: Hu
 
 
 def test_status_tells_of_every_known_project(client: FlaskClient, hub: Hub) -> None:
-    assert client.get("/status").json == {"projects": []}
+    assert client.get("/status").json == {"projects": [], "queue": True, "trouble": ""}
     client.post("/setup", json={"project": 7})
     announce(hub, 8, "v2")
     answer = client.get("/status").json
