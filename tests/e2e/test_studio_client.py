@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.errors import NotAllowed, StudioError
+from labelloop.errors import NoSuchProject, NotAllowed, StudioError
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.types import Json
 from support.annotating import LABEL_CONFIG, add_tasks, delete_task, draft, prediction, skip, submit
@@ -40,8 +40,10 @@ def test_a_wrong_key_is_not_allowed(label_studio: LabelStudio) -> None:
 
 
 def test_a_project_that_is_not_there(studio: Studio) -> None:
-    with pytest.raises(StudioError, match=r"404 to GET /api/projects/999999.*number of the project"):
+    with pytest.raises(NoSuchProject, match=r"404 to GET /api/projects/999999.*number of the project"):
         studio.project(999999)
+    with pytest.raises(NoSuchProject, match="404 to GET /api/ml"):
+        studio.ml_backends(999999)
 
 
 def test_tasks_come_page_by_page_in_order_of_id(studio: Studio, label_studio: LabelStudio, project: int) -> None:

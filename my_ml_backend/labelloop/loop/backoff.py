@@ -100,6 +100,10 @@ def back_off(hub: Hub, project: ProjectKey, what: str = "", *, settings: bool = 
         if before is None or text(before) != what:
             hub.redis.hset(key, "since", repr(now))
         hub.redis.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
+        if what:
+            hub.redis.hset(key, "outage", 1)
+        else:
+            hub.redis.hdel(key, "outage")
         hub.redis.expire(key, _KEPT_SECONDS)
     return until
 
@@ -124,9 +128,9 @@ def waits_until(hub: Hub, project: ProjectKey) -> float | None:
 
 
 def met_outage(hub: Hub, project: ProjectKey) -> bool:
-    """Say whether the last attempt ended because something was away; the store cannot tell when it was the store."""
+    """Say, once, whether the last attempt ended because something was away; the store may have been it."""
     with reach(hub):
-        return bool(hub.redis.hget(keys.of(project, "failures"), "away"))
+        return bool(hub.redis.hdel(keys.of(project, "failures"), "outage"))
 
 
 def note_start(hub: Hub) -> None:

@@ -84,6 +84,8 @@ class Lease:
                     return
             except redis.RedisError as error:
                 _log.warning("lease of %s could not be renewed, trying again: %s", self._project, error)
+            except Exception:  # noqa: BLE001 - border: a lease that is not renewed lets another worker in
+                _log.exception("lease of %s could not be renewed, trying again", self._project)
 
 
 def is_held(hub: Hub, project: ProjectKey) -> bool:

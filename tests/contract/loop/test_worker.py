@@ -1,12 +1,29 @@
-"""The worker: its timer."""
+"""The worker as a process: its timer, and its kills and its children's in the middle of a training."""
 
+import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
+from labelloop.children import start_child, stop_child
 from labelloop.loop import keys
-from labelloop.loop.queue import SHORT, queue
+from labelloop.loop.consider import consider
+from labelloop.loop.hub import Hub
+from labelloop.loop.progress import current_step
+from labelloop.loop.queue import SHORT, count_workers, enqueue_retrain, queue
+from labelloop.loop.status import project_status
 from labelloop.loop.worker import keep_sweeping
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.versions import Versions
+from labelloop.settings import environment_of
+from labelloop.types import ProjectKey
+from support.digit_pictures import write_digits
+from support.studio_api import StudioApi
 from support.waiting import wait_until
 
 from .conftest import MakeHub
@@ -26,3 +43,103 @@ def test_the_sweeps_timer_survives_what_nobody_foresaw(make_hub: MakeHub, caplog
         stop.set()
         timer.join(10)
     assert not timer.is_alive()
+
+
+@pytest.fixture
+def training(make_hub: MakeHub, studio: StudioApi, tmp_path: Path) -> Hub:
+    """A hub whose project has eighty labeled digits and trains for so long that it can be killed in the middle."""
+    write_digits(tmp_path / "digits", range(80), classes=2)
+    studio.add_tasks(80)
+    studio.connect("v0")
+    for task, path in zip(studio.tasks, sorted(tmp_path.glob("digits/*/*.png")), strict=True):
+        studio.pictures[studio.tasks[task]["data"]["image"]] = path.read_bytes()
+        studio.annotate(task, "cat" if path.parent.name == "0" else "dog")
+    network = {"backbone": "test_resnet", "image_size": 32, "epochs": 60, "recipes": ("finetune",)}
+    return make_hub(**network, retry_seconds=0.0, sweep_seconds=3600.0)
+
+
+@contextmanager
+def working(hub: Hub, log: Path) -> Iterator[psutil.Process]:
+    """Run a worker with the hub's settings."""
+    environment = {**os.environ, **environment_of(hub.settings)}
+    child = start_child([sys.executable, "-m", "labelloop", "worker"], log=log, environment=environment)
+    try:
+        wait_until(lambda: count_workers(hub) > 0, log.read_text)
+        yield psutil.Process(child.pid)
+    finally:
+        stop_child(child, 10)
+
+
+def wait_for_training(hub: Hub, project: ProjectKey, log: Path) -> None:
+    """Wait until a worker is in the train stage."""
+
+    def trains() -> bool:
+        step = current_step(hub, project)
+        return step is not None and step.stage == "train"
+
+    wait_until(trains, lambda: f"it trains:\n{log.read_text()[-3000:]}", 120)
+
+
+def go_on(hub: Hub, project: ProjectKey) -> None:
+    """Take the run up as the next look does, when the lease of who was killed has run out."""
+    hub.redis.delete(keys.of(project, "lease"), keys.of(project, "progress"))
+    wait_until(lambda: consider(hub, project).startswith("run enqueued"), "the run is taken up")
+
+
+def latest(hub: Hub, project: ProjectKey) -> RunRecord:
+    found = Runs(hub.store, project).latest()
+    assert found is not None
+    return found
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.process
+def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(training: Hub, tmp_path: Path) -> None:
+    hub, log = training, tmp_path / "worker.log"
+    project = hub.project(7)
+    with working(hub, log) as worker:
+        enqueue_retrain(hub, project, "test")
+        for kill in (1, 2, 3):
+            wait_for_training(hub, project, log)
+            # As if no checkpoint were ever reached: too little memory shows in the first steps.
+            checkpoints = hub.settings.directory / "runs" / str(project) / latest(hub, project).key / "checkpoints"
+            # The elder one is RQ's scheduler.
+            max(worker.children(), key=lambda child: child.create_time()).kill()
+            wait_until(lambda: hub.redis.exists(keys.of(project, "died")) == 1, log.read_text)
+            assert "ended by signal SIGKILL; was there too little memory?" in project_status(hub, project).trouble
+            for file in checkpoints.glob("*.ckpt*"):
+                file.unlink()
+            assert latest(hub, project).state == "running", f"kill {kill}"
+            go_on(hub, project)
+        wait_until(lambda: latest(hub, project).state == "failed", lambda: log.read_text()[-3000:])
+        assert worker.is_running()
+    record = latest(hub, project)
+    assert (record.deaths, record.final, record.own_failures) == (3, True, 0)
+    assert "3 times without getting any further, last by signal SIGKILL in stage train" in record.reason
+    assert "LABELLOOP_BATCH_SIZE" in record.reason
+    hub.redis.delete(keys.of(project, "failures"))
+    assert consider(hub, project) == "nothing has changed"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.process
+def test_a_training_whose_worker_is_killed_again_and_again_ends_in_its_version(training: Hub, tmp_path: Path) -> None:
+    hub, log = training, tmp_path / "worker.log"
+    project = hub.project(7)
+    enqueue_retrain(hub, project, "test")
+    for _ in range(hub.settings.run_attempts):
+        with working(hub, log) as worker:
+            wait_for_training(hub, project, log)
+            worker.kill()
+        hub.redis.delete(*hub.redis.keys("rq:worker*"))
+        assert latest(hub, project).own_failures == 0
+        go_on(hub, project)
+    with working(hub, log):
+        wait_until(lambda: latest(hub, project).state == "promoted", lambda: log.read_text()[-3000:], 120)
+    record = latest(hub, project)
+    assert (record.version, record.own_failures, record.attempts) == ("v1", 0, 4)
+    assert Versions(hub.store, project).names() == ["v1"]
