@@ -1,35 +1,37 @@
 """The settings: one table, from which the environment, the CLI's help, the docs and ``doctor`` derive."""
 
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from labelloop import setting_values as values
 from labelloop.errors import SettingsError
+from labelloop.setting_values import Check, names
+
+__all__ = ["Settings", "environment_of", "names", "unknown_variables"]
 
 
-def _setting(name: str, default: Any, help: str, *, secret: bool = False, minimum: float | None = None) -> Any:
-    return field(default=default, metadata={"name": name, "help": help, "secret": secret, "minimum": minimum})
-
-
-def _boolean(text: str) -> bool:
-    values = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    return values[text.strip().lower()]
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Split at commas; empty names are left out."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-_READERS: dict[type, tuple[Callable[[str], Any], str]] = {
-    str: (str, "text"),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    bool: (_boolean, "true or false"),
-    tuple: (names, "names separated by commas"),
-}
+def _setting(
+    name: str,
+    default: Any,
+    help: str,
+    *,
+    secret: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    check: Check | None = None,
+) -> Any:
+    """Describe one setting. ``choices`` are all values there are, ``check`` looks at what was read; one of both."""
+    listed = "" if all(choice in help for choice in choices) else f" One of {', '.join(choices)}."
+    if choices:
+        check = partial(values.no_choice, choices=choices)
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
+    return field(default=default, metadata={"name": name, "help": help + listed, "secret": secret, **limits})
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,17 @@ class Settings:
     """All settings of one process; read once, by ``Settings.from_environment``, and handed down."""
 
     label_studio_url: str = _setting(
-        "LABEL_STUDIO_URL", "http://localhost:8080", "Address of Label Studio, as this machine reaches it."
+        "LABEL_STUDIO_URL",
+        "http://localhost:8080",
+        "Address of Label Studio, as this machine reaches it.",
+        check=values.web_address,
     )
     label_studio_api_key: str = _setting(
-        "LABEL_STUDIO_API_KEY", "", "Token of a Label Studio user: personal access token or legacy token.", secret=True
+        "LABEL_STUDIO_API_KEY",
+        "",
+        "Token of a Label Studio user: personal access token or legacy token.",
+        secret=True,
+        check=values.token,
     )
     basic_auth_user: str = _setting("BASIC_AUTH_USER", "", "User name that Label Studio must send; empty: none asked.")
     basic_auth_pass: str = _setting("BASIC_AUTH_PASS", "", "Password that Label Studio must send.", secret=True)
@@ -49,22 +58,32 @@ class Settings:
         "",
         "What webhooks carry in X-LabelLoop-Secret; empty: derived from LABEL_STUDIO_API_KEY.",
         secret=True,
+        check=values.token,
     )
-    host: str = _setting("HOST", "0.0.0.0", "Address the web process listens on.")  # noqa: S104
-    port: int = _setting("PORT", 9090, "Port the web process listens on.", minimum=0)
+    host: str = _setting("HOST", "0.0.0.0", "Address the web process listens on.", check=values.host)  # noqa: S104
+    port: int = _setting("PORT", 9090, "Port the web process listens on.", minimum=0, maximum=65535)
     workers: int = _setting("WORKERS", 1, "Processes of the web server.", minimum=1)
     threads: int = _setting("THREADS", 8, "Threads of each process of the web server.", minimum=1)
-    log_level: str = _setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = _setting(
+        "LOG_LEVEL",
+        "INFO",
+        "What is logged, and all above it.",
+        choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    )
     model_dir: str = _setting(
         "MODEL_DIR", "~/.local/share/labelloop", "Folder for caches, the default store and Redis."
     )
     store: str = _setting(
-        "LABELLOOP_STORE", "", "Where versions live: file:///folder or s3://bucket/prefix; empty: MODEL_DIR/store."
+        "LABELLOOP_STORE",
+        "",
+        "Where versions live: file:///folder or s3://bucket/prefix; empty: MODEL_DIR/store.",
+        check=values.store_address,
     )
     endpoint: str = _setting(
         "LABELLOOP_ENDPOINT",
         "http://127.0.0.1:9091",
         "Endpoint that predicts: http://host:port, https://host/path, sagemaker://NAME, vertex://PROJECT/LOCATION/ID.",
+        check=values.endpoint_address,
     )
     allowed_endpoints: tuple[str, ...] = _setting(
         "LABELLOOP_ALLOWED_ENDPOINTS",
@@ -76,25 +95,37 @@ class Settings:
         "",
         "Headers for the endpoint, separated by semicolons: Authorization: Bearer TOKEN; X-Team: a.",
         secret=True,
+        check=values.header_lines,
     )
     request_format: str = _setting(
         "LABELLOOP_REQUEST_FORMAT",
         "auto",
         "How the endpoint is asked: auto, raw, instances, automl, inputs, reference.",
+        choices=("auto", "raw", "instances", "automl", "inputs", "reference"),
     )
     response_format: str = _setting(
         "LABELLOOP_RESPONSE_FORMAT",
         "auto",
-        "How the endpoint answers: auto recognises it, or a name (docs/formats.md).",
+        "How the endpoint answers (docs/formats.md).",
+        choices=(
+            *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "tokens", "labels"),
+            *("probabilities", "text", "numbers"),
+        ),
     )
     response_mapping: str = _setting(
-        "LABELLOOP_RESPONSE_MAPPING", "", "JMESPath expression that turns the endpoint's answer into a known format."
+        "LABELLOOP_RESPONSE_MAPPING",
+        "",
+        "JMESPath expression that turns the endpoint's answer into a known format.",
+        check=values.expression,
     )
     classes: tuple[str, ...] = _setting(
         "LABELLOOP_CLASSES", (), "The model's classes in order, for endpoints that answer with numbers only."
     )
     parameters: str = _setting(
-        "LABELLOOP_PARAMETERS", "", 'JSON object that goes along with every request as "parameters".'
+        "LABELLOOP_PARAMETERS",
+        "",
+        'JSON object that goes along with every request as "parameters".',
+        check=values.json_object,
     )
     model_version: str = _setting(
         "LABELLOOP_MODEL_VERSION",
@@ -106,16 +137,23 @@ class Settings:
         0.0,
         "Least score of what is shown; a tag's model_score_threshold goes before.",
         minimum=0,
+        maximum=1,
     )
     label_map: tuple[str, ...] = _setting(
-        "LABELLOOP_LABEL_MAP", (), "Which label a class of the model means: cat=Cat,dog=Dog."
+        "LABELLOOP_LABEL_MAP",
+        (),
+        "Which label a class of the model means: cat=Cat,dog=Dog.",
+        check=values.label_map,
     )
     uncertainty: str = _setting(
         "LABELLOOP_UNCERTAINTY",
         "least_confidence",
         "What orders tasks for annotators: least_confidence, margin or entropy.",
+        choices=("least_confidence", "margin", "entropy"),
     )
-    redis_url: str = _setting("LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.")
+    redis_url: str = _setting(
+        "LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.", check=values.redis_address
+    )
     min_labels: int = _setting("LABELLOOP_MIN_LABELS", 40, "Labels that the first version needs.", minimum=4)
     retrain_after: int = _setting("LABELLOOP_RETRAIN_AFTER", 20, "Changed labels that call for a run.", minimum=1)
     quiet_seconds: float = _setting(
@@ -147,47 +185,61 @@ class Settings:
         "LABELLOOP_BACKBONE",
         "resnet18",
         "Name of the timm network, with its arguments if need be: mobilenetv2_100?pad_type=same.",
+        check=values.name,
     )
     weights: str = _setting(
-        "LABELLOOP_WEIGHTS", "pretrained", "First weights: pretrained (from the hub), a safetensors file, or none."
+        "LABELLOOP_WEIGHTS",
+        "pretrained",
+        "First weights: pretrained (from the hub), a safetensors file, or none.",
+        check=values.weights,
     )
     image_size: int = _setting(
-        "LABELLOOP_IMAGE_SIZE", 0, "Side of the input in pixels; 0: the network's own.", minimum=0
+        "LABELLOOP_IMAGE_SIZE", 0, "Side of the input in pixels; 0: the network's own.", minimum=0, maximum=4096
     )
     recipes: tuple[str, ...] = _setting(
-        "LABELLOOP_RECIPES", ("head", "finetune"), "Recipes that compete on the validation split."
+        "LABELLOOP_RECIPES",
+        ("head", "finetune"),
+        "Recipes that compete on the validation split: head, finetune or both.",
+        choices=("head", "finetune"),
     )
     epochs: int = _setting(
         "LABELLOOP_EPOCHS",
         20,
         "Most passes over the pictures in a finetune (from random weights at least 20 steps each).",
         minimum=1,
+        maximum=100_000,
     )
-    batch_size: int = _setting("LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1)
+    batch_size: int = _setting("LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1, maximum=65_536)
     learning_rate: float = _setting(
         "LABELLOOP_LEARNING_RATE",
         0.002,
         "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it.",
         minimum=0,
+        maximum=100,
     )
-    optimizer: str = _setting("LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.")
+    optimizer: str = _setting(
+        "LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.", check=values.name
+    )
     augmentations: str = _setting(
         "LABELLOOP_AUGMENTATIONS",
         "auto",
         "How a finetune varies pictures: none, light, crop, realistic, YAML; auto: crop for photographs, else light.",
+        check=values.file_or(("auto", "none", "light", "crop", "realistic"), ".yaml", ".yml"),
     )
     mixup: float = _setting(
         "LABELLOOP_MIXUP",
         0.0,
         "Alpha of the Beta distribution by which a finetune blends pictures; 0: none, usual: 0.2.",
         minimum=0,
+        maximum=100,
     )
     balance: str = _setting(
         "LABELLOOP_BALANCE",
         "auto",
         "What is done about classes of few pictures: auto, none, loss (weighs them), sampler (shows them more often).",
+        choices=("auto", "none", "loss", "sampler"),
     )
-    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0)
+    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0, maximum=2**32 - 1)
     allow_private_addresses: bool = _setting(
         "LABELLOOP_ALLOW_PRIVATE_ADDRESSES", False, "Whether pictures may be fetched from private addresses."
     )
@@ -222,7 +274,10 @@ class Settings:
         minimum=0,
     )
     vertex_base_url: str = _setting(
-        "LABELLOOP_VERTEX_BASE_URL", "", "Where Vertex AI is, if not at Google: a private address, a test server."
+        "LABELLOOP_VERTEX_BASE_URL",
+        "",
+        "Where Vertex AI is, if not at Google: a private address, a test server.",
+        check=values.web_address,
     )
     cache_max_bytes: int = _setting(
         "LABELLOOP_CACHE_MAX_BYTES",
@@ -236,23 +291,47 @@ class Settings:
     loaded_models: int = _setting(
         "LABELLOOP_LOADED_MODELS", 4, "Versions the inference server keeps loaded.", minimum=1
     )
-    engine: str = _setting("ENGINE", "onnx", "What the inference server runs models with: onnx or torchscript.")
+    engine: str = _setting(
+        "ENGINE",
+        "onnx",
+        "What the inference server runs models with: onnx or torchscript.",
+        choices=("onnx", "torchscript"),
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
         """Read every setting from the environment; raises SettingsError naming the first that is wrong."""
+        settings, faults = cls.read(environment)
+        if not faults:
+            return settings
+        first, *others = faults.values()
+        raise SettingsError(first + (f" And {len(others)} more: `labelloop doctor` names them." if others else ""))
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] | None = None) -> tuple[Self, dict[str, str]]:
+        """Read every setting; of a wrong one the default is taken, and its name is in the dict with what is wrong."""
         environment = os.environ if environment is None else environment
         given: dict[str, Any] = {}
+        faults: dict[str, str] = {}
         for entry in fields(cls):
-            text = environment.get(entry.metadata["name"], "")
-            if text != "":
-                given[entry.name] = _read(entry.metadata, type(entry.default), text)
-        return cls(**given)
+            name = entry.metadata["name"]
+            try:
+                if text := environment.get(name, ""):
+                    given[entry.name] = _read(entry.metadata, type(entry.default), text)
+            except SettingsError as error:
+                faults[name] = str(error)
+        return cls(**given), faults
 
     @classmethod
     def help_of(cls, field_name: str) -> str:
         """Say what a setting means, as its help does."""
         return str(next(entry for entry in fields(cls) if entry.name == field_name).metadata["help"])
+
+    @classmethod
+    def choices_of(cls, field_name: str) -> tuple[str, ...]:
+        """List the values that a setting may have; empty where they are not a few."""
+        found: tuple[str, ...] = next(entry for entry in fields(cls) if entry.name == field_name).metadata["choices"]
+        return found
 
     def changed(self, given: Mapping[str, str]) -> Self:
         """Give these settings with some of them, by field name, read anew from text; raises SettingsError."""
@@ -274,15 +353,25 @@ class Settings:
 
 
 def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:
-    reader, expected = _READERS[kind]
-    name, minimum = metadata["name"], metadata["minimum"]
-    shown = "its value" if metadata["secret"] else repr(text)
+    """Read one value and look at it in every way that its row of the table asks for; raises SettingsError."""
+    reader, expected = values.READERS[kind]
+    shown = "its value" if metadata["secret"] else repr(values.without_secrets(text))
+
+    def wrong(what: str) -> SettingsError:
+        return SettingsError(f"{metadata['name']}: {shown} is {what}. {metadata['help']}")
+
     try:
         value = reader(text)
     except (ValueError, KeyError):
-        raise SettingsError(f"{name}: {shown} is not {expected}. {metadata['help']}") from None
-    if minimum is not None and not value >= minimum:
-        raise SettingsError(f"{name}: {shown} is below {minimum:g}. {metadata['help']}")
+        raise wrong(f"not {expected}") from None
+    if metadata["minimum"] is not None and not value >= metadata["minimum"]:
+        raise wrong(f"below {metadata['minimum']:g}")
+    if metadata["maximum"] is not None and value > metadata["maximum"]:
+        raise wrong(f"above {metadata['maximum']}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise wrong("no finite number")
+    if metadata["check"] is not None and (told := metadata["check"](value)):
+        raise wrong(f"not {told}")
     return value
 
 
@@ -290,3 +379,32 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """Spell settings out as the environment variables that ``from_environment`` reads."""
     values = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
     return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+_OTHERS = ("LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
+"""Beginnings of variables that the tests of LabelLoop itself read."""
+
+_SHARED = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+"""Settings without our prefix whose misspellings can hardly be other programs' variables."""
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Find variables that look like settings and are none: each with what is to be said of it.
+
+    They are no faults: a variable of a newer version must not keep an older one from starting.
+    """
+    return dict(_unknown(environment))
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    known = [entry.metadata["name"] for entry in fields(Settings)]
+    for name in sorted(environment):
+        if name in known or name.startswith(_OTHERS):
+            continue
+        if name.startswith("LABELLOOP_"):
+            meant = values.near(name, known, 0.8)
+        else:
+            meant = values.near(name, [one for one in _SHARED if not environment.get(one)], 0.85)
+            if not meant:
+                continue
+        yield name, f"{name} is not a setting" + (f"; did you mean {meant}?" if meant else " of this version")

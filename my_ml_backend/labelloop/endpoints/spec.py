@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Self
 
 from labelloop.errors import SettingsError
+from labelloop.setting_values import headers
 from labelloop.settings import Settings
 
 
@@ -62,11 +62,8 @@ class EndpointSpec:
 
 
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Read ``Name: value; Name: value``; what is wrong with it is not shown, for it holds secrets."""
-    found = []
-    for part in filter(None, map(str.strip, text.split(";"))):
-        name, colon, value = part.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) or not value.strip().isprintable():
-            raise SettingsError("LABELLOOP_ENDPOINT_HEADERS: expected Name: value, separated by semicolons")
-        found.append((name, value.strip()))
-    return tuple(found)
+    """Read the headers; what is wrong with them is not shown, for they hold secrets."""
+    try:
+        return headers(text)
+    except ValueError as error:
+        raise SettingsError(f"LABELLOOP_ENDPOINT_HEADERS: {error}") from None

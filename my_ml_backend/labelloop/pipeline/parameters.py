@@ -23,16 +23,6 @@ PARAMETERS: Mapping[str, str] = {
 }
 """Each parameter's name and the field of the settings that it sets."""
 
-_MOST = {
-    "image_size": 4096,
-    "epochs": 100_000,
-    "batch_size": 65_536,
-    "learning_rate": 100,
-    "mixup": 100,
-    "seed": 2**32 - 1,
-}
-"""Beyond these no machine or generator of random numbers goes; what is less may still be too much for this one."""
-
 LOCATIONS = ("train_location", "validation_location", "test_location", "format", "label_attribute", "project_key")
 """Where the data are and how they are read: parameters of the fetch stage alone."""
 
@@ -45,11 +35,7 @@ def with_parameters(settings: Settings, given: Mapping[str, str]) -> Settings:
     """Give the settings with these parameters in place of theirs; raises SettingsError naming the first wrong one."""
     check_names(given)
     wanted = {field: given[name] for name, field in PARAMETERS.items() if given.get(name, "") != ""}
-    changed = settings.changed(wanted)
-    for name, most in _MOST.items():
-        if (value := getattr(changed, PARAMETERS[name])) > most:
-            raise SettingsError(f"{name} {value!r} is above {most:g}. {Settings.help_of(PARAMETERS[name])}")
-    return changed
+    return settings.changed(wanted)
 
 
 def parameters_of(settings: Settings) -> dict[str, str]:

@@ -47,7 +47,7 @@ def test_what_is_not_given_stays() -> None:
         ({"batch_size": "1e3"}, "not a whole number"),
         ({"batch_size": "9" * 30}, "above 65536"),
         ({"learning_rate": "inf"}, "above 100"),
-        ({"seed": str(2**32)}, "seed 4294967296 is above"),
+        ({"seed": str(2**32)}, "LABELLOOP_SEED: '4294967296' is above 4294967295"),
         ({"image_size": "100000"}, "above 4096"),
     ],
 )

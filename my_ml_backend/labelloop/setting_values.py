@@ -1,0 +1,203 @@
+"""What the text of a setting may be: readers by type, and checks that say what was expected instead.
+
+Only the form is checked here, without touching disk or network: what the text names may lie on another machine.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+Check = Callable[[Any], str]
+"""Says what a value is not, as in ``a JSON object, such as {"top_k": 5}``; empty when it is well."""
+
+
+def boolean(text: str) -> bool:
+    """Read true or false in the usual spellings; raises KeyError for any other."""
+    values = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    return values[text.strip().lower()]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split at commas; empty names are left out."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Read ``Name: value; Name: value``; raises ValueError, which does not show them, for they hold secrets."""
+    found = []
+    for part in filter(None, map(str.strip, text.split(";"))):
+        name, colon, value = part.partition(":")
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) or not value.strip().isprintable():
+            raise ValueError("expected Name: value, separated by semicolons")
+        found.append((name, value.strip()))
+    return tuple(found)
+
+
+READERS: dict[type, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: (boolean, "true or false"),
+    tuple: (names, "names separated by commas"),
+}
+
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*:/+)([^?#]*@)?([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+"""Scheme, user information, place, and what follows it."""
+
+
+def without_secrets(text: str) -> str:
+    """Hide what an address may hold of secrets, however broken it is: user, password, query, fragment."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        return re.sub(r".*@", "***@", text, flags=re.DOTALL)
+    scheme, user, place, rest = match.groups()
+    return f"{scheme}{'***@' if user else ''}{place}{rest[:1] + '***' if rest else ''}"
+
+
+def near(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """Give the known name that a misspelt one is nearest to; empty when none is near."""
+    by_lower = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
+    return by_lower[found[0]] if found else ""
+
+
+def no_choice(value: Any, choices: Sequence[str]) -> str:
+    """Check one of ``choices``, or a list of them that is not empty; case counts, except where all are capitals."""
+    given = value if isinstance(value, tuple) else (value,)
+    capitals = all(choice.isupper() for choice in choices)
+    wrong = [one for one in given if (one.upper() if capitals else one) not in choices]
+    if given and not wrong:
+        return ""
+    meant = near(wrong[0], choices) if wrong else ""
+    which = "a list of" if isinstance(value, tuple) else "one of"
+    return f"{which} {', '.join(choices)}" + (f" (did you mean {meant}?)" if meant else "")
+
+
+def token(value: str) -> str:
+    """Check what goes into a header as it is."""
+    fine = value.isascii() and value.isprintable() and " " not in value
+    return "" if fine else "a token: it holds spaces, line breaks or letters that no token has"
+
+
+def host(value: str) -> str:
+    """Check an address to listen on."""
+    return "" if re.fullmatch(r"[\w.:%-]+", value) else "a host name or an IP address, such as 127.0.0.1"
+
+
+def web_address(value: str) -> str:
+    """Check ``http://host:port/path``, of a server whose paths are ours to choose."""
+    parts = _split(value)
+    fine = parts is not None and parts[0] in ("http", "https") and parts[1] and not re.search(r"[?#\s]", value)
+    return "" if not value or fine else "of the form http://host:port"
+
+
+def store_address(value: str) -> str:
+    """Check the address of a store; empty is the default one."""
+    scheme, _, place = value.partition("://")
+    if not value or (scheme == "s3" and _split(value) and not re.search(r"[@?#]", place) and place.strip("/")):
+        return ""
+    if scheme == "file" and re.fullmatch(r"(localhost)?/+[^/?#].*", place) and not re.search(r"[?#]", place):
+        return ""
+    if scheme == "gs":
+        return "a store address that is supported: use file:///folder or s3://bucket/prefix, not gs://"
+    return "a store address: file:///folder or s3://bucket/prefix, without user, password or options"
+
+
+def endpoint_address(value: str) -> str:
+    """Check the kind of an endpoint's address; what its kind asks for is looked at when it is opened."""
+    scheme, mark, place = value.partition("://")
+    web = scheme.lower() in ("http", "https")
+    if (mark and scheme.lower() == "fake") or (scheme.lower() in ("sagemaker", "vertex") and place.strip("/")):
+        return ""
+    parts = _split(value)
+    if web and parts is not None and parts[1] and not re.search(r"\s", value):
+        return ""
+    return (
+        "an endpoint's address: http://host:port (an inference container), http://host/path (any server), "
+        "sagemaker://NAME, vertex://PROJECT/LOCATION/ENDPOINT or fake://?classes=cat,dog"
+    )
+
+
+def redis_address(value: str) -> str:
+    """Check ``embedded`` or an address that redis-py takes."""
+    parts = _split(value)
+    if value == "embedded" or (parts is not None and parts[0] in ("redis", "rediss") and parts[1]):
+        return ""
+    return "" if re.fullmatch(r"unix://.*/.+", value) else "embedded, or of the form redis://host:port/db"
+
+
+def header_lines(value: str) -> str:
+    """Check the endpoint's headers."""
+    try:
+        headers(value)
+    except ValueError:
+        return "of the form Name: value, separated by semicolons"
+    return ""
+
+
+def json_object(value: str) -> str:
+    """Check the text of a JSON object; empty is none."""
+    try:
+        fine = not value or isinstance(json.loads(value), dict)
+    except (ValueError, RecursionError):
+        fine = False
+    return "" if fine else 'a JSON object, such as {"top_k": 5}'
+
+
+def expression(value: str) -> str:
+    """Check a JMESPath expression; empty is none."""
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        if value:
+            jmespath.compile(value)
+    except (JMESPathError, ValueError, RecursionError) as error:
+        return f"a JMESPath expression ({str(error).splitlines()[0] or type(error).__name__})"
+    return ""
+
+
+def label_map(value: tuple[str, ...]) -> str:
+    """Check ``class=label`` pairs."""
+    pairs = [pair.partition("=") for pair in value]
+    fine = all(sign and name.strip() and label.strip() for name, sign, label in pairs)
+    return "" if fine else "class=label, separated by commas: cat=Cat,dog=Dog"
+
+
+def name(value: str) -> str:
+    """Check a name of timm's: of a network with its arguments, or of an optimizer."""
+    return "" if value and not re.search(r"\s", value) and value.isprintable() else "a name of timm's"
+
+
+def weights(value: str) -> str:
+    """Check what a run's first weights are."""
+    if value in ("pretrained", "none") or value.endswith(".safetensors"):
+        return ""
+    return "pretrained, none, or the path of a .safetensors file (a pickled .pth or .bin can run code and is not read)"
+
+
+def file_or(choices: Sequence[str], *endings: str) -> Check:
+    """Check one of ``choices``, or a path that ends in one of ``endings``."""
+
+    def check(value: str) -> str:
+        if value in choices or value.endswith(endings):
+            return ""
+        meant = near(value, choices)
+        hint = f" (did you mean {meant}?)" if meant else ""
+        return f"one of {', '.join(choices)}{hint}, nor the path of a {' or '.join(endings)} file"
+
+    return check
+
+
+def _split(value: str) -> tuple[str, str] | None:
+    """Give scheme and host; None for an address that cannot be parsed, with a port that is none for one."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - it is parsed when it is asked for
+        return parts.scheme.lower(), parts.hostname or ""
+    except ValueError:
+        return None
