@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from labelloop.children import launcher_is_gone
 from labelloop.errors import LabelLoopError
 from labelloop.logs import start_logging
 from labelloop.loop.process import process_hub
@@ -21,6 +22,7 @@ from labelloop.web.server import address
 
 def main(arguments: Sequence[str]) -> int:
     """Run everything until SIGTERM or SIGINT; returns the exit status."""
+    is_over = launcher_is_gone("label-studio-ml", "start")  # which passes no signal on and waits for nothing
     given = _parser().parse_args(arguments)
     environment = {**os.environ, **_overrides(given)}
     try:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             _check(settings)
         services = machine(settings, environment)
         print(f"LabelLoop is starting at http://{address(settings.host, settings.port)}; Ctrl-C ends it", flush=True)  # noqa: T201
-        Supervisor(services).run()
+        Supervisor(services, is_over=is_over).run()
     except LabelLoopError as error:
         print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 _PR_SET_PDEATHSIG = 1
 
@@ -40,6 +41,38 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def launcher_is_gone(name: str, verb: str) -> Callable[[], bool]:
+    """Make a check that says whether the command ``name verb`` that started this process is gone.
+
+    It is looked for as the parent, or behind a shell that is the parent: a killed parent of a shell takes nothing with
+    it. For a process that such a command did not start the answer is always no, whatever becomes of its parents.
+    """
+    for process in (os.getppid(), _look(os.getppid()).parent):
+        found = _look(process)
+        if name in (Path(word).name for word in found.words) and verb in found.words:
+            return lambda: _look(process).begun != found.begun
+    return lambda: False
+
+
+class _Process(NamedTuple):
+    """What Linux says of a process; of one that has ended, or elsewhere, nothing."""
+
+    parent: int = 0
+    begun: str = ""
+    words: tuple[str, ...] = ()
+
+
+def _look(process: int) -> _Process:
+    folder = Path("/proc") / str(process)
+    try:
+        # proc_pid_stat(5): behind the name come the state, the parent, and as the 20th the time of its start.
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return _Process()
+    return _Process() if fields[0] in "ZX" else _Process(int(fields[1]), fields[19], tuple(words))
 
 
 def start_child(

@@ -246,6 +246,18 @@ class Settings:
     media_max_bytes: int = _setting("LABELLOOP_MEDIA_MAX_BYTES", 50_000_000, "Largest picture, in bytes.", minimum=1)
     media_timeout: float = _setting("LABELLOOP_MEDIA_TIMEOUT", 20.0, "Seconds one picture may take.", minimum=0.1)
     body_max_bytes: int = _setting("LABELLOOP_BODY_MAX_BYTES", 64_000_000, "Largest request body, in bytes.", minimum=1)
+    webhook_max_bytes: int = _setting(
+        "LABELLOOP_WEBHOOK_MAX_BYTES",
+        16_000_000,
+        "Largest body of a webhook, in bytes; 1,000,000 without credentials.",
+        minimum=1,
+    )
+    client_seconds: float = _setting(
+        "LABELLOOP_CLIENT_SECONDS",
+        30.0,
+        "Seconds a client has to send a request, and to read its answer; one more for each MB.",
+        minimum=0.1,
+    )
     predict_deadline: float = _setting(
         "LABELLOOP_PREDICT_DEADLINE", 90.0, "Seconds after which /predict answers with what is ready.", minimum=0.1
     )

@@ -5,6 +5,8 @@ to the kernel a child's parent is the thread that started it, and a child ends w
 """
 
 import logging
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +19,8 @@ from labelloop.errors import LabelLoopError, ServiceError, SettingsError
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.1
+_SAME_SIGNAL_SECONDS = 1.0
+"""Within which a second signal is taken for the first: a terminal's and a parent's come together."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,31 @@ class Supervisor:
     """Keeps services running. A service that ends is started again after ``backoff`` seconds, which double each time.
 
     After ``restarts`` restarts in a row the supervisor gives up; ``calm_seconds`` of running start the count anew.
+    It ends as at a signal when ``is_over`` says so.
     """
 
     def __init__(
-        self, services: Sequence[Service], *, restarts: int = 4, backoff: float = 0.5, calm_seconds: float = 60.0
+        self,
+        services: Sequence[Service],
+        *,
+        restarts: int = 4,
+        backoff: float = 0.5,
+        calm_seconds: float = 60.0,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._running = [_Running(service) for service in services]
         self._restarts = restarts
         self._backoff = backoff
         self._calm_seconds = calm_seconds
-        self._asked_to_end = False
+        self._asked_to_end = 0.0
+        self._is_over = is_over
 
     def run(self) -> None:
         """Start everything, keep it running until SIGTERM or SIGINT, end it; raises ServiceError when that fails."""
         with on_end_signal(self._ask_to_end):
             try:
                 self.start()
-                while not self._asked_to_end:
+                while not self._must_end():
                     self.tend()
                     time.sleep(_LOOK_SECONDS)
             finally:
@@ -73,7 +85,7 @@ class Supervisor:
         for running in self._running:
             self._launch(running)
             give_up = time.monotonic() + running.service.ready_seconds
-            while not self._asked_to_end and not running.service.ready():
+            while not self._must_end() and not running.service.ready():
                 if time.monotonic() > give_up:
                     raise ServiceError(
                         f"{running.service.name} was not ready within {running.service.ready_seconds:g} s; "
@@ -81,7 +93,7 @@ class Supervisor:
                     )
                 self.tend()
                 time.sleep(_LOOK_SECONDS)
-            if self._asked_to_end:
+            if self._must_end():
                 return
             _log.info("%s is ready", running.service.name)
 
@@ -102,7 +114,17 @@ class Supervisor:
                 running.process = None
 
     def _ask_to_end(self) -> None:
-        self._asked_to_end = True
+        """Hear a signal: the first asks for a calm end, one that comes later for one at once."""
+        now = time.monotonic()
+        if not self._asked_to_end:
+            self._asked_to_end = now
+        elif now - self._asked_to_end > _SAME_SIGNAL_SECONDS:
+            for running in self._running:
+                if running.process is not None and running.process.poll() is None:
+                    os.killpg(running.process.pid, signal.SIGKILL)
+
+    def _must_end(self) -> bool:
+        return bool(self._asked_to_end) or self._is_over()
 
     def _launch(self, running: _Running) -> None:
         running.started = time.monotonic()

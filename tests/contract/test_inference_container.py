@@ -8,7 +8,6 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,17 @@ from labelloop.models.file_store import FileStore
 from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.errors import BadRequest
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
-from labelloop.serve.server import SPARE_THREADS, THREADS, _prepare, serve
+from labelloop.serve.server import THREADS, _prepare, serve
 from labelloop.serve.stored import StoreCatalog
+from labelloop.serve.wire import read_body
 from labelloop.settings import Settings
 from labelloop.types import Failure, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
+from support.clients import dripping, silent, talk
 from support.inference import SECONDS, Inference, inference
 from support.moto_server import moto_server
 
@@ -149,6 +151,12 @@ def test_bodies_over_the_limit_are_refused(pinned: Inference, extra: int) -> Non
     answer = pinned.post(bytes(LIMIT + extra), content_type="image/png")
     assert answer.status_code == 413
     assert answer.json() == {"error": f"the body is larger than {LIMIT} bytes (LABELLOOP_BODY_MAX_BYTES)"}
+
+
+@pytest.mark.parametrize("piece", [b"[]," * 1_000_000, b"0," * 5_000_001])
+def test_json_that_would_take_many_times_its_size_is_refused(piece: bytes) -> None:
+    with pytest.raises(BadRequest, match="the body holds more than"):
+        read_body(b'{"instances": [' + piece + b"0]}")
 
 
 def test_a_body_sent_in_chunks_is_limited_too(pinned: Inference) -> None:
@@ -364,18 +372,46 @@ def test_requests_in_flight_are_finished_after_sigterm(bundle: Path, tmp_path: P
     assert "Traceback" not in server.log.read_text()
 
 
-def test_ping_is_answered_while_every_place_is_taken(bundle: Path, tmp_path: Path) -> None:
-    with inference(tmp_path, bundle=bundle) as server, ExitStack() as held:
-        for _ in range(THREADS - SPARE_THREADS):
-            connection = held.enter_context(socket.create_connection(("127.0.0.1", server.port), SECONDS))
-            connection.sendall(
-                b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
-            )
-            assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
-        deadline = time.monotonic() + SECONDS
-        while server.post(RED).status_code != 503:
-            assert time.monotonic() < deadline, "the last of them was never let in"
-        assert requests.get(server.address + "/ping", timeout=2).status_code == 200
+def test_silent_and_dripping_clients_take_no_place(pinned: Inference) -> None:
+    started = b"POST /invocations HTTP/1.1\r\nHost: x\r\n"
+    unfinished = [
+        b"",
+        started,
+        started + b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+        started + b"Content-Length: 9000\r\n\r\nhalf",
+        started + b"Transfer-Encoding: chunked\r\n\r\n5\r\n",
+    ]
+    with dripping(pinned.port, unfinished, b"0", THREADS + 8):
+        for beginning in unfinished:
+            with silent(pinned.port, beginning, THREADS + 8):
+                began = time.monotonic()
+                assert requests.get(pinned.address + "/ping", timeout=SECONDS).status_code == 200
+                assert time.monotonic() - began < 1
+                assert predictions(pinned.post(RED))[0]["label"] == "red"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"GET /ping HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /x\r\n\r\n",
+        b"GET /ping HTTP/1.1\r\n\r\n",
+        b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00" + b"\r\n" * 3,
+    ],
+)
+def test_an_odd_request_is_answered_as_json(pinned: Inference, content: bytes) -> None:
+    answer = talk(pinned.port, content.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+    top, _, body = answer.partition(b"\r\n\r\n")
+    assert top.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4")), answer
+    assert isinstance(json.loads(body), dict)
+
+
+def test_each_shape_of_url_says_in_its_own_way_that_a_body_is_too_large(pinned: Inference) -> None:
+    large = bytes(LIMIT + 1)
+    sagemaker = pinned.post(large, "/endpoints/any/invocations")
+    assert (sagemaker.status_code, sagemaker.json()["OriginalStatusCode"]) == (424, 413)
+    vertex = pinned.post(large, "/v1/projects/p/locations/l/endpoints/1:predict")
+    assert (vertex.status_code, vertex.json()["error"]["status"]) == (413, "INVALID_ARGUMENT")
 
 
 def test_sagemaker_starts_the_command_itself(bundle: Path, tmp_path: Path) -> None:
@@ -416,22 +452,16 @@ def test_an_archive_is_served_as_it_is(bundle: Path, tmp_path: Path) -> None:
     assert catalog.state() == {"mode": "pinned", "version": version_of(bundle)}
 
 
-HASTY = """
-import sys
-from labelloop.cli import main
-from labelloop.serve import server
-server.SOCKET_SECONDS = 0.2
-main(["serve", *sys.argv[1:]])
-"""
-
-
-def test_a_client_that_falls_silent_is_hung_up_on(bundle: Path, tmp_path: Path) -> None:
-    with (
-        inference(tmp_path, bundle=bundle, command=[sys.executable, "-c", HASTY]) as server,
-        socket.create_connection(("127.0.0.1", server.port), 10) as connection,
-    ):
-        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
-        assert b" 400 " in connection.makefile("rb").readline()
+@pytest.mark.parametrize(
+    "beginning",
+    [b"POST /invocations HTTP/1.1\r\nHo", b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"],
+)
+def test_a_client_that_falls_silent_is_hung_up_on(bundle: Path, tmp_path: Path, beginning: bytes) -> None:
+    command = [sys.executable, "-m", "labelloop", "serve"]
+    with inference(tmp_path, bundle=bundle, command=command, LABELLOOP_CLIENT_SECONDS="0.5") as server:
+        answer = talk(server.port, beginning)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"LABELLOOP_CLIENT_SECONDS" in answer
 
 
 LOADED = """

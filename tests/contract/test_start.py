@@ -89,6 +89,21 @@ def test_label_studios_own_command_starts_all_that_one_machine_needs(tmp_path: P
     assert "is ready" in log.read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_nothing_outlives_label_studios_own_command(tmp_path: Path, number: signal.Signals) -> None:
+    port, log = free_port(), tmp_path / "log"
+    flags = ["-p", str(port), "--host", "127.0.0.1", "--model-dir", str(tmp_path / "model")]
+    settings = {"LABELLOOP_ENDPOINT": "fake://?classes=a", "LABEL_STUDIO_URL": "http://127.0.0.1:1"}
+    with started(["label-studio-ml", "start", "my_ml_backend", *flags], log, **settings) as process:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), log.read_text, 90)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.wait(20)
+        gone, alive = psutil.wait_procs(family, timeout=30)
+        assert not alive
+        assert len(gone) >= 5
+
+
 def test_a_taken_port_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with socket.create_server(("127.0.0.1", 0)) as taken:

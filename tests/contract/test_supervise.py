@@ -15,6 +15,7 @@ from labelloop.errors import QueueError, ServiceError, SettingsError
 from labelloop.supervise import Service, Supervisor, require_free
 from support.waiting import wait_until
 
+_CODE = Path(__file__).resolve().parents[2] / "my_ml_backend"
 _SCRIPT = """
 import signal, sys
 from pathlib import Path
@@ -121,6 +122,79 @@ def test_children_never_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     wait_until(lambda: not running(child), "the child has ended", 20)
 
 
+_PARENT = """
+import os, sys
+os.system(" ".join(sys.argv[2:]))
+"""
+
+_CHILD = """
+import sys
+from pathlib import Path
+from labelloop.children import launcher_is_gone, start_child
+from labelloop.supervise import Service, Supervisor
+is_over = launcher_is_gone("label-studio-ml", "start")
+notes = Path(sys.argv[1])
+beats = "while :; do echo $$ >> " + str(notes) + "; sleep 0.05; done"
+Supervisor([Service("beats", lambda: start_child(["sh", "-c", beats]))], is_over=is_over).run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("shell", ["", "exec "])
+def test_everything_ends_with_the_command_that_started_it(tmp_path: Path, number: signal.Signals, shell: str) -> None:
+    path = tmp_path / "notes"
+    (tmp_path / "label-studio-ml").write_text(_PARENT)
+    (tmp_path / "child.py").write_text(_CHILD)
+    # A shell either becomes the command or waits for it, as it likes; with "true" behind it, it waits.
+    command = f"{shell}{sys.executable} {tmp_path / 'child.py'} {path}{'' if shell else '; true'}"
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "label-studio-ml"), "start", command],
+        env={**os.environ, "PYTHONPATH": str(_CODE)},
+    )
+    wait_until(lambda: bool(notes(path)), "the child has started", 20)
+    family = psutil.Process(parent.pid).children(recursive=True)
+    parent.send_signal(number)
+    parent.wait(20)
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+
+
+def test_what_a_shell_started_goes_on_when_the_shell_has_ended(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    (tmp_path / "child.py").write_text(_CHILD)
+    subprocess.run(
+        ["sh", "-c", f"{sys.executable} {tmp_path / 'child.py'} {path} & echo $! > {tmp_path / 'id'}", "start"],
+        env={**os.environ, "PYTHONPATH": str(_CODE)},
+        check=True,
+    )
+    child = psutil.Process(int(notes(tmp_path / "id")[0]))
+    try:
+        wait_until(lambda: len(notes(path)) > 10, "it goes on", 20)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def test_a_second_signal_does_not_wait_for_anybody(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    stubborn = f"""
+import signal, sys, threading
+from labelloop.children import start_child
+from labelloop.supervise import Service, Supervisor
+deaf = "trap '' TERM; echo $$ >> {path}; while :; do sleep 0.05; done"
+Supervisor([Service("deaf", lambda: start_child(["sh", "-c", deaf]), grace_seconds=600)]).run()
+"""
+    supervisor = subprocess.Popen([sys.executable, "-c", stubborn], env={**os.environ, "PYTHONPATH": str(_CODE)})
+    wait_until(lambda: bool(notes(path)), "it has started", 20)
+
+    def ended() -> bool:
+        supervisor.send_signal(signal.SIGINT)
+        return supervisor.poll() is not None
+
+    wait_until(ended, "it has ended", 20)
+    assert not running(int(notes(path)[0]))
+
+
 def test_a_taken_port_is_named_with_its_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -131,9 +205,8 @@ def test_a_taken_port_is_named_with_its_remedy() -> None:
 
 def supervising(path: Path) -> "subprocess.Popen[bytes]":
     """A supervisor in a process of its own, with one child whose process id it has written to ``path``."""
-    code = Path(__file__).resolve().parents[2] / "my_ml_backend"
     supervisor = subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, str(path)], env={**os.environ, "PYTHONPATH": str(code)}, stdout=subprocess.PIPE
+        [sys.executable, "-c", _SCRIPT, str(path)], env={**os.environ, "PYTHONPATH": str(_CODE)}, stdout=subprocess.PIPE
     )
     assert supervisor.stdout is not None
     with supervisor.stdout as output:

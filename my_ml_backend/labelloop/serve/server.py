@@ -1,4 +1,4 @@
-"""The inference server's process: gunicorn with threads around the routes."""
+"""The inference server's process: gunicorn with the front's worker around the routes."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
+from labelloop.front.gate import guard
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import open_store
@@ -16,6 +17,7 @@ from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
 from labelloop.serve.engines.opening import FILES, check_engine, open_engine
+from labelloop.serve.gate import ServeGate
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
@@ -26,11 +28,9 @@ __all__ = ["ServeOptions", "serve"]
 
 THREADS = 32
 SPARE_THREADS = 4
-"""Threads that predictions never take, so that /ping is answered while all others wait."""
+"""Threads that predictions never take, so that who comes to a full house is told so at once."""
 _PER_CORE = 4
 """Predictions at work for each core: while some wait for Python's lock or the next step, others have the cores."""
-SOCKET_SECONDS = 30.0
-"""How long a client may be silent in the middle of its request or our answer."""
 GRACE_SECONDS = 25
 """How long requests in flight may take after SIGTERM; SageMaker kills after 30."""
 
@@ -83,14 +83,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """Tell gunicorn how to run."""
         wanted: dict[str, Any] = {
             "bind": f"{self._plan.host}:{self._plan.port}",
-            "worker_class": "gthread",
+            "worker_class": "labelloop.front.worker.Worker",
             "workers": 1,
-            "threads": THREADS,
-            "keepalive": 75,
             "graceful_timeout": GRACE_SECONDS,
             "loglevel": self._settings.log_level.lower(),
             "proc_name": "labelloop serve",
-            "pre_request": _limit_silence,
             "control_socket_disable": True,
         }
         for name in wanted.keys() & self.cfg.settings.keys():
@@ -98,7 +95,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Make the application, in the worker process."""
-        return create_app(
+        app = create_app(
             self._make_catalog(),
             Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
             References(self._settings),
@@ -106,7 +103,6 @@ class _Server(BaseApplication):  # type: ignore[misc]
             health_route=self._plan.health_route,
             predict_route=self._plan.predict_route,
         )
-
-
-def _limit_silence(worker: Any, request: Any) -> None:  # noqa: ARG001 - gunicorn's signature
-    request.unreader.sock.settimeout(SOCKET_SECONDS)
+        beside = frozenset({"/ping", self._plan.health_route, "/execution-parameters"})
+        guard(app, ServeGate(self._settings, THREADS, beside))
+        return app

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from flask import request
 
+from labelloop.front.gate import check_json
 from labelloop.serve.errors import BadRequest
 from labelloop.types import Failure, Json, Output, ProjectKey, Target
 
@@ -54,6 +55,10 @@ def read_body(body: bytes) -> list[Item] | Reference:
 
     An instance that is no picture is a Failure. Raises BadRequest when the body as a whole is of another form.
     """
+    try:
+        check_json(body)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):

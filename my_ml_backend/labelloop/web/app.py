@@ -2,11 +2,13 @@
 
 from flask import Flask
 
+from labelloop.front.gate import guard
 from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
 from labelloop.studio.connect import webhook_secret
 from labelloop.web.answers import answer_errors
 from labelloop.web.auth import BasicAuth, WebhookSecret
+from labelloop.web.gate import WebGate
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import ModelClass
 from labelloop.web.routes import Routes
@@ -25,6 +27,7 @@ def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
     metrics.watch(app)
     answer_errors(app)
     basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
-    webhooks = Webhooks(basic, WebhookSecret(webhook_secret(settings)), metrics)
-    Routes(hub, model_class, basic, webhooks, metrics).add_to(app)
+    secret = WebhookSecret(webhook_secret(settings))
+    guard(app, WebGate(settings, basic, secret))
+    Routes(hub, model_class, Webhooks(basic, secret, metrics), metrics).add_to(app)
     return app

@@ -29,20 +29,24 @@ class BasicAuth:
         self._expected = (user.encode(), password.encode()) if user else None
 
     def check(self, request: Request) -> None:
-        """Raise Unauthorized unless the request carries the user and the password."""
-        if self._expected is None:
-            return
-        given = request.authorization
-        user = (given.username if given else None) or ""
-        password = (given.password if given else None) or ""
-        right_user = same(user.encode(), self._expected[0])
-        right_password = same(password.encode(), self._expected[1])
-        if not (right_user and right_password):
+        """Raise Unauthorized unless the request carries the user and the password, or none are asked for."""
+        if self._expected is not None and not self.shown(request):
             raise Unauthorized(
                 "Basic authentication failed: enter this backend's user and password in Label Studio's settings of "
                 "the ML backend",
                 www_authenticate=WWWAuthenticate("basic", {"realm": _REALM}),
             )
+
+    def shown(self, request: Request) -> bool:
+        """Whether the request carries the user and the password; False where there are none."""
+        if self._expected is None:
+            return False
+        given = request.authorization
+        user = (given.username if given else None) or ""
+        password = (given.password if given else None) or ""
+        right_user = same(user.encode(), self._expected[0])
+        right_password = same(password.encode(), self._expected[1])
+        return right_user and right_password
 
 
 class WebhookSecret:

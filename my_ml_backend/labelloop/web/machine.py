@@ -13,11 +13,15 @@ from labelloop.children import start_child
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.supervise import Service, require_free
-from labelloop.web.server import FOLDER, address, gunicorn_command
+from labelloop.web.server import FOLDER, address, grace_seconds, gunicorn_command
 
 _log = logging.getLogger(__name__)
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_SPARE_SECONDS = 5.0
+"""What a process has to end after its requests in flight."""
+_INFERENCE_GRACE = 30.0
+"""Above what the inference server gives its requests in flight (serve.server, whose imports are not for here)."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - read, not bound
 
 
@@ -61,14 +65,15 @@ def inference_services(settings: Settings, environment: Mapping[str, str]) -> li
         return []
     require_free(where.hostname, port, "end what listens there, or choose another address with LABELLOOP_ENDPOINT")
     command = [sys.executable, "-m", "labelloop", "serve", "--host", where.hostname, "--port", str(port)]
-    return [Service("inference", _child(command, environment), ready)]
+    return [Service("inference", _child(command, environment), ready, grace_seconds=_INFERENCE_GRACE)]
 
 
 def web_service(settings: Settings, environment: Mapping[str, str]) -> Service:
     """The web process, ready when ``/health`` answers."""
     host = _EVERYWHERE.get(settings.host, settings.host)
     ready = answers(f"http://{address(host, settings.port)}/health")
-    return Service("web", _child(gunicorn_command(settings), environment), ready)
+    grace = grace_seconds(settings) + _SPARE_SECONDS
+    return Service("web", _child(gunicorn_command(settings), environment), ready, grace_seconds=grace)
 
 
 def answers(url: str) -> Callable[[], bool]:

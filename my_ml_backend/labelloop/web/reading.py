@@ -7,6 +7,7 @@ from typing import Any
 from flask import request
 from werkzeug.exceptions import BadRequest
 
+from labelloop.front.gate import check_json
 from labelloop.types import Json
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -24,6 +25,10 @@ def json_body() -> Json:
     """Read the request's body; raises BadRequest with the reason when it is not a JSON object."""
     content = request.get_data(cache=False)
     request.stream.read(1)  # a chunked body is cut at the limit without a word; asking for more raises the 413
+    try:
+        check_json(content)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
     try:
         body = json.loads(content)
     except json.JSONDecodeError as error:

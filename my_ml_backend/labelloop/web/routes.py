@@ -16,14 +16,10 @@ from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
 from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Json, ProjectKey
-from labelloop.web.auth import BasicAuth
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import ModelClass
 from labelloop.web.reading import items, json_body, project_number, text
 from labelloop.web.webhooks import TRAIN, Webhooks, note
-
-_OPEN = {"health", "ready", "webhook"}
-"""Endpoints that Basic authentication does not guard; ``/webhook`` asks for what its action needs."""
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 
@@ -31,20 +27,16 @@ Answer = Response | Json | tuple[Json, int]
 
 
 class Routes:
-    """Label Studio's routes over one hub. Errors are left to the app's border, ``answers``."""
+    """Label Studio's routes over one hub. Who may ask is the gate's, errors are left to the border, ``answers``."""
 
-    def __init__(
-        self, hub: Hub, model_class: ModelClass, basic: BasicAuth, webhooks: Webhooks, metrics: Metrics
-    ) -> None:
+    def __init__(self, hub: Hub, model_class: ModelClass, webhooks: Webhooks, metrics: Metrics) -> None:
         self._hub = hub
         self._model_class = model_class
-        self._basic = basic
         self._webhooks = webhooks
         self._metrics = metrics
 
     def add_to(self, app: Flask) -> None:
         """Give the app its routes; a route's endpoint is the name of its method."""
-        app.before_request(self._authenticate)
         for rule, view, methods in (
             ("/", self.health, ["GET"]),
             ("/health", self.health, ["GET"]),
@@ -62,10 +54,6 @@ class Routes:
             ("/status", self.status, ["GET"]),
         ):
             app.add_url_rule(rule, view_func=view, methods=methods)
-
-    def _authenticate(self) -> None:
-        if request.endpoint not in _OPEN:
-            self._basic.check(request)
 
     def health(self) -> Answer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""

@@ -1,5 +1,6 @@
-"""How the web process is started: gunicorn with threads, around ``_wsgi:app``."""
+"""How the web process is started: gunicorn with the front's worker, around ``_wsgi:app``."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ FOLDER = Path(__file__).resolve().parents[2]
 """The deployable folder, with ``_wsgi.py`` and ``model.py``."""
 
 _TIMEOUT = 120
-"""Seconds; Label Studio itself gives up on a prediction after 100."""
+"""Seconds for which a worker's event loop may stand still."""
+_SPARE_SECONDS = 5
+"""What a prediction in flight has after its deadline, to be written and read."""
 
 
 def gunicorn_command(settings: Settings) -> list[str]:
@@ -20,15 +23,19 @@ def gunicorn_command(settings: Settings) -> list[str]:
         *(sys.executable, "-m", "gunicorn"),
         *("--pythonpath", str(FOLDER)),
         *("--bind", address(settings.host, settings.port)),
-        *("--worker-class", "gthread"),
+        *("--worker-class", "labelloop.front.worker.Worker"),
         *("--workers", str(settings.workers)),
-        *("--threads", str(settings.threads)),
         *("--timeout", str(_TIMEOUT)),
-        *("--graceful-timeout", "10"),
+        *("--graceful-timeout", str(grace_seconds(settings))),
         *("--log-level", "warning"),
         "--no-control-socket",
         "_wsgi:app",
     ]
+
+
+def grace_seconds(settings: Settings) -> int:
+    """How long requests in flight may take after SIGTERM: what a prediction may."""
+    return math.ceil(max(settings.predict_deadline, settings.interactive_deadline)) + _SPARE_SECONDS
 
 
 def serve_web(settings: Settings) -> NoReturn:
