@@ -20,6 +20,7 @@ from labelloop.types import ProjectKey
 
 _LEAST_SECONDS = 1.0
 _MOST_SECONDS = 3600.0
+_MOST_AWAY_SECONDS = 600.0
 _DOUBLINGS = 20
 _KEPT_SECONDS = 24 * 3600
 
@@ -89,13 +90,14 @@ def backing_off(hub: Hub, project: ProjectKey) -> Iterator[None]:
 def back_off(hub: Hub, project: ProjectKey, what: str = "", *, settings: bool = False) -> float:
     """Wait ``LABELLOOP_RETRY_SECONDS`` after a failure, twice as long after each one that follows, an hour at most.
 
-    ``what`` is away, or ``settings`` are at fault: those no wait mends, so that it is an hour at once. Says until when.
+    While ``what`` is away it is ten minutes at most; ``settings`` at fault are mended by no wait, so that it is an hour
+    at once. Says until when.
     """
     key, now = keys.of(project, "failures"), time.time()
     with reach(hub):
         count = int(hub.redis.hincrby(key, "count", 1))
         wait = _MOST_SECONDS if settings else hub.settings.retry_seconds * 2 ** min(count - 1, _DOUBLINGS)
-        until = now + min(max(wait, _LEAST_SECONDS), _MOST_SECONDS)
+        until = now + min(max(wait, _LEAST_SECONDS), _MOST_AWAY_SECONDS if what else _MOST_SECONDS)
         before = hub.redis.hget(key, "away")
         if before is None or text(before) != what:
             hub.redis.hset(key, "since", repr(now))

@@ -22,7 +22,7 @@ from labelloop.errors import (
     TrainingError,
 )
 from labelloop.loop import changes, jobs, keys
-from labelloop.loop.backoff import note_start, waits_until
+from labelloop.loop.backoff import back_off, note_start, read_wait, waits_until
 from labelloop.loop.consider import consider
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
@@ -131,6 +131,19 @@ def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
     stands = project_status(job_hub, project)
     assert stands.changed == 3
     assert stands.trouble
+
+
+def test_what_is_away_is_asked_for_every_ten_minutes_at_least(job_hub: Hub, project: ProjectKey) -> None:
+    begun_at = time.time()
+    waits = [round(back_off(job_hub, project, "the store") - time.time(), -1) for _ in range(7)]
+    assert waits == [60, 120, 240, 480, 600, 600, 600]
+    wait = read_wait(job_hub, project)
+    assert wait is not None
+    assert wait.since - begun_at < 5
+    back_off(job_hub, project)
+    later = read_wait(job_hub, project)
+    assert later is not None
+    assert (later.away, later.since > wait.since, later.until - time.time() > 3000) == ("", True, True)
 
 
 def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
