@@ -36,7 +36,7 @@ LIMIT = 8_000_000
 """LABELLOOP_BODY_MAX_BYTES here; a body beyond it that is kept in memory shows."""
 OPEN = 1_000_000
 LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
-SECRET = {"X-LabelLoop-Secret": "the webhooks' secret"}
+SECRET = {"X-LabelLoop-Secret": "hush-hush"}
 CREATED = {
     "action": "ANNOTATION_CREATED",
     "annotation": {"id": 31, "was_cancelled": False, "task": 5},
