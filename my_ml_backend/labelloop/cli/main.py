@@ -106,6 +106,7 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
     if extra_params is None:
         learn_unknown(hub, project)
     else:
+        hub.studio.project(project_id)
         open_for(hub, extra_params)
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)

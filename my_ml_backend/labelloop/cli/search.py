@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelloop.cli.train import LOCATION_HELP
+from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.parameters import LOCATIONS, PARAMETERS
@@ -77,6 +79,8 @@ def search(
     from labelloop.pipeline.search.leader import Budget
     from labelloop.pipeline.search.whole import Search
 
+    if project_id is not None:
+        _require_project(hub, project_id)
     with Bar(not as_json and sys.stderr.isatty(), "trial") as bar:
         wanted = Search(
             folder=RunFolder(run),
@@ -116,6 +120,13 @@ def _told(found: Json, winner: RunFolder) -> list[str]:
         f"report: {winner.path.parent / 'search' / 'search.html'}",
         f"the winner's run: labelloop train --run {winner.path}",
     ]
+
+
+def _require_project(hub: Hub, project: int) -> None:
+    """Raise NoSuchProject before hours of work; a machine that cannot ask Label Studio believes what it is told."""
+    if hub.settings.label_studio_api_key:
+        with suppress(StudioAway):
+            hub.studio.project(project)
 
 
 def _kept(held: Mapping[str, str], project: int) -> list[str]:

@@ -4,7 +4,9 @@ import logging
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from labelloop.cli import main
 from labelloop.errors import NoSuchProject
 from labelloop.loop import changes, jobs, keys
 from labelloop.loop.hub import Hub, text
@@ -194,6 +196,27 @@ def test_damaged_records_of_runs_count_as_missing_and_are_written_anew(
     latest = runs.latest()
     assert latest is not None
     assert latest.key == "two"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["connect", "--project", "999", "--url", URL],
+        ["connect", "--project", "999", "--url", URL, "--extra-params", "{}"],
+        ["search", "--project", "999", "--run", "run"],
+        ["sweep", "--project", "999"],
+        ["predict", "--project", "999"],
+    ],
+)
+def test_commands_leave_nothing_of_a_project_that_label_studio_does_not_have(
+    job_hub: Hub, arguments: list[str]
+) -> None:
+    answer = CliRunner().invoke(main, arguments)
+
+    assert answer.exit_code == 1
+    assert "answered 404" in answer.output
+    assert list(job_hub.store.walk("")) == []
+    assert known_projects(job_hub) == []
 
 
 def test_start_training_of_a_stranger_waits_for_nobody(studio_hub: Hub) -> None:
