@@ -45,6 +45,14 @@ class ProjectKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskKey:
+    """A task by Label Studio's ids: its project's, and its own, None for one that was never stored."""
+
+    project: int
+    id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """A rectangle, in fractions of the picture's width and height; ``rotation`` in degrees, clockwise, about (x, y).
 

@@ -12,6 +12,7 @@ from labelloop.errors import AddressRefused, MediaError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
+from labelloop.types import TaskKey
 from support.misbehaving import (
     Exchange,
     Misbehaving,
@@ -27,6 +28,7 @@ from support.misbehaving import (
 
 PICTURE = b"\x89PNG, or something like it" * 1000
 TOKEN = "legacy-token-of-forty-characters"
+TASK = TaskKey(1, 7)
 
 
 class Reader:
@@ -185,11 +187,11 @@ def test_user_and_password_of_an_address_are_sent(reader: Reader) -> None:
         assert tokens(server) == ["Basic " + base64.b64encode(b"me:h@sh").decode()]
 
 
-@pytest.mark.parametrize("path", ["/data/upload/1/a.png", "/data/local-files/?d=a/b c.png", "/tasks/1/resolve/?x=1"])
+@pytest.mark.parametrize("path", ["/data/upload/1/a.png", "/data/local-files/?d=a/b c.png", "/tasks/7/resolve/?x=1"])
 def test_label_studios_own_paths_are_asked_for_with_the_token(reader: Reader, path: str) -> None:
     with misbehaving(answer(PICTURE)) as server:
-        assert reader(server.address).read(path) == PICTURE
-        assert reader(server.address).read(server.address + path) == PICTURE
+        assert reader(server.address).read(path, TASK) == PICTURE
+        assert reader(server.address).read(server.address + path, TASK) == PICTURE
         assert sent(server) == [path.replace(" ", "%20")] * 2
         assert tokens(server) == [f"Token {TOKEN}"] * 2
 
@@ -202,15 +204,16 @@ def test_the_token_goes_to_no_other_server(reader: Reader) -> None:
 
 def test_the_token_does_not_follow_a_redirect_to_another_server(reader: Reader) -> None:
     with misbehaving(answer(PICTURE)) as elsewhere, misbehaving(redirect(f"{elsewhere.address}/a.png")) as studio:
-        assert reader(studio.address).read("/tasks/1/resolve/?fileuri=x") == PICTURE
+        assert reader(studio.address).read("/tasks/7/resolve/?fileuri=x", TASK) == PICTURE
         assert tokens(studio) == [f"Token {TOKEN}"]
         assert tokens(elsewhere) == [None]
 
 
 def test_the_token_is_kept_within_label_studio(reader: Reader) -> None:
-    routes: dict[str, list[Reply]] = {"/a.png": [redirect("/b.png", 307)], "/b.png": [answer(PICTURE)]}
+    first, second = "/data/upload/1/a.png", "/data/upload/1/b.png"
+    routes: dict[str, list[Reply]] = {first: [redirect(second, 307)], second: [answer(PICTURE)]}
     with misbehaving(routed(routes)) as studio:
-        assert reader(studio.address).read("/a.png") == PICTURE
+        assert reader(studio.address).read(first, TASK) == PICTURE
         assert tokens(studio) == [f"Token {TOKEN}"] * 2
 
 
@@ -223,7 +226,7 @@ def test_a_foreign_server_gets_no_token_sent_by_pointing_at_label_studio(reader:
 @pytest.mark.parametrize("uri", ["gs://bucket/päth/a b.png", "azure-blob://container/a.png"])
 def test_cloud_addresses_are_resolved_by_label_studio(reader: Reader, uri: str) -> None:
     with misbehaving(answer(PICTURE)) as cloud, misbehaving(redirect(f"{cloud.address}/signed?s=1", 303)) as studio:
-        assert reader(studio.address).read(uri, 7) == PICTURE
+        assert reader(studio.address).read(uri, TASK) == PICTURE
         [path] = sent(studio)
         prefix, _, name = path.partition("?fileuri=")
         assert prefix == "/tasks/7/resolve/"
@@ -235,17 +238,17 @@ def test_an_expired_link_is_resolved_once_more(reader: Reader) -> None:
     with misbehaving(routed(routes)) as cloud:
         links = (redirect(f"{cloud.address}/old"), redirect(f"{cloud.address}/new"))
         with misbehaving(*links) as studio:
-            assert reader(studio.address).read("gs://bucket/a.png", 7) == PICTURE
+            assert reader(studio.address).read("gs://bucket/a.png", TASK) == PICTURE
         with misbehaving(links[0]) as studio:
             with pytest.raises(MediaError, match="answered 403"):
-                reader(studio.address).read("gs://bucket/a.png", 7)
+                reader(studio.address).read("gs://bucket/a.png", TASK)
             assert len(studio.requests) == 2
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/a.png", "/data/upload/1/a.png"])
 def test_without_an_api_key_label_studio_cannot_be_asked(reader: Reader, url: str) -> None:
     with pytest.raises(MediaError, match="LABEL_STUDIO_API_KEY"):
-        reader().read(url, 7)
+        reader().read(url, TASK)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +267,7 @@ def test_without_an_api_key_label_studio_cannot_be_asked(reader: Reader, url: st
 def test_other_addresses_are_refused(reader: Reader, url: str) -> None:
     with misbehaving(answer(PICTURE)) as studio:
         with pytest.raises(MediaError):
-            reader(studio.address).read(url, 7)
+            reader(studio.address).read(url, TASK)
         assert studio.requests == []
 
 
@@ -291,7 +294,7 @@ def test_another_port_of_label_studios_host_is_refused(reader: Reader) -> None:
 def test_a_redirect_into_the_private_network_is_refused(reader: Reader) -> None:
     with misbehaving(answer(PICTURE)) as other, misbehaving(redirect(f"{other.address}/a.png")) as studio:
         with pytest.raises(AddressRefused):
-            reader(studio.address, allow_private_addresses=False).read("/tasks/1/resolve/?fileuri=x")
+            reader(studio.address, allow_private_addresses=False).read("/tasks/7/resolve/?fileuri=x", TASK)
         assert other.requests == []
 
 

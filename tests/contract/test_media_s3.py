@@ -12,6 +12,7 @@ from labelloop.errors import MediaError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
+from labelloop.types import TaskKey
 from support.misbehaving import answer, misbehaving, stall
 from support.moto_server import moto_server
 
@@ -66,7 +67,7 @@ def reader() -> Iterator[Reader]:
 
 @pytest.mark.parametrize("key", ["a.png", "folder/b c#?&%20ü.png"])
 def test_an_object_is_read_with_ones_own_identity(reader: Reader, bucket: str, key: str) -> None:
-    assert reader().read(f"s3://{bucket}/{key}", 7) == PICTURE
+    assert reader().read(f"s3://{bucket}/{key}", TaskKey(1, 7)) == PICTURE
 
 
 def test_too_large_an_object_is_refused(reader: Reader, bucket: str) -> None:
@@ -92,7 +93,7 @@ def test_without_credentials_label_studio_is_asked(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with misbehaving(answer(b"resolved")) as studio:
-        assert reader(studio.address).read(f"s3://{bucket}/a.png", 7) == b"resolved"
+        assert reader(studio.address).read(f"s3://{bucket}/a.png", TaskKey(1, 7)) == b"resolved"
         assert studio.requests[0].line.startswith("GET /tasks/7/resolve/?fileuri=")
         with pytest.raises(MediaError, match="NoCredentialsError"):
             reader(studio.address).read(f"s3://{bucket}/a.png", None)
@@ -109,9 +110,9 @@ def test_when_access_is_denied_label_studio_is_asked(
     with misbehaving(denied) as s3, misbehaving(answer(b"resolved"), answer(b"", 404)) as studio:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.address)
         media = reader(studio.address)
-        assert media.read(f"s3://{bucket}/a.png", 7) == b"resolved"
+        assert media.read(f"s3://{bucket}/a.png", TaskKey(1, 7)) == b"resolved"
         with pytest.raises(MediaError, match=r"S3 answered AccessDenied, and through Label Studio: .* answered 404"):
-            media.read(f"s3://{bucket}/a.png", 7)
+            media.read(f"s3://{bucket}/a.png", TaskKey(1, 7))
 
 
 def test_a_silent_s3_does_not_hold_us(reader: Reader, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from labelloop.errors import AddressRefused, MediaError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
+from labelloop.types import TaskKey
 from support.moto_server import moto_server
 
 pytestmark = pytest.mark.studio
@@ -55,9 +56,9 @@ def connect_bucket(label_studio: LabelStudio, project: int, endpoint: str, *, pr
     label_studio.request("POST", "/api/storages/s3", json=storage)
 
 
-def only_task(studio: Studio, project: int) -> tuple[str, int]:
+def only_task(studio: Studio, project: int) -> tuple[str, TaskKey]:
     [task] = studio.tasks(project)
-    return task["data"]["image"], task["id"]
+    return task["data"]["image"], TaskKey(project, task["id"])
 
 
 def test_uploaded_pictures_are_read_with_the_token(
@@ -81,9 +82,9 @@ def test_local_files_are_read_with_the_token(
     label_studio.request(
         "POST", "/api/storages/localfiles", json={"project": project, "path": str(folder), "use_blob_urls": True}
     )
-    assert reader().read("/data/local-files/?d=pictures/ä b.png", 1) == PICTURE
+    assert reader().read("/data/local-files/?d=pictures/ä b.png", TaskKey(project, 1)) == PICTURE
     with pytest.raises(MediaError, match="its server answered"):
-        reader().read("/data/local-files/?d=../label_studio.sqlite3", 1)
+        reader().read("/data/local-files/?d=../label_studio.sqlite3", TaskKey(project, 1))
 
 
 @pytest.mark.parametrize("presign", [True, False], ids=["by link", "by proxy"])

@@ -43,7 +43,7 @@ class StudioApi:
     def add_tasks(self, count: int) -> None:
         """Import tasks; each shows a picture of its own."""
         for number in range(len(self.tasks) + 1, len(self.tasks) + count + 1):
-            path = f"/data/upload/{number}.png"
+            path = f"/data/upload/7/{number}.png"
             self.pictures.setdefault(path, f"picture {number}".encode())
             self.tasks[number] = {"id": number, "data": {"image": path}, "annotations": []}
 

@@ -13,7 +13,7 @@ from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.media import shown
 from labelloop.studio.truth import labels_of
-from labelloop.types import Item, Json, LeftOut, Progress, ProjectKey
+from labelloop.types import Item, Json, LeftOut, Progress, ProjectKey, TaskKey
 
 _THREADS = 8
 _AT_ONCE = 128
@@ -81,7 +81,7 @@ def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, 
 
 
 def _fetch_picture(hub: Hub, project: ProjectKey, cache: PictureCache, url: str, task_id: int) -> str:
-    content = hub.media.read(url, task_id)
+    content = hub.media.read(url, TaskKey(project.id, task_id))
     decode(content)
     picture = cache.add(content)
     cache.remember(project, url, picture)

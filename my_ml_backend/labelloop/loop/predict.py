@@ -67,7 +67,20 @@ def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Fo
 
 
 def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = None) -> list[Found]:
-    """Predict as many tasks as one call of the endpoint takes, in order; what was predicted before is not asked for."""
+    """Predict as many tasks as one call of the endpoint takes, in order; what was predicted before is not asked for.
+
+    This is the border of a task: whatever one of them brings, the others have their predictions.
+    """
+    try:
+        return _predict_call(plan, tasks, deadline)
+    except Exception as error:  # noqa: BLE001 - border: one odd task must not cost the others their predictions
+        if len(tasks) > 1:
+            return [predict_call(plan, [task], deadline)[0] for task in tasks]
+        _log.exception("project %s: task %s could not be predicted", plan.project, tasks[0].get("id"))
+        return [Unpredicted(f"a task brought an unforeseen {type(error).__name__}; the log has the traceback")]
+
+
+def _predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> list[Found]:
     resolved = resolve_all(plan, tasks, deadline)
     keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
     known = [plan.hub.cache.get(_kept_as(key, plan.version)) if key else None for key in keys]

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 
 from labelloop.errors import MediaError
 from labelloop.loop.plan import Plan
-from labelloop.studio.object_tag import value_of
-from labelloop.types import Input, Json
+from labelloop.studio.object_tag import shown_instead, value_of
+from labelloop.studio.urls import shown
+from labelloop.types import Input, Json, TaskKey
 
 _READERS = 8
 """Files of one call that are read at a time."""
@@ -41,15 +42,22 @@ def _resolve(plan: Plan, task: Json, deadline: float | None) -> Input | Unpredic
         )
     if plan.config.inline:
         return Input(text=value, prompt=plan.prompt)
-    media_type = _media_type(value)
-    task_id = task.get("id")
     try:
-        if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
-            return Input(uri=value, media_type=media_type, prompt=plan.prompt)
-        content = plan.hub.media.read(value, task_id if isinstance(task_id, int) else None, deadline)
+        return _read(plan, value, task.get("id"), deadline)
     except MediaError as error:
         return Unpredicted(str(error))
-    if plan.config.object_tag in ("Text", "HyperText"):
+
+
+def _read(plan: Plan, value: str, task_id: object, deadline: float | None) -> Input | Unpredicted:
+    media_type, tag = _media_type(value), plan.config.object_tag
+    if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
+        return Input(uri=value, media_type=media_type, prompt=plan.prompt)
+    task = TaskKey(plan.project.id, task_id if isinstance(task_id, int) else None)
+    content = plan.hub.media.read(value, task, deadline)
+    other = shown_instead(tag, content)
+    if other is not None:
+        return Unpredicted(f"{shown(value)} is {other}, which is nothing that <{tag}> shows: it was sent nowhere")
+    if tag in ("Text", "HyperText"):
         return _text(plan, content, task_id)
     return Input(content, media_type, prompt=plan.prompt)
 

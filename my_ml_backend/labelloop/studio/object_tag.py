@@ -1,5 +1,7 @@
 """What a control tag is about: the object tag that shows a task's picture, text, page or sound."""
 
+import codecs
+import json
 import re
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
@@ -7,6 +9,12 @@ from xml.etree.ElementTree import Element
 from labelloop.errors import LabelConfigError
 from labelloop.studio.choices import shown_name
 from labelloop.types import Json
+
+_MEDIA = ("Image", "Audio", "Video", "PDF")
+"""Object tags whose files are no text."""
+
+_LOOKED_AT = 65536
+"""Bytes: a comment or a preamble may stand before what tells an SVG picture from a page."""
 
 _TASK_FIELD = re.compile(r"\$([^\s,${}]+)")
 
@@ -53,6 +61,45 @@ def value_of(data_key: str, task: Json) -> str | None:
         for step in re.split(r"[.\[\]]+", data_key.rstrip("]")):
             found = _step(found, step)
     return found if isinstance(found, str) and found else None
+
+
+def shown_instead(tag: str, content: bytes) -> str | None:
+    """Say what a file is when it is recognisably not what its object tag shows: nothing, HTML, XML or JSON.
+
+    A login page, an error document or an API's answer stands for a file that could not be had; it is not to be sent to
+    an endpoint. Formats are not asked for: an endpoint may take what this machine cannot decode. What shows text
+    (``Text``, ``HyperText``) is not judged.
+    """
+    if tag not in _MEDIA:
+        return None
+    text = _beginning(content)
+    if text is None:
+        return None
+    if text == "":
+        return "empty"
+    if text.startswith("<"):
+        return None if re.search(r"<(\w+:)?svg[\s>]", text) else "HTML or XML"
+    return "JSON" if text[0] in "{[" or _is_json(text) else None
+
+
+def _beginning(content: bytes) -> str | None:
+    """Decode what a file begins with, without what only looks like nothing; None for what is no text."""
+    head = content[:_LOOKED_AT]
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        # What is cut in the middle of a character is text all the same.
+        text = codecs.getincrementaldecoder(encoding)().decode(head, final=False)
+    except UnicodeDecodeError:
+        return None
+    return text.lower().strip(" \t\r\n\f\v\0")
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _step(found: object, step: str) -> object:

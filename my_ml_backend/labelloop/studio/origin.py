@@ -43,11 +43,14 @@ class Origin:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
+    def shares_host(self, url: str) -> bool:
+        """Whether an address has this service's scheme, host and port; raises MediaError when it is none."""
+        other = Origin.of(url)
+        return (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
+
     def contains(self, url: str) -> bool:
         """Whether an address lies in this service; raises MediaError when it is none."""
-        other = Origin.of(url)
-        same_host = (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
-        return same_host and f"{other.prefix}/".startswith(f"{self.prefix}/")
+        return self.shares_host(url) and f"{Origin.of(url).prefix}/".startswith(f"{self.prefix}/")
 
     def address_of(self, path: str) -> str:
         """Give the address of a path (``/...``) as the service writes it, with its prefix or without."""

@@ -3,6 +3,7 @@
 import math
 import time
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,16 @@ JSON = st.recursive(
     max_leaves=6,
 )
 ADDRESSES = st.sampled_from(
-    ["/data/upload/1.png", "/data/upload/none.png", "//x", "http://[", "http://127.0.0.1:1/a.png", "s3://", "\x00", ""]
+    [
+        "/data/upload/7/1.png",
+        "/data/upload/none.png",
+        "//x",
+        "http://[",
+        "http://127.0.0.1:1/a.png",
+        "s3://",
+        "\x00",
+        "",
+    ]
 )
 TASKS = st.lists(
     st.dictionaries(st.text(max_size=5), JSON, max_size=3)
@@ -31,7 +41,7 @@ TASKS = st.lists(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tasks=TASKS)
 def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub: Hub, tasks: list[object]) -> None:
-    studio.pictures["/data/upload/1.png"] = b"a picture"
+    studio.pictures["/data/upload/7/1.png"] = b"a picture"
     found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)  # type: ignore[arg-type]
 
     assert len(found) == len(tasks)
@@ -42,15 +52,38 @@ def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.text(max_size=40) | st.sampled_from(["<View/>", CONFIG.replace("cat", "eel").replace("dog", "owl")]))
 def test_a_label_config_that_offers_nothing_gives_empty_items(studio_hub: Hub, config: str) -> None:
-    tasks = [{"id": 1, "data": {"image": "/data/upload/1.png"}}] * 9
+    tasks = [{"id": 1, "data": {"image": "/data/upload/7/1.png"}}] * 9
     found = predict_tasks(studio_hub, studio_hub.project(7), config, tasks, "v1", time.monotonic() + 30)
 
     assert found == [[]] * 9
 
 
+ODD = ["gs://b/\ud800.png", "s3://b/\ud800.png", "/data/upload/7/\ud800.png", "http://127.0.0.1:1/\ud800"]
+
+
+@pytest.mark.parametrize("address", ODD)
+def test_an_odd_task_costs_no_other_its_prediction(studio: StudioApi, studio_hub: Hub, address: str) -> None:
+    studio.add_tasks(8)
+    good = list(studio.tasks.values())
+    tasks = [*good[:4], {"id": 99, "data": {"image": address}}, *good[4:]]
+    found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)
+
+    assert [item == [] for item in found] == [task["id"] == 99 for task in tasks]
+
+
+@pytest.mark.parametrize("content", [b"", b" \r\n", b"<!doctype html><p>Log in</p>", b'{"detail": "Not found."}'])
+def test_what_is_no_picture_is_not_sent(studio: StudioApi, studio_hub: Hub, content: bytes) -> None:
+    studio.add_tasks(3)
+    studio.pictures["/data/upload/7/2.png"] = content
+    tasks = list(studio.tasks.values())
+    found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)
+
+    assert [item == [] for item in found] == [False, True, False]
+
+
 def test_order_is_kept_and_a_failing_task_fails_alone(studio: StudioApi, studio_hub: Hub) -> None:
     studio.add_tasks(40)
-    del studio.pictures["/data/upload/11.png"]
+    del studio.pictures["/data/upload/7/11.png"]
     tasks = list(studio.tasks.values())
     project, deadline = studio_hub.project(7), time.monotonic() + 30
 

@@ -128,7 +128,7 @@ def test_the_deadline_of_predict_is_not_its_own(studio: StudioApi, make_hub: Mak
 
 def test_a_picture_that_cannot_be_read_is_left_out(studio: StudioApi, studio_hub: Hub) -> None:
     studio.add_tasks(3)
-    del studio.pictures["/data/upload/2.png"]
+    del studio.pictures["/data/upload/7/2.png"]
     studio.tasks[3]["data"] = {"text": "no picture"}
 
     done = run(studio_hub)

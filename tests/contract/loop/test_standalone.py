@@ -190,7 +190,7 @@ def test_a_repeated_request_costs_no_call(studio: StudioApi, make_hub: MakeHub, 
 
     predict(hub, tasks, "m2")
     assert len(server.requests) == 4, "another version is another prediction"
-    studio.pictures["/data/upload/1.png"] = b"another picture"
+    studio.pictures["/data/upload/7/1.png"] = b"another picture"
     predict(hub, tasks, "m1")
     assert len(server.requests) == 5, "another content is another prediction"
 

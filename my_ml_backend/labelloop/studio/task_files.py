@@ -1,0 +1,85 @@
+"""Which of Label Studio's addresses are files of a task: to these, and to nothing else, its token goes.
+
+A task's data is written by whoever may import or edit tasks. Any path of Label Studio answers to the token: its API
+gives away tokens, secrets of webhooks and all annotations (contract, section 9). So an address is brought into its
+plain form, that form is checked, and that form is what is sent.
+"""
+
+import posixpath
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote
+
+from labelloop.errors import MediaError
+from labelloop.studio.origin import Origin, parse
+from labelloop.types import TaskKey
+
+_UPLOAD = re.compile(r"upload/(\d{1,18})/[^/].*", re.ASCII | re.DOTALL)
+_RESOLVE = re.compile(r"tasks/(\d{1,18})/resolve", re.ASCII)
+
+ALLOWED = "/data/upload/<project>/, /data/local-files/, /storage-data/uploaded/ and /tasks/<task>/resolve/"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFiles:
+    """The files of tasks in the Label Studio at ``home``; ``others`` lets a task show uploads of other projects."""
+
+    home: Origin
+    others: bool = False
+
+    def plain(self, url: str, task: TaskKey | None) -> tuple[str, bool]:
+        """Give an address of ``home``'s host in its plain form, and whether it is a file of ``task``.
+
+        Without a task the address stands in a list that somebody handed to a command: then uploads of any project are
+        files, and nothing can be resolved. Raises MediaError for an address with more than one possible meaning.
+        """
+        target = parse(url)
+        path = _plain_path(target.raw_path.partition(b"?")[0].decode("ascii"))
+        query = target.query.decode("ascii")
+        prefix = f"{self.home.prefix}/"
+        if not f"{path}/".startswith(prefix):
+            return self._address(path, query), False
+        below = path.removeprefix(self.home.prefix).strip("/")
+        if below == "storage-data/uploaded":
+            name = _only_filepath(query)
+            return self._address(path, f"filepath={quote(name)}"), self._is_upload(name, task)
+        mine = below == "data/local-files" or self._is_upload(below.removeprefix("data/"), task, below)
+        return self._address(path, query), mine or _is_own_resolve(below, task)
+
+    def _is_upload(self, name: str, task: TaskKey | None, below: str = "data/") -> bool:
+        found = _UPLOAD.fullmatch(name) if below.startswith("data/") else None
+        return found is not None and (task is None or self.others or int(found[1]) == task.project)
+
+    def _address(self, path: str, query: str) -> str:
+        return self.home.root + quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+
+
+def _is_own_resolve(below: str, task: TaskKey | None) -> bool:
+    found = _RESOLVE.fullmatch(below)
+    return found is not None and task is not None and task.id is not None and int(found[1]) == task.id
+
+
+def _only_filepath(query: str) -> str:
+    """Give the one ``filepath`` of a query, plain; of two, Label Studio may take either."""
+    named = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "filepath"]
+    if len(named) != 1:
+        raise MediaError("its address must name one filepath")
+    return _plain_path(f"/{quote(named[0].lstrip('/'))}").lstrip("/")
+
+
+def _plain_path(raw: str) -> str:
+    """Decode a path once and take out ``.``, ``..`` and doubled slashes; a slash at its end stays.
+
+    Raises MediaError where decoding it once more, as some proxies do, would lead elsewhere.
+    """
+    path = unquote(raw, errors="surrogateescape")
+    again = unquote(path, errors="surrogateescape")
+    if "\\" in again or any(ord(character) < 32 for character in again) or _steps(again) != _steps(path):
+        raise MediaError("its path is written in a way that can be read as another one")
+    plain = posixpath.normpath("/" + path.lstrip("/"))
+    return f"{plain}/" if path.endswith(("/", "/.", "/..")) and plain != "/" else plain
+
+
+def _steps(path: str) -> list[str]:
+    """The parts of a path that decide where it leads; names count as names, whatever they are."""
+    return [part if part in ("", ".", "..") else "name" for part in path.split("/")]

@@ -1,0 +1,58 @@
+"""Files that are recognisably not what an object tag shows."""
+
+import pytest
+
+from labelloop.studio.object_tag import shown_instead
+
+SVG = b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@pytest.mark.parametrize("tag", ["Image", "Audio", "Video", "PDF"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf \n\t", "empty"),
+        (b"\0\0\0\0", "empty"),
+        (b"<!DOCTYPE html><html><body>Log in</body></html>", "HTML or XML"),
+        (b"\xef\xbb\xbf\n  <HTML>", "HTML or XML"),
+        (b"<!-- a comment --><p>x</p>", "HTML or XML"),
+        ("<html>".encode("utf-16"), "HTML or XML"),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "HTML or XML"),
+        (b'{"token": "abc"}', "JSON"),
+        (b' [{"id": 1}]', "JSON"),
+        (b"null", "JSON"),
+        (b'"nothing here"', "JSON"),
+        (b"[" * 100_000, "JSON"),
+        (b'{"a": "' + "\u00fc".encode() * 70_000, "JSON"),
+    ],
+)
+def test_what_stands_for_a_file_that_could_not_be_had(tag: str, content: bytes, said: str) -> None:
+    assert shown_instead(tag, content) == said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0\x00\x10JFIF",
+        b"\xff\xfe\x90\x00 sound",
+        b"RIFF\x24\x08\x00\x00WAVEfmt ",
+        b"ID3\x04\x00",
+        b"\x00\x00\x00\x1cftypheic",
+        b"II*\x00",
+        b"%PDF-1.7",
+        b"P3 1 1 255 0 0 0",
+        b"\x00" * 128 + b"DICM",
+        SVG,
+        b"<svg:svg xmlns:svg='http://www.w3.org/2000/svg'/>",
+        b"an unknown format",
+    ],
+)
+def test_formats_that_only_an_endpoint_may_know_are_let_through(content: bytes) -> None:
+    assert shown_instead("Image", content) is None
+
+
+@pytest.mark.parametrize("tag", ["Text", "HyperText"])
+def test_text_is_not_judged(tag: str) -> None:
+    assert shown_instead(tag, b"<html>") is None
