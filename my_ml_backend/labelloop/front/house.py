@@ -50,6 +50,21 @@ class House:
             name: _Pool(ThreadPoolExecutor(count, thread_name_prefix=name)) for name, count in self.gate.pools.items()
         }
 
+    @property
+    def clients(self) -> int:
+        """How many clients there are."""
+        return len(self._inside)
+
+    @property
+    def held(self) -> int:
+        """How many bytes of bodies are in memory."""
+        return self._held
+
+    @property
+    def working(self) -> int:
+        """How many requests are being worked on or wait for a thread."""
+        return sum(pool.inside for pool in self._pools.values())
+
     async def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with a client to its end."""
         if len(self._inside) >= self._most and not self._drop_one(self._waiting):

@@ -9,7 +9,8 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +123,12 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    folder = tmp_path_factory.mktemp("machine")
+    with running(redis_server, tmp_path_factory.mktemp("machine")) as made:
+        yield made
+
+
+@contextmanager
+def running(redis_server: RedisServer, folder: Path) -> Iterator[Machine]:
     gate = Gate()
     with misbehaving(gate.reply) as endpoint, socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -368,6 +374,16 @@ def test_more_connections_than_there_may_be_are_taken_in_and_the_oldest_silent_o
         for connection in oldest:
             assert connection.recv(1) == b""
         assert machine.web().num_fds() < most + 300
+
+
+@pytest.mark.slow
+def test_a_prediction_may_take_its_time_after_sigterm(redis_server: RedisServer, tmp_path: Path) -> None:
+    with running(redis_server, tmp_path) as machine, ThreadPoolExecutor(1) as threads:
+        asked = busy(machine, threads, 1)
+        machine.process.terminate()
+        assert not wait(asked, 12).done
+        opened(machine, asked)
+        assert machine.process.wait(SECONDS) == 0
 
 
 def test_a_prediction_in_flight_is_answered_after_sigterm_and_silent_clients_hold_nothing_up(machine: Machine) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError
+from labelloop.serve.server import GRACE_SECONDS
 from labelloop.settings import Settings
 from labelloop.web.machine import machine
+from labelloop.web.server import gunicorn_command
 
 
 def free_port() -> int:
@@ -30,6 +32,22 @@ def names(folder: Path, **given: object) -> list[str]:
 
 def test_by_default_everything_in_the_order_of_need(tmp_path: Path) -> None:
     assert names(tmp_path) == ["redis", "inference", "worker", "web"]
+
+
+def test_what_is_in_flight_has_its_deadline_before_it_is_killed(tmp_path: Path) -> None:
+    settings = Settings(
+        host="127.0.0.1",
+        port=free_port(),
+        endpoint=f"http://127.0.0.1:{free_port()}",
+        model_dir=str(tmp_path),
+        predict_deadline=60.5,
+        interactive_deadline=70.5,
+    )
+    command = gunicorn_command(settings)
+    graceful = int(command[command.index("--graceful-timeout") + 1])
+    grace = {service.name: service.grace_seconds for service in machine(settings, {})}
+    assert 70.5 < graceful < grace["web"]
+    assert grace["inference"] > GRACE_SECONDS
 
 
 def test_a_redis_elsewhere_is_not_started_here(tmp_path: Path) -> None:
