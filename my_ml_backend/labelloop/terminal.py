@@ -39,7 +39,8 @@ def describe(one: ProjectStatus) -> list[str]:
         lines.append(f"  {one.changed} changed labels{when}")
     if one.run:
         told = one.run["verdict"] if one.run["state"] in ("promoted", "rejected") else one.run["reason"]
-        lines.append(f"  last run {one.run['key']}: {one.run['state']}, attempt {one.run['attempts']}. {told}")
+        state = "failed for good" if one.run.get("given_up") else one.run["state"]
+        lines.append(f"  last run {one.run['key']}: {state}, attempt {one.run['attempts']}. {told}")
     if one.wait:
         lines.append(f"  {_waiting(one.wait)}")
     if one.trouble:

@@ -88,8 +88,7 @@ class LoopMachine:
         def holds() -> bool:
             status = self.status(project)
             run = status.run or {}
-            failed = run.get("state") == "failed" and run["attempts"] >= self.settings.run_attempts
-            assert not failed, f"the run failed: {run['reason']}"
+            assert not run.get("given_up"), f"the run failed: {run['reason']}"
             return condition(status)
 
         try:

@@ -114,7 +114,9 @@ class Rounds:
             if now.step and now.step.stage != told:
                 told = now.step.stage
                 self._say(f"  {told} ...")
-            if run.get("state") == "failed" and run["attempts"] >= self._hub.settings.run_attempts:
+            if now.wait and now.wait.settings:
+                raise LabelLoopError(f"nothing can be trained: {now.trouble}")
+            if run.get("given_up"):
                 raise LabelLoopError(f"the run failed: {run['reason']}")
             if settled(before, now):
                 return now

@@ -178,7 +178,7 @@ def _stopped(run: Run, record: RunRecord, error: Exception, reason: str) -> RunR
     return replace(record, state="failed", failures=record.own_failures + 1, final=final, reason=reason)
 
 
-def describe(record: RunRecord) -> dict[str, Any]:
-    """Say of a run what ``status`` shows."""
-    names = ("key", "state", "stage", "trigger", "attempts", "failures", "final", "reason", "version", "verdict")
-    return {name: getattr(record, name) for name in (*names, "updated", "seconds")}
+def describe(record: RunRecord, attempts: int) -> dict[str, Any]:
+    """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good."""
+    names = ("key", "state", "stage", "trigger", "attempts", "reason", "version", "verdict", "updated", "seconds")
+    return {name: getattr(record, name) for name in names} | {"given_up": record.given_up(attempts)}

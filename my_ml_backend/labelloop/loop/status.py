@@ -90,7 +90,7 @@ def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
 def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
-    run, needed = describe(record) if record else None, hub.settings.min_labels
+    run, needed = describe(record, hub.settings.run_attempts) if record else None, hub.settings.min_labels
     try:
         notes, pending, step = read_notes(hub, project), changes.pending(hub, project), current_step(hub, project)
         due, wait, gone = changes.due(hub, project), read_wait(hub, project), why_gone(hub, project)

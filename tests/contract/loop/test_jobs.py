@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import boto3
 import pytest
@@ -176,16 +177,18 @@ def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("LABELLOOP_RECIPES", "heads"), ("LABELLOOP_BACKBONE", "resnet5000"), ("LABELLOOP_WEIGHTS", "/nowhere/at/all")],
-)
+@pytest.mark.parametrize("setting", ["LABELLOOP_BACKBONE", "LABELLOOP_WEIGHTS"])
 def test_settings_that_nothing_can_be_trained_with_are_said_at_once_and_tried_by_the_next_worker(
-    job_hub: Hub, project: ProjectKey, setting: str, value: str, monkeypatch: pytest.MonkeyPatch
+    job_hub: Hub, project: ProjectKey, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What shows only where training is: a network that timm has not, a file that is gone since the worker's start."""
     changed(job_hub)
-    monkeypatch.setenv(setting, value)
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"there when the worker starts")
+    monkeypatch.setenv(setting, {"LABELLOOP_WEIGHTS": str(weights)}.get(setting, "resnet5000"))
     process_hub.cache_clear()
+    process_hub()
+    weights.unlink()
     with pytest.raises(SettingsError, match=setting):
         jobs.retrain(str(project), "3 changed labels", False)
 
@@ -235,6 +238,7 @@ def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it
         jobs.retrain(str(project), "labels", False)
 
     assert changes.pending(job_hub, project).changed == 0
+    assert "failed for good, attempt 3. no disk" in "\n".join(describe(project_status(job_hub, project)))
     job_hub.redis.delete(keys.of(project, "failures"))
     assert consider(job_hub, project) == "nothing has changed"
 
