@@ -13,9 +13,14 @@ from collections.abc import Sequence
 from labelloop.children import launcher_is_gone
 from labelloop.errors import LabelLoopError
 from labelloop.logs import start_logging
+from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
+from labelloop.loop.startup import check_training, refuse_impossible, trains_here, warn_of_doubts, warn_of_unknown
+from labelloop.pipeline.train_settings import train_settings
+from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
+from labelloop.web.auth import BasicAuth
 from labelloop.web.machine import machine
 from labelloop.web.server import address
 
@@ -28,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = Settings.from_environment(environment)
         start_logging(settings.log_level)
+        _refuse(settings)
+        warn_of_unknown(environment)
+        warn_of_doubts(settings)
         if given.check:
             _check(settings)
         services = machine(settings, environment)
@@ -39,17 +47,25 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _refuse(settings: Settings) -> None:
+    """Raise LabelLoopError for what can never work, as far as it shows without loading torch."""
+    BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+    refuse_impossible(Hub(settings))
+    check_engine(settings.engine)
+    if trains_here():
+        train_settings(settings)
+
+
 def _check(settings: Settings) -> None:
     """Make the web process's app and one LabelLoop before anything is started, so that what is wrong shows at once."""
-    from labelloop.loop.hub import Hub
     from labelloop.web.app import create_app
     from model import LabelLoop
 
     hub = Hub(settings)
     create_app(settings, hub, LabelLoop)
     LabelLoop(hub=hub)
-    for part in ("store", "endpoint", "redis"):
-        getattr(hub, part)
+    if trains_here():
+        check_training(settings)
     print("LabelLoop can be made with these settings", flush=True)  # noqa: T201
 
 
@@ -97,7 +113,12 @@ else:
     from labelloop.web.warm import warm_up
     from model import LabelLoop
 
-    _hub = process_hub()
-    start_logging(_hub.settings.log_level)
+    try:
+        _hub = process_hub()
+        start_logging(_hub.settings.log_level)
+        BasicAuth(_hub.settings.basic_auth_user, _hub.settings.basic_auth_pass)
+    except LabelLoopError as error:
+        print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(3)  # by which gunicorn knows that another try would be in vain
     warm_up(_hub)
     app = create_app(_hub.settings, _hub, LabelLoop)

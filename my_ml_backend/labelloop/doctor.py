@@ -1,7 +1,7 @@
 """Looks at everything the loop needs; whatever is wrong comes with its remedy."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
@@ -10,8 +10,10 @@ from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.own_backend import own_backend
 from labelloop.loop.project_endpoint import project_endpoint, stands_alone
+from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
+from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
-from labelloop.settings import Settings
+from labelloop.settings import Settings, unknown_variables
 from labelloop.studio import checks
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.checks import Finding
@@ -27,16 +29,28 @@ _log = logging.getLogger(__name__)
 _PROBE = "doctor/probe"
 
 
-def diagnose(hub: Hub, project_id: int | None) -> Iterator[Finding]:
+def diagnose(
+    hub: Hub,
+    project_id: int | None,
+    environment: Mapping[str, str] | None = None,
+    faults: Mapping[str, str] | None = None,
+) -> Iterator[Finding]:
     """Yield one finding after the other, on this machine's set and on one project; never raises.
 
+    ``environment`` is where the settings came from, ``faults`` what is wrong with them, by name: then nothing else is
+    looked at, for it would be looked at with other values than were meant.
     Besides reading, it writes a probe into the store, and saves the project's webhook as it is: Label Studio checks the
     address then, which nothing else shows.
     """
+    yield from _settings(hub.settings, environment or {}, faults or {})
+    if faults:
+        return
+    yield from _guarded("training", lambda: _training(hub.settings))
     yield from _guarded("Label Studio", lambda: _studio(hub))
     yield from _guarded("API key", lambda: _key(hub))
     yield from _guarded("credentials", lambda: _credentials(hub.settings))
     yield from _guarded("Redis", lambda: _redis(hub))
+    yield from _guarded("workers", lambda: _workers(hub))
     yield from _guarded("store", lambda: _store(hub))
     yield from _guarded("endpoint", lambda: _endpoint(hub))
     if project_id is not None:
@@ -54,9 +68,62 @@ def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
         yield Finding(name, ok=False, detail=detail, remedy="This was not foreseen: please report it.")
 
 
+def _settings(settings: Settings, environment: Mapping[str, str], faults: Mapping[str, str]) -> Iterator[Finding]:
+    for name, fault in faults.items():
+        yield Finding(
+            name,
+            ok=False,
+            detail=fault.removeprefix(f"{name}: "),
+            remedy=f"Correct {name}, then ask again for the rest.",
+        )
+    if faults:
+        return
+    yield Finding("settings", ok=True, detail="every value is possible")
+    for name, sentence in unknown_variables(environment).items():
+        yield Finding(name, ok=True, detail=sentence, remedy="It changes nothing: correct its name, or unset it.")
+    for number, sentence in enumerate(clashes(settings), 1):
+        yield Finding(f"clash {number}", ok=True, detail=sentence, remedy="Change one of them (docs/settings.md).")
+    if sentence := is_open(settings):
+        what, _, remedy = sentence.partition(". ")
+        yield Finding("open to everybody", ok=True, detail=what, remedy=f"{remedy}.")
+
+
+def _training(settings: Settings) -> Iterator[Finding]:
+    if not trains_here():
+        detail = "torch is not installed here, so network, weights and optimizer are looked at where a worker starts"
+        yield Finding("training", ok=True, detail=detail)
+        return
+    check_training(settings)
+    yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
+
+
+def _workers(hub: Hub) -> Iterator[Finding]:
+    """Look for workers, whether they can train, and whether they have this shell's settings."""
+    found = workers(hub)
+    if not found:
+        detail = "there is none at this Redis, so nothing is trained or pre-annotated"
+        yield Finding("workers", ok=False, detail=detail, remedy="Start one: `labelloop worker`, or all: `_wsgi.py`.")
+        return
+    trains = sum(worker.trains for worker in found)
+    detail = f"{len(found)}, of which {trains} can train"
+    remedy = "" if trains else "Install requirements-train.txt where the worker runs: without torch nothing is trained."
+    yield Finding("workers", ok=bool(trains), detail=detail, remedy=remedy)
+    here = comparable(hub.settings)
+    for worker in found:
+        other = {name for name, value in worker.settings.items() if here.get(name, value) != value}
+        if other:
+            told = "; ".join(f"{name} is {worker.settings[name] or 'empty'} there" for name in sorted(other))
+            yield Finding(
+                f"settings of worker {worker.name[:8]}",
+                ok=not other & {"LABELLOOP_STORE", "LABEL_STUDIO_URL"},
+                detail=f"{told}, and not here",
+                remedy="Give both the same environment: else what you see here is not what the worker does.",
+            )
+
+
 def _studio(hub: Hub) -> Iterator[Finding]:
     version = hub.studio.version()
-    yield Finding("Label Studio", ok=True, detail=f"{version} at {shown(hub.settings.label_studio_url)}")
+    yield checks.check_version(version, shown(hub.settings.label_studio_url))
 
 
 def _key(hub: Hub) -> Iterator[Finding]:
@@ -93,7 +160,9 @@ def _redis(hub: Hub) -> Iterator[Finding]:
 def _store(hub: Hub) -> Iterator[Finding]:
     hub.store.write(_PROBE, b"written by labelloop doctor\n")
     hub.store.read(_PROBE)
-    yield Finding("store", ok=True, detail=f"{shown(hub.settings.store_address)} can be read and written")
+    check_store(hub.store)
+    detail = f"{shown(hub.settings.store_address)} can be read and written, and honours conditional writes"
+    yield Finding("store", ok=True, detail=detail)
 
 
 def _endpoint(hub: Hub) -> Iterator[Finding]:
@@ -113,6 +182,7 @@ def _project(hub: Hub, project_id: int) -> Iterator[Finding]:
     webhooks = hub.studio.webhooks(project_id)
     if own is not None:
         yield from _guarded("title", lambda: _title(hub, project, own, info))
+        yield checks.check_host(own)
         yield checks.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
         yield from _guarded("webhook address", lambda: _webhook_address(hub, webhooks, own))
     yield checks.check_orphans(webhooks, backends)

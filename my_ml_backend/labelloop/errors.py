@@ -20,6 +20,7 @@ LabelLoopError
 ├── StoreError             the store failed
 │   ├── NotFound           no object at that path
 │   ├── Conflict           someone else wrote the object first
+│   ├── UnsafeStore        it passes over conditional writes
 │   ├── Damaged            an object is there and cannot be what it should be
 │   └── StoreAway          (also an Outage) it could not be reached, read or written: down, full, or closed to us
 ├── Fenced                 a newer worker has taken over this project
@@ -125,6 +126,10 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """Another process wrote the object first; nothing was changed."""
+
+
+class UnsafeStore(StoreError):
+    """The store works and passes over conditional writes, so that workers could overwrite each other's versions."""
 
 
 class Damaged(StoreError):

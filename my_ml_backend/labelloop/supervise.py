@@ -46,7 +46,8 @@ class _Running:
 class Supervisor:
     """Keeps services running. A service that ends is started again after ``backoff`` seconds, which double each time.
 
-    After ``restarts`` restarts in a row the supervisor gives up; ``calm_seconds`` of running start the count anew.
+    After ``restarts`` restarts in a row the supervisor gives up; ``calm_seconds`` of running start the count anew. One
+    that ends with EX_CONFIG (78) cannot work with these settings, and is not started again.
     It ends as at a signal when ``is_over`` says so.
     """
 
@@ -141,7 +142,10 @@ class Supervisor:
         if now - running.started > self._calm_seconds:
             running.deaths.clear()
         running.deaths.append(reason)
+        ended = running.process.returncode if running.process is not None else None
         running.process = None
+        if ended == os.EX_CONFIG:
+            raise ServiceError(f"{name} cannot work with these settings; its message above says why")
         if len(running.deaths) > self._restarts:
             raise ServiceError(
                 f"{name} ended {len(running.deaths)} times in a row, last with: {reason}. Its messages above say why; "

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from boto3.session import Session
 
-from labelloop.errors import Conflict, Fenced, NotFound, StoreError
+from labelloop.doctor import diagnose
+from labelloop.errors import Conflict, Fenced, NotFound, StoreError, UnsafeStore
+from labelloop.loop.hub import Hub
+from labelloop.loop.startup import require_safe_store
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -18,6 +21,7 @@ from labelloop.models.s3_store import S3Store
 from labelloop.models.store import Store, open_store
 from labelloop.models.update import update
 from labelloop.models.versions import VersionRecord, Versions
+from labelloop.settings import Settings
 from support.contest import PROJECT
 from support.file_bundle import write_bundle
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
@@ -244,3 +248,23 @@ def test_a_version_lives_its_life_in_a_bucket(store: Store, tmp_path: Path) -> N
     latest = runs.latest()
     assert latest is not None
     assert (latest.state, latest.version) == ("promoted", "v1")
+
+
+def test_a_worker_refuses_a_service_that_passes_over_conditions(proxy: LossyProxy, bucket: str) -> None:
+    hub = Hub(Settings(store=f"s3://{bucket}/loop"))
+    require_safe_store(hub)
+    proxy.careless = True
+    with pytest.raises(UnsafeStore, match="created an object that exists: it passes over conditional writes"):
+        require_safe_store(hub)
+    broken = replace(hub.settings, weights="/nowhere/a.safetensors")  # so that torch is not waited for
+    found = {finding.name: finding for finding in diagnose(Hub(broken), None)}
+    assert not found["store"].ok
+    assert "passes over conditional writes" in found["store"].detail
+
+
+def test_a_worker_does_not_give_up_on_a_service_that_is_down(
+    proxy: LossyProxy, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.instead = [Answer(503, "SlowDown")] * 9
+    require_safe_store(Hub(Settings(store=f"s3://{bucket}/loop")))
+    assert "whether the store is safe is not known yet" in caplog.text

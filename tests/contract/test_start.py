@@ -122,6 +122,7 @@ def test_a_taken_port_ends_the_start_with_the_remedy(tmp_path: Path) -> None:
         ({"BASIC_AUTH_USER": "label"}, "BASIC_AUTH_PASS is empty"),
         ({"LABELLOOP_SEED": "many"}, "LABELLOOP_SEED"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+        ({"LABELLOOP_RECIPES": "heads"}, "LABELLOOP_RECIPES: 'heads' is not a list of head, finetune"),
     ],
 )
 def test_check_refuses_settings_that_cannot_work_before_anything_starts(
@@ -133,6 +134,48 @@ def test_check_refuses_settings_that_cannot_work_before_anything_starts(
     assert reason in log.read_text()
     assert "Traceback" not in log.read_text()
     assert "is ready" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"LABELLOOP_RECIPES": "heads"}, "LABELLOOP_RECIPES: 'heads' is not a list of head, finetune"),
+        ({"BASIC_AUTH_USER": "label"}, "BASIC_AUTH_PASS is empty"),
+        ({"LABELLOOP_REQUEST_FORMAT": "raw", "LABELLOOP_ENDPOINT_BATCH": "4"}, "raw carries one input, not 4"),
+        pytest.param(
+            {"LABELLOOP_WEIGHTS": "/nowhere/a.safetensors"},
+            "LABELLOOP_WEIGHTS: /nowhere/a.safetensors cannot be read",
+            marks=pytest.mark.train,
+        ),
+    ],
+)
+def test_a_start_that_can_never_work_is_refused_in_one_line(
+    tmp_path: Path, settings: dict[str, str], reason: str
+) -> None:
+    log, port = tmp_path / "log", free_port()
+    with started(wsgi("-p", str(port), "--model-dir", str(tmp_path)), log, **settings) as process:
+        assert process.wait(30) == 1
+    [line] = [line for line in log.read_text().splitlines() if "WARNING" not in line]
+    assert line.startswith("labelloop: ")
+    assert reason in line
+
+
+@pytest.mark.train
+def test_what_the_training_libraries_must_say_is_said_by_the_worker_which_ends_all(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    settings = {
+        "LABELLOOP_BACKBONE": "resnet19",
+        "LABELLOOP_RETRIAN_AFTER": "5",
+        "LABELLOOP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
+    }
+    with started(wsgi("-p", str(free_port()), "--model-dir", str(tmp_path)), log, **settings) as process:
+        assert process.wait(90) == 1
+    told = log.read_text()
+    assert "Error: timm has no network named 'resnet19'; near: resnet18" in told
+    assert "worker cannot work with these settings" in told
+    assert told.count("LABELLOOP_RETRIAN_AFTER is not a setting; did you mean LABELLOOP_RETRAIN_AFTER?") == 1
+    assert told.count("Basic authentication is off and HOST is 0.0.0.0") == 1
+    assert "Traceback" not in told
 
 
 def test_help_names_every_flag_of_label_studios_own_script(tmp_path: Path) -> None:

@@ -46,6 +46,16 @@ def test_services_start_in_order_and_end_in_reverse(tmp_path: Path) -> None:
     assert notes(path) == ["redis", "worker", "web", "web-ends", "worker-ends", "redis-ends"]
 
 
+def test_a_service_whose_settings_are_wrong_is_not_started_again(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    script = f"echo start >> {starts}; exit {os.EX_CONFIG}"
+    supervisor = Supervisor([Service("worker", lambda: start_child(["sh", "-c", script]), lambda: False)])
+
+    with pytest.raises(ServiceError, match="worker cannot work with these settings"):
+        supervisor.start()
+    assert notes(starts) == ["start"]
+
+
 def test_a_dead_service_is_started_again(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     supervisor = Supervisor([noting(path, "web")], backoff=0.01)

@@ -12,11 +12,12 @@ from labelloop.demo.label_studio import LabelStudio
 from labelloop.doctor import Finding, diagnose
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_server import RedisServer
+from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 from labelloop.studio.connect import connect
 from support.ml_backend import Backend, running_backend
 
-pytestmark = pytest.mark.studio
+pytestmark = [pytest.mark.studio, pytest.mark.train]
 
 
 @pytest.fixture
@@ -33,12 +34,15 @@ def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
         label_studio_api_key=label_studio.token,
         model_dir=str(tmp_path),
         endpoint="fake://?classes=cat,dog",
+        backbone="test_resnet",
     )
     server = RedisServer(settings.directory / "redis")
     server.start()
     hub = Hub(settings)
+    worker = make_worker(hub)
     try:
-        with closing(hub.studio), closing(hub.redis):
+        with closing(hub.studio), closing(hub.redis), closing(worker.connection):
+            worker.register_birth()  # type: ignore[no-untyped-call]
             yield hub
     finally:
         server.stop()
@@ -62,7 +66,20 @@ def test_on_a_sound_machine_all_is_well(hub: Hub, project: int, backend: Backend
     assert bad(found) == set()
     assert found["Label Studio"].detail == f"1.23.2 at {hub.settings.label_studio_url}"
     assert found["API key"].detail == "personal access token of demo@labelloop.local"
-    assert set(found) >= {"Redis", "store", "endpoint", "labels", "webhook", "webhook address", "title", "sampling"}
+    assert set(found) >= {
+        "settings",
+        "training",
+        "Redis",
+        "workers",
+        "host name",
+        "store",
+        "endpoint",
+        "labels",
+        "webhook",
+        "webhook address",
+        "title",
+        "sampling",
+    }
 
 
 def test_without_a_project_only_the_machine_is_looked_at(hub: Hub) -> None:
@@ -113,7 +130,7 @@ def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Pat
     )
     with closing(hub.studio):
         found = findings(hub, 7)
-    assert bad(found) == {"Label Studio", "API key", "credentials", "Redis", "store", "endpoint", "project"}
+    assert bad(found) == {"Label Studio", "API key", "credentials", "Redis", "workers", "store", "endpoint", "project"}
 
 
 def test_without_an_api_key_the_setting_is_named(tmp_path: Path) -> None:

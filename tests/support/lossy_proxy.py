@@ -23,12 +23,16 @@ class Answer:
 
 @dataclass
 class LossyProxy:
-    """``lost`` answers to PUT are dropped once the server has done the work; ``instead`` are given unasked."""
+    """``lost`` answers to PUT are dropped once the server has done the work; ``instead`` are given unasked.
+
+    ``careless`` passes no condition on, as services do that speak S3 without conditional writes.
+    """
 
     port: int = 0
     lost: int = 0
     instead: list[Answer] = field(default_factory=list)
     puts: int = 0
+    careless: bool = False
 
     @property
     def url(self) -> str:
@@ -53,7 +57,9 @@ def lossy_proxy(host: str, port: int) -> Iterator[LossyProxy]:
                     return
             upstream = http.client.HTTPConnection(host, port, timeout=20)
             try:
-                upstream.request(self.command, self.path, body, dict(self.headers))
+                conditions = ("if-match", "if-none-match") if proxy.careless else ()
+                sent = {name: text for name, text in self.headers.items() if name.lower() not in conditions}
+                upstream.request(self.command, self.path, body, sent)
                 answered = upstream.getresponse()
                 content = answered.read()
             finally:

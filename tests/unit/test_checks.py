@@ -94,6 +94,26 @@ def test_titles_that_do_not_agree_are_found(own: str, announced: str, ordered_by
     assert finding.remedy
 
 
+@pytest.mark.parametrize("url", ["http://localhost:9090", "http://web.internal:9090", "http://10.0.0.7:9090"])
+def test_a_host_that_label_studio_takes_webhooks_to_is_well(url: str) -> None:
+    assert checks.check_host(replace(OWN, url=url)) == checks.Finding("host name", ok=True, detail=url[7:-5])
+
+
+def test_a_host_name_without_a_dot_is_found() -> None:
+    finding = checks.check_host(OWN)
+    assert not finding.ok
+    assert "Give backend a name with a dot" in finding.remedy
+
+
+def test_another_version_of_label_studio_is_told_and_not_refused() -> None:
+    assert checks.check_version("1.23.2", "http://here") == checks.Finding(
+        "Label Studio", True, "1.23.2 at http://here"
+    )
+    other = checks.check_version("1.20.0", "http://here")
+    assert other.ok
+    assert "tested with 1.23.2" in other.remedy
+
+
 def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
     finding = checks.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
     assert not finding.ok

@@ -192,3 +192,33 @@ def test_doctor_ends_with_exit_code_1_and_remedies(folder: Path) -> None:
     assert all(one["remedy"] for one in found.values() if not one["ok"])
     assert "hush" not in answer.output
     assert "BAD  Redis: " in run("doctor").stdout
+
+
+def test_doctor_names_every_wrong_setting_and_stops_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_RECIPES", "heads")
+    monkeypatch.setenv("PORT", "many")
+    answer = run("doctor")
+
+    assert answer.exit_code == 1
+    assert [line for line in answer.stdout.splitlines() if not line.startswith("     ->")] == [
+        "BAD  PORT: 'many' is not a whole number. Port the web process listens on.",
+        (
+            "BAD  LABELLOOP_RECIPES: 'heads' is not a list of head, finetune (did you mean head?). "
+            "Recipes that compete on the validation split: head, finetune or both."
+        ),
+    ]
+
+
+def test_doctor_warns_of_what_is_doubtful(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_RETRIAN_AFTER", "5")
+    monkeypatch.setenv("LABELLOOP_PREDICT_DEADLINE", "200")
+    monkeypatch.setenv("LABELLOOP_WEIGHTS", "/nowhere/a.safetensors")  # so that torch is not waited for
+    told = run("doctor").stdout
+
+    assert "warn LABELLOOP_RETRIAN_AFTER: LABELLOOP_RETRIAN_AFTER is not a setting; did you mean" in told
+    assert "LABELLOOP_PREDICT_DEADLINE is 200 s, but Label Studio waits 100 s" in told
+    assert "warn open to everybody: Basic authentication is off and HOST is 0.0.0.0" in told
+    assert "-> Set BASIC_AUTH_USER and BASIC_AUTH_PASS" in told
+    assert "BAD  training: LABELLOOP_WEIGHTS: /nowhere/a.safetensors cannot be read" in told
+    monkeypatch.setenv("HOST", "127.0.0.1")
+    assert "open to everybody" not in run("doctor").stdout

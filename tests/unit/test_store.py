@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.errors import NotFound, StoreError
+from labelloop.errors import NotFound, StoreError, UnsafeStore
 from labelloop.models.check import check_store
 from labelloop.models.file_store import FileStore
 from labelloop.models.store import Store, open_store
@@ -169,7 +169,7 @@ class CarelessSwap(FileStore):
 
 @pytest.mark.parametrize("kind", [CarelessCreate, CarelessSwap])
 def test_the_check_finds_a_store_that_passes_over_conditions(tmp_path: Path, kind: type[FileStore]) -> None:
-    with pytest.raises(StoreError, match="conditional writes"):
+    with pytest.raises(UnsafeStore, match="conditional writes"):
         check_store(kind(tmp_path))
 
 

@@ -1,6 +1,7 @@
 """The ``labelloop`` command. Here errors end as one line and exit code 1; wrong usage is exit code 2."""
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import asdict, fields, replace
@@ -18,7 +19,7 @@ from labelloop.cli.report import report
 from labelloop.cli.search import search
 from labelloop.cli.train import stage, train
 from labelloop.doctor import diagnose
-from labelloop.errors import Damaged, LabelLoopError, StudioError
+from labelloop.errors import Damaged, LabelLoopError, SettingsError, StudioError, UnsafeStore
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.announced import announced_version
@@ -29,6 +30,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
+from labelloop.loop.startup import refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
@@ -40,6 +42,17 @@ from labelloop.studio.connect import connect as connect_project
 from labelloop.terminal import Bar, describe, follow, show
 from labelloop.types import NO_VERSION, ProjectKey
 
+_PROCESSES = ("serve", "train", "web", "worker")
+"""The commands that a start consists of: they say which variables are no settings."""
+
+_RESTARTED = ("serve", "web", "worker")
+
+
+class _Impossible(click.ClickException):
+    """Settings that a process cannot work with; whoever starts it again when it ends need not (sysexits.h)."""
+
+    exit_code = os.EX_CONFIG
+
 
 class _Commands(click.Group):
     """Turns LabelLoop's own errors into one line and exit code 1, and shows the settings below the commands."""
@@ -48,7 +61,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LabelLoopError as error:
-            raise click.ClickException(str(error)) from error
+            never = isinstance(error, SettingsError | UnsafeStore) and ctx.invoked_subcommand in _RESTARTED
+            raise (_Impossible if never else click.ClickException)(str(error)) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Settings (environment variables)"):
@@ -86,10 +100,15 @@ def main(ctx: click.Context) -> None:
         # A label may hold what no encoding can write, half a surrogate pair for one.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        settings = Settings.from_environment()
+        if ctx.invoked_subcommand == "doctor":
+            settings, ctx.meta["labelloop.faults"] = Settings.read()
+        else:
+            settings = Settings.from_environment()
         start_logging(settings.log_level)
     except LabelLoopError as error:
         raise click.ClickException(str(error)) from error
+    if ctx.invoked_subcommand in _PROCESSES:
+        warn_of_unknown(os.environ)
     ctx.obj = Hub(settings)
 
 
@@ -119,15 +138,16 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
 @main.command()
 @click.option("--project", "project_id", type=click.IntRange(1), help="Look at this project too.")
 @_json
-@click.pass_obj
-def doctor(hub: Hub, project_id: int | None, as_json: bool) -> None:
+@click.pass_context
+def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
     """Check everything the loop needs; each finding comes with its remedy. Exit code 1 when something is wrong."""
     findings = []
-    for finding in diagnose(hub, project_id):
+    for finding in diagnose(ctx.obj, project_id, os.environ, ctx.meta.get("labelloop.faults", {})):
         findings.append(finding)
         if not as_json:
-            click.echo(f"{'ok  ' if finding.ok else 'BAD '} {finding.name}: {finding.detail}")
-            if not finding.ok:
+            mark = "BAD " if not finding.ok else "warn" if finding.remedy else "ok  "
+            click.echo(f"{mark} {finding.name}: {finding.detail}")
+            if finding.remedy:
                 click.echo(f"     -> {finding.remedy}")
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -331,8 +351,12 @@ def worker(hub: Hub) -> None:
 @click.pass_obj
 def web(hub: Hub) -> None:
     """Run the web process alone, as gunicorn does: what Label Studio talks to."""
+    from labelloop.web.auth import BasicAuth
     from labelloop.web.server import serve_web
 
+    BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
+    refuse_impossible(hub)
+    warn_of_doubts(hub.settings)
     serve_web(hub.settings)
 
 

@@ -1,7 +1,7 @@
 """The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer."""
 
 import importlib
-import importlib.util
+import json
 import logging
 import os
 import signal
@@ -21,6 +21,7 @@ from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.notes import write_note
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
 from labelloop.loop.run import note_death
+from labelloop.loop.startup import ABOUT, check_training, comparable, refuse_impossible, require_safe_store, trains_here
 from labelloop.studio.urls import shown
 from labelloop.types import ProjectKey
 
@@ -46,22 +47,17 @@ _MAINTENANCE_SECONDS = 60
 def run_worker(hub: Hub) -> None:
     """Work until SIGTERM or SIGINT; a Redis that does not answer yet is waited for.
 
-    Raises QueueError for the embedded Redis, which is started before its worker.
+    Raises QueueError for the embedded Redis, which is started before its worker; SettingsError and UnsafeStore for
+    settings that no job could work with.
     """
+    refuse_impossible(hub)
+    _load()
+    if trains_here():
+        check_training(hub.settings)
+    require_safe_store(hub)
     _wait_for_redis(hub)
     note_start(hub)
-    _load()
-    # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
-    connection = connect_redis(hub.settings, timeout=None)
-    queues = [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)]
-    worker = _LoopWorker(
-        queues,
-        connection=connection,
-        serializer=JSONSerializer,
-        worker_ttl=_WORKER_TTL,
-        maintenance_interval=_MAINTENANCE_SECONDS,
-    )
-    worker.hub = hub
+    worker = make_worker(hub)
     parent = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
     stop = threading.Event()
@@ -71,6 +67,21 @@ def run_worker(hub: Hub) -> None:
         worker.work(with_scheduler=True, logging_level="WARNING")
     finally:
         stop.set()
+
+
+def make_worker(hub: Hub) -> Worker:
+    """Make RQ's worker for both queues; it does nothing yet."""
+    # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
+    connection = connect_redis(hub.settings, timeout=None)
+    worker = _LoopWorker(
+        [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)],
+        connection=connection,
+        serializer=JSONSerializer,
+        worker_ttl=_WORKER_TTL,
+        maintenance_interval=_MAINTENANCE_SECONDS,
+    )
+    worker.hub = hub
+    return worker
 
 
 def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
@@ -111,6 +122,12 @@ class _LoopWorker(Worker):
 
     hub: Hub
 
+    def register_birth(self) -> None:
+        """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
+        super().register_birth()  # type: ignore[no-untyped-call]
+        told = {"trains": trains_here(), "settings": comparable(self.hub.settings)}
+        self.connection.hset(self.key, ABOUT, json.dumps(told))
+
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
         """Note it for the job's project; RQ marks the job as failed afterwards."""
         super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
@@ -139,7 +156,7 @@ def _load() -> None:
     """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks Label Studio."""
     for name in _NEEDED:
         importlib.import_module(name)
-    if importlib.util.find_spec("torch") is None:
+    if not trains_here():
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
         return
     for name in _TRAINING:

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from labelloop.errors import Conflict, StoreError
+from labelloop.errors import Conflict, UnsafeStore
 from labelloop.models.store import Store
 from labelloop.models.update import update
 
@@ -12,15 +12,18 @@ _PATH = "labelloop-check/object"
 
 
 def check_store(store: Store) -> None:
-    """Try every step on an object of its own, which stays behind; raises StoreError saying which one fails."""
+    """Try every step on an object of its own, which stays behind; raises StoreError saying which one fails.
+
+    UnsafeStore means that the store works and does not keep its promises.
+    """
     with suppress(Conflict):
         store.create(_PATH, _content())
     held = store.read(_PATH)
     if not _is_refused(lambda: store.create(_PATH, _content())):
-        raise StoreError(_unsafe("created an object that exists"))
+        raise UnsafeStore(_unsafe("created an object that exists"))
     store.write(_PATH, _content())
     if not _is_refused(lambda: store.swap(_PATH, _content(), held.tag)):
-        raise StoreError(_unsafe("replaced an object that had changed"))
+        raise UnsafeStore(_unsafe("replaced an object that had changed"))
     update(store, _PATH, lambda _: _content())
 
 

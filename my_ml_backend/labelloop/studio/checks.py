@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from labelloop.errors import LabelConfigError
 from labelloop.studio.backends import MLBackend, Webhook
@@ -17,7 +18,7 @@ from labelloop.types import NO_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; ``remedy`` says what to do when it is not ``ok``."""
+    """One thing that was looked at; ``remedy`` says what to do when it is not ``ok``, or ``ok`` and yet doubtful."""
 
     name: str
     ok: bool
@@ -86,6 +87,29 @@ def check_title(own: MLBackend, announced: str, info: ProjectInfo) -> Finding:
     ok = own.title == announced and announced in (NO_VERSION, info.model_version)
     remedy = "Run `labelloop sweep`, or `labelloop connect` again: tasks come in random order until they agree."
     return Finding("title", ok=ok, detail=named, remedy="" if ok else remedy)
+
+
+TESTED = "1.23.2"
+"""The version of Label Studio that LabelLoop is tested with."""
+
+
+def check_version(version: str, where: str) -> Finding:
+    """Look whether Label Studio is of the version that LabelLoop is tested with."""
+    detail = f"{version} at {where}"
+    known = version == TESTED
+    remedy = f"LabelLoop is tested with {TESTED}: where something is odd, try that version."
+    return Finding("Label Studio", ok=True, detail=detail, remedy="" if known else remedy)
+
+
+def check_host(own: MLBackend) -> Finding:
+    """Look whether Label Studio takes webhooks to this backend's host: not to a name without a dot (contract, 9)."""
+    host = urlsplit(own.url).hostname or ""
+    ok = host == "localhost" or bool(set(host) & set(".:"))
+    remedy = (
+        f"Give {host} a name with a dot (a network alias such as web.labelloop.internal in a compose file), or use its "
+        "IP address, and run `labelloop connect` with it: Label Studio takes no webhook to this one."
+    )
+    return Finding("host name", ok=ok, detail=host, remedy="" if ok else remedy)
 
 
 def check_webhook(webhooks: Sequence[Webhook], own: MLBackend, secret: str, connect: str) -> Finding:

@@ -11,7 +11,7 @@ import requests
 
 from labelloop.children import start_child
 from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings
+from labelloop.settings import Settings, unknown_variables
 from labelloop.supervise import Service, require_free
 from labelloop.web.server import FOLDER, address, grace_seconds, gunicorn_command
 
@@ -31,7 +31,9 @@ def machine(settings: Settings, environment: Mapping[str, str]) -> list[Service]
     Redis only when it is embedded, inference only when the endpoint's address is this machine's own and nothing answers
     there. Raises SettingsError when a port is taken.
     """
-    given = {**environment, "PYTHONPATH": os.pathsep.join(filter(None, [str(FOLDER), environment.get("PYTHONPATH")]))}
+    # What is no setting has been told by now, once for all of them.
+    known = {name: value for name, value in environment.items() if name not in unknown_variables(environment)}
+    given = {**known, "PYTHONPATH": os.pathsep.join(filter(None, [str(FOLDER), environment.get("PYTHONPATH")]))}
     require_free(settings.host, settings.port, "end what listens there, or choose another port with -p or PORT")
     services = [redis_service(settings)] if settings.redis_url == "embedded" else []
     services += inference_services(settings, given)

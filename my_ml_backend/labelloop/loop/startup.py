@@ -1,0 +1,202 @@
+"""What is looked at before anything starts: what can never work is refused, what is doubtful is said once."""
+
+import importlib.util
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from multiprocessing.connection import Connection
+
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
+from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.options import options_of
+from labelloop.models.check import check_store
+from labelloop.pipeline.train_settings import train_settings
+from labelloop.setting_values import without_secrets
+from labelloop.settings import Settings, environment_of, unknown_variables
+from labelloop.studio.webhook import webhook_secret
+
+_log = logging.getLogger(__name__)
+
+_STUDIO_SECONDS = 100.0
+"""Label Studio gives up on a prediction then."""
+
+_STORE_SECONDS = 30.0
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
+
+OPEN = (
+    "Basic authentication is off and HOST is {host}: whoever reaches port {port} can have predictions made with your "
+    "endpoint, start trainings and read how your projects stand. Set BASIC_AUTH_USER and BASIC_AUTH_PASS (the same in "
+    "Label Studio's settings of the ML backend), or HOST=127.0.0.1 if Label Studio runs on this machine"
+)
+
+
+def refuse_impossible(hub: Hub) -> None:
+    """Open what the settings name without sending anything; raises SettingsError or StoreError for what cannot be."""
+    options_of(hub.settings)
+    for part in ("store", "endpoint", "redis"):
+        getattr(hub, part)
+
+
+def is_open(settings: Settings) -> str:
+    """Say what an open backend lets others do; empty for one that asks for a password, or hears this machine alone."""
+    if settings.basic_auth_user or settings.host not in _EVERYWHERE:
+        return ""
+    return OPEN.format(host=settings.host or "every address", port=settings.port)
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Say what of the web process is possible and yet hardly meant, a sentence each."""
+    said = [*clashes(settings), *filter(None, [is_open(settings)])]
+    if not webhook_secret(settings):
+        said.append(
+            "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
+            "LABELLOOP_WEBHOOK_SECRET, the same for all processes"
+        )
+    return said
+
+
+def warn_of_unknown(environment: Mapping[str, str]) -> None:
+    """Log which variables look like settings and are none, a line each."""
+    for sentence in unknown_variables(environment).values():
+        _log.warning("%s", sentence)
+
+
+def warn_of_doubts(settings: Settings) -> None:
+    """Log what is doubtful, a line each."""
+    for sentence in doubts(settings):
+        _log.warning("%s", sentence)
+
+
+def clashes(settings: Settings) -> list[str]:
+    """Say which settings do not go together, a sentence each; each alone is possible."""
+    found = {
+        f"LABELLOOP_PREDICT_DEADLINE is {settings.predict_deadline:g} s, but Label Studio waits {_STUDIO_SECONDS:g} s "
+        "for a prediction: what comes later is lost": settings.predict_deadline >= _STUDIO_SECONDS,
+        f"LABELLOOP_ENDPOINT_TIMEOUT ({settings.endpoint_timeout:g} s) is longer than LABELLOOP_PREDICT_DEADLINE "
+        f"({settings.predict_deadline:g} s), which ends a call before": settings.endpoint_timeout
+        > settings.predict_deadline,
+        f"LABELLOOP_INTERACTIVE_DEADLINE ({settings.interactive_deadline:g} s) is longer than "
+        f"LABELLOOP_PREDICT_DEADLINE ({settings.predict_deadline:g} s)": settings.interactive_deadline
+        > settings.predict_deadline,
+        f"LABELLOOP_MAX_WAIT_SECONDS ({settings.max_wait_seconds:g} s) is shorter than LABELLOOP_QUIET_SECONDS "
+        f"({settings.quiet_seconds:g} s), so a run never waits for quiet": settings.max_wait_seconds
+        < settings.quiet_seconds,
+        "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
+    }
+    return [sentence for sentence, holds in found.items() if holds]
+
+
+def trains_here() -> bool:
+    """Whether what training needs is installed."""
+    return importlib.util.find_spec("torch") is not None
+
+
+ABOUT = "labelloop"
+"""Field of RQ's record of a worker that holds what the worker says of itself, as JSON."""
+
+_OF_ONE_PROCESS = ("HOST", "PORT", "WORKERS", "THREADS", "LOG_LEVEL", "MODEL_DIR", "ENGINE", "LABELLOOP_LOADED_MODELS")
+
+
+def comparable(settings: Settings) -> dict[str, str]:
+    """Spell out the settings that all processes of one loop should share, without secrets; addresses lose theirs."""
+    secret = {entry.metadata["name"] for entry in fields(settings) if entry.metadata["secret"]}
+    told = {**environment_of(settings), "LABELLOOP_STORE": settings.store_address}
+    return {
+        name: without_secrets(value)
+        for name, value in told.items()
+        if name not in secret and name not in _OF_ONE_PROCESS
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerAbout:
+    """What a living worker says of itself; ``settings`` are empty for one of another version."""
+
+    name: str
+    trains: bool
+    settings: Mapping[str, str]
+
+
+def workers(hub: Hub) -> list[WorkerAbout]:
+    """List the workers that Redis has heard of within their time to live; raises QueueError."""
+    found = []
+    with reach(hub):
+        for worker in Worker.all(connection=hub.redis, serializer=JSONSerializer):
+            about = json.loads(text(hub.redis.hget(worker.key, ABOUT) or "{}"))
+            found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
+    return found
+
+
+def check_training(settings: Settings) -> None:
+    """Refuse training settings that no run could use: network, optimizer, size, files; raises SettingsError.
+
+    It happens in a forked process, for a network that was run in this one would leave threads behind, which a job's
+    fork does not survive. Weights that are yet to be downloaded are not looked at.
+    """
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_try_training, args=(settings, theirs), name="check of the training settings")
+    child.start()
+    theirs.close()
+    try:
+        told = str(ours.recv())
+    except EOFError:
+        told = "the check of the training settings ended by itself; is there too little memory for LABELLOOP_BACKBONE?"
+    child.join()
+    ours.close()
+    if told:
+        raise SettingsError(told)
+
+
+def _try_training(settings: Settings, told: Connection) -> None:
+    try:
+        told.send(_wrong_training(settings))
+    finally:
+        told.close()
+
+
+def _wrong_training(settings: Settings) -> str:
+    try:
+        training = train_settings(settings)
+        # After what is wrong without it, for torch takes seconds.
+        from labelloop.train.backbone import build
+        from labelloop.train.entrants import check
+
+        check(training)
+        build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
+    except LabelLoopError as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def require_safe_store(hub: Hub) -> None:
+    """Try on a bucket that it honours conditional writes; raises UnsafeStore where it does not.
+
+    A bucket that cannot be reached now, or is slow, is left to the work that comes.
+    """
+    if not hub.settings.store_address.startswith("s3://"):
+        return
+    found: list[StoreError] = []
+
+    def look() -> None:
+        try:
+            check_store(hub.store)
+        except StoreError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=look, name="check of the store", daemon=True)
+    thread.start()
+    thread.join(_STORE_SECONDS)
+    if thread.is_alive():
+        _log.warning("the store did not answer within %g s: whether it is safe is not known", _STORE_SECONDS)
+    for error in found:
+        if isinstance(error, UnsafeStore):
+            raise error
+        _log.warning("whether the store is safe is not known yet: %s", error)

@@ -1,0 +1,121 @@
+"""What is refused before a worker begins, and what doctor knows of workers."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from labelloop.doctor import Finding, diagnose
+from labelloop.errors import SettingsError
+from labelloop.loop.hub import Hub
+from labelloop.loop.redis_server import RedisServer
+from labelloop.loop.startup import check_training, comparable, doubts, workers
+from labelloop.loop.worker import make_worker
+from labelloop.settings import Settings
+
+QUICK: dict[str, object] = {"backbone": "test_resnet", "weights": "none"}
+
+
+@pytest.mark.train
+class TestTraining:
+    """One process that has torch already, so that each check is a cheap fork."""
+
+    @pytest.fixture(autouse=True)
+    def loaded(self) -> None:
+        import labelloop.train.trainer  # noqa: F401
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ({"backbone": "resnet19"}, "timm has no network named 'resnet19'; near: resnet18.* LABELLOOP_BACKBONE"),
+            ({"optimizer": "adamv"}, "timm has no optimizer named 'adamv'; near: .*adam.* LABELLOOP_OPTIMIZER"),
+            ({"weights": "/nowhere/a.safetensors"}, "LABELLOOP_WEIGHTS: /nowhere/a.safetensors cannot be read"),
+            ({"augmentations": "/nowhere/a.yaml"}, "LABELLOOP_AUGMENTATIONS: /nowhere/a.yaml cannot be read"),
+            ({"backbone": "vit_tiny_patch16_224", "image_size": 5}, "LABELLOOP_IMAGE_SIZE|could not make backbone"),
+        ],
+    )
+    def test_what_no_run_could_use_is_refused_by_name(self, given: dict[str, object], told: str) -> None:
+        with pytest.raises(SettingsError, match=told):
+            check_training(Settings(**{**QUICK, **given}))  # type: ignore[arg-type]
+
+    def test_weights_that_are_none_or_of_another_network_are_refused(self, tmp_path: Path) -> None:
+        from safetensors.numpy import save_file
+
+        path = tmp_path / "own.safetensors"
+        path.write_bytes(b"no weights at all")
+        with pytest.raises(SettingsError, match=r"own.safetensors are no readable safetensors file"):
+            check_training(Settings(**{**QUICK, "weights": str(path)}))  # type: ignore[arg-type]
+        save_file({}, path)
+        with pytest.raises(SettingsError, match=r"are not those of backbone 'test_resnet' .*missing"):
+            check_training(Settings(**{**QUICK, "weights": str(path)}))  # type: ignore[arg-type]
+
+    def test_what_can_be_trained_passes(self) -> None:
+        check_training(Settings(**QUICK))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"predict_deadline": 100.0}, "LABELLOOP_PREDICT_DEADLINE is 100 s, but Label Studio waits 100 s"),
+        ({"endpoint_timeout": 95.0}, "LABELLOOP_ENDPOINT_TIMEOUT (95 s) is longer than LABELLOOP_PREDICT_DEADLINE"),
+        ({"interactive_deadline": 95.0}, "LABELLOOP_INTERACTIVE_DEADLINE (95 s) is longer"),
+        (
+            {"max_wait_seconds": 10.0},
+            "LABELLOOP_MAX_WAIT_SECONDS (10 s) is shorter than LABELLOOP_QUIET_SECONDS (30 s)",
+        ),
+        ({"learning_rate": 0.0}, "LABELLOOP_LEARNING_RATE is 0"),
+        ({"host": "::"}, "Basic authentication is off and HOST is ::: whoever reaches port 9090"),
+        ({"label_studio_api_key": ""}, "there is no webhook secret"),
+    ],
+)
+def test_what_is_hardly_meant_is_said(given: dict[str, object], told: str) -> None:
+    usual: dict[str, object] = {"host": "127.0.0.1", "label_studio_api_key": "key"}
+    assert doubts(Settings(**usual)) == []  # type: ignore[arg-type]
+    [sentence] = doubts(Settings(**{**usual, **given}))  # type: ignore[arg-type]
+    assert told in sentence
+
+
+def test_basic_authentication_closes_a_backend_that_hears_everybody() -> None:
+    assert doubts(Settings(basic_auth_user="me", basic_auth_pass="pw", label_studio_api_key="key")) == []
+
+
+def test_what_is_compared_holds_no_secret() -> None:
+    secret = Settings(
+        label_studio_api_key="hush",
+        basic_auth_pass="hush",
+        webhook_secret="hush",
+        endpoint_headers="Authorization: hush",
+        endpoint="http://me:hush@host/?key=hush",
+        redis_url="redis://:hush@redis",
+    )
+    assert "hush" not in str(comparable(secret))
+
+
+def found(hub: Hub) -> dict[str, Finding]:
+    return {finding.name: finding for finding in diagnose(hub, None)}
+
+
+def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    # What cannot be trained anywhere: the training is not what is looked at here.
+    usual: dict[str, object] = {"redis_url": redis_server.url, "weights": "/nowhere/a.safetensors"}
+    hub = Hub(Settings(model_dir=str(tmp_path), store=f"{tmp_path.as_uri()}/store", **usual))  # type: ignore[arg-type]
+    with closing(hub.redis):
+        hub.redis.flushall()
+        assert not found(hub)["workers"].ok
+        worker = make_worker(hub)
+        worker.register_birth()  # type: ignore[no-untyped-call]
+        try:
+            assert [about.name for about in workers(hub)] == [worker.name]
+            told = found(hub)
+            assert told["workers"].detail.startswith("1, of which ")
+            assert not [name for name in told if name.startswith("settings of worker")]
+            elsewhere = Settings(retrain_after=5, store="file:///elsewhere", **usual)  # type: ignore[arg-type]
+            [other] = [one for name, one in found(Hub(elsewhere)).items() if name.startswith("settings of worker")]
+            assert not other.ok
+            assert "LABELLOOP_RETRAIN_AFTER is 20 there" in other.detail
+            assert f"LABELLOOP_STORE is {tmp_path.as_uri()}/store there" in other.detail
+        finally:
+            worker.register_death()  # type: ignore[no-untyped-call]
+            worker.connection.close()
