@@ -20,6 +20,12 @@ from support.ml_backend import Backend, running_backend
 pytestmark = [pytest.mark.studio, pytest.mark.train]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def loaded() -> None:
+    """Load torch once here: the process in which doctor looks at the training is forked from this one."""
+    import labelloop.train.trainer  # noqa: F401
+
+
 @pytest.fixture
 def backend() -> Iterator[Backend]:
     with running_backend() as running:
