@@ -53,7 +53,7 @@ def test_the_sentence_tells_the_numbers() -> None:
     assert verdict.passed
     assert verdict.sentence == (
         "v8 replaces v7: 45 of 50 test items right (0.900) against 43 (0.860) of v7; difference +0.040, "
-        "95 % interval [+0.000, +0.100]; no class falls by more than 0.1; calibration error 0.000 against 0.040"
+        "95 % interval [-0.034, +0.135]; no class falls by more than 0.1; calibration error 0.000 against 0.040"
     )
     assert verdict.numbers["challenger"] == 0.9
     assert verdict.numbers["classes"]["class a"]["difference"]["value"] == pytest.approx(0.04)
@@ -92,6 +92,65 @@ def test_a_rejection_says_what_was_lost_and_what_was_allowed() -> None:
     assert sentence.startswith("v8 is rejected: 14 of 16 test items right (0.875) against 16 (1.000) of v7; ")
     assert "it loses 0.125 where at most 0.088 is allowed" in sentence
     assert "the whole interval lies below zero" in contest(2000, 60, 30).sentence
+
+
+@pytest.mark.parametrize(
+    ("items", "conceded", "decisions"),
+    [
+        (1, 0.0, "PR"),
+        (1, 0.02, "PR"),
+        (2, 0.0, "PPR P"),
+        (2, 0.02, "PRR P"),
+        (4, 0.0, "PPRRR PPP P"),
+        (4, 0.02, "PRRRR PPP P"),
+        (8, 0.0, "PPRRRRRRR PPPPPRR PPPPP PPP"),
+        (8, 0.02, "PRRRRRRRR PPPPPRR PPPPP PPP"),
+        (16, 0.0, "PPRRRRRRRRRRR PPPPPRRRRRRRR PPPPPPPPRRRRR PPPPPPPPPPP"),
+        (16, 0.02, "PRRRRRRRRRRRR PPPPPRRRRRRRR PPPPPPPRRRRRR PPPPPPPPPPR"),
+        (30, 0.0, "PPRRRRRRRRRRR PPPPPRRRRRRRR PPPPPPPPRRRRR PPPPPPPPPPPRR"),
+        (30, 0.02, "PRRRRRRRRRRRR PPPPRRRRRRRRR PPPPPPPRRRRRR PPPPPPPPPPRRR"),
+        (60, 0.0, "PPRRRRRRRRRRR PPPPPRRRRRRRR RPPPPPPPRRRRR RPPPPPPPPPPRR"),
+        (60, 0.02, "PRRRRRRRRRRRR PPPPRRRRRRRRR RPPPPPRRRRRRR RPPPPPPPPRRRR"),
+        (300, 0.0, "PPPPRRRRRRRRR PPPPPPPPPRRRR PPPPPPPPPPPRR PPPPPPPPPPPPP"),
+        (300, 0.02, "PRRRRRRRRRRRR PPPRRRRRRRRRR PPPPPRRRRRRRR PPPPPPPRRRRRR"),
+    ],
+)
+def test_who_passes_does_not_depend_on_what_is_shown(items: int, conceded: float, decisions: str) -> None:
+    """P passes, R is rejected: for 0, 2, 4, ... items gained a word, for each number of items lost a letter."""
+    for word, gained in zip(decisions.split(), range(0, 7, 2), strict=False):
+        found = [contest(items, lost, gained, conceded).passed for lost in range(len(word))]
+        assert "".join("P" if passed else "R" for passed in found) == word, gained
+
+
+def test_a_worse_version_that_passes_says_why() -> None:
+    assert (
+        "difference -0.025, 95 % interval [-0.129, +0.065]; it is measured 0.025 worse, which on 40 test items may be "
+        "chance (McNemar's exact test: p = 1), and up to 0.025 may be lost, so it passes; "
+    ) in contest(40, 1, 0).sentence
+    assert (
+        "it is measured 0.004 worse (McNemar's exact test: p = 0.077); the bootstrap's interval [-0.008, +0.000] "
+        "decides, and reaches zero, and up to 0.020 may be lost, so it passes"
+    ) in contest(2000, 12, 4).sentence
+    assert "measured" not in contest(40, 0, 1).sentence
+    assert "measured" not in contest(40, 12, 0).sentence
+
+
+@pytest.mark.parametrize(("items", "few"), [(1, True), (19, True), (20, False), (300, False)])
+def test_too_few_test_items_are_said(items: int, few: bool) -> None:
+    for verdict in (contest(items, 0, 0), contest(items, min(items, 9), 0)):
+        assert (f"too few test items to judge ({items} of at least 20)" in verdict.sentence) is few
+        assert verdict.numbers["few"] is few
+
+
+def test_a_rejection_names_the_interval_that_decides_where_the_one_shown_holds_zero() -> None:
+    found = [contest(items, lost, gained) for items in (1, 8, 60) for gained in (0, 1) for lost in range(items)]
+    found.append(contest(1, 1, 0))
+    decided = [one for one in found if one.numbers["decided_by"]["high"] < 0]
+    apart = [one for one in decided if one.numbers["difference"]["high"] >= 0]
+    assert all(not one.passed for one in decided)
+    assert all("the whole interval lies below zero" in one.sentence for one in decided if one not in apart)
+    assert all("the bootstrap's interval [" in one.sentence for one in apart)
+    assert apart
 
 
 def test_small_losses_do_not_add_up() -> None:
@@ -185,15 +244,20 @@ def test_the_first_version_must_beat_the_majority_class_of_training() -> None:
     first = judge_first(truth, Predictions("v1", scores([0, 0, 0, 1])), learned_from, "single")
     assert first.passed
     assert first.sentence == (
-        "v1 becomes the first champion: 4 of 4 test items right (1.000), the majority class alone has 0.750"
+        "v1 becomes the first champion: 4 of 4 test items right (1.000, 95 % interval 0.510 to 1.000), "
+        "the majority class alone has 0.750; too few test items to judge (4 of at least 20)"
     )
     dull = judge_first(truth, Predictions("v1", scores([0, 0, 0, 0])), learned_from, "single")
     assert not dull.passed
     assert dull.sentence == (
-        "v1 is rejected: 3 of 4 test items right (0.750), no better than the majority class with 0.750"
+        "v1 is rejected: 3 of 4 test items right (0.750, 95 % interval 0.301 to 0.954), "
+        "no better than the majority class with 0.750; too few test items to judge (4 of at least 20)"
     )
     turned = judge_first(truth, Predictions("v1", scores([0, 1, 1, 0])), shown([1, 1, 0]), "single")
-    assert turned.numbers == {"test_items": 4, "challenger": 0.25, "majority": 0.25, "conceded": 0.0}
+    known = {"test_items": 4, "challenger": 0.25, "majority": 0.25, "conceded": 0.0}
+    assert {name: turned.numbers[name] for name in known} == known
+    assert turned.numbers.keys() - known.keys() == {"accuracy", "few"}
+    assert turned.numbers["accuracy"] == pytest.approx({"value": 0.25, "low": 0.0456, "high": 0.6994}, abs=1e-4)
 
 
 def test_a_person_may_force_what_the_gate_rejected() -> None:
@@ -230,7 +294,10 @@ def test_whoever_predicts_the_same_passes(found: list[tuple[int, int, int]]) -> 
     verdict = tried([(truth, champion, champion) for truth, champion, _ in found])
 
     assert verdict.passed
-    assert verdict.numbers["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    items = verdict.numbers["test_items"]
+    width = 1.959964**2 / (items + 1.959964**2)
+    assert verdict.numbers["difference"] == pytest.approx({"value": 0.0, "low": -width, "high": width}, abs=1e-6)
+    assert verdict.numbers["decided_by"] == {"method": "paired bootstrap", "low": 0.0, "high": 0.0}
 
 
 @given(rows.flatmap(lambda found: st.tuples(st.just(found), st.permutations(range(len(found))))))

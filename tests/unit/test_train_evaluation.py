@@ -125,6 +125,21 @@ def test_the_interval_is_as_wide_as_theory_has_it() -> None:
     assert found["high"] == pytest.approx(found["value"] + half, abs=0.01)
 
 
+@pytest.mark.parametrize("items", [1, 4, 40, 400])
+def test_what_is_all_right_has_an_honest_interval_or_none(items: int) -> None:
+    truth = np.eye(2, dtype=bool)[np.arange(items) % 2]
+    found = measure(truth, np.where(truth, 0.9, 0.1), ["a", "b"], "single")
+    low = items / (items + 1.959964**2)
+    for figure in (found["accuracy"], found["weighted"]["recall"]):
+        assert figure == pytest.approx({"value": 1.0, "low": low, "high": 1.0}, abs=1e-6)
+    bootstrapped = [found["macro"]["f1"], found["macro"]["auroc"], found["weighted"]["f1"], found["calibration_error"]]
+    assert [(one["low"], one["high"]) for one in bootstrapped] == [(None, None)] * 4
+    with_class = (items + 1) // 2
+    recall = found["per_class"]["a"]["intervals"]["recall"]
+    assert recall == pytest.approx({"low": with_class / (with_class + 1.959964**2), "high": 1.0}, abs=1e-6)
+    assert found["few"] is (items < 20)
+
+
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """Of 60 test sides, 95 % of the intervals should hold the accuracy on a very large one."""
     truth, scores = made(200_000, 1.5, seed=1)
@@ -155,7 +170,9 @@ def test_the_same_seed_gives_the_same_and_blocks_do_not_matter(monkeypatch: pyte
     truth, scores = made(50, 1.0)
     one, other = (measure(truth, scores, list("abc"), "single", seed=7) for _ in range(2))
     assert one == other
-    assert one["accuracy"] != measure(truth, scores, list("abc"), "single", seed=8)["accuracy"]
+    other = measure(truth, scores, list("abc"), "single", seed=8)
+    assert one["macro"]["f1"] != other["macro"]["f1"]
+    assert one["accuracy"] == other["accuracy"], "no draw has a part in it"
     monkeypatch.setattr(intervals, "_BLOCK", 170)
     assert measure(truth, scores, list("abc"), "single", seed=7) == one
 
@@ -173,7 +190,8 @@ def test_a_failed_picture_counts_as_wrong_and_is_left_out_of_calibration() -> No
 
 def test_when_everything_failed_there_is_no_calibration() -> None:
     found = measure(np.eye(2, dtype=bool), np.zeros((2, 2)), ["a", "b"], "single")
-    assert found["accuracy"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert found["accuracy"] == pytest.approx({"value": 0.0, "low": 0.0, "high": 0.657620}, abs=1e-6)
+    assert found["few"] is True
     assert found["calibration_error"] == {"value": None, "low": None, "high": None}
     assert found["log_loss"] is None
 

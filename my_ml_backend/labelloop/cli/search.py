@@ -17,6 +17,7 @@ from labelloop.pipeline.parameters import LOCATIONS, PARAMETERS
 from labelloop.pipeline.search.asked import LISTS
 from labelloop.settings import Settings
 from labelloop.terminal import Bar, show
+from labelloop.train.proportions import FEW, TOO_FEW
 from labelloop.types import Json
 
 if TYPE_CHECKING:
@@ -136,8 +137,9 @@ def _kept(held: Mapping[str, str], project: int) -> list[str]:
 
 
 def _measured(metrics: Json) -> str:
-    accuracy = metrics["accuracy"]
+    accuracy, items = metrics["accuracy"], metrics["items"]
+    few = f"; {TOO_FEW}" if items < FEW else ""
     return (
-        f"on the {metrics['items']} test pictures: accuracy {accuracy['value']:.3f} "
-        f"({accuracy['low']:.3f} to {accuracy['high']:.3f})"
+        f"on the {items} test pictures: accuracy {accuracy['value']:.3f} "
+        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}){few}"
     )

@@ -10,6 +10,7 @@ from labelloop.pipeline.paired import TOLERANCE, Paired, compare
 from labelloop.pipeline.verdict import GateRule, Predictions
 from labelloop.train import reliability
 from labelloop.train.metrics import Indicators
+from labelloop.train.proportions import mcnemar
 from labelloop.types import Json, Kind
 
 
@@ -44,12 +45,30 @@ def check_accuracy(paired: Paired, rule: GateRule, conceded: float) -> Check:
     allowed = max(rule.loss, 1 / paired.items, paired.noise)
     lost, reasons = -paired.difference, []
     if paired.proven_worse:
-        reasons.append("the whole interval lies below zero")
+        reasons.append(_proof(paired))
     elif lost > 0 and lost + conceded > allowed + TOLERANCE:
         before = f" on top of {conceded:.3f} conceded since the best version" if conceded else ""
         reasons.append(f"it loses {lost:.3f}{before} where at most {allowed:.3f} is allowed")
-    numbers = {"allowed": allowed, "conceded": max(0.0, lost + conceded)}
-    return Check(tuple(reasons), numbers=numbers)
+    numbers = {"allowed": allowed, "conceded": max(0.0, lost + conceded), "p": mcnemar(paired.lost, paired.gained)}
+    return Check(tuple(reasons), "" if reasons or lost <= 0 else _let_pass(paired, allowed), numbers)
+
+
+def _proof(paired: Paired) -> str:
+    """Say what proves a challenger worse; where the interval that is shown does not, name the one that decides."""
+    if paired.shown[1] < 0:
+        return "the whole interval lies below zero"
+    return f"the bootstrap's interval [{paired.low:+.3f}, {paired.high:+.3f}] decides, and lies below zero"
+
+
+def _let_pass(paired: Paired, allowed: float) -> str:
+    """Say why a challenger that was measured worse is not rejected for it."""
+    measured = f"it is measured {-paired.difference:.3f} worse"
+    test = f"McNemar's exact test: p = {mcnemar(paired.lost, paired.gained):.2g}"
+    if paired.shown[1] < 0:
+        decides = f"the bootstrap's interval [{paired.low:+.3f}, {paired.high:+.3f}] decides, and reaches zero"
+        return f"{measured} ({test}); {decides}, and up to {allowed:.3f} may be lost, so it passes"
+    chance = f"which on {paired.items} test items may be chance ({test})"
+    return f"{measured}, {chance}, and up to {allowed:.3f} may be lost, so it passes"
 
 
 def check_classes(pair: Pair) -> Check:
@@ -103,7 +122,9 @@ def check_calibration(pair: Pair) -> Check:
     low, high = gap_interval(old, new, rule.confidence, rule.resamples, pair.seed)
     text = f"calibration error {after:.3f} against {before:.3f}"
     worse = after - before > rule.calibration + TOLERANCE and low > 0
-    difference = {"value": after - before, "low": low, "high": high}
+    # Draws that all give the same say nothing of chance.
+    ends = (low, high) if high - low > TOLERANCE else (None, None)
+    difference = {"value": after - before, "low": ends[0], "high": ends[1]}
     return Check(
         (f"{text} is worse by more than {rule.calibration:g}",) if worse else (),
         text,

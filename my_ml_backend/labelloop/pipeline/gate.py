@@ -1,4 +1,4 @@
-"""Nothing worse is promoted: champion and challenger meet on the same test items (docs/gate.md)."""
+"""Nothing measurably worse is promoted: champion and challenger meet on the same test items (docs/gate.md)."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,7 @@ from labelloop.pipeline.checks import Check, Pair, check_accuracy, check_calibra
 from labelloop.pipeline.paired import Paired, compare
 from labelloop.pipeline.verdict import GateRule, Predictions, Verdict, force
 from labelloop.train.metrics import Indicators, accuracy
+from labelloop.train.proportions import FEW, TOO_FEW, wilson
 from labelloop.types import Json, Kind
 
 __all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
@@ -24,14 +25,17 @@ def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indica
     share = accuracy(truth, np.broadcast_to(rows[counts.argmax()], truth.shape))
     count = int(challenger.right(truth, kind).sum())
     reached, name = count / len(truth), challenger.version
-    numbers = {"test_items": len(truth), "challenger": reached, "majority": share, "conceded": 0.0}
-    right = f"{count} of {len(truth)} test items right ({reached:.3f})"
+    low, high = wilson(count, len(truth))
+    interval = {"value": reached, "low": low, "high": high}
+    numbers: Json = {"test_items": len(truth), "challenger": reached, "majority": share, "conceded": 0.0}
+    numbers |= {"accuracy": interval, "few": len(truth) < FEW}
+    right = f"{count} of {len(truth)} test items right ({reached:.3f}, 95 % interval {low:.3f} to {high:.3f})"
     failed = _failures(challenger)
     if reached > share:
         sentence = f"{name} becomes the first champion: {right}, the majority class alone has {share:.3f}"
     else:
         sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
-    return Verdict(reached > share, "; ".join([sentence, *failed]), numbers)
+    return Verdict(reached > share, "; ".join([sentence, *_too_few(len(truth)), *failed]), numbers)
 
 
 def judge(
@@ -73,18 +77,23 @@ def _sentence(pair: Pair, paired: Paired, checks: Sequence[Check]) -> str:
     )
     interval = (
         f"difference {paired.difference:+.3f}, {pair.rule.confidence * 100:g} % interval "
-        f"[{paired.low:+.3f}, {paired.high:+.3f}]"
+        f"[{paired.shown[0]:+.3f}, {paired.shown[1]:+.3f}]"
     )
     remarks = reasons or [check.remark for check in checks if check.remark]
-    return "; ".join([met, interval, *remarks, *_failures(pair.challenger)])
+    return "; ".join([met, interval, *remarks, *_too_few(paired.items), *_failures(pair.challenger)])
 
 
 def _numbers(paired: Paired, checks: Sequence[Check]) -> Json:
     shares = paired.numbers()
-    numbers: Json = {"test_items": shares.pop("items"), **shares}
+    numbers: Json = {"test_items": shares.pop("items"), **shares, "few": paired.items < FEW}
     for check in checks:
         numbers |= check.numbers
     return numbers
+
+
+def _too_few(items: int) -> list[str]:
+    """Say so where the test items are too few for anybody to tell."""
+    return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
 
 
 def _failures(predictions: Predictions) -> list[str]:

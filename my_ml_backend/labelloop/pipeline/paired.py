@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.pipeline.bootstrap import difference_interval
+from labelloop.train.proportions import paired_difference
 from labelloop.types import Json
 
 TOLERANCE = 1e-9
@@ -17,7 +18,9 @@ TOLERANCE = 1e-9
 class Paired:
     """How many items ``before`` (champion) and ``after`` (challenger) have right; which only one has: lost, gained.
 
-    ``low`` and ``high`` bound the difference of the two shares, after less before.
+    ``low`` and ``high`` bound the difference of the two shares, after less before, by the paired bootstrap: the gate
+    decides by them. ``shown`` are the ends that people are told, by Tango's score interval: it has a width where the
+    two never differ, and the bootstrap has none.
     """
 
     items: int
@@ -27,6 +30,7 @@ class Paired:
     gained: int
     low: float
     high: float
+    shown: tuple[float, float]
 
     @property
     def difference(self) -> float:
@@ -40,18 +44,20 @@ class Paired:
 
     @property
     def proven_worse(self) -> bool:
-        """Whether the whole interval lies below zero."""
+        """Whether the whole interval that decides lies below zero."""
         return self.high < 0
 
     def numbers(self) -> Json:
-        """Give shares and interval as JSON."""
+        """Give shares and intervals as JSON: ``difference`` as it is shown, ``decided_by`` what the gate looked at."""
+        low, high = self.shown
         return {
             "items": self.items,
             "champion": self.before / self.items,
             "challenger": self.after / self.items,
             "lost": self.lost,
             "gained": self.gained,
-            "difference": {"value": self.difference, "low": self.low, "high": self.high},
+            "difference": {"value": self.difference, "low": low, "high": high},
+            "decided_by": {"method": "paired bootstrap", "low": self.low, "high": self.high},
         }
 
 
@@ -59,4 +65,5 @@ def compare(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], confide
     """Compare which items champion and challenger have right: bool, (items,) each, at least one item."""
     items, lost, gained = len(before), int((before & ~after).sum()), int((after & ~before).sum())
     low, high = difference_interval(lost, gained, items, confidence)
-    return Paired(items, int(before.sum()), int(after.sum()), lost, gained, low, high)
+    shown = paired_difference(lost, gained, items, confidence)
+    return Paired(items, int(before.sum()), int(after.sum()), lost, gained, low, high, shown)

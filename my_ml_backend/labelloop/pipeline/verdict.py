@@ -16,7 +16,7 @@ class GateRule:
     ``loss``: accuracy, where one item and chance are less. ``margin``: the accuracy of one class, where chance is less,
     on at least ``class_items`` test items. ``calibration``: rise of the calibration error, on at least
     ``calibration_items``. ``confidence`` is that of all intervals; that of the calibration error is from ``resamples``
-    bootstrap draws.
+    bootstrap draws, and ends at nothing (None) where these do not differ.
     """
 
     margin: float = 0.1

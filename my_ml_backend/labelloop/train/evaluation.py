@@ -1,4 +1,6 @@
-"""How good a version is on pictures it has not seen: metrics by torchmetrics, with bootstrap intervals.
+"""How good a version is on pictures it has not seen: metrics by torchmetrics, with intervals.
+
+Those of proportions are Wilson's, the others the bootstrap's; where no draw of it differs from another there is none.
 
 Kind ``single`` gives each picture its best class, ``multiple`` every class with a score of 0.5 and more. A picture
 whose prediction failed (its scores are all 0, or nan) was given nothing: it counts as wrong. Averages are over the
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 from labelloop.train import intervals, reliability
 from labelloop.train.metrics import confusion, support
+from labelloop.train.proportions import FEW, wilson
 from labelloop.train.rates import RATES, exact, rates
 from labelloop.types import Json, Kind
 
@@ -22,6 +25,9 @@ Indicators = npt.NDArray[np.bool_]
 RESAMPLES = 1000
 _THRESHOLD = 0.5
 _DIGITS = 6  # torchmetrics counts in float32
+_NO_WIDTH = 1e-9
+_PROPORTIONS: Mapping[Kind, Sequence[str]] = {"single": ("accuracy", "weighted recall"), "multiple": ("accuracy",)}
+"""Metrics that are the share of pictures with exactly the right classes."""
 
 
 def measure(
@@ -36,15 +42,17 @@ def measure(
     by_class = rates(given.truth, given.predicted, given.scores)
     values, found = _values(given, by_class), _resampled(given, seed, resamples)
     metrics = {name: _with_ends(value, found[name]) for name, value in values.items()}
+    metrics |= dict.fromkeys(_PROPORTIONS[kind], _proportion(given.right.sum(), len(truth)))
     return {
         "items": len(truth),
         "failed": int((~given.answered).sum()),
+        "few": len(truth) < FEW,
         "kind": kind,
         "classes": list(classes),
         "accuracy": metrics["accuracy"],
         "macro": {rate: metrics[f"macro {rate}"] for rate in RATES},
         "weighted": {rate: metrics[f"weighted {rate}"] for rate in RATES},
-        "per_class": _per_class(by_class, support(truth), classes),
+        "per_class": _per_class(by_class, given, classes),
         "calibration_error": metrics["calibration_error"],
         "reliability": reliability.diagram(given.bins()),
         "log_loss": _rounded(reliability.log_loss(*given.scored(), kind)),
@@ -87,6 +95,11 @@ class _Given:
         """Give truth and scores of the items that did not fail."""
         return self.truth[self.answered], self.scores[self.answered]
 
+    @property
+    def right(self) -> Indicators:
+        """Which items are given exactly their classes: bool, (items,)."""
+        return np.asarray((self.truth == self.predicted).all(axis=1))
+
     def bins(self) -> reliability.Bins:
         return reliability.bins(*self.scored(), self.kind)
 
@@ -105,7 +118,7 @@ def _values(given: _Given, by_class: Mapping[str, Matrix]) -> dict[str, float]:
 
 def _resampled(given: _Given, seed: int, resamples: int) -> dict[str, Matrix]:
     """Give the metrics' values over the resamples, by name: (resamples,)."""
-    bins, right = given.bins(), (given.truth == given.predicted).all(axis=1).astype(np.float64)
+    bins, right = given.bins(), given.right.astype(np.float64)
     blocks = [_block(weights, given, bins, right) for weights in intervals.draws(len(right), resamples, seed)]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
@@ -123,16 +136,36 @@ def _block(weights: Matrix, given: _Given, bins: reliability.Bins, right: Matrix
     return block
 
 
+def _proportion(hits: int, items: int) -> Json:
+    """Give a share with its interval; all None without items."""
+    if not items:
+        return {"value": None, "low": None, "high": None}
+    low, high = wilson(hits, items, intervals.INTERVAL)
+    return {"value": _rounded(hits / items), "low": _rounded(low), "high": _rounded(high)}
+
+
 def _with_ends(value: float, resampled: Matrix) -> Json:
     low, high = intervals.ends(resampled) if not np.isnan(value) else (np.nan, np.nan)
+    if not high - low > _NO_WIDTH:
+        low = high = np.nan  # draws that all give the same say nothing of chance
     return {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
 
 
-def _per_class(by_class: Mapping[str, Matrix], counts: npt.NDArray[np.int64], classes: Sequence[str]) -> Json:
+def _per_class(by_class: Mapping[str, Matrix], given: _Given, classes: Sequence[str]) -> Json:
+    """Give each class's rates, and the intervals of those that are proportions of pictures."""
+    counts, taken = support(given.truth), support(given.predicted)
+    hits = support(given.truth & given.predicted)
     return {
-        name: {rate: _rounded(by_class[rate][at]) for rate in RATES} | {"support": int(counts[at])}
+        name: {rate: _rounded(by_class[rate][at]) for rate in RATES}
+        | {"support": int(counts[at])}
+        | {"intervals": {"recall": _ends(hits[at], counts[at]), "precision": _ends(hits[at], taken[at])}}
         for at, name in enumerate(classes)
     }
+
+
+def _ends(hits: int, items: int) -> Json:
+    found = _proportion(hits, items)
+    return {end: found[end] for end in ("low", "high")}
 
 
 def _rounded(value: float) -> float | None:

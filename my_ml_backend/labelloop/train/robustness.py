@@ -5,7 +5,6 @@ noise would mean little for a large photograph and much for a small one, and the
 bundle's ONNX file predicts, as it does when it is served.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from labelloop.train import export, metrics
 from labelloop.train.chosen import balanced
 from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, indicators
+from labelloop.train.features import cores
 from labelloop.train.fgsm import directions, shifted
 from labelloop.train.load import load_network, read_info
 from labelloop.train.parity import ONNX
@@ -104,7 +104,7 @@ def _table(judge: _Judge, seeds: Sequence[int], progress: Progress) -> dict[str,
 
     jobs = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     table: dict[str, list[float]] = {name: [] for name in CORRUPTIONS}
-    with ThreadPoolExecutor(min(_MOST_THREADS, len(os.sched_getaffinity(0)))) as threads:
+    with ThreadPoolExecutor(min(_MOST_THREADS, cores())) as threads:
         for done, (job, share) in enumerate(zip(jobs, threads.map(measure, jobs), strict=True)):
             table[job[0]].append(share)
             progress("robustness", done + 1, len(jobs))

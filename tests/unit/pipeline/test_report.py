@@ -98,6 +98,34 @@ def test_whoever_cannot_see_it_is_told_too(run: RunFolder) -> None:
     assert all(one.get("scope") in {"row", "col"} for one in page.of("th"))
 
 
+def test_of_a_few_test_pictures_nothing_is_judged_and_nothing_advised(copy: RunFolder) -> None:
+    metrics, found, verdict = (
+        json.loads(path.read_text()) for path in (copy.metrics, copy.evaluation / "robustness.json", copy.verdict)
+    )
+    same = {"value": 1.0, "low": 1.0, "high": 1.0}
+    few = {"items": 1, "failed": 0, "accuracy": {"value": 1.0, "low": 0.206549, "high": 1.0}}
+    metrics |= few | {"macro": {"f1": same}, "weighted": {"f1": {"value": 1.0, "low": None, "high": None}}}
+    metrics["per_class"]["cat"]["intervals"] = {"recall": {"low": 0.34, "high": 1.0}}
+    copy.metrics.write_text(json.dumps(metrics))
+    (copy.evaluation / "robustness.json").write_text(json.dumps({**found, "pictures": 1}))
+    level = {"value": 0.0, "low": 0.0, "high": 0.0}
+    verdict["numbers"] |= {"test_items": 4, "lost": 0, "gained": 0, "difference": level}
+    copy.verdict.write_text(json.dumps(verdict))
+
+    text = " ".join(Page(write_report(copy)).text.split())
+
+    assert "0.207 to 1.000" in text
+    assert "0.34 to 1.00" in text
+    assert "1.000 to 1.000" not in text
+    assert "-49.0 to +49.0" in text, "a record of an earlier release has no width"
+    assert text.count("too few to say") == 2
+    assert text.count("Too few test items to judge") == 2
+    assert "Label more in all: too few test items to judge, 1 in all" in text
+    assert "These are too few test items to judge: nothing follows from them yet." in text
+    assert "augmentations realistic" not in text
+    assert "Do not read scores" not in text
+
+
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

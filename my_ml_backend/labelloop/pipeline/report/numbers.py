@@ -3,6 +3,16 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.train.proportions import FEW
+
+NO_INTERVAL = "too few to say"
+"""In place of an interval where every bootstrap draw gives the same."""
+
+
+def is_few(items: Any) -> bool:
+    """Whether so many pictures are too few to judge by; not where their number is unknown."""
+    return items is not None and items < FEW
+
 
 def share(value: Any, digits: int = 3) -> str:
     """Write a share or score; a dash where nothing was measured."""
@@ -20,8 +30,8 @@ def points(value: Any) -> str:
 
 
 def interval(value: Any, digits: int = 3) -> str:
-    """Write the interval of ``{"value", "low", "high"}``; empty where there is none."""
-    if not value or value.get("low") is None or value.get("high") is None:
+    """Write the interval of ``{"value", "low", "high"}``; empty where there is none, or one without a width."""
+    if not value or value.get("low") is None or value.get("high") is None or not value["low"] < value["high"]:
         return ""
     return f"{value['low']:.{digits}f} to {value['high']:.{digits}f}"
 

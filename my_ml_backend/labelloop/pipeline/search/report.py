@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from labelloop.pipeline.search.drawing import bars, history
+from labelloop.train.proportions import FEW, TOO_FEW, wilson
 from labelloop.types import Json
 
 _COLUMNS = ("recipe", "model", "image_size", "optimizer", "augmentations", "learning_rate")
@@ -62,8 +63,12 @@ def _best(found: Json) -> Iterable[str]:
     best = found["best"]
     if best is None:
         return ["<p>No trial has finished yet.</p>"]
+    items = found["pictures"]
+    low, high = wilson(round(best["accuracy"] * items), items)
+    few = f"{TOO_FEW.capitalize()}. " if items < FEW else ""
     doubt = (
-        f"One picture more or less is {1 / found['pictures']:.3f}. The best of many trials looks better here than it "
+        f"{few}The 95 % interval of this accuracy is {low:.3f} to {high:.3f}, one picture more or less is "
+        f"{1 / items:.3f}. The best of many trials looks better here than it "
         "is: what it is worth, the test side says."
     )
     use = (

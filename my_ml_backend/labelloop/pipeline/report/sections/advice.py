@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from labelloop.pipeline.report.files import Files
-from labelloop.pipeline.report.numbers import share
+from labelloop.pipeline.report.numbers import is_few, share
 from labelloop.pipeline.report.section import Section
 from labelloop.pipeline.report.sections.confusion import pairs
+from labelloop.train.proportions import TOO_FEW
 from labelloop.types import Json
 
 _FEW_TESTS = 100
@@ -67,12 +68,14 @@ def _tests(files: Files) -> str:
         name for name, one in files.metrics.get("per_class", {}).items() if (one.get("support") or 0) < _FEW_OF_CLASS
     ]
     of = f", {len(rare)} classes fewer than {_FEW_OF_CLASS} of them" if rare else ""
+    if is_few(items):
+        return f"Label more in all: {TOO_FEW}, {items} in all{of}."
     return f"Label more in all: there are {items} test pictures{of}; the intervals show how little that tells."
 
 
 def _robustness(files: Files) -> str:
     found = files.evaluation("robustness.json") or {}
-    if (found.get("relative_drop") or 0) < _HEAVY_DROP:
+    if (found.get("relative_drop") or 0) < _HEAVY_DROP or is_few(found.get("pictures")):
         return ""
     worst = min(found["corruptions"], key=lambda name: sum(found["corruptions"][name]))
     return (
@@ -83,7 +86,7 @@ def _robustness(files: Files) -> str:
 
 def _calibration(files: Files) -> str:
     value = (files.metrics.get("calibration_error") or {}).get("value")
-    if value is None or value < _MISCALIBRATED:
+    if value is None or value < _MISCALIBRATED or is_few(files.metrics.get("items")):
         return ""
     return (
         f"Do not read scores as probabilities yet: the calibration error is {share(value)}; "

@@ -1,7 +1,7 @@
 """How well each class is found."""
 
 from labelloop.pipeline.report.files import Files
-from labelloop.pipeline.report.numbers import share
+from labelloop.pipeline.report.numbers import interval, share
 from labelloop.pipeline.report.section import Section
 from labelloop.types import Json
 
@@ -35,7 +35,13 @@ def _strength(entry: tuple[str, Json]) -> tuple[bool, float]:
 
 def _row(name: str, one: Json, learned: int | None) -> Json:
     cells = [{"text": share(one.get(measure)), "heat": _shortfall(one.get(measure))} for measure in _MEASURES]
-    return {"name": name, "cells": cells, "support": one.get("support"), "learned": learned}
+    return {
+        "name": name,
+        "cells": cells,
+        "recall": interval((one.get("intervals") or {}).get("recall"), 2),
+        "support": one.get("support"),
+        "learned": learned,
+    }
 
 
 def _shortfall(value: float | None) -> float:

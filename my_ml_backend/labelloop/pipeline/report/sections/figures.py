@@ -1,7 +1,7 @@
 """The key figures, each with the interval that chance leaves it."""
 
 from labelloop.pipeline.report.files import Files
-from labelloop.pipeline.report.numbers import interval, share
+from labelloop.pipeline.report.numbers import NO_INTERVAL, interval, is_few, share
 from labelloop.pipeline.report.section import Section
 from labelloop.types import Json
 
@@ -35,6 +35,7 @@ def build(files: Files) -> Section | None:
             "failed": metrics.get("failed", 0),
             "confidence": round(100 * metrics.get("interval", 0.95)),
             "resamples": metrics.get("resamples"),
+            "few": is_few(metrics.get("items")),
             "log_loss": share(metrics.get("log_loss")),
         },
     )
@@ -44,6 +45,6 @@ def _figure(measured: Json) -> Json:
     ends = [measured[end] for end in ("low", "value", "high") if measured.get(end) is not None]
     return {
         "value": share(measured.get("value")),
-        "interval": interval(measured),
-        "bar": [round(200 * end, 1) for end in ends] if len(ends) == 3 else None,
+        "interval": interval(measured) or NO_INTERVAL,
+        "bar": [round(200 * end, 1) for end in ends] if len(ends) == 3 and ends[0] < ends[2] else None,
     }

@@ -2,9 +2,12 @@
 
 from labelloop.pipeline.report.charts import Frame, Series, line_chart
 from labelloop.pipeline.report.files import Files
-from labelloop.pipeline.report.numbers import percent, share
+from labelloop.pipeline.report.numbers import is_few, percent, share
 from labelloop.pipeline.report.section import Section
 from labelloop.types import Json
+
+_ADVICE = "If a row fades and such pictures occur in your data, train with the augmentations realistic, or label some."
+_FEW = "These are too few test items to judge: nothing follows from them yet."
 
 
 def build(files: Files) -> Section | None:
@@ -13,16 +16,16 @@ def build(files: Files) -> Section | None:
     if not found or not found.get("corruptions"):
         return None
     fgsm = [(float(one["epsilon"]), float(one["accuracy"])) for one in found.get("fgsm") or ()]
-    clean = float(found["clean"])
+    clean, few = float(found["clean"]), is_few(found.get("pictures"))
     if fgsm and fgsm[0][0] > 0:
         fgsm.insert(0, (0.0, clean))
     worst = sorted(found["corruptions"].items(), key=lambda entry: sum(entry[1]))
     return Section(
         "robustness",
         "Robustness",
-        "Accuracy on test pictures made worse on purpose, weakest first. If a row fades and such pictures occur in "
-        "your data, train with the augmentations realistic, or label some of them.",
+        "Accuracy on test pictures made worse on purpose, weakest first. " + (_FEW if few else _ADVICE),
         {
+            "few": few,
             "clean": share(clean),
             "mean": share(found.get("mean")),
             "drop": percent(found.get("relative_drop")),

@@ -3,11 +3,13 @@
 from typing import Any
 
 from labelloop.pipeline.report.files import Files
-from labelloop.pipeline.report.numbers import points, share
+from labelloop.pipeline.report.numbers import is_few, points, share
 from labelloop.pipeline.report.section import Section
+from labelloop.train.proportions import paired_difference
 from labelloop.types import Json
 
 _MOST_ROWS = 40
+_ALL = "all test pictures"
 
 
 def build(files: Files) -> Section | None:
@@ -19,12 +21,14 @@ def build(files: Files) -> Section | None:
     return Section(
         "verdict",
         "Verdict",
-        "The gate compares this version with the champion on the same test pictures, and lets pass what is not worse.",
+        "The gate compares this version with the champion on the same test pictures. It turns down what is worse beyond"
+        " chance, or loses more than is allowed; a small loss that may be chance passes.",
         {
             "sentence": verdict.get("sentence", ""),
             "state": state(verdict),
             "rows": _rows(numbers)[:_MOST_ROWS],
             "champion": verdict.get("champion"),
+            "few": is_few(numbers.get("test_items")),
             "lost": numbers.get("lost"),
             "gained": numbers.get("gained"),
             "allowed": points(numbers["allowed"]).lstrip("+") if "allowed" in numbers else "",
@@ -46,9 +50,19 @@ def _rows(numbers: Json) -> list[Json]:
     if "difference" not in numbers:
         return []
     classes = sorted(numbers.get("classes", {}).items(), key=lambda entry: entry[1]["difference"]["value"])
-    found = [("all test pictures", {**numbers, "items": numbers["test_items"]}), *classes]
+    found = [(_ALL, {**numbers, "items": numbers["test_items"]}), *classes]
+    found = [(name, {**one, "difference": _honest(name, one)}) for name, one in found]
     reach = max((abs(one["difference"][end]) for _, one in found for end in ("low", "high", "value")), default=0) or 0.1
     return [_row(name, one, reach) for name, one in found]
+
+
+def _honest(name: str, one: Json) -> Json:
+    """Give a difference; one that an earlier release wrote without a width gets the interval that it has today."""
+    difference: Json = one["difference"]
+    if name != _ALL or difference["low"] < difference["high"]:
+        return difference
+    low, high = paired_difference(one["lost"], one["gained"], one["items"])
+    return {**difference, "low": low, "high": high}
 
 
 def _row(name: str, one: Json, reach: float) -> Json:

@@ -1,0 +1,68 @@
+"""Intervals of counts: what others compute, what defines them, and that they hold the truth as often as they say."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from labelloop.train.proportions import mcnemar, paired_difference, wilson
+
+Z = 1.959963984540054
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
+def test_wilson_is_that_of_scipy(confidence: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for items in (1, 2, 4, 19, 20, 204, 997):
+        for hits in sorted({0, 1, items // 2, items - 1, items}):
+            expected = stats.binomtest(hits, items).proportion_ci(confidence, method="wilson")
+            assert wilson(hits, items, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for lost, gained in itertools.product(range(12), repeat=2):
+        expected = stats.binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
+        assert mcnemar(lost, gained) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("items", [1, 4, 40, 4000])
+def test_versions_that_never_differ_have_the_width_that_their_number_gives(items: int) -> None:
+    end = Z**2 / (items + Z**2)
+    assert paired_difference(0, 0, items) == pytest.approx((-end, end), abs=1e-9)
+
+
+@pytest.mark.parametrize(("lost", "gained", "items"), [(2, 12, 50), (9, 5, 44), (1, 0, 4), (0, 3, 30), (60, 30, 2000)])
+def test_the_ends_are_where_the_score_test_turns(lost: int, gained: int, items: int) -> None:
+    """The definition: estimate the rest by likelihood under the difference, and compare with its standard error."""
+    optimize = pytest.importorskip("scipy.optimize")
+    for end in paired_difference(lost, gained, items):
+
+        def unlikely(only_first: float, end: float = end) -> float:
+            only_second, both = only_first + end, 1 - 2 * only_first - end
+            parts = ((lost, only_first), (gained, only_second), (items - lost - gained, both))
+            return -sum(count * math.log(max(share, 1e-300)) for count, share in parts if count)
+
+        bounds = (max(0.0, -end), (1 - end) / 2)
+        only_first = optimize.minimize_scalar(unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+        variance = (2 * only_first + end - end * end) / items
+        assert abs((gained - lost) / items - end) / math.sqrt(variance) == pytest.approx(Z, rel=1e-3)
+
+
+def test_they_exclude_zero_where_mcnemars_test_does() -> None:
+    for lost, gained in itertools.product(range(15), repeat=2):
+        low, high = paired_difference(lost, gained, 60)
+        differs = lost + gained > 0 and (lost - gained) ** 2 / (lost + gained) > Z**2
+        assert (low > 0 or high < 0) is differs, (lost, gained)
+        assert paired_difference(gained, lost, 60) == pytest.approx((-high, -low), abs=1e-9)
+        assert -1 <= low <= (gained - lost) / 60 <= high <= 1
+
+
+@pytest.mark.parametrize(("lost", "gained", "items"), [(0.02, 0.02, 20), (0.1, 0.05, 40), (0.0, 0.01, 16)])
+def test_they_hold_the_truth_as_often_as_they_say(lost: float, gained: float, items: int) -> None:
+    drawn = np.random.default_rng(0).multinomial(items, [lost, gained, 1 - lost - gained], size=2000)
+    outcomes, times = np.unique(drawn[:, :2], axis=0, return_counts=True)
+    ends = [paired_difference(int(one[0]), int(one[1]), items) for one in outcomes]
+    held = sum(count for (low, high), count in zip(ends, times, strict=True) if low <= gained - lost <= high)
+    assert held / 2000 >= 0.93
