@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-READ = 1 << 17
+READ = 1 << 18
 """Bytes taken from a socket at a time; twice as many wait for us before the client has to."""
 _HEAD_BYTES = 1 << 16
 _BYTES_PER_SECOND = 1_000_000

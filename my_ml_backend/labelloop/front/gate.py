@@ -79,8 +79,12 @@ def gate_of(app: WSGIApplication) -> Gate:
 
 
 def refuse(environ: WSGIEnvironment, error: HTTPException) -> None:
-    """Have the app answer this error, in the form its routes have for errors."""
-    environ[_REFUSED] = error
+    """Have the app answer this error, in the form its routes have for errors.
+
+    What led to it is forgotten: the frames of its traceback would keep the body that was refused.
+    """
+    error.__cause__ = error.__context__ = None
+    environ[_REFUSED] = error.with_traceback(None)
 
 
 def check_json(content: bytes) -> None:

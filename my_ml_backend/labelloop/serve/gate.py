@@ -14,7 +14,6 @@ class ServeGate:
 
     def __init__(self, settings: Settings, threads: int, inline: frozenset[str]) -> None:
         self._inline = inline
-        self._over = too_large(settings.body_max_bytes, "LABELLOOP_BODY_MAX_BYTES")
         self._limit = settings.body_max_bytes
         self.pools = {"predict": threads}
         self.client_seconds = settings.client_seconds
@@ -22,4 +21,5 @@ class ServeGate:
 
     def way(self, environ: WSGIEnvironment) -> Way:
         """Choose by path; nobody is asked who they are."""
-        return Way(INLINE if environ["PATH_INFO"] in self._inline else "predict", self._limit, self._over)
+        pool = INLINE if environ["PATH_INFO"] in self._inline else "predict"
+        return Way(pool, self._limit, too_large(self._limit, "LABELLOOP_BODY_MAX_BYTES"))
