@@ -18,7 +18,7 @@ LABEL_STUDIO := .venv-label-studio/bin/label-studio
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-upstream check bench lock clean
+.PHONY: help demo test test-all test-slow test-docker test-fast test-upstream check bench lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +27,18 @@ demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose p
 	$(RUN) labelloop demo --label-studio $(LABEL_STUDIO) $(ARGS)
 
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
-	$(RUN) pytest -m "not slow" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(RUN) pytest -m "not slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+test-all: test-slow test-docker ## Run what is too slow for `make test`: long tests, and Docker.
+
+test-slow: .venv/.ready .venv-label-studio/.ready
+	$(RUN) pytest -m "slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+
+test-docker: .venv/.ready ## Build the images and go once round the loop with `docker compose up` on a real engine.
+	$(RUN) pytest tests/docker -m docker $(ARGS)
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own: under a minute.
-	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow" -n 3 --dist loadfile $(ARGS)
+	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow and not docker" -n 3 --dist loadfile $(ARGS)
 
 test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
 	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }

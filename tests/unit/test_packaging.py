@@ -237,8 +237,9 @@ def test_ci_runs_what_the_makefile_has() -> None:
     called = re.findall(r"^make (\S+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
-    assert called[-1] == "test"
+    assert called == ["check", "test", "test-all"]
     assert set(called) <= set(targets)
+    assert "export LABELLOOP_REQUIRE_TOOLS=1" in (ROOT / ".ci/run").read_text().splitlines()
 
 
 def filled(value: str) -> str:

@@ -1,0 +1,101 @@
+"""``docker compose up`` goes once round the loop, by the words of docs/docker.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labelloop.demo.annotator import Annotator
+from labelloop.demo.pictures import Pictures, digits
+from labelloop.demo.run import label_config, upload
+from support.waiting import wait_until
+
+from .conftest import BUILT, Stack
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
+
+URL = "http://web.labelloop.internal:9090"
+ANNOTATED = 80
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    """120 digits to show."""
+    return digits(tmp_path_factory.mktemp("digits"), seed=1, tasks=120)
+
+
+@pytest.fixture(scope="module")
+def stack(make_stack: Callable[[str], Stack]) -> Stack:
+    """All services, up and healthy: ``--wait`` fails where one is not."""
+    made = make_stack("loop")
+    made.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "420", seconds=480)
+    return made
+
+
+@pytest.fixture(scope="module")
+def project(stack: Stack, pictures: Pictures) -> int:
+    """A project of digits that was connected as docs/docker.md says, and went once round."""
+    studio, hub = stack.studio, stack.hub()
+    number = studio.create_project("Digits", label_config(pictures.classes))
+    answers = upload(studio, hub, number, pictures.shown)
+    said = stack.labelloop("connect", "--project", str(number), "--url", URL)
+    assert f"registered at {URL}" in said
+    Annotator(hub.studio, studio.url, number, answers, ("label", "image")).annotate(sorted(answers)[:ANNOTATED])
+
+    wait_until(
+        lambda: stack.status(number)["announced"] == "v1",
+        lambda: f"v1: {stack.compose('logs', '--tail', '60', 'worker', 'web')}",
+        420,
+    )
+    hub.studio.close()
+    return number
+
+
+def test_every_container_of_ours_is_healthy_and_none_was_restarted(stack: Stack, project: int) -> None:
+    for service in BUILT:
+        container = stack.container(service)
+        assert container["State"]["Health"]["Status"] == "healthy", service
+        assert container["RestartCount"] == 0, stack.compose("logs", "--tail", "40", service)
+
+
+def test_the_loop_goes_round(stack: Stack, project: int) -> None:
+    studio = stack.studio
+    tasks = studio.request("GET", f"/api/tasks?project={project}&page_size=200&fields=all")["tasks"]
+    waiting = [task for task in tasks if not task["is_labeled"]]
+
+    assert len(waiting) == 40
+    assert {one["model_version"] for task in waiting for one in task["predictions"]} == {"v1"}
+    assert all(len(task["predictions"]) == 1 for task in waiting)
+
+
+def test_commands_of_the_pages_work_inside(stack: Stack, project: int, tmp_path: Path) -> None:
+    assert "v1" in stack.labelloop("versions", "--project", str(project))
+    assert "v1" in stack.labelloop("status")
+    doctor = stack.labelloop("doctor", "--project", str(project))
+    assert "ok" in doctor.lower()
+
+
+def test_a_killed_worker_and_a_wiped_redis_leave_version_and_predictions(stack: Stack, project: int) -> None:
+    stack.compose("kill", "worker", "redis")
+    stack.compose("rm", "--force", "--volumes", "redis")
+    stack.compose("up", "--no-build", "--detach", "--wait", "--wait-timeout", "180", seconds=200)
+
+    assert stack.status(project)["announced"] == "v1"
+    studio = stack.studio
+    tasks = studio.request("GET", f"/api/tasks?project={project}&page_size=200&fields=all")["tasks"]
+    assert all(len(task["predictions"]) == 1 for task in tasks if not task["is_labeled"])
+
+
+def test_a_worker_that_starts_before_redis_waits_for_it(make_stack: Callable[[str], Stack]) -> None:
+    stack = make_stack("late-redis")
+    stack.compose("up", "--no-build", "--no-deps", "--detach", "worker", "web")
+    wait_until(lambda: "redis" in stack.compose("logs", "worker").lower(), lambda: stack.compose("logs", "worker"), 90)
+    assert stack.container("worker")["RestartCount"] == 0
+
+    stack.compose("up", "--no-build", "--no-deps", "--detach", "--wait", "--wait-timeout", "60", "redis")
+    wait_until(
+        lambda: stack.container("worker")["State"]["Health"]["Status"] == "healthy",
+        lambda: stack.compose("logs", "worker"),
+        120,
+    )
+    assert stack.container("worker")["RestartCount"] == 0
