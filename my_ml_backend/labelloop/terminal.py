@@ -35,8 +35,7 @@ def describe(one: ProjectStatus) -> list[str]:
         share = f" {one.step.done}/{one.step.total or '?'}" if one.step.done else ""
         lines.append(f"  now: {one.step.stage}: {one.step.what}{share}")
     if one.changed:
-        when = f", due in {max(0, one.due - time.time()):.0f} s" if one.due else ""
-        lines.append(f"  {one.changed} changed labels{when}")
+        lines.append(f"  {_counted(one)}")
     if one.run:
         told = one.run["verdict"] if one.run["state"] in ("promoted", "rejected") else one.run["reason"]
         state = "failed for good" if one.run.get("given_up") else one.run["state"]
@@ -45,7 +44,21 @@ def describe(one: ProjectStatus) -> list[str]:
         lines.append(f"  {_waiting(one.wait)}")
     if one.trouble:
         lines.append(f"  trouble: {one.trouble}")
+    if one.workers == 0:
+        lines.append("  no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`")
     return lines
+
+
+def _counted(one: ProjectStatus) -> str:
+    """Say how many labels have changed of how many, and when a run begins."""
+    what = "labels for a first version" if one.champion is None and one.run is None else "changed labels"
+    counted = f"{one.changed} of {one.needed} {what}" if one.needed else f"{one.changed} {what}"
+    if one.due is None:
+        return counted
+    soon = f"{max(0, one.due - time.time()):.0f} s"
+    if one.needed and one.changed < one.needed:
+        return f"{counted}; a run begins in {soon} even if no more come"
+    return f"{counted}; a run begins in {soon}, later if more come"
 
 
 def _waiting(wait: Wait) -> str:

@@ -130,6 +130,7 @@ def test_a_wrong_address_of_label_studio_is_said(folder: Path, monkeypatch: pyte
 
 
 def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
+    publish(folder, promoted=True)
     found = json.loads(run("status", "--project", "7", "--json").stdout)
 
     assert len(found) == 1
@@ -147,6 +148,8 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "endpoint",
         "wait",
         "store",
+        "needed",
+        "workers",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")
@@ -162,6 +165,7 @@ def publish(folder: Path, *, promoted: bool) -> None:
 
 
 def test_versions_are_listed_with_their_states(folder: Path) -> None:
+    FileStore(folder / "store").write(f"{PROJECT}/project.json", b"{}")
     assert run("versions", "--project", "7").stdout == "no version yet\n"
     assert json.loads(run("versions", "--project", "7", "--json").stdout) == []
     publish(folder, promoted=True)
@@ -171,6 +175,16 @@ def test_versions_are_listed_with_their_states(folder: Path) -> None:
     assert run("versions", "--project", "7").stdout == "v1   champion  head     a verdict\n"
     found = json.loads(run("versions", "--project", "7", "--json").stdout)
     assert [(one["version"], one["state"], one["promoted"]) for one in found] == [("v1", "champion", True)]
+
+
+@pytest.mark.parametrize(
+    "command", [("status",), ("versions",), ("retrain", "--no-wait"), ("rollback", "--to", "v1")], ids=lambda it: it[0]
+)
+def test_a_project_that_nobody_knows_does_not_look_healthy(folder: Path, command: tuple[str, ...]) -> None:
+    answer = run(command[0], "--project", "999", *command[1:])
+
+    assert answer.exit_code == 1
+    assert "project 999 has not been connected here" in answer.stderr
 
 
 def test_a_rejected_version_cannot_serve(folder: Path) -> None:

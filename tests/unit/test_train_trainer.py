@@ -155,7 +155,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 def test_two_recipes_compete_from_learned_weights(tmp_path: Path, cache: Path, learned: Path) -> None:
-    data = shapes.dataset(tmp_path / "pictures", validation=20)
+    data = shapes.dataset(tmp_path / "pictures", validation=50)
     trained = run(data, shapes.settings(weights=str(learned)), tmp_path, cache)
     assert trained.validation.keys() == {"head", "finetune"}
     assert trained.recipe == check_bundle(trained.bundle).recipe
@@ -168,10 +168,24 @@ def test_two_recipes_compete_from_learned_weights(tmp_path: Path, cache: Path, l
 
 def test_a_finetune_begins_at_the_heads_solution(tmp_path: Path, cache: Path, learned: Path) -> None:
     """With a learning rate of next to nothing it must end there too."""
-    data = shapes.dataset(tmp_path / "pictures")
+    data = shapes.dataset(tmp_path / "pictures", validation=50)
     settings = shapes.settings(weights=str(learned), learning_rate=1e-9)
     trained = run(data, settings, tmp_path, cache)
     assert trained.validation["finetune"] == trained.validation["head"] == 1.0
+
+
+def test_a_finetune_that_cannot_win_is_not_trained(tmp_path: Path, cache: Path, learned: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures", validation=49)
+    trained = run(data, shapes.settings(weights=str(learned)), tmp_path, cache)
+    assert trained.validation.keys() == {"head"}
+    assert "finetune" not in trained.seconds
+    assert any("with 49 validation pictures it cannot win, from 50 on" in note for note in trained.notes)
+
+
+def test_a_finetune_alone_is_trained_however_few_pictures_there_are(tmp_path: Path, cache: Path, learned: Path) -> None:
+    data = shapes.dataset(tmp_path / "pictures")
+    trained = run(data, shapes.settings(("finetune",), weights=str(learned)), tmp_path, cache)
+    assert trained.recipe == "finetune"
 
 
 def test_random_weights_have_no_head_to_compete(tmp_path: Path, cache: Path) -> None:

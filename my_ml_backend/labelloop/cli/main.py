@@ -30,6 +30,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
+from labelloop.loop.registry import existing_project
 from labelloop.loop.startup import refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
@@ -161,7 +162,7 @@ def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
 @click.pass_obj
 def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
-    projects = [hub.project(project_id)] if project_id else known_projects(hub)
+    projects = [existing_project(hub, project_id)] if project_id else known_projects(hub)
     found = [project_status(hub, project) for project in projects]
     lines = [line for one in found for line in describe(one)]
     show(as_json, [one.to_json() for one in found], lines or ["no project has been connected yet"])
@@ -173,7 +174,7 @@ def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
 @click.pass_obj
 def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     """List a project's versions, newest first, with their states and verdicts."""
-    project = hub.project(project_id)
+    project = existing_project(hub, project_id)
     pointers, damage = _pointers(hub, project)
     records = reversed(Versions(hub.store, project).all())
     found = [(record, state_of(record.version, record, pointers)) for record in records]
@@ -199,13 +200,15 @@ def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
 @click.pass_obj
 def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
     """Retrain now, whatever the policy says."""
-    project = hub.project(project_id)
+    project = existing_project(hub, project_id)
     require_follower(hub, project)
     job = queue.enqueue_retrain(hub, project, "labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
-    stands = project_status(hub, project)
+    stands, result = project_status(hub, project), queue.job_result(hub, job)
     show(
-        as_json, {"job": job, "status": ended, "project": stands.to_json()}, [f"job {job}: {ended}", *describe(stands)]
+        as_json,
+        {"job": job, "status": ended, "result": result, "project": stands.to_json()},
+        [f"job {job}: {': '.join(filter(None, (ended, result)))}", *describe(stands)],
     )
     if ended == "failed":
         sys.exit(1)
@@ -294,7 +297,7 @@ def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **o
 @click.pass_obj
 def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool) -> None:
     """Make an earlier version champion again, pre-annotate with it and announce it."""
-    project = hub.project(project_id)
+    project = existing_project(hub, project_id)
     record = Versions(hub.store, project).get(version)
     if not record.promoted and not force:
         raise click.ClickException(

@@ -10,7 +10,7 @@ from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes
 from labelloop.loop.project_endpoint import stands_alone
-from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, schedule_consider
+from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, resume_prelabel, schedule_consider
 from labelloop.loop.wishes import grant
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -31,6 +31,9 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         hub.redis.delete(keys.of(project, "wake"))
     if is_held(hub, project):
         return "a run is in progress"
+    resume_prelabel(hub, project)
+    # What is decided by, for whoever asks how the project stands and has other settings.
+    changes.note_policy(hub, project)
     if stands_alone(hub, project):
         # Nobody else will: should the project be trained one day, a scan finds them.
         changes.settle(hub, project, time.time())

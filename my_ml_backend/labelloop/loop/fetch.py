@@ -9,6 +9,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import MediaError, Unreadable
 from labelloop.loop.hub import Hub
 from labelloop.pictures import decode
+from labelloop.pipeline.download.patience import patiently, too_many
 from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.media import shown
@@ -18,8 +19,8 @@ from labelloop.types import Item, Json, LeftOut, Progress, ProjectKey, TaskKey
 _THREADS = 8
 _AT_ONCE = 128
 
-_FEW, _SHARE = 5, 0.1
-"""Pictures that may be missing, and the share of those at hand, before a run waits for better times."""
+_NAMED = 3
+"""Pictures that could not be read and are named with their reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,18 @@ class Fetched:
     info: ProjectInfo
     control: Control
     manifest: Manifest
+    unfetched: tuple[LeftOut, ...]
+
+    @property
+    def unread(self) -> str:
+        """Say which pictures of labeled tasks could not be fetched, and why; empty when all were."""
+        if not self.unfetched:
+            return ""
+        count = len(self.unfetched)
+        named = "; ".join(f"task {one.task}: {one.reason}" for one in self.unfetched[:_NAMED])
+        more = f"; and {count - _NAMED} more" if count > _NAMED else ""
+        which = "1 picture of a labeled task" if count == 1 else f"{count} pictures of labeled tasks"
+        return f"{which} could not be read: {named}{more}. Mend their addresses, or delete these tasks"
 
 
 class Unfetched(LeftOut):
@@ -54,12 +67,19 @@ def fetch_manifest(hub: Hub, project: ProjectKey, cache: PictureCache, report: P
                 else:
                     (unfetched if isinstance(found, Unfetched) else left_out).append(found)
             report("pictures", len(items) + len(left_out) + len(unfetched), info.labeled_tasks)
-    if len(unfetched) > max(_FEW, _SHARE * len(items)):
+            # Not each of a million is to be waited for when their server is down.
+            _require_most(unfetched, max(info.labeled_tasks, len(items) + len(unfetched)))
+    _require_most(unfetched, len(items) + len(unfetched))
+    classes = tuple(label.name for label in control.labels)
+    manifest = Manifest.of(project, control.kind, classes, items, [*left_out, *unfetched])
+    return Fetched(info, control, manifest, tuple(unfetched))
+
+
+def _require_most(unfetched: list[LeftOut], total: int) -> None:
+    if too_many(len(unfetched), total):
         raise MediaError(
             f"{len(unfetched)} of the project's pictures could not be fetched, the first because: {unfetched[0].reason}"
         )
-    classes = tuple(label.name for label in control.labels)
-    return Fetched(info, control, Manifest.of(project, control.kind, classes, items, [*left_out, *unfetched]))
 
 
 def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, task: Json) -> Item | LeftOut:
@@ -81,7 +101,7 @@ def _read(hub: Hub, project: ProjectKey, control: Control, cache: PictureCache, 
 
 
 def _fetch_picture(hub: Hub, project: ProjectKey, cache: PictureCache, url: str, task_id: int) -> str:
-    content = hub.media.read(url, TaskKey(project.id, task_id))
+    content = patiently(lambda: hub.media.read(url, TaskKey(project.id, task_id)))
     decode(content)
     picture = cache.add(content)
     cache.remember(project, url, picture)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
 from labelloop.loop import deploy as deploying
 from labelloop.loop import keys
 from labelloop.loop import prelabel as prelabeling
@@ -16,20 +16,19 @@ from labelloop.loop.backoff import NO_FAILURE, backing_off
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.extra_params import learn, learn_unknown
 from labelloop.loop.hub import Hub, reach
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, is_held
 from labelloop.loop.notes import write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower, stands_alone
-from labelloop.loop.queue import schedule_consider, schedule_prelabel
+from labelloop.loop.queue import postpone_prelabel, schedule_consider
 from labelloop.loop.registry import lose_project, remember_project, why_gone
 from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import NO_VERSION, ProjectKey
 
 _log = logging.getLogger(__name__)
-
-_BUSY_SECONDS = 5.0
 
 
 @contextmanager
@@ -61,16 +60,19 @@ def _existing(hub: Hub, project: ProjectKey) -> Iterator[None]:
 @contextmanager
 def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
     """Hold the project and report from it; afterwards look at what it needs next."""
+    held = False
     try:
         with Lease(hub, project) as lease:
+            held = True
             reporter = Reporter(hub, project, lease)
             try:
                 yield reporter
             finally:
                 reporter.close()
     finally:
-        # Not at once: RQ is still busy with this job.
-        schedule_consider(hub, project, time.time() + 0.5)
+        # Who did not get the project leaves that to who has it. Not at once: RQ is still busy with this job.
+        if held:
+            schedule_consider(hub, project, time.time() + 0.5)
 
 
 def retrain(project: str, trigger: str, force: bool) -> str:
@@ -78,7 +80,9 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     try:
         with _existing(hub, key), _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
-            return running.retrain(hub, key, trigger, reporter, force=force).verdict
+            before = _last_done(hub, key)
+            record = running.retrain(hub, key, trigger, reporter, force=force)
+            return _nothing_new(record) if record.key == before else record.verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
         write_note(hub, key, "trouble", "")
@@ -90,6 +94,22 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     except Fenced as error:
         _log.info("%s", error)
         return str(error)
+
+
+def _last_done(hub: Hub, project: ProjectKey) -> str:
+    """Name the last run if it has come to its verdict; empty for none, and where that cannot be read just now."""
+    try:
+        latest = Runs(hub.store, project).latest()
+    except StoreError:
+        return ""
+    return latest.key if latest is not None and latest.state in ("promoted", "rejected") else ""
+
+
+def _nothing_new(record: RunRecord) -> str:
+    return (
+        f"nothing has changed since run {record.key} made {record.version}: {record.verdict}. "
+        "`labelloop retrain --force` trains it anew"
+    )
 
 
 def deploy(project: str, version: str | None) -> str:
@@ -120,12 +140,14 @@ def deploy(project: str, version: str | None) -> str:
 
 
 def prelabel(project: str) -> str:
-    """Pre-annotate the tasks that have come since the last flip; waits its turn while a run is in progress."""
+    """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
     hub, key = process_hub(), ProjectKey.parse(project)
     with reach(hub):
         hub.redis.delete(keys.of(key, "prelabel"))
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     write_note(hub, key, "unpredicted", "tasks may be without a prediction")
+    if is_held(hub, key):
+        return _postponed(hub, key)
     with _existing(hub, key), _noting(hub, key):
         learn(hub, key)
         version = announced_version(hub, key)
@@ -141,9 +163,17 @@ def prelabel(project: str) -> str:
                 version = announced_version(hub, key)
                 deploying.flip_title(hub, key, version)
     except LeaseLost:
-        schedule_prelabel(hub, key, _BUSY_SECONDS)
-        return "a run is in progress"
+        return _postponed(hub, key)
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
+
+
+def _postponed(hub: Hub, project: ProjectKey) -> str:
+    """Leave it to whoever holds the project, who looks at what is next when it is done."""
+    postpone_prelabel(hub, project)
+    if not is_held(hub, project):
+        # It was done in this very moment, and may have looked before there was anything to be seen.
+        schedule_consider(hub, project, time.time())
+    return "a run is in progress: it is done after that"
 
 
 def consider(project: str) -> str:

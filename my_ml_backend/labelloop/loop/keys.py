@@ -59,6 +59,8 @@ STATE = (
     "note",
     "seen",
     "prelabel",
+    "postponed",
+    "policy",
     "announced",
     "served",
 )

@@ -21,17 +21,35 @@ class Policy:
     retrain_after: int
     quiet: float
     max_wait: float
+    min_labels: int = 0
 
     @classmethod
-    def of(cls, settings: Settings, *, lacking: bool = False) -> "Policy":
-        """Take the rule from the settings; a project ``lacking`` labels for a first version is due after any change."""
-        return cls(1 if lacking else settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds)
+    def of(cls, settings: Settings) -> "Policy":
+        """Take the rule from the settings."""
+        return cls(
+            settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds, min_labels=settings.min_labels
+        )
 
-    def due(self, pending: Pending) -> float | None:
-        """Say at which moment (Unix seconds) a run is due, given no further change; None while nothing has changed."""
+    @classmethod
+    def parse(cls, text: str) -> "Policy | None":
+        """Read ``str()`` of a policy back; None for anything else."""
+        found = text.split()
+        try:
+            return cls(int(found[0]), float(found[1]), float(found[2]), int(found[3]))
+        except (ValueError, IndexError):
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.retrain_after} {self.quiet} {self.max_wait} {self.min_labels}"
+
+    def due(self, pending: Pending, *, lacking: bool = False) -> float | None:
+        """Say at which moment (Unix seconds) a run is due, given no further change; None while nothing has changed.
+
+        A project ``lacking`` labels for a first version is due after any change.
+        """
         if pending.changed == 0:
             return None
         latest = pending.first + self.max_wait
-        if pending.changed < self.retrain_after:
+        if pending.changed < (1 if lacking else self.retrain_after):
             return latest
         return min(pending.last + self.quiet, latest)

@@ -62,6 +62,19 @@ def schedule_prelabel(hub: Hub, project: ProjectKey, seconds: float) -> None:
             _schedule(hub, time.time() + seconds, "labelloop.loop.jobs.prelabel", str(project))
 
 
+def postpone_prelabel(hub: Hub, project: ProjectKey) -> None:
+    """Have the project's new tasks pre-annotated when the run that is in progress is over."""
+    with reach(hub):
+        hub.redis.set(keys.of(project, "postponed"), "1", ex=_RUN_SECONDS)
+
+
+def resume_prelabel(hub: Hub, project: ProjectKey) -> None:
+    """Schedule what was postponed, once. The caller knows that nobody holds the project."""
+    with reach(hub):
+        if hub.redis.delete(keys.of(project, "postponed")):
+            schedule_prelabel(hub, project, 0.0)
+
+
 def enqueue_sweep(hub: Hub, every: float) -> None:
     """Ask for one sweep, at most one in ``every`` seconds however many workers ask."""
     with reach(hub):
@@ -119,6 +132,16 @@ def job_status(hub: Hub, job_id: str) -> str | None:
     with reach(hub):
         status = _status(hub, job_id)
     return None if status is None else status.value
+
+
+def job_result(hub: Hub, job_id: str) -> str:
+    """Give the sentence that a finished job ended with; empty for any other."""
+    with reach(hub):
+        try:
+            found = Job.fetch(job_id, connection=hub.redis, serializer=JSONSerializer).return_value()
+        except (NoSuchJobError, ValueError):
+            return ""
+    return found if isinstance(found, str) else ""
 
 
 def count_workers(hub: Hub) -> int:

@@ -5,9 +5,10 @@ is wiped takes none with it, and forgets in Redis those that it has not.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
-from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, QueueError, StoreError
+from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub, reach, text
 from labelloop.loop.queue import forget
@@ -85,6 +86,35 @@ def why_gone(hub: Hub, project: ProjectKey) -> str:
         found = hub.redis.get(keys.of(project, "gone"))
         named = hub.redis.hexists(keys.projects(project.instance), str(project.id))
     return text(found) if found and not named else ""
+
+
+def existing_project(hub: Hub, number: int) -> ProjectKey:
+    """Name a project that is known here, or that Label Studio has.
+
+    Raises NoSuchProject where neither is so, StudioError where Label Studio cannot be asked.
+    """
+    project = hub.project(number)
+    if _is_known(hub, project):
+        return project
+    try:
+        hub.studio.project(number)
+    except NoSuchProject:
+        raise
+    except LabelLoopError as error:
+        raise StudioError(
+            f"project {number} has not been connected here, and whether Label Studio has it cannot be asked: {error}"
+        ) from error
+    return project
+
+
+def _is_known(hub: Hub, project: ProjectKey) -> bool:
+    """Whether the store or Redis holds anything of a project, as far as they can be asked."""
+    with suppress(StoreError):
+        if any(True for _ in hub.store.names(f"{project}/")):
+            return True
+    with suppress(QueueError), reach(hub):
+        return bool(hub.redis.hexists(keys.projects(project.instance), str(project.id)))
+    return False
 
 
 def known_projects(hub: Hub) -> list[ProjectKey]:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NotEnoughLabels, TrainingError
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, MediaError, NotEnoughLabels, TrainingError
 from labelloop.loop import changes, deploy
 from labelloop.loop.extra_params import learn_unknown
-from labelloop.loop.fetch import fetch_manifest
+from labelloop.loop.fetch import Fetched, fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.judging import judge_and_publish
 from labelloop.loop.notes import write_note
@@ -73,12 +73,17 @@ def _begin(
 ) -> tuple[Run, RunRecord]:
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()
-    run = _fetch(hub, project, fence, reporter)
+    run, fetched = _fetch(hub, project, fence, reporter)
     lacking = missing(run.manifest, hub.settings.min_labels)
     write_note(hub, project, "missing", lacking)
+    write_note(hub, project, "pictures", fetched.unread)
     if lacking:
+        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, fetched.unread)))}"
+        if fetched.unfetched and len(run.manifest.items) + len(fetched.unfetched) >= hub.settings.min_labels:
+            # With these pictures there might be enough: what has changed stays noted, and is looked at again.
+            raise MediaError(told)
         changes.settle(hub, project, began)
-        raise NotEnoughLabels(f"project {project.id} cannot be trained yet: {lacking}")
+        raise NotEnoughLabels(told)
     hub.store.write(f"{project}/manifests/{run.manifest.hash}.jsonl", run.manifest.to_jsonl().encode())
     record = open_record(run, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
@@ -86,14 +91,14 @@ def _begin(
     return run, record
 
 
-def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> Run:
+def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> tuple[Run, Fetched]:
     reporter.stage("fetch")
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     fetched = fetch_manifest(hub, project, cache, reporter)
     reporter.stage("manifest")
     counters = Seen(fetched.info.tasks, fetched.info.annotations, fetched.info.skipped, time.time())
     write_seen(hub, project, replace(counters, tasks=read_seen(hub, project).tasks))
-    return Run(hub, project, fence, reporter, cache, fetched.control, fetched.manifest)
+    return Run(hub, project, fence, reporter, cache, fetched.control, fetched.manifest), fetched
 
 
 def _carry_out(run: Run, record: RunRecord) -> RunRecord:

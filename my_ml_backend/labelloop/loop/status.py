@@ -9,8 +9,10 @@ from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import Wait, read_wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.notes import read_notes
+from labelloop.loop.policy import Policy
 from labelloop.loop.progress import Step, current_step
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.run import describe
 from labelloop.models.champion import ChampionPointer
@@ -27,6 +29,8 @@ class ProjectStatus:
     ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
     ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
     ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
+    ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
+    worker's settings. ``workers`` is how many workers there are.
     """
 
     project: str
@@ -42,6 +46,8 @@ class ProjectStatus:
     endpoint: str | None = None
     wait: Wait | None = None
     store: bool = True
+    needed: int = 0
+    workers: int | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -90,22 +96,30 @@ def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
 def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
-    run, needed = describe(record, hub.settings.run_attempts) if record else None, hub.settings.min_labels
+    run = describe(record, hub.settings.run_attempts) if record else None
     try:
         notes, pending, step = read_notes(hub, project), changes.pending(hub, project), current_step(hub, project)
-        due, wait, gone = changes.due(hub, project), read_wait(hub, project), why_gone(hub, project)
+        wait, gone, workers = read_wait(hub, project), why_gone(hub, project), count_workers(hub)
+        noted = changes.noted_policy(hub, project)
     except QueueError as error:
         return ProjectStatus(
             str(project), pointers.champion, pointers.announced, trouble=str(error), run=run, queue=False
         )
+    # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
+    policy = noted or Policy.of(hub.settings)
+    first = pointers.champion is None and record is None
     return ProjectStatus(
         str(project),
         pointers.champion,
         pointers.announced,
-        missing="" if pointers.champion else notes.get("missing") or _missing(record, needed, pending.changed),
+        missing=""
+        if pointers.champion
+        else notes.get("missing") or _missing(record, policy.min_labels, pending.changed),
         trouble=gone or _trouble(notes),
         changed=pending.changed,
-        due=due,
+        due=policy.due(pending, lacking="missing" in notes),
+        needed=policy.min_labels if first else policy.retrain_after,
+        workers=workers,
         step=step,
         run=run,
         wait=wait,
@@ -113,7 +127,7 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
 
 
 def _trouble(notes: Mapping[str, str]) -> str:
-    return "; ".join(notes[name] for name in ("trouble", "sweep") if name in notes)
+    return "; ".join(notes[name] for name in ("trouble", "pictures", "sweep") if name in notes)
 
 
 def _missing(record: RunRecord | None, needed: int, labels: int) -> str:

@@ -73,25 +73,29 @@ def shown_instead(tag: str, content: bytes) -> str | None:
     if tag not in _MEDIA:
         return None
     text = _beginning(content)
-    if text is None:
-        return None
     if text == "":
         return "empty"
     if text.startswith("<"):
-        return None if re.search(r"<(\w+:)?svg[\s>]", text) else "HTML or XML"
-    return "JSON" if text[0] in "{[" or _is_json(text) else None
+        return None if _is_svg(text) else "HTML or XML"
+    return "JSON" if (text[0] in "{[" and text.isprintable()) or _is_json(text) else None
 
 
-def _beginning(content: bytes) -> str | None:
-    """Decode what a file begins with, without what only looks like nothing; None for what is no text."""
+def _beginning(content: bytes) -> str:
+    """Read what a file begins with as text, whatever it is, without what only looks like nothing.
+
+    An error page may be in any encoding; what tells it stands in ASCII.
+    """
     head = content[:_LOOKED_AT]
-    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        # What is cut in the middle of a character is text all the same.
-        text = codecs.getincrementaldecoder(encoding)().decode(head, final=False)
-    except UnicodeDecodeError:
-        return None
-    return text.lower().strip(" \t\r\n\f\v\0")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = head.decode("utf-16", errors="replace")
+    else:
+        text = head.removeprefix(codecs.BOM_UTF8).decode("latin-1")
+    return re.sub(r"\s+", " ", text).strip(" \0").lower()
+
+
+def _is_svg(text: str) -> bool:
+    """Whether the first element, behind comments, processing instructions and a doctype, is a drawing."""
+    return re.match(r"(<!--.*?-->|<\?.*?\?>|<!doctype[^>\[]*(\[.*?\])?[^>]*>|\s)*<(\w+:)?svg[\s>]", text) is not None
 
 
 def _is_json(text: str) -> bool:

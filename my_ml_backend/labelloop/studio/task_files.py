@@ -42,7 +42,7 @@ class TaskFiles:
         below = path.removeprefix(self.home.prefix).strip("/")
         if below == "storage-data/uploaded":
             name = _only_filepath(query)
-            return self._address(path, f"filepath={quote(name)}"), self._is_upload(name, task)
+            return self._address(path, f"filepath={quote(name, errors='surrogateescape')}"), self._is_upload(name, task)
         mine = below == "data/local-files" or self._is_upload(below.removeprefix("data/"), task, below)
         return self._address(path, query), mine or _is_own_resolve(below, task)
 
@@ -51,7 +51,11 @@ class TaskFiles:
         return found is not None and (task is None or self.others or int(found[1]) == task.project)
 
     def _address(self, path: str, query: str) -> str:
-        return self.home.root + quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
+        return (
+            self.home.root
+            + quote(path, safe="/:@!$&'()*+,;=~", errors="surrogateescape")
+            + (f"?{query}" if query else "")
+        )
 
 
 def _is_own_resolve(below: str, task: TaskKey | None) -> bool:
@@ -61,10 +65,14 @@ def _is_own_resolve(below: str, task: TaskKey | None) -> bool:
 
 def _only_filepath(query: str) -> str:
     """Give the one ``filepath`` of a query, plain; of two, Label Studio may take either."""
-    named = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "filepath"]
+    named = [
+        value
+        for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        if name == "filepath"
+    ]
     if len(named) != 1:
         raise MediaError("its address must name one filepath")
-    return _plain_path(f"/{quote(named[0].lstrip('/'))}").lstrip("/")
+    return _plain_path(f"/{quote(named[0].lstrip('/'), errors='surrogateescape')}").lstrip("/")
 
 
 def _plain_path(raw: str) -> str:

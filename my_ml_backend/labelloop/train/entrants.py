@@ -10,6 +10,7 @@ from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
 from labelloop.train.recipes.base import Candidate, Material, Recipe
 from labelloop.train.recipes.plan import too_long
+from labelloop.train.stopping import ENOUGH
 from labelloop.types import TrainSettings
 
 RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
@@ -41,6 +42,12 @@ def entrants(material: Material) -> tuple[list[str], str]:
         return names, ""
     if material.fresh:
         return ["finetune"], "head is left out: the features of random weights say nothing"
+    validation = len(material.dataset.validation)
+    if validation < ENOUGH:
+        return ["head"], (
+            f"finetune is left out: with {validation} validation pictures it cannot win, from {ENOUGH} on it competes; "
+            "LABELLOOP_RECIPES=finetune trains it alone"
+        )
     if too_long(material):
         return ["head"], (
             f"finetune is left out: {settings.backbone} at {material.pixels.spec.width} px would take this CPU more "

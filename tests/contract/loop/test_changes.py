@@ -52,3 +52,41 @@ def test_a_repeated_webhook_changes_nothing(hub: Hub, members: list[str]) -> Non
         changes.add(hub, PROJECT, [member], now=100)
 
     assert changes.pending(hub, PROJECT).changed == 1
+
+
+def replaced_and_settled(hub: Hub, count: int) -> None:
+    changes.add(hub, PROJECT, (f"a{number}" for number in range(count)), now=100)
+    changes.add(hub, PROJECT, ["a1"], now=400)
+    assert changes.pending(hub, PROJECT) == Pending(count, first=100, last=400)
+
+    changes.replace(hub, PROJECT, (f"t{number}" for number in range(count)), now=300)
+    assert changes.pending(hub, PROJECT) == Pending(count + 1, first=300, last=400)
+
+    changes.settle(hub, PROJECT, until=300)
+    assert changes.pending(hub, PROJECT) == Pending(1, first=400, last=400)
+
+
+@pytest.mark.slow
+def test_more_labels_change_than_one_command_of_redis_takes(hub: Hub) -> None:
+    # With one more name a ZADD has more words than Redis 6.2 reads (1,048,576).
+    replaced_and_settled(hub, 524_287 + 10_001)
+
+
+def test_no_command_grows_with_the_labels_that_change(hub: Hub) -> None:
+    hub.redis.config_resetstat()
+    replaced_and_settled(hub, 35_000)
+    calls = {name: stats["calls"] for name, stats in hub.redis.info("commandstats").items()}
+
+    # Of 10,000 names each: four times added, one added again, four times replaced; removed in four, settled in five.
+    assert calls["cmdstat_zadd"] == 9
+    assert calls["cmdstat_eval"] == 9
+
+
+def test_a_scan_keeps_the_moments_of_what_was_found_before(hub: Hub) -> None:
+    names = [f"t{number}" for number in range(5_000)]
+    changes.replace(hub, PROJECT, names[:4_000], now=100)
+    changes.replace(hub, PROJECT, names[2_000:], now=200)
+
+    assert changes.pending(hub, PROJECT) == Pending(3_000, first=100, last=200)
+    changes.settle(hub, PROJECT, until=100)
+    assert changes.pending(hub, PROJECT) == Pending(1_000, first=200, last=200)

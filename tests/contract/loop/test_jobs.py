@@ -16,6 +16,7 @@ from labelloop.data.split import splits
 from labelloop.errors import (
     EndpointError,
     LabelConfigError,
+    MediaError,
     NotAllowed,
     SettingsError,
     StoreAway,
@@ -243,12 +244,57 @@ def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it
     assert consider(job_hub, project) == "nothing has changed"
 
 
+def labeled(studio: StudioApi, hub: Hub, count: int, *, missing: int) -> None:
+    """Label so many tasks, the pictures of some of which are gone, and note it."""
+    made = pictures()
+    studio.add_tasks(count)
+    for task in studio.tasks:
+        studio.pictures[studio.tasks[task]["data"]["image"]] = next(made)
+        studio.annotate(task, "cat" if task % 2 else "dog")
+    for task in list(studio.tasks)[:missing]:
+        del studio.pictures[studio.tasks[task]["data"]["image"]]
+    changed(hub)
+
+
+def test_pictures_that_are_gone_are_named_and_waited_for_where_they_may_be_enough(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    labeled(studio, job_hub, 5, missing=3)
+    noted = changes.pending(job_hub, project)
+    with pytest.raises(MediaError, match=r"trained yet: 2 more labels.*3 pictures of labeled tasks could not"):
+        jobs.retrain(str(project), "labels", False)
+
+    assert changes.pending(job_hub, project) == noted
+    told = "\n".join(describe(project_status(job_hub, project)))
+    assert "task 1: " in told
+    assert "answered 404" in told
+    assert "waiting for the pictures' server" in told
+    assert consider(job_hub, project) == "the last attempt failed; it is left alone for a while"
+
+
+def test_pictures_that_are_gone_are_named_where_labels_are_missing_anyway(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    labeled(studio, job_hub, 3, missing=1)
+    told = jobs.retrain(str(project), "labels", False)
+
+    assert "2 more labels" in told
+    assert "1 picture of a labeled task could not be read: task 1: " in told
+    assert changes.pending(job_hub, project).changed == 0
+    studio.pictures[studio.tasks[1]["data"]["image"]] = next(pictures())
+    assert "could not be read" not in jobs.retrain(str(project), "labels", False)
+    assert "could not be read" not in "\n".join(describe(project_status(job_hub, project)))
+
+
 def test_the_same_labels_give_the_verdict_they_got(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
     runs = Runs(job_hub.store, project)
     ended = runs.save(
         replace(label_enough(studio, job_hub), state="rejected", verdict="v1 is rejected", seconds={"train": 9.0})
     )
-    assert jobs.retrain(str(project), "labels", False) == "v1 is rejected"
+    told = jobs.retrain(str(project), "labels", False)
+    assert told.startswith(f"nothing has changed since run {ended.key} made ")
+    assert "v1 is rejected" in told
+    assert "--force" in told
     assert runs.latest() == ended
 
     # Killed at other labels, which were then taken back: the run of these is what the project did last.
@@ -341,11 +387,25 @@ def test_a_prelabel_that_fails_is_asked_for_again(studio: StudioApi, job_hub: Hu
     assert read_notes(job_hub, project) == {}
 
 
-def test_a_prelabel_waits_for_the_run_in_progress(job_hub: Hub, project: ProjectKey) -> None:
+def test_a_prelabel_is_done_once_after_the_run_in_progress_and_asks_nobody_before(
+    studio: StudioApi, job_hub: Hub, project: ProjectKey
+) -> None:
+    studio.add_tasks(2)
     champion(job_hub, "v1")
     with Lease(job_hub, project):
-        assert jobs.prelabel(str(project)) == "a run is in progress"
-    assert sorted(scheduled(job_hub)) == ["consider", "prelabel"]
+        for _ in range(5):
+            assert jobs.prelabel(str(project)).startswith("a run is in progress")
+            assert jobs.consider(str(project)) == "a run is in progress"
+        assert studio.count("GET /api/ml") <= 1, "consider learns once what the project wants"
+        assert not scheduled(job_hub)
+        asked = len(studio.asked)
+        jobs.prelabel(str(project))
+        assert len(studio.asked) == asked
+
+    for _ in range(3):
+        jobs.consider(str(project))
+    assert [job.func_name.rpartition(".")[2] for job in waiting(job_hub, SHORT)] == ["prelabel"]
+    assert jobs.prelabel(str(project)) == "2 tasks pre-annotated with v1, 0 left out"
 
 
 def test_jobs_look_at_the_policy_and_sweep(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:

@@ -24,6 +24,7 @@ from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.settings import Settings
+from labelloop.terminal import describe
 from labelloop.types import NO_VERSION
 
 from .conftest import PROJECT
@@ -69,6 +70,35 @@ def test_a_rejected_first_version_does_not_lack_labels(hub: Hub) -> None:
     run(hub, state="rejected", verdict="v1 is rejected")
 
     assert project_status(hub, PROJECT).missing == "a version that passes the gate; the last run is rejected"
+
+
+def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_asks(hub: Hub) -> None:
+    announce(hub, "v1")
+    changes.add(hub, PROJECT, [f"a{number}" for number in range(12)], now=1000)
+    elsewhere = Hub(replace(hub.settings, retrain_after=77, quiet_seconds=1, max_wait_seconds=5, min_labels=9))
+    worker = Hub(replace(hub.settings, retrain_after=20, quiet_seconds=30, max_wait_seconds=3600))
+    changes.note_policy(worker, PROJECT)
+    stands = project_status(elsewhere, PROJECT)
+
+    assert (stands.changed, stands.needed, stands.due) == (12, 20, 4600)
+    assert "12 of 20 changed labels" in "\n".join(describe(stands))
+    changes.add(hub, PROJECT, [f"a{number}" for number in range(12, 25)], now=2000)
+    assert project_status(elsewhere, PROJECT).due == 2030
+    elsewhere.redis.close()
+    worker.redis.close()
+
+
+def test_before_a_first_version_labels_are_counted(hub: Hub) -> None:
+    changes.add(hub, PROJECT, [f"a{number}" for number in range(12)], now=1000)
+
+    assert "12 of 40 labels for a first version" in "\n".join(describe(project_status(hub, PROJECT)))
+
+
+def test_without_a_worker_it_is_said(hub: Hub) -> None:
+    stands = project_status(hub, PROJECT)
+
+    assert stands.workers == 0
+    assert "no worker is running" in describe(stands)[-1]
 
 
 def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:

@@ -27,6 +27,7 @@ def is_file(path: str, task: TaskKey | None = TASK, home: str = HOME, *, others:
         ("/data/upload/7/sub/a b.png", "/data/upload/7/sub/a%20b.png"),
         ("/data/upload/7/100%25.png", "/data/upload/7/100%25.png"),
         ("/data/upload/7/\u00fc.png", "/data/upload/7/%C3%BC.png"),
+        ("/data/upload/7/%c3%28.png", "/data/upload/7/%C3%28.png".replace("%28", "(")),
         ("//data///upload/7//a.png", "/data/upload/7/a.png"),
         ("/data/upload/9/../7/a.png", "/data/upload/7/a.png"),
         ("/data/upload/9/%2e%2e/7/a.png", "/data/upload/7/a.png"),
