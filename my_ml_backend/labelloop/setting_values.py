@@ -177,7 +177,10 @@ def weights(value: str) -> str:
     """Check what a run's first weights are."""
     if value in ("pretrained", "none") or value.endswith(".safetensors"):
         return ""
-    return "pretrained, none, or the path of a .safetensors file (a pickled .pth or .bin can run code and is not read)"
+    return (
+        "pretrained, none, or the path of a .safetensors file: only safetensors files are read, for a pickled .pth or "
+        ".bin can run code"
+    )
 
 
 def file_or(choices: Sequence[str], *endings: str) -> Check:

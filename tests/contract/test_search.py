@@ -175,7 +175,7 @@ def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     [
         (["--models", "resnet19"], "timm has no network named 'resnet19'"),
         (["--optimizers", "adamm"], "timm has no optimizer named 'adamm'"),
-        (["--augmentations", "wild"], "expected auto, none, light, crop, realistic"),
+        (["--augmentations", "wild"], "is not one of auto, none, light, crop, realistic"),
         (["--sizes", "-1"], "-1"),
         (["--learning-rates", "fast,slow"], "the lowest and the highest"),
         (["--recipe", "magic"], "head, finetune"),
