@@ -18,9 +18,9 @@ _REMEDIES = {
 _BLOCKED = "reserved network address"
 
 ADDRESS_SWITCHES = (
-    "Label Studio calls no private address (localhost and compose services too) unless it is started with "
-    "ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false; narrower: USE_DEFAULT_BANNED_SUBNETS=false and "
-    "USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16."
+    "Label Studio calls no private address (localhost and compose services too) unless it is started with a shorter "
+    "list of those it refuses: USE_DEFAULT_BANNED_SUBNETS=false and "
+    "USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16,fe80::/10,fd00:ec2::/32,::ffff:0:0/96."
 )
 
 
