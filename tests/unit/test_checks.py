@@ -68,7 +68,7 @@ def test_a_missing_backend_lists_those_that_are_there() -> None:
 
 @pytest.mark.parametrize(
     ("error", "remedy"),
-    [("401 Client Error: UNAUTHORIZED", "BASIC_AUTH_USER"), ("", "SSRF_PROTECTION_ENABLED=false")],
+    [("401 Client Error: UNAUTHORIZED", "BASIC_AUTH_USER"), ("", "USE_DEFAULT_BANNED_SUBNETS=false")],
 )
 def test_a_backend_that_is_not_reached_is_found(error: str, remedy: str) -> None:
     broken = replace(OWN, state="Error", error=error)
@@ -117,7 +117,7 @@ def test_another_version_of_label_studio_is_told_and_not_refused() -> None:
 def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
     finding = checks.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
     assert not finding.ok
-    assert "SSRF_PROTECTION_ENABLED=false" in finding.remedy
+    assert "USE_DEFAULT_BANNED_SUBNETS=false" in finding.remedy
 
 
 def test_a_webhook_of_another_secret_or_there_twice_is_found() -> None:
