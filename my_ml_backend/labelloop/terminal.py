@@ -29,7 +29,8 @@ def describe(one: ProjectStatus) -> list[str]:
         lines = [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
     if not one.store:
         lines = [f"project {one.project}: what the store has of it cannot be read"]
-    if one.missing:
+    # What a scan found missing is older than labels that have come since.
+    if one.missing and not (one.run is None and 0 < one.needed <= one.changed):
         lines.append(f"  before the first version: {one.missing}")
     if one.step:
         share = f" {one.step.done}/{one.step.total or '?'}" if one.step.done else ""

@@ -1,8 +1,12 @@
 """``labelloop train`` and ``labelloop stage``: whole runs on real pictures, outside Label Studio and Redis."""
 
 import fcntl
+import html
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +14,14 @@ from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
 from labelloop.errors import LeaseLost
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
 from labelloop.pipeline.context import Context
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.stages.analyse import analyse
+from labelloop.pipeline.train_settings import recorded_settings
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.digit_pictures import write_digits
@@ -75,6 +80,36 @@ def trained(machine: Path, made: Path) -> Path:
 
 def store_of(machine: Path) -> Store:
     return open_store((machine / "machine" / "store").as_uri())
+
+
+def test_the_command_in_its_report_makes_the_run_again(machine: Path, made: Path) -> None:
+    report = (made / "run" / "report.html").read_text()
+    command = html.unescape(report.partition("<pre><code>")[2].partition("</code></pre>")[0])
+    environment = {name: value for name, value in os.environ.items() if name != "MODEL_DIR"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=machine, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    first, again = (
+        json.loads((folder / "bundle" / "model.json").read_text()) for folder in (made / "run", machine / "RUN")
+    )
+    assert again["files"]["model.safetensors"] == first["files"]["model.safetensors"]
+    assert not (machine / "RUN" / "verdict.json").exists()
+
+
+def test_a_version_keeps_what_it_was_trained_with(machine: Path, trained: Path) -> None:
+    record = versions(machine).get("v1")
+    info = describe(trained / "bundle")
+
+    found = recorded_settings(record.trained_with, info)
+    assert (found.backbone, found.weights, found.image_size, found.epochs) == ("test_resnet", "none", 32, 2)
+    older = recorded_settings({}, info)
+    assert (older.backbone, older.weights, older.image_size) == ("test_resnet", "none", 32)
+    moved = {**record.trained_with, "weights": str(machine / "gone.safetensors"), "weights_hash": "ab"}
+    assert recorded_settings(moved, info).weights == "none"
 
 
 def test_a_run_makes_a_version_with_everything_that_explains_it(machine: Path, trained: Path) -> None:

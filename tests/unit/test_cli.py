@@ -1,12 +1,16 @@
 """The ``labelloop`` command: shapes of --json, exit codes, errors in one line."""
 
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
+from labelloop.cli.border import explain
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
@@ -185,6 +189,111 @@ def test_a_project_that_nobody_knows_does_not_look_healthy(folder: Path, command
 
     assert answer.exit_code == 1
     assert "project 999 has not been connected here" in answer.stderr
+
+
+def publish_report(folder: Path) -> None:
+    publish(folder, promoted=True)
+    Versions(FileStore(folder / "store"), PROJECT).write_report("v1", b"<!doctype html>v1")
+
+
+def test_a_report_is_written_here_or_where_it_is_asked_for(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_report(folder)
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+    words = ("report", "--project", "7", "--version", "v1")
+
+    assert run(*words).stdout == "report of v1: report-v1.html\n"
+    assert Path("report-v1.html").read_bytes() == b"<!doctype html>v1"
+    assert run(*words, "--output", "mine.html").stdout == "report of v1: mine.html\n"
+    shown = run(*words, "--output", "-")
+    assert (shown.stdout, shown.stderr) == ("<!doctype html>v1", "report of v1: -\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["mine.html", "report-v1.html"]
+
+
+def test_a_report_has_a_place_where_the_working_directory_takes_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_report(folder)
+    monkeypatch.chdir("/proc")
+    kept = folder / "reports" / "localhost-8080" / "7" / "report-v1.html"
+
+    assert run("report", "--project", "7", "--version", "v1").stdout == f"report of v1: {kept}\n"
+    assert kept.read_bytes() == b"<!doctype html>v1"
+    refused = run("report", "--project", "7", "--version", "v1", "--output", "/proc/report.html")
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: /proc/report.html cannot be written (")
+    assert refused.stderr.endswith("Name a file with --output FILE, or print the report with --output -\n")
+    kept.unlink()
+    kept.parent.rmdir()
+    kept.parent.write_text("in the way")
+    assert "reports/localhost-8080/7" in run("report", "--project", "7", "--version", "v1").stderr
+
+
+@pytest.mark.parametrize("place", ["nowhere/at/all", "file", "file/below"])
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["manifest", "convert", "{pictures}", "{place}/x", "--to", "csv"], False),
+        (["manifest", "convert", "{pictures}", "{place}/x", "--to", "imagefolder"], False),
+        (["manifest", "show", "{place}/x"], False),
+        (["manifest", "show", "{pictures}", "--label-config", "{place}/x"], False),
+        (["manifest", "show", "{pictures}", "--label-config", "{binary}"], False),
+        (["probe", "--text", "a", "--label-config", "{binary}", "--endpoint", "http://127.0.0.1:1"], False),
+        (["label-errors", "--run", "{place}/x"], False),
+        (["test-endpoint", "--bundle", "{place}/x"], False),
+        (["probe", "--file", "{place}/x"], False),
+        (["report", "--project", "7"], True),
+        (["versions", "--project", "7"], True),
+    ],
+)
+def test_a_path_that_cannot_be_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, place: str, arguments: list[str], environment: bool
+) -> None:
+    (folder / "file").write_text("x")
+    (folder / "binary").write_bytes(b"\xff\xfe\x80")
+    (folder / "pictures" / "cat").mkdir(parents=True)
+    (folder / "pictures" / "cat" / "1.png").write_bytes(b"x")
+    named = {"place": folder / place, "pictures": folder / "pictures", "binary": folder / "binary"}
+    if environment:
+        monkeypatch.setenv("MODEL_DIR", str(named["place"]))
+
+    answer = run(*(word.format(**named) for word in arguments))
+
+    assert answer.exit_code in ((0, 1) if environment or "imagefolder" in arguments or "csv" in arguments else (1, 2))
+    assert answer.exception is None or isinstance(answer.exception, SystemExit)
+    if answer.exit_code:
+        assert answer.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "told"),
+    [
+        ("torch", ["train", "--run", "{run}", "--train-location", "{pictures}"], "'labelloop[train]'"),
+        ("optuna", ["search", "--run", "{run}", "--train-location", "{pictures}"], "'labelloop[train]'"),
+        ("timm", ["stage", "train", "--run", "{run}", "--train-location", "{pictures}"], "'labelloop[train]'"),
+    ],
+)
+def test_a_missing_package_is_one_line_with_the_extra_that_brings_it(
+    folder: Path, missing: str, arguments: list[str], told: str
+) -> None:
+    (folder / "pictures" / "cat").mkdir(parents=True)
+    words = [word.format(run=folder / "run", pictures=folder / "pictures") for word in arguments]
+    code = f"import sys; sys.modules[{missing!r}] = None; from labelloop.cli import main; main({words!r})"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    said = answer.stderr.strip().splitlines()
+    assert said[-1].startswith(f"Error: this command needs the package {missing}, which is not installed: pip install ")
+    assert told in said[-1]
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_fault_of_the_program_itself_keeps_its_traceback() -> None:
+    assert explain(ModuleNotFoundError("no", name="labelloop.gone")) is None
+    assert explain(ImportError("cannot import name")) is None
+    assert explain(BrokenPipeError(errno.EPIPE, "Broken pipe")) is None
+    assert explain(KeyError("x")) is None
 
 
 def test_a_rejected_version_cannot_serve(folder: Path) -> None:

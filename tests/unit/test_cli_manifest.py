@@ -72,6 +72,19 @@ def test_show_as_json(source: Path) -> None:
     }
 
 
+def test_a_target_of_a_dash_is_standard_output(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for to in sorted(set(FORMATS) - {"imagefolder"}):
+        answer = run("convert", source, "-", "--to", to)
+        assert answer.exit_code == 0, answer.output
+        assert answer.stderr.splitlines()[0] == f"3 records read, - written as {to}"
+        (tmp_path / f"shown-{to}").write_bytes(answer.stdout_bytes)
+        assert len(read_listing(tmp_path / f"shown-{to}", to).records) == 3
+    assert run("convert", source, "-", "--to", "imagefolder").exit_code == 2
+    assert list((tmp_path / "here").iterdir()) == []
+
+
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("via", FORMATS)
 def test_every_format_becomes_every_other(source: Path, tmp_path: Path, via: str, to: str) -> None:

@@ -3,12 +3,14 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelloop.cli.border import STDOUT, write_output
 from labelloop.loop.hub import Hub
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ _WORDS = {"passed": "ok  ", "failed": "BAD ", "skipped": "left"}
     "--tolerance", type=click.FloatRange(0, 1), default=1e-3, show_default=True, help="How far a score may be off."
 )
 @click.option("--latency-ms", type=click.FloatRange(0), help="Fail when one request in 20 takes longer.")
-@click.option("--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="Write what was found here.")
+@click.option(
+    "--json",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write what was found here; - is standard output.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST ARGUMENTS]")
 @click.pass_obj
 def test_endpoint(hub: Hub, /, endpoint: str | None, bundle: Path, report: Path | None, **options: Any) -> None:
@@ -45,21 +52,23 @@ def test_endpoint(hub: Hub, /, endpoint: str | None, bundle: Path, report: Path 
     spec = EndpointSpec.of(replace(hub.settings, endpoint=endpoint or hub.settings.endpoint))
     tested = run_suite(spec, bundle, **options)
     if report:
-        report.write_text(json.dumps(tested.to_json(), indent=2))
-    _tell(tested)
+        write_output(report, json.dumps(tested.to_json(), indent=2).encode())
+    _tell(tested, aside=report == STDOUT)
     if not tested.passed:
         sys.exit(1)
 
 
-def _tell(tested: "SuiteRun") -> None:
+def _tell(tested: "SuiteRun", *, aside: bool) -> None:
+    """Say what was found; ``aside`` on standard error, for standard output is taken."""
+    say = partial(click.echo, err=aside)
     for one in tested.checked:
-        click.echo(f"{_WORDS[one.outcome]} {one.name}: {one.detail}")
+        say(f"{_WORDS[one.outcome]} {one.name}: {one.detail}")
         if one.outcome == "failed":
-            click.echo(f"     -> {one.meaning}")
+            say(f"     -> {one.meaning}")
     bad = sum(one.outcome == "failed" for one in tested.checked)
     if not tested.checked:
-        click.echo("no check was made")
+        say("no check was made")
     elif bad:
-        click.echo(f"endpoint {tested.endpoint}: {bad} of {len(tested.checked)} checks failed")
+        say(f"endpoint {tested.endpoint}: {bad} of {len(tested.checked)} checks failed")
     else:
-        click.echo(f"endpoint {tested.endpoint} passed {len(tested.checked)} checks")
+        say(f"endpoint {tested.endpoint} passed {len(tested.checked)} checks")

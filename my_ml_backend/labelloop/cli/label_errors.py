@@ -9,6 +9,8 @@ from labelloop.data.cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
+from labelloop.loop.run import project_settings
+from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.pipeline.context import Context, read_json
@@ -16,7 +18,7 @@ from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.label_errors import examine_manifest, find_label_errors
 from labelloop.pipeline.parameters import with_parameters
 from labelloop.pipeline.record import RunInfo
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.pipeline.train_settings import recorded_settings, train_settings
 from labelloop.studio.tabs import put_tab
 from labelloop.terminal import Bar, show
 from labelloop.types import Json, Progress, ProjectKey
@@ -75,11 +77,18 @@ def _of_run(hub: Hub, run: Path, report: Progress) -> Json:
 
 
 def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
-    """Read the project's annotations as they are now and examine them."""
+    """Read the project's annotations as they are now, and examine them as its champion was trained.
+
+    What the command's own environment says counts only before the first champion.
+    """
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
     manifest = fetch_manifest(hub, project, pictures, report).manifest
     champion = ChampionPointer(hub.store, project).read().champion
-    bundle = Versions(hub.store, project).fetch_bundle(champion, directory / "cache" / "bundles") if champion else None
-    training = train_settings(hub.settings)
+    if champion is None:
+        bundle, training = None, train_settings(project_settings(hub, project))
+    else:
+        versions = Versions(hub.store, project)
+        bundle = versions.fetch_bundle(champion, directory / "cache" / "bundles")
+        training = recorded_settings(versions.get(champion).trained_with, describe(bundle))
     return examine_manifest(manifest, training, pictures, directory / "cache" / "train", bundle, report)

@@ -1,6 +1,7 @@
 """The ``labelloop`` command. Here errors end as one line and exit code 1; wrong usage is exit code 2."""
 
 import json
+import logging
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import click
 
 from labelloop import __version__
+from labelloop.cli.border import STDOUT, explain
 from labelloop.cli.endpoint_suite import test_endpoint
 from labelloop.cli.label_errors import label_errors
 from labelloop.cli.manifest import manifest
@@ -48,6 +50,8 @@ _PROCESSES = ("serve", "train", "web", "worker")
 
 _RESTARTED = ("serve", "web", "worker")
 
+_log = logging.getLogger(__name__)
+
 
 class _Impossible(click.ClickException):
     """Settings that a process cannot work with; whoever starts it again when it ends need not (sysexits.h)."""
@@ -56,7 +60,7 @@ class _Impossible(click.ClickException):
 
 
 class _Commands(click.Group):
-    """Turns LabelLoop's own errors into one line and exit code 1, and shows the settings below the commands."""
+    """Turns what a command cannot get past into one line and exit code 1, and shows the settings below the commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -64,6 +68,12 @@ class _Commands(click.Group):
         except LabelLoopError as error:
             never = isinstance(error, SettingsError | UnsafeStore) and ctx.invoked_subcommand in _RESTARTED
             raise (_Impossible if never else click.ClickException)(str(error)) from error
+        except (ImportError, OSError, UnicodeDecodeError) as error:
+            told = explain(error)
+            if not told:
+                raise
+            _log.debug("%s", told, exc_info=True)
+            raise click.ClickException(told) from error
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Settings (environment variables)"):
@@ -374,13 +384,18 @@ def web(hub: Hub) -> None:
 @click.option("--per-round", default=50, show_default=True, type=click.IntRange(1), help="Annotations a round.")
 @click.option("--seed", default=0, show_default=True, help="Chooses which pictures are shown, and the run's seed.")
 @click.option(
-    "--json", "report", type=click.Path(path_type=Path, dir_okay=False), help="With --auto: write rounds here."
+    "--json",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="With --auto: write rounds here; default, and -: standard output.",
 )
 @click.pass_obj
 def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: str | None, **options: Any) -> None:
     """Start everything with a real Label Studio, and show the loop turn."""
     from labelloop.demo.run import DemoOptions, run_demo
 
+    if options["report"] == STDOUT:
+        options["report"] = None
     found = label_studio or shutil.which("label-studio")
     if not found:
         raise click.ClickException(

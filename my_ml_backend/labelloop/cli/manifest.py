@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
 
+from labelloop.cli.border import STDOUT, write_output
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.formats.addresses import local_file
 from labelloop.data.listing import Listing
@@ -60,22 +62,29 @@ def show_manifest(hub: Hub, /, source: str, as_json: bool, **options: Any) -> No
 
 @manifest.command()
 @_source
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--to", "wanted", type=click.Choice(list(FORMATS)), required=True, help="Format of the target.")
 @click.pass_obj
 def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any) -> None:
-    """Write SOURCE as TARGET in another format and say what that format cannot carry.
+    """Write SOURCE as TARGET (- is standard output) in another format and say what that format cannot carry.
 
     Pictures are fetched only where the target is a folder of them.
     """
+    if target == STDOUT and wanted == "imagefolder":
+        raise click.UsageError("an imagefolder is a folder, which standard output cannot take: name one")
     listing = _read(hub.settings, source, options)
     if wanted == "imagefolder":
         listing = _at_hand(hub.settings, listing)
     # What named the labels in the source is no name for the target.
-    lost = write_listing(listing, target, wanted, Hints(separator=options["separator"]))
-    click.echo(f"{len(listing.records)} records read, {target} written as {wanted}")
-    for what in lost:
-        click.echo(f"  lost: {what}")
+    hints = Hints(separator=options["separator"])
+    if target == STDOUT:
+        with TemporaryDirectory() as folder:
+            lost = write_listing(listing, Path(folder) / "listing", wanted, hints)
+            write_output(target, (Path(folder) / "listing").read_bytes())
+    else:
+        lost = write_listing(listing, target, wanted, hints)
+    said = [f"{len(listing.records)} records read, {target} written as {wanted}", *(f"  lost: {what}" for what in lost)]
+    click.echo("\n".join(said), err=target == STDOUT)
 
 
 def summary(listing: Listing) -> Json:

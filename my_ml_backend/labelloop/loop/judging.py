@@ -33,6 +33,7 @@ def judge_and_publish(run: Run, record: RunRecord, context: Context) -> tuple[Ve
         promoted=verdict.passed,
         verdict=verdict.sentence,
         metrics=metrics,
+        trained_with=asdict(context.training),
     )
     version = Versions(run.hub.store, run.project).publish(name, context.folder.bundle, version)
     return version, save(run, replace(record, stage="publish", verdict=verdict.sentence, metrics=metrics))

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 
+from labelloop.data.formats.addresses import local_file
 from labelloop.errors import BundleError, SettingsError, TrainingError
 from labelloop.loop.run import Run, save
 from labelloop.models.bundle import check_bundle
@@ -11,7 +12,7 @@ from labelloop.models.versions import Versions
 from labelloop.pipeline.context import Context, read_json, write_json, write_text
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.parameters import parameters_of
-from labelloop.pipeline.record import RunInfo
+from labelloop.pipeline.record import RunInfo, command
 from labelloop.pipeline.stages.preprocess import preprocess
 from labelloop.pipeline.stages.train import train_bundle
 from labelloop.pipeline.train_settings import train_settings
@@ -69,5 +70,7 @@ def open_context(run: Run, record: RunRecord) -> Context:
         write_text(folder.manifest, run.manifest.to_jsonl())
         # Last, for it says that the folder is complete: a worker may be killed at any line.
         info = RunInfo.new({**parameters_of(run.settings), "project_key": str(run.project)})
-        replace(info, key=record.key, manifest=run.manifest.hash).write(folder)
+        kept = f"{run.hub.settings.store_address}/{run.project}/manifests/{run.manifest.hash}.jsonl"
+        repeat = command(info.parameters, run.settings, str(local_file(kept) or kept))
+        replace(info, key=record.key, manifest=run.manifest.hash, command=repeat).write(folder)
     return context

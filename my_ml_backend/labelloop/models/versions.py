@@ -26,7 +26,8 @@ class VersionRecord:
 
     ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
     it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate. ``bundle`` names the
-    folder of its files; ``publish`` sets it.
+    folder of its files; ``publish`` sets it. ``trained_with`` are the fields of its ``TrainSettings``; empty in records
+    of releases that did not keep them.
     """
 
     version: str
@@ -39,6 +40,7 @@ class VersionRecord:
     metrics: Json = field(default_factory=dict)
     bundle: str = ""
     forced: bool = False
+    trained_with: Json = field(default_factory=dict)
 
 
 class Versions:

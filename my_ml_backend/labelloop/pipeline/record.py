@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from labelloop.models.records import now
 from labelloop.pipeline.context import write_json
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.packages import commit, machine, packages
+from labelloop.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,6 @@ class RunInfo:
         return cls(
             created=now(),
             parameters=dict(parameters),
-            command=_command(parameters),
             packages=packages(),
             machine=machine(),
             git=commit(),
@@ -83,7 +83,7 @@ class RunInfo:
                     "leave it out to go on with the run, or begin another one in another folder"
                 )
         parameters = {**self.parameters, **given}
-        return replace(self, parameters=parameters, command=_command(parameters))
+        return replace(self, parameters=parameters)
 
 
 def digest(*parts: str | bytes | Path) -> str:
@@ -98,6 +98,36 @@ def digest(*parts: str | bytes | Path) -> str:
     return whole.hexdigest()
 
 
-def _command(parameters: Mapping[str, str]) -> str:
-    words = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in parameters.items() if value)
-    return " ".join(("labelloop train --run RUN", *words))
+def command(parameters: Mapping[str, str], settings: Settings, manifest: str = "") -> str:
+    """Spell the command line that makes a run again, in any working directory of this machine, as a shell reads it.
+
+    Every parameter is spelled out; of the other settings those that the run needs and that are not the built-in ones
+    are variables before it. ``manifest`` is where the labels are kept, for a run without a location. Nothing is
+    registered: the version is already there.
+    """
+    if manifest:
+        parameters = {**parameters, "train_location": manifest, "format": "labelloop"}
+    needed = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings) if _counts(entry)}
+    differing = {name: str(value) for name, value in needed.items() if value != _BUILT_IN[name]}
+    if "MODEL_DIR" in differing:
+        differing["MODEL_DIR"] = str(settings.directory)
+    spelled = {name: _absolute(name, value) for name, value in parameters.items() if value}
+    words = (f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in spelled.items())
+    variables = (f"{name}={shlex.quote(value)}" for name, value in differing.items())
+    return " ".join((*variables, "labelloop train --run RUN --no-register", *words))
+
+
+_NEEDED = ("MODEL_DIR", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
+_BUILT_IN = {entry.metadata["name"]: entry.default for entry in fields(Settings)}
+_FILES = ("train_location", "validation_location", "test_location", "weights", "augmentations")
+
+
+def _counts(entry: "Field[Any]") -> bool:
+    return entry.metadata["name"] in _NEEDED
+
+
+def _absolute(name: str, value: str) -> str:
+    """Spell a file's path so that it holds in every working directory; addresses and names stay."""
+    if name not in _FILES or "://" in value or (name in ("weights", "augmentations") and not Path(value).is_file()):
+        return value
+    return str(Path(value).expanduser().absolute())

@@ -11,7 +11,7 @@ from labelloop.pipeline.context import Context, read_json
 from labelloop.pipeline.folder import RunFolder
 from labelloop.pipeline.packages import peak_memory
 from labelloop.pipeline.parameters import LOCATIONS, is_hidden, parameters_of, recorded, with_parameters
-from labelloop.pipeline.record import RunInfo, digest
+from labelloop.pipeline.record import RunInfo, command, digest
 from labelloop.pipeline.stages import STAGES
 from labelloop.pipeline.stages.evaluate import evaluate
 from labelloop.pipeline.stages.fetch import check_source, fetch
@@ -37,7 +37,10 @@ class Runner:
             wanted = with_parameters(settings, given)
             places = {name: recorded(given[name]) for name in LOCATIONS if given.get(name)}
             found = RunInfo.new({**parameters_of(wanted), **places})
-        self._info = found.agreeing(_spelled(given, settings))
+        info = found.agreeing(_spelled(given, settings))
+        # A folder that has begun keeps the command: a path in it may be relative to where it was given.
+        told = info.command if info.command and info.parameters == found.parameters else ""
+        self._info = replace(info, command=told or command(info.parameters, settings))
         self._places = {name: given[name] for name in LOCATIONS if given.get(name)}
         self._settings, self._progress = with_parameters(settings, self._info.parameters), progress
         self._folder = folder
@@ -63,7 +66,8 @@ class Runner:
         if stage not in STAGES:
             raise SettingsError(f"there is no stage {stage!r}; a run has {', '.join(STAGES)}")
         with alone(self._folder):
-            self._info = (RunInfo.read(self._folder) or self._info).agreeing(self._info.parameters)
+            held = (RunInfo.read(self._folder) or self._info).agreeing(self._info.parameters)
+            self._info = replace(held, command=self._info.command)
             # Anew, for another process may have made a stage since the last one.
             self._context = self._opened()
             inputs = self._inputs(stage)

@@ -1,11 +1,12 @@
 """What training takes from the settings."""
 
 import hashlib
+from dataclasses import fields, replace
 from pathlib import Path
 
 from labelloop.errors import TrainingError
 from labelloop.settings import Settings
-from labelloop.types import TrainSettings
+from labelloop.types import BundleInfo, Json, TrainSettings
 
 _POLICY_FILES = (".yaml", ".yml")
 _EXPECTED = {
@@ -41,3 +42,26 @@ def _hash(setting: str, path: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
+
+
+def recorded_settings(recorded: Json, bundle: BundleInfo) -> TrainSettings:
+    """Give what a version was trained with: as its record holds it, else what its bundle tells.
+
+    Weights that are not on this machine as they were then count as none.
+    """
+    known = {entry.name for entry in fields(TrainSettings)}
+    held = {name: value for name, value in recorded.items() if name in known}
+    if not held:
+        size = max(bundle.picture.width, bundle.picture.height)
+        return train_settings(Settings(backbone=bundle.backbone, weights="none", image_size=size))
+    found = TrainSettings(**{**held, "recipes": tuple(held["recipes"])})
+    return found if _at_hand(found) else replace(found, weights="none", weights_hash="")
+
+
+def _at_hand(settings: TrainSettings) -> bool:
+    if not settings.weights_hash:
+        return True
+    try:
+        return _hash("LABELLOOP_WEIGHTS", settings.weights) == settings.weights_hash
+    except TrainingError:
+        return False

@@ -1,5 +1,7 @@
 """register: judge the new model against the project's champion, publish it with the verdict, promote what passed."""
 
+from dataclasses import asdict
+
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import now
@@ -68,4 +70,5 @@ def _record(context: Context, key: str, name: str, champion: str | None, verdict
         promoted=verdict.passed,
         verdict=verdict.sentence,
         metrics={"test": read_json(folder.metrics, "evaluate"), "gate": verdict.numbers},
+        trained_with=asdict(context.training),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from labelloop.pipeline.parameters import is_hidden
 from labelloop.pipeline.report.files import Files
 from labelloop.pipeline.report.numbers import duration, moment, size
 from labelloop.pipeline.report.section import Section
@@ -20,6 +21,7 @@ def build(files: Files) -> Section | None:
         "The same manifest, settings, seed, packages and kind of machine give the same model.",
         {
             "command": record.get("command", ""),
+            "hidden": any(is_hidden(str(value)) for value in (record.get("parameters") or {}).values()),
             "facts": [(name, str(value)) for name, value in _facts(files) if value not in (None, "", {})],
             "settings": sorted((name, str(value)) for name, value in training_settings(files).items()),
             "packages": sorted(record.get("packages", {}).items()),
