@@ -15,7 +15,14 @@ from labelloop.errors import LabelLoopError
 from labelloop.logs import start_logging
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
-from labelloop.loop.startup import check_training, refuse_impossible, trains_here, warn_of_doubts, warn_of_unknown
+from labelloop.loop.startup import (
+    check_training,
+    keep_private,
+    refuse_impossible,
+    trains_here,
+    warn_of_doubts,
+    warn_of_unknown,
+)
 from labelloop.pipeline.train_settings import train_settings
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
@@ -36,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         _refuse(settings)
         warn_of_unknown(environment)
         warn_of_doubts(settings)
+        keep_private(settings.directory)
         if given.check:
             _check(settings)
         services = machine(settings, environment)

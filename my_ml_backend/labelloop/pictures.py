@@ -4,16 +4,27 @@ import io
 import math
 import struct
 import warnings
+from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError, _imaging
 
 from labelloop.errors import Unreadable
 from labelloop.types import PictureSpec
 
 MAX_PIXELS = 100_000_000
 """Pictures beyond this many pixels are refused before they are decoded."""
+
+_DRAFT_PIXELS = 20_000_000
+"""A JPEG beyond this many pixels is decoded at a half, a quarter or an eighth where that leaves enough of it."""
+
+_DRAFT_MARGIN = 4
+"""So many times the network's input at least, so that hardly a pixel of it comes out differently."""
+
+_STRIP_PIXELS = 2_000_000
+"""Pixels that are converted at a time: a large picture is held once in its own mode and once as RGB, and no more."""
 
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow knows more, some of which start other programs (EPS); pictures come from anywhere."""
@@ -35,18 +46,30 @@ _TURNS = {
 _BROKEN_EXIF = (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 """What Pillow raises for EXIF that is damaged; the picture's pixels may well be whole."""
 
+# Larger than what malloc may keep in a thread's heap (32 MiB): a large picture's memory goes back when it is closed.
+_imaging.set_block_size(64 << 20)
+
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def decode(content: bytes) -> Image.Image:
+def decode(content: bytes, least: int = 0) -> Image.Image:
     """Decode one picture as upright RGB (EXIF orientation applied, alpha laid on white, first frame of an animation).
 
-    Raises Unreadable for anything that is not a whole picture of at most ``MAX_PIXELS``.
+    With ``least``, a very large JPEG may come scaled down, no side below so many pixels. Raises Unreadable for anything
+    that is not a whole picture of at most ``MAX_PIXELS``.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _rgb(_upright(_open(content)))
+            image = _open(content)
+            if least and image.format == "JPEG" and image.width * image.height > _DRAFT_PIXELS:
+                image.draft(image.mode, (least, least))
+            upright = _upright(image)
+            found = _rgb(upright)
+            for one in (image, upright):
+                if one is not found:
+                    one.close()  # an open picture is part of a circle: its pixels would stay until it is collected
+            return found
     except Unreadable:
         raise
     except Exception as error:
@@ -71,8 +94,23 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    scale = _scale(image) if image.mode == "F" else 1.0
+    rows = max(1, _STRIP_PIXELS // image.width)
+    if rows >= image.height:
+        return _strip(image, scale)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        whole.paste(_strip(part, scale), (0, top))
+    return whole
+
+
+def _strip(image: Image.Image, scale: float) -> Image.Image:
     if image.mode == "F":
-        image = _grey(image)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
+        image = Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -82,11 +120,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey(image: Image.Image) -> Image.Image:
-    """Turn floating point numbers, from 0 to 1 or from 0 to 255, to grey levels."""
+def _scale(image: Image.Image) -> float:
+    """Say what turns floating point numbers to grey levels: they go from 0 to 1, or from 0 to 255."""
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
-    scale = 255.0 if values.max() <= 1.0 else 1.0
-    return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8))
+    return 255.0 if values.max() <= 1.0 else 1.0
 
 
 def resize(image: Image.Image, spec: PictureSpec) -> npt.NDArray[np.uint8]:
@@ -103,9 +140,28 @@ def normalise(pixels: npt.NDArray[np.uint8], spec: PictureSpec) -> npt.NDArray[n
     return np.ascontiguousarray(np.moveaxis(values, -1, -3))
 
 
+def fitted(content: bytes, spec: PictureSpec) -> npt.NDArray[np.uint8]:
+    """Decode and squeeze one picture to the spec's size: uint8, (height, width, 3). Raises MediaError."""
+    image = decode(content, _DRAFT_MARGIN * max(spec.width, spec.height))
+    try:
+        return resize(image, spec)
+    finally:
+        image.close()
+
+
 def prepare(content: bytes, spec: PictureSpec) -> npt.NDArray[np.float32]:
     """Decode, resize and normalise one picture: float32, (3, height, width). Raises MediaError."""
-    return normalise(resize(decode(content), spec), spec)
+    return normalise(fitted(content, spec), spec)
+
+
+def pixels_of(contents: Iterable[bytes]) -> int:
+    """Say how many pixels the largest of these pictures has, by its header; 0 for what is none."""
+    most = 0
+    for content in contents:
+        with suppress(Unreadable):
+            width, height = upright_size(content)
+            most = max(most, width * height)
+    return most
 
 
 def upright_size(content: bytes) -> tuple[int, int]:

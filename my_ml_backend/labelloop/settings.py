@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 from labelloop import setting_values as values
 from labelloop.errors import SettingsError
@@ -365,6 +366,12 @@ class Settings:
     def store_address(self) -> str:
         """Address of the store, the default one spelled out."""
         return self.store or (self.directory / "store").as_uri()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of this machine that errors may name."""
+        store = urlsplit(self.store_address)
+        return (self.directory, *([Path(unquote(store.path))] if store.scheme == "file" else []))
 
 
 def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:

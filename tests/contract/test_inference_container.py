@@ -1,5 +1,6 @@
 """The inference container as SageMaker, Vertex AI and the HTTP endpoint see it: the real process, real requests."""
 
+import io
 import json
 import socket
 import subprocess
@@ -8,14 +9,17 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from boto3.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import labelloop
 from labelloop.endpoints.address import open_endpoint
@@ -370,6 +374,44 @@ def test_requests_in_flight_are_finished_after_sigterm(bundle: Path, tmp_path: P
         assert server.process.wait(SECONDS) == 0
     assert "SIGABRT" not in server.log.read_text()
     assert "Traceback" not in server.log.read_text()
+
+
+def canvas(mode: str, form: str) -> bytes:
+    """A picture of 98 million pixels in a few hundred kB."""
+    content = io.BytesIO()
+    Image.new(mode, (9_900, 9_900), "red").save(content, form)
+    return content.getvalue()
+
+
+@pytest.mark.slow
+def test_large_pictures_wait_for_each_other(tmp_path: Path) -> None:
+    make_bundle(bundle := tmp_path / "bundle")
+    bodies = [canvas("RGBA", "PNG"), canvas("RGB", "PNG"), canvas("RGB", "JPEG")]
+    with inference(tmp_path, bundle=bundle, LABELLOOP_BODY_MAX_BYTES="5000000") as server:
+        assert server.post(RED).status_code == 200
+        before = peak(server)
+        with ThreadPoolExecutor(6) as clients:
+            answers = list(clients.map(server.post, bodies * 2))
+        assert [predictions(answer)[0]["label"] for answer in answers] == ["red"] * 6
+        # One at a time, in its own mode and as RGB, four bytes a pixel each: six at once would be four gigabytes.
+        assert peak(server) - before < 1_000_000_000
+
+
+def peak(server: Inference) -> int:
+    """The most memory that any process of the server has had, in bytes."""
+    family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    lines = [Path(f"/proc/{one.pid}/status").read_text() for one in family]
+    return max(int(text.partition("VmHWM:")[2].split()[0]) * 1024 for text in lines)
+
+
+def test_a_picture_that_is_too_large_is_refused_with_its_size(tmp_path: Path) -> None:
+    make_bundle(bundle := tmp_path / "bundle")
+    content = io.BytesIO()
+    Image.new("1", (10_001, 10_000)).save(content, "PNG")
+    with inference(tmp_path, bundle=bundle) as server:
+        answer = server.post(content.getvalue())
+    assert answer.status_code == 400
+    assert "10001 x 10000 pixels; at most 100000000" in answer.json()["error"]
 
 
 def test_silent_and_dripping_clients_take_no_place(pinned: Inference) -> None:

@@ -4,10 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from labelloop.errors import Unreadable
-from labelloop.pictures import decode, shrink, upright_size
+from labelloop.pictures import decode, fitted, pixels_of, resize, shrink, upright_size
+from labelloop.types import PictureSpec
 
 
 def picture(width: int, height: int, form: str = "JPEG", mode: str = "RGB", orientation: int = 1) -> bytes:
@@ -74,3 +76,50 @@ def test_a_turned_picture_comes_out_upright() -> None:
 def test_what_cannot_fit_is_said(most: int) -> None:
     with pytest.raises(Unreadable, match=f"cannot be made to fit {most} bytes"):
         shrink(picture(64, 64), most)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "I;16", "I", "F", "CMYK", "1"])
+def test_a_large_picture_is_converted_in_strips_as_its_parts_are(mode: str) -> None:
+    random = np.random.default_rng(0)
+    grey = Image.fromarray(random.integers(0, 255, (1500, 1600), dtype=np.uint8))
+    match mode:
+        case "I;16":
+            image = Image.fromarray(random.integers(0, 65535, (1500, 1600), dtype=np.uint16))
+        case "I" | "F":
+            image = Image.fromarray(random.random((1500, 1600), dtype=np.float32)).convert(mode)
+        case "RGBA" | "LA":
+            image = grey.convert(mode)
+            image.putalpha(grey.rotate(180))
+        case _:
+            image = grey.convert(mode)
+
+    def decoded(part: Image.Image) -> NDArray[np.uint8]:
+        content = io.BytesIO()
+        part.save(content, "TIFF")
+        return np.asarray(decode(content.getvalue()))
+
+    parts = [decoded(image.crop((0, top, 1600, top + 500))) for top in (0, 500, 1000)]
+    assert np.array_equal(decoded(image), np.concatenate(parts))
+
+
+def test_a_very_large_jpeg_is_decoded_small_and_hardly_differs() -> None:
+    rows, columns = np.mgrid[0:5000, 0:5000]
+    waves = np.stack([128 + 100 * np.sin(rows / 400 + k) * np.cos(columns / 300) for k in range(3)], axis=-1)
+    content = io.BytesIO()
+    Image.fromarray(waves.astype(np.uint8)).save(content, "JPEG", quality=90)
+    spec = PictureSpec(64, 64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+    assert decode(content.getvalue()).size == (5000, 5000)
+    assert decode(content.getvalue(), 256).size == (625, 625)
+    exact = resize(decode(content.getvalue()), spec).astype(int)
+    assert np.abs(fitted(content.getvalue(), spec).astype(int) - exact).max() <= 3
+
+
+def test_the_pixels_of_a_request_are_those_of_its_largest_picture() -> None:
+    def png(width: int, height: int) -> bytes:
+        content = io.BytesIO()
+        Image.new("1", (width, height)).save(content, "PNG")
+        return content.getvalue()
+
+    assert pixels_of([png(3, 4), png(30, 40), b"none"]) == 1200
+    assert pixels_of([]) == 0

@@ -33,7 +33,7 @@ from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
 from labelloop.loop.registry import existing_project
-from labelloop.loop.startup import refuse_impossible, warn_of_doubts, warn_of_unknown
+from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
@@ -370,6 +370,7 @@ def web(hub: Hub) -> None:
     BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
     refuse_impossible(hub)
     warn_of_doubts(hub.settings)
+    keep_private(hub.settings.directory)
     serve_web(hub.settings)
 
 

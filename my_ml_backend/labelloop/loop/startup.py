@@ -3,10 +3,13 @@
 import importlib.util
 import json
 import logging
+import os
+import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from rq import Worker
 from rq.serializers import JSONSerializer
@@ -26,6 +29,9 @@ _STUDIO_SECONDS = 100.0
 """Label Studio gives up on a prediction then."""
 
 _STORE_SECONDS = 30.0
+_OURS = ("cache", "pinned", "redis", "reports", "runs", "store")
+"""What LabelLoop makes in MODEL_DIR."""
+
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
 OPEN = (
@@ -40,6 +46,27 @@ def refuse_impossible(hub: Hub) -> None:
     options_of(hub.settings)
     for part in ("store", "endpoint", "redis"):
         getattr(hub, part)
+
+
+def keep_private(directory: Path) -> None:
+    """Make MODEL_DIR, or take it from the machine's other users: it holds labels, pictures and the queue.
+
+    A folder that holds other things than LabelLoop's, or is another user's, stays as it is; what is LabelLoop's in it
+    does not. Raises SettingsError for a folder that cannot be.
+    """
+    try:
+        if not directory.exists():
+            directory.mkdir(mode=0o700, parents=True)
+        shared = {entry.name for entry in directory.iterdir()} - set(_OURS)
+        for folder in [directory / name for name in _OURS] if shared else [directory]:
+            if shared:
+                folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.stat()
+            if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+                folder.chmod(0o700)
+                _log.warning("%s could be read by other users of this machine; now it cannot (mode 0700)", folder)
+    except OSError as error:
+        raise SettingsError(f"MODEL_DIR: {directory} cannot be used as a folder ({error.strerror})") from error
 
 
 def is_open(settings: Settings) -> str:

@@ -21,7 +21,15 @@ from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.notes import write_note
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
 from labelloop.loop.run import note_death
-from labelloop.loop.startup import ABOUT, check_training, comparable, refuse_impossible, require_safe_store, trains_here
+from labelloop.loop.startup import (
+    ABOUT,
+    check_training,
+    comparable,
+    keep_private,
+    refuse_impossible,
+    require_safe_store,
+    trains_here,
+)
 from labelloop.studio.urls import shown
 from labelloop.types import ProjectKey
 
@@ -51,6 +59,7 @@ def run_worker(hub: Hub) -> None:
     settings that no job could work with.
     """
     refuse_impossible(hub)
+    keep_private(hub.settings.directory)
     _load()
     if trains_here():
         check_training(hub.settings)

@@ -4,7 +4,34 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from labelloop.pictures import MAX_PIXELS
 from labelloop.serve.errors import NotReady
+
+
+class PixelBudget:
+    """Lets pictures of ``most`` pixels in all be at work at a time: decoded, each pixel takes four to eight bytes.
+
+    Who comes first goes first; a picture beyond the budget is alone at work. Safe to share between threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._turn = threading.Lock()
+        self._free = threading.Condition()
+        self._held = 0
+
+    @contextmanager
+    def holding(self, pixels: int) -> Iterator[None]:
+        """Wait for room for so many pixels, and hold it."""
+        with self._turn, self._free:
+            self._free.wait_for(lambda: self._held == 0 or self._held + pixels <= self._most)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._free:
+                self._held -= pixels
+                self._free.notify_all()
 
 
 class Admission:
@@ -18,6 +45,7 @@ class Admission:
         self.working = working
         self._present = threading.BoundedSemaphore(present)
         self._working = threading.BoundedSemaphore(working)
+        self._pixels = PixelBudget(MAX_PIXELS)
 
     @contextmanager
     def present(self) -> Iterator[None]:
@@ -30,7 +58,7 @@ class Admission:
             self._present.release()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Wait for a place to compute, and hold it."""
-        with self._working:
+    def at_work(self, pixels: int = 0) -> Iterator[None]:
+        """Wait for a place to compute on pictures of at most so many pixels, one after the other, and hold it."""
+        with self._pixels.holding(pixels), self._working:
             yield

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from labelloop.pictures import pixels_of
 from labelloop.serve.admission import Admission
 from labelloop.serve.catalog import Catalog, Choice
 from labelloop.serve.errors import BadRequest
@@ -53,8 +54,9 @@ class Answering:
 
     def _predict(self, items: Sequence[Item], choice: Choice) -> list[Output | Failure]:
         pictures = self._fetched(items)
-        with self._admission.at_work():
-            answers = choice.engine.predict([one for one in pictures if isinstance(one, bytes)], choice.version)
+        contents = [one for one in pictures if isinstance(one, bytes)]
+        with self._admission.at_work(pixels_of(contents)):
+            answers = choice.engine.predict(contents, choice.version)
         following = iter(answers)
         return [one if isinstance(one, Failure) else next(following) for one in pictures]
 

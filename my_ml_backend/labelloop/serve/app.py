@@ -1,7 +1,11 @@
 """The inference container's routes: its own, and those of both clouds (docs/inference.md)."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from flask import Flask, Response, jsonify
 
+from labelloop.front.redaction import hide_folders
 from labelloop.serve.admission import Admission
 from labelloop.serve.answering import Answering
 from labelloop.serve.catalog import Catalog
@@ -23,13 +27,15 @@ def create_app(
     references: References,
     *,
     body_max_bytes: int,
+    folders: Sequence[Path] = (),
     health_route: str = "/ping",
     predict_route: str = "/invocations",
 ) -> Flask:
-    """Make the WSGI application; each route is served besides SageMaker's."""
+    """Make the WSGI application; each route is served besides SageMaker's. ``folders`` are hidden in errors."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    hide_folders(app, folders)
     answering = Answering(catalog, admission, references)
 
     def ping() -> Response:

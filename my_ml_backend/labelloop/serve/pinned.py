@@ -50,8 +50,9 @@ class PinnedCatalog:
         try:
             self._engine = self._load()
             log.info("version %s is loaded", self._version)
-        except LabelLoopError as error:
-            self._trouble = f"version {self._version} cannot be loaded: {error}"
+        except Exception as error:  # what nobody foresaw must not leave "is being loaded" standing for ever
+            reason = str(error) if isinstance(error, LabelLoopError) else "the server's log says why"
+            self._trouble = f"version {self._version} cannot be loaded: {reason}"
             log.exception("version %s cannot be loaded", self._version)
         finally:
             self.settled.set()

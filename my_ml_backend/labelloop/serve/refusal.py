@@ -7,6 +7,7 @@ from flask import Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from labelloop.errors import LabelLoopError, NotFound, StoreError
+from labelloop.front.redaction import redact
 from labelloop.serve.errors import BadRequest, NotReady
 from labelloop.types import Json
 
@@ -21,11 +22,15 @@ class Refusal(NamedTuple):
 
     @classmethod
     def of(cls, error: Exception) -> "Refusal":
-        """Read an error; what nobody foresaw is logged and not shown."""
+        """Read an error; what nobody foresaw is logged and not shown, paths of this machine neither."""
         status = _status(error)
         if status == 500:
             log.error("a request failed", exc_info=error)
-        return cls(status, _reason(error, status))
+        reason = _reason(error, status)
+        shown = redact(reason)
+        if shown != reason and status != 500:
+            log.warning("answered %s: %s", status, reason)
+        return cls(status, shown)
 
     def written(self, body: Json, status: int | None = None) -> Response:
         """Write an answer with this body, under the refusal's status or another."""

@@ -6,8 +6,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from copy import copy
 from typing import NamedTuple
 
+from labelloop.errors import NotFound
 from labelloop.serve.engines.base import Engine
 from labelloop.types import ProjectKey
 
@@ -15,6 +17,17 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0
 """How long ``prefetch`` leaves a model alone that could not be loaded."""
+UNKNOWN_SECONDS = 2.0
+"""How long ``get`` takes the store's word for it that there is no such version."""
+MOST_FAILED = 256
+"""Failures remembered: clients may ask for any number of versions that do not exist."""
+
+
+class _Failed(NamedTuple):
+    """When loading a model failed, by the clock, and of what."""
+
+    at: float
+    error: BaseException
 
 
 class ModelKey(NamedTuple):
@@ -42,14 +55,20 @@ class Registry:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[ModelKey, Engine] = OrderedDict()
         self._loading: dict[ModelKey, Future[Engine]] = {}
-        self._failed: dict[ModelKey, float] = {}
+        self._failed: OrderedDict[ModelKey, _Failed] = OrderedDict()
 
     def get(self, key: ModelKey) -> Engine:
-        """Return the model, loading it or waiting for whoever is; raises what ``load`` raised."""
+        """Return the model, loading it or waiting for whoever is; raises what ``load`` raised.
+
+        A version that was not found is not looked for again at once.
+        """
         with self._lock:
             engine = self._touch(key)
             if engine is not None:
                 return engine
+            failed = self._failed_within(key, UNKNOWN_SECONDS)
+            if failed is not None and isinstance(failed.error, NotFound):
+                raise copy(failed.error)  # a raised error keeps the frames of everyone who raised it
             future, mine = self._claim(key)
         if mine:
             self._fill(key, future)
@@ -63,7 +82,7 @@ class Registry:
     def prefetch(self, key: ModelKey) -> None:
         """Begin to load the model in the background, unless it is loaded, being loaded, or failed a moment ago."""
         with self._lock:
-            recently = self._clock() - self._failed.get(key, -RETRY_SECONDS) < RETRY_SECONDS
+            recently = self._failed_within(key, RETRY_SECONDS) is not None
             if key in self._loaded or key in self._loading or recently:
                 return
             future, _ = self._claim(key)
@@ -79,6 +98,18 @@ class Registry:
         if engine is not None:
             self._loaded.move_to_end(key)
         return engine
+
+    def _failed_within(self, key: ModelKey, seconds: float) -> _Failed | None:
+        failed = self._failed.get(key)
+        return failed if failed is not None and self._clock() - failed.at < seconds else None
+
+    def _note_failure(self, key: ModelKey, error: BaseException) -> None:
+        """Remember a failure, and forget those that are over or too many; the oldest stand first."""
+        now = self._clock()
+        self._failed.pop(key, None)
+        self._failed[key] = _Failed(now, copy(error))
+        while len(self._failed) > MOST_FAILED or now - next(iter(self._failed.values())).at >= RETRY_SECONDS:
+            self._failed.popitem(last=False)
 
     def _claim(self, key: ModelKey) -> tuple[Future[Engine], bool]:
         future = self._loading.get(key)
@@ -96,7 +127,7 @@ class Registry:
             log.warning("%s cannot be loaded: %s", key, error)
             with self._lock:
                 del self._loading[key]
-                self._failed[key] = self._clock()
+                self._note_failure(key, error)
             future.set_exception(error)
             return
         with self._lock:

@@ -100,6 +100,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
             References(self._settings),
             body_max_bytes=self._settings.body_max_bytes,
+            folders=(*self._settings.folders, *([self._plan.bundle] if self._plan.bundle else [])),
             health_route=self._plan.health_route,
             predict_route=self._plan.predict_route,
         )

@@ -51,4 +51,4 @@ class Pixels:
             content = sample.path.read_bytes()
         except OSError as error:
             raise MediaError(f"picture {sample.picture} could not be read from the cache: {error.strerror}") from error
-        return pictures.resize(pictures.decode(content), self.spec)
+        return pictures.fitted(content, self.spec)

@@ -6,6 +6,7 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
+from labelloop.front.redaction import redact
 
 _log = logging.getLogger(__name__)
 
@@ -23,10 +24,10 @@ def error_answer(error: Exception) -> Response:
         kept = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
         return _answer(error.description or error.name, error.code or 500, kept)
     if isinstance(error, LabelConfigError | OptionsError):
-        return _answer(str(error), 400)
+        return _answer(redact(str(error)), 400)
     if isinstance(error, LabelLoopError):
         _log.warning("answered 503: %s", error)
-        return _answer(str(error), 503)
+        return _answer(redact(str(error)), 503)
     _log.error("answered 500", exc_info=error)
     return _answer("LabelLoop failed; the reason is in the log of its web process", 500)
 

@@ -3,6 +3,7 @@
 from flask import Flask
 
 from labelloop.front.gate import guard
+from labelloop.front.redaction import hide_folders
 from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
 from labelloop.studio.connect import webhook_secret
@@ -26,6 +27,7 @@ def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
     metrics = Metrics()
     metrics.watch(app)
     answer_errors(app)
+    hide_folders(app, settings.folders)
     basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
     secret = WebhookSecret(webhook_secret(settings))
     guard(app, WebGate(settings, basic, secret))

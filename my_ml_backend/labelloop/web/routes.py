@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import Gone
 
 from labelloop.errors import QueueError
+from labelloop.front.redaction import redact_all
 from labelloop.loop.extra_params import hear, share
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.project_endpoint import open_for
@@ -156,7 +157,8 @@ class Routes:
         except QueueError as error:
             trouble = str(error)
         projects = [project_status(self._hub, project).to_json() for project in self._known(trouble)]
-        return {"queue": not trouble, "trouble": trouble, "projects": projects}
+        answer: Json = redact_all({"queue": not trouble, "trouble": trouble, "projects": projects})
+        return answer
 
     def _known(self, trouble: str) -> list[ProjectKey]:
         try:

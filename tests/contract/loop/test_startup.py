@@ -9,7 +9,7 @@ from labelloop.doctor import Finding, diagnose
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.loop.startup import check_training, comparable, doubts, workers
+from labelloop.loop.startup import check_training, comparable, doubts, keep_private, workers
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 
@@ -119,3 +119,37 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
         finally:
             worker.register_death()  # type: ignore[no-untyped-call]
             worker.connection.close()
+
+
+def mode(folder: Path) -> int:
+    return folder.stat().st_mode & 0o777
+
+
+def test_the_folder_of_all_data_is_for_nobody_else(tmp_path: Path) -> None:
+    new = tmp_path / "a" / "new"
+    keep_private(new)
+    assert mode(new) == 0o700
+
+    old = tmp_path / "old"
+    (old / "store").mkdir(parents=True)
+    old.chmod(0o755)
+    keep_private(old)
+    assert mode(old) == 0o700
+
+
+def test_a_folder_that_holds_other_things_stays_open_and_what_is_ours_in_it_does_not(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "store").mkdir(parents=True)
+    (shared / "thesis.txt").write_text("x")
+    shared.chmod(0o755)
+    (shared / "store").chmod(0o755)
+    keep_private(shared)
+
+    assert mode(shared) == 0o755
+    assert {mode(shared / name) for name in ("store", "redis", "cache", "runs")} == {0o700}
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SettingsError, match="cannot be used as a folder"):
+        keep_private(tmp_path / "file" / "below")
