@@ -47,6 +47,31 @@ def test_a_folder_without_classes_is_refused_by_name(tmp_path: Path) -> None:
         folder_per_class(tmp_path, None, seed=0)
 
 
+def test_what_is_no_class_is_skipped_by_name(folder: Path) -> None:
+    for name in (".hidden", "__pycache__", "empty"):
+        (folder / name).mkdir()
+    Image.new("L", (4, 4)).save(folder / ".hidden" / "a.png")
+    Image.new("L", (4, 4)).save(folder / "__pycache__" / "a.png")
+    pictures = folder_per_class(folder, None, seed=0)
+
+    assert pictures.classes == ("cat & co", "dog")
+    assert pictures.skipped == (".hidden", "__pycache__", "empty")
+    assert len(pictures.shown) + len(pictures.held_out) == 20
+
+
+def test_one_class_and_what_is_none_are_named(tmp_path: Path) -> None:
+    for name in ("cat", "empty"):
+        (tmp_path / name).mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "cat" / "a.png")
+    with pytest.raises(SettingsError, match="at least two classes; found cat; no class: empty"):
+        folder_per_class(tmp_path, None, seed=0)
+
+
+def test_too_few_pictures_for_a_first_version_are_counted(folder: Path) -> None:
+    with pytest.raises(SettingsError, match=r"20 pictures, of which 14 are shown .* a first version needs 40"):
+        folder_per_class(folder, None, seed=0, least=40)
+
+
 def test_tests_without_a_known_class_are_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(SettingsError, match=r"no picture in a folder named after a class \(cat & co, dog\)"):
         folder_per_class(folder, tmp_path_factory.mktemp("empty"), seed=0)

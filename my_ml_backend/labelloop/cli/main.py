@@ -380,6 +380,12 @@ def web(hub: Hub) -> None:
 @click.option("--test-images", type=_FOLDER, help="Measure on these, a folder per class; default: some are held out.")
 @click.option("--backbone", help="Name of the timm network; default: LABELLOOP_BACKBONE, else test_resnet at 32 px.")
 @click.option("--weights", help="Its first weights: a safetensors file, pretrained or none.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of Label Studio; default: 8080, or a free one.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep all files in this folder; the next demo with it goes on from there.",
+)
 @click.option("--auto", is_flag=True, help="Play an annotator who knows the answers, then end.")
 @click.option("--rounds", default=4, show_default=True, type=click.IntRange(0), help="With --auto: how many rounds.")
 @click.option("--per-round", default=50, show_default=True, type=click.IntRange(1), help="Annotations a round.")

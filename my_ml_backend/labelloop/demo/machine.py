@@ -3,26 +3,49 @@
 import os
 import socket
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from labelloop.settings import Settings, environment_of
+from labelloop.supervise import require_free
 
 
-def demo_settings(settings: Settings, folder: Path, per_round: int) -> Settings:
+@dataclass(frozen=True)
+class Ports:
+    """Where the demo's Label Studio, web process and inference server listen on 127.0.0.1."""
+
+    label_studio: int
+    web: int
+    inference: int
+
+    @classmethod
+    def choose(cls, label_studio: int | None) -> Self:
+        """Take the usual ports where they are free, others where they are not; ``label_studio`` only as it is."""
+        if label_studio is not None:
+            require_free("127.0.0.1", label_studio, "end what listens there, or name another port with --port")
+        return cls(label_studio or free_port(8080), free_port(9090), free_port(9091))
+
+    def require(self) -> None:
+        """Raise SettingsError unless all are free: a project is known by Label Studio's address."""
+        for port in astuple(self):
+            require_free("127.0.0.1", port, "end what listens there; a demo that was kept goes on at its own ports")
+
+
+def demo_settings(settings: Settings, folder: Path, per_round: int, ports: Ports) -> Settings:
     """Take the settings of a person who wants to see the loop turn: short waits, few labels, ports that are free.
 
     The backbone, weights and recipes stay as given.
     """
     return replace(
         settings,
-        label_studio_url=f"http://127.0.0.1:{free_port(8080)}",
+        label_studio_url=f"http://127.0.0.1:{ports.label_studio}",
         model_dir=str(folder / "labelloop"),
         store="",
         redis_url="embedded",
         host="127.0.0.1",
-        port=free_port(9090),
-        endpoint=f"http://127.0.0.1:{free_port(9091)}",
+        port=ports.web,
+        endpoint=f"http://127.0.0.1:{ports.inference}",
         retrain_after=per_round,
         quiet_seconds=2.0,
         max_wait_seconds=600.0,

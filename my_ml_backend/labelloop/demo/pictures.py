@@ -27,11 +27,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """``shown`` go to Label Studio, in this order; ``held_out`` never do: they measure the promoted versions."""
+    """``shown`` go to Label Studio, in this order; ``held_out`` never do: they measure the promoted versions.
+
+    ``skipped`` are folders that are no classes: hidden ones, and those without a picture.
+    """
 
     classes: tuple[str, ...]
     shown: tuple[Picture, ...]
     held_out: tuple[Picture, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def digits(folder: Path, seed: int, tasks: int) -> Pictures:
@@ -49,12 +53,21 @@ def digits(folder: Path, seed: int, tasks: int) -> Pictures:
     return Pictures(tuple("0123456789"), tuple(pictures[:tasks]), tuple(pictures[tasks:]))
 
 
-def folder_per_class(folder: Path, tests: Path | None, seed: int) -> Pictures:
-    """Read ``folder/<class>/<picture>``; without a folder of ``tests``, 500 or 30 % of the pictures are held out."""
-    classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    pictures = [picture for name in classes for picture in _of_class(folder / name)]
-    if len(classes) < 2 or not pictures:
-        raise SettingsError(f"--images {folder}: expected a folder per class with pictures in it, at least two classes")
+def folder_per_class(folder: Path, tests: Path | None, seed: int, least: int = 1) -> Pictures:
+    """Read ``folder/<class>/<picture>``; without a folder of ``tests``, 500 or 30 % of the pictures are held out.
+
+    Raises SettingsError for fewer than two classes, or fewer than ``least`` pictures to be shown.
+    """
+    found = {entry.name: _of_class(entry) for entry in sorted(folder.iterdir()) if entry.is_dir()}
+    classes = tuple(name for name, held in found.items() if held and not name.startswith((".", "__")))
+    skipped = tuple(name for name in found if name not in classes)
+    if len(classes) < 2:
+        others = f"; no class: {', '.join(skipped)}" if skipped else ""
+        raise SettingsError(
+            f"--images {folder}: expected a folder per class with pictures in it ({', '.join(sorted(_SUFFIXES))}), at "
+            f"least two classes; found {', '.join(classes) or 'none'}{others}"
+        )
+    pictures = [picture for name in classes for picture in found[name]]
     random.Random(seed).shuffle(pictures)
     if tests is not None:
         held_out = [picture for name in classes if (tests / name).is_dir() for picture in _of_class(tests / name)]
@@ -62,9 +75,16 @@ def folder_per_class(folder: Path, tests: Path | None, seed: int) -> Pictures:
             raise SettingsError(
                 f"--test-images {tests}: no picture in a folder named after a class ({', '.join(classes)})"
             )
-        return Pictures(classes, tuple(pictures), tuple(held_out))
-    held = min(_LEAST_TESTS, round(_SHARE_OF_TESTS * len(pictures)))
-    return Pictures(classes, tuple(pictures[held:]), tuple(pictures[:held]))
+        shown = pictures
+    else:
+        held = min(_LEAST_TESTS, round(_SHARE_OF_TESTS * len(pictures)))
+        shown, held_out = pictures[held:], pictures[:held]
+    if len(shown) < least:
+        raise SettingsError(
+            f"--images {folder}: {len(pictures)} pictures, of which {len(shown)} are shown and the rest held out to "
+            f"measure; a first version needs {least} (LABELLOOP_MIN_LABELS)"
+        )
+    return Pictures(classes, tuple(shown), tuple(held_out), skipped)
 
 
 def _of_class(folder: Path) -> list[Picture]:

@@ -2,26 +2,31 @@
 
 import json
 import logging
+import shlex
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 from xml.sax.saxutils import quoteattr
 
 from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.machine import child_environment, demo_settings
+from labelloop.demo.machine import Ports, child_environment, demo_settings
 from labelloop.demo.pictures import Picture, Pictures, digits, folder_per_class
 from labelloop.demo.rounds import RoundReport, Rounds
+from labelloop.errors import SettingsError
+from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import remember_project
-from labelloop.settings import Settings
+from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
+from labelloop.studio.tabs import put_review_tab
 from labelloop.supervise import Supervisor
-from labelloop.types import NO_VERSION
 from labelloop.web.machine import machine
 
 _FIRST_LABELS = 60
@@ -40,17 +45,47 @@ class DemoOptions:
     per_round: int = 50
     seed: int = 0
     report: Path | None = None
+    port: int | None = None
+    keep: Path | None = None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """``demo.json`` in a folder that is kept: where the demo listens, and its project."""
+
+    ports: Ports
+    project: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Read what an earlier demo left in a folder; None where there was none. Raises SettingsError."""
+        path = folder / "demo.json"
+        try:
+            found = json.loads(path.read_text())
+            return cls(Ports(**found["ports"]), int(found["project"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise SettingsError(f"--keep {folder}: {path} cannot be read ({error}); name another folder") from error
+
+    def write(self, folder: Path) -> None:
+        """Write it, as the last thing that makes the folder one to go on from."""
+        (folder / "demo.json").write_text(json.dumps(asdict(self)))
 
 
 def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None]) -> None:
     """Run until Ctrl-C, or with ``auto`` until the last round is written; raises LabelLoopError.
 
-    All files lie in a temporary folder that is removed at the end.
+    All files lie in a temporary folder that is removed at the end, or in ``keep``, from where the next demo goes on.
     """
-    with tempfile.TemporaryDirectory(prefix="labelloop-demo-") as name, _ending_on_sigterm():
-        folder = Path(name)
-        pictures = _pictures(options, folder)
-        settings = demo_settings(settings, folder, options.per_round)
+    with _folder(options.keep) as folder, _ending_on_sigterm():
+        kept = Kept.read(folder)
+        if kept is not None:
+            _require_resumable(options, kept)
+            kept.ports.require()
+        pictures = None if kept is not None else _pictures(options, settings, folder, say)
+        ports = kept.ports if kept is not None else Ports.choose(options.port)
+        settings = demo_settings(settings, folder, options.per_round, ports)
         say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
         with _label_studio(options, settings, folder) as studio:
             settings = replace(settings, label_studio_api_key=studio.token)
@@ -58,14 +93,54 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
             supervisor = Supervisor(machine(settings, child_environment(settings)))
             try:
                 supervisor.start()
-                _play(options, Hub(settings), studio, pictures, supervisor, say)
+                hub = Hub(settings)
+                if kept is None and pictures is not None:
+                    project = _begin(options, hub, studio, pictures, supervisor, say)
+                    if options.keep is not None:
+                        Kept(ports, project).write(folder)
+                else:
+                    project = _go_on(hub, kept.project if kept is not None else 0, say)
+                if not options.auto:
+                    say(_invitation(hub, studio, project, options))
+                    while True:
+                        supervisor.tend()
+                        time.sleep(0.2)
             finally:
                 supervisor.stop()
 
 
-def _pictures(options: DemoOptions, folder: Path) -> Pictures:
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="labelloop-demo-") as name:
+            yield Path(name)
+        return
+    keep.mkdir(parents=True, exist_ok=True)
+    if any(keep.iterdir()) and not (keep / "demo.json").exists():
+        raise SettingsError(f"--keep {keep}: it holds something that no finished start of the demo left; name another")
+    yield keep.absolute()
+
+
+def _require_resumable(options: DemoOptions, kept: Kept) -> None:
+    """Refuse what only a new demo could follow."""
+    if options.auto or options.images is not None:
+        raise SettingsError(
+            f"--keep {options.keep} goes on with the demo that is there, and --auto and --images begin another one: "
+            "name another folder"
+        )
+    if options.port not in (None, kept.ports.label_studio):
+        raise SettingsError(
+            f"--keep {options.keep} goes on at port {kept.ports.label_studio}: a project is known by Label Studio's "
+            "address"
+        )
+
+
+def _pictures(options: DemoOptions, settings: Settings, folder: Path, say: Callable[[str], None]) -> Pictures:
     if options.images is not None:
-        return folder_per_class(options.images, options.test_images, options.seed)
+        found = folder_per_class(options.images, options.test_images, options.seed, settings.min_labels)
+        if found.skipped:
+            say(f"no classes, since they are hidden or hold no picture: {', '.join(found.skipped)}")
+        return found
     written = folder / "digits"
     written.mkdir()
     return digits(written, options.seed, _DIGIT_TASKS)
@@ -82,37 +157,45 @@ def _label_studio(options: DemoOptions, settings: Settings, folder: Path) -> Ite
         studio.stop()
 
 
-def _play(
+def _begin(
     options: DemoOptions,
     hub: Hub,
     studio: LabelStudio,
     pictures: Pictures,
     supervisor: Supervisor,
     say: Callable[[str], None],
-) -> None:
+) -> int:
+    """Make a project, have it annotated, wait for its first version, and play the rounds; gives its number."""
     project = studio.create_project("LabelLoop demo", label_config(pictures.classes))
-    key = hub.project(project)
-    url = f"http://127.0.0.1:{hub.settings.port}"
-    for line in connect(hub.studio, project, url, hub.settings, NO_VERSION):
-        say(f"  {line}")
-    remember_project(hub, key, url)
+    _connect(hub, project, say)
     say(f"{len(pictures.shown)} pictures are uploaded ...")
     answers = upload(studio, hub, project, pictures.shown)
     annotator = Annotator(hub.studio, hub.settings.label_studio_url, project, answers, ("label", "image"))
-    rounds = Rounds(hub, key, annotator, pictures.held_out, say, supervisor.tend)
-    say(f"{_FIRST_LABELS} tasks are annotated, then the first version is trained ...")
-    reports = [rounds.first(sorted(answers), _FIRST_LABELS)]
+    rounds = Rounds(hub, hub.project(project), annotator, pictures.held_out, say, supervisor.tend)
+    first = min(_FIRST_LABELS, len(answers))
+    say(f"{first} tasks are annotated, then the first version is trained ...")
+    reports = [rounds.first(sorted(answers), first)]
     _tell(reports[-1], say)
     if options.auto:
         for number in range(1, options.rounds + 1):
             reports.append(rounds.play(number, options.per_round))
             _tell(reports[-1], say)
         _write(options, reports, say)
-        return
-    _invite(studio, project, reports[0], options, say)
-    while True:
-        supervisor.tend()
-        time.sleep(0.2)
+    return project
+
+
+def _go_on(hub: Hub, project: int, say: Callable[[str], None]) -> int:
+    """Take up the project of a demo that was kept: the token is another one, and so is the webhook's secret."""
+    _connect(hub, project, say)
+    say(f"The demo goes on with version {announced_version(hub, hub.project(project))}.")
+    return project
+
+
+def _connect(hub: Hub, project: int, say: Callable[[str], None]) -> None:
+    url = f"http://127.0.0.1:{hub.settings.port}"
+    for line in connect(hub.studio, project, url, hub.settings, announced_version(hub, hub.project(project))):
+        say(f"  {line}")
+    remember_project(hub, hub.project(project), url)
 
 
 def label_config(classes: tuple[str, ...]) -> str:
@@ -150,20 +233,35 @@ def _write(options: DemoOptions, reports: list[RoundReport], say: Callable[[str]
         say(f"written to {options.report}")
 
 
-def _invite(
-    studio: LabelStudio, project: int, report: RoundReport, options: DemoOptions, say: Callable[[str], None]
-) -> None:
-    say(
-        f"""
-Label Studio:  {studio.url}/projects/{project}/data
+def _invitation(hub: Hub, studio: LabelStudio, project: int, options: DemoOptions) -> str:
+    """Say where to look, how to log in, and what a second terminal needs to try commands on this very project."""
+    version = announced_version(hub, hub.project(project))
+    python = shlex.quote(sys.executable)
+    end = "Ctrl-C ends everything and removes the demo's files (--keep DIR keeps them)."
+    if options.keep is not None:
+        end = f"Ctrl-C ends everything; the same command goes on from {options.keep}."
+    return f"""
+Label Studio:  {put_review_tab(hub.studio.api, project)}
 Log in as:     {studio.email}  password  {studio.password}
 
-Every picture is pre-annotated by {report.version}. Press Label All Tasks: the least certain come first, with an
-answer filled in. Correct or submit {options.per_round} of them and pause: a new version is trained, compared
-with this one, and if it is not worse it pre-annotates what is left.
+The tab shows what {version} has pre-annotated and nobody has looked at, the least certain first. Press Label All
+Tasks and correct or submit {options.per_round} of them, then pause: a new version is trained and compared with this
+one, and unless it is measured to be worse it pre-annotates what is left.
 
-Ctrl-C ends everything and removes the demo's files."""
-    )
+To try commands on it, paste this into a second terminal:
+
+{exports(hub.settings)}
+{python} -m labelloop status
+{python} -m labelloop report --project {project} --output report.html
+
+{end}"""
+
+
+def exports(settings: Settings) -> str:
+    """Spell the settings that are not the usual ones as lines for a shell."""
+    usual = environment_of(Settings())
+    differing = {name: value for name, value in environment_of(settings).items() if value != usual[name]}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(differing.items()))
 
 
 @contextmanager

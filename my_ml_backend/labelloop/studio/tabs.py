@@ -8,18 +8,53 @@ from labelloop.types import Json
 
 _VIEWS = "api/dm/views/"
 
+REVIEW = "To review"
+_REVIEWED = (
+    "tasks:id",
+    "tasks:data",
+    "tasks:data.image",
+    "tasks:predictions_score",
+    "tasks:predictions_model_versions",
+    "tasks:predictions_results",
+)
+"""The columns that it shows."""
+
 
 def put_tab(api: Api, project: int, title: str, tasks: Sequence[int]) -> str:
     """Make a tab that shows exactly these tasks, or have the tab of that title show them; gives its address.
 
     What people chose for the tab (columns, order, grid) stays. Raises StudioError, NotAllowed.
     """
+    return _put(api, project, _data(title, tasks))
+
+
+def put_review_tab(api: Api, project: int) -> str:
+    """Make the tab "To review", or make it anew: unlabeled tasks with score and version, the least certain first.
+
+    Gives its address. Raises StudioError, NotAllowed.
+    """
+    columns = api.get("api/dm/columns", {"project": project}) or {}
+    names = [f"tasks:{column['id']}" for column in columns.get("columns", []) if column.get("target") == "tasks"]
+    unlabeled = {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}
+    return _put(
+        api,
+        project,
+        {
+            "title": REVIEW,
+            "filters": {"conjunction": "and", "items": [unlabeled]},
+            "ordering": ["tasks:predictions_score"],
+            "hiddenColumns": {"explore": [name for name in names if name not in _REVIEWED], "labeling": []},
+        },
+    )
+
+
+def _put(api: Api, project: int, data: Json) -> str:
     for view in api.get(_VIEWS, {"project": project}) or []:
-        data = view.get("data") or {}
-        if data.get("title") == title:
-            api.patch(f"{_VIEWS}{view['id']}/", {"project": project, "data": data | _data(title, tasks)})
+        before = view.get("data") or {}
+        if before.get("title") == data["title"]:
+            api.patch(f"{_VIEWS}{view['id']}/", {"project": project, "data": before | data})
             return _address(api, project, view)
-    view = api.post(_VIEWS, {"project": project, "data": _data(title, tasks) | {"type": "list", "target": "tasks"}})
+    view = api.post(_VIEWS, {"project": project, "data": data | {"type": "list", "target": "tasks"}})
     return _address(api, project, view)
 
 
