@@ -298,6 +298,33 @@ def test_what_the_store_does_not_have(
     assert reason in answer.json()["error"]
 
 
+@pytest.mark.parametrize("damage", ["cut short", "another content", "gone", "no JSON"])
+def test_a_damaged_bundle_is_told_without_a_folder_of_the_server(
+    many: Inference, store: FileStore, workdir: Path, damage: str
+) -> None:
+    project = ProjectKey("ls", 100 + len(damage))
+    publish_bundle(store, project, workdir / damage, run="one")
+    files = list((workdir / "store" / str(project)).rglob("model.json" if damage == "no JSON" else "model.onnx"))
+    assert files
+    for file in files:
+        match damage:
+            case "cut short":
+                file.write_bytes(file.read_bytes()[:100])
+            case "another content":
+                file.write_bytes(b"\x09" + file.read_bytes()[1:])
+            case "no JSON":
+                file.write_bytes(b"{")
+            case _:
+                file.unlink()
+    answer = many.post(RED, x_labelloop_project=str(project))
+
+    assert answer.status_code >= 400
+    assert "error" in answer.json()
+    for place in (str(workdir), str(workdir.parent), "/tmp/", "file://"):
+        assert place not in answer.text
+        assert place not in str(answer.reason)
+
+
 def test_a_new_champion_is_swapped_in_without_dropping_a_request(
     many: Inference, store: FileStore, workdir: Path
 ) -> None:

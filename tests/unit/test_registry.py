@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.errors import BundleError, NotFound, StoreError
+from labelloop.errors import BundleError, LabelLoopError, NotFound, StoreError
 from labelloop.models.file_store import FileStore
 from labelloop.serve.champions import Champions
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.errors import BadRequest, NotReady
 from labelloop.serve.pinned import PinnedCatalog, version_of
-from labelloop.serve.registry import ModelKey, Registry
+from labelloop.serve.registry import MOST_FAILED, UNKNOWN_SECONDS, ModelKey, Registry
 from labelloop.serve.stored import StoreCatalog
 from labelloop.types import ProjectKey, Target
 from support.bundles import make_bundle, picture, publish_bundle
@@ -145,6 +145,24 @@ def test_prefetching_leaves_what_failed_alone_for_a_while(loader: Loader) -> Non
     assert loader.loads == [key(1)] * 2
 
 
+def test_versions_that_do_not_exist_are_looked_for_once_in_a_while_and_forgotten(loader: Loader) -> None:
+    now = 0.0
+    registry = Registry(loader, 2, clock=lambda: now)
+    loader.error = NotFound("there is no such version")
+    for _ in range(50):
+        with pytest.raises(NotFound):
+            registry.get(key(1))
+    assert loader.loads == [key(1)]
+    for number in range(5_000):
+        with pytest.raises(NotFound):
+            registry.get(key(number))
+    assert len(registry._failed) <= MOST_FAILED
+
+    now = UNKNOWN_SECONDS
+    loader.error = None
+    assert registry.get(key(1)) is loader.engine
+
+
 def test_a_champion_is_read_once_in_a_while() -> None:
     now, stored, reads = [0.0], ["v1"], []
 
@@ -239,6 +257,17 @@ def test_a_pinned_version_that_cannot_be_loaded_says_so(loader: Loader) -> None:
     assert catalog.settled.wait(SECONDS)
     with pytest.raises(NotReady, match="v3 cannot be loaded: damaged"):
         catalog.choose(Target())
+
+
+def test_what_nobody_foresaw_is_no_loading_for_ever() -> None:
+    def load() -> Engine:
+        raise MemoryError
+
+    catalog = PinnedCatalog("v1", load)
+    catalog.start()
+    assert catalog.settled.wait(SECONDS)
+    with pytest.raises(LabelLoopError, match="version v1 cannot be loaded: the server's log says why"):
+        catalog.state()
 
 
 def test_a_bundle_without_a_name_goes_by_its_content(tmp_path: Path) -> None:
