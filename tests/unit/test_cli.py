@@ -182,7 +182,9 @@ def test_versions_are_listed_with_their_states(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("status",), ("versions",), ("retrain", "--no-wait"), ("rollback", "--to", "v1")], ids=lambda it: it[0]
+    "command",
+    [("status",), ("versions",), ("retrain", "--no-wait"), ("rollback", "--to", "v1"), ("report", "--version", "v1")],
+    ids=lambda it: it[0],
 )
 def test_a_project_that_nobody_knows_does_not_look_healthy(folder: Path, command: tuple[str, ...]) -> None:
     answer = run(command[0], "--project", "999", *command[1:])
@@ -209,6 +211,14 @@ def test_a_report_is_written_here_or_where_it_is_asked_for(
     shown = run(*words, "--output", "-")
     assert (shown.stdout, shown.stderr) == ("<!doctype html>v1", "report of v1: -\n")
     assert sorted(path.name for path in Path().iterdir()) == ["mine.html", "report-v1.html"]
+
+
+def test_a_version_that_does_not_exist_has_not_lost_its_report(folder: Path) -> None:
+    publish_report(folder)
+    answer = run("report", "--project", "7", "--version", "v77")
+
+    assert answer.exit_code == 1
+    assert "v77 of localhost-8080/7 is not published" in answer.stderr
 
 
 def test_a_report_has_a_place_where_the_working_directory_takes_none(
