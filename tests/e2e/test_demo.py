@@ -39,6 +39,11 @@ def pasted(said: str, command: str) -> str:
     lines = [line for line in said.splitlines() if line.startswith("export ")]
     shell = "\n".join([*lines, command])
     bare = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+    bare |= {
+        "LABELLOOP_REDIS_URL": "redis://127.0.0.1:1",
+        "LABELLOOP_STORE": "file:///nowhere",
+        "MODEL_DIR": "/nowhere",
+    }
     done = subprocess.run(["sh", "-c", shell], env=bare, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout

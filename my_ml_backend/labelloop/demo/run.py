@@ -32,6 +32,19 @@ from labelloop.web.machine import machine
 _FIRST_LABELS = 60
 _DIGIT_TASKS = 800
 
+_ALWAYS = frozenset(
+    (
+        "LABEL_STUDIO_URL",
+        "LABEL_STUDIO_API_KEY",
+        "LABELLOOP_REDIS_URL",
+        "LABELLOOP_ENDPOINT",
+        "MODEL_DIR",
+        "HOST",
+        "PORT",
+    )
+)
+"""What leads to the demo, also where it is the usual value: the shell may have set another one."""
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -258,9 +271,9 @@ To try commands on it, paste this into a second terminal:
 
 
 def exports(settings: Settings) -> str:
-    """Spell the settings that are not the usual ones as lines for a shell."""
-    usual = environment_of(Settings())
-    differing = {name: value for name, value in environment_of(settings).items() if value != usual[name]}
+    """Spell what the demo sets, and whatever else is not usual, as lines for a shell, whatever that has set before."""
+    usual, mine = environment_of(Settings()), environment_of(replace(settings, store=settings.store_address))
+    differing = {name: value for name, value in mine.items() if value != usual[name] or name in _ALWAYS}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(differing.items()))
 
 

@@ -35,13 +35,14 @@ def put_review_tab(api: Api, project: int) -> str:
     """
     columns = api.get("api/dm/columns", {"project": project}) or {}
     names = [f"tasks:{column['id']}" for column in columns.get("columns", []) if column.get("target") == "tasks"]
-    unlabeled = {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}
+    none = {"operator": "equal", "type": "Number", "value": 0}
+    untouched = [none | {"filter": f"filter:tasks:{what}"} for what in ("total_annotations", "cancelled_annotations")]
     return _put(
         api,
         project,
         {
             "title": REVIEW,
-            "filters": {"conjunction": "and", "items": [unlabeled]},
+            "filters": {"conjunction": "and", "items": untouched},
             "ordering": ["tasks:predictions_score"],
             "hiddenColumns": {"explore": [name for name in names if name not in _REVIEWED], "labeling": []},
         },
