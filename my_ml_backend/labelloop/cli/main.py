@@ -106,7 +106,7 @@ _project = click.option(
 @click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Pre-annotate in Label Studio, learn from corrections, retrain, promote what is better."""
+    """Pre-annotate in Label Studio, learn from corrections, retrain, promote what is not measured to be worse."""
     if isinstance(sys.stdout, TextIOWrapper):
         # A label may hold what no encoding can write, half a surrogate pair for one.
         sys.stdout.reconfigure(errors="backslashreplace")
