@@ -155,12 +155,13 @@ def prepare(content: bytes, spec: PictureSpec) -> npt.NDArray[np.float32]:
 
 
 def pixels_of(contents: Iterable[bytes]) -> int:
-    """Say how many pixels the largest of these pictures has, by its header; 0 for what is none."""
+    """Say how many pixels the largest of these pictures has, by its header; 0 for what is none, or never decoded."""
     most = 0
     for content in contents:
         with suppress(Unreadable):
             width, height = upright_size(content)
-            most = max(most, width * height)
+            if width * height <= MAX_PIXELS:
+                most = max(most, width * height)
     return most
 
 

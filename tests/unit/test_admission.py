@@ -2,7 +2,10 @@
 
 import threading
 
+import pytest
+
 from labelloop.serve.admission import PixelBudget
+from labelloop.serve.errors import NotReady
 from support.waiting import wait_until
 
 
@@ -38,6 +41,17 @@ def test_pictures_beyond_the_budget_wait_in_their_order() -> None:
     wait_until(lambda: third.at_work.is_set() and fourth.at_work.is_set(), "room for both")
     third.end()
     fourth.end()
+
+
+def test_nobody_waits_for_ever() -> None:
+    budget = PixelBudget(100, seconds=0.05)
+    first = Worker(budget, 100)
+    wait_until(first.at_work.is_set, "it fits")
+    with pytest.raises(NotReady, match="busy"), budget.holding(1):
+        pass
+    first.end()
+    with budget.holding(100):
+        pass
 
 
 def test_a_picture_beyond_the_budget_is_alone_at_work() -> None:

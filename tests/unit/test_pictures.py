@@ -121,5 +121,5 @@ def test_the_pixels_of_a_request_are_those_of_its_largest_picture() -> None:
         Image.new("1", (width, height)).save(content, "PNG")
         return content.getvalue()
 
-    assert pixels_of([png(3, 4), png(30, 40), b"none"]) == 1200
+    assert pixels_of([png(3, 4), png(30, 40), b"none", png(12_000, 10_000)]) == 1200
     assert pixels_of([]) == 0

@@ -57,6 +57,8 @@ def _is_here(path: str) -> bool:
     """Whether a path begins in a folder that this machine has; Label Studio's /api/projects/7 does not."""
     first = path.partition("://")[2] or path
     names = first.strip("/").split("/")
+    if names[:2] in (["data", "upload"], ["data", "local-files"]):
+        return False  # Label Studio's, also where this machine has a /data
     try:
         return len(names) > 1 and Path("/", names[0]).exists()
     except (OSError, ValueError):

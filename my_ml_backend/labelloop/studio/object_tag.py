@@ -13,6 +13,11 @@ from labelloop.types import Json
 _MEDIA = ("Image", "Audio", "Video", "PDF")
 """Object tags whose files are no text."""
 
+_BLANK = b" \t\r\n\f\v\0"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BEGINNINGS = frozenset(bytes([byte]) for byte in b'<{["tfn-0123456789')
+"""What pages and JSON begin with, behind blanks."""
+
 _LOOKED_AT = 65536
 """Bytes: a comment or a preamble may stand before what tells an SVG picture from a page."""
 
@@ -72,6 +77,10 @@ def shown_instead(tag: str, content: bytes) -> str | None:
     """
     if tag not in _MEDIA:
         return None
+    # A picture is told by its first byte: nothing more of it is looked at.
+    first = content[:_LOOKED_AT].removeprefix(codecs.BOM_UTF8).lstrip(_BLANK)[:2]
+    if first and first[:1] not in _BEGINNINGS and first not in _UTF16:
+        return None
     text = _beginning(content)
     if text == "":
         return "empty"
@@ -86,7 +95,7 @@ def _beginning(content: bytes) -> str:
     An error page may be in any encoding; what tells it stands in ASCII.
     """
     head = content[:_LOOKED_AT]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith(_UTF16):
         text = head.decode("utf-16", errors="replace")
     else:
         text = head.removeprefix(codecs.BOM_UTF8).decode("latin-1")
