@@ -20,6 +20,8 @@ from labelloop.front.house import House
 from support.clients import SECONDS, dripping, silent, talk
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 LIMIT = 1_000_000
 MOST = 40
 """Connections."""

@@ -21,6 +21,8 @@ import signal, sys
 from pathlib import Path
 from labelloop.children import start_child
 from labelloop.supervise import Service, Supervisor
+
+pytestmark = pytest.mark.process
 notes = Path(sys.argv[1])
 child = lambda: start_child(["sh", "-c", f"echo $$ >> {notes}; exec sleep 600"])
 print("up", flush=True)

@@ -73,6 +73,7 @@ def test_help_lists_every_setting() -> None:
     assert all(row["name"] in answer for row in settings_table())
 
 
+@pytest.mark.process
 def test_a_worker_of_the_embedded_redis_does_not_wait_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELLOOP_REDIS_URL", "embedded")
     answer = run("worker")
@@ -276,6 +277,7 @@ def test_a_path_that_cannot_be_is_one_line(
         assert answer.stderr.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("missing", "arguments", "told"),
     [

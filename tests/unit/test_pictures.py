@@ -102,6 +102,7 @@ def test_a_large_picture_is_converted_in_strips_as_its_parts_are(mode: str) -> N
     assert np.array_equal(decoded(image), np.concatenate(parts))
 
 
+@pytest.mark.slow
 def test_a_very_large_jpeg_is_decoded_small_and_hardly_differs() -> None:
     rows, columns = np.mgrid[0:5000, 0:5000]
     waves = np.stack([128 + 100 * np.sin(rows / 400 + k) * np.cos(columns / 300) for k in range(3)], axis=-1)
