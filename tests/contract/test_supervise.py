@@ -15,14 +15,14 @@ from labelloop.errors import QueueError, ServiceError, SettingsError
 from labelloop.supervise import Service, Supervisor, require_free
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.process
+
 _CODE = Path(__file__).resolve().parents[2] / "my_ml_backend"
 _SCRIPT = """
 import signal, sys
 from pathlib import Path
 from labelloop.children import start_child
 from labelloop.supervise import Service, Supervisor
-
-pytestmark = pytest.mark.process
 notes = Path(sys.argv[1])
 child = lambda: start_child(["sh", "-c", f"echo $$ >> {notes}; exec sleep 600"])
 print("up", flush=True)
