@@ -128,6 +128,32 @@ def test_everyone_who_waits_hears_of_a_failure_and_the_next_request_tries_again(
     assert registry.get(key(1)) is loader.engine
 
 
+class Odd(Exception):
+    """An error that cannot be copied: its constructor takes other arguments than it keeps."""
+
+    def __init__(self, path: str, *, line: int) -> None:
+        super().__init__(f"{path}:{line}")
+
+
+def test_an_error_of_any_kind_reaches_everyone_who_waits(loader: Loader) -> None:
+    registry = Registry(loader, capacity=2)
+    loader.gate.clear()
+    loader.error = Odd("model.onnx", line=3)
+    heard: list[str] = []
+
+    def ask() -> None:
+        try:
+            registry.get(key(1))
+        except Odd as error:
+            heard.append(str(error))
+
+    threads = in_threads(3, ask)
+    assert loader.begun.wait(SECONDS)
+    loader.gate.set()
+    join(threads)
+    assert heard == ["model.onnx:3"] * 3
+
+
 def test_prefetching_leaves_what_failed_alone_for_a_while(loader: Loader) -> None:
     now = [0.0]
     registry = Registry(loader, capacity=2, clock=lambda: now[0])

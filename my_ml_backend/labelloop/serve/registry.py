@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from copy import copy
 from typing import NamedTuple
 
 from labelloop.errors import NotFound
@@ -24,10 +23,10 @@ MOST_FAILED = 256
 
 
 class _Failed(NamedTuple):
-    """When loading a model failed, by the clock, and of what."""
+    """When loading a model failed, by the clock, and what is said of it where the store has no such version."""
 
     at: float
-    error: BaseException
+    missing: str | None
 
 
 class ModelKey(NamedTuple):
@@ -67,8 +66,8 @@ class Registry:
             if engine is not None:
                 return engine
             failed = self._failed_within(key, UNKNOWN_SECONDS)
-            if failed is not None and isinstance(failed.error, NotFound):
-                raise copy(failed.error)  # a raised error keeps the frames of everyone who raised it
+            if failed is not None and failed.missing is not None:
+                raise NotFound(failed.missing)  # a new one: a raised error keeps the frames of everyone who raised it
             future, mine = self._claim(key)
         if mine:
             self._fill(key, future)
@@ -107,7 +106,7 @@ class Registry:
         """Remember a failure, and forget those that are over or too many; the oldest stand first."""
         now = self._clock()
         self._failed.pop(key, None)
-        self._failed[key] = _Failed(now, copy(error))
+        self._failed[key] = _Failed(now, str(error) if isinstance(error, NotFound) else None)
         while len(self._failed) > MOST_FAILED or now - next(iter(self._failed.values())).at >= RETRY_SECONDS:
             self._failed.popitem(last=False)
 
