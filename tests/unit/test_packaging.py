@@ -204,6 +204,25 @@ def test_label_studio_may_reach_the_web_process_and_no_cloud_s_credentials() -> 
     assert given["ML_BLOCK_LOCAL_IP"] == given["SSRF_PROTECTION_ENABLED"] == "true"
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "README.md",
+        "my_ml_backend/README.md",
+        "docs/connect-your-endpoint.md",
+        "docs/docker.md",
+        "my_ml_backend/labelloop/studio/refusal.py",
+        "my_ml_backend/labelloop/demo/label_studio.py",
+    ],
+)
+def test_what_label_studio_goes_on_refusing_is_the_same_wherever_it_is_named(place: str) -> None:
+    refused = compose()["services"]["label-studio"]["environment"]["USER_ADDITIONAL_BANNED_SUBNETS"]
+    named = re.findall(r"USER_ADDITIONAL_BANNED_SUBNETS(?:=|\": \")([0-9a-f.:/,]+[0-9a-f])", (ROOT / place).read_text())
+
+    assert named
+    assert set(named) == {refused}
+
+
 def test_the_web_process_has_a_name_that_label_studio_takes_for_a_webhook() -> None:
     aliases = compose()["services"]["web"]["networks"]["default"]["aliases"]
 

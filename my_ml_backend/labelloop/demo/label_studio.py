@@ -36,7 +36,7 @@ _ENVIRONMENT = {
     "LATEST_VERSION_CHECK": "false",
     # ML backends and webhooks on this machine are meant to be called (contract, section 4); cloud metadata never.
     "USE_DEFAULT_BANNED_SUBNETS": "false",
-    "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16,fe80::/10",
+    "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16,fe80::/10,fd00:ec2::/32,::ffff:0:0/96",
     "LOCAL_FILES_SERVING_ENABLED": "true",
 }
 
