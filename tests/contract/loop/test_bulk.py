@@ -3,6 +3,7 @@
 import itertools
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -33,6 +34,11 @@ def good(exchange: Exchange) -> None:
 
 def poisoned(exchange: Exchange) -> None:
     (answer({"error": "broken"}, 500) if b"poison" in exchange.request.body else good)(exchange)
+
+
+def slow(exchange: Exchange) -> None:
+    time.sleep(0.05)
+    good(exchange)
 
 
 def task(number: int, text: str = "") -> Json:
@@ -66,6 +72,7 @@ def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: Make
 
 
 def test_nothing_is_asked_any_more_when_the_stream_is_closed(make_hub: MakeHub, server: Misbehaving) -> None:
+    server.replies = [slow]  # two at a time: a hundred take 2.5 s, the first one of them 0.05 s
     plan = plan_for(make_hub, server, endpoint_concurrency=2)
     stream = predict_stream(plan, map(task, itertools.count(1)))
     next(stream)
