@@ -124,9 +124,8 @@ else:
     try:
         _hub = process_hub()
         start_logging(_hub.settings.log_level)
-        BasicAuth(_hub.settings.basic_auth_user, _hub.settings.basic_auth_pass)
+        app = create_app(_hub.settings, _hub, LabelLoop)
     except LabelLoopError as error:
         print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(3)  # by which gunicorn knows that another try would be in vain
     warm_up(_hub)
-    app = create_app(_hub.settings, _hub, LabelLoop)

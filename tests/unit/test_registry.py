@@ -107,27 +107,6 @@ def test_loading_one_model_does_not_hold_up_another(loader: Loader) -> None:
     join(threads)
 
 
-def test_everyone_who_waits_hears_of_a_failure_and_the_next_request_tries_again(loader: Loader) -> None:
-    registry = Registry(loader, capacity=2)
-    loader.gate.clear()
-    loader.error = BundleError("damaged")
-    heard: list[str] = []
-
-    def ask() -> None:
-        try:
-            registry.get(key(1))
-        except BundleError as error:
-            heard.append(str(error))
-
-    threads = in_threads(4, ask)
-    assert loader.begun.wait(SECONDS)
-    loader.gate.set()
-    join(threads)
-    assert heard == ["damaged"] * 4
-    loader.error = None
-    assert registry.get(key(1)) is loader.engine
-
-
 class Odd(Exception):
     """An error that cannot be copied: its constructor takes other arguments than it keeps."""
 
@@ -135,23 +114,30 @@ class Odd(Exception):
         super().__init__(f"{path}:{line}")
 
 
-def test_an_error_of_any_kind_reaches_everyone_who_waits(loader: Loader) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(BundleError("damaged"), "damaged"), (Odd("model.onnx", line=3), "model.onnx:3")]
+)
+def test_everyone_who_waits_hears_of_a_failure_and_the_next_request_tries_again(
+    loader: Loader, error: Exception, said: str
+) -> None:
     registry = Registry(loader, capacity=2)
     loader.gate.clear()
-    loader.error = Odd("model.onnx", line=3)
+    loader.error = error
     heard: list[str] = []
 
     def ask() -> None:
         try:
             registry.get(key(1))
-        except Odd as error:
-            heard.append(str(error))
+        except type(error) as raised:
+            heard.append(str(raised))
 
-    threads = in_threads(3, ask)
+    threads = in_threads(4, ask)
     assert loader.begun.wait(SECONDS)
     loader.gate.set()
     join(threads)
-    assert heard == ["model.onnx:3"] * 3
+    assert heard == [said] * 4
+    loader.error = None
+    assert registry.get(key(1)) is loader.engine
 
 
 def test_prefetching_leaves_what_failed_alone_for_a_while(loader: Loader) -> None:

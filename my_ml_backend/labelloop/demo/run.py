@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 from xml.sax.saxutils import quoteattr
 
 from labelloop.demo.annotator import Annotator
@@ -96,30 +96,53 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
         if kept is not None:
             _require_resumable(options, kept)
             kept.ports.require()
-        pictures = None if kept is not None else _pictures(options, settings, folder, say)
-        ports = kept.ports if kept is not None else Ports.choose(options.port)
-        settings = demo_settings(settings, folder, options.per_round, ports)
-        say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
-        with _label_studio(options, settings, folder) as studio:
-            settings = replace(settings, label_studio_api_key=studio.token)
-            say("Redis, inference, worker and web start ...")
-            supervisor = Supervisor(machine(settings, child_environment(settings)))
-            try:
-                supervisor.start()
-                hub = Hub(settings)
-                if kept is None and pictures is not None:
-                    project = _begin(options, hub, studio, pictures, supervisor, say)
-                    if options.keep is not None:
-                        Kept(ports, project).write(folder)
-                else:
-                    project = _go_on(hub, kept.project if kept is not None else 0, say)
-                if not options.auto:
-                    say(_invitation(hub, studio, project, options))
-                    while True:
-                        supervisor.tend()
-                        time.sleep(0.2)
-            finally:
-                supervisor.stop()
+            with _running(options, settings, folder, kept.ports, say) as demo:
+                _connect(demo.hub, kept.project, say)
+                say(f"The demo goes on with version {_version(demo.hub, kept.project)}.")
+                _wait(options, demo, kept.project, say)
+        pictures = _pictures(options, settings, folder, say)
+        ports = Ports.choose(options.port)
+        with _running(options, settings, folder, ports, say) as demo:
+            project = _begin(options, demo, pictures, say)
+            if options.keep is not None:
+                Kept(ports, project).write(folder)
+            if not options.auto:
+                _wait(options, demo, project, say)
+
+
+@dataclass(frozen=True)
+class _Demo:
+    """What runs: Label Studio, and LabelLoop's processes with their supervisor."""
+
+    hub: Hub
+    studio: LabelStudio
+    supervisor: Supervisor
+
+
+@contextmanager
+def _running(
+    options: DemoOptions, settings: Settings, folder: Path, ports: Ports, say: Callable[[str], None]
+) -> Iterator[_Demo]:
+    """Start everything at these ports, and end it with the block."""
+    settings = demo_settings(settings, folder, options.per_round, ports)
+    say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
+    with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio) as studio:
+        settings = replace(settings, label_studio_api_key=studio.token)
+        say("Redis, inference, worker and web start ...")
+        supervisor = Supervisor(machine(settings, child_environment(settings)))
+        try:
+            supervisor.start()
+            yield _Demo(Hub(settings), studio, supervisor)
+        finally:
+            supervisor.stop()
+
+
+def _wait(options: DemoOptions, demo: _Demo, project: int, say: Callable[[str], None]) -> NoReturn:
+    """Invite to look, and keep everything running until Ctrl-C."""
+    say(_invitation(demo.hub, demo.studio, project, options))
+    while True:
+        demo.supervisor.tend()
+        time.sleep(0.2)
 
 
 @contextmanager
@@ -159,32 +182,15 @@ def _pictures(options: DemoOptions, settings: Settings, folder: Path, say: Calla
     return digits(written, options.seed, _DIGIT_TASKS)
 
 
-@contextmanager
-def _label_studio(options: DemoOptions, settings: Settings, folder: Path) -> Iterator[LabelStudio]:
-    port = int(settings.label_studio_url.rpartition(":")[2])
-    studio = LabelStudio(options.label_studio, folder / "label-studio", port)
-    studio.start()
-    try:
-        yield studio
-    finally:
-        studio.stop()
-
-
-def _begin(
-    options: DemoOptions,
-    hub: Hub,
-    studio: LabelStudio,
-    pictures: Pictures,
-    supervisor: Supervisor,
-    say: Callable[[str], None],
-) -> int:
+def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[[str], None]) -> int:
     """Make a project, have it annotated, wait for its first version, and play the rounds; gives its number."""
-    project = studio.create_project("LabelLoop demo", label_config(pictures.classes))
+    hub = demo.hub
+    project = demo.studio.create_project("LabelLoop demo", label_config(pictures.classes))
     _connect(hub, project, say)
     say(f"{len(pictures.shown)} pictures are uploaded ...")
-    answers = upload(studio, hub, project, pictures.shown)
+    answers = upload(demo.studio, hub, project, pictures.shown)
     annotator = Annotator(hub.studio, hub.settings.label_studio_url, project, answers, ("label", "image"))
-    rounds = Rounds(hub, hub.project(project), annotator, pictures.held_out, say, supervisor.tend)
+    rounds = Rounds(hub, hub.project(project), annotator, pictures.held_out, say, demo.supervisor.tend)
     first = min(_FIRST_LABELS, len(answers))
     say(f"{first} tasks are annotated, then the first version is trained ...")
     reports = [rounds.first(sorted(answers), first)]
@@ -197,18 +203,16 @@ def _begin(
     return project
 
 
-def _go_on(hub: Hub, project: int, say: Callable[[str], None]) -> int:
-    """Take up the project of a demo that was kept: the token is another one, and so is the webhook's secret."""
-    _connect(hub, project, say)
-    say(f"The demo goes on with version {announced_version(hub, hub.project(project))}.")
-    return project
-
-
 def _connect(hub: Hub, project: int, say: Callable[[str], None]) -> None:
+    """Connect the project, or one that was kept anew: its token is another one, and so is the webhook's secret."""
     url = f"http://127.0.0.1:{hub.settings.port}"
-    for line in connect(hub.studio, project, url, hub.settings, announced_version(hub, hub.project(project))):
+    for line in connect(hub.studio, project, url, hub.settings, _version(hub, project)):
         say(f"  {line}")
     remember_project(hub, hub.project(project), url)
+
+
+def _version(hub: Hub, project: int) -> str:
+    return announced_version(hub, hub.project(project))
 
 
 def label_config(classes: tuple[str, ...]) -> str:
@@ -248,7 +252,7 @@ def _write(options: DemoOptions, reports: list[RoundReport], say: Callable[[str]
 
 def _invitation(hub: Hub, studio: LabelStudio, project: int, options: DemoOptions) -> str:
     """Say where to look, how to log in, and what a second terminal needs to try commands on this very project."""
-    version = announced_version(hub, hub.project(project))
+    version = _version(hub, project)
     python = shlex.quote(sys.executable)
     end = "Ctrl-C ends everything and removes the demo's files (--keep DIR keeps them)."
     if options.keep is not None:

@@ -11,6 +11,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 INLINE = "inline"
 """The pool of what is answered in the event loop itself: it must neither wait nor compute."""
 
+BODIES = 4
+"""Bodies of an app's largest size that may be in memory at a time."""
+
 _MOST = (
     (b"[{", 1_000_000, "lists and objects"),
     (b":", 1_000_000, "names"),

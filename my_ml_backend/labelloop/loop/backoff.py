@@ -87,6 +87,11 @@ def backing_off(hub: Hub, project: ProjectKey) -> Iterator[None]:
         hub.redis.delete(keys.of(project, "failures"))
 
 
+def growing(first: float, before: int) -> float:
+    """Seconds to wait after a failure with so many ``before`` it: ``first``, doubled by each, an hour at most."""
+    return min(first * 2.0 ** min(before, _DOUBLINGS), _MOST_SECONDS)
+
+
 def back_off(hub: Hub, project: ProjectKey, what: str = "", *, settings: bool = False) -> float:
     """Wait ``LABELLOOP_RETRY_SECONDS`` after a failure, twice as long after each one that follows, an hour at most.
 
@@ -96,7 +101,7 @@ def back_off(hub: Hub, project: ProjectKey, what: str = "", *, settings: bool = 
     key, now = keys.of(project, "failures"), time.time()
     with reach(hub):
         count = int(hub.redis.hincrby(key, "count", 1))
-        wait = _MOST_SECONDS if settings else hub.settings.retry_seconds * 2 ** min(count - 1, _DOUBLINGS)
+        wait = _MOST_SECONDS if settings else growing(hub.settings.retry_seconds, count - 1)
         until = now + min(max(wait, _LEAST_SECONDS), _MOST_AWAY_SECONDS if what else _MOST_SECONDS)
         before = hub.redis.hget(key, "away")
         if before is None or text(before) != what:

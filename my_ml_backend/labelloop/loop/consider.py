@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 
 from labelloop.loop import changes, keys
-from labelloop.loop.backoff import waits_until
+from labelloop.loop.backoff import growing, waits_until
 from labelloop.loop.hub import Hub, reach
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes
@@ -17,9 +17,6 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
-
-_DOUBLINGS = 20
-_MOST_SECONDS = 3600.0
 
 
 def consider(hub: Hub, project: ProjectKey) -> str:
@@ -90,8 +87,7 @@ def retry_at(hub: Hub, record: RunRecord) -> float:
     before = record.own_failures - 1 if record.state == "failed" else record.interruptions - 2
     if before < 0:
         return 0.0
-    wait: float = hub.settings.retry_seconds * 2 ** min(before, _DOUBLINGS)
-    return datetime.fromisoformat(record.updated).timestamp() + min(wait, _MOST_SECONDS)
+    return datetime.fromisoformat(record.updated).timestamp() + growing(hub.settings.retry_seconds, before)
 
 
 def _announce(hub: Hub, project: ProjectKey) -> str:

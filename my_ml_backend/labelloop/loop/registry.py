@@ -8,11 +8,11 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
+from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub, reach, text
 from labelloop.loop.queue import forget
-from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
 from labelloop.types import ProjectKey
 
@@ -53,11 +53,7 @@ def keep_project(hub: Hub, project: ProjectKey) -> None:
     """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round."""
     path = f"{project}/project.json"
     found = find(hub.store, path)
-    try:
-        kept = from_bytes(KeptProject, found.content, path) if found else None
-    except Damaged as error:
-        _log.warning("%s; it is written anew", error)
-        kept = None
+    kept = readable(KeptProject, found.content, path) if found else None
     url = backend_url(hub, project)
     if kept is not None and url is None:
         remember_project(hub, project, kept.backend_url)

@@ -1,11 +1,11 @@
 """The train stage: from a manifest to a bundle on this machine and a version's name."""
 
-import importlib.util
 from dataclasses import replace
 
 from labelloop.data.formats.addresses import local_file
 from labelloop.errors import BundleError, SettingsError, TrainingError
 from labelloop.loop.run import Run, save
+from labelloop.loop.startup import trains_here
 from labelloop.models.bundle import check_bundle
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
@@ -21,7 +21,7 @@ from labelloop.settings import Settings
 
 def require_trainable(settings: Settings) -> None:
     """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
-    if importlib.util.find_spec("torch") is None:
+    if not trains_here():
         raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
     # Only the worker has torch; this module is also read where there is none.
     from labelloop.train.entrants import check

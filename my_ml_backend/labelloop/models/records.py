@@ -1,6 +1,7 @@
 """The store's small JSON objects, as dataclasses."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -8,6 +9,8 @@ from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from labelloop.errors import Damaged
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -32,6 +35,15 @@ def from_bytes(kind: type[T], content: bytes, path: str) -> T:
         return kind(**given)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{path} is damaged ({error}): restore it from a backup of the store, or remove it") from error
+
+
+def readable(kind: type[T], content: bytes, path: str) -> T | None:
+    """Read a dataclass that is written anew where it is damaged: until then it counts as missing, which is logged."""
+    try:
+        return from_bytes(kind, content, path)
+    except Damaged as error:
+        _log.warning("%s; until then it counts as missing", error)
+        return None
 
 
 def _require_types(kind: type, given: Mapping[str, object]) -> None:

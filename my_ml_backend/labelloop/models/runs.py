@@ -1,18 +1,15 @@
 """The runs of one project: what became of each, and why."""
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from labelloop.errors import Damaged, Fenced
-from labelloop.models.records import T, from_bytes, now, to_bytes
+from labelloop.errors import Fenced
+from labelloop.models.records import from_bytes, now, readable, to_bytes
 from labelloop.models.store import Store
 from labelloop.models.update import find, update
 from labelloop.types import Json, ProjectKey
-
-_log = logging.getLogger(__name__)
 
 RunState = Literal["running", "promoted", "rejected", "failed"]
 
@@ -104,11 +101,9 @@ class Runs:
 
     def find(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began, or its record is damaged, which is logged."""
-        try:
-            return self.get(key)
-        except Damaged as error:
-            _log.warning("%s; until then it counts as missing", error)
-            return None
+        path = self._path(key)
+        found = find(self._store, path)
+        return readable(RunRecord, found.content, path) if found else None
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already."""
@@ -117,7 +112,7 @@ class Runs:
 
         def change(content: bytes | None) -> bytes:
             nonlocal saved
-            stored = None if content is None else _read(RunRecord, content, path)
+            stored = None if content is None else readable(RunRecord, content, path)
             if stored is not None and stored.fence > record.fence:
                 raise Fenced(
                     f"run {record.key} of {record.project} was taken over under fence {stored.fence}, this attempt "
@@ -140,7 +135,7 @@ class Runs:
     def latest(self) -> RunRecord | None:
         """Read the record that was saved last under the newest fence; None before the first run."""
         noted = find(self._store, self._latest)
-        latest = _read(_Latest, noted.content, self._latest) if noted else None
+        latest = readable(_Latest, noted.content, self._latest) if noted else None
         found = self.find(latest.key) if latest else None
         # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
         return found or max(self.all(), key=lambda record: record.order, default=None)
@@ -157,18 +152,10 @@ class Runs:
 
         def change(content: bytes | None) -> bytes | None:
             mine = _Latest(saved.key, saved.fence)
-            noted = None if content is None else _read(_Latest, content, self._latest)
+            noted = None if content is None else readable(_Latest, content, self._latest)
             return to_bytes(mine) if noted is None or (noted.fence <= mine.fence and noted != mine) else None
 
         update(self._store, self._latest, change)
 
     def _path(self, key: str) -> str:
         return f"{self._folder}{key}.json"
-
-
-def _read(kind: type[T], content: bytes, path: str) -> T | None:
-    try:
-        return from_bytes(kind, content, path)
-    except Damaged as error:
-        _log.warning("%s; until then it counts as missing", error)
-        return None

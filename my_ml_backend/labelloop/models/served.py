@@ -1,15 +1,11 @@
 """Which version an endpoint that stands alone answered with last: what ``/setup`` reports of it."""
 
-import logging
 from dataclasses import dataclass
 
-from labelloop.errors import Damaged
-from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.records import readable, to_bytes
 from labelloop.models.store import Store
 from labelloop.models.update import find
 from labelloop.types import ProjectKey
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +29,7 @@ class ServedVersion:
         What is damaged counts as not there: the endpoint's next answer writes it anew.
         """
         found = find(self._store, self._path)
-        try:
-            served = None if found is None else from_bytes(Served, found.content, self._path)
-        except Damaged as error:
-            _log.warning("%s; until then it counts as missing", error)
-            served = None
+        served = None if found is None else readable(Served, found.content, self._path)
         return served.version if served is not None and served.endpoint == endpoint else None
 
     def write(self, endpoint: str, version: str) -> None:

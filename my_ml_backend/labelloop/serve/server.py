@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-from labelloop.front.gate import guard
+from labelloop.front.gate import BODIES, INLINE, Way, guard, too_large
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import open_store
@@ -17,7 +18,6 @@ from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
 from labelloop.serve.engines.opening import FILES, check_engine, open_engine
-from labelloop.serve.gate import ServeGate
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
@@ -68,6 +68,22 @@ def _pinned(bundle: Path, version: str, engine: str) -> Catalog:
     catalog = PinnedCatalog(version, lambda: open_engine(bundle, engine))
     catalog.start()
     return catalog
+
+
+class ServeGate:
+    """Which threads answer which route, and how large its body may be; ``inline`` are answered beside all threads."""
+
+    def __init__(self, settings: Settings, threads: int, inline: frozenset[str]) -> None:
+        self._inline = inline
+        self._limit = settings.body_max_bytes
+        self.pools = {"predict": threads}
+        self.client_seconds = settings.client_seconds
+        self.bodies_bytes = BODIES * settings.body_max_bytes
+
+    def way(self, environ: WSGIEnvironment) -> Way:
+        """Choose by path; nobody is asked who they are."""
+        pool = INLINE if environ["PATH_INFO"] in self._inline else "predict"
+        return Way(pool, self._limit, too_large(self._limit, "LABELLOOP_BODY_MAX_BYTES"))
 
 
 class _Server(BaseApplication):  # type: ignore[misc]

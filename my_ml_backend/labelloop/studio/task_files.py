@@ -43,11 +43,12 @@ class TaskFiles:
         if below == "storage-data/uploaded":
             name = _only_filepath(query)
             return self._address(path, f"filepath={quote(name, errors='surrogateescape')}"), self._is_upload(name, task)
-        mine = below == "data/local-files" or self._is_upload(below.removeprefix("data/"), task, below)
+        within, _, name = below.partition("/")
+        mine = within == "data" and (name == "local-files" or self._is_upload(name, task))
         return self._address(path, query), mine or _is_own_resolve(below, task)
 
-    def _is_upload(self, name: str, task: TaskKey | None, below: str = "data/") -> bool:
-        found = _UPLOAD.fullmatch(name) if below.startswith("data/") else None
+    def _is_upload(self, name: str, task: TaskKey | None) -> bool:
+        found = _UPLOAD.fullmatch(name)
         return found is not None and (task is None or self.others or int(found[1]) == task.project)
 
     def _address(self, path: str, query: str) -> str:

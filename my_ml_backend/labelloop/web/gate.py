@@ -5,7 +5,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Request
 from werkzeug.exceptions import Unauthorized
 
-from labelloop.front.gate import INLINE, Way, too_large
+from labelloop.front.gate import BODIES, INLINE, Way, too_large
 from labelloop.settings import Settings
 from labelloop.web.auth import BasicAuth, WebhookSecret
 
@@ -13,8 +13,6 @@ OPEN_BYTES = 1_000_000
 """Largest body of somebody who shows no credentials to a route that asks for none, or not of everybody."""
 
 _HEALTH = ("/", "/health")
-_BODIES = 4
-"""Bodies of the largest size that may be in memory at a time."""
 
 
 class WebGate:
@@ -30,7 +28,7 @@ class WebGate:
         self._webhook = min(settings.webhook_max_bytes, self._body)
         self.pools = {"predict": settings.threads, "prompt": 4, "rest": 2}
         self.client_seconds = settings.client_seconds
-        self.bodies_bytes = _BODIES * self._body
+        self.bodies_bytes = BODIES * self._body
 
     def way(self, environ: WSGIEnvironment) -> Way:
         """Choose by path and credentials; raises Unauthorized where Basic authentication is asked for and missing."""
