@@ -12,11 +12,11 @@ from typing import Any
 
 from benchmarks.bench_train import digits
 from labelloop.data.manifest import Manifest
-from labelloop.pipeline.context import Context
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.search.leader import Budget
-from labelloop.pipeline.search.run import search
-from labelloop.pipeline.search.space import space_of
+from labelloop.run.context import Context
+from labelloop.run.folder import RunFolder
+from labelloop.run.search.leader import Budget
+from labelloop.run.search.run import search
+from labelloop.run.search.space import space_of
 from labelloop.settings import Settings
 from labelloop.train.dataset import Sample
 from labelloop.types import Item, Json, ProjectKey

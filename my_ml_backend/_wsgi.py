@@ -23,7 +23,7 @@ from labelloop.loop.startup import (
     warn_of_doubts,
     warn_of_unknown,
 )
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.train_settings import train_settings
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor

@@ -24,10 +24,10 @@ from labelloop.data.listing import Listing, Record
 from labelloop.data.split import splits
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
-from labelloop.pipeline.download.google import GoogleObjects
-from labelloop.pipeline.download.patience import TRIES, patiently, too_many
-from labelloop.pipeline.fetch import FetchedListing, fetch_listing
-from labelloop.pipeline.locations import open_listing
+from labelloop.run.download.google import GoogleObjects
+from labelloop.run.download.patience import TRIES, patiently, too_many
+from labelloop.run.fetch import FetchedListing, fetch_listing
+from labelloop.run.locations import open_listing
 from labelloop.settings import Settings
 from labelloop.types import LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
@@ -227,7 +227,7 @@ import sys
 from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.formats import read_listing
-from labelloop.pipeline.fetch import fetch_listing
+from labelloop.run.fetch import fetch_listing
 from labelloop.settings import Settings
 cache = PictureCache(Path(sys.argv[2]))
 fetch_listing(read_listing(sys.argv[1]), cache, Settings(allow_private_addresses=True), lambda *_: None)

@@ -18,10 +18,10 @@ from labelloop.models.bundle import check_bundle, describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
-from labelloop.pipeline.context import Context
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.stages.analyse import analyse
-from labelloop.pipeline.train_settings import recorded_settings
+from labelloop.run.context import Context
+from labelloop.run.folder import RunFolder
+from labelloop.run.stages.analyse import analyse
+from labelloop.run.train_settings import recorded_settings
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.digit_pictures import write_digits

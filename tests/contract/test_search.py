@@ -19,13 +19,13 @@ from labelloop.cli import main, settings_table
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.store import open_store
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.search.folder import SearchFolder
-from labelloop.pipeline.search.journal import open_study
-from labelloop.pipeline.search.leader import Budget
-from labelloop.pipeline.search.run import search
-from labelloop.pipeline.search.space import space_of
-from labelloop.pipeline.search.trials import Tried, tried
+from labelloop.run.folder import RunFolder
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.journal import open_study
+from labelloop.run.search.leader import Budget
+from labelloop.run.search.run import search
+from labelloop.run.search.space import space_of
+from labelloop.run.search.trials import Tried, tried
 from labelloop.types import ProjectKey
 from support import searching
 from support.digit_pictures import write_digits
@@ -82,7 +82,7 @@ class Searching:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "labelloop.pipeline.search.worker" in process.cmdline()
+    return "labelloop.run.search.worker" in process.cmdline()
 
 
 @pytest.mark.timeout(600)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.report.mistakes import write_mistakes
-from labelloop.pipeline.scored import Scored
-from labelloop.pipeline.search.folder import SearchFolder
+from labelloop.run.folder import RunFolder
+from labelloop.run.report.mistakes import write_mistakes
+from labelloop.run.scored import Scored
+from labelloop.run.search.folder import SearchFolder
 
 CLASSES = ("cat", "dog", "fish")
 _ITEMS = 60

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from labelloop.data.manifest import Manifest
-from labelloop.pipeline.context import Context
-from labelloop.pipeline.folder import RunFolder
+from labelloop.run.context import Context
+from labelloop.run.folder import RunFolder
 from labelloop.settings import Settings
 from labelloop.types import Item, ProjectKey, Side
 from support.shapes import CLASSES, picture

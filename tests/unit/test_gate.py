@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.pipeline.gate import GateRule, Predictions, Verdict, force, judge, judge_first
+from labelloop.run.gate import GateRule, Predictions, Verdict, force, judge, judge_first
 
 AB = ("a", "b")
 RULE = GateRule(resamples=400)

@@ -13,12 +13,12 @@ from labelloop.loop.run import project_settings
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
-from labelloop.pipeline.context import Context, read_json
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.label_errors import examine_manifest, find_label_errors
-from labelloop.pipeline.parameters import with_parameters
-from labelloop.pipeline.record import RunInfo
-from labelloop.pipeline.train_settings import recorded_settings, train_settings
+from labelloop.run.context import Context, read_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.label_errors import examine_manifest, find_label_errors
+from labelloop.run.parameters import with_parameters
+from labelloop.run.record import RunInfo
+from labelloop.run.train_settings import recorded_settings, train_settings
 from labelloop.studio.tabs import put_tab
 from labelloop.terminal import Bar, show
 from labelloop.types import Json, Progress, ProjectKey

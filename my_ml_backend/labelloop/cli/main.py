@@ -39,7 +39,7 @@ from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
-from labelloop.pipeline.forcing import force_version
+from labelloop.run.forcing import force_version
 from labelloop.settings import Settings
 from labelloop.studio.connect import connect as connect_project
 from labelloop.terminal import Bar, describe, follow, show

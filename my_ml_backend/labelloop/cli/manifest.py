@@ -118,7 +118,7 @@ def describe(listing: Listing) -> list[str]:
 
 
 def _read(settings: Settings, source: str, options: dict[str, Any]) -> Listing:
-    from labelloop.pipeline.locations import open_listing
+    from labelloop.run.locations import open_listing
 
     return open_listing(source, settings, options["format"], _hints(options))
 
@@ -154,7 +154,7 @@ def _at_hand(settings: Settings, listing: Listing) -> Listing:
     if all(local_file(record.uri) for record in listing.records):
         return listing
     from labelloop.data.cache import PictureCache
-    from labelloop.pipeline.fetch import fetch_listing
+    from labelloop.run.fetch import fetch_listing
 
     cache = PictureCache(settings.directory / "cache" / "pictures")
     with Bar(True, "picture") as bar:

@@ -12,16 +12,16 @@ import click
 from labelloop.cli.train import LOCATION_HELP
 from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.parameters import LOCATIONS, PARAMETERS
-from labelloop.pipeline.search.asked import LISTS
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import LOCATIONS, PARAMETERS
+from labelloop.run.search.asked import LISTS
 from labelloop.settings import Settings
 from labelloop.terminal import Bar, show
 from labelloop.train.proportions import FEW, TOO_FEW
 from labelloop.types import Json
 
 if TYPE_CHECKING:
-    from labelloop.pipeline.search.trials import Tried
+    from labelloop.run.search.trials import Tried
 
 _COMMON = ("weights", "recipe", "epochs", "batch_size", "mixup", "balance", "seed")
 """The parameters that all trials have in common; the others are searched."""
@@ -76,9 +76,9 @@ def search(
 
     Called again, it goes on where it was interrupted, or makes more trials.
     """
-    from labelloop.pipeline.search.defaults import keep_defaults, kept
-    from labelloop.pipeline.search.leader import Budget
-    from labelloop.pipeline.search.whole import Search
+    from labelloop.run.search.defaults import keep_defaults, kept
+    from labelloop.run.search.leader import Budget
+    from labelloop.run.search.whole import Search
 
     if project_id is not None:
         _require_project(hub, project_id)

@@ -13,10 +13,10 @@ import click
 
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
-from labelloop.pipeline.container import find_container
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.parameters import LOCATIONS, PARAMETERS
-from labelloop.pipeline.stages import STAGES
+from labelloop.run.container import find_container
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import LOCATIONS, PARAMETERS
+from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
 from labelloop.terminal import Bar
 
@@ -109,7 +109,7 @@ def _carry_out(
     settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
 ) -> None:
     # Here, for onnxruntime's threads must not be started in processes that fork.
-    from labelloop.pipeline.runner import Runner
+    from labelloop.run.runner import Runner
 
     with Bar(sys.stderr.isatty()) as bar:
         runner = Runner(folder, settings, given, lambda what, done, total: bar.update(done, total, what))

@@ -9,7 +9,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import MediaError, Unreadable
 from labelloop.loop.hub import Hub
 from labelloop.pictures import decode
-from labelloop.pipeline.download.patience import patiently, too_many
+from labelloop.run.download.patience import patiently, too_many
 from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.media import shown

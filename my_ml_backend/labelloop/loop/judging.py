@@ -6,9 +6,9 @@ from labelloop.loop.run import Run, save
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.pipeline.context import Context, read_json, write_json
-from labelloop.pipeline.judging import find_champion, judge_run
-from labelloop.pipeline.stages.evaluate import measure_bundle
+from labelloop.run.context import Context, read_json, write_json
+from labelloop.run.judging import find_champion, judge_run
+from labelloop.run.stages.evaluate import measure_bundle
 from labelloop.studio.mapping import label_finder
 
 

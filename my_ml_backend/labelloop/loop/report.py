@@ -9,9 +9,9 @@ from labelloop.loop.training import open_context
 from labelloop.models.runs import RunRecord
 from labelloop.models.stale import remove_stale
 from labelloop.models.versions import Versions
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.report.html import write_report as write_html
-from labelloop.pipeline.stages.analyse import analyse
+from labelloop.run.folder import RunFolder
+from labelloop.run.report.html import write_report as write_html
+from labelloop.run.stages.analyse import analyse
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from labelloop.loop.hub import Hub, reach, text
 from labelloop.loop.progress import Reporter
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs, run_key
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.search.defaults import with_defaults
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.folder import RunFolder
+from labelloop.run.search.defaults import with_defaults
+from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 from labelloop.studio.control import Control
 from labelloop.types import ProjectKey

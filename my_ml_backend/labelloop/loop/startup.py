@@ -18,7 +18,7 @@ from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeSt
 from labelloop.loop.hub import Hub, reach, text
 from labelloop.loop.options import options_of
 from labelloop.models.check import check_store
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.train_settings import train_settings
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
 from labelloop.studio.webhook import webhook_secret

@@ -9,13 +9,13 @@ from labelloop.loop.startup import trains_here
 from labelloop.models.bundle import check_bundle
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
-from labelloop.pipeline.context import Context, read_json, write_json, write_text
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.parameters import parameters_of
-from labelloop.pipeline.record import RunInfo, command
-from labelloop.pipeline.stages.preprocess import preprocess
-from labelloop.pipeline.stages.train import train_bundle
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.context import Context, read_json, write_json, write_text
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import parameters_of
+from labelloop.run.record import RunInfo, command
+from labelloop.run.stages.preprocess import preprocess
+from labelloop.run.stages.train import train_bundle
+from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 
 

@@ -38,7 +38,7 @@ from labelloop.loop.sweep import sweep
 from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.train_settings import train_settings
 from labelloop.terminal import describe
 from labelloop.types import ProjectKey
 from support.inference import free_port

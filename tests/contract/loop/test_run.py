@@ -29,7 +29,7 @@ from labelloop.loop.run import Run, note_death, note_failure, open_record, save
 from labelloop.loop.training import is_trained, open_context
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.pipeline.folder import RunFolder
+from labelloop.run.folder import RunFolder
 from labelloop.studio.control import parse_control
 from labelloop.types import Item
 from support.file_bundle import write_bundle

@@ -5,10 +5,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.search.folder import SearchFolder
-from labelloop.pipeline.search.journal import open_study
-from labelloop.pipeline.search.space import Space
+from labelloop.run.folder import RunFolder
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.journal import open_study
+from labelloop.run.search.space import Space
 
 
 @pytest.fixture

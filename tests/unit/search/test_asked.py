@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError
-from labelloop.pipeline.folder import RunFolder
-from labelloop.pipeline.search.asked import asked_space
-from labelloop.pipeline.search.folder import SearchFolder
-from labelloop.pipeline.search.plan import Plan
-from labelloop.pipeline.search.space import Space, present, space_of
+from labelloop.run.folder import RunFolder
+from labelloop.run.search.asked import asked_space
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.plan import Plan
+from labelloop.run.search.space import Space, present, space_of
 from labelloop.settings import Settings
 
 

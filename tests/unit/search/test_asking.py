@@ -4,12 +4,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from labelloop.pipeline.search.asking import ask, bury, release
-from labelloop.pipeline.search.folder import SearchFolder
-from labelloop.pipeline.search.journal import mend, open_study
-from labelloop.pipeline.search.result import best_of, importances
-from labelloop.pipeline.search.space import Space
-from labelloop.pipeline.search.trials import BEGUN, OUTCOME, tried
+from labelloop.run.search.asking import ask, bury, release
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.journal import mend, open_study
+from labelloop.run.search.result import best_of, importances
+from labelloop.run.search.space import Space
+from labelloop.run.search.trials import BEGUN, OUTCOME, tried
 
 
 def begin(study: optuna.Study, folder: SearchFolder, space: Space, most: int = 99, worker: int = 0) -> optuna.Trial:

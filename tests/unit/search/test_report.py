@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.pipeline.search.report import report
+from labelloop.run.search.report import report
 from labelloop.types import Json
 
 

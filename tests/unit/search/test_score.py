@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.pipeline.search.score import score
+from labelloop.run.search.score import score
 
 
 @given(

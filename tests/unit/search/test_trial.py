@@ -7,17 +7,17 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from labelloop.pipeline.context import Context
-from labelloop.pipeline.datasets import dataset_of
-from labelloop.pipeline.parameters import parameters_of
-from labelloop.pipeline.search.asking import ask
-from labelloop.pipeline.search.folder import SearchFolder
-from labelloop.pipeline.search.journal import open_study
-from labelloop.pipeline.search.plan import Plan
-from labelloop.pipeline.search.space import Space
-from labelloop.pipeline.search.trial import Trial
-from labelloop.pipeline.search.trials import Tried, tried
-from labelloop.pipeline.train_settings import train_settings
+from labelloop.run.context import Context
+from labelloop.run.datasets import dataset_of
+from labelloop.run.parameters import parameters_of
+from labelloop.run.search.asking import ask
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.journal import open_study
+from labelloop.run.search.plan import Plan
+from labelloop.run.search.space import Space
+from labelloop.run.search.trial import Trial
+from labelloop.run.search.trials import Tried, tried
+from labelloop.run.train_settings import train_settings
 from support import searching
 
 pytestmark = pytest.mark.train

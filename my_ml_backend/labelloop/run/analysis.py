@@ -1,0 +1,56 @@
+"""What the parts of an analysis share: readable test pictures with their scores, and some that were learned from."""
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import MediaError
+from labelloop.run.context import Context
+from labelloop.run.datasets import samples_of
+from labelloop.run.scored import Scored
+from labelloop.run.sides import sides_of
+
+if TYPE_CHECKING:
+    from labelloop.train.dataset import Sample
+    from labelloop.train.pixels import Pixels
+
+_LEARNED = 100
+"""Training pictures at hand as examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """``samples`` of the test side that can be read, ``scores`` (samples, classes), and a few ``learned`` samples."""
+
+    context: Context
+    samples: "tuple[Sample, ...]"
+    scores: npt.NDArray[np.float64]
+    learned: "tuple[Sample, ...]"
+    pixels: "Pixels"
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Read the predictions of a run; raises StoreError where there are none."""
+        from labelloop.train.load import read_info
+        from labelloop.train.pixels import Pixels
+
+        tested = Scored.read(context.folder.predictions)
+        pixels = Pixels(read_info(context.folder.bundle).picture, context.caches)
+        sides = sides_of(context.manifest, context.named_sides)
+        samples = samples_of(context, sides["test"])
+        row = {picture: at for at, picture in enumerate(tested.pictures)}
+        kept = [sample for sample in samples if sample.picture in row and _is_readable(pixels, sample)]
+        scores = tested.scores[[row[sample.picture] for sample in kept]].reshape(-1, len(tested.classes))
+        learned = (sample for sample in samples_of(context, sides["train"]) if _is_readable(pixels, sample))
+        return cls(context, tuple(kept), scores, tuple(islice(learned, _LEARNED)), pixels)
+
+
+def _is_readable(pixels: "Pixels", sample: "Sample") -> bool:
+    try:
+        pixels.one(sample)
+    except MediaError:
+        return False
+    return True

@@ -1,0 +1,36 @@
+"""From a run's manifest to what training takes: pictures on disk and classes by index."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from labelloop.run.context import Context
+from labelloop.run.sides import sides_of
+from labelloop.types import Item
+
+if TYPE_CHECKING:
+    from labelloop.train.dataset import Dataset, Sample
+
+
+def dataset_of(context: Context) -> "Dataset":
+    """Give the two sides that training may see."""
+    from labelloop.train.dataset import Dataset
+
+    manifest = context.manifest
+    sides = sides_of(manifest, context.named_sides)
+    return Dataset(
+        manifest.classes,
+        manifest.kind,
+        tuple(samples_of(context, sides["train"])),
+        tuple(samples_of(context, sides["validation"])),
+    )
+
+
+def samples_of(context: Context, items: Sequence[Item]) -> "list[Sample]":
+    """Give items as samples, in their order."""
+    from labelloop.train.dataset import Sample
+
+    index = {name: at for at, name in enumerate(context.manifest.classes)}
+    return [
+        Sample(context.pictures.path(item.picture), item.picture, tuple(index[label] for label in item.labels))
+        for item in items
+    ]

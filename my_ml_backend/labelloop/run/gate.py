@@ -1,0 +1,110 @@
+"""Nothing measurably worse is promoted: champion and challenger meet on the same test items (docs/gate.md)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
+from labelloop.run.paired import Paired, compare
+from labelloop.run.verdict import GateRule, Predictions, Verdict, force
+from labelloop.train.metrics import Indicators, accuracy
+from labelloop.train.proportions import FEW, TOO_FEW, wilson
+from labelloop.types import Json, Kind
+
+__all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
+
+
+def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indicators, kind: Kind) -> Verdict:
+    """Judge the first version: it must beat answering every test item with what was most frequent in training.
+
+    ``truth`` is (test items, classes), ``learned_from`` (training items, classes), at least one item each. Raises
+    ValueError where shapes do not fit.
+    """
+    _check_shapes(truth, challenger)
+    rows, counts = np.unique(learned_from, axis=0, return_counts=True)
+    share = accuracy(truth, np.broadcast_to(rows[counts.argmax()], truth.shape))
+    count = int(challenger.right(truth, kind).sum())
+    reached, name = count / len(truth), challenger.version
+    low, high = wilson(count, len(truth))
+    interval = {"value": reached, "low": low, "high": high}
+    numbers: Json = {"test_items": len(truth), "challenger": reached, "majority": share, "conceded": 0.0}
+    numbers |= {"accuracy": interval, "few": len(truth) < FEW}
+    right = f"{count} of {len(truth)} test items right ({reached:.3f}, 95 % interval {low:.3f} to {high:.3f})"
+    failed = _failures(challenger)
+    if reached > share:
+        sentence = f"{name} becomes the first champion: {right}, the majority class alone has {share:.3f}"
+    else:
+        sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
+    return Verdict(reached > share, "; ".join([sentence, *_too_few(len(truth)), *failed]), numbers)
+
+
+def judge(
+    truth: Indicators,
+    champion: Predictions,
+    challenger: Predictions,
+    classes: Sequence[str],
+    kind: Kind,
+    rule: GateRule,
+    seed: int = 0,
+    conceded: float = 0.0,
+) -> Verdict:
+    """Judge a challenger: non-inferior in accuracy, no class fallen, calibration not worse.
+
+    ``truth`` is (items, classes), at least one item. ``conceded`` is the champion's own ``numbers["conceded"]``: the
+    accuracy that verdicts before this one let go since the best version. The same arguments give the same verdict, in
+    whatever order the items come. Raises ValueError where shapes do not fit.
+    """
+    for side in (champion, challenger):
+        _check_shapes(truth, side)
+    pair = Pair(truth, champion, challenger, classes, kind, rule, seed)
+    old, new = (side.right(truth, kind) for side in (champion, challenger))
+    paired = compare(old, new, rule.confidence)
+    checks = (check_accuracy(paired, rule, conceded), check_classes(pair), check_calibration(pair))
+    return Verdict(
+        passed=not any(check.reasons for check in checks),
+        sentence=_sentence(pair, paired, checks),
+        numbers=_numbers(paired, checks) | {"seed": seed},
+    )
+
+
+def _sentence(pair: Pair, paired: Paired, checks: Sequence[Check]) -> str:
+    champion, challenger = pair.champion.version, pair.challenger.version
+    reasons = [reason for check in checks for reason in check.reasons]
+    opening = f"{challenger} is rejected" if reasons else f"{challenger} replaces {champion}"
+    met = (
+        f"{opening}: {paired.after} of {paired.items} test items right ({paired.after / paired.items:.3f}) "
+        f"against {paired.before} ({paired.before / paired.items:.3f}) of {champion}"
+    )
+    interval = (
+        f"difference {paired.difference:+.3f}, {pair.rule.confidence * 100:g} % interval "
+        f"[{paired.shown[0]:+.3f}, {paired.shown[1]:+.3f}]"
+    )
+    remarks = reasons or [check.remark for check in checks if check.remark]
+    return "; ".join([met, interval, *remarks, *_too_few(paired.items), *_failures(pair.challenger)])
+
+
+def _numbers(paired: Paired, checks: Sequence[Check]) -> Json:
+    shares = paired.numbers()
+    numbers: Json = {"test_items": shares.pop("items"), **shares, "few": paired.items < FEW}
+    for check in checks:
+        numbers |= check.numbers
+    return numbers
+
+
+def _too_few(items: int) -> list[str]:
+    """Say so where the test items are too few for anybody to tell."""
+    return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
+
+
+def _failures(predictions: Predictions) -> list[str]:
+    failed = int((~predictions.answered).sum())
+    return [f"{failed} predictions of {predictions.version} failed and count as wrong"] if failed else []
+
+
+def _check_shapes(truth: Indicators, predictions: Predictions) -> None:
+    if not len(truth):
+        raise ValueError("there are no test items to judge on")
+    if predictions.scores.shape != truth.shape:
+        raise ValueError(
+            f"{predictions.version} has scores of shape {predictions.scores.shape}, the truth is {truth.shape}"
+        )

@@ -1,0 +1,56 @@
+"""``label_errors.json``: the labels of a manifest that are probably wrong, with their tasks, most certain first."""
+
+from pathlib import Path
+
+from labelloop.data.cache import PictureCache
+from labelloop.data.manifest import Manifest
+from labelloop.run.context import Context
+from labelloop.types import Json, Progress, TrainSettings
+
+
+def find_label_errors(context: Context) -> Json:
+    """Examine the labels of a run, with its bundle at hand; raises TrainingError."""
+    return examine_manifest(
+        context.manifest, context.training, context.pictures, context.caches, context.folder.bundle, context.progress
+    )
+
+
+def examine_manifest(
+    manifest: Manifest,
+    settings: TrainSettings,
+    pictures: PictureCache,
+    caches: Path,
+    bundle: Path | None,
+    progress: Progress,
+) -> Json:
+    """Examine every label of a manifest whose pictures are on this machine; raises TrainingError."""
+    from labelloop.train.dataset import Sample
+    from labelloop.train.examine import examine
+    from labelloop.train.label_errors import FOLDS
+
+    index = {name: at for at, name in enumerate(manifest.classes)}
+    samples = {
+        item.task: Sample(pictures.path(item.picture), item.picture, tuple(index[name] for name in item.labels))
+        for item in manifest.items
+    }
+    readable, found = examine(
+        list(samples.values()), manifest.classes, manifest.kind, settings, bundle, caches, progress
+    )
+    kept = {sample.picture for sample in readable}
+    tasks = [task for task, sample in samples.items() if sample.picture in kept]
+    names = manifest.classes
+    return {
+        "examined": len(readable),
+        "folds": FOLDS,
+        "errors": [
+            {
+                "task": tasks[one.row],
+                "picture": readable[one.row].picture,
+                "given": [names[at] for at in readable[one.row].targets],
+                "suggested": [names[at] for at in one.suggested],
+                "score": one.score,
+                "given_score": one.given_score,
+            }
+            for one in found.suspects
+        ],
+    }

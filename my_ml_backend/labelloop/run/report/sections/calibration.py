@@ -1,0 +1,75 @@
+"""Whether a score means what it says."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.run.report.charts import UNIT, Series, line_chart
+from labelloop.run.report.files import Files
+from labelloop.run.report.numbers import share
+from labelloop.run.report.section import Section
+from labelloop.run.scored import Scored
+from labelloop.train import reliability
+from labelloop.types import Json, Kind
+
+Scores = npt.NDArray[np.float64]
+
+_SMALLEST = 1e-12
+
+
+def build(files: Files) -> Section | None:
+    """Show the reliability diagram of the test pictures, with and without the temperature."""
+    bins = [one for one in files.metrics.get("reliability") or () if one.get("count")]
+    if not bins:
+        return None
+    temperature = float(files.bundle.get("temperature") or files.trained.get("temperature") or 1.0)
+    lines, before = [_series("as served", bins)], None
+    if files.tested is not None and temperature != 1.0:
+        before, uncalibrated = _uncalibrated(files.tested, temperature, files.metrics.get("kind", "single"))
+        lines.append(_series("without the temperature", uncalibrated))
+    return Section(
+        "calibration",
+        "Calibration",
+        "Of the pictures with a score of 0.8, eight in ten should be right: then the line follows the diagonal. Below "
+        "it the version is too sure of itself, above it too modest; thresholds on the score then mean something else.",
+        {
+            "chart": line_chart("share that is right, by score", lines, "score", UNIT, diagonal=True),
+            "bins": [
+                {**one, "confidence": share(one["confidence"]), "accuracy": share(one["accuracy"])} for one in bins
+            ],
+            "error": share((files.metrics.get("calibration_error") or {}).get("value")),
+            "before": share(before) if before is not None else "",
+            "temperature": f"{temperature:.3g}",
+            "fitted": _fitted(files.trained.get("calibration") or {}),
+        },
+    )
+
+
+def _series(name: str, bins: Sequence[Json]) -> Series:
+    return Series(name, [(one["confidence"], one["accuracy"]) for one in bins], [one["count"] for one in bins])
+
+
+def _fitted(calibration: Json) -> list[str]:
+    """Say what the temperature changed on the validation pictures: each measure before and after."""
+    names = [name.removesuffix("_before") for name in calibration if name.endswith("_before")]
+    ends = {name: [share(calibration[f"{name}_{when}"]) for when in ("before", "after")] for name in names}
+    return [f"{name.replace('_', ' ')} {before} before, {after} after" for name, (before, after) in ends.items()]
+
+
+def _uncalibrated(tested: Scored, temperature: float, kind: Kind) -> tuple[float, list[Json]]:
+    """Undo the temperature: the calibration error, and the bins."""
+    answered = np.isfinite(tested.scores).all(axis=1)
+    truth, served = tested.truth[answered], tested.scores[answered]
+    bins = reliability.bins(truth, _heated(served, temperature, kind), kind)
+    error = float(reliability.calibration_errors(np.ones((1, len(truth))), bins)[0])
+    return error, reliability.diagram(bins)
+
+
+def _heated(scores: Scores, temperature: float, kind: Kind) -> Scores:
+    """Give the scores of the same logits without division by the temperature."""
+    logs = np.log(np.clip(scores, _SMALLEST, 1)) * temperature
+    if kind == "multiple":
+        return np.asarray(1 / (1 + np.exp(np.log(np.clip(1 - scores, _SMALLEST, 1)) * temperature - logs)))
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

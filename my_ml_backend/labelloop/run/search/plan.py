@@ -1,0 +1,72 @@
+"""``plan.json``: what a search was asked for. A search that goes on is the same search."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from labelloop.errors import SettingsError, StoreError
+from labelloop.run.context import write_json
+from labelloop.run.parameters import with_parameters
+from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.space import Space
+from labelloop.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The space, the manifest's hash, and the parameters of a trial as far as it chooses no others.
+
+    Parameters are named and spelled as on the command line.
+    """
+
+    space: Space
+    parameters: Mapping[str, str]
+    manifest: str
+
+    def parameters_with(self, chosen: Mapping[str, str]) -> dict[str, str]:
+        """Give all parameters of a trial. A finetune begins where a head ends: its trial trains all recipes."""
+        own = {name: value for name, value in chosen.items() if (name, value) != ("recipe", "finetune")}
+        return {**self.parameters, **own}
+
+    def settings(self, settings: Settings, chosen: Mapping[str, str]) -> Settings:
+        """Give these settings with a trial's parameters."""
+        return with_parameters(settings, self.parameters_with(chosen))
+
+    @classmethod
+    def read(cls, folder: SearchFolder) -> Self | None:
+        """Read a folder's plan; None where there is none yet. Raises StoreError when it is damaged."""
+        try:
+            raw = json.loads(folder.plan.read_text())
+            space = {name: tuple(values) for name, values in raw.pop("space").items()}
+            return cls(space=Space(**space), **raw)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{folder.plan} is damaged ({error}): remove {folder.path} and search anew") from error
+
+    def settle(self, folder: SearchFolder) -> Self:
+        """Write the plan; raises SettingsError when the folder has another one."""
+        held = self.read(folder)
+        if held is None:
+            write_json(folder.plan, asdict(self))
+        elif held != self:
+            raise SettingsError(
+                f"{folder.path} holds another search ({_difference(held, self)}): "
+                "ask for the same to go on with it, or take another run folder"
+            )
+        return self
+
+
+def _difference(held: Plan, asked: Plan) -> str:
+    for name, value in asdict(held.space).items():
+        if (now := getattr(asked.space, name)) != value:
+            return f"its {name} are {_listed(value)}, and now {_listed(now)} are asked for"
+    for name in held.parameters:
+        if held.parameters[name] != asked.parameters.get(name):
+            return f"its {name} is {held.parameters[name]!r}, and now {asked.parameters.get(name)!r} is asked for"
+    return "of other labels"
+
+
+def _listed(values: tuple[object, ...]) -> str:
+    return ",".join(str(value) for value in values)

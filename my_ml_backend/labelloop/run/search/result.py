@@ -1,0 +1,85 @@
+"""``search.json``: what a search has found."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from labelloop.run.search.plan import Plan
+from labelloop.run.search.trials import Tried, tried
+from labelloop.types import Json
+
+_FEWEST = 4
+"""Finished trials from which importances say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one start of a search has taken: wall-clock seconds, processes, and the trials that ended in it."""
+
+    seconds: float
+    jobs: int
+    trials: int
+
+    @property
+    def per_minute(self) -> float:
+        """Trials per minute."""
+        return 60 * self.trials / self.seconds if self.seconds else 0.0
+
+
+def best_of(trials: Sequence[Tried]) -> Tried | None:
+    """Give the finished trial of the highest score, of equals the earliest; None while there is none."""
+    finished = [one for one in trials if one.state == "finished" and one.score is not None]
+    return max(finished, key=lambda one: (one.score, -one.number), default=None)
+
+
+def importances(study: optuna.Study, best: Tried) -> dict[str, float]:
+    """Say how much of the difference between trials of the best one's recipe goes with each parameter.
+
+    Shares of 1, largest first, by fANOVA (Hutter et al., 2014, "An Efficient Approach for Assessing Hyperparameter
+    Importance"). Empty while there are too few trials, or while none differs from another.
+    """
+    recipe = best.parameters["recipe"]
+    same = [one for one in study.get_trials(deepcopy=False) if one.params.get("recipe") == recipe]
+    finished = [one for one in same if one.state == TrialState.COMPLETE]
+    varied = [name for name in best.parameters if len({one.params.get(name) for one in finished}) > 1]
+    if len(finished) < _FEWEST or len({one.value for one in finished}) < 2 or not varied:
+        return {}
+    among = optuna.create_study(direction="maximize")
+    among.add_trials(finished)
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    shares = optuna.importance.get_param_importances(among, evaluator=evaluator, params=varied)
+    return {name: float(share) for name, share in shares.items()}
+
+
+def result(study: optuna.Study, plan: Plan, pictures: int, spent: Spent, ended: str) -> Json:
+    """Sum up a search as JSON; ``pictures`` are those of the validation side, ``ended`` says why it is over."""
+    trials = [_left(one) for one in tried(study)]
+    best = best_of(trials)
+    rows: list[dict[str, Any]] = [asdict(one) for one in trials]
+    return {
+        "format": 1,
+        "objective": "accuracy on the validation side, then log-loss",
+        "pictures": pictures,
+        "manifest": plan.manifest,
+        "space": {name: list(values) for name, values in plan.space.values().items()},
+        "common": dict(plan.parameters),
+        "ended": ended,
+        "best": asdict(best) if best else None,
+        "importances": importances(study, best) if best else {},
+        "counts": {state: sum(one.state == state for one in trials) for state in _STATES},
+        "seconds": round(spent.seconds, 1),
+        "jobs": spent.jobs,
+        "trials_per_minute": round(spent.per_minute, 2),
+        "trials": rows,
+    }
+
+
+_STATES = ("finished", "pruned", "failed", "interrupted")
+
+
+def _left(one: Tried) -> Tried:
+    """Call a trial interrupted whose process has been ended."""
+    return Tried(**{**asdict(one), "state": "interrupted"}) if one.state == "running" else one

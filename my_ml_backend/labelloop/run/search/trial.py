@@ -1,0 +1,107 @@
+"""One trial: a training with the chosen parameters, watched epoch by epoch."""
+
+import logging
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from labelloop.errors import LabelLoopError, TrainingError
+from labelloop.run.search.score import score
+from labelloop.run.search.trials import OUTCOME
+from labelloop.train.dataset import Dataset
+from labelloop.train.trained import Trained
+from labelloop.types import TrainSettings
+
+if TYPE_CHECKING:
+    from labelloop.train.recipes.base import Epoch
+
+_log = logging.getLogger(__name__)
+
+_SETTINGS = "settings"
+
+
+@dataclass
+class Trial:
+    """A trial that has begun; ``recipe`` is the one whose result counts."""
+
+    study: optuna.Study
+    asked: optuna.Trial
+    recipe: str
+    dataset: Dataset
+    folder: Path
+    cache_dir: Path
+    _reached: dict[str, Any] = field(default_factory=dict)
+
+    def carry_out(self, settings: TrainSettings) -> None:
+        """Train, and note in the journal how it went."""
+        begun = time.monotonic()
+        self.asked.set_user_attr(_SETTINGS, settings.fingerprint())
+        try:
+            note, value = self._same(settings) or self._train(settings)
+        except optuna.TrialPruned:
+            note, value = {"state": "pruned", "reason": "below the median of the trials before", **self._reached}, None
+        except LabelLoopError as error:
+            note, value = {"state": "failed", "reason": str(error)}, None
+        except Exception as error:  # noqa: BLE001 - the border: the other trials go on
+            _log.exception("trial %d failed", self.asked.number)
+            note, value = {"state": "failed", "reason": f"{type(error).__name__}: {error}"}, None
+        self.asked.set_user_attr(OUTCOME, {"seconds": round(time.monotonic() - begun, 2), **note})
+        # What cannot be is told as pruned: samplers pass over failed trials, and would choose the same again.
+        self.study.tell(self.asked, value, TrialState.COMPLETE if value is not None else TrialState.PRUNED)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def watch(self, recipe: str, epoch: "Epoch") -> bool:
+        """Report an epoch; raises TrialPruned where the trial has no chance any more."""
+        if recipe != self.recipe or "validation_accuracy" not in epoch:
+            return False
+        accuracy, loss, step = epoch["validation_accuracy"], epoch.get("validation_loss"), int(epoch["epoch"])
+        self._reached = {"accuracy": accuracy, "log_loss": loss, "epochs": step}
+        self.asked.report(score(accuracy, loss, len(self.dataset.validation)), step)
+        if self.asked.should_prune():
+            raise optuna.TrialPruned
+        return False
+
+    def _train(self, settings: TrainSettings) -> tuple[dict[str, Any], float]:
+        from labelloop.train.trainer import train
+
+        trained = train(
+            self.dataset,
+            settings,
+            self.folder,
+            self.cache_dir,
+            lambda _what, _done, _total: None,
+            watch=self.watch,
+            checkpoints=self.folder / "checkpoints",
+        )
+        if self.recipe not in trained.validation:
+            raise TrainingError("; ".join(trained.notes) or f"{self.recipe} was left out")
+        accuracy, loss = trained.validation[self.recipe], _log_loss(trained, self.recipe)
+        note = {"accuracy": accuracy, "log_loss": loss, "epochs": len(trained.curves.get(self.recipe, ()))}
+        return {"state": "finished", **note}, score(accuracy, loss, len(self.dataset.validation))
+
+    def _same(self, settings: TrainSettings) -> tuple[dict[str, Any], float | None] | None:
+        """Take over the result of an earlier trial with the same settings: it would come out the same."""
+        for one in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+            if one.user_attrs.get(_SETTINGS) == settings.fingerprint() and OUTCOME in one.user_attrs:
+                return self._taken_over(one), one.value if one.state == TrialState.COMPLETE else None
+        return None
+
+    def _taken_over(self, one: FrozenTrial) -> dict[str, Any]:
+        for step, value in one.intermediate_values.items():
+            self.asked.report(value, step)
+        note = dict(one.user_attrs[OUTCOME])
+        del note["seconds"]
+        return {"same_as": one.number, **note}
+
+
+def _log_loss(trained: Trained, recipe: str) -> float | None:
+    """Give a recipe's log-loss on the validation side: with its temperature where it has won, else its lowest."""
+    if trained.recipe == recipe and "log_loss_after" in trained.calibration:
+        return trained.calibration["log_loss_after"]
+    losses = [epoch["validation_loss"] for epoch in trained.curves.get(recipe, ()) if "validation_loss" in epoch]
+    return min(losses, default=None)

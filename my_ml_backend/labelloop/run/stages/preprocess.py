@@ -1,0 +1,61 @@
+"""preprocess: say what there is to learn from, and decode and resize every picture once."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from labelloop.data.duplicates import contradictions
+from labelloop.data.lacking import lacking
+from labelloop.errors import NotEnoughLabels
+from labelloop.run.context import Context, write_json
+from labelloop.run.datasets import samples_of
+from labelloop.run.sides import Sides, sides_of
+from labelloop.types import Item, Json
+
+_FEWEST = 4
+"""Labels that a run needs at all; how many a project waits for is its policy's matter."""
+
+
+def preprocess(context: Context) -> None:
+    """Read the manifest, write ``data.json``. Raises NotEnoughLabels where nothing can be learned or tested."""
+    manifest = context.manifest
+    sides = sides_of(manifest, context.named_sides)
+    needed: Sides = {name: items for name, items in sides.items() if name != "validation"}
+    if missing := lacking(needed, manifest.classes, _FEWEST):
+        raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
+    write_json(context.folder.data, describe(context, sides, _unreadable(context, sides)))
+
+
+def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json:
+    """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
+    manifest = context.manifest
+    conflicts = contradictions(manifest.items)
+    tasks = {item.picture: item.task for item in manifest.items}
+    return {
+        "project": str(manifest.project),
+        "manifest": manifest.hash,
+        "kind": manifest.kind,
+        "classes": list(manifest.classes),
+        "sides": {name: _counts(items, manifest.classes) for name, items in sides.items()},
+        "left_out": [{"task": out.task, "reason": out.reason} for out in (*manifest.left_out, *conflicts)],
+        "unreadable": [
+            {"task": tasks[picture], "picture": picture, "reason": reason} for picture, reason in unreadable.items()
+        ],
+        "conflicts": len(conflicts),
+        "moved": context.moved,
+    }
+
+
+def _counts(items: Sequence[Item], classes: Sequence[str]) -> Json:
+    counts = Counter(label for item in items for label in item.labels)
+    return {"items": len(items), "classes": {name: counts[name] for name in classes}}
+
+
+def _unreadable(context: Context, sides: Sides) -> dict[str, str]:
+    """Decode and resize all pictures, as far as that has not been done; map those that cannot be to the reason."""
+    from labelloop.train.backbone import build, picture_spec
+    from labelloop.train.pixels import Pixels
+
+    model = build(context.training, len(context.manifest.classes))
+    pixels = Pixels(picture_spec(model, context.training.image_size), context.caches)
+    samples = samples_of(context, [item for items in sides.values() for item in items])
+    return pixels.check(samples, context.progress)
