@@ -12,6 +12,7 @@ from benchmarks import (
     bench_finetune,
     bench_gate,
     bench_head,
+    bench_paths,
     bench_predict,
     bench_search,
     bench_serve,
@@ -20,6 +21,7 @@ from benchmarks import (
 )
 
 BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
+    "paths": bench_paths.run,
     "webhook": bench_webhook.run,
     "train": bench_train.run,
     "head": bench_head.run,
