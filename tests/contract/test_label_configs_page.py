@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.endpoints.answers.read import Asked, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import read_answer
 from labelloop.studio.control_tag import OBJECTS
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import Rendering, render

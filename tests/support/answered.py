@@ -6,7 +6,8 @@ from typing import Any
 
 from PIL import Image
 
-from labelloop.endpoints.answers.read import Asked, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import read_answer
 from labelloop.types import Answer, Failure, Findings, Input, Region
 
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from labelloop.endpoints.answers.formats import RESPONSES
+from labelloop.endpoints.answers.read import RESPONSES
 from labelloop.endpoints.requests.formats import REQUESTS
 from labelloop.errors import SettingsError
 from labelloop.serve.engines.opening import FILES

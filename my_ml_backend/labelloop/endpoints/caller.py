@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from labelloop.endpoints.answers.read import Asked, check_response, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import check_response, read_answer
 from labelloop.endpoints.batches import batches, halves
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer

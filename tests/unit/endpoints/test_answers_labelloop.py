@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.endpoints.answers.read import Asked, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import read_answer
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.errors import EndpointError
 from labelloop.types import Answer, Failure, Findings, Input, Output, Point, Region

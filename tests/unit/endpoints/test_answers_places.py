@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from labelloop.endpoints.answers.read import Asked, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import read_answer
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.types import Box, Findings, Input, Mask, Number, Point, Polygon, Prompted, Region, Span, Text
 from support.answered import PICTURE, answered, reason, regions

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.endpoints.answers.formats import RESPONSES
-from labelloop.endpoints.answers.read import Asked, check_response, read_answer
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.read import RESPONSES, check_response, read_answer
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.errors import SettingsError
 from labelloop.types import Box, Failure, Findings, Input, Mask, Number, Output, Point, Polygon, Region, Span, Text

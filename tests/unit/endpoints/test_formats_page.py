@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.endpoints.answers.arrange import arrange
-from labelloop.endpoints.answers.formats import FORMATS, RESPONSES
+from labelloop.endpoints.answers.read import FORMATS, RESPONSES
 from labelloop.endpoints.requests.formats import REQUESTS
 from labelloop.types import Failure
 from support.answered import PICTURE, answered

@@ -6,11 +6,10 @@ own sample code takes the text from the start up to, and without, the end, and s
 
 from typing import Any
 
-from labelloop.endpoints.answers.asked import One
-from labelloop.endpoints.answers.classified import classified
+from labelloop.endpoints.answers.classifications import classified
+from labelloop.endpoints.answers.format import Malformed, One, class_name, score
 from labelloop.endpoints.answers.geometry import FRACTIONS, numbers, size_of
-from labelloop.endpoints.answers.spans import span
-from labelloop.endpoints.answers.values import Malformed, class_name, score
+from labelloop.endpoints.answers.texts import span
 from labelloop.types import Answer, Findings, Region
 
 _STARTS, _ENDS = "textSegmentStartOffsets", "textSegmentEndOffsets"

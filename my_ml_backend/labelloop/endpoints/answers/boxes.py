@@ -1,21 +1,62 @@
-"""torchvision's detectors: ``{"boxes": [[x0, y0, x1, y1]], "labels": [...], "scores": [...]}``, in pixels.
-
-``masks`` may stand beside the boxes, a height x width array for each, perhaps inside a list of one.
-"""
+"""Boxes in a picture, as SageMaker, torchvision and Hugging Face write them."""
 
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
-from labelloop.endpoints.answers.asked import One
-from labelloop.endpoints.answers.geometry import pixels, size_of
+from labelloop.endpoints.answers.format import (
+    Malformed,
+    One,
+    class_name,
+    entries,
+    is_number,
+    optional_score,
+    region_class,
+    score,
+)
+from labelloop.endpoints.answers.geometry import FRACTIONS, pixels, size_of
 from labelloop.endpoints.answers.masks import read_mask, within_memory
-from labelloop.endpoints.answers.values import Malformed, optional_score, region_class
-from labelloop.types import Findings, Region
+from labelloop.types import Box, Findings, Region
+
+
+class Detections:
+    """The answer format ``detections``, SageMaker's: ``{"prediction": [[class, score, x0, y0, x1, y1], ...]}``.
+
+    The class is an index, the corners are fractions of the picture (SageMaker Developer Guide, "Object Detection
+    Request and Response Formats").
+    """
+
+    name = "detections"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - what is missing is said on reading
+        """Whether it is an object with rows of six numbers."""
+        rows = item.get("prediction") if isinstance(item, dict) else None
+        return isinstance(rows, list) and all(_is_row(row) for row in rows) and (len(rows) > 0 or len(item) == 1)
+
+    def read(self, item: Any, one: One) -> Findings:
+        """Read one picture's rows; class -1 says that a row is empty. Raises Malformed."""
+        rows = item.get("prediction") if isinstance(item, dict) else item
+        if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+            raise Malformed("it is not a list of rows [class, score, x0, y0, x1, y1]")
+        regions = [region for row in rows if row[0] != -1 for region in _of_row(row, one)]
+        return Findings(tuple(regions), one.version, size_of(None, one))
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 6 and all(map(is_number, row))
+
+
+def _of_row(row: list[Any], one: One) -> list[Region]:
+    box = FRACTIONS.corners(row[2:])
+    return [] if box is None else [Region(class_name(row[0], one), box, score("score", row[1]))]
 
 
 class Boxes:
-    """The answer format ``boxes``."""
+    """The answer format ``boxes`` of torchvision's detectors, in pixels.
+
+    ``{"boxes": [[x0, y0, x1, y1]], "labels": [...], "scores": [...]}``. ``masks`` may stand beside the boxes, a height
+    x width array for each, perhaps inside a list of one.
+    """
 
     name = "boxes"
 
@@ -56,3 +97,38 @@ def _column(item: dict[str, Any], name: str, length: int | None) -> list[Any]:
     if length is not None and len(column) != length:
         raise Malformed(f'"{name}" holds {len(column)} values for {length} boxes')
     return column
+
+
+_NAMED_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Objects:
+    """The answer format ``objects``, Hugging Face's, in pixels.
+
+    ``[{"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}]``.
+    """
+
+    name = "objects"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
+        """Whether it is a list of objects with boxes of four named corners, or empty."""
+        return isinstance(item, list) and all(_is_object(entry) for entry in item)
+
+    def read(self, item: Any, one: One) -> Findings:
+        """Read one picture's objects. Raises Malformed."""
+        found = entries(item)
+        size = size_of(None, one)
+        scale = pixels(size) if found else None
+        regions: list[Region] = []
+        for entry in found:
+            if scale is None or not _is_object(entry):
+                raise Malformed('an object has no "box" with "xmin", "ymin", "xmax" and "ymax"')
+            box: Box | None = scale.corners([entry["box"][corner] for corner in _NAMED_CORNERS])
+            if box is not None:
+                regions.append(Region(region_class(entry.get("label"), one), box, optional_score(entry.get("score"))))
+        return Findings(tuple(regions), one.version, size)
+
+
+def _is_object(entry: Any) -> bool:
+    box = entry.get("box") if isinstance(entry, dict) else None
+    return isinstance(box, dict) and all(corner in box for corner in _NAMED_CORNERS)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop.endpoints.answers.asked import One
-from labelloop.endpoints.answers.values import Malformed, number, whole
+from labelloop.endpoints.answers.format import Malformed, One, number, whole
 from labelloop.errors import MediaError
 from labelloop.pictures import upright_size
 from labelloop.types import Box, Point

@@ -1,21 +1,100 @@
 """Reading an endpoint's answer, strictly: what is not exactly as agreed never becomes a prediction."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
+import jmespath
+from jmespath.exceptions import JMESPathError
+
 from labelloop.endpoints.answers.arrange import Arranged, Layer, arrange, is_error
-from labelloop.endpoints.answers.asked import Asked, One
-from labelloop.endpoints.answers.formats import answer_formats, check_response
+from labelloop.endpoints.answers.automl import AutoMl
+from labelloop.endpoints.answers.boxes import Boxes, Detections, Objects
+from labelloop.endpoints.answers.classifications import Labels, Probabilities
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, One, text
 from labelloop.endpoints.answers.labelloop import LabelLoop
-from labelloop.endpoints.answers.mapping import mapped
-from labelloop.endpoints.answers.parse import parse
-from labelloop.endpoints.answers.png import SIGNATURE
-from labelloop.endpoints.answers.unknown import unknown, wrong_count
-from labelloop.endpoints.answers.values import Malformed, text
+from labelloop.endpoints.answers.masks import SIGNATURE, Masks
+from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
+from labelloop.endpoints.answers.unknown import describe, unknown, wrong_count
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.endpoints.reason import one_line
+from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
 
-__all__ = ["Asked", "check_response", "read_answer"]
+FORMATS: tuple[AnswerFormat, ...] = (
+    LabelLoop(),
+    Detections(),
+    Boxes(),
+    AutoMl(),
+    Objects(),
+    Masks(),
+    Tokens(),
+    Labels(),
+    Probabilities(),
+    Texts(),
+    Numbers(),
+)
+"""In the order in which ``auto`` tries them: the first that fits reads the answer."""
+
+RESPONSES = ("auto", *(form.name for form in FORMATS))
+
+
+def answer_formats(response: str) -> Sequence[AnswerFormat]:
+    """Find a format by its name, all of them for ``auto``; raises SettingsError, listing the names, for any other."""
+    if response == "auto":
+        return FORMATS
+    for form in FORMATS:
+        if form.name == response:
+            return (form,)
+    raise SettingsError(f"the response format {response[:50]!r} is not known. Possible are {', '.join(RESPONSES)}.")
+
+
+def check_response(response: str, mapping: str) -> None:
+    """Raise SettingsError when there is no such format or the mapping is no JMESPath expression."""
+    answer_formats(response)
+    if mapping:
+        check_mapping(mapping)
+
+
+def parse(content: bytes) -> Any:
+    """Read JSON without NaN and Infinity; raises WrongAnswer."""
+    try:
+        return json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise WrongAnswer(f"its {len(content)} bytes are not valid JSON") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def check_mapping(mapping: str) -> None:
+    """Raise SettingsError when an expression is none."""
+    try:
+        jmespath.compile(mapping)
+    except (JMESPathError, ValueError, RecursionError) as error:
+        raise SettingsError(f"mapping: {mapping[:100]!r} is no JMESPath expression: {one_line(str(error))}") from None
+
+
+def mapped(value: Any, mapping: str) -> Any:
+    """Evaluate an expression; the library keeps it compiled. Raises SettingsError, WrongAnswer if it finds nothing."""
+    check_mapping(mapping)
+    try:
+        found = jmespath.search(mapping, value)
+    except (
+        JMESPathError,
+        ArithmeticError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        reason = one_line(str(error)) or type(error).__name__
+        raise WrongAnswer(f"the mapping failed on {describe(value)}: {reason}") from None
+    if found is None:
+        raise WrongAnswer(f"the mapping {mapping[:100]!r} found nothing in {describe(value)}")
+    return found
 
 
 def read_answer(content: bytes, asked: Asked, *, response: str = "auto", mapping: str = "") -> list[Answer | Failure]:

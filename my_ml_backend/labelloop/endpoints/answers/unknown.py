@@ -1,4 +1,7 @@
-"""Saying what is wrong with an answer as a whole, and how to have it read."""
+"""Saying what is wrong with an answer as a whole, and how to have it read.
+
+The shape of an unknown answer is described without its values, which may be anybody's.
+"""
 
 import json
 import re
@@ -6,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.arrange import is_error, layers
-from labelloop.endpoints.answers.format import AnswerFormat
-from labelloop.endpoints.answers.shape import describe
-from labelloop.endpoints.answers.values import is_number
+from labelloop.endpoints.answers.format import AnswerFormat, is_number
 from labelloop.endpoints.failures import WrongAnswer
+from labelloop.endpoints.reason import one_line
 
 
 def wrong_count(sent: int, came: int) -> WrongAnswer:
@@ -42,7 +44,7 @@ def _example(value: Any) -> str:
         label = next((key for key in entry if isinstance(entry[key], str)), None)
         score = next((key for key in entry if is_number(entry[key])), None)
         if label is not None and score is not None:
-            return f"response=labels mapping={path}.{{label: {_key(label)}, score: {_key(score)}}}"
+            return f"response=labels mapping={path}.{{label: {_path_key(label)}, score: {_path_key(score)}}}"
     return "response=labels mapping=results[].{label: name, score: confidence}"
 
 
@@ -52,9 +54,63 @@ def _objects(value: Any, path: str, depth: int = 3) -> Iterator[tuple[str, dict[
         yield f"{path}[]", value[0]
     if isinstance(value, dict) and depth:
         for key, inner in list(value.items())[:12]:
-            yield from _objects(inner, f"{path}.{_key(key)}" if path else _key(key), depth - 1)
+            yield from _objects(inner, f"{path}.{_path_key(key)}" if path else _path_key(key), depth - 1)
 
 
-def _key(name: str) -> str:
+def _path_key(name: str) -> str:
     """Write a key as JMESPath does."""
     return name if re.fullmatch(r"[A-Za-z_]\w{0,60}", name, re.ASCII) else json.dumps(name[:60])
+
+
+_MOST_KEYS = 12
+_LONGEST_KEY = 40
+
+
+def describe(value: Any, depth: int = 4) -> str:
+    """Say what a JSON value is: ``a list of 2 objects with keys id: text, conf: number``."""
+    if isinstance(value, bytes):
+        return "a PNG picture"
+    if isinstance(value, dict):
+        return f"an object {_keys(value, depth)}" if value else "an empty object"
+    if isinstance(value, list):
+        return f"a list of {len(value)} {_plural(value, depth)}" if value else "an empty list"
+    return {"text": "a text", "number": "a number"}.get(_kind(value, depth), _kind(value, depth))
+
+
+def _kind(value: Any, depth: int) -> str:
+    if isinstance(value, dict | list):
+        return describe(value, depth - 1) if depth > 1 else ("an object" if isinstance(value, dict) else "a list")
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return "number" if is_number(value) else "text"
+
+
+def _plural(values: Sequence[Any], depth: int) -> str:
+    """Describe the entries of a list by the first; only whether the others are of its kind is looked at."""
+    first = values[0]
+    if any(_family(value) != _family(first) for value in values):
+        return f"values of several kinds, the first {describe(first, depth - 1)}"
+    if isinstance(first, dict):
+        return f"object{_plural_s(values)} {_keys(first, depth)}" if first else f"empty object{_plural_s(values)}"
+    if isinstance(first, list):
+        inner = f" of {len(first)} {_plural(first, depth - 1)}" if first and depth > 1 else ""
+        return f"list{_plural_s(values)}{inner}"
+    return f"{_family(first)}{_plural_s(values)}"
+
+
+def _keys(value: dict[str, Any], depth: int) -> str:
+    shown = [f"{one_line(str(key)[:_LONGEST_KEY])}: {_kind(value[key], depth)}" for key in list(value)[:_MOST_KEYS]]
+    more = f" and {len(value) - _MOST_KEYS} more" if len(value) > _MOST_KEYS else ""
+    return f"with keys {', '.join(shown)}{more}"
+
+
+def _family(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "object" if isinstance(value, dict) else "list"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    return "number" if is_number(value) else "text"
+
+
+def _plural_s(values: Sequence[Any]) -> str:
+    return "" if len(values) == 1 else "s"

@@ -1,0 +1,165 @@
+"""What is said of a text, and in words and numbers: entities, written words, one number."""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from labelloop.endpoints.answers.format import (
+    Malformed,
+    One,
+    class_name,
+    entries,
+    is_number,
+    number,
+    objects,
+    optional_score,
+    score,
+    unicode_text,
+    whole,
+)
+from labelloop.types import Findings, Number, Region, Span, Text
+
+
+def span(start: Any, end: Any, one: One) -> Span:
+    """Read the characters from ``start`` up to, and without, ``end``, within the text sent. Raises Malformed."""
+    if start is None or end is None:
+        raise Malformed("a token has no character offsets: its model needs a fast tokenizer")
+    read = Span(whole("start", start), whole("end", end))
+    if not 0 <= read.start < read.end:
+        raise Malformed(f"a span from character {read.start} to {read.end} is none")
+    if one.input.text is not None and read.end > len(one.input.text):
+        raise Malformed(f"a span ends at character {read.end} of a text of {len(one.input.text)}")
+    return read
+
+
+_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+"""Begin, inside, end or last of several tokens; single or unit of one (IOB2, BIOES, BILOU)."""
+
+
+class Tokens:
+    """The answer format ``tokens``: Hugging Face token classification.
+
+    ``[{"entity" or "entity_group", "score", "word", "start", "end"}]``.
+    """
+
+    name = "tokens"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
+        """Whether it is a list of entities, or empty."""
+        return objects(item, "entity", "entity_group")
+
+    def read(self, item: Any, one: One) -> Findings:
+        """Read one text's entities; tokens that belong together become one, with their mean score. Raises Malformed."""
+        groups: list[list[_Token]] = []
+        for entry in entries(item):
+            token = _token(entry, one)
+            if token is None:
+                continue
+            if groups and token.goes_on(groups[-1][-1], one.input.text):
+                groups[-1].append(token)
+            else:
+                groups.append([token])
+        return Findings(tuple(map(_entity, groups)), one.version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """``place`` is its tag's letter, empty when the endpoint has put tokens together already."""
+
+    label: str
+    place: str
+    span: Span
+    score: float
+    index: int | None
+
+    def goes_on(self, before: "_Token", text: str | None) -> bool:
+        """Whether it belongs to the same entity as the token before it."""
+        if self.place not in ("I", "E", "L") or before.place in ("", "E", "L", "S", "U") or self.label != before.label:
+            return False
+        if self.index is not None and before.index is not None:
+            return self.index == before.index + 1
+        if text is not None:
+            return not text[before.span.end : self.span.start].strip()
+        return self.span.start <= before.span.end + 1
+
+
+def _token(entry: dict[str, Any], one: One) -> _Token | None:
+    """Read one entry; None for ``O``, a token outside all entities."""
+    name = entry.get("entity_group", entry.get("entity"))
+    if name == "O":
+        return None
+    tag = _TAG.fullmatch(name) if isinstance(name, str) and "entity_group" not in entry else None
+    if name is None:
+        raise Malformed("an entity has no name")
+    return _Token(
+        class_name(name if tag is None else tag[2], one),
+        "" if tag is None else tag[1],
+        span(entry.get("start"), entry.get("end"), one),
+        score("score", entry.get("score")),
+        index if isinstance(index := entry.get("index"), int) else None,
+    )
+
+
+def _entity(group: list[_Token]) -> Region:
+    place = replace(group[0].span, end=max(token.span.end for token in group))
+    return Region(group[0].label, place, math.fsum(token.score for token in group) / len(group))
+
+
+_WORDS = ("generated_text", "text", "translation_text", "summary_text", "answer")
+
+
+class Texts:
+    """The answer format ``text``: written words.
+
+    A text, ``{"generated_text": "..."}`` (Hugging Face), ``{"text": "..."}`` (speech recognition).
+    """
+
+    name = "text"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
+        """Whether it is a text, an object that holds one, or a list of such objects."""
+        if isinstance(item, list):
+            return bool(item) and all(isinstance(entry, dict) and _words(entry) is not None for entry in item)
+        return _words(item) is not None
+
+    def read(self, item: Any, one: One) -> Findings:
+        """Read one input's text, the first of several. Raises Malformed."""
+        first = item[0] if isinstance(item, list) and item else item
+        words = _words(first)
+        if words is None:
+            raise Malformed("it holds no text")
+        sure = optional_score(first.get("score")) if isinstance(first, dict) else None
+        return Findings((Region("", Text(unicode_text("text", words)), sure),), one.version)
+
+
+def _words(item: Any) -> str | None:
+    if isinstance(item, dict):
+        return next((item[key] for key in _WORDS if isinstance(item.get(key), str)), None)
+    return item if isinstance(item, str) else None
+
+
+class Numbers:
+    """The answer format ``numbers``: one number for each input.
+
+    ``3.5``, ``{"value": 3.5}`` (Vertex AI), ``{"score": 3.5}`` (SageMaker linear learner).
+    """
+
+    name = "numbers"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
+        """Whether it is a number, or an object that holds one and nothing that could be a class."""
+        return is_number(_number(item))
+
+    def read(self, item: Any, one: One) -> Findings:
+        """Read one input's number. Raises Malformed."""
+        value = _number(item)
+        if value is None:
+            raise Malformed("it holds no number")
+        return Findings((Region("", Number(number("value", value))),), one.version)
+
+
+def _number(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    return item["score"] if item.keys() == {"score"} else item.get("value")
