@@ -7,7 +7,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.announced import announced_version
 from labelloop.loop.extra_params import learn_unknown
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.own_backend import own_backend
 from labelloop.loop.project_endpoint import project_endpoint, stands_alone
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
@@ -152,8 +152,7 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(hub: Hub) -> Iterator[Finding]:
-    with reach(hub):
-        version = hub.redis.info("server").get("redis_version", "unknown")
+    version = hub.redis.info("server").get("redis_version", "unknown")
     yield Finding("Redis", ok=True, detail=f"{version}, {shown(hub.settings.redis_url)}")
 
 

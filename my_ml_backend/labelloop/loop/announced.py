@@ -4,8 +4,9 @@ import logging
 
 from labelloop.errors import QueueError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.redis_client import text
 from labelloop.loop.served import served_version
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import NO_VERSION, ProjectKey
@@ -27,8 +28,7 @@ def announced_version(hub: Hub, project: ProjectKey) -> str:
 
 def _announced(hub: Hub, project: ProjectKey) -> str:
     try:
-        with reach(hub):
-            cached = hub.redis.get(keys.of(project, "announced"))
+        cached = hub.redis.get(keys.of(project, "announced"))
     except QueueError as error:
         _log.warning("announced version of %s is read from the store: %s", project, error)
         return _stored(hub, project)
@@ -43,8 +43,7 @@ def _announced(hub: Hub, project: ProjectKey) -> str:
 def cache_announced(hub: Hub, project: ProjectKey, version: str, *, fresh: bool = True) -> None:
     """Let every process know the announced version at once; the store already holds it. What is fresh replaces."""
     try:
-        with reach(hub):
-            hub.redis.set(keys.of(project, "announced"), version, ex=_FRESH_SECONDS, nx=not fresh)
+        hub.redis.set(keys.of(project, "announced"), version, ex=_FRESH_SECONDS, nx=not fresh)
     except QueueError as error:
         _log.warning("announced version %s of %s is not cached: %s", version, project, error)
 

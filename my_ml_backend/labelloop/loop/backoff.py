@@ -15,7 +15,8 @@ from redis import RedisError
 
 from labelloop.errors import Fenced, LeaseLost, MediaError, NotEnoughLabels, OptionsError, Outage, SettingsError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
+from labelloop.loop.redis_client import text
 from labelloop.types import ProjectKey
 
 _LEAST_SECONDS = 1.0
@@ -83,8 +84,7 @@ def backing_off(hub: Hub, project: ProjectKey) -> Iterator[None]:
         at_fault = isinstance(error, SettingsError) and not isinstance(error, OptionsError)
         back_off(hub, project, away(error, hub.settings.directory), settings=at_fault)
         raise
-    with reach(hub):
-        hub.redis.delete(keys.of(project, "failures"))
+    hub.redis.delete(keys.of(project, "failures"))
 
 
 def growing(first: float, before: int) -> float:
@@ -99,27 +99,25 @@ def back_off(hub: Hub, project: ProjectKey, what: str = "", *, settings: bool = 
     at once. Says until when.
     """
     key, now = keys.of(project, "failures"), time.time()
-    with reach(hub):
-        count = int(hub.redis.hincrby(key, "count", 1))
-        wait = _MOST_SECONDS if settings else growing(hub.settings.retry_seconds, count - 1)
-        until = now + min(max(wait, _LEAST_SECONDS), _MOST_AWAY_SECONDS if what else _MOST_SECONDS)
-        before = hub.redis.hget(key, "away")
-        if before is None or text(before) != what:
-            hub.redis.hset(key, "since", repr(now))
-        hub.redis.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
-        if what:
-            hub.redis.hset(key, "outage", 1)
-        else:
-            hub.redis.hdel(key, "outage")
-        hub.redis.expire(key, _KEPT_SECONDS)
+    count = int(hub.redis.hincrby(key, "count", 1))
+    wait = _MOST_SECONDS if settings else growing(hub.settings.retry_seconds, count - 1)
+    until = now + min(max(wait, _LEAST_SECONDS), _MOST_AWAY_SECONDS if what else _MOST_SECONDS)
+    before = hub.redis.hget(key, "away")
+    if before is None or text(before) != what:
+        hub.redis.hset(key, "since", repr(now))
+    hub.redis.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
+    if what:
+        hub.redis.hset(key, "outage", 1)
+    else:
+        hub.redis.hdel(key, "outage")
+    hub.redis.expire(key, _KEPT_SECONDS)
     return until
 
 
 def read_wait(hub: Hub, project: ProjectKey) -> Wait | None:
     """Say why and until when the project is left alone; None when it need not be."""
-    with reach(hub):
-        found = {text(name): text(value) for name, value in hub.redis.hgetall(keys.of(project, "failures")).items()}
-        started = hub.redis.get(keys.STARTED)
+    found = {text(name): text(value) for name, value in hub.redis.hgetall(keys.of(project, "failures")).items()}
+    started = hub.redis.get(keys.STARTED)
     until = float(found.get("until", 0.0))
     if until <= time.time():
         return None
@@ -136,11 +134,9 @@ def waits_until(hub: Hub, project: ProjectKey) -> float | None:
 
 def met_outage(hub: Hub, project: ProjectKey) -> bool:
     """Say, once, whether the last attempt ended because something was away; the store may have been it."""
-    with reach(hub):
-        return bool(hub.redis.hdel(keys.of(project, "failures"), "outage"))
+    return bool(hub.redis.hdel(keys.of(project, "failures"), "outage"))
 
 
 def note_start(hub: Hub) -> None:
     """Note that a worker starts: what was left alone for its settings is looked at again."""
-    with reach(hub):
-        hub.redis.set(keys.STARTED, repr(time.time()))
+    hub.redis.set(keys.STARTED, repr(time.time()))

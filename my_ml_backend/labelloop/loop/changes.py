@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from labelloop.chunks import chunks
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.notes import read_notes
 from labelloop.loop.policy import Pending, Policy
+from labelloop.loop.redis_client import text
 from labelloop.types import ProjectKey
 
 _AT_ONCE = 10_000
@@ -43,16 +44,15 @@ def replace(hub: Hub, project: ProjectKey, what: Iterable[str], now: float) -> N
     """
     found, key = set(what), keys.of(project, "changed")
     _add(hub, project, found, now, new_only=True)
-    with reach(hub):
-        noted = (text(name) for name, moment in hub.redis.zscan_iter(key, count=_AT_ONCE) if moment <= now)
-        for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
-            hub.redis.eval(_REMOVE, 1, key, repr(now), *gone)
+    noted = (text(name) for name, moment in hub.redis.zscan_iter(key, count=_AT_ONCE) if moment <= now)
+    for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
+        hub.redis.eval(_REMOVE, 1, key, repr(now), *gone)
 
 
 def pending(hub: Hub, project: ProjectKey) -> Pending:
     """Read how much has changed since the last manifest."""
     key = keys.of(project, "changed")
-    with reach(hub), hub.redis.pipeline(transaction=True) as pipe:
+    with hub.redis.pipeline(transaction=True) as pipe:
         pipe.zcard(key)
         pipe.zrange(key, 0, 0, withscores=True)
         pipe.zrange(key, -1, -1, withscores=True)
@@ -68,26 +68,22 @@ def due(hub: Hub, project: ProjectKey) -> float | None:
 
 def note_policy(hub: Hub, project: ProjectKey) -> None:
     """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, "policy"), str(Policy.of(hub.settings)))
+    hub.redis.set(keys.of(project, "policy"), str(Policy.of(hub.settings)))
 
 
 def noted_policy(hub: Hub, project: ProjectKey) -> Policy | None:
     """Read the policy that a worker last looked at the project with; None before the first look."""
-    with reach(hub):
-        found = hub.redis.get(keys.of(project, "policy"))
+    found = hub.redis.get(keys.of(project, "policy"))
     return Policy.parse(text(found)) if found else None
 
 
 def settle(hub: Hub, project: ProjectKey, until: float) -> None:
     """Drop what changed up to ``until``: a manifest read after that moment holds it."""
-    with reach(hub):
-        while hub.redis.eval(_SETTLE, 1, keys.of(project, "changed"), repr(until), _AT_ONCE):
-            pass
+    while hub.redis.eval(_SETTLE, 1, keys.of(project, "changed"), repr(until), _AT_ONCE):
+        pass
 
 
 def _add(hub: Hub, project: ProjectKey, what: Iterable[str], now: float, *, new_only: bool) -> None:
     key = keys.of(project, "changed")
     for names in chunks(what, _AT_ONCE):
-        with reach(hub):
-            hub.redis.zadd(key, dict.fromkeys(names, now), nx=new_only)
+        hub.redis.zadd(key, dict.fromkeys(names, now), nx=new_only)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from labelloop.loop import changes, keys
 from labelloop.loop.backoff import growing, waits_until
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.lease import is_held
 from labelloop.loop.notes import read_notes
 from labelloop.loop.project_endpoint import stands_alone
@@ -24,8 +24,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
 
     While a worker holds the project nothing is done: it asks again when it is finished.
     """
-    with reach(hub):
-        hub.redis.delete(keys.of(project, "wake"))
+    hub.redis.delete(keys.of(project, "wake"))
     if is_held(hub, project):
         return "a run is in progress"
     resume_prelabel(hub, project)

@@ -1,29 +1,20 @@
 """Everything one process needs to do its work, made from the settings when first asked for."""
 
 import threading
-import time
 from collections import OrderedDict
 from functools import cached_property
-
-from redis import Redis, RedisError
-from redis.exceptions import TimeoutError as RedisTimeout
 
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import QueueError, SettingsError
+from labelloop.errors import SettingsError
 from labelloop.loop.cache import PredictionCache
-from labelloop.loop.redis_server import embedded_url
+from labelloop.loop.redis_client import RedisClient
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
 from labelloop.types import ProjectKey
-
-_REDIS_TIMEOUT = 2.0
-"""Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""
-
-_REDIS_REST = 1.0
 
 _ENDPOINTS = 64
 """Endpoints kept open; projects may name many."""
@@ -40,8 +31,6 @@ class Hub:
         self.extra_params: dict[ProjectKey, str] = {}
         """What this process heard of each project's ML backend (loop/extra_params.py)."""
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
-        self.redis_rests_until = float("-inf")
-        """Until when (``time.monotonic()``) a Redis that did not answer in time is not asked: ``reach`` sees to it."""
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 
@@ -75,8 +64,8 @@ class Hub:
             return endpoint
 
     @property
-    def redis(self) -> Redis:
-        """A Redis client with short timeouts; ``reach`` turns its failures into QueueError."""
+    def redis(self) -> RedisClient:
+        """The Redis client, whose every command raises QueueError without Redis."""
         with self._making:
             return self._redis
 
@@ -97,8 +86,8 @@ class Hub:
         return open_store(self.settings.store_address)
 
     @cached_property
-    def _redis(self) -> Redis:
-        return connect_redis(self.settings, timeout=_REDIS_TIMEOUT)
+    def _redis(self) -> RedisClient:
+        return RedisClient(self.settings)
 
     @cached_property
     def _studio(self) -> Studio:
@@ -108,49 +97,3 @@ class Hub:
     def _media(self) -> Media:
         studio = self._studio if self.settings.label_studio_api_key else None
         return Media(self.settings, studio)
-
-
-def connect_redis(settings: Settings, timeout: float | None) -> Redis:
-    """Make a client for ``LABELLOOP_REDIS_URL``; nothing is sent yet. ``timeout`` in seconds, None waits for ever."""
-    url = embedded_url(settings) if settings.redis_url == "embedded" else settings.redis_url
-    try:
-        return Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=_REDIS_TIMEOUT)
-    except ValueError:
-        # What redis-py says may repeat part of the password.
-        raise SettingsError("LABELLOOP_REDIS_URL is neither embedded nor of the form redis://host:port/db") from None
-
-
-def text(value: bytes | str) -> str:
-    """Read what Redis answered as text."""
-    return value if isinstance(value, str) else value.decode()
-
-
-class reach:  # noqa: N801 - reads as a verb: with reach(hub): ...
-    """Turn Redis failures inside the block into QueueError with the remedy.
-
-    A Redis that did not answer in time is left alone for a second: one request would wait for it again and again.
-    """
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def __enter__(self) -> None:
-        """Refuse while Redis rests."""
-        if time.monotonic() < self._hub.redis_rests_until:
-            raise QueueError(f"Redis did not answer in time a moment ago. {_remedy(self._hub.settings)}")
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate RedisError and ConnectionError; let everything else pass."""
-        if isinstance(error, TimeoutError | RedisTimeout):
-            self._hub.redis_rests_until = time.monotonic() + _REDIS_REST
-        if isinstance(error, (RedisError, ConnectionError)):
-            raise QueueError(f"Redis cannot be reached ({error}). {_remedy(self._hub.settings)}") from error
-
-
-def _remedy(settings: Settings) -> str:
-    if settings.redis_url == "embedded":
-        return (
-            f"The embedded Redis of {settings.directory} is not running: start everything with "
-            "`python my_ml_backend/_wsgi.py -p 9090`, or set LABELLOOP_REDIS_URL to a running Redis."
-        )
-    return "Start it, or correct LABELLOOP_REDIS_URL."

@@ -15,7 +15,7 @@ from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import NO_FAILURE, backing_off
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.extra_params import learn, learn_unknown
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, is_held
 from labelloop.loop.notes import write_note
 from labelloop.loop.process import process_hub
@@ -142,8 +142,7 @@ def deploy(project: str, version: str | None) -> str:
 def prelabel(project: str) -> str:
     """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
     hub, key = process_hub(), ProjectKey.parse(project)
-    with reach(hub):
-        hub.redis.delete(keys.of(key, "prelabel"))
+    hub.redis.delete(keys.of(key, "prelabel"))
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     write_note(hub, key, "unpredicted", "tasks may be without a prediction")
     if is_held(hub, key):

@@ -6,11 +6,9 @@ import uuid
 from types import TracebackType
 from typing import Self
 
-import redis
-
-from labelloop.errors import LeaseLost
+from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -50,8 +48,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         """Take the lease or raise LeaseLost."""
-        with reach(self._hub):
-            taken = self._hub.redis.set(self._key, self._token, nx=True, px=self._milliseconds)
+        taken = self._hub.redis.set(self._key, self._token, nx=True, px=self._milliseconds)
         if not taken:
             raise LeaseLost(
                 f"project {self._project} is held by another worker: a job waits for it, a command is to be started "
@@ -68,7 +65,7 @@ class Lease:
         self._renewing.join()
         try:
             self._hub.redis.eval(_RELEASE, 1, self._key, self._token)
-        except redis.RedisError as failure:
+        except QueueError as failure:
             _log.warning("lease of %s could not be given back and will run out: %s", self._project, failure)
 
     def check(self) -> None:
@@ -82,7 +79,7 @@ class Lease:
                 if not self._hub.redis.eval(_RENEW, 1, self._key, self._token, self._milliseconds):
                     self._lost.set()
                     return
-            except redis.RedisError as error:
+            except QueueError as error:
                 _log.warning("lease of %s could not be renewed, trying again: %s", self._project, error)
             except Exception:  # noqa: BLE001 - border: a lease that is not renewed lets another worker in
                 _log.exception("lease of %s could not be renewed, trying again", self._project)
@@ -90,5 +87,4 @@ class Lease:
 
 def is_held(hub: Hub, project: ProjectKey) -> bool:
     """Say whether some worker holds the project now."""
-    with reach(hub):
-        return bool(hub.redis.exists(keys.of(project, "lease")))
+    return bool(hub.redis.exists(keys.of(project, "lease")))

@@ -10,7 +10,7 @@ from rq import get_current_job
 
 from labelloop.errors import QueueError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, is_held
 from labelloop.types import ProjectKey
 
@@ -61,8 +61,7 @@ class Reporter:
         self._book()
         self._stage = ""
         try:
-            with reach(self._hub):
-                self._hub.redis.delete(keys.of(self._project, "progress"))
+            self._hub.redis.delete(keys.of(self._project, "progress"))
         except QueueError as error:
             _log.warning("%s", error)
 
@@ -74,8 +73,7 @@ class Reporter:
     def _tell(self, step: Step) -> None:
         _log.debug("project %s: %s: %s %d/%d", self._project, step.stage, step.what, step.done, step.total)
         try:
-            with reach(self._hub):
-                self._hub.redis.set(keys.of(self._project, "progress"), json.dumps(asdict(step)), ex=_KEPT_SECONDS)
+            self._hub.redis.set(keys.of(self._project, "progress"), json.dumps(asdict(step)), ex=_KEPT_SECONDS)
             if job := get_current_job():
                 job.meta["progress"] = asdict(step)
                 job.save_meta()  # type: ignore[no-untyped-call]
@@ -85,6 +83,5 @@ class Reporter:
 
 def current_step(hub: Hub, project: ProjectKey) -> Step | None:
     """Read what a worker is doing for the project; None when no worker has it: a killed one leaves its last step."""
-    with reach(hub):
-        found = hub.redis.get(keys.of(project, "progress"))
+    found = hub.redis.get(keys.of(project, "progress"))
     return Step(**json.loads(found)) if found and is_held(hub, project) else None

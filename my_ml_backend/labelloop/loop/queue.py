@@ -13,7 +13,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
+from labelloop.loop.redis_client import text
 from labelloop.types import ProjectKey
 
 SHORT, LONG = "labelloop", "labelloop-runs"
@@ -47,43 +48,38 @@ def enqueue_deploy(hub: Hub, project: ProjectKey, version: str | None = None) ->
 def schedule_consider(hub: Hub, project: ProjectKey, at: float) -> None:
     """Look at the project's policy at the moment ``at`` (Unix seconds), unless a look is scheduled before that."""
     key, now = keys.of(project, "wake"), time.time()
-    with reach(hub):
-        planned = hub.redis.get(key)
-        if planned is not None and now <= float(planned) <= at:
-            return
-        hub.redis.set(key, repr(at), ex=max(1, int(at - now) + 60))
-        _schedule(hub, at, "labelloop.loop.jobs.consider", str(project))
+    planned = hub.redis.get(key)
+    if planned is not None and now <= float(planned) <= at:
+        return
+    hub.redis.set(key, repr(at), ex=max(1, int(at - now) + 60))
+    _schedule(hub, at, "labelloop.loop.jobs.consider", str(project))
 
 
 def schedule_prelabel(hub: Hub, project: ProjectKey, seconds: float) -> None:
     """Pre-annotate the project's new tasks in ``seconds``, unless that is already planned."""
-    with reach(hub):
-        if hub.redis.set(keys.of(project, "prelabel"), "1", nx=True, ex=int(seconds) + 300):
-            _schedule(hub, time.time() + seconds, "labelloop.loop.jobs.prelabel", str(project))
+    if hub.redis.set(keys.of(project, "prelabel"), "1", nx=True, ex=int(seconds) + 300):
+        _schedule(hub, time.time() + seconds, "labelloop.loop.jobs.prelabel", str(project))
 
 
 def postpone_prelabel(hub: Hub, project: ProjectKey) -> None:
     """Have the project's new tasks pre-annotated when the run that is in progress is over."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, "postponed"), "1", ex=_RUN_SECONDS)
+    hub.redis.set(keys.of(project, "postponed"), "1", ex=_RUN_SECONDS)
 
 
 def resume_prelabel(hub: Hub, project: ProjectKey) -> None:
     """Schedule what was postponed, once. The caller knows that nobody holds the project."""
-    with reach(hub):
-        if hub.redis.delete(keys.of(project, "postponed")):
-            schedule_prelabel(hub, project, 0.0)
+    if hub.redis.delete(keys.of(project, "postponed")):
+        schedule_prelabel(hub, project, 0.0)
 
 
 def enqueue_sweep(hub: Hub, every: float) -> None:
     """Ask for one sweep, at most one in ``every`` seconds however many workers ask."""
-    with reach(hub):
-        if not hub.redis.set(keys.SWEEP, "1", nx=True, px=max(1, int(every * 900))):
-            return
-        # While the only worker is busy with a long run, sweeps would pile up behind it.
-        if not _waits(hub, keys.SWEEP_JOB):
-            job = queue(hub, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
-            hub.redis.set(keys.SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
+    if not hub.redis.set(keys.SWEEP, "1", nx=True, px=max(1, int(every * 900))):
+        return
+    # While the only worker is busy with a long run, sweeps would pile up behind it.
+    if not _waits(hub, keys.SWEEP_JOB):
+        job = queue(hub, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
+        hub.redis.set(keys.SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
 
 
 def _enqueue(
@@ -91,7 +87,9 @@ def _enqueue(
 ) -> str:
     """Add a job that may take long, unless its like is waiting and ``anew`` is false; ``key`` keeps its id."""
     key = keys.of(project, key)
-    with reach(hub), hub.redis.lock(keys.of(project, "adding"), timeout=_ADDING_SECONDS, sleep=0.02):
+    # Held for too long it is another's by now, which takes nothing from the job that is added.
+    lock = hub.redis.lock(keys.of(project, "adding"), _ADDING_SECONDS, sleep=0.02, raise_on_release_error=False)
+    with lock:
         waiting = None if anew else _waits(hub, key)
         if waiting:
             return waiting
@@ -129,29 +127,25 @@ def _status(hub: Hub, job_id: str) -> JobStatus | None:
 
 def job_status(hub: Hub, job_id: str) -> str | None:
     """Say how a job stands in RQ's words (queued, started, finished, failed, ...); None when it is gone."""
-    with reach(hub):
-        status = _status(hub, job_id)
+    status = _status(hub, job_id)
     return None if status is None else status.value
 
 
 def job_result(hub: Hub, job_id: str) -> str:
     """Give the sentence that a finished job ended with; empty for any other."""
-    with reach(hub):
-        try:
-            found = Job.fetch(job_id, connection=hub.redis, serializer=JSONSerializer).return_value()
-        except (NoSuchJobError, ValueError):
-            return ""
+    try:
+        found = Job.fetch(job_id, connection=hub.redis, serializer=JSONSerializer).return_value()
+    except (NoSuchJobError, ValueError):
+        return ""
     return found if isinstance(found, str) else ""
 
 
 def count_workers(hub: Hub) -> int:
     """Say how many workers Redis has heard of lately."""
-    with reach(hub):
-        return int(Worker.count(connection=hub.redis))
+    return int(Worker.count(connection=hub.redis))
 
 
 def forget(hub: Hub, project: ProjectKey) -> None:
     """Delete a project's state in Redis; tasks, manifests, runs and versions stay where they are."""
-    with reach(hub):
-        hub.redis.delete(*(keys.of(project, name) for name in keys.STATE))
-        hub.redis.hdel(keys.projects(project.instance), str(project.id))
+    hub.redis.delete(*(keys.of(project, name) for name in keys.STATE))
+    hub.redis.hdel(keys.projects(project.instance), str(project.id))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.queue import forget
+from labelloop.loop.redis_client import text
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
 from labelloop.types import ProjectKey
@@ -36,16 +37,14 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
     try:
-        with reach(hub):
-            note(keys.projects(project.instance), str(project.id), backend_url or "")
+        note(keys.projects(project.instance), str(project.id), backend_url or "")
     except QueueError as error:
         _log.warning("project %s is not noted: %s", project, error)
 
 
 def backend_url(hub: Hub, project: ProjectKey) -> str | None:
     """Say under which address Label Studio last called this backend for the project; None when that is not known."""
-    with reach(hub):
-        found = hub.redis.hget(keys.projects(project.instance), str(project.id))
+    found = hub.redis.hget(keys.projects(project.instance), str(project.id))
     return text(found).rstrip("/") or None if found else None
 
 
@@ -69,18 +68,16 @@ def is_kept(hub: Hub, project: ProjectKey) -> bool:
 def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
     """Forget in Redis a project that Label Studio does not have, and say so once; the store keeps what it has."""
     forget(hub, project)
-    with reach(hub):
-        hub.redis.delete(keys.values(project.instance, str(project.id)))
-        first = hub.redis.set(keys.of(project, "gone"), str(error), nx=True, ex=_GONE_SECONDS)
+    hub.redis.delete(keys.values(project.instance, str(project.id)))
+    first = hub.redis.set(keys.of(project, "gone"), str(error), nx=True, ex=_GONE_SECONDS)
     if first:
         _log.warning("project %s is left alone, what the store has of it stays: %s", project, error)
 
 
 def why_gone(hub: Hub, project: ProjectKey) -> str:
     """Say why a project is left alone that Label Studio does not have; empty when it has, or has named it since."""
-    with reach(hub):
-        found = hub.redis.get(keys.of(project, "gone"))
-        named = hub.redis.hexists(keys.projects(project.instance), str(project.id))
+    found = hub.redis.get(keys.of(project, "gone"))
+    named = hub.redis.hexists(keys.projects(project.instance), str(project.id))
     return text(found) if found and not named else ""
 
 
@@ -108,7 +105,7 @@ def _is_known(hub: Hub, project: ProjectKey) -> bool:
     with suppress(StoreError):
         if any(True for _ in hub.store.names(f"{project}/")):
             return True
-    with suppress(QueueError), reach(hub):
+    with suppress(QueueError):
         return bool(hub.redis.hexists(keys.projects(project.instance), str(project.id)))
     return False
 
@@ -126,8 +123,7 @@ def known_projects(hub: Hub) -> list[ProjectKey]:
     except StoreError as error:
         failure = error
     try:
-        with reach(hub):
-            found |= {int(name) for name in hub.redis.hkeys(keys.projects(instance))}
+        found |= {int(name) for name in hub.redis.hkeys(keys.projects(instance))}
     except QueueError as error:
         failure = error
     if failure is not None:

@@ -12,8 +12,9 @@ from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError, TrainingDied, TrainingError
 from labelloop.loop import keys
 from labelloop.loop.backoff import away, met_outage
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
+from labelloop.loop.redis_client import text
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.run.folder import RunFolder
@@ -119,21 +120,18 @@ def _lethal(record: RunRecord, died: str) -> str:
 
 def note_death(hub: Hub, project: ProjectKey, how: str) -> None:
     """Note that the process of the project's run ended by itself (``how``), and where; its next attempt counts it."""
-    with reach(hub):
-        step = hub.redis.get(keys.of(project, "progress"))
-        stage = json.loads(step)["stage"] if step else "begin"
-        hub.redis.set(keys.of(project, "died"), f"{how} in stage {stage}")
+    step = hub.redis.get(keys.of(project, "progress"))
+    stage = json.loads(step)["stage"] if step else "begin"
+    hub.redis.set(keys.of(project, "died"), f"{how} in stage {stage}")
 
 
 def _read_death(run: Run) -> str:
-    with reach(run.hub):
-        found = run.hub.redis.get(keys.of(run.project, "died"))
+    found = run.hub.redis.get(keys.of(run.project, "died"))
     return text(found) if found else ""
 
 
 def _forget_death(run: Run) -> None:
-    with reach(run.hub):
-        run.hub.redis.delete(keys.of(run.project, "died"))
+    run.hub.redis.delete(keys.of(run.project, "died"))
 
 
 def _forced_key(runs: Runs, key: str, attempts: int) -> str:

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.types import ProjectKey
 
 
@@ -20,12 +20,10 @@ class Seen:
 
 def read_seen(hub: Hub, project: ProjectKey) -> Seen:
     """Read the counters of the last look; all unknown after Redis was wiped."""
-    with reach(hub):
-        found = hub.redis.get(keys.of(project, "seen"))
+    found = hub.redis.get(keys.of(project, "seen"))
     return Seen(**json.loads(found)) if found else Seen()
 
 
 def write_seen(hub: Hub, project: ProjectKey, seen: Seen) -> None:
     """Keep the counters for the next look."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, "seen"), json.dumps(asdict(seen)))
+    hub.redis.set(keys.of(project, "seen"), json.dumps(asdict(seen)))

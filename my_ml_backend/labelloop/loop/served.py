@@ -15,8 +15,9 @@ from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import QueueError, StoreError
 from labelloop.loop import keys
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.redis_client import text
 from labelloop.loop.registry import is_kept
 from labelloop.models.served import ServedVersion
 from labelloop.types import ProjectKey
@@ -32,8 +33,7 @@ def served_version(hub: Hub, project: ProjectKey, spec: EndpointSpec, endpoint: 
     """
     mark, first = spec.fingerprint(), spec.version or endpoint.name
     try:
-        with reach(hub):
-            cached = hub.redis.hget(keys.of(project, "served"), mark)
+        cached = hub.redis.hget(keys.of(project, "served"), mark)
     except QueueError as error:
         _log.warning("version of %s is read from the store: %s", endpoint.name, error)
         return ServedVersion(hub.store, project).read(mark) or first
@@ -69,8 +69,7 @@ def keep_served(hub: Hub, project: ProjectKey) -> None:
     if endpoint.follows:
         return
     mark, first = options.endpoint.fingerprint(), options.endpoint.version or endpoint.name
-    with reach(hub):
-        cached = hub.redis.hget(keys.of(project, "served"), mark)
+    cached = hub.redis.hget(keys.of(project, "served"), mark)
     stored = ServedVersion(hub.store, project)
     if cached is not None and text(cached) not in (first, stored.read(mark)):
         stored.write(mark, text(cached))
@@ -78,7 +77,6 @@ def keep_served(hub: Hub, project: ProjectKey) -> None:
 
 def _cache(hub: Hub, project: ProjectKey, mark: str, version: str) -> None:
     try:
-        with reach(hub):
-            hub.redis.hset(keys.of(project, "served"), mark, version)
+        hub.redis.hset(keys.of(project, "served"), mark, version)
     except QueueError as error:
         _log.warning("version %s of project %s is not cached: %s", version, project, error)

@@ -15,8 +15,9 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
-from labelloop.loop.hub import Hub, reach, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.options import options_of
+from labelloop.loop.redis_client import text
 from labelloop.models.check import check_store
 from labelloop.run.train_settings import train_settings
 from labelloop.setting_values import without_secrets
@@ -152,10 +153,9 @@ class WorkerAbout:
 def workers(hub: Hub) -> list[WorkerAbout]:
     """List the workers that Redis has heard of within their time to live; raises QueueError."""
     found = []
-    with reach(hub):
-        for worker in Worker.all(connection=hub.redis, serializer=JSONSerializer):
-            about = json.loads(text(hub.redis.hget(worker.key, ABOUT) or "{}"))
-            found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
+    for worker in Worker.all(connection=hub.redis, serializer=JSONSerializer):
+        about = json.loads(text(hub.redis.hget(worker.key, ABOUT) or "{}"))
+        found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
     return found
 
 

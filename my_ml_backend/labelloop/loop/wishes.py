@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from labelloop.errors import Fenced, LeaseLost
 from labelloop.loop import keys
 from labelloop.loop.backoff import away
-from labelloop.loop.hub import Hub, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.queue import enqueue_retrain
 from labelloop.types import ProjectKey
 
@@ -16,8 +16,7 @@ _BEGUN, _AGAIN = "begun", "again"
 
 def want_again(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> None:
     """Ask for one more run after the one in progress; a wish for a forced one is not taken back by another."""
-    with reach(hub):
-        hub.redis.set(keys.of(project, _AGAIN), _wish(trigger, force), nx=not force)
+    hub.redis.set(keys.of(project, _AGAIN), _wish(trigger, force), nx=not force)
 
 
 @contextmanager
@@ -26,8 +25,7 @@ def begun(hub: Hub, project: ProjectKey, trigger: str, force: bool) -> Iterator[
 
     A killed worker leaves it, and so does an outage: what was asked for is begun again.
     """
-    with reach(hub):
-        hub.redis.set(keys.of(project, _BEGUN), _wish(trigger, force))
+    hub.redis.set(keys.of(project, _BEGUN), _wish(trigger, force))
     try:
         yield
     except (LeaseLost, Fenced):
@@ -47,8 +45,7 @@ def grant(hub: Hub, project: ProjectKey, *, waits: bool = False) -> str:
     """
     for name in (_AGAIN,) if waits else (_BEGUN, _AGAIN):
         key = keys.of(project, name)
-        with reach(hub):
-            found = hub.redis.get(key)
+        found = hub.redis.get(key)
         if found:
             wish = json.loads(found)
             enqueue_retrain(hub, project, wish["trigger"], force=wish["force"])
@@ -59,8 +56,7 @@ def grant(hub: Hub, project: ProjectKey, *, waits: bool = False) -> str:
 
 
 def _forget(hub: Hub, project: ProjectKey, name: str) -> None:
-    with reach(hub):
-        hub.redis.delete(keys.of(project, name))
+    hub.redis.delete(keys.of(project, name))
 
 
 def _wish(trigger: str, force: bool) -> str:

@@ -16,10 +16,11 @@ from rq.serializers import JSONSerializer
 from labelloop.children import die_with_parent
 from labelloop.errors import QueueError
 from labelloop.loop.backoff import back_off, note_start
-from labelloop.loop.hub import Hub, connect_redis, reach
+from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.notes import write_note
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
+from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.run import note_death
 from labelloop.loop.startup import (
     ABOUT,
@@ -81,7 +82,7 @@ def run_worker(hub: Hub) -> None:
 def make_worker(hub: Hub) -> Worker:
     """Make RQ's worker for both queues; it does nothing yet."""
     # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
-    connection = connect_redis(hub.settings, timeout=None)
+    connection = connect_patiently(hub.settings)
     worker = _LoopWorker(
         [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)],
         connection=connection,
@@ -111,8 +112,7 @@ def _wait_for_redis(hub: Hub) -> None:
     told = float("-inf")
     while True:
         try:
-            with reach(hub):
-                hub.redis.ping()
+            hub.redis.ping()
         except QueueError as error:
             if hub.settings.redis_url == "embedded":
                 raise

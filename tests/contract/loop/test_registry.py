@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from labelloop.cli import main
 from labelloop.errors import NoSuchProject
 from labelloop.loop import changes, jobs, keys
-from labelloop.loop.hub import Hub, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.queue import LONG, enqueue_retrain
+from labelloop.loop.redis_client import text
 from labelloop.loop.registry import backend_url, known_projects, remember_project, why_gone
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop import changes, keys
 from labelloop.loop.announced import announced_version, cache_announced
-from labelloop.loop.hub import Hub, text
+from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter, current_step
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, forget
+from labelloop.loop.redis_client import text
 from labelloop.loop.registry import backend_url, known_projects, remember_project
 from labelloop.loop.seen import Seen, write_seen
 from labelloop.loop.status import project_status

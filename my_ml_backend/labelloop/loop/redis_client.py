@@ -1,0 +1,109 @@
+"""The Redis client of one process, and the one rule for a Redis that is missing: its commands end in QueueError.
+
+What follows from that is for who asks: what decides something raises it, what is only told may be lost (loop/state.py).
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis import ConnectionPool, Redis, RedisError
+from redis.client import Pipeline
+from redis.exceptions import NoScriptError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from labelloop.errors import QueueError, SettingsError
+from labelloop.loop.redis_server import embedded_url
+from labelloop.settings import Settings
+
+_TIMEOUT = 2.0
+"""Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""
+
+_REST = 1.0
+
+
+class Reach:
+    """Turns the failures of Redis inside a block into QueueError with the remedy.
+
+    A Redis that did not answer in time is left alone for a second: one request would wait for it again and again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._rests_until = float("-inf")
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Refuse while Redis rests; else translate, all but what redis-py and RQ ask for and answer themselves."""
+        if time.monotonic() < self._rests_until:
+            raise QueueError(f"Redis did not answer in time a moment ago. {self._remedy}")
+        try:
+            yield
+        except (NoScriptError, WatchError):
+            raise
+        except (RedisError, ConnectionError, TimeoutError) as error:
+            if isinstance(error, TimeoutError | RedisTimeout):
+                self._rests_until = time.monotonic() + _REST
+            raise QueueError(f"Redis cannot be reached ({error}). {self._remedy}") from error
+
+    @property
+    def _remedy(self) -> str:
+        if self._settings.redis_url == "embedded":
+            return (
+                f"The embedded Redis of {self._settings.directory} is not running: start everything with "
+                "`python my_ml_backend/_wsgi.py -p 9090`, or set LABELLOOP_REDIS_URL to a running Redis."
+            )
+        return "Start it, or correct LABELLOOP_REDIS_URL."
+
+
+class RedisClient(Redis):
+    """A client with short timeouts whose every command, alone or in a pipeline, raises QueueError without Redis."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Make one for ``LABELLOOP_REDIS_URL``; nothing is sent yet. Raises SettingsError."""
+        super().__init__(connection_pool=_pool(settings, _TIMEOUT))
+        self.auto_close_connection_pool = True
+        self.reach = Reach(settings)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command."""
+        with self.reach():
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """Make a pipeline by the same rule."""
+        pipeline = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.reach = self.reach
+        return pipeline
+
+
+class _Pipeline(Pipeline):
+    reach: Reach
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        with self.reach():
+            return super().execute(raise_on_error)
+
+    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        with self.reach():
+            return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+def connect_patiently(settings: Settings) -> Redis:
+    """Make redis-py's own client, which waits for an answer for ever: RQ's worker has rules of its own for failures."""
+    return Redis.from_pool(_pool(settings, None))
+
+
+def _pool(settings: Settings, timeout: float | None) -> ConnectionPool:
+    url = embedded_url(settings) if settings.redis_url == "embedded" else settings.redis_url
+    try:
+        return ConnectionPool.from_url(url, socket_timeout=timeout, socket_connect_timeout=_TIMEOUT)
+    except ValueError:
+        # What redis-py says may repeat part of the password.
+        raise SettingsError("LABELLOOP_REDIS_URL is neither embedded nor of the form redis://host:port/db") from None
+
+
+def text(value: bytes | str) -> str:
+    """Read what Redis answered as text."""
+    return value if isinstance(value, str) else value.decode()
