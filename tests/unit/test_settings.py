@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from labelloop.endpoints.answers.read import RESPONSES
-from labelloop.endpoints.requests.formats import REQUESTS
+from labelloop.endpoints.requests import REQUESTS
 from labelloop.errors import SettingsError
 from labelloop.serve.engines.opening import FILES
 from labelloop.settings import Settings, environment_of, unknown_variables

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from labelloop.endpoints.requests.formats import Body
+from labelloop.endpoints.requests import Body
 
 HUGE = 20_000
 """Pixels a side of a picture that is small on the wire and 1.2 GB when it is decoded."""

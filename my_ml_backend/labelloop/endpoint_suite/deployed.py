@@ -8,9 +8,8 @@ from labelloop.endpoint_suite.samples import Sample
 from labelloop.endpoints.address import open_endpoint, plan_of
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
-from labelloop.endpoints.base import Endpoint
-from labelloop.endpoints.requests.formats import Body, request_format
-from labelloop.endpoints.service import Call
+from labelloop.endpoints.base import Call, Endpoint
+from labelloop.endpoints.requests import Body, request_format
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Target
 

@@ -5,9 +5,7 @@ from collections.abc import Callable
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.fake import FakeEndpoint
-from labelloop.endpoints.options import address_options
-from labelloop.endpoints.plan import Plan
-from labelloop.endpoints.spec import EndpointSpec
+from labelloop.endpoints.spec import EndpointSpec, Plan, address_options
 from labelloop.errors import SettingsError
 from labelloop.settings import names
 from labelloop.types import Kind
@@ -37,7 +35,7 @@ def plan_of(spec: EndpointSpec) -> Plan:
 
 
 def _http(spec: EndpointSpec) -> Plan:
-    from labelloop.endpoints.http_plan import http_plan
+    from labelloop.endpoints.http import http_plan
 
     return http_plan(spec)
 
@@ -49,7 +47,7 @@ def _sagemaker(spec: EndpointSpec) -> Plan:
 
 
 def _vertex(spec: EndpointSpec) -> Plan:
-    from labelloop.endpoints.vertex_plan import vertex_plan
+    from labelloop.endpoints.vertex import vertex_plan
 
     return vertex_plan(spec)
 

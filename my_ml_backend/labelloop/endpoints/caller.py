@@ -3,23 +3,20 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import check_response, read_answer
-from labelloop.endpoints.batches import batches, halves
-from labelloop.endpoints.breaker import Breaker
+from labelloop.endpoints.base import CHECK_SECONDS, Told
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer
-from labelloop.endpoints.fitting import fitted
-from labelloop.endpoints.guarded import Guarded
-from labelloop.endpoints.limits import Limits, limits_of, parameters_of
-from labelloop.endpoints.plan import Plan
-from labelloop.endpoints.requests.formats import Body, request_format
-from labelloop.endpoints.service import CHECK_SECONDS, Told
-from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import EndpointError
+from labelloop.endpoints.guarded import Breaker, Guarded
+from labelloop.endpoints.requests import Body, request_format
+from labelloop.endpoints.spec import EndpointSpec, Limits, Plan, limits_of, parameters_of
+from labelloop.errors import EndpointError, Unreadable
+from labelloop.pictures import shrink
 from labelloop.types import Answer, Failure, Input, Target
 
 Answers = list[Answer | Failure]
@@ -187,3 +184,48 @@ def _of_version(answer: Answer | Failure, version: str | None) -> Answer | Failu
     if not isinstance(answer, Failure) and version is not None and answer.model_version != version:
         return Failure(f"asked for version {version}, the endpoint answered with {answer.model_version}")
     return answer
+
+
+def batches(inputs: Sequence[Input], most: int, most_bytes: int) -> Iterator[slice]:
+    """Cut into consecutive slices of at most ``most`` inputs and ``most_bytes`` bytes as sent (base64: 4/3).
+
+    An input that is larger by itself gets a slice of its own.
+    """
+    start, size = 0, 0
+    for index, item in enumerate(inputs):
+        sent = len(item.content) * 4 // 3 + len(item.text or "") + 64
+        if index > start and (index - start == most or size + sent > most_bytes):
+            yield slice(start, index)
+            start, size = index, 0
+        size += sent
+    if inputs:
+        yield slice(start, len(inputs))
+
+
+def halves(part: slice) -> tuple[slice, slice]:
+    """Cut a slice of two or more in two."""
+    middle = (part.start + part.stop) // 2
+    return slice(part.start, middle), slice(middle, part.stop)
+
+
+_SHARES = (0.97, 0.85, 0.6)
+"""How much of the room a picture is scaled to, one try after the other: what stands around it takes some, too."""
+
+
+def fitted(
+    item: Input, body: Body, write: Callable[[Input], Body], most: int, shown: str
+) -> tuple[Input, Body] | Failure:
+    """Make one input whose ``body`` is too large fit ``most`` bytes, or say why it cannot be sent."""
+    length = len(body.content)
+    for share in _SHARES:
+        try:
+            content = shrink(item.content, int(len(item.content) * most / length * share))
+        except Unreadable:
+            break
+        smaller = replace(item, content=content, media_type="image/jpeg")
+        if len((again := write(smaller)).content) <= most:
+            return smaller, again
+    return Failure(
+        f"it is {length} bytes as sent, endpoint {shown} takes at most {most}: raise payload_bytes if the endpoint "
+        "takes more, or use request format reference, with which it fetches files by itself"
+    )

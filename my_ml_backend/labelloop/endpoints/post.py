@@ -16,8 +16,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from labelloop.endpoints.failures import CutOff, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.reason import one_line
+from labelloop.endpoints.failures import CutOff, TooSlow, Unwell, WrongAnswer, one_line
 from labelloop.endpoints.timely import timely_pool
 from labelloop.errors import EndpointError
 
@@ -113,3 +112,9 @@ def _kind(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__ or error
     strerror = getattr(cause, "strerror", None)
     return strerror if isinstance(strerror, str) else type(cause).__name__
+
+
+def merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Merge headers; of two that have one name, the later one is sent."""
+    named = {name.lower(): (name, text) for part in parts for name, text in part.items()}
+    return dict(named.values())

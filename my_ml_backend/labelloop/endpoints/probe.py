@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labelloop.endpoints.address import plan_of
+from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.caller import Caller
-from labelloop.endpoints.requests.formats import Body
-from labelloop.endpoints.service import Call, Service, Told
+from labelloop.endpoints.requests import Body
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Failure, Input, Target

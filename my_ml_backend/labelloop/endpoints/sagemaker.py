@@ -1,15 +1,21 @@
-"""Calls of a SageMaker endpoint: InvokeEndpoint, as in the service's model in botocore (API version 2017-05-13)."""
+"""Calls of a SageMaker endpoint: InvokeEndpoint, and what its errors mean.
 
+Names and statuses: the service's model in botocore (API version 2017-05-13), and AWS's common errors.
+"""
+
+import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.headers import merged
-from labelloop.endpoints.post import Poster
-from labelloop.endpoints.sagemaker_errors import judge
-from labelloop.endpoints.service import Call, Told
+from labelloop.endpoints.base import Call, Told
+from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell, reason_of
+from labelloop.endpoints.http import pause_of
+from labelloop.endpoints.post import Poster, Reply, merged
 
 PAYLOAD_BYTES = 6_291_456
 """6 MiB, the most that InvokeEndpoint takes as Body."""
@@ -79,3 +85,82 @@ def reached(poster: Poster, aws: Aws, shown: str, until: float) -> str:
         f"endpoint {shown}: credentials found ({method}), SageMaker's runtime in {aws.region} answered in "
         f"{1000 * (time.monotonic() - start):.0f} ms; whether the endpoint predicts, `labelloop probe` shows"
     )
+
+
+_BUSY = (
+    "ModelNotReadyException",
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "ServiceUnavailable",
+    "ServiceUnavailableException",
+    "InternalDependencyException",
+)
+_EXPIRED = (
+    "the session's credentials have expired: get new ones and start LabelLoop again, or use a role, which renews them"
+)
+_REMEDIES = {
+    "AccessDeniedException": "allow these credentials sagemaker:InvokeEndpoint (or sagemaker:InvokeEndpointAsync)",
+    "ExpiredTokenException": _EXPIRED,
+    "ExpiredToken": _EXPIRED,
+    "UnrecognizedClientException": "AWS does not know these credentials: check AWS_ACCESS_KEY_ID",
+    "InvalidClientTokenId": "AWS does not know these credentials: check AWS_ACCESS_KEY_ID",
+    "InvalidSignatureException": "the signature is wrong: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "SignatureDoesNotMatch": "the signature is wrong: check AWS_SECRET_ACCESS_KEY and this machine's clock",
+    "RequestTimeTooSkewed": "this machine's clock is wrong",
+    "MissingAuthenticationToken": "no credentials arrived: check what lies between here and AWS",
+}
+
+
+def judge(reply: Reply, shown: str, region: str, good: int = 200) -> None:
+    """Raise what an answer that is not ``good`` means."""
+    if reply.status == good:
+        return
+    error = _error(reply)
+    name = _name(reply, error)
+    said = reason_of(reply.content)
+    message = f"endpoint {shown} in {region} answered {reply.status}" + (f" {name}" if name else "")
+    message += f": {said}" if said else ""
+    if name == "ModelError" or reply.status == 424:
+        _judge_model(error, shown, pause_of(reply))
+    if name in _BUSY or reply.status in (429, 503, 530):
+        raise Busy(message, pause_of(reply))
+    if name in _REMEDIES or reply.status in (401, 403):
+        raise Denied(f"{message}; {_REMEDIES.get(name, 'check credentials and permissions')}")
+    if reply.status == 404 or (reply.status == 400 and re.search("not found|could not find", said, re.IGNORECASE)):
+        raise Denied(
+            f"there is no endpoint {shown.partition('://')[2]} in {region}, or not the part of it that is asked for: "
+            f"{said or message}; check name, region and variant in its address"
+        )
+    if 400 <= reply.status < 500:
+        raise Refused(message, reply.status, said)
+    if reply.status == 500:
+        raise Busy(message, pause_of(reply), tries=2)
+    raise Unwell(message)
+
+
+def _judge_model(error: dict[str, Any], shown: str, pause: float | None) -> None:
+    """Raise what the container inside answered."""
+    status = error.get("OriginalStatusCode")
+    original = error.get("OriginalMessage")
+    said = (reason_of(original) if isinstance(original, str) else "") or reason_of(json.dumps(error))
+    message = f"the model of endpoint {shown} answered {status or 'an error'}" + (f": {said}" if said else "")
+    if status in (429, 503):
+        raise Busy(message, pause)
+    if status in INPUT_AT_FAULT:
+        raise Refused(message, status, said)
+    raise Unwell(message)
+
+
+def _error(reply: Reply) -> dict[str, Any]:
+    try:
+        error = json.loads(reply.content)
+    except (ValueError, RecursionError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _name(reply: Reply, error: dict[str, Any]) -> str:
+    """``ModelError`` of ``ModelError:http://internal.amazon.com/...`` or ``namespace#ModelError``."""
+    named = reply.headers.get("x-amzn-ErrorType") or error.get("__type") or error.get("ErrorCode") or ""
+    return named.partition(":")[0].rpartition("#")[2] if isinstance(named, str) else ""

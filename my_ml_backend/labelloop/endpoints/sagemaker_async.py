@@ -10,13 +10,10 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NotConnected
 
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.headers import merged
-from labelloop.endpoints.post import MAX_ANSWER_BYTES, Poster
-from labelloop.endpoints.reason import one_line, reason_of
-from labelloop.endpoints.sagemaker import SageMakerAddress, reached
-from labelloop.endpoints.sagemaker_errors import judge
-from labelloop.endpoints.service import Call, Told
+from labelloop.endpoints.base import Call, Told
+from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer, one_line, reason_of
+from labelloop.endpoints.post import MAX_ANSWER_BYTES, Poster, merged
+from labelloop.endpoints.sagemaker import SageMakerAddress, judge, reached
 
 INLINE_BYTES = 128_000
 """The most that InvokeEndpointAsync takes as Body; more goes through S3."""

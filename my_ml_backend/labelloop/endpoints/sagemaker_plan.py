@@ -5,12 +5,10 @@ from urllib.parse import urlsplit
 
 from labelloop.endpoints import sagemaker_async
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.options import address_options
-from labelloop.endpoints.plan import Plan
+from labelloop.endpoints.base import Service
 from labelloop.endpoints.sagemaker import PAYLOAD_BYTES, SageMaker, SageMakerAddress
 from labelloop.endpoints.sagemaker_async import SageMakerAsync
-from labelloop.endpoints.service import Service
-from labelloop.endpoints.spec import EndpointSpec
+from labelloop.endpoints.spec import EndpointSpec, Plan, address_options
 from labelloop.errors import SettingsError
 
 _EXAMPLE = "sagemaker://NAME?region=eu-west-1"

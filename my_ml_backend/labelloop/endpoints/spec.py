@@ -1,10 +1,14 @@
-"""What is to be known of an endpoint before it is opened: its address and the language it speaks."""
+"""What is to be known of an endpoint before it is opened: its address, the language it speaks, its limits."""
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import parse_qsl, urlsplit
 
+from labelloop.endpoints.base import Service
+from labelloop.endpoints.requests import EndpointKind, Parameters, RequestFormat
 from labelloop.errors import SettingsError
 from labelloop.setting_values import headers
 from labelloop.settings import Settings
@@ -67,3 +71,81 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
         return headers(text)
     except ValueError as error:
         raise SettingsError(f"LABELLOOP_ENDPOINT_HEADERS: {error}") from None
+
+
+def address_options(address: str, known: Sequence[str], example: str) -> dict[str, str]:
+    """Read the options; raises SettingsError for one that is unknown, empty or given twice."""
+    pairs = parse_qsl(urlsplit(address).query, keep_blank_values=True)
+    options = dict(pairs)
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"LABELLOOP_ENDPOINT: {example.partition('://')[0]}:// knows no option {unknown[0][:40]!r}. "
+            f"Possible are {', '.join(known)}: {example}"
+        )
+    wrong = next((name for at, (name, value) in enumerate(pairs) if not value or name in dict(pairs[:at])), None)
+    if wrong is not None:
+        raise SettingsError(f"LABELLOOP_ENDPOINT: the option {wrong} of {example} needs one value")
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One endpoint as its address describes it, with its kind's own limits.
+
+    The kind ``loop`` is an inference container of ours, which follows the loop; the others stand alone.
+    ``name`` and ``shown`` hold no secret; ``payload`` is in bytes of one request's body. ``service`` makes what a
+    process needs to call it, given the number of calls at a time.
+    """
+
+    kind: EndpointKind
+    name: str
+    shown: str
+    payload: int
+    service: Callable[[int], Service]
+    batch: int = 1
+    concurrency: int = 32
+
+
+BATCH_BYTES = 4_000_000
+"""Where inputs go together, a call of more bytes would only make the first of them wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``batch``: inputs of one call; ``batch_bytes``: where several are cut; ``payload``: bytes of one body."""
+
+    batch: int
+    concurrency: int
+    payload: int
+    batch_bytes: int
+
+
+def limits_of(plan: Plan, spec: EndpointSpec, form: RequestFormat) -> Limits:
+    """Bring the settings and the kind's own limits together; raises SettingsError where they contradict each other."""
+    if spec.batch > 1 and not form.together:
+        raise SettingsError(
+            f"endpoint {plan.shown}: request format {form.name} carries one input, not {spec.batch}: "
+            "set the batch to 1, or the request format to instances"
+        )
+    batch = spec.batch or (plan.batch if form.together else 1)
+    payload = spec.payload_bytes or plan.payload
+    batch_bytes = spec.payload_bytes or min(payload, BATCH_BYTES)
+    return Limits(batch, spec.concurrency or plan.concurrency, payload, batch_bytes)
+
+
+def parameters_of(spec: EndpointSpec) -> Parameters | None:
+    """Read the parameters, a JSON object; raises SettingsError."""
+    if not spec.parameters:
+        return None
+    try:
+        parameters = json.loads(spec.parameters)
+    except (ValueError, RecursionError):
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise SettingsError('the endpoint\'s parameters are not a JSON object, such as {"top_k": 5}')
+    if spec.request == "raw":
+        raise SettingsError(
+            "request format raw carries no parameters: set it to instances, or leave the parameters out"
+        )
+    return parameters

@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.endpoints.answers.arrange import arrange
 from labelloop.endpoints.answers.read import FORMATS, RESPONSES
-from labelloop.endpoints.requests.formats import REQUESTS
+from labelloop.endpoints.requests import REQUESTS
 from labelloop.types import Failure
 from support.answered import PICTURE, answered
 

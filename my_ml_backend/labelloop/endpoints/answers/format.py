@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from labelloop.endpoints.reason import one_line
+from labelloop.endpoints.failures import one_line
 from labelloop.types import Answer, Input
 
 

@@ -16,8 +16,7 @@ from labelloop.endpoints.answers.labelloop import LabelLoop
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
 from labelloop.endpoints.answers.unknown import describe, unknown, wrong_count
-from labelloop.endpoints.failures import WrongAnswer
-from labelloop.endpoints.reason import one_line
+from labelloop.endpoints.failures import WrongAnswer, one_line
 from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from labelloop.endpoints.answers.arrange import is_error, layers
 from labelloop.endpoints.answers.format import AnswerFormat, is_number
-from labelloop.endpoints.failures import WrongAnswer
-from labelloop.endpoints.reason import one_line
+from labelloop.endpoints.failures import WrongAnswer, one_line
 
 
 def wrong_count(sent: int, came: int) -> WrongAnswer:

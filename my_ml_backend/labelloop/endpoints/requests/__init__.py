@@ -1,1 +1,0 @@
-"""Request formats: how inputs are written for an endpoint (docs/formats.md). ``formats`` names them."""
