@@ -20,7 +20,11 @@ NO_VERSION = "labelloop-untrained"
 
 @dataclass(frozen=True, slots=True)
 class ProjectKey:
-    """One project of one Label Studio instance; ``str()`` of it is the beginning of every store path and Redis key."""
+    """Where all that is kept of one project lies; ``str()`` of it is the beginning of every store path and Redis key.
+
+    ``instance`` is the second in which the project was created, or, in stores that were made before projects had an
+    identity, the address of its Label Studio; ``id`` is the number that Label Studio gave the project.
+    """
 
     instance: str
     id: int
@@ -42,6 +46,21 @@ class ProjectKey:
         if match is None or ".." in text:
             raise ValueError(f"{text!r} is no project key: expected instance/id, for example localhost-8080/7")
         return cls(match[1], int(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which project is meant, whatever the address of its Label Studio: its number there, and when it was created.
+
+    ``created`` is in whole Unix seconds: ``/setup`` and ``/predict`` send no more. None where whoever names the project
+    says its number only; then the project is meant that was found last at the address.
+    """
+
+    id: int
+    created: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.id) if self.created is None else f"{self.id}.{self.created}"
 
 
 @dataclass(frozen=True, slots=True)

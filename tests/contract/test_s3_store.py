@@ -26,6 +26,7 @@ from support.contest import PROJECT
 from support.file_bundle import write_bundle
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
 from support.moto_server import moto_environment, moto_server
+from support.project_rules import ProjectRules
 from support.store_rules import StoreRules
 
 
@@ -65,6 +66,10 @@ def proxy(server: tuple[str, int], bucket: str, monkeypatch: pytest.MonkeyPatch)
     with lossy_proxy(*server) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         yield proxy
+
+
+class TestProjectsInABucket(ProjectRules):
+    pass
 
 
 class TestS3Store(StoreRules):

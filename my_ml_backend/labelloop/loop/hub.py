@@ -1,20 +1,28 @@
 """Everything one process needs to do its work, made from the settings when first asked for."""
 
 import threading
+import time
 from collections import OrderedDict
 from functools import cached_property
 
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import SettingsError
+from labelloop.errors import SettingsError, StoreError
 from labelloop.loop.cache import PredictionCache
 from labelloop.loop.redis_client import RedisClient
+from labelloop.models.projects import Found, Projects, spellings
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.media import Media
-from labelloop.types import ProjectKey
+from labelloop.types import Identity, ProjectKey
+
+_FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
+"""How long a process goes by where a project lies, or would lie, before it asks the store again."""
+
+_PLACES = 4096
+"""Projects whose places are kept in mind; anybody may ask for any."""
 
 _ENDPOINTS = 64
 """Endpoints kept open; projects may name many."""
@@ -28,18 +36,53 @@ class Hub:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._placing = threading.Lock()
+        self._places: dict[Identity, tuple[ProjectKey, float]] = {}
         self.extra_params: dict[ProjectKey, str] = {}
         """What this process heard of each project's ML backend (loop/extra_params.py)."""
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 
-    def project(self, project: int) -> ProjectKey:
-        """Name one project of the Label Studio these settings speak of; raises SettingsError for no address."""
+    def project(self, project: int | Identity) -> ProjectKey:
+        """Say where a project lies; by its number alone, the one that Label Studio was found to have last.
+
+        The store is asked once a minute, and Label Studio never: what nobody has found there yet is given the place
+        where it will be kept. Raises SettingsError for no address of Label Studio, StoreError where only the store can
+        tell.
+        """
+        identity = project if isinstance(project, Identity) else Identity(project)
+        kept = self._places.get(identity)
+        if kept is not None and time.monotonic() < kept[1]:
+            return kept[0]
+        home = ProjectKey(self.addresses[0], identity.id)
         try:
-            return ProjectKey.of(self.settings.label_studio_url, project)
+            found = self.projects.find(identity)
+        except StoreError:
+            if kept is None and identity.created is not None:
+                raise
+            found = Found(kept[0] if kept else home, settled=False)
+        # What nobody has found in Label Studio yet may be found there any moment.
+        fresh = _FOUND_SECONDS if found.settled or identity.created else _GUESSED_SECONDS
+        with self._placing:
+            self._places.pop(identity, None)
+            self._places[identity] = found.key, time.monotonic() + fresh
+            if len(self._places) > _PLACES:
+                del self._places[next(iter(self._places))]
+        return found.key
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """The names of the Label Studio of the settings, by its address; raises SettingsError where that is none."""
+        try:
+            return spellings(self.settings.label_studio_url)
         except ValueError:
             raise SettingsError("LABEL_STUDIO_URL is not of the form http://host:port") from None
+
+    @property
+    def projects(self) -> Projects:
+        """Which folder of the store is which project's."""
+        return Projects(self.store, self.addresses)
 
     @property
     def store(self) -> Store:

@@ -2,16 +2,31 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from labelloop.types import Json
+from labelloop.types import Identity, Json
 
 _MAX_ID = 10**18
+_SECONDS = re.compile(r"[0-9]{1,11}")
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsChanged:
+class ProjectEvent:
+    """Something has happened in a project; ``created`` is in Unix seconds, None where the webhook does not tell it."""
+
+    project_id: int
+    created: int | None = field(default=None, kw_only=True)
+
+    @property
+    def project(self) -> Identity:
+        """Which project that is."""
+        return Identity(self.project_id, self.created)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsChanged(ProjectEvent):
     """Annotations were submitted, edited or deleted.
 
     Actions: ``ANNOTATION_CREATED``, ``ANNOTATION_UPDATED``, ``ANNOTATIONS_CREATED``, ``ANNOTATIONS_DELETED``. A task
@@ -19,31 +34,25 @@ class LabelsChanged:
     do not name their tasks: ``task_ids`` is empty.
     """
 
-    project_id: int
     annotation_ids: tuple[int, ...]
     task_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class TasksCreated:
+class TasksCreated(ProjectEvent):
     """Tasks were imported (``TASKS_CREATED``); a large import comes as several of these."""
 
-    project_id: int
     task_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingRequested:
+class TrainingRequested(ProjectEvent):
     """Somebody pressed Start Training (``START_TRAINING``)."""
-
-    project_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class LabelConfigChanged:
+class LabelConfigChanged(ProjectEvent):
     """The project's settings were saved (``PROJECT_UPDATED``), the label config perhaps among them."""
-
-    project_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,8 @@ def event_of(action: object, data: object) -> Event:
         raise ValueError(f"{_name(action)}: the payload must be a JSON object, not {_shown(data)}")
     payload = {key: value for key, value in (data or {}).items() if key != "action"}
     if action == "START_TRAINING":
-        return TrainingRequested(_project(action, payload))
+        project = _project(action, payload)
+        return TrainingRequested(project.id, created=project.created)
     if action not in _READERS:
         return Ignored(_name(action), "LabelLoop has no use for this action")
     if not payload:
@@ -94,14 +104,37 @@ def project_id(value: object) -> int:
     return _id("project", value)
 
 
-def _project(action: str, payload: Json) -> int:
+def identity(value: object) -> Identity:
+    """Read which project is meant, in any form that ``project_id`` reads, with its creation time where that is told.
+
+    ``"7.1795187630"`` tells it, as does an object with ``created_at``. One that cannot be read counts as not told.
+    Raises ValueError for what names no project.
+    """
+    number = project_id(value)
+    if isinstance(value, dict):
+        return Identity(number, created_second(value.get("created_at")))
+    told = value.partition(".")[2] if isinstance(value, str) else ""
+    return Identity(number, (int(told) or None) if _SECONDS.fullmatch(told) else None)
+
+
+def created_second(created_at: object) -> int | None:
+    """Read a creation time of Label Studio's API as it stands in ``/setup``: whole Unix seconds; None for no time."""
+    try:
+        moment = datetime.fromisoformat(created_at) if isinstance(created_at, str) else None
+        told = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() if moment else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return int(told) if told >= 1 else None
+
+
+def _project(action: str, payload: Json) -> Identity:
     if payload.get("project") is not None:
-        return project_id(payload["project"])
+        return identity(payload["project"])
     # Without its project an event still names it inside the annotation and the task.
     for key in ("annotation", "annotations", "task", "tasks"):
         for entry in _entries(action, key, payload.get(key)):
             if entry.get("project") is not None:
-                return project_id(entry["project"])
+                return identity(entry["project"])
     raise ValueError(f"{action} names no project")
 
 
@@ -115,18 +148,23 @@ def _labels_changed(action: str, payload: Json) -> Event:
         return Ignored(action, "the task was skipped" if given else "it names no annotation")
     tasks = [entry["task"] for entry in changed if entry.get("task") is not None]
     task_ids = _ids("task", tasks or _entries(action, "task", payload.get("task")))
-    return LabelsChanged(_project(action, payload), _ids("annotation", changed), task_ids)
+    project = _project(action, payload)
+    return LabelsChanged(project.id, _ids("annotation", changed), task_ids, created=project.created)
 
 
 def _tasks_created(action: str, payload: Json) -> Event:
     if "tasks" not in payload:
         raise ValueError(f"{action} names no tasks")
     tasks = _ids("task", _entries(action, "tasks", payload["tasks"]))
-    return TasksCreated(_project(action, payload), tasks) if tasks else Ignored(action, "it names no task")
+    if not tasks:
+        return Ignored(action, "it names no task")
+    project = _project(action, payload)
+    return TasksCreated(project.id, tasks, created=project.created)
 
 
 def _label_config_changed(action: str, payload: Json) -> Event:
-    return LabelConfigChanged(_project(action, payload))
+    project = _project(action, payload)
+    return LabelConfigChanged(project.id, created=project.created)
 
 
 _READERS = {
