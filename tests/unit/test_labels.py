@@ -12,7 +12,6 @@ from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.choices import Label
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_map
-from labelloop.studio.rendering import prediction_of
 from labelloop.studio.results.classification import classify
 from labelloop.studio.truth import Truth, labels_of
 from labelloop.types import NO_VERSION, Kind, Output
@@ -248,8 +247,7 @@ class TestMapping:
 
 class TestPrediction:
     def predict(self, asked: Control, answer: Output) -> dict[str, Any] | None:
-        drawn = classify(asked.tag, answer, label_map(asked.tag, answer.scores), None, "least_confidence")
-        return None if drawn is None else prediction_of(drawn, answer.model_version)
+        return classify(asked.tag, answer, label_map(asked.tag, answer.scores), None, "least_confidence")
 
     def test_one_label_with_its_probability(self) -> None:
         found = self.predict(control("sea", "forest"), output(sea=0.25, forest=0.75))

@@ -8,19 +8,19 @@ import pytest
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
-from labelloop.studio import valid
+from labelloop.studio import rendering
 from labelloop.web.warm import warm_up
 
 
 def test_the_endpoint_is_opened_and_not_asked_and_the_checker_is_loaded(tmp_path: Path) -> None:
     hub = Hub(Settings(endpoint="fake://?classes=cat,dog", model_dir=str(tmp_path)))
-    valid._interface.cache_clear()
+    rendering._interface.cache_clear()
     warm_up(hub)
 
     assert len(hub._endpoints) == 1
     assert isinstance(hub.endpoint, FakeEndpoint)
     assert hub.endpoint.asked == []
-    assert valid._interface.cache_info().currsize == 1
+    assert rendering._interface.cache_info().currsize == 1
 
 
 def test_an_impossible_endpoint_is_logged_and_raises_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,32 +1,22 @@
-"""From any endpoint's answer to a Label Studio prediction."""
+"""From any endpoint's answer to a Label Studio prediction, checked with Label Studio's own checker."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
+from labelloop.errors import LabelConfigError
+from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
-from labelloop.studio.mapping import Given, class_labels, no_label
+from labelloop.studio.mapping import class_labels, no_label
 from labelloop.studio.results.classification import classify
 from labelloop.studio.results.findings import draw_findings, no_tag
-from labelloop.studio.results.placing import Asked
-from labelloop.studio.results.region import Drawn
-from labelloop.studio.uncertainty import Uncertainty
-from labelloop.studio.valid import check_prediction
-from labelloop.types import NO_VERSION, Answer, Json, Output, Prompted
+from labelloop.studio.results.prediction import Rendering, Uncertainty
+from labelloop.types import Answer, Json, Output, Prompted
 
 __all__ = ["Rendering", "Uncertainty", "render"]
 
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What a user says of how answers become predictions.
-
-    ``threshold`` is the score from which on something is shown, where a control tag has no ``model_score_threshold``.
-    ``label_map`` says which label a class means; it goes before what the label config says.
-    """
-
-    threshold: float | None = None
-    label_map: Mapping[str, str] = field(default_factory=dict)
-    uncertainty: Uncertainty = "least_confidence"
+_CHECKERS = 32
+_LONGEST = 300
 
 
 def render(
@@ -44,31 +34,53 @@ def render(
     LabelConfigError when no control tag takes the answer or Label Studio would refuse the prediction,
     LabelMappingError when none of the model's classes is a label.
     """
-    given = tuple(how.label_map.items())
     if isinstance(answer, Output):
-        drawn = _classified(config, answer, how, given)
+        prediction = _classified(config.tags, answer, how)
     else:
         label = next((one.label for one in prompt if one.positive and one.label), "")
-        drawn = draw_findings(config.tags, answer, Asked(given, how.threshold, text, label))
-    prediction = prediction_of(drawn, answer.model_version)
+        prediction = draw_findings(config.tags, answer, how, text=text, prompted=label)
     check_prediction(config.text, prediction)
     return prediction
 
 
-def prediction_of(drawn: Drawn, version: str) -> Json:
-    """Put a prediction together; Label Studio refuses one without a version (contract, section 2)."""
-    return {"result": drawn.result, "score": drawn.score, "model_version": str(version or NO_VERSION)}
-
-
-def _classified(config: LabelConfig, output: Output, how: Rendering, given: Given) -> Drawn:
+def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> Json:
     """Classify for the first control tag that shares a label with the model."""
-    tags = [tag for tag in config.tags if tag.tag in ("Choices", "Taxonomy")]
+    tags = [tag for tag in among if tag.tag in ("Choices", "Taxonomy")]
     if not tags:
-        raise no_tag("a classification (for <Choices> or <Taxonomy>)", config.tags)
+        raise no_tag("a classification (for <Choices> or <Taxonomy>)", among)
     classes = tuple(output.scores)
     for tag in tags:
-        threshold = how.threshold if tag.threshold is None else tag.threshold
-        drawn = classify(tag, output, class_labels(tag, given, classes), threshold, how.uncertainty)
-        if drawn is not None:
-            return drawn
+        prediction = classify(tag, output, class_labels(tag, how.given, classes), how.least(tag), how.uncertainty)
+        if prediction is not None:
+            return prediction
     raise no_label(tags, classes)
+
+
+def check_prediction(label_config: str, prediction: Json) -> None:
+    """Raise LabelConfigError when Label Studio would refuse a prediction, and say what did not pass.
+
+    Label Studio's import drops such a prediction without a word (contract, section 2).
+    """
+    errors = _interface(label_config).validate_prediction(prediction, return_errors=True)
+    if errors:
+        raise LabelConfigError(
+            f"Label Studio would not take this prediction: {str(errors[0])[:_LONGEST]}. Look whether the control tag "
+            f"is written as Label Studio's documentation has it"
+        )
+
+
+@lru_cache(maxsize=_CHECKERS)
+def _interface(label_config: str) -> Any:
+    """Make the checker of a label config. It is not changed by checking, so threads may share it."""
+    # It imports for over a second; what renders nothing does not wait for it.
+    from label_studio_sdk._extensions.label_studio_tools.core.utils.exceptions import (
+        LabelStudioXMLSyntaxErrorSentryIgnored,
+    )
+    from label_studio_sdk.label_interface.interface import LabelInterface
+
+    try:
+        return LabelInterface(label_config)
+    except (LabelStudioXMLSyntaxErrorSentryIgnored, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise LabelConfigError(
+            f"Label Studio cannot read the label config: {type(error).__name__}: {str(error)[:_LONGEST]}"
+        ) from None

@@ -11,9 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.results.brush import encode, mask_value
-from labelloop.studio.results.shapes import box_value, point_value, polygon_value
-from labelloop.studio.results.spans import span_value
-from labelloop.studio.results.written import number_value
+from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value
 from labelloop.types import Box, Mask, Point, Polygon, Span
 
 WILD = st.floats() | st.floats(-2, 2)

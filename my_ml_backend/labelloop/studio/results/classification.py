@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 
 from labelloop.studio.control_tag import ControlTag
-from labelloop.studio.results.region import Drawn, probability, result_of
-from labelloop.studio.uncertainty import Uncertainty, of_each, of_one
+from labelloop.studio.results.prediction import Uncertainty, of_each, of_one, prediction_of, probability, result_of
 from labelloop.types import Json, Output
 
 _HALF = 0.5
@@ -12,8 +11,8 @@ _HALF = 0.5
 
 def classify(
     tag: ControlTag, output: Output, labels: Mapping[str, str], threshold: float | None, measure: Uncertainty
-) -> Drawn | None:
-    """Choose labels: the best one, or each from the threshold on where both tag and model take several.
+) -> Json | None:
+    """Predict labels: the best one, or each from the threshold on where both tag and model take several.
 
     Several classes that mean one label count together. Without a threshold the best label is always chosen, and
     several from one half on. None when no class with a usable score is a label.
@@ -30,7 +29,7 @@ def classify(
         chosen = [best] if threshold is None or scores[best] >= threshold else []
         sure = of_one(tuple(scores.values()), measure)
     own = min((scores[name] for name in chosen), default=0.0)
-    return Drawn([result_of(tag, _value(tag, chosen), own)] if chosen else [], sure)
+    return prediction_of([result_of(tag, _value(tag, chosen), own)] if chosen else [], sure, output.model_version)
 
 
 def _value(tag: ControlTag, chosen: list[str]) -> Json:

@@ -1,17 +1,25 @@
 """What an endpoint found, as results: regions, texts and numbers, each for the control tag that takes it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.mapping import Given, no_label, tag_finder
 from labelloop.studio.results.brush import mask_value
-from labelloop.studio.results.placing import TAKEN_BY, Asked, Placed, place, tags_for
-from labelloop.studio.results.region import Drawn, result_of
-from labelloop.studio.results.shapes import box_value, point_value, polygon_value
-from labelloop.studio.results.spans import span_value
-from labelloop.studio.results.written import number_value, text_value
-from labelloop.studio.uncertainty import of_regions
-from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Shape, Span, Text
+from labelloop.studio.results.prediction import Rendering, of_regions, prediction_of, probability, result_of
+from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value, text_value
+from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Shape, Span, Text
+
+TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
+    Box: ("RectangleLabels",),
+    Polygon: ("PolygonLabels",),
+    Mask: ("BrushLabels",),
+    Point: ("KeyPointLabels",),
+    Span: ("Labels",),
+    Text: ("TextArea",),
+    Number: ("Rating", "Number"),
+}
 
 _CALLED: Mapping[type[Shape], str] = {
     Box: "boxes",
@@ -26,21 +34,102 @@ _UNKNOWN = 0.5
 """How sure a model is that does not say so: neither the first nor the last that annotators are asked."""
 
 
-def draw_findings(tags: Sequence[ControlTag], findings: Findings, asked: Asked) -> Drawn:
-    """Draw all that has a control tag and a label there.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One thing with the tag it goes to, and its score, if it has one."""
 
+    tag: ControlTag
+    label: str
+    region: Region
+    score: float | None
+
+
+def draw_findings(
+    tags: Sequence[ControlTag], findings: Findings, how: Rendering, *, text: str | None, prompted: str
+) -> Json:
+    """Make a prediction of all that has a control tag and a label there.
+
+    ``text`` is the task's, where it is one; ``prompted`` the label of the prompt, which regions without one get.
     Raises LabelConfigError when nothing of it has a control tag, LabelMappingError when no label of it is one there.
     """
     served = [region for region in findings.regions if tags_for(tags, region)]
     if findings.regions and not served:
         raise no_tag(_holds(findings), tags)
-    placed = place(tags, served, asked)
-    enough = [one for one in placed if one.score is None or one.score >= asked.least(one.tag)]
-    drawn = [*_regions(enough, findings.size, asked.text), *_numbers(enough), *_texts(enough)]
-    shown = [score for _, scores in drawn for score in scores]
-    left_out = [one.score for one in placed if one.score is not None and one.score < asked.least(one.tag)]
-    known = shown or not drawn
-    return Drawn([result for result, _ in drawn], of_regions(shown, left_out) if known else _UNKNOWN)
+    placed = place(tags, served, how.given, prompted)
+    enough = [one for one in placed if _is_sure(one, how)]
+    written = [one for one in enough if isinstance(one.region.shape, Text)]
+    results = [*_regions(enough, findings.size, text), *_numbers(enough)]
+    scores = [made["score"] for made in results if "score" in made]
+    scores += [one.score for one in written if one.score is not None]
+    results += _texts(written)
+    left_out = [one.score for one in placed if one.score is not None and not _is_sure(one, how)]
+    sure = of_regions(scores, left_out) if scores or not results else _UNKNOWN
+    return prediction_of(results, sure, findings.model_version)
+
+
+def place(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, prompted: str) -> list[Placed]:
+    """Give regions, texts and numbers to the tags that take them; what has no label there is left out.
+
+    Raises LabelMappingError when no label is one of the label config and nobody has said what the model's classes
+    mean; else a picture may just hold none of the labels.
+    """
+    placed = [*_with_label(tags, regions, given, prompted), *_written(tags, regions)]
+    if regions and not placed and not _is_mapped(tags, given):
+        among = dict.fromkeys(tag for region in regions for tag in tags_for(tags, region))
+        raise no_label(list(among), dict.fromkeys(region.label for region in regions if region.label))
+    return placed
+
+
+def tags_for(tags: Sequence[ControlTag], region: Region) -> list[ControlTag]:
+    """List the control tags that take a region of this kind."""
+    wanted = TAKEN_BY[type(region.shape)]
+    return [tag for tag in tags if tag.tag in wanted]
+
+
+def _with_label(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, prompted: str) -> Iterator[Placed]:
+    for region in regions:
+        if isinstance(region.shape, Text | Number):
+            continue
+        for tag in tags_for(tags, region):
+            label = _label(tag, region.label, given, prompted)
+            if label is not None:
+                yield Placed(tag, label, region, _score(region))
+                break
+
+
+def _label(tag: ControlTag, label: str, given: Given, prompted: str) -> str | None:
+    """Find a region's label: without one of its own, that of the prompt, else the only one there is."""
+    found = tag_finder(tag, given)(label or prompted)
+    if found is None and not label and len(tag.labels) == 1:
+        return tag.labels[0].name
+    return found
+
+
+def _written(tags: Sequence[ControlTag], regions: Sequence[Region]) -> Iterator[Placed]:
+    """Give texts and numbers to the tag that their label names; else all texts to one, each number to the next."""
+    free = [tag for tag in tags if tag.tag in TAKEN_BY[Number]]
+    for region in regions:
+        if not isinstance(region.shape, Text | Number):
+            continue
+        among = free if isinstance(region.shape, Number) else tags_for(tags, region)
+        tag = next((tag for tag in among if tag.name == region.label), among[0] if among else None)
+        if tag is None:
+            continue
+        if isinstance(region.shape, Number):
+            free.remove(tag)
+        yield Placed(tag, "", region, _score(region))
+
+
+def _is_sure(one: Placed, how: Rendering) -> bool:
+    return one.score is None or one.score >= (how.least(one.tag) or 0.0)
+
+
+def _is_mapped(tags: Sequence[ControlTag], given: Given) -> bool:
+    return bool(given) or any(label.predicted_values for tag in tags for label in tag.labels)
+
+
+def _score(region: Region) -> float | None:
+    return None if region.score is None else probability(region.score)
 
 
 def no_tag(holds: str, tags: Sequence[ControlTag]) -> LabelConfigError:
@@ -57,9 +146,7 @@ def _holds(findings: Findings) -> str:
     return " and ".join(f"{_CALLED[kind]} (for {' or '.join(f'<{tag}>' for tag in TAKEN_BY[kind])})" for kind in kinds)
 
 
-def _regions(
-    placed: Sequence[Placed], size: tuple[int, int] | None, text: str | None
-) -> Iterator[tuple[Json, list[float]]]:
+def _regions(placed: Sequence[Placed], size: tuple[int, int] | None, text: str | None) -> Iterator[Json]:
     for one in placed:
         value = _shape_value(one.region.shape, size, text)
         if value is None:
@@ -67,7 +154,7 @@ def _regions(
         made = result_of(one.tag, value | {one.tag.type: [one.label]}, one.score)
         if one.tag.object_tag == "Image":
             made |= _dimensions(one.region.shape, size)
-        yield made, [] if one.score is None else [one.score]
+        yield made
 
 
 def _dimensions(shape: Shape, size: tuple[int, int] | None) -> Json:
@@ -91,20 +178,17 @@ def _shape_value(shape: Shape, size: tuple[int, int] | None, text: str | None) -
     return None
 
 
-def _numbers(placed: Sequence[Placed]) -> Iterator[tuple[Json, list[float]]]:
+def _numbers(placed: Sequence[Placed]) -> Iterator[Json]:
     for one in placed:
         value = number_value(one.tag, one.region.shape.value) if isinstance(one.region.shape, Number) else None
         if value is not None:
-            yield result_of(one.tag, value, one.score), [] if one.score is None else [one.score]
+            yield result_of(one.tag, value, one.score)
 
 
-def _texts(placed: Sequence[Placed]) -> Iterator[tuple[Json, list[float]]]:
+def _texts(placed: Sequence[Placed]) -> Iterator[Json]:
     """Make one result of all texts of a tag, as sure as the least sure of them."""
-    texts: dict[ControlTag, list[str]] = {}
-    scores: dict[ControlTag, list[float]] = {}
-    for one in placed:
-        if isinstance(one.region.shape, Text):
-            texts.setdefault(one.tag, []).append(one.region.shape.content)
-            scores.setdefault(one.tag, []).extend([] if one.score is None else [one.score])
-    for tag, written in texts.items():
-        yield result_of(tag, text_value(written), min(scores[tag], default=None)), scores[tag]
+    for tag in dict.fromkeys(one.tag for one in placed):
+        own = [one for one in placed if one.tag == tag]
+        texts = [one.region.shape.content for one in own if isinstance(one.region.shape, Text)]
+        sure = min((one.score for one in own if one.score is not None), default=None)
+        yield result_of(tag, text_value(texts), sure)
