@@ -12,7 +12,6 @@ from labelloop.errors import QueueError
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.progress import current_step
 from labelloop.loop.status import ProjectStatus
 from labelloop.types import ProjectKey
 
@@ -111,7 +110,7 @@ def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
             ended = queue.job_status(hub, job)
             if ended not in ("queued", "started", "scheduled"):
                 return ended or "gone"
-            if step := current_step(hub, project):
+            if step := hub.state(project).step():
                 bar.update(step.done, step.total, f"{step.stage}: {step.what}")
             elif ended == "queued":
                 bar.update(0, 0, "waiting for a worker to be free")

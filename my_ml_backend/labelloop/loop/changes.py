@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from labelloop.chunks import chunks
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub
-from labelloop.loop.notes import read_notes
 from labelloop.loop.policy import Pending, Policy
 from labelloop.loop.redis_client import text
 from labelloop.types import ProjectKey
@@ -62,19 +61,8 @@ def pending(hub: Hub, project: ProjectKey) -> Pending:
 
 def due(hub: Hub, project: ProjectKey) -> float | None:
     """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
-    lacking = "missing" in read_notes(hub, project)
+    lacking = "missing" in hub.state(project).notes()
     return Policy.of(hub.settings).due(pending(hub, project), lacking=lacking)
-
-
-def note_policy(hub: Hub, project: ProjectKey) -> None:
-    """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""
-    hub.redis.set(keys.of(project, "policy"), str(Policy.of(hub.settings)))
-
-
-def noted_policy(hub: Hub, project: ProjectKey) -> Policy | None:
-    """Read the policy that a worker last looked at the project with; None before the first look."""
-    found = hub.redis.get(keys.of(project, "policy"))
-    return Policy.parse(text(found)) if found else None
 
 
 def settle(hub: Hub, project: ProjectKey, until: float) -> None:

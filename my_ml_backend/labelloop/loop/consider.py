@@ -5,13 +5,10 @@ import time
 from datetime import datetime
 
 from labelloop.loop import changes, keys
-from labelloop.loop.backoff import growing, waits_until
+from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import is_held
-from labelloop.loop.notes import read_notes
 from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, resume_prelabel, schedule_consider
-from labelloop.loop.wishes import grant
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import ProjectKey
@@ -24,21 +21,25 @@ def consider(hub: Hub, project: ProjectKey) -> str:
 
     While a worker holds the project nothing is done: it asks again when it is finished.
     """
+    state = hub.state(project)
     hub.redis.delete(keys.of(project, "wake"))
-    if is_held(hub, project):
+    if state.is_held():
         return "a run is in progress"
     resume_prelabel(hub, project)
     # What is decided by, for whoever asks how the project stands and has other settings.
-    changes.note_policy(hub, project)
+    state.note_policy()
     if stands_alone(hub, project):
         # Nobody else will: should the project be trained one day, a scan finds them.
         changes.settle(hub, project, time.time())
         return "its endpoint has a model of its own: nothing is trained"
-    until = waits_until(hub, project)
-    if trigger := grant(hub, project, waits=until is not None):
-        return f"run enqueued: {trigger}"
-    if until is not None:
-        schedule_consider(hub, project, until)
+    wait = state.wait()
+    if wish := state.wish(waits=wait is not None):
+        enqueued = _retrain(hub, project, wish.trigger, force=wish.force)
+        # Not before the job is there: a worker killed in between would lose it.
+        state.granted(wish)
+        return enqueued
+    if wait is not None:
+        schedule_consider(hub, project, wait.until)
         return "the last attempt failed; it is left alone for a while"
     unfinished = _unfinished(hub, project)
     return (
@@ -57,7 +58,7 @@ def _retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False
 def _unfinished(hub: Hub, project: ProjectKey) -> RunRecord | None:
     """Find the run that is to go on. While labels are missing it cannot: the next change of one starts it."""
     record = Runs(hub.store, project).latest()
-    if record is None or record.state not in ("running", "failed") or "missing" in read_notes(hub, project):
+    if record is None or record.state not in ("running", "failed") or "missing" in hub.state(project).notes():
         return None
     return None if record.given_up(hub.settings.run_attempts) else record
 

@@ -11,6 +11,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import SettingsError, StoreError
 from labelloop.loop.cache import PredictionCache
 from labelloop.loop.redis_client import RedisClient
+from labelloop.loop.state import ProjectState
 from labelloop.models.projects import Found, Projects, spellings
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
@@ -111,6 +112,10 @@ class Hub:
         """The Redis client, whose every command raises QueueError without Redis."""
         with self._making:
             return self._redis
+
+    def state(self, project: ProjectKey) -> ProjectState:
+        """Everything of one project in Redis."""
+        return ProjectState(self.redis, project, self.settings)
 
     @property
     def studio(self) -> Studio:

@@ -12,18 +12,17 @@ from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
 from labelloop.loop.announced import announced_version
-from labelloop.loop.backoff import NO_FAILURE, backing_off
+from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.extra_params import learn, learn_unknown
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease, is_held
-from labelloop.loop.notes import write_note
+from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower, stands_alone
 from labelloop.loop.queue import postpone_prelabel, schedule_consider
 from labelloop.loop.registry import lose_project, remember_project, why_gone
-from labelloop.loop.wishes import want_again
+from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import NO_VERSION, ProjectKey
@@ -32,19 +31,19 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def _noting(hub: Hub, project: ProjectKey) -> Iterator[None]:
+def _noting(state: ProjectState) -> Iterator[None]:
     """Note what goes wrong inside the block, and take the note away when nothing does."""
     try:
         yield
     except NO_FAILURE:
         raise
     except LabelLoopError as error:
-        write_note(hub, project, "trouble", str(error))
+        state.note("trouble", str(error))
         raise
     except Exception as error:
-        write_note(hub, project, "trouble", f"{type(error).__name__}; the worker's log has the traceback")
+        state.note("trouble", f"{type(error).__name__}; the worker's log has the traceback")
         raise
-    write_note(hub, project, "trouble", "")
+    state.note("trouble", "")
 
 
 @contextmanager
@@ -78,18 +77,19 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
 def retrain(project: str, trigger: str, force: bool) -> str:
     """Make one run of the project; returns the verdict, or what is missing."""
     hub, key = process_hub(), ProjectKey.parse(project)
+    state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(hub, key), backing_off(hub, key), _holding(hub, key) as reporter:
+        with _existing(hub, key), _noting(state), state.backing_off(), _holding(hub, key) as reporter:
             before = _last_done(hub, key)
             record = running.retrain(hub, key, trigger, reporter, force=force)
             return _nothing_new(record) if record.key == before else record.verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
-        write_note(hub, key, "trouble", "")
+        state.note("trouble", "")
         return str(error)
     except LeaseLost as error:
         _log.info("%s", error)
-        want_again(hub, key, trigger, force=force)
+        state.want_again(trigger, force=force)
         return str(error)
     except Fenced as error:
         _log.info("%s", error)
@@ -118,9 +118,9 @@ def deploy(project: str, version: str | None) -> str:
     ``version`` becomes champion at once: a run in progress is fenced off, and it is announced after that run.
     """
     hub, key = process_hub(), ProjectKey.parse(project)
-    pointer = ChampionPointer(hub.store, key)
+    state, pointer = hub.state(key), ChampionPointer(hub.store, key)
     try:
-        with _existing(hub, key), _noting(hub, key), backing_off(hub, key):
+        with _existing(hub, key), _noting(state), state.backing_off():
             learn_unknown(hub, key)
             require_follower(hub, key)
             if version is not None:
@@ -142,22 +142,23 @@ def deploy(project: str, version: str | None) -> str:
 def prelabel(project: str) -> str:
     """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
     hub, key = process_hub(), ProjectKey.parse(project)
+    state = hub.state(key)
     hub.redis.delete(keys.of(key, "prelabel"))
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
-    write_note(hub, key, "unpredicted", "tasks may be without a prediction")
-    if is_held(hub, key):
+    state.note("unpredicted", "tasks may be without a prediction")
+    if state.is_held():
         return _postponed(hub, key)
-    with _existing(hub, key), _noting(hub, key):
+    with _existing(hub, key), _noting(state):
         learn(hub, key)
         version = announced_version(hub, key)
     if version == NO_VERSION:
-        write_note(hub, key, "unpredicted", "")
+        state.note("unpredicted", "")
         return "there is no version yet"
     try:
-        with _existing(hub, key), _noting(hub, key), _holding(hub, key) as reporter:
+        with _existing(hub, key), _noting(state), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
             done = prelabeling.prelabel(hub, key, version, reporter)
-            write_note(hub, key, "unpredicted", "")
+            state.note("unpredicted", "")
             if stands_alone(hub, key):
                 version = announced_version(hub, key)
                 deploying.flip_title(hub, key, version)
@@ -169,7 +170,7 @@ def prelabel(project: str) -> str:
 def _postponed(hub: Hub, project: ProjectKey) -> str:
     """Leave it to whoever holds the project, who looks at what is next when it is done."""
     postpone_prelabel(hub, project)
-    if not is_held(hub, project):
+    if not hub.state(project).is_held():
         # It was done in this very moment, and may have looked before there was anything to be seen.
         schedule_consider(hub, project, time.time())
     return "a run is in progress: it is done after that"

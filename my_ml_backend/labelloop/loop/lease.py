@@ -83,8 +83,3 @@ class Lease:
                 _log.warning("lease of %s could not be renewed, trying again: %s", self._project, error)
             except Exception:  # noqa: BLE001 - border: a lease that is not renewed lets another worker in
                 _log.exception("lease of %s could not be renewed, trying again", self._project)
-
-
-def is_held(hub: Hub, project: ProjectKey) -> bool:
-    """Say whether some worker holds the project now."""
-    return bool(hub.redis.exists(keys.of(project, "lease")))

@@ -16,14 +16,12 @@ from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.fetch import Fetched, fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.judging import judge_and_publish
-from labelloop.loop.notes import write_note
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower
 from labelloop.loop.report import finish
 from labelloop.loop.run import Run, note_failure, open_record, project_settings, save
-from labelloop.loop.seen import Seen, read_seen, write_seen
+from labelloop.loop.state import Seen
 from labelloop.loop.training import require_trainable, train_version
-from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord, Versions
@@ -38,7 +36,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with, and
     NoSuchProject, all before anything is written; any other failure is in the run's record when there is one already.
     """
-    with begun(hub, project, trigger, force):
+    with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
         require_follower(hub, project)
         hub.studio.project(project.id)
@@ -75,8 +73,8 @@ def _begin(
     began = time.time()
     run, fetched = _fetch(hub, project, fence, reporter)
     lacking = missing(run.manifest, hub.settings.min_labels)
-    write_note(hub, project, "missing", lacking)
-    write_note(hub, project, "pictures", fetched.unread)
+    hub.state(project).note("missing", lacking)
+    hub.state(project).note("pictures", fetched.unread)
     if lacking:
         told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, fetched.unread)))}"
         if fetched.unfetched and len(run.manifest.items) + len(fetched.unfetched) >= hub.settings.min_labels:
@@ -97,7 +95,7 @@ def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> tup
     fetched = fetch_manifest(hub, project, cache, reporter)
     reporter.stage("manifest")
     counters = Seen(fetched.info.tasks, fetched.info.annotations, fetched.info.skipped, time.time())
-    write_seen(hub, project, replace(counters, tasks=read_seen(hub, project).tasks))
+    hub.state(project).see(replace(counters, tasks=hub.state(project).seen().tasks))
     return Run(hub, project, fence, reporter, cache, fetched.control, fetched.manifest), fetched
 
 

@@ -1,6 +1,5 @@
 """One run in the making: what its stages share, and its record in the store."""
 
-import json
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +9,9 @@ from typing import Any
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError, TrainingDied, TrainingError
-from labelloop.loop import keys
-from labelloop.loop.backoff import away, met_outage
+from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.redis_client import text
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.run.folder import RunFolder
@@ -82,20 +79,20 @@ def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
         # What the project did last is this again, whatever was begun in between.
         latest = runs.latest()
         return record if latest is not None and latest.key == key else _again(run, record)
-    died = _read_death(run)
+    died = run.hub.state(run.project).death()
     record = _counted(run, record, died)
     if record.deaths >= _DEATHS:
         record = save(run, replace(record, state="failed", final=True, reason=_lethal(record, died)))
     else:
         failures = record.own_failures
         record = save(run, replace(record, state="running", attempts=record.attempts + 1, failures=failures))
-    _forget_death(run)
+    run.hub.state(run.project).forget_death()
     return record
 
 
 def _counted(run: Run, record: RunRecord, died: str) -> RunRecord:
     """Count the attempt before this one, if it was cut off: in a row with others only where none got any further."""
-    if record.state != "running" or not record.attempts or met_outage(run.hub, run.project):
+    if record.state != "running" or not record.attempts or run.hub.state(run.project).met_outage():
         return replace(record, interruptions=0, deaths=0, mark="")
     mark = _mark(run, record)
     before = record if mark == record.mark else replace(record, interruptions=0, deaths=0)
@@ -116,22 +113,6 @@ def _lethal(record: RunRecord, died: str) -> str:
         "too little memory? Give the worker more, or the run less to do: a smaller LABELLOOP_BATCH_SIZE, "
         "LABELLOOP_IMAGE_SIZE or LABELLOOP_BACKBONE"
     )
-
-
-def note_death(hub: Hub, project: ProjectKey, how: str) -> None:
-    """Note that the process of the project's run ended by itself (``how``), and where; its next attempt counts it."""
-    step = hub.redis.get(keys.of(project, "progress"))
-    stage = json.loads(step)["stage"] if step else "begin"
-    hub.redis.set(keys.of(project, "died"), f"{how} in stage {stage}")
-
-
-def _read_death(run: Run) -> str:
-    found = run.hub.redis.get(keys.of(run.project, "died"))
-    return text(found) if found else ""
-
-
-def _forget_death(run: Run) -> None:
-    run.hub.redis.delete(keys.of(run.project, "died"))
 
 
 def _forced_key(runs: Runs, key: str, attempts: int) -> str:

@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from labelloop.errors import QueueError, SettingsError, StoreError
 from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
-from labelloop.loop.backoff import Wait, read_wait
+from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.notes import read_notes
 from labelloop.loop.policy import Policy
-from labelloop.loop.progress import Step, current_step
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.run import describe
+from labelloop.loop.state import Step
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
@@ -74,8 +73,9 @@ def _status(hub: Hub, project: ProjectKey) -> ProjectStatus:
 def _unread(hub: Hub, project: ProjectKey, error: StoreError) -> ProjectStatus:
     """Say what Redis knows of a project whose objects in the store cannot be read, and how to mend damaged ones."""
     stands = ProjectStatus(str(project), champion=None, announced=None, trouble=str(error), store=False)
+    state = hub.state(project)
     try:
-        notes, step, wait = read_notes(hub, project), current_step(hub, project), read_wait(hub, project)
+        notes, step, wait = state.notes(), state.step(), state.wait()
         changed = changes.pending(hub, project).changed
     except QueueError as failure:
         return replace(stands, trouble=f"{error}; {failure}", queue=False)
@@ -84,11 +84,11 @@ def _unread(hub: Hub, project: ProjectKey, error: StoreError) -> ProjectStatus:
 
 
 def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
-    announced = announced_version(hub, project)
+    announced, state = announced_version(hub, project), hub.state(project)
     stands = ProjectStatus(str(project), champion=None, announced=announced, endpoint=endpoint)
     try:
-        trouble = why_gone(hub, project) or _trouble(read_notes(hub, project))
-        return replace(stands, trouble=trouble, step=current_step(hub, project), wait=read_wait(hub, project))
+        trouble = why_gone(hub, project) or _trouble(state.notes())
+        return replace(stands, trouble=trouble, step=state.step(), wait=state.wait())
     except QueueError as error:
         return replace(stands, trouble=str(error), queue=False)
 
@@ -97,10 +97,11 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
     run = describe(record, hub.settings.run_attempts) if record else None
+    state = hub.state(project)
     try:
-        notes, pending, step = read_notes(hub, project), changes.pending(hub, project), current_step(hub, project)
-        wait, gone, workers = read_wait(hub, project), why_gone(hub, project), count_workers(hub)
-        noted = changes.noted_policy(hub, project)
+        notes, pending, step = state.notes(), changes.pending(hub, project), state.step()
+        wait, gone, workers = state.wait(), why_gone(hub, project), count_workers(hub)
+        noted = state.policy()
     except QueueError as error:
         return ProjectStatus(
             str(project), pointers.champion, pointers.announced, trouble=str(error), run=run, queue=False

@@ -19,13 +19,11 @@ from labelloop.loop.consider import consider
 from labelloop.loop.deploy import flip_title
 from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import is_held
-from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_prelabel
 from labelloop.loop.registry import keep_project, known_projects, lose_project, why_gone
-from labelloop.loop.seen import Seen, read_seen, write_seen
 from labelloop.loop.served import keep_served
+from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
@@ -61,38 +59,38 @@ def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: b
 
 
 def _failed(hub: Hub, project: ProjectKey, reason: str) -> str:
-    write_note(hub, project, "sweep", reason)
+    hub.state(project).note("sweep", reason)
     return f"failed: {reason}"
 
 
 def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> str:
     """Look at one project; ``scan_now`` scans whatever the counters say. Raises LabelLoopError."""
-    now = time.time()
+    now, state = time.time(), hub.state(project)
     learn_unknown(hub, project)
     info = hub.studio.project(project.id)
-    last = read_seen(hub, project)
+    last = state.seen()
     if info.tasks != last.tasks:
-        write_note(hub, project, "unpredicted", "tasks may be without a prediction")
-    if _left_over(hub, project):
+        state.note("unpredicted", "tasks may be without a prediction")
+    if "unpredicted" in state.notes():
         schedule_prelabel(hub, project, 0.0)
     if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
         changed = list(_scan(hub, project, info))
         changes.replace(hub, project, changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
         last = Seen(info.tasks, info.annotations, info.skipped, now)
-    write_seen(hub, project, replace(last, tasks=info.tasks))
+    state.see(replace(last, tasks=info.tasks))
     keep_project(hub, project)
     keep_served(hub, project)
     done = consider(hub, project)
     _mend_title(hub, project, info)
-    write_note(hub, project, "sweep", "")
+    state.note("sweep", "")
     return done
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: ProjectInfo) -> None:
     """Flip the title that a worker killed after announcing has left behind."""
     version = announced_version(hub, project)
-    if version not in (NO_VERSION, info.model_version) and not is_held(hub, project):
+    if version not in (NO_VERSION, info.model_version) and not hub.state(project).is_held():
         flip_title(hub, project, version)
 
 
@@ -126,7 +124,7 @@ def _scan(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[str]:
     yield from (f"t{task_id}" for task_id, labels in known.items() if labels != _LEFT_OUT)
     if ChampionPointer(hub.store, project).read().champion is None:
         names = [label.name for label in control.labels]
-        write_note(hub, project, "missing", lacking_labels(total, counts, names, hub.settings.min_labels))
+        hub.state(project).note("missing", lacking_labels(total, counts, names, hub.settings.min_labels))
 
 
 def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
@@ -143,7 +141,3 @@ def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
         _log.warning("%s is damaged (%s): all labels count as changed, and the next run writes one anew", path, error)
         return {}
     return {item.task: item.labels for item in manifest.items} | {out.task: _LEFT_OUT for out in manifest.left_out}
-
-
-def _left_over(hub: Hub, project: ProjectKey) -> bool:
-    return "unpredicted" in read_notes(hub, project)

@@ -15,13 +15,10 @@ from rq.serializers import JSONSerializer
 
 from labelloop.children import die_with_parent
 from labelloop.errors import QueueError
-from labelloop.loop.backoff import back_off, note_start
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
-from labelloop.loop.notes import write_note
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
 from labelloop.loop.redis_client import connect_patiently
-from labelloop.loop.run import note_death
 from labelloop.loop.startup import (
     ABOUT,
     check_training,
@@ -31,6 +28,7 @@ from labelloop.loop.startup import (
     require_safe_store,
     trains_here,
 )
+from labelloop.loop.state import note_start
 from labelloop.studio.urls import shown
 from labelloop.types import ProjectKey
 
@@ -66,7 +64,7 @@ def run_worker(hub: Hub) -> None:
         check_training(hub.settings)
     require_safe_store(hub)
     _wait_for_redis(hub)
-    note_start(hub)
+    note_start(hub.redis)
     worker = make_worker(hub)
     parent = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
@@ -153,12 +151,13 @@ class _LoopWorker(Worker):
 
 def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     _log.warning("project %s: the process of its %s ended by %s", project, job, how)
+    state = hub.state(project)
     if job == "retrain":
-        note_death(hub, project, how)
+        state.note_death(how)
     sentence = f"the process of the last {job} ended by {how}; was there too little memory?"
-    write_note(hub, project, "trouble", sentence)
+    state.note("trouble", sentence)
     # A moment later the lease of the dead one has run out.
-    schedule_consider(hub, project, max(back_off(hub, project), time.time() + LEASE_SECONDS + 1))
+    schedule_consider(hub, project, max(state.back_off(), time.time() + LEASE_SECONDS + 1))
 
 
 def _load() -> None:

@@ -12,7 +12,6 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain, forget, job_status, queue
-from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
@@ -84,7 +83,7 @@ def test_while_a_run_is_in_progress_nothing_is_enqueued(hub: Hub) -> None:
 
 
 def test_a_run_wanted_during_a_run_follows_it(hub: Hub) -> None:
-    want_again(hub, PROJECT, "Start Training")
+    hub.state(PROJECT).want_again("Start Training")
 
     assert consider(hub, PROJECT) == "run enqueued: Start Training"
     assert [job.args[1] for job in waiting(hub, LONG)] == ["Start Training"]

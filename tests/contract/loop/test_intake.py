@@ -8,7 +8,6 @@ from labelloop.errors import QueueError
 from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
-from labelloop.loop.notes import write_note
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.settings import Settings
 from labelloop.studio.events import (
@@ -35,7 +34,7 @@ def test_changed_labels_are_noted_by_annotation_and_a_look_is_scheduled(hub: Hub
 
 
 def test_a_project_that_lacks_labels_is_due_after_any_change(hub: Hub) -> None:
-    write_note(hub, hub.project(7), "missing", "12 more labels")
+    hub.state(hub.project(7)).note("missing", "12 more labels")
     note(hub, LabelsChanged(7, (1,)))
 
     found = changes.pending(hub, hub.project(7))

@@ -24,18 +24,16 @@ from labelloop.errors import (
     TrainingError,
 )
 from labelloop.loop import changes, jobs, keys
-from labelloop.loop.backoff import back_off, note_start, read_wait, waits_until
 from labelloop.loop.consider import consider
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
-from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
 from labelloop.loop.registry import known_projects, remember_project
+from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
-from labelloop.loop.wishes import begun
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.run.train_settings import train_settings
@@ -137,13 +135,13 @@ def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
 
 def test_what_is_away_is_asked_for_every_ten_minutes_at_least(job_hub: Hub, project: ProjectKey) -> None:
     begun_at = time.time()
-    waits = [round(back_off(job_hub, project, "the store") - time.time(), -1) for _ in range(7)]
+    waits = [round(job_hub.state(project).back_off("the store") - time.time(), -1) for _ in range(7)]
     assert waits == [60, 120, 240, 480, 600, 600, 600]
-    wait = read_wait(job_hub, project)
+    wait = job_hub.state(project).wait()
     assert wait is not None
     assert wait.since - begun_at < 5
-    back_off(job_hub, project)
-    later = read_wait(job_hub, project)
+    job_hub.state(project).back_off()
+    later = job_hub.state(project).wait()
     assert later is not None
     assert (later.away, later.since > wait.since, later.until - time.time() > 3000) == ("", True, True)
 
@@ -201,7 +199,7 @@ def test_settings_that_nothing_can_be_trained_with_are_said_at_once_and_tried_by
     assert setting in stands.trouble
     assert list(job_hub.store.walk("")) == []
 
-    note_start(job_hub)
+    note_start(job_hub.redis)
     assert consider(job_hub, project) == "run enqueued: 3 changed labels"
 
 
@@ -218,7 +216,7 @@ def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub
     def wait_after_failure() -> float:
         with pytest.raises(NotAllowed):
             jobs.retrain(str(project), "labels", False)
-        return (waits_until(job_hub, project) or 0) - time.time()
+        return (wait.until if (wait := job_hub.state(project).wait()) else 0) - time.time()
 
     studio.refusing = 403
     assert [round(wait_after_failure(), -1) for _ in range(3)] == [60, 120, 240]
@@ -226,7 +224,7 @@ def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub
     studio.refusing = 0
     studio.connect("v0")
     jobs.deploy(str(project), None)
-    assert waits_until(job_hub, project) is None
+    assert job_hub.state(project).wait() is None
 
 
 def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it(
@@ -318,7 +316,7 @@ def test_a_run_asked_for_during_a_run_follows_it_forced_as_it_was(job_hub: Hub, 
 
 def test_a_worker_killed_before_the_record_is_there_loses_no_request(job_hub: Hub, project: ProjectKey) -> None:
     # What a killed worker leaves: the block that was never left.
-    begun(job_hub, project, "Start Training", False).__enter__()
+    job_hub.state(project).begun("Start Training", False).__enter__()
 
     assert consider(job_hub, project) == "run enqueued: Start Training"
     waiting(job_hub, LONG)[0].delete()
@@ -373,18 +371,18 @@ def test_an_endpoint_that_is_down_is_not_asked_to_announce_all_the_time(
 def test_a_prelabel_that_fails_is_asked_for_again(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
     studio.add_tasks(2)
     assert jobs.prelabel(str(project)) == "there is no version yet"
-    assert "unpredicted" not in read_notes(job_hub, project)
+    assert "unpredicted" not in job_hub.state(project).notes()
 
     champion(job_hub, "v1")
     job_hub.redis.delete(keys.of(project, "announced"))
     studio.refusing = 403
     with pytest.raises(NotAllowed):
         jobs.prelabel(str(project))
-    assert "unpredicted" in read_notes(job_hub, project)
+    assert "unpredicted" in job_hub.state(project).notes()
 
     studio.refusing = 0
     assert jobs.prelabel(str(project)) == "2 tasks pre-annotated with v1, 0 left out"
-    assert read_notes(job_hub, project) == {}
+    assert job_hub.state(project).notes() == {}
 
 
 def test_a_prelabel_is_done_once_after_the_run_in_progress_and_asks_nobody_before(
@@ -409,9 +407,9 @@ def test_a_prelabel_is_done_once_after_the_run_in_progress_and_asks_nobody_befor
 
 
 def test_jobs_look_at_the_policy_and_sweep(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
-    write_note(job_hub, project, "sweep", "left from earlier")
+    job_hub.state(project).note("sweep", "left from earlier")
     assert jobs.sweep() == {}
     assert jobs.consider(str(project)) == "nothing has changed"
     job_hub.store.write(f"{project}/champion.json", b"{}")
     assert jobs.sweep() == {str(project): "nothing has changed"}
-    assert read_notes(job_hub, project).keys() <= {"unpredicted", "missing"}
+    assert job_hub.state(project).notes().keys() <= {"unpredicted", "missing"}

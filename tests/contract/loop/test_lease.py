@@ -7,7 +7,7 @@ import pytest
 from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease, is_held
+from labelloop.loop.lease import Lease
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -16,12 +16,12 @@ from .conftest import PROJECT
 
 def test_a_second_worker_is_refused_until_the_first_is_done(hub: Hub) -> None:
     with Lease(hub, PROJECT):
-        assert is_held(hub, PROJECT)
+        assert hub.state(PROJECT).is_held()
         with pytest.raises(LeaseLost, match="localhost-8080/7 is held by another worker"), Lease(hub, PROJECT):
             pass
         with Lease(hub, ProjectKey("localhost-8080", 8)):
             pass
-    assert not is_held(hub, PROJECT)
+    assert not hub.state(PROJECT).is_held()
     with Lease(hub, PROJECT):
         pass
 
@@ -30,7 +30,7 @@ def test_the_lease_renews_itself(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.3) as lease:
         expired = threading.Event()
         assert not expired.wait(0.9)
-        assert is_held(hub, PROJECT)
+        assert hub.state(PROJECT).is_held()
         lease.check()
 
 
@@ -45,7 +45,7 @@ def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.15) as lease:
         hub.redis.flushall()
         waiting = threading.Event()
-        while not is_held(hub, PROJECT):
+        while not hub.state(PROJECT).is_held():
             waiting.wait(0.01)
         lease.check()
 
@@ -53,7 +53,7 @@ def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
 def test_a_lease_left_behind_runs_out(hub: Hub) -> None:
     hub.redis.set(keys.of(PROJECT, "lease"), "killed worker", px=100)
     waiting = threading.Event()
-    while is_held(hub, PROJECT):
+    while hub.state(PROJECT).is_held():
         waiting.wait(0.01)
     with Lease(hub, PROJECT):
         pass

@@ -8,7 +8,6 @@ import pytest
 
 from labelloop.errors import NotFound, StoreAway
 from labelloop.loop import keys
-from labelloop.loop.backoff import backing_off
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
@@ -135,7 +134,7 @@ class FullStore(Reporter):
 
 
 def attempt_with_full_store(hub: Hub) -> None:
-    with Lease(hub, PROJECT) as lease, backing_off(hub, PROJECT):
+    with Lease(hub, PROJECT) as lease, hub.state(PROJECT).backing_off():
         reporter = FullStore(hub, PROJECT, lease)
         reporter.staging = hub.settings.directory / "store" / ".tmp"
         try:

@@ -25,7 +25,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG
-from labelloop.loop.run import Run, note_death, note_failure, open_record, save
+from labelloop.loop.run import Run, note_failure, open_record, save
 from labelloop.loop.training import is_trained, open_context
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -68,7 +68,7 @@ def failing(run: Run, record: RunRecord, error: Exception) -> RunRecord:
 
 
 def died(run: Run) -> None:
-    note_death(run.hub, PROJECT, "signal SIGKILL")
+    run.hub.state(PROJECT).note_death("signal SIGKILL")
 
 
 def test_interruptions_are_not_held_against_a_run(attempt: Attempt) -> None:

@@ -15,7 +15,6 @@ from labelloop.loop.extra_params import extra_params, hear, learn, learn_unknown
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
-from labelloop.loop.notes import write_note
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
@@ -271,7 +270,7 @@ def test_status_says_what_predicts_and_asks_for_no_labels(studio: StudioApi, alo
     studio.add_tasks(1)
     project = alone.project(7)
     predict(alone, list(studio.tasks.values()), "")
-    write_note(alone, project, "trouble", "it was down")
+    alone.state(project).note("trouble", "it was down")
     stands = project_status(alone, project)
 
     assert (stands.announced, stands.missing, stands.endpoint) == ("m1", "", alone.endpoint.name)

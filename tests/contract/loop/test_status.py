@@ -13,15 +13,13 @@ from labelloop.loop import changes, keys
 from labelloop.loop.announced import announced_version, cache_announced
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
-from labelloop.loop.notes import write_note
-from labelloop.loop.progress import Reporter, current_step
+from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, forget
 from labelloop.loop.redis_client import text
 from labelloop.loop.registry import backend_url, known_projects, remember_project
-from labelloop.loop.seen import Seen, write_seen
+from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.loop.values import get_value, set_value
-from labelloop.loop.wishes import want_again
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.settings import Settings
@@ -63,7 +61,7 @@ def test_before_a_first_run_changed_labels_count(hub: Hub) -> None:
     assert project_status(hub, PROJECT).missing == "1 more label"
     changes.add(hub, PROJECT, ["a39"], now=1)
     assert project_status(hub, PROJECT).missing == "nothing; the first run is about to begin"
-    write_note(hub, PROJECT, "missing", "no test picture yet")
+    hub.state(PROJECT).note("missing", "no test picture yet")
     assert project_status(hub, PROJECT).missing == "no test picture yet"
 
 
@@ -78,7 +76,7 @@ def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_ask
     changes.add(hub, PROJECT, [f"a{number}" for number in range(12)], now=1000)
     elsewhere = Hub(replace(hub.settings, retrain_after=77, quiet_seconds=1, max_wait_seconds=5, min_labels=9))
     worker = Hub(replace(hub.settings, retrain_after=20, quiet_seconds=30, max_wait_seconds=3600))
-    changes.note_policy(worker, PROJECT)
+    worker.state(PROJECT).note_policy()
     stands = project_status(elsewhere, PROJECT)
 
     assert (stands.changed, stands.needed, stands.due) == (12, 20, 4600)
@@ -104,15 +102,15 @@ def test_without_a_worker_it_is_said(hub: Hub) -> None:
 
 def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:
     announce(hub, "v1")
-    write_note(hub, PROJECT, "missing", "2 more labels")
+    hub.state(PROJECT).note("missing", "2 more labels")
 
     assert project_status(hub, PROJECT).missing == ""
 
 
 def test_trouble_of_runs_and_of_sweeps_is_told_together(hub: Hub) -> None:
-    write_note(hub, PROJECT, "trouble", "no disk")
-    write_note(hub, PROJECT, "sweep", "Label Studio is down")
-    write_note(hub, PROJECT, "unpredicted", "not for people")
+    hub.state(PROJECT).note("trouble", "no disk")
+    hub.state(PROJECT).note("sweep", "Label Studio is down")
+    hub.state(PROJECT).note("unpredicted", "not for people")
 
     assert project_status(hub, PROJECT).trouble == "no disk; Label Studio is down"
 
@@ -134,13 +132,13 @@ def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_ki
         reporter = Reporter(hub, PROJECT, lease)
         reporter.stage("train")
         reporter("epochs", 4, 4)
-        step = current_step(hub, PROJECT)
+        step = hub.state(PROJECT).step()
         assert step is not None
         assert (step.stage, step.what, step.done, step.total) == ("train", "epochs", 4, 4)
         json.dumps(project_status(hub, PROJECT).to_json())
         # A killed worker's lease runs out; what it reported last stays behind.
         hub.redis.delete(keys.of(PROJECT, "lease"))
-        assert current_step(hub, PROJECT) is None
+        assert hub.state(PROJECT).step() is None
 
 
 def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> None:
@@ -150,7 +148,7 @@ def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> No
             reporter.stage(stage)
         reporter.close()
         assert list(reporter.seconds) == ["fetch", "train"]
-        assert current_step(hub, PROJECT) is None
+        assert hub.state(PROJECT).step() is None
 
 
 def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
@@ -214,9 +212,9 @@ def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub
     other = replace(PROJECT, id=8)
     for project in (PROJECT, other):
         changes.add(hub, project, ["a1"], now=1)
-        write_note(hub, project, "trouble", "x")
-        write_seen(hub, project, Seen())
-        want_again(hub, project, "x")
+        hub.state(project).note("trouble", "x")
+        hub.state(project).see(Seen())
+        hub.state(project).want_again("x")
         enqueue_retrain(hub, project, "x")
         enqueue_deploy(hub, project)
         cache_announced(hub, project, "v1")

@@ -8,10 +8,9 @@ import pytest
 from labelloop.data.manifest import Manifest
 from labelloop.loop import changes, keys
 from labelloop.loop.hub import Hub
-from labelloop.loop.notes import read_notes, write_note
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.registry import remember_project
-from labelloop.loop.seen import Seen, read_seen, write_seen
+from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project
 from labelloop.models.champion import ChampionPointer
@@ -58,7 +57,7 @@ def test_annotations_are_scanned_only_when_counters_say_so_or_after_a_long_while
 ) -> None:
     studio.add_tasks(5)
     project = studio_hub.project(7)
-    write_seen(studio_hub, project, seen(studio, ago=ago))
+    studio_hub.state(project).see(seen(studio, ago=ago))
     for task in range(annotations):
         studio.annotate(task + 1, "cat")
     changes.add(studio_hub, project, [f"a{number}" for number in range(noted)], time.time())
@@ -77,7 +76,7 @@ def test_a_wiped_redis_leads_to_one_scan_that_finds_what_was_noted(studio: Studi
 
     assert scans(studio) == 1
     assert changes.pending(studio_hub, project).changed == 2
-    assert read_seen(studio_hub, project).annotations == 2
+    assert studio_hub.state(project).seen().annotations == 2
 
 
 def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: StudioApi, studio_hub: Hub) -> None:
@@ -134,7 +133,7 @@ def test_new_tasks_are_pre_annotated_until_a_job_has_done_it(studio: StudioApi, 
     studio_hub.redis.delete(keys.of(project, "prelabel"))
     sweep_project(studio_hub, project)
     assert asked() == 2
-    write_note(studio_hub, project, "unpredicted", "")
+    studio_hub.state(project).note("unpredicted", "")
     studio_hub.redis.delete(keys.of(project, "prelabel"))
     sweep_project(studio_hub, project)
     assert asked() == 2
@@ -163,7 +162,7 @@ def test_a_title_that_cannot_be_flipped_holds_up_no_run_and_is_told_until_it_can
 ) -> None:
     project = studio_hub.project(7)
     announce(studio_hub, "v2")
-    write_seen(studio_hub, project, seen(studio, ago=0))
+    studio_hub.state(project).see(seen(studio, ago=0))
     changes.add(studio_hub, project, ["a1", "a2", "a3"], time.time() - 60)
 
     assert sweep(studio_hub)[str(project)].startswith("failed: none of the ML backends")
@@ -184,7 +183,7 @@ def test_a_project_that_fails_does_not_stop_the_others(studio: StudioApi, studio
 
     assert done == {str(other): done[str(other)], str(studio_hub.project(7)): "nothing has changed"}
     assert done[str(other)].startswith("failed: Label Studio at ")
-    assert read_notes(studio_hub, other)["sweep"] in done[str(other)]
+    assert studio_hub.state(other).notes()["sweep"] in done[str(other)]
 
 
 def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:

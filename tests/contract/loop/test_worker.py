@@ -14,7 +14,6 @@ from labelloop.children import start_child, stop_child
 from labelloop.loop import keys
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.progress import current_step
 from labelloop.loop.queue import SHORT, count_workers, enqueue_retrain, queue
 from labelloop.loop.status import project_status
 from labelloop.loop.worker import keep_sweeping
@@ -74,7 +73,7 @@ def wait_for_training(hub: Hub, project: ProjectKey, log: Path) -> None:
     """Wait until a worker is in the train stage."""
 
     def trains() -> bool:
-        step = current_step(hub, project)
+        step = hub.state(project).step()
         return step is not None and step.stage == "train"
 
     wait_until(trains, lambda: f"it trains:\n{log.read_text()[-3000:]}", 120)

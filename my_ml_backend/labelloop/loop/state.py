@@ -1,0 +1,239 @@
+"""Everything of one project in Redis, behind the domain's verbs. ``loop/keys.py`` lists the keys.
+
+One rule for a Redis that is missing: what decides something raises QueueError; what is only told may be lost, which is
+logged. A wiped Redis is a project without state: the store and the sweep bring back what matters.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from labelloop.errors import Fenced, LeaseLost, QueueError
+from labelloop.loop import keys
+from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
+from labelloop.loop.policy import Policy
+from labelloop.loop.redis_client import RedisClient, text
+from labelloop.settings import Settings
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_PROGRESS_SECONDS = 24 * 3600
+
+_ANNOUNCED_SECONDS = 10
+"""How long a cached answer stands: the most that a worker killed between store and cache can delay the truth."""
+
+_GONE_SECONDS = 6 * 3600
+"""How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Label Studio's counters: ``tasks`` at the last look; the others, and the moment, at the last scan or manifest."""
+
+    tasks: int = -1
+    annotations: int = -1
+    skipped: int = -1
+    scanned: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One moment of a run: the stage, what in it, how many of how many (0: unknown), since when (Unix seconds)."""
+
+    stage: str
+    what: str
+    done: int
+    total: int
+    since: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A run that must not be lost: wanted ``again`` after the one in progress, or ``begun`` and cut off."""
+
+    trigger: str
+    force: bool
+    kind: Literal["begun", "again"] = "again"
+
+
+class ProjectState:
+    """One project's notes, counters, progress, wishes, failures and versions, as all processes see them."""
+
+    def __init__(self, redis: RedisClient, project: ProjectKey, settings: Settings) -> None:
+        self._redis, self._project, self._settings = redis, project, settings
+
+    def note(self, name: str, sentence: str) -> None:
+        """Note a sentence for ``status``, as ``missing`` or ``trouble``; an empty one takes the note away."""
+        if sentence:
+            self._redis.hset(self._key("note"), name, f"{time.time():.3f} {sentence}")
+        else:
+            self._redis.hdel(self._key("note"), name)
+
+    def notes(self) -> dict[str, str]:
+        """Read all notes, without their moments."""
+        found = self._redis.hgetall(self._key("note"))
+        return {text(name): text(value).partition(" ")[2] for name, value in found.items()}
+
+    def see(self, seen: Seen) -> None:
+        """Keep Label Studio's counters for the next look."""
+        self._redis.set(self._key("seen"), json.dumps(asdict(seen)))
+
+    def seen(self) -> Seen:
+        """Read the counters of the last look; all unknown after Redis was wiped."""
+        found = self._redis.get(self._key("seen"))
+        return Seen(**json.loads(found)) if found else Seen()
+
+    def note_policy(self) -> None:
+        """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""
+        self._redis.set(self._key("policy"), str(Policy.of(self._settings)))
+
+    def policy(self) -> Policy | None:
+        """Read the policy that a worker last looked at the project with; None before the first look."""
+        found = self._redis.get(self._key("policy"))
+        return Policy.parse(text(found)) if found else None
+
+    def is_held(self) -> bool:
+        """Say whether some worker holds the project's lease now."""
+        return bool(self._redis.exists(self._key("lease")))
+
+    def tell(self, step: Step | None) -> None:
+        """Tell what a worker is doing; None when it is done."""
+        with self._may_be_lost("progress"):
+            if step is None:
+                self._redis.delete(self._key("progress"))
+            else:
+                self._redis.set(self._key("progress"), json.dumps(asdict(step)), ex=_PROGRESS_SECONDS)
+
+    def step(self) -> Step | None:
+        """Read what a worker is doing; None when no worker has the project: a killed one leaves its last step."""
+        found = self._last_step()
+        return found if found and self.is_held() else None
+
+    def note_death(self, how: str) -> None:
+        """Note that the process of a run ended by itself (``how``), and where; the run's next attempt counts it."""
+        step = self._last_step()
+        self._redis.set(self._key("died"), f"{how} in stage {step.stage if step else 'begin'}")
+
+    def death(self) -> str:
+        """Say how a run's process died; empty where none did since the last attempt began."""
+        found = self._redis.get(self._key("died"))
+        return text(found) if found else ""
+
+    def forget_death(self) -> None:
+        """A run's record counts it now."""
+        self._redis.delete(self._key("died"))
+
+    def want_again(self, trigger: str, *, force: bool = False) -> None:
+        """Ask for one more run after the one in progress; a wish for a forced one is not taken back by another."""
+        self._wish(Wish(trigger, force), keep=not force)
+
+    @contextmanager
+    def begun(self, trigger: str, force: bool) -> Iterator[None]:
+        """Remember what is begun until the run's record does, which is when the block ends.
+
+        A killed worker leaves it, and so does an outage: what was asked for is begun again.
+        """
+        wish = Wish(trigger, force, "begun")
+        self._wish(wish)
+        try:
+            yield
+        except (LeaseLost, Fenced):
+            # What is noted there may be the other worker's.
+            raise
+        except Exception as error:
+            if not away(error, self._settings.directory):
+                self.granted(wish)
+            raise
+        self.granted(wish)
+
+    def wish(self, *, waits: bool = False) -> Wish | None:
+        """Read the run that is wished for; what was begun waits while the project ``waits`` after a failure."""
+        kinds: tuple[Literal["begun", "again"], ...] = ("again",) if waits else ("begun", "again")
+        for kind in kinds:
+            if found := self._redis.get(self._key(kind)):
+                return Wish(**json.loads(found), kind=kind)
+        return None
+
+    def granted(self, wish: Wish) -> None:
+        """Forget a wish: somebody else answers for it now."""
+        self._redis.delete(self._key(wish.kind))
+
+    @contextmanager
+    def backing_off(self) -> Iterator[None]:
+        """Note a failure of the block, and forget earlier ones when it succeeds."""
+        try:
+            yield
+        except NO_FAILURE:
+            raise
+        except Exception as error:
+            self.back_off(away(error, self._settings.directory), settings=at_fault(error))
+            raise
+        self._redis.delete(self._key("failures"))
+
+    def back_off(self, what: str = "", *, settings: bool = False) -> float:
+        """Leave the project alone after a failure (``pause`` says how long) and say until when.
+
+        ``what`` is away, or ``settings`` are at fault.
+        """
+        key, now = self._key("failures"), time.time()
+        count = int(self._redis.hincrby(key, "count", 1))
+        until = now + pause(count, self._settings.retry_seconds, what, settings=settings)
+        before = self._redis.hget(key, "away")
+        with self._redis.pipeline() as pipe:
+            if before is None or text(before) != what:
+                pipe.hset(key, "since", repr(now))
+            pipe.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
+            if what:
+                pipe.hset(key, "outage", 1)
+            else:
+                pipe.hdel(key, "outage")
+            pipe.expire(key, KEPT_SECONDS)
+            pipe.execute()
+        return until
+
+    def wait(self) -> Wait | None:
+        """Say why and until when the project is left alone; None when it need not be."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._key("failures"))
+            pipe.get(keys.STARTED)
+            failures, started = pipe.execute()
+        found = {text(name): text(value) for name, value in failures.items()}
+        until = float(found.get("until", 0.0))
+        if until <= time.time():
+            return None
+        wait = Wait(float(found.get("since", until)), until, found.get("away", ""), found.get("settings") == "1")
+        mended = wait.settings and started is not None and float(started) > wait.since
+        return None if mended else wait
+
+    def met_outage(self) -> bool:
+        """Say, once, whether the last attempt ended because something was away; the store may have been it."""
+        return bool(self._redis.hdel(self._key("failures"), "outage"))
+
+    def _last_step(self) -> Step | None:
+        found = self._redis.get(self._key("progress"))
+        return Step(**json.loads(found)) if found else None
+
+    def _wish(self, wish: Wish, *, keep: bool = False) -> None:
+        content = json.dumps({"trigger": wish.trigger, "force": wish.force})
+        self._redis.set(self._key(wish.kind), content, nx=keep)
+
+    def _key(self, name: str) -> str:
+        return keys.of(self._project, name)
+
+    @contextmanager
+    def _may_be_lost(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except QueueError as error:
+            _log.warning("%s of project %s is not noted: %s", what, self._project, error)
+
+
+def note_start(redis: RedisClient) -> None:
+    """Note that a worker starts: projects that were left alone for its settings are looked at again."""
+    redis.set(keys.STARTED, repr(time.time()))
