@@ -1,7 +1,7 @@
 """The interface of every endpoint, and of every way to make one call of one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from labelloop.endpoints.requests import Body
@@ -61,11 +61,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came back: the answer's body and type, and the version where the transport tells one."""
+    """What came back, whatever its status: a body, headers whose names are found in any case.
+
+    ``version`` is that of the model, where the transport tells one.
+    """
 
     content: bytes
-    media_type: str = ""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     version: str = ""
+
+    @property
+    def media_type(self) -> str:
+        """The body's type; empty when nobody says."""
+        return self.headers.get("Content-Type", "")
 
 
 class Service(Protocol):

@@ -11,7 +11,7 @@ from urllib3.exceptions import LocationParseError
 
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Refused, Unwell, reason_of
-from labelloop.endpoints.post import Poster, Reply, merged
+from labelloop.endpoints.post import Poster, merged
 from labelloop.endpoints.spec import EndpointSpec, Plan
 from labelloop.errors import SettingsError
 
@@ -37,7 +37,7 @@ class Http:
         headers = merged({"Content-Type": call.body.media_type}, self._headers, _target(call) if self._follows else {})
         reply = self._poster.send("POST", path, call.body.content, headers, call.until)
         judge(reply, self._poster.shown)
-        return Told(reply.content, reply.headers.get("Content-Type", ""))
+        return reply
 
     def check(self, until: float) -> str:
         """Ask ``/ping`` of an inference container; of another server only whether it answers at all."""
@@ -58,7 +58,7 @@ class Http:
         )
 
 
-def judge(reply: Reply, shown: str) -> None:
+def judge(reply: Told, shown: str) -> None:
     """Raise what an answer that is not 200 means."""
     if reply.status == 200:
         return
@@ -71,7 +71,7 @@ def judge(reply: Reply, shown: str) -> None:
     raise Unwell(message)
 
 
-def pause_of(reply: Reply) -> float | None:
+def pause_of(reply: Told) -> float | None:
     """Seconds until the next try, as the endpoint asks for by Retry-After, within reason."""
     asked = reply.headers.get("Retry-After", "")
     return min(float(asked), LONGEST_PAUSE) if re.fullmatch(r"\d{1,6}", asked) else None

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
@@ -16,20 +15,12 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from labelloop.endpoints.base import Told
 from labelloop.endpoints.failures import CutOff, TooSlow, Unwell, WrongAnswer, one_line
 from labelloop.endpoints.timely import timely_pool
 from labelloop.errors import EndpointError
 
 MAX_ANSWER_BYTES = 64_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer as it came: every status is one; header names are found in any case."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
 
 
 class Poster:
@@ -43,7 +34,7 @@ class Poster:
         self.shown = shown
         self._pool = timely_pool(parts.scheme, parts.hostname or "", parts.port, connections, bundle)
 
-    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Reply:
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Told:
         """Send one request and read the whole answer; ``until`` is a ``time.monotonic()`` moment. Raises Unwell."""
         try:
             return self._exchange(method, path, body, headers, until)
@@ -72,7 +63,7 @@ class Poster:
             return TooSlow(f"endpoint {self.shown} did not answer in time, nor did the proxy of HTTPS_PROXY")
         return Unwell(f"endpoint {self.shown} cannot be reached through the proxy of HTTPS_PROXY: {_refusal(error)}")
 
-    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Reply:
+    def _exchange(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Told:
         left = until - time.monotonic()
         if left <= 0:
             raise TooSlow(f"endpoint {self.shown} was given no time")
@@ -87,7 +78,7 @@ class Poster:
             decode_content=False,
         )
         try:
-            return Reply(response.status, response.headers, self._read(response))
+            return Told(self._read(response), response.status, response.headers)
         except BaseException:
             response.close()
             raise

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -15,7 +15,7 @@ from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell, reason_of
 from labelloop.endpoints.http import pause_of
-from labelloop.endpoints.post import Poster, Reply, merged
+from labelloop.endpoints.post import Poster, merged
 
 PAYLOAD_BYTES = 6_291_456
 """6 MiB, the most that InvokeEndpoint takes as Body."""
@@ -68,8 +68,7 @@ class SageMaker:
         reply = self._poster.send("POST", self._path, call.body.content, headers, call.until)
         judge(reply, self._address.shown, self._aws.region)
         variant = reply.headers.get("x-Amzn-Invoked-Production-Variant", "")
-        version = f"{self._address.name}/{variant}" if variant else ""
-        return Told(reply.content, reply.headers.get("Content-Type", ""), version)
+        return replace(reply, version=f"{self._address.name}/{variant}" if variant else "")
 
     def check(self, until: float) -> str:
         """Look for credentials and the service; there is no call that asks for an endpoint without predicting."""
@@ -112,7 +111,7 @@ _REMEDIES = {
 }
 
 
-def judge(reply: Reply, shown: str, region: str, good: int = 200) -> None:
+def judge(reply: Told, shown: str, region: str, good: int = 200) -> None:
     """Raise what an answer that is not ``good`` means."""
     if reply.status == good:
         return
@@ -152,7 +151,7 @@ def _judge_model(error: dict[str, Any], shown: str, pause: float | None) -> None
     raise Unwell(message)
 
 
-def _error(reply: Reply) -> dict[str, Any]:
+def _error(reply: Told) -> dict[str, Any]:
     try:
         error = json.loads(reply.content)
     except (ValueError, RecursionError):
@@ -160,7 +159,7 @@ def _error(reply: Reply) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
-def _name(reply: Reply, error: dict[str, Any]) -> str:
+def _name(reply: Told, error: dict[str, Any]) -> str:
     """``ModelError`` of ``ModelError:http://internal.amazon.com/...`` or ``namespace#ModelError``."""
     named = reply.headers.get("x-amzn-ErrorType") or error.get("__type") or error.get("ErrorCode") or ""
     return named.partition(":")[0].rpartition("#")[2] if isinstance(named, str) else ""

@@ -78,10 +78,10 @@ class SageMakerAsync:
     def _result(self, output: str, failure: str, until: float) -> Told:
         pause = FIRST_LOOK
         while True:
-            if (content := self._read(output)) is not None:
-                return Told(*content)
-            if failure and (content := self._read(failure)) is not None:
-                raise _failed(self._address.shown, content[0])
+            if (told := self._read(output)) is not None:
+                return told
+            if failure and (told := self._read(failure)) is not None:
+                raise _failed(self._address.shown, told.content)
             left = until - time.monotonic()
             if left <= 0:
                 raise TooSlow(
@@ -91,7 +91,7 @@ class SageMakerAsync:
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
-    def _read(self, location: str) -> tuple[bytes, str] | None:
+    def _read(self, location: str) -> Told | None:
         """Read an object; None while it is not there, or S3 is not.
 
         Without s3:ListBucket, S3 says 403 for what is not there.
@@ -105,7 +105,7 @@ class SageMakerAsync:
             if _code(error) in ("NoSuchKey", "404", "AccessDenied") or _passes(error):
                 return None
             raise self._no_s3("its result could not be read from", f"s3://{bucket}", error) from None
-        return content, str(found.get("ContentType", ""))
+        return Told(content, headers={"Content-Type": str(found.get("ContentType", ""))})
 
     def _no_s3(self, what: str, where: str, error: Exception) -> Unwell:
         code = _code(error)

@@ -4,14 +4,14 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, reason_of
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.endpoints.http import pause_of
-from labelloop.endpoints.post import Poster, Reply, merged
+from labelloop.endpoints.post import Poster, merged
 from labelloop.endpoints.requests import Body
 from labelloop.endpoints.spec import EndpointSpec, Plan, address_options
 from labelloop.errors import SettingsError
@@ -81,8 +81,7 @@ class Vertex:
         if reply.status == 401 and self._token:
             self._token.forget()
         _judge(reply, self._shown)
-        version = reply.headers.get("X-Vertex-AI-Deployed-Model-Id", "")
-        return Told(reply.content, reply.headers.get("Content-Type", ""), version)
+        return replace(reply, version=reply.headers.get("X-Vertex-AI-Deployed-Model-Id", ""))
 
     def check(self, until: float) -> str:
         """Look for a token and the service; predicting is the only way to ask for the endpoint itself."""
@@ -103,7 +102,7 @@ def _has_instances(body: Body) -> bool:
     return body.media_type == "application/json" and body.content.startswith(b'{"instances":')
 
 
-def _judge(reply: Reply, shown: str) -> None:
+def _judge(reply: Told, shown: str) -> None:
     """Raise what an answer that is not 200 means; Google's errors are ``{"error": {"code", "message", "status"}}``."""
     if reply.status == 200:
         return
@@ -119,7 +118,7 @@ def _judge(reply: Reply, shown: str) -> None:
     raise Unwell(message)
 
 
-def _name(reply: Reply) -> str:
+def _name(reply: Told) -> str:
     """``NOT_FOUND`` and the like."""
     try:
         name = json.loads(reply.content)["error"]["status"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.endpoints.answers.arrange import arrange
+from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import FORMATS, RESPONSES
 from labelloop.endpoints.requests import REQUESTS
 from labelloop.types import Failure
@@ -26,9 +27,9 @@ def test_the_table_is_in_the_order_of_recognition() -> None:
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_an_example_is_recognised(name: str, example: str) -> None:
     classes = ("ant", "bee", "cat", "dog", "elk") if name == "detections" else CLASSES
-    arranged = arrange(json.loads(example), 1, FORMATS, classes)
+    arranged = arrange(json.loads(example), Asked((PICTURE,), classes=classes), FORMATS)
     assert arranged is not None
-    assert arranged.format.name == name
+    assert arranged[0].name == name
     assert not isinstance(answered(json.loads(example), PICTURE, classes=classes)[0], Failure)
 
 

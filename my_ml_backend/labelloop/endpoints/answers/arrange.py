@@ -1,63 +1,50 @@
 """Finding one item for each input in an answer, whatever wraps them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from labelloop.endpoints.answers.format import AnswerFormat
+from labelloop.endpoints.answers.format import AnswerFormat, Asked
 
 _WRAPPERS = ("predictions", "prediction", "outputs", "output")
 _DEEPEST = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What is left of an answer after some wrappers; ``version`` and ``deployed`` are what these said of the model."""
-
-    value: Any
-    version: str = ""
-    deployed: str = ""
+Arranged = tuple[AnswerFormat, Sequence[Any], Asked]
+"""The format that reads an answer, one item for each input, and what was asked, with the version that wrappers name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arranged:
-    """One item for each input, and the format that reads them."""
+def layers(value: Any, asked: Asked) -> Iterator[tuple[Any, Asked]]:
+    """Peel wrappers off, the outermost first: ``{"predictions": ...}`` and the like.
 
-    format: AnswerFormat
-    items: Sequence[Any]
-    layer: Layer
-
-
-def layers(value: Any) -> Iterator[Layer]:
-    """Peel wrappers off, the outermost first: ``{"predictions": ...}`` and the like."""
-    layer = Layer(value)
-    yield layer
+    With what is left comes what was asked, and in it what the wrappers said of the model.
+    """
+    yield value, asked
     for _ in range(_DEEPEST):
-        value = layer.value
         key = next((name for name in _WRAPPERS if name in value), None) if isinstance(value, dict) else None
         if key is None:
             return
-        version, deployed = _text(value, "model_version"), _text(value, "deployedModelId")
-        layer = Layer(value[key], version or layer.version, deployed or layer.deployed)
-        yield layer
+        asked = asked.said(_text(value, "model_version"), _text(value, "deployedModelId"))
+        value = value[key]
+        yield value, asked
 
 
-def arrange(value: Any, count: int, formats: Sequence[AnswerFormat], classes: tuple[str, ...]) -> Arranged | None:
-    """Find the first format, and in it one item for each of ``count`` inputs; None when there is none.
+def arrange(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arranged | None:
+    """Find the first format, and in it one item for each input; None when there is none.
 
     An outer layer goes before an inner one, and a format that fits every item before one that fits some: the others
     are then wrong by themselves. Errors and empty lists fit beside anything. An empty list by itself is one input's
     answer: nothing was found.
     """
-    peeled = [(layer, splits) for layer in layers(value) if (splits := list(_splits(layer.value, count)))]
+    count = len(asked.inputs)
+    peeled = [(said, splits) for inner, said in layers(value, asked) if (splits := list(_splits(inner, count)))]
     for enough in (all, any):
-        for layer, splits in peeled:
+        for said, splits in peeled:
             for form in formats:
                 for items in splits:
                     telling = [item for item in items if _tells(item)]
-                    if telling and enough(form.fits(item, classes) for item in telling):
-                        return Arranged(form, items, layer)
-    return _neutral(value, count, formats)
+                    if telling and enough(form.fits(item, asked.classes) for item in telling):
+                        return form, items, said
+    return _neutral(value, asked, formats)
 
 
 def is_error(item: Any) -> bool:
@@ -78,15 +65,15 @@ def _tells(item: Any) -> bool:
     return item != [] and not is_error(item)
 
 
-def _neutral(value: Any, count: int, formats: Sequence[AnswerFormat]) -> Arranged | None:
+def _neutral(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arranged | None:
     """Arrange errors and empty lists among themselves."""
     form = next((form for form in formats if form.fits([], ())), formats[0])
-    for depth, layer in enumerate(layers(value)):
-        if layer.value == [] and depth:
+    for depth, (inner, said) in enumerate(layers(value, asked)):
+        if inner == [] and depth:
             continue  # an empty list by itself is an answer, inside a wrapper it is one too few
-        for items in _splits(layer.value, count):
+        for items in _splits(inner, len(asked.inputs)):
             if not any(map(_tells, items)):
-                return Arranged(form, items, layer)
+                return form, items, said
     return None
 
 

@@ -7,7 +7,7 @@ own sample code takes the text from the start up to, and without, the end, and s
 from typing import Any
 
 from labelloop.endpoints.answers.classifications import classified
-from labelloop.endpoints.answers.format import Malformed, One, class_name, score
+from labelloop.endpoints.answers.format import Asked, Malformed, class_name, score
 from labelloop.endpoints.answers.geometry import FRACTIONS, numbers, size_of
 from labelloop.endpoints.answers.texts import span
 from labelloop.types import Answer, Findings, Region
@@ -26,7 +26,7 @@ class AutoMl:
             isinstance(item.get(key), list) for key in ("displayNames", "confidences")
         )
 
-    def read(self, item: Any, one: One) -> Answer:
+    def read(self, item: Any, one: Asked) -> Answer:
         """Read a classification, boxes or spans. Raises Malformed."""
         if not self.fits(item, ()):
             raise Malformed('it is not an object with "displayNames" and "confidences"')
@@ -41,7 +41,7 @@ class AutoMl:
         return classified(zip(names, scores, strict=True), one.version) if names else Findings((), one.version)
 
 
-def _boxes(names: list[str], scores: list[float], places: list[Any], one: One) -> Findings:
+def _boxes(names: list[str], scores: list[float], places: list[Any], one: Asked) -> Findings:
     regions: list[Region] = []
     for name, value, place in zip(names, scores, places, strict=True):
         x0, x1, y0, y1 = numbers(place, 4)

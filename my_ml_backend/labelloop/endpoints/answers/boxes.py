@@ -5,8 +5,8 @@ from itertools import repeat
 from typing import Any
 
 from labelloop.endpoints.answers.format import (
+    Asked,
     Malformed,
-    One,
     class_name,
     entries,
     is_number,
@@ -33,7 +33,7 @@ class Detections:
         rows = item.get("prediction") if isinstance(item, dict) else None
         return isinstance(rows, list) and all(_is_row(row) for row in rows) and (len(rows) > 0 or len(item) == 1)
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's rows; class -1 says that a row is empty. Raises Malformed."""
         rows = item.get("prediction") if isinstance(item, dict) else item
         if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
@@ -46,7 +46,7 @@ def _is_row(row: Any) -> bool:
     return isinstance(row, list) and len(row) == 6 and all(map(is_number, row))
 
 
-def _of_row(row: list[Any], one: One) -> list[Region]:
+def _of_row(row: list[Any], one: Asked) -> list[Region]:
     box = FRACTIONS.corners(row[2:])
     return [] if box is None else [Region(class_name(row[0], one), box, score("score", row[1]))]
 
@@ -64,7 +64,7 @@ class Boxes:
         """Whether it is an object with lists of boxes and labels."""
         return isinstance(item, dict) and isinstance(item.get("boxes"), list) and isinstance(item.get("labels"), list)
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's boxes, and a mask beside each where there are masks. Raises Malformed."""
         if not isinstance(item, dict):
             raise Malformed('it is not an object with "boxes" and "labels"')
@@ -83,7 +83,7 @@ class Boxes:
         return Findings(tuple(regions), one.version, size)
 
 
-def _masks(item: Any, labels: list[Any], one: One) -> Iterator[Region]:
+def _masks(item: Any, labels: list[Any], one: Asked) -> Iterator[Region]:
     masks = _column(item, "masks", len(labels))
     scores = item.get("scores") or [None] * len(labels)
     for mask, label, value in zip(masks, labels, scores, strict=True):
@@ -114,7 +114,7 @@ class Objects:
         """Whether it is a list of objects with boxes of four named corners, or empty."""
         return isinstance(item, list) and all(_is_object(entry) for entry in item)
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's objects. Raises Malformed."""
         found = entries(item)
         size = size_of(None, one)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from labelloop.endpoints.answers.format import ROUNDING, Malformed, One, class_name, entries, is_number, score
+from labelloop.endpoints.answers.format import ROUNDING, Asked, Malformed, class_name, entries, is_number, score
 from labelloop.types import Output
 
 SUM_TOLERANCE = 0.01
@@ -41,7 +41,7 @@ class Labels:
             return bool(item) and all(map(_is_label, item))
         return _is_label(item)
 
-    def read(self, item: Any, one: One) -> Output:
+    def read(self, item: Any, one: Asked) -> Output:
         """Read one input's classes; see ``classified`` for single and multiple. Raises Malformed."""
         pairs = [(class_name(entry.get("label"), one), score("score", entry.get("score"))) for entry in entries(item)]
         return classified(pairs, one.version)
@@ -66,7 +66,7 @@ class Probabilities:
         """Whether it is a list of several numbers, or of as many as there are classes."""
         return isinstance(item, list) and len(item) >= min(2, len(classes) or 2) and all(map(is_number, item))
 
-    def read(self, item: Any, one: One) -> Output:
+    def read(self, item: Any, one: Asked) -> Output:
         """Give the numbers the names of the classes. Raises Malformed."""
         if not isinstance(item, list) or not item or not all(map(is_number, item)):
             raise Malformed("it is not a list of numbers")

@@ -3,8 +3,8 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 from labelloop.endpoints.failures import one_line
 from labelloop.types import Answer, Input
@@ -25,14 +25,20 @@ class Asked:
     name: str = ""
     media_type: str = ""
 
+    @property
+    def input(self) -> Input:
+        """The first input: the only one where an item of an answer is read."""
+        return self.inputs[0]
 
-@dataclass(frozen=True, slots=True)
-class One:
-    """One of the inputs: what was sent, which version answered, the classes of the model."""
+    def said(self, version: str, deployed: str = "") -> Self:
+        """The same, where the answer itself names a version, or the deployment; empty where it does not."""
+        if not version and not deployed:
+            return self
+        return replace(self, version=version or self.version, name=deployed or self.name)
 
-    input: Input
-    version: str
-    classes: tuple[str, ...] = ()
+    def one(self, item: Input, version: str) -> "Asked":
+        """The same for one of the inputs, its version known."""
+        return Asked((item,), version, self.classes)
 
 
 ROUNDING = 1e-4
@@ -97,7 +103,7 @@ def whole(name: str, value: Any) -> int:
     return int(read)
 
 
-def class_name(value: Any, one: One) -> str:
+def class_name(value: Any, one: Asked) -> str:
     """Read a class: a name, an index into the model's classes, or a name made of one (``LABEL_3``). Raises Malformed.
 
     Without any it is the model's only class.
@@ -107,7 +113,7 @@ def class_name(value: Any, one: One) -> str:
     raise Malformed("a label is missing")
 
 
-def region_class(value: Any, one: One) -> str:
+def region_class(value: Any, one: Asked) -> str:
     """Read the class of a region, as ``class_name`` does; "" where nobody says. Raises Malformed.
 
     What finds things by a prompt names no class: the label config, and the prompt, then say what it is.
@@ -122,7 +128,7 @@ def region_class(value: Any, one: One) -> str:
     raise Malformed("a label is neither a name nor a number")
 
 
-def _by_index(index: int, one: One) -> str:
+def _by_index(index: int, one: Asked) -> str:
     if 0 <= index < len(one.classes):
         return one.classes[index]
     if not one.classes:
@@ -145,8 +151,11 @@ class AnswerFormat(Protocol):
         """Whether one input's answer has this shape, whatever its values; ``[]`` does where it can mean: nothing."""
         ...
 
-    def read(self, item: Any, one: One) -> Answer:
-        """Read one input's answer, of whatever shape. Raises Malformed saying what is wrong with it."""
+    def read(self, item: Any, one: Asked) -> Answer:
+        """Read one input's answer, of whatever shape; ``one`` is what was asked with that input alone.
+
+        Raises Malformed saying what is wrong with it.
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop.endpoints.answers.format import Malformed, One, number, whole
+from labelloop.endpoints.answers.format import Asked, Malformed, number, whole
 from labelloop.errors import MediaError
 from labelloop.pictures import upright_size
 from labelloop.types import Box, Point
@@ -55,7 +55,7 @@ def numbers(values: Any, count: int) -> Sequence[float]:
     return [number("a coordinate", value) for value in values]
 
 
-def size_of(item: Any, one: One) -> Size | None:
+def size_of(item: Any, one: Asked) -> Size | None:
     """Width and height of the picture: as the answer says, else of what was sent; None when neither tells."""
     if isinstance(item, dict) and item.get("width") is not None and item.get("height") is not None:
         size = whole("width", item["width"]), whole("height", item["height"])

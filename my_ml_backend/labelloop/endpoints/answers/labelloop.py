@@ -10,8 +10,8 @@ from typing import Any
 
 from labelloop.endpoints.answers.classifications import SUM_TOLERANCE
 from labelloop.endpoints.answers.format import (
+    Asked,
     Malformed,
-    One,
     number,
     optional_score,
     region_class,
@@ -36,7 +36,7 @@ class LabelLoop:
             isinstance(item.get("scores"), dict) or isinstance(item.get("regions"), list)
         )
 
-    def read(self, item: Any, one: One) -> Answer:
+    def read(self, item: Any, one: Asked) -> Answer:
         """Read one input's classification or regions. Raises Malformed."""
         if not isinstance(item, dict):
             raise Malformed("it is not an object")
@@ -64,7 +64,7 @@ def _output(item: dict[str, Any], version: str) -> Output:
     raise Malformed('"kind" is neither single nor multiple')
 
 
-def findings(item: dict[str, Any], one: One) -> Findings:
+def findings(item: dict[str, Any], one: Asked) -> Findings:
     """Read all regions of one input. Raises Malformed when any of them is wrong."""
     entries = item["regions"]
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -86,7 +86,7 @@ def _scale(unit: Any, size: tuple[int, int] | None) -> Scale:
     raise Malformed('"unit" is none of fractions, percent, pixels')
 
 
-def _region(entry: dict[str, Any], scale: Scale, one: One) -> Region | None:
+def _region(entry: dict[str, Any], scale: Scale, one: Asked) -> Region | None:
     """Read one region; None for a box that lies outside the picture."""
     kind = next((name for name in _SHAPES if entry.get(name) is not None), None)
     if kind is None:
@@ -98,27 +98,27 @@ def _region(entry: dict[str, Any], scale: Scale, one: One) -> Region | None:
     return Region("" if bare else region_class(entry.get("label"), one), shape, optional_score(entry.get("score")))
 
 
-def _box(entry: dict[str, Any], scale: Scale, _: One) -> Shape | None:
+def _box(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape | None:
     return scale.box(entry["box"], number("rotation", entry.get("rotation", 0)))
 
 
-def _corners(entry: dict[str, Any], scale: Scale, _: One) -> Shape | None:
+def _corners(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape | None:
     return scale.corners(entry["corners"])
 
 
-def _center(entry: dict[str, Any], scale: Scale, _: One) -> Shape | None:
+def _center(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape | None:
     x, y, width, height = numbers(entry["center"], 4)
     return scale.corners([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
 
 
-def _polygon(entry: dict[str, Any], scale: Scale, _: One) -> Shape:
+def _polygon(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape:
     places = entry["polygon"]
     if not isinstance(places, list) or len(places) < 3:
         raise Malformed("a polygon is not a list of three or more points")
     return Polygon(tuple(_place(place, scale) for place in places))
 
 
-def _point(entry: dict[str, Any], scale: Scale, _: One) -> Shape:
+def _point(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape:
     return _place(entry["point"], scale)
 
 
@@ -127,26 +127,26 @@ def _place(place: Any, scale: Scale) -> Point:
     return scale.point(x, y)
 
 
-def _mask(entry: dict[str, Any], _: Scale, __: One) -> Shape:
+def _mask(entry: dict[str, Any], _: Scale, __: Asked) -> Shape:
     return read_mask(entry["mask"])
 
 
-def _span(entry: dict[str, Any], _: Scale, one: One) -> Span:
+def _span(entry: dict[str, Any], _: Scale, one: Asked) -> Span:
     start, end = numbers(entry["span"], 2)
     return span(start, end, one)
 
 
-def _text_of(entry: dict[str, Any], _: Scale, __: One) -> Shape:
+def _text_of(entry: dict[str, Any], _: Scale, __: Asked) -> Shape:
     if not isinstance(entry["text"], str):
         raise Malformed('the "text" of a region is none')
     return Text(unicode_text("text", entry["text"]))
 
 
-def _number_of(entry: dict[str, Any], _: Scale, __: One) -> Shape:
+def _number_of(entry: dict[str, Any], _: Scale, __: Asked) -> Shape:
     return Number(number("number", entry["number"]))
 
 
-_SHAPES: Mapping[str, Callable[[dict[str, Any], Scale, One], Shape | None]] = MappingProxyType(
+_SHAPES: Mapping[str, Callable[[dict[str, Any], Scale, Asked], Shape | None]] = MappingProxyType(
     {
         "box": _box,
         "corners": _corners,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labelloop.endpoints.answers.format import Malformed, One, entries, is_number, optional_score, region_class, whole
+from labelloop.endpoints.answers.format import Asked, Malformed, entries, is_number, optional_score, region_class, whole
 from labelloop.pictures import MAX_PIXELS
 from labelloop.types import Findings, Mask, Region
 
@@ -156,7 +156,7 @@ class Masks:
             return all(_is_masked(entry) for entry in item)
         return isinstance(item, bytes) or _is_masked(item)
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's masks, each in its own resolution. Raises Malformed."""
         if isinstance(item, bytes):
             found = (Region(region_class(index, one), mask) for index, mask in class_masks(item, one.classes))
@@ -193,7 +193,7 @@ def _is_masked(entry: Any) -> bool:
     return isinstance(entry, dict) and ("mask" in entry or is_rle(entry.get("segmentation")) or is_rle(entry))
 
 
-def _region(entry: dict[str, Any], one: One) -> Region:
+def _region(entry: dict[str, Any], one: Asked) -> Region:
     mask = entry if is_rle(entry) else entry.get("mask", entry.get("segmentation"))
     label = entry.get("label", entry.get("category_id"))
     return Region(region_class(label, one), read_mask(mask), optional_score(entry.get("score")))

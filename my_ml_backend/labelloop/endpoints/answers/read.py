@@ -7,11 +7,11 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from labelloop.endpoints.answers.arrange import Arranged, Layer, arrange, is_error
+from labelloop.endpoints.answers.arrange import Arranged, arrange, is_error
 from labelloop.endpoints.answers.automl import AutoMl
 from labelloop.endpoints.answers.boxes import Boxes, Detections, Objects
 from labelloop.endpoints.answers.classifications import Labels, Probabilities
-from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, One, text
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, text
 from labelloop.endpoints.answers.labelloop import LabelLoop
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
@@ -20,8 +20,10 @@ from labelloop.endpoints.failures import WrongAnswer, one_line
 from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
 
+_OURS = LabelLoop()
+
 FORMATS: tuple[AnswerFormat, ...] = (
-    LabelLoop(),
+    _OURS,
     Detections(),
     Boxes(),
     AutoMl(),
@@ -106,14 +108,14 @@ def read_answer(content: bytes, asked: Asked, *, response: str = "auto", mapping
     value = _value(content, asked, response)
     if mapping:
         value = mapped(value, mapping)
-    count = len(asked.inputs)
     if response == "labelloop" and not mapping:
-        arranged: Arranged | None = _ours(value, count)
+        found: Arranged | None = (_OURS, _our_items(value, len(asked.inputs)), asked)
     else:
-        arranged = arrange(value, count, formats, asked.classes)
-    if arranged is None:
-        raise unknown(value, count, formats, asked.classes)
-    return [_answer(item, sent, arranged, asked) for item, sent in zip(arranged.items, asked.inputs, strict=True)]
+        found = arrange(value, asked, formats)
+    if found is None:
+        raise unknown(value, asked, formats)
+    form, items, said = found
+    return [_answer(item, sent, form, said) for item, sent in zip(items, asked.inputs, strict=True)]
 
 
 def _value(content: bytes, asked: Asked, response: str) -> Any:
@@ -138,27 +140,26 @@ def _decoded(content: bytes) -> str:
         return ""
 
 
-def _ours(value: Any, count: int) -> Arranged:
+def _our_items(value: Any, count: int) -> list[Any]:
     """Take our own container at its word: nothing is peeled or guessed."""
     items = value.get("predictions") if isinstance(value, dict) else None
     if not isinstance(items, list):
         raise WrongAnswer('expected a JSON object with a list "predictions"')
     if len(items) != count:
         raise wrong_count(count, len(items))
-    return Arranged(LabelLoop(), items, Layer(items))
+    return items
 
 
-def _answer(item: Any, sent: Input, arranged: Arranged, asked: Asked) -> Answer | Failure:
+def _answer(item: Any, sent: Input, form: AnswerFormat, asked: Asked) -> Answer | Failure:
     if is_error(item):
         return Failure(one_line(item["error"]) or "the endpoint gave no reason")
     try:
-        return arranged.format.read(item, One(sent, _version(item, arranged.layer, asked), asked.classes))
+        return form.read(item, asked.one(sent, _version(item, asked)))
     except Malformed as wrong:
         return Failure(f"the endpoint's prediction is wrong: {wrong}")
 
 
-def _version(item: Any, layer: Layer, asked: Asked) -> str:
+def _version(item: Any, asked: Asked) -> str:
     first = item[0] if isinstance(item, list) and item else item
     own = first.get("model_version") if isinstance(first, dict) else None
-    version = layer.version or asked.version or layer.deployed or asked.name if own is None else own
-    return text("model_version", version)
+    return text("model_version", asked.version or asked.name if own is None else own)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labelloop.endpoints.answers.format import (
+    Asked,
     Malformed,
-    One,
     class_name,
     entries,
     is_number,
@@ -21,7 +21,7 @@ from labelloop.endpoints.answers.format import (
 from labelloop.types import Findings, Number, Region, Span, Text
 
 
-def span(start: Any, end: Any, one: One) -> Span:
+def span(start: Any, end: Any, one: Asked) -> Span:
     """Read the characters from ``start`` up to, and without, ``end``, within the text sent. Raises Malformed."""
     if start is None or end is None:
         raise Malformed("a token has no character offsets: its model needs a fast tokenizer")
@@ -49,7 +49,7 @@ class Tokens:
         """Whether it is a list of entities, or empty."""
         return objects(item, "entity", "entity_group")
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one text's entities; tokens that belong together become one, with their mean score. Raises Malformed."""
         groups: list[list[_Token]] = []
         for entry in entries(item):
@@ -84,7 +84,7 @@ class _Token:
         return self.span.start <= before.span.end + 1
 
 
-def _token(entry: dict[str, Any], one: One) -> _Token | None:
+def _token(entry: dict[str, Any], one: Asked) -> _Token | None:
     """Read one entry; None for ``O``, a token outside all entities."""
     name = entry.get("entity_group", entry.get("entity"))
     if name == "O":
@@ -123,7 +123,7 @@ class Texts:
             return bool(item) and all(isinstance(entry, dict) and _words(entry) is not None for entry in item)
         return _words(item) is not None
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one input's text, the first of several. Raises Malformed."""
         first = item[0] if isinstance(item, list) and item else item
         words = _words(first)
@@ -151,7 +151,7 @@ class Numbers:
         """Whether it is a number, or an object that holds one and nothing that could be a class."""
         return is_number(_number(item))
 
-    def read(self, item: Any, one: One) -> Findings:
+    def read(self, item: Any, one: Asked) -> Findings:
         """Read one input's number. Raises Malformed."""
         value = _number(item)
         if value is None:

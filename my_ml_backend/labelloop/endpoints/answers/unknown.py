@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.arrange import is_error, layers
-from labelloop.endpoints.answers.format import AnswerFormat, is_number
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
 from labelloop.endpoints.failures import WrongAnswer, one_line
 
 
@@ -20,11 +20,13 @@ def wrong_count(sent: int, came: int) -> WrongAnswer:
     )
 
 
-def unknown(value: Any, count: int, formats: Sequence[AnswerFormat], classes: tuple[str, ...]) -> WrongAnswer:
+def unknown(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> WrongAnswer:
     """Say that the number of predictions is wrong, if that is all; else show the shape and how to map it."""
-    for layer in layers(value):
-        items = layer.value
-        if isinstance(items, list) and len(items) != count and any(_fit_all(items, form, classes) for form in formats):
+    count = len(asked.inputs)
+    for items, _ in layers(value, asked):
+        if not isinstance(items, list) or len(items) == count:
+            continue
+        if any(_fit_all(items, form, asked.classes) for form in formats):
             return wrong_count(count, len(items))
     wanted = f"no {formats[0].name}" if len(formats) == 1 else "of no known format"
     return WrongAnswer(
