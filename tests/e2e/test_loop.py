@@ -10,7 +10,6 @@ from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import Pictures, digits
 from labelloop.demo.run import label_config, upload
-from labelloop.loop import changes
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
@@ -117,7 +116,7 @@ def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(machine: L
         f"/api/dm/actions?id=predictions_to_annotations&project={trained.key.id}",
         json={"selectedItems": {"all": False, "included": waiting}, "project": str(trained.key.id)},
     )
-    wait_until(lambda: changes.pending(machine.hub, trained.key).changed == 3, "ANNOTATIONS_CREATED is noted")
+    wait_until(lambda: machine.hub.state(trained.key).changes.pending().changed == 3, "ANNOTATIONS_CREATED is noted")
 
     machine.studio.request(
         "POST",
@@ -128,7 +127,7 @@ def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(machine: L
         lambda: all(not machine.studio.request("GET", f"/api/tasks/{task}")["annotations"] for task in waiting[:2]),
         "the annotations are deleted",
     )
-    assert changes.pending(machine.hub, trained.key).changed == 3
+    assert machine.hub.state(trained.key).changes.pending().changed == 3
 
 
 def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project) -> None:

@@ -14,7 +14,6 @@ import pytest
 import requests
 
 from labelloop.children import start_child, stop_child
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import job_status
 from labelloop.loop.redis_server import RedisServer
@@ -152,7 +151,7 @@ def test_an_annotation_is_noted(hosted: Hosted) -> None:
         "project": {"id": 8, "label_config": _CONFIG},
     }
     assert hosted.post("/webhook", body).status_code == 201
-    assert changes.pending(hosted.hub, hosted.hub.project(8)).changed == 1
+    assert hosted.hub.state(hosted.hub.project(8)).changes.pending().changed == 1
 
 
 def test_the_sweep_knows_a_project_from_its_setup(hosted: Hosted) -> None:

@@ -6,11 +6,8 @@ A label that changes twice is one changed label, and a repeated webhook changes 
 from collections.abc import Iterable
 
 from labelloop.chunks import chunks
-from labelloop.loop import keys
-from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Pending, Policy
-from labelloop.loop.redis_client import text
-from labelloop.types import ProjectKey
+from labelloop.loop.policy import Pending
+from labelloop.loop.redis_client import RedisClient, text
 
 _AT_ONCE = 10_000
 """Names in one command: Redis 6 takes 524,287 at most, and answers nobody else while it works through them."""
@@ -31,47 +28,41 @@ return settled
 """
 
 
-def add(hub: Hub, project: ProjectKey, what: Iterable[str], now: float) -> None:
-    """Note changed labels, each named by its annotation (``a7``) or its task (``t7``)."""
-    _add(hub, project, what, now, new_only=False)
+class Changes:
+    """The changed labels of one project, under one key; found at ``ProjectState.changes``."""
 
+    def __init__(self, redis: RedisClient, key: str) -> None:
+        self._redis, self._key = redis, key
 
-def replace(hub: Hub, project: ProjectKey, what: Iterable[str], now: float) -> None:
-    """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth.
+    def add(self, what: Iterable[str], now: float) -> None:
+        """Note changed labels, each named by its annotation (``a7``) or its task (``t7``)."""
+        self._add(what, now, new_only=False)
 
-    What an earlier scan found already keeps its moment, or the longest wait would never be over.
-    """
-    found, key = set(what), keys.of(project, "changed")
-    _add(hub, project, found, now, new_only=True)
-    noted = (text(name) for name, moment in hub.redis.zscan_iter(key, count=_AT_ONCE) if moment <= now)
-    for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
-        hub.redis.eval(_REMOVE, 1, key, repr(now), *gone)
+    def replace(self, what: Iterable[str], now: float) -> None:
+        """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth.
 
+        What an earlier scan found already keeps its moment, or the longest wait would never be over.
+        """
+        found = set(what)
+        self._add(found, now, new_only=True)
+        noted = (text(name) for name, moment in self._redis.zscan_iter(self._key, count=_AT_ONCE) if moment <= now)
+        for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
+            self._redis.eval(_REMOVE, 1, self._key, repr(now), *gone)
 
-def pending(hub: Hub, project: ProjectKey) -> Pending:
-    """Read how much has changed since the last manifest."""
-    key = keys.of(project, "changed")
-    with hub.redis.pipeline(transaction=True) as pipe:
-        pipe.zcard(key)
-        pipe.zrange(key, 0, 0, withscores=True)
-        pipe.zrange(key, -1, -1, withscores=True)
-        count, first, last = pipe.execute()
-    return Pending(count, first[0][1], last[0][1]) if count else Pending()
+    def pending(self) -> Pending:
+        """Read how much has changed since the last manifest."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.zcard(self._key)
+            pipe.zrange(self._key, 0, 0, withscores=True)
+            pipe.zrange(self._key, -1, -1, withscores=True)
+            count, first, last = pipe.execute()
+        return Pending(count, first[0][1], last[0][1]) if count else Pending()
 
+    def settle(self, until: float) -> None:
+        """Drop what changed up to ``until``: a manifest read after that moment holds it."""
+        while self._redis.eval(_SETTLE, 1, self._key, repr(until), _AT_ONCE):
+            pass
 
-def due(hub: Hub, project: ProjectKey) -> float | None:
-    """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
-    lacking = "missing" in hub.state(project).notes()
-    return Policy.of(hub.settings).due(pending(hub, project), lacking=lacking)
-
-
-def settle(hub: Hub, project: ProjectKey, until: float) -> None:
-    """Drop what changed up to ``until``: a manifest read after that moment holds it."""
-    while hub.redis.eval(_SETTLE, 1, keys.of(project, "changed"), repr(until), _AT_ONCE):
-        pass
-
-
-def _add(hub: Hub, project: ProjectKey, what: Iterable[str], now: float, *, new_only: bool) -> None:
-    key = keys.of(project, "changed")
-    for names in chunks(what, _AT_ONCE):
-        hub.redis.zadd(key, dict.fromkeys(names, now), nx=new_only)
+    def _add(self, what: Iterable[str], now: float, *, new_only: bool) -> None:
+        for names in chunks(what, _AT_ONCE):
+            self._redis.zadd(self._key, dict.fromkeys(names, now), nx=new_only)

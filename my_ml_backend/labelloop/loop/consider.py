@@ -4,7 +4,7 @@ import logging
 import time
 from datetime import datetime
 
-from labelloop.loop import changes, keys
+from labelloop.loop import keys
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import stands_alone
@@ -30,7 +30,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     state.note_policy()
     if stands_alone(hub, project):
         # Nobody else will: should the project be trained one day, a scan finds them.
-        changes.settle(hub, project, time.time())
+        state.changes.settle(time.time())
         return "its endpoint has a model of its own: nothing is trained"
     wait = state.wait()
     if wish := state.wish(waits=wait is not None):
@@ -99,8 +99,8 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
 
 
 def _follow_policy(hub: Hub, project: ProjectKey) -> str:
-    pending = changes.pending(hub, project)
-    due = changes.due(hub, project)
+    state = hub.state(project)
+    pending, due = state.changes.pending(), state.due()
     if due is None:
         return "nothing has changed"
     if due <= time.time():

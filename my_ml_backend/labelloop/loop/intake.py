@@ -3,7 +3,6 @@
 import logging
 import time
 
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
@@ -40,7 +39,8 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
 
 def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
     """Note changed labels and look at the policy when they make a run due."""
-    changes.add(hub, project, what, time.time())
-    due = changes.due(hub, project)
+    state = hub.state(project)
+    state.changes.add(what, time.time())
+    due = state.due()
     if due is not None:
         schedule_consider(hub, project, due)

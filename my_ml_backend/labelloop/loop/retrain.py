@@ -11,7 +11,7 @@ from dataclasses import replace
 from labelloop.data.cache import PictureCache
 from labelloop.data.split import missing
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, MediaError, NotEnoughLabels, TrainingError
-from labelloop.loop import changes, deploy
+from labelloop.loop import deploy
 from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.fetch import Fetched, fetch_manifest
 from labelloop.loop.hub import Hub
@@ -80,12 +80,12 @@ def _begin(
         if fetched.unfetched and len(run.manifest.items) + len(fetched.unfetched) >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
-        changes.settle(hub, project, began)
+        hub.state(project).changes.settle(began)
         raise NotEnoughLabels(told)
     hub.store.write(f"{project}/manifests/{run.manifest.hash}.jsonl", run.manifest.to_jsonl().encode())
     record = open_record(run, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
-    changes.settle(hub, project, began)
+    hub.state(project).changes.settle(began)
     return run, record
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop import keys
 from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
+from labelloop.loop.changes import Changes
 from labelloop.loop.policy import Policy
 from labelloop.loop.redis_client import RedisClient, text
 from labelloop.settings import Settings
@@ -63,10 +64,11 @@ class Wish:
 
 
 class ProjectState:
-    """One project's notes, counters, progress, wishes, failures and versions, as all processes see them."""
+    """One project's notes, changes, counters, progress, wishes, failures and versions, as all processes see them."""
 
     def __init__(self, redis: RedisClient, project: ProjectKey, settings: Settings) -> None:
         self._redis, self._project, self._settings = redis, project, settings
+        self.changes = Changes(redis, self._key("changed"))
 
     def note(self, name: str, sentence: str) -> None:
         """Note a sentence for ``status``, as ``missing`` or ``trouble``; an empty one takes the note away."""
@@ -97,6 +99,10 @@ class ProjectState:
         """Read the policy that a worker last looked at the project with; None before the first look."""
         found = self._redis.get(self._key("policy"))
         return Policy.parse(text(found)) if found else None
+
+    def due(self) -> float | None:
+        """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
+        return Policy.of(self._settings).due(self.changes.pending(), lacking="missing" in self.notes())
 
     def is_held(self) -> bool:
         """Say whether some worker holds the project's lease now."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from labelloop.errors import QueueError, SettingsError, StoreError
-from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
@@ -76,7 +75,7 @@ def _unread(hub: Hub, project: ProjectKey, error: StoreError) -> ProjectStatus:
     state = hub.state(project)
     try:
         notes, step, wait = state.notes(), state.step(), state.wait()
-        changed = changes.pending(hub, project).changed
+        changed = state.changes.pending().changed
     except QueueError as failure:
         return replace(stands, trouble=f"{error}; {failure}", queue=False)
     troubles = dict.fromkeys([str(error), *filter(None, [_trouble(notes)])])
@@ -99,7 +98,7 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     run = describe(record, hub.settings.run_attempts) if record else None
     state = hub.state(project)
     try:
-        notes, pending, step = state.notes(), changes.pending(hub, project), state.step()
+        notes, pending, step = state.notes(), state.changes.pending(), state.step()
         wait, gone, workers = state.wait(), why_gone(hub, project), count_workers(hub)
         noted = state.policy()
     except QueueError as error:

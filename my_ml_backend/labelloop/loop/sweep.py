@@ -13,7 +13,6 @@ from dataclasses import replace
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
-from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import flip_title
@@ -75,7 +74,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         schedule_prelabel(hub, project, 0.0)
     if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
         changed = list(_scan(hub, project, info))
-        changes.replace(hub, project, changed, now)
+        state.changes.replace(changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
         last = Seen(info.tasks, info.annotations, info.skipped, now)
     state.see(replace(last, tasks=info.tasks))
@@ -99,7 +98,7 @@ def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, n
     if age < least:
         return False
     moved = abs(info.annotations - last.annotations) + abs(info.skipped - last.skipped)
-    return moved > changes.pending(hub, project).changed or age > least * _LONG_WHILE
+    return moved > hub.state(project).changes.pending().changed or age > least * _LONG_WHILE
 
 
 def _scan(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[str]:

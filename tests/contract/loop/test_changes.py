@@ -2,7 +2,6 @@
 
 import pytest
 
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.policy import Pending
 from labelloop.types import ProjectKey
@@ -11,59 +10,59 @@ from .conftest import PROJECT
 
 
 def test_a_label_that_changes_twice_is_one_changed_label(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1", "a2"], now=100)
-    changes.add(hub, PROJECT, ["a1"], now=150)
+    hub.state(PROJECT).changes.add(["a1", "a2"], now=100)
+    hub.state(PROJECT).changes.add(["a1"], now=150)
 
-    assert changes.pending(hub, PROJECT) == Pending(2, first=100, last=150)
+    assert hub.state(PROJECT).changes.pending() == Pending(2, first=100, last=150)
 
 
 def test_nothing_changed_is_nothing_pending(hub: Hub) -> None:
-    changes.add(hub, PROJECT, [], now=100)
+    hub.state(PROJECT).changes.add([], now=100)
 
-    assert changes.pending(hub, PROJECT) == Pending()
+    assert hub.state(PROJECT).changes.pending() == Pending()
 
 
 def test_what_changes_during_a_run_is_pending_after_it(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1", "a2"], now=100)
-    changes.add(hub, PROJECT, ["a2", "a3"], now=201)
-    changes.settle(hub, PROJECT, until=200)
+    hub.state(PROJECT).changes.add(["a1", "a2"], now=100)
+    hub.state(PROJECT).changes.add(["a2", "a3"], now=201)
+    hub.state(PROJECT).changes.settle(until=200)
 
-    assert changes.pending(hub, PROJECT) == Pending(2, first=201, last=201)
+    assert hub.state(PROJECT).changes.pending() == Pending(2, first=201, last=201)
 
 
 def test_a_scan_replaces_what_was_noted_before_it_and_nothing_after(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1", "a2"], now=100)
-    changes.add(hub, PROJECT, ["a3"], now=301)
-    changes.replace(hub, PROJECT, ["t9"], now=300)
+    hub.state(PROJECT).changes.add(["a1", "a2"], now=100)
+    hub.state(PROJECT).changes.add(["a3"], now=301)
+    hub.state(PROJECT).changes.replace(["t9"], now=300)
 
-    assert changes.pending(hub, PROJECT) == Pending(2, first=300, last=301)
+    assert hub.state(PROJECT).changes.pending() == Pending(2, first=300, last=301)
 
 
 def test_projects_do_not_meet(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1"], now=100)
+    hub.state(PROJECT).changes.add(["a1"], now=100)
 
-    assert changes.pending(hub, ProjectKey("localhost-8080", 77)) == Pending()
-    assert changes.pending(hub, ProjectKey("elsewhere", 7)) == Pending()
+    assert hub.state(ProjectKey("localhost-8080", 77)).changes.pending() == Pending()
+    assert hub.state(ProjectKey("elsewhere", 7)).changes.pending() == Pending()
 
 
 @pytest.mark.parametrize("members", [["a1"], ["a1"] * 5])
 def test_a_repeated_webhook_changes_nothing(hub: Hub, members: list[str]) -> None:
     for member in members:
-        changes.add(hub, PROJECT, [member], now=100)
+        hub.state(PROJECT).changes.add([member], now=100)
 
-    assert changes.pending(hub, PROJECT).changed == 1
+    assert hub.state(PROJECT).changes.pending().changed == 1
 
 
 def replaced_and_settled(hub: Hub, count: int) -> None:
-    changes.add(hub, PROJECT, (f"a{number}" for number in range(count)), now=100)
-    changes.add(hub, PROJECT, ["a1"], now=400)
-    assert changes.pending(hub, PROJECT) == Pending(count, first=100, last=400)
+    hub.state(PROJECT).changes.add((f"a{number}" for number in range(count)), now=100)
+    hub.state(PROJECT).changes.add(["a1"], now=400)
+    assert hub.state(PROJECT).changes.pending() == Pending(count, first=100, last=400)
 
-    changes.replace(hub, PROJECT, (f"t{number}" for number in range(count)), now=300)
-    assert changes.pending(hub, PROJECT) == Pending(count + 1, first=300, last=400)
+    hub.state(PROJECT).changes.replace((f"t{number}" for number in range(count)), now=300)
+    assert hub.state(PROJECT).changes.pending() == Pending(count + 1, first=300, last=400)
 
-    changes.settle(hub, PROJECT, until=300)
-    assert changes.pending(hub, PROJECT) == Pending(1, first=400, last=400)
+    hub.state(PROJECT).changes.settle(until=300)
+    assert hub.state(PROJECT).changes.pending() == Pending(1, first=400, last=400)
 
 
 @pytest.mark.slow
@@ -84,9 +83,9 @@ def test_no_command_grows_with_the_labels_that_change(hub: Hub) -> None:
 
 def test_a_scan_keeps_the_moments_of_what_was_found_before(hub: Hub) -> None:
     names = [f"t{number}" for number in range(5_000)]
-    changes.replace(hub, PROJECT, names[:4_000], now=100)
-    changes.replace(hub, PROJECT, names[2_000:], now=200)
+    hub.state(PROJECT).changes.replace(names[:4_000], now=100)
+    hub.state(PROJECT).changes.replace(names[2_000:], now=200)
 
-    assert changes.pending(hub, PROJECT) == Pending(3_000, first=100, last=200)
-    changes.settle(hub, PROJECT, until=100)
-    assert changes.pending(hub, PROJECT) == Pending(1_000, first=200, last=200)
+    assert hub.state(PROJECT).changes.pending() == Pending(3_000, first=100, last=200)
+    hub.state(PROJECT).changes.settle(until=100)
+    assert hub.state(PROJECT).changes.pending() == Pending(1_000, first=200, last=200)

@@ -6,7 +6,6 @@ from rq.job import Job
 from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
-from labelloop.loop import changes
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
@@ -43,7 +42,7 @@ def test_nothing_changed_needs_nothing(hub: Hub) -> None:
 
 
 def test_a_due_project_gets_one_run(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1", "a2", "a3"], now=time.time() - 60)
+    hub.state(PROJECT).changes.add(["a1", "a2", "a3"], now=time.time() - 60)
 
     assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
     consider(hub, PROJECT)
@@ -56,7 +55,7 @@ def test_a_webhook_storm_schedules_two_looks(hub: Hub) -> None:
 
     # One for the longest wait, made by the first change, and one for the quiet moment after the third.
     assert scheduled(hub) == ["consider", "consider"]
-    assert changes.pending(hub, hub.project(7)).changed == 50
+    assert hub.state(hub.project(7)).changes.pending().changed == 50
 
 
 def test_an_import_in_several_webhooks_schedules_one_prelabel(hub: Hub) -> None:
@@ -76,7 +75,7 @@ def test_start_training_gives_the_id_of_the_one_job(hub: Hub) -> None:
 
 
 def test_while_a_run_is_in_progress_nothing_is_enqueued(hub: Hub) -> None:
-    changes.add(hub, PROJECT, ["a1", "a2", "a3"], now=time.time() - 60)
+    hub.state(PROJECT).changes.add(["a1", "a2", "a3"], now=time.time() - 60)
     with Lease(hub, PROJECT):
         assert consider(hub, PROJECT) == "a run is in progress"
     assert not waiting(hub, LONG)
@@ -121,10 +120,10 @@ def test_a_champion_that_was_never_announced_is_announced(hub: Hub) -> None:
 def test_forgetting_leaves_the_store_alone(hub: Hub) -> None:
     pointer = ChampionPointer(hub.store, PROJECT)
     pointer.promote("v1", pointer.take_fence())
-    changes.add(hub, PROJECT, ["a1"], now=1)
+    hub.state(PROJECT).changes.add(["a1"], now=1)
     enqueue_retrain(hub, PROJECT, "test")
 
     forget(hub, PROJECT)
 
-    assert changes.pending(hub, PROJECT).changed == 0
+    assert hub.state(PROJECT).changes.pending().changed == 0
     assert pointer.read().champion == "v1"

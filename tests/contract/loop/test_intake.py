@@ -5,7 +5,6 @@ import time
 import pytest
 
 from labelloop.errors import QueueError
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.queue import LONG, SHORT, queue
@@ -26,19 +25,19 @@ def test_changed_labels_are_noted_by_annotation_and_a_look_is_scheduled(hub: Hub
     began = time.time()
     assert note(hub, LabelsChanged(7, (1, 2))) is None
 
-    found = changes.pending(hub, hub.project(7))
+    found = hub.state(hub.project(7)).changes.pending()
     assert found.changed == 2
     assert began <= found.first <= found.last <= time.time()
     assert scheduled(hub) == ["consider"]
-    assert changes.due(hub, hub.project(7)) == pytest.approx(found.first + hub.settings.max_wait_seconds)
+    assert hub.state(hub.project(7)).due() == pytest.approx(found.first + hub.settings.max_wait_seconds)
 
 
 def test_a_project_that_lacks_labels_is_due_after_any_change(hub: Hub) -> None:
     hub.state(hub.project(7)).note("missing", "12 more labels")
     note(hub, LabelsChanged(7, (1,)))
 
-    found = changes.pending(hub, hub.project(7))
-    assert changes.due(hub, hub.project(7)) == pytest.approx(found.last + hub.settings.quiet_seconds)
+    found = hub.state(hub.project(7)).changes.pending()
+    assert hub.state(hub.project(7)).due() == pytest.approx(found.last + hub.settings.quiet_seconds)
 
 
 def test_a_changed_label_config_asks_for_a_look_at_once(hub: Hub) -> None:
@@ -72,7 +71,7 @@ def test_projects_of_two_instances_do_not_meet(hub: Hub) -> None:
     other = Hub(Settings(redis_url=hub.settings.redis_url, label_studio_url="http://elsewhere:8080"))
     note(other, LabelsChanged(7, (1,)))
 
-    assert changes.pending(hub, hub.project(7)).changed == 0
-    assert changes.pending(other, other.project(7)).changed == 1
+    assert hub.state(hub.project(7)).changes.pending().changed == 0
+    assert other.state(other.project(7)).changes.pending().changed == 1
     assert queue(hub, LONG).count == 0
     other.redis.close()

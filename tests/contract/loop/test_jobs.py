@@ -23,7 +23,7 @@ from labelloop.errors import (
     StudioError,
     TrainingError,
 )
-from labelloop.loop import changes, jobs, keys
+from labelloop.loop import jobs, keys
 from labelloop.loop.consider import consider
 from labelloop.loop.fetch import fetch_manifest
 from labelloop.loop.hub import Hub
@@ -86,7 +86,7 @@ def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
 
 def changed(hub: Hub) -> None:
     """Let labels have changed that call for a run."""
-    changes.add(hub, hub.project(7), ["a1", "a2", "a3"], time.time() - 60)
+    hub.state(hub.project(7)).changes.add(["a1", "a2", "a3"], time.time() - 60)
 
 
 def test_labels_that_do_not_suffice_are_no_trouble(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
@@ -236,7 +236,7 @@ def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it
     with pytest.raises(TrainingError, match=r"has failed 3 times, last because: no disk.*--force"):
         jobs.retrain(str(project), "labels", False)
 
-    assert changes.pending(job_hub, project).changed == 0
+    assert job_hub.state(project).changes.pending().changed == 0
     assert "failed for good, attempt 3. no disk" in "\n".join(describe(project_status(job_hub, project)))
     job_hub.redis.delete(keys.of(project, "failures"))
     assert consider(job_hub, project) == "nothing has changed"
@@ -258,11 +258,11 @@ def test_pictures_that_are_gone_are_named_and_waited_for_where_they_may_be_enoug
     studio: StudioApi, job_hub: Hub, project: ProjectKey
 ) -> None:
     labeled(studio, job_hub, 5, missing=3)
-    noted = changes.pending(job_hub, project)
+    noted = job_hub.state(project).changes.pending()
     with pytest.raises(MediaError, match=r"trained yet: 2 more labels.*3 pictures of labeled tasks could not"):
         jobs.retrain(str(project), "labels", False)
 
-    assert changes.pending(job_hub, project) == noted
+    assert job_hub.state(project).changes.pending() == noted
     told = "\n".join(describe(project_status(job_hub, project)))
     assert "task 1: " in told
     assert "answered 404" in told
@@ -278,7 +278,7 @@ def test_pictures_that_are_gone_are_named_where_labels_are_missing_anyway(
 
     assert "2 more labels" in told
     assert "1 picture of a labeled task could not be read: task 1: " in told
-    assert changes.pending(job_hub, project).changed == 0
+    assert job_hub.state(project).changes.pending().changed == 0
     studio.pictures[studio.tasks[1]["data"]["image"]] = next(pictures())
     assert "could not be read" not in jobs.retrain(str(project), "labels", False)
     assert "could not be read" not in "\n".join(describe(project_status(job_hub, project)))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from labelloop.cli import main
 from labelloop.errors import NoSuchProject
-from labelloop.loop import changes, jobs, keys
+from labelloop.loop import jobs, keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.queue import LONG, enqueue_retrain
@@ -94,7 +94,7 @@ def test_nothing_is_kept_of_a_project_that_label_studio_does_not_have(
 
     assert list(job_hub.store.walk("")) == []
     assert known_projects(job_hub) == []
-    assert changes.pending(job_hub, stranger).changed == 0
+    assert job_hub.state(stranger).changes.pending().changed == 0
     left = {text(key) for key in job_hub.redis.keys(f"labelloop:*{stranger}*")}
     assert left <= {keys.of(stranger, name) for name in ("gone", "note", "failures", "wake", "job")}
     assert len([record for record in caplog.records if "999 is left alone" in record.getMessage()]) == 1
@@ -106,7 +106,7 @@ def test_a_project_deleted_in_label_studio_is_spoken_of_once_and_its_versions_st
     deleted = studio_hub.project(8)
     pointer = ChampionPointer(studio_hub.store, deleted)
     pointer.promote("v1", pointer.take_fence())
-    changes.add(studio_hub, deleted, ["a1"], 1.0)
+    studio_hub.state(deleted).changes.add(["a1"], 1.0)
     remember_project(studio_hub, deleted, URL)
     with caplog.at_level(logging.WARNING):
         done = [sweep(studio_hub)[str(deleted)] for _ in range(4)]
@@ -115,7 +115,7 @@ def test_a_project_deleted_in_label_studio_is_spoken_of_once_and_its_versions_st
     assert all(one.startswith("left alone: ") for one in done[1:])
     assert len([record for record in caplog.records if "8 is left alone" in record.getMessage()]) == 1
     assert len(studio.asked) == 1
-    assert changes.pending(studio_hub, deleted).changed == 0
+    assert studio_hub.state(deleted).changes.pending().changed == 0
     stands = project_status(studio_hub, deleted)
     assert (stands.champion, stands.trouble) == ("v1", why_gone(studio_hub, deleted))
     assert "404" in stands.trouble
@@ -130,12 +130,12 @@ def test_a_404_of_a_proxy_is_not_taken_for_label_studios(
     studio_hub: Hub, project: ProjectKey, studio: StudioApi
 ) -> None:
     remember_project(studio_hub, project, URL)
-    changes.add(studio_hub, project, ["a1"], 1.0)
+    studio_hub.state(project).changes.add(["a1"], 1.0)
     studio.pages["/api/projects/7"] = (404, b"404 page not found")
     assert sweep(studio_hub)[str(project)].startswith("failed: ")
 
     assert not why_gone(studio_hub, project)
-    assert changes.pending(studio_hub, project).changed == 1
+    assert studio_hub.state(project).changes.pending().changed == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 
 from labelloop.doctor import diagnose
 from labelloop.errors import EndpointError, OptionsError, SettingsError
-from labelloop.loop import changes
 from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
 from labelloop.loop.extra_params import extra_params, hear, learn, learn_unknown, share
@@ -245,7 +244,7 @@ def test_after_redis_was_wiped_a_project_is_not_trained_by_mistake(
     assert (
         sweep_project(hub, hub.project(7), scan_now=True) == "its endpoint has a model of its own: nothing is trained"
     )
-    assert changes.pending(hub, hub.project(7)).changed == 0
+    assert hub.state(hub.project(7)).changes.pending().changed == 0
 
 
 def test_label_studio_is_asked_for_extra_params_once(studio: StudioApi, make_hub: MakeHub) -> None:
@@ -260,7 +259,7 @@ def test_changed_labels_do_not_pile_up_and_start_training_starts_nothing(alone: 
     project = alone.project(7)
     note(alone, LabelsChanged(7, tuple(range(50))))
     consider(alone, project)
-    assert changes.pending(alone, project).changed == 0
+    assert alone.state(project).changes.pending().changed == 0
 
     assert note(alone, TrainingRequested(7)) is None
     assert queue(alone, LONG).count == 0

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LeaseLost, QueueError, SettingsError
-from labelloop.loop import changes, keys
+from labelloop.loop import keys
 from labelloop.loop.announced import announced_version, cache_announced
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
@@ -57,9 +57,9 @@ def test_a_new_project_lacks_all_labels(hub: Hub) -> None:
 
 
 def test_before_a_first_run_changed_labels_count(hub: Hub) -> None:
-    changes.add(hub, PROJECT, [f"a{number}" for number in range(39)], now=1)
+    hub.state(PROJECT).changes.add([f"a{number}" for number in range(39)], now=1)
     assert project_status(hub, PROJECT).missing == "1 more label"
-    changes.add(hub, PROJECT, ["a39"], now=1)
+    hub.state(PROJECT).changes.add(["a39"], now=1)
     assert project_status(hub, PROJECT).missing == "nothing; the first run is about to begin"
     hub.state(PROJECT).note("missing", "no test picture yet")
     assert project_status(hub, PROJECT).missing == "no test picture yet"
@@ -73,7 +73,7 @@ def test_a_rejected_first_version_does_not_lack_labels(hub: Hub) -> None:
 
 def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_asks(hub: Hub) -> None:
     announce(hub, "v1")
-    changes.add(hub, PROJECT, [f"a{number}" for number in range(12)], now=1000)
+    hub.state(PROJECT).changes.add([f"a{number}" for number in range(12)], now=1000)
     elsewhere = Hub(replace(hub.settings, retrain_after=77, quiet_seconds=1, max_wait_seconds=5, min_labels=9))
     worker = Hub(replace(hub.settings, retrain_after=20, quiet_seconds=30, max_wait_seconds=3600))
     worker.state(PROJECT).note_policy()
@@ -81,14 +81,14 @@ def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_ask
 
     assert (stands.changed, stands.needed, stands.due) == (12, 20, 4600)
     assert "12 of 20 changed labels" in "\n".join(describe(stands))
-    changes.add(hub, PROJECT, [f"a{number}" for number in range(12, 25)], now=2000)
+    hub.state(PROJECT).changes.add([f"a{number}" for number in range(12, 25)], now=2000)
     assert project_status(elsewhere, PROJECT).due == 2030
     elsewhere.redis.close()
     worker.redis.close()
 
 
 def test_before_a_first_version_labels_are_counted(hub: Hub) -> None:
-    changes.add(hub, PROJECT, [f"a{number}" for number in range(12)], now=1000)
+    hub.state(PROJECT).changes.add([f"a{number}" for number in range(12)], now=1000)
 
     assert "12 of 40 labels for a first version" in "\n".join(describe(project_status(hub, PROJECT)))
 
@@ -211,7 +211,7 @@ def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> No
 def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub) -> None:
     other = replace(PROJECT, id=8)
     for project in (PROJECT, other):
-        changes.add(hub, project, ["a1"], now=1)
+        hub.state(project).changes.add(["a1"], now=1)
         hub.state(project).note("trouble", "x")
         hub.state(project).see(Seen())
         hub.state(project).want_again("x")

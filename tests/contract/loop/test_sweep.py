@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from labelloop.data.manifest import Manifest
-from labelloop.loop import changes, keys
+from labelloop.loop import keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.registry import remember_project
@@ -60,7 +60,7 @@ def test_annotations_are_scanned_only_when_counters_say_so_or_after_a_long_while
     studio_hub.state(project).see(seen(studio, ago=ago))
     for task in range(annotations):
         studio.annotate(task + 1, "cat")
-    changes.add(studio_hub, project, [f"a{number}" for number in range(noted)], time.time())
+    studio_hub.state(project).changes.add([f"a{number}" for number in range(noted)], time.time())
 
     sweep_project(studio_hub, project)
     assert scans(studio) == expected
@@ -75,7 +75,7 @@ def test_a_wiped_redis_leads_to_one_scan_that_finds_what_was_noted(studio: Studi
         sweep_project(studio_hub, project)
 
     assert scans(studio) == 1
-    assert changes.pending(studio_hub, project).changed == 2
+    assert studio_hub.state(project).changes.pending().changed == 2
     assert studio_hub.state(project).seen().annotations == 2
 
 
@@ -110,11 +110,11 @@ def test_repeated_scans_do_not_put_off_the_longest_wait(studio: StudioApi, studi
     studio.annotate(1, "cat")
     project = studio_hub.project(7)
     sweep_project(studio_hub, project, scan_now=True)
-    first = changes.pending(studio_hub, project).first
+    first = studio_hub.state(project).changes.pending().first
     studio.annotate(2, "cat")
     sweep_project(studio_hub, project, scan_now=True)
 
-    found = changes.pending(studio_hub, project)
+    found = studio_hub.state(project).changes.pending()
     assert (found.changed, found.first) == (2, first)
     assert found.last > first
 
@@ -163,7 +163,7 @@ def test_a_title_that_cannot_be_flipped_holds_up_no_run_and_is_told_until_it_can
     project = studio_hub.project(7)
     announce(studio_hub, "v2")
     studio_hub.state(project).see(seen(studio, ago=0))
-    changes.add(studio_hub, project, ["a1", "a2", "a3"], time.time() - 60)
+    studio_hub.state(project).changes.add(["a1", "a2", "a3"], time.time() - 60)
 
     assert sweep(studio_hub)[str(project)].startswith("failed: none of the ML backends")
     assert len(waiting(studio_hub, LONG)) == 1

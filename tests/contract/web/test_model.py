@@ -6,7 +6,6 @@ import pytest
 
 import model
 from labelloop.errors import QueueError
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import job_status
@@ -57,13 +56,13 @@ def test_fit_takes_events_as_2_x_hands_them_over(hub: Hub) -> None:
     job = LabelLoop("7", hub=hub).fit("START_TRAINING", {"project": {"id": 7}})["job"]
     assert job_status(hub, job) == "queued"
     assert LabelLoop("7", hub=hub).fit(event="ANNOTATION_CREATED", data=CREATED, job_id="1") == {}
-    assert changes.pending(hub, hub.project(7)).changed == 1
+    assert hub.state(hub.project(7)).changes.pending().changed == 1
 
 
 def test_fit_takes_events_as_1_0_9_hands_them_over(hub: Hub) -> None:
     backend = LabelLoop(label_config=CONFIG, hub=hub)
     assert backend.process_event("ANNOTATION_UPDATED", CREATED, "job", {"workdir": "/tmp"}) == {}
-    assert changes.pending(hub, hub.project(7)).changed == 1
+    assert hub.state(hub.project(7)).changes.pending().changed == 1
 
 
 @pytest.mark.parametrize(

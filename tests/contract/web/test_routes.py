@@ -6,7 +6,6 @@ from base64 import b64encode
 import pytest
 from flask.testing import FlaskClient
 
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import known_projects
 from labelloop.web.app import create_app
@@ -171,9 +170,9 @@ def test_a_job_nobody_knows_is_410(client: FlaskClient, job: str) -> None:
 def test_delete_forgets_the_queue_and_keeps_the_versions(client: FlaskClient, hub: Hub) -> None:
     announce(hub, 7, "v3")
     client.post("/setup", json={"project": 7})
-    changes.add(hub, hub.project(7), ["a1"], 1.0)
+    hub.state(hub.project(7)).changes.add(["a1"], 1.0)
     assert client.post("/delete", json={"project": "7.1"}).status_code == 200
-    assert changes.pending(hub, hub.project(7)).changed == 0
+    assert hub.state(hub.project(7)).changes.pending().changed == 0
     assert client.post("/setup", json={"project": "7.1"}).json == {"model_version": "v3"}
 
 

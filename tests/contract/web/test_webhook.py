@@ -6,7 +6,6 @@ from base64 import b64encode
 import pytest
 from flask.testing import FlaskClient
 
-from labelloop.loop import changes
 from labelloop.loop.hub import Hub
 from labelloop.studio.connect import webhook_secret
 from labelloop.types import Json
@@ -27,7 +26,7 @@ def test_an_annotation_is_noted(client: FlaskClient, hub: Hub) -> None:
     answer = client.post("/webhook", json=CREATED, headers=HEADER)
     assert answer.status_code == 200
     assert answer.json == {"status": "noted"}
-    assert changes.pending(hub, hub.project(7)).changed == 1
+    assert hub.state(hub.project(7)).changes.pending().changed == 1
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-LabelLoop-Secret": "another"}, LOGIN])
@@ -40,7 +39,7 @@ def test_an_annotation_without_the_secret_is_refused_with_the_remedy(
     assert "WWW-Authenticate" in answer.headers
     assert answer.json is not None
     assert "labelloop connect" in answer.json["error"]
-    assert changes.pending(hub, hub.project(7)).changed == 0
+    assert hub.state(hub.project(7)).changes.pending().changed == 0
 
 
 def test_without_any_secret_no_annotation_is_taken(make_hub: MakeHub) -> None:
