@@ -12,7 +12,7 @@ from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.choices import Label
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_map
-from labelloop.studio.results.classification import classify
+from labelloop.studio.rendering import classify
 from labelloop.studio.truth import Truth, labels_of
 from labelloop.types import NO_VERSION, Kind, Output
 from support.label_configs import TREES, label_configs

@@ -3,8 +3,7 @@
 import pytest
 
 from labelloop.errors import MediaError
-from labelloop.studio.origin import Origin
-from labelloop.studio.urls import same_address, shown
+from labelloop.studio.urls import Origin, same_address, shown
 
 
 @pytest.mark.parametrize(

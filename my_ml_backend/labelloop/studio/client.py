@@ -8,9 +8,8 @@ from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioErr
 from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
-from labelloop.studio.origin import Origin
 from labelloop.studio.paging import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
-from labelloop.studio.urls import shown
+from labelloop.studio.urls import Origin, shown
 from labelloop.types import Json
 
 UNCERTAINTY = "Uncertainty sampling"

@@ -9,8 +9,7 @@ from labelloop.errors import MediaError, StudioError
 from labelloop.settings import Settings
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.client import UNCERTAINTY, Studio
-from labelloop.studio.origin import parse
-from labelloop.studio.urls import same_address, shown
+from labelloop.studio.urls import parse, same_address, shown
 from labelloop.studio.webhook import (
     differences,
     is_ours,

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
-from labelloop.studio.label_config import LabelConfig, label_config_text, narrowed, read_label_config
+from labelloop.studio.label_config import LabelConfig, parse_trained
 from labelloop.studio.object_tag import value_of
 from labelloop.types import Json, Kind
-
-_TRAINED = (("Choices", ("Image",)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def parse_control(label_config: object) -> Control:
 
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """
-    return Control(narrowed(read_label_config(label_config_text(label_config), _TRAINED)))
+    return Control(parse_trained(label_config))
 
 
 def picture_url(control: Control, task: Json) -> str | None:

@@ -25,6 +25,7 @@ _REMEMBERED = 32
 _WHY_NOT = {
     "Labels": " (of a <HyperText>, Label Studio counts the characters that are shown, and a model those of its source)"
 }
+_TRAINED = (("Choices", ("Image",)),)
 _EXAMPLE = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
     '<Choice value="dog"/></Choices></View>'
@@ -74,6 +75,14 @@ def parse_label_config(text: object) -> LabelConfig:
     warning. Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it to predict for.
     """
     return read_label_config(label_config_text(text), tuple(OBJECTS.items()))
+
+
+def parse_trained(text: object) -> LabelConfig:
+    """Find the first ``Choices`` that classifies whole pictures, which is what the loop trains for, and keep it alone.
+
+    Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
+    """
+    return narrowed(read_label_config(label_config_text(text), _TRAINED))
 
 
 def label_config_text(label_config: object) -> str:

@@ -10,9 +10,8 @@ from labelloop.studio.client import Studio
 from labelloop.studio.fetch import Broken, Fetcher, Reply
 from labelloop.studio.guard import GuardedBackend
 from labelloop.studio.objects import S3, Denied
-from labelloop.studio.origin import Origin, parse
 from labelloop.studio.task_files import ALLOWED, TaskFiles
-from labelloop.studio.urls import shown
+from labelloop.studio.urls import Origin, parse, shown
 from labelloop.types import TaskKey
 
 __all__ = ["TRANSIENT", "Media", "shown"]

@@ -1,6 +1,15 @@
-"""Addresses in messages and comparisons of them."""
+"""Addresses: how they are shown and compared, and which belong to Label Studio.
 
+What belongs to Label Studio is told by the same parser that decides where a request goes.
+"""
+
+from dataclasses import dataclass
+from typing import Self
 from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+
+from labelloop.errors import MediaError
 
 _LONGEST = 200
 
@@ -25,3 +34,55 @@ def same_address(one: str, other: str) -> bool:
 def _canonical(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url.strip())
     return parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/")
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def parse(url: str) -> httpx.URL:
+    """Parse an http(s) address, international names and spaces made fit to send; raises MediaError for any other."""
+    try:
+        target = httpx.URL(url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise MediaError(f"its address is not valid ({error})") from error
+    if target.scheme not in _PORTS or not target.host:
+        raise MediaError("its address is not of the form http://host/path or https://host/path")
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host, port and path prefix of one service."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read the origin off a service's address; raises MediaError when it is no http(s) address."""
+        target = parse(url)
+        port = target.port or _PORTS[target.scheme]
+        return cls(target.scheme, target.raw_host.decode("ascii"), port, target.path.rstrip("/"))
+
+    @property
+    def root(self) -> str:
+        """The address of the host, without the prefix."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def shares_host(self, url: str) -> bool:
+        """Whether an address has this service's scheme, host and port; raises MediaError when it is none."""
+        other = Origin.of(url)
+        return (other.scheme, other.host, other.port) == (self.scheme, self.host, self.port)
+
+    def contains(self, url: str) -> bool:
+        """Whether an address lies in this service; raises MediaError when it is none."""
+        return self.shares_host(url) and f"{Origin.of(url).prefix}/".startswith(f"{self.prefix}/")
+
+    def address_of(self, path: str) -> str:
+        """Give the address of a path (``/...``) as the service writes it, with its prefix or without."""
+        if self.prefix and path.startswith(f"{self.prefix}/"):
+            return self.root + path
+        return self.root + self.prefix + path
