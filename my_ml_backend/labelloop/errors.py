@@ -26,6 +26,7 @@ LabelLoopError
 ├── Fenced                 a newer worker has taken over this project
 ├── LeaseLost              the project's lease is held by another worker
 ├── QueueError             (an Outage) Redis could not be reached
+├── RunOccupied            (an Outage) another process is at work in a run's folder
 ├── ServiceError           a process that this machine's set needs did not start or keeps ending
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
@@ -148,6 +149,12 @@ class Fenced(LabelLoopError):
 
 class LeaseLost(LabelLoopError):
     """The lease of the project is held by another worker."""
+
+
+class RunOccupied(Outage):
+    """Another process is at work in the folder of a run."""
+
+    away = "another process at the same run"
 
 
 class QueueError(Outage):

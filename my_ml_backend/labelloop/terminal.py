@@ -92,7 +92,11 @@ class Bar:
         """Take the bar off the screen, for a line to be printed."""
         self._bar.clear()
 
-    def update(self, done: int, total: int, what: str = "") -> None:
+    def stage(self, name: str) -> None:
+        """Say that a stage begins."""
+        self(name, 0, 0)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
         """Move the bar; it is drawn anew ten times a second at most, and when ``what`` is done changes."""
         self._bar.total = total or None
         self._bar.update(done - self._bar.n)
@@ -111,7 +115,7 @@ def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
             if ended not in ("queued", "started", "scheduled"):
                 return ended or "gone"
             if step := hub.state(project).step():
-                bar.update(step.done, step.total, f"{step.stage}: {step.what}")
+                bar(f"{step.stage}: {step.what}", step.done, step.total)
             elif ended == "queued":
-                bar.update(0, 0, "waiting for a worker to be free")
+                bar("waiting for a worker to be free", 0, 0)
             time.sleep(0.2)

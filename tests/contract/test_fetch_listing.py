@@ -24,10 +24,11 @@ from labelloop.data.listing import Listing, Record
 from labelloop.data.split import splits
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
+from labelloop.run.context import Labeled
 from labelloop.run.download.google import GoogleObjects
 from labelloop.run.download.patience import TRIES, patiently, too_many
-from labelloop.run.fetch import FetchedListing, fetch_listing
 from labelloop.run.locations import open_listing
+from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings
 from labelloop.types import LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
@@ -65,7 +66,7 @@ def listing(server: PictureServer, count: int, **changes: Any) -> Listing:
     return Listing.of(replace(record, **changes) for record in records)
 
 
-def fetched(listing: Listing, cache: PictureCache, settings: Settings = SETTINGS, **options: Any) -> FetchedListing:
+def fetched(listing: Listing, cache: PictureCache, settings: Settings = SETTINGS, **options: Any) -> Labeled:
     """Fetch without waiting between two tries."""
     return fetch_listing(listing, cache, settings, lambda *_: None, wait=lambda _: None, **options)
 
@@ -227,7 +228,7 @@ import sys
 from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.formats import read_listing
-from labelloop.run.fetch import fetch_listing
+from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings
 cache = PictureCache(Path(sys.argv[2]))
 fetch_listing(read_listing(sys.argv[1]), cache, Settings(allow_private_addresses=True), lambda *_: None)

@@ -122,7 +122,7 @@ def test_a_run_makes_a_version_with_everything_that_explains_it(machine: Path, t
     assert metrics["items"] == json.loads((trained / "data.json").read_text())["sides"]["test"]["items"] == 40
     assert metrics["accuracy"]["low"] <= metrics["accuracy"]["value"] <= metrics["accuracy"]["high"]
     info = json.loads((trained / "run.json").read_text())
-    assert list(info["stages"]) == ["fetch", "preprocess", "train", "evaluate", "register"]
+    assert list(info["stages"]) == ["fetch", "preprocess", "train", "evaluate", "register", "report"]
     assert info["peak_memory_bytes"] > 1e8
     report = versions(machine).read_report("v1").decode()
     assert report == (trained / "report.html").read_text()

@@ -19,6 +19,7 @@ from labelloop.cli import main, settings_table
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.store import open_store
+from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.journal import open_study
@@ -163,9 +164,9 @@ def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
 
 def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
-    context.folder.sides.write_text("no JSON")
     settings = context.settings
-    vars(context)["named_sides"] = {item.picture: "validation" for item in context.manifest.items}
+    context.labeled = Labeled(context.manifest, {item.picture: "validation" for item in context.manifest.items})
+    context.folder.sides.write_text("no JSON")
     with pytest.raises(TrainingError, match=r"keep ending, last with exit status 1: .*sides.json is damaged"):
         search(context, space_of(settings), Budget(3), 1, [], lambda _trials: None)
 

@@ -5,7 +5,7 @@ import pytest
 
 from labelloop.data.listing import Listing, Record
 from labelloop.majority import Truth, Vote, counting, settle
-from labelloop.run.named_sides import named_sides
+from labelloop.run.sides import named_sides
 from labelloop.types import Kind, LeftOut, Side
 
 

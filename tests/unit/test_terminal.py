@@ -18,9 +18,9 @@ def test_without_a_terminal_nothing_is_drawn_and_nothing_fails(monkeypatch: pyte
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     with Bar(shown) as bar:
-        bar.update(0, 0, "waiting")
-        bar.update(3, 10, "train: epochs")
-        bar.update(1, 4)
+        bar("waiting", 0, 0)
+        bar("train: epochs", 3, 10)
+        bar("", 1, 4)
     assert stderr.getvalue() == ""
 
 
@@ -28,8 +28,9 @@ def test_on_a_terminal_it_shows_what_is_done_at_which_rate(monkeypatch: pytest.M
     stderr = Terminal()
     monkeypatch.setattr(sys, "stderr", stderr)
     with Bar(True, "task") as bar:
-        bar.update(0, 10, "prelabel")
-        bar.update(5, 10, "prelabel: tasks")
+        bar.stage("prelabel")
+        bar("prelabel", 0, 10)
+        bar("prelabel: tasks", 5, 10)
         drawn = stderr.getvalue()
     assert "prelabel: tasks" in drawn
     assert "5/10" in drawn

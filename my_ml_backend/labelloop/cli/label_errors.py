@@ -7,9 +7,9 @@ import click
 
 from labelloop.data.cache import PictureCache
 from labelloop.errors import StoreError
-from labelloop.loop.fetch import fetch_manifest
+from labelloop.loop.attempts import project_settings
+from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
-from labelloop.loop.run import project_settings
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
@@ -42,11 +42,7 @@ def label_errors(hub: Hub, project_id: int | None, run: Path | None, top: int, p
     if push and project_id is None:
         raise click.UsageError("--push makes a tab of a project of Label Studio: name it with --project")
     with Bar(sys.stderr.isatty() and not as_json) as bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            bar.update(done, total, what)
-
-        found = _of_run(hub, run, report) if run else _of_project(hub, hub.project(project_id or 0), report)
+        found = _of_run(hub, run, bar) if run else _of_project(hub, hub.project(project_id or 0), bar)
     errors = found["errors"][:top]
     lines = [
         f"{len(found['errors'])} of {found['examined']} labels are probably wrong"
@@ -83,7 +79,7 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     """
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
-    manifest = fetch_manifest(hub, project, pictures, report).manifest
+    manifest = read_annotations(hub, project, report).labeled.manifest
     champion = ChampionPointer(hub.store, project).read().champion
     if champion is None:
         bundle, training = None, train_settings(project_settings(hub, project))

@@ -39,7 +39,7 @@ from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
-from labelloop.run.forcing import force_version
+from labelloop.run.verdict import force_version
 from labelloop.settings import Settings
 from labelloop.studio.connect import connect as connect_project
 from labelloop.terminal import Bar, describe, follow, show
@@ -241,7 +241,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
 
         def report(what: str, done: int, total: int) -> None:
             reporter(what, done, total)
-            bar.update(done, total)
+            bar("", done, total)
 
         reporter.stage("prelabel")
         try:

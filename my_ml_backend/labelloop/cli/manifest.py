@@ -154,11 +154,11 @@ def _at_hand(settings: Settings, listing: Listing) -> Listing:
     if all(local_file(record.uri) for record in listing.records):
         return listing
     from labelloop.data.cache import PictureCache
-    from labelloop.run.fetch import fetch_listing
+    from labelloop.run.source import fetch_listing
 
     cache = PictureCache(settings.directory / "cache" / "pictures")
     with Bar(True, "picture") as bar:
-        fetched = fetch_listing(listing, cache, settings, lambda what, done, total: bar.update(done, total, what))
+        fetched = fetch_listing(listing, cache, settings, bar)
     pictures = {item.task: cache.path(item.picture) for item in fetched.manifest.items}
     found = [
         replace(record, uri=pictures[record.task].as_uri()) for record in listing.records if record.task in pictures

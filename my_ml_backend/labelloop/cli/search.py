@@ -88,10 +88,10 @@ def search(
             settings=hub.settings,
             budget=Budget(trials, None if minutes is None else minutes * 60),
             jobs=jobs,
-            progress=lambda what, done, total: bar.update(done, total, what),
+            reporter=bar,
             **asked,
         )
-        found = wanted.search(lambda ended: bar.update(*_progress(ended, trials)))
+        found = wanted.search(lambda ended: bar(*_progress(ended, trials)))
         winner = wanted.winner(found)
         told = _told(found, winner)
         if project_id is not None:
@@ -104,11 +104,11 @@ def search(
     show(as_json, {**found, "winner": str(winner.path)}, told)
 
 
-def _progress(trials: "Sequence[Tried]", most: int) -> tuple[int, int, str]:
-    """Say how far a search has come: trials that have ended, trials in all, the best accuracy."""
+def _progress(trials: "Sequence[Tried]", most: int) -> tuple[str, int, int]:
+    """Say how far a search has come: the best accuracy, trials that have ended, trials in all."""
     ended = [one for one in trials if one.state in ("finished", "pruned", "failed")]
     best = max((one.accuracy for one in ended if one.state == "finished" and one.accuracy is not None), default=None)
-    return len(ended), most, "trials" if best is None else f"best {best:.3f}"
+    return "trials" if best is None else f"best {best:.3f}", len(ended), most
 
 
 def _told(found: Json, winner: RunFolder) -> list[str]:

@@ -62,24 +62,22 @@ _force = click.option("--force", is_flag=True, help="Promote the version whateve
 @_force
 @click.pass_obj
 def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: bool | None, force: bool) -> None:
-    """Make one run: fetch, preprocess, train, evaluate, register. Called again, it goes on where it was interrupted.
+    """Make one run: fetch, preprocess, train, evaluate, register, report.
 
-    In a training container of SageMaker or Vertex AI, parameters, data and folders come from the cloud.
+    Called again, it goes on where it was interrupted. In a training container of SageMaker or Vertex AI, parameters,
+    data and folders come from the cloud.
     """
     container = find_container(os.environ)
     if container is None:
         if run is None:
             raise click.UsageError("name the run's folder: --run DIR")
-        stages = STAGES if registers is not False else STAGES[:-1]
-        _carry_out(hub.settings, RunFolder(run), parameters, stages, force)
+        _carry_out(hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
         return
     settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
     folder = RunFolder(run or settings.directory / "run", container.checkpoints, container.events)
     try:
         container.check()
-        _carry_out(
-            settings, folder, {**container.parameters, **parameters}, STAGES if registers else STAGES[:-1], force
-        )
+        _carry_out(settings, folder, {**container.parameters, **parameters}, _stages(bool(registers)), force)
         container.deliver(folder)
     except LabelLoopError as error:
         container.fail(str(error))
@@ -98,25 +96,32 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
 def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], force: bool) -> None:
     """Make one stage of a run; done before with the same inputs, it is not made again.
 
-    Parameters are given to the first stage and kept with the run.
+    Parameters are given to the first stage and kept with the run. After evaluate and register the report is written.
     """
     if run is None:
         raise click.UsageError("name the run's folder: --run DIR")
-    _carry_out(hub.settings, RunFolder(run), parameters, (name,), force)
+    stages = (name, "report") if name in ("evaluate", "register") else (name,)
+    _carry_out(hub.settings, RunFolder(run), parameters, stages, force)
+
+
+def _stages(registers: bool) -> tuple[str, ...]:
+    return tuple(name for name in STAGES if registers or name != "register")
 
 
 def _carry_out(
     settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
 ) -> None:
-    # Here, for onnxruntime's threads must not be started in processes that fork.
-    from labelloop.run.runner import Runner
+    # Here, for what it needs takes a while to import.
+    from labelloop.run.driver import Run
 
     with Bar(sys.stderr.isatty()) as bar:
-        runner = Runner(folder, settings, given, lambda what, done, total: bar.update(done, total, what))
+        run = Run(folder, settings, given, bar)
         if set(stages) & {"fetch", "preprocess", "train"}:
-            runner.check()
-        for name in stages:
-            told = runner.run(name, force=force)
-            bar.clear()
-            click.echo(told)
-    click.echo(f"report: {folder.report}" if folder.report.is_file() else f"run: {folder.path}")
+            run.check()
+        with run.alone():
+            for name in stages:
+                told = run.make(name, force=force)
+                bar.clear()
+                click.echo(f"{name}: {told}")
+    if "report" not in stages:
+        click.echo(f"run: {folder.path}")

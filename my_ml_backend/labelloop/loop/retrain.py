@@ -1,30 +1,42 @@
-"""One run: fetch > manifest > split > train > evaluate > gate > publish > prelabel > flip > report.
+"""One run of the loop: lease, fence, the run, and what follows: pre-annotate, announce, report.
 
 Every stage may be killed. A run is named by its manifest, settings and seed; started again under that name it finds
 what it has done already (docs/versions.md) and goes on from there. Kills and outages are not held against it.
 """
 
 import logging
+import shutil
 import time
 from dataclasses import replace
 
-from labelloop.data.cache import PictureCache
+from labelloop.data.formats.addresses import local_file
 from labelloop.data.split import missing
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, MediaError, NotEnoughLabels, TrainingError
+from labelloop.errors import (
+    Fenced,
+    LabelLoopError,
+    LeaseLost,
+    MediaError,
+    NotEnoughLabels,
+    SettingsError,
+    TrainingError,
+)
 from labelloop.loop import deploy
+from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
 from labelloop.loop.extra_params import learn_unknown
-from labelloop.loop.fetch import Fetched, fetch_manifest
+from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
-from labelloop.loop.judging import judge_and_publish
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower
-from labelloop.loop.report import finish
-from labelloop.loop.run import Run, note_failure, open_record, project_settings, save
+from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
-from labelloop.loop.training import require_trainable, train_version
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
-from labelloop.models.versions import VersionRecord, Versions
+from labelloop.models.stale import remove_stale
+from labelloop.run.driver import Run
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import parameters_of
+from labelloop.run.train_settings import train_settings
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -42,10 +54,10 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
         hub.studio.project(project.id)
         require_trainable(project_settings(hub, project))
         fence = ChampionPointer(hub.store, project).take_fence()
-        run, record = _begin(hub, project, fence, trigger, reporter, force)
+        attempt, record = _begin(hub, project, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
-        finish(run, record)
+        _finish(attempt, record)
         return record
     if record.state == "failed":
         often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
@@ -54,72 +66,118 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
             f"Mend that, then `labelloop retrain --project {project.id} --force`"
         )
     try:
-        return _carry_out(run, record)
+        return _carry_out(attempt, record)
     except (Fenced, LeaseLost):
         # The record is another worker's now.
         raise
     except LabelLoopError as error:
-        note_failure(run, record.key, error, str(error))
+        note_failure(attempt, record.key, error, str(error))
         raise
     except Exception as error:
-        note_failure(run, record.key, error, f"{type(error).__name__}; the worker's log has the traceback")
+        note_failure(attempt, record.key, error, f"{type(error).__name__}; the worker's log has the traceback")
         raise
+
+
+def require_trainable(settings: Settings) -> None:
+    """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
+    if not trains_here():
+        raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
+    # Only the worker has torch; this module is also read where there is none.
+    from labelloop.train.entrants import check
+
+    try:
+        check(train_settings(settings))
+    except TrainingError as error:
+        raise SettingsError(f"nothing can be trained with these settings: {error}") from error
+
+
+def open_run(attempt: Attempt, record: RunRecord) -> Run:
+    """Open the folder of a run, on this machine: its labels are at hand, and its record repeats it from the store's."""
+    manifest = attempt.annotated.labeled.manifest
+    kept = f"{attempt.hub.settings.store_address}/{attempt.project}/manifests/{manifest.hash}.jsonl"
+    location = {"train_location": str(local_file(kept) or kept), "format": "labelloop"}
+    return Run(
+        RunFolder(attempt.folder / record.key),
+        attempt.settings,
+        {**parameters_of(attempt.settings), **location, "project_key": str(attempt.project)},
+        attempt,
+        source=lambda _: attempt.annotated.labeled,
+        registrar=attempt.registrar,
+        key=record.key,
+        archive=False,
+    )
 
 
 def _begin(
     hub: Hub, project: ProjectKey, fence: int, trigger: str, reporter: Reporter, force: bool
-) -> tuple[Run, RunRecord]:
+) -> tuple[Attempt, RunRecord]:
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()
-    run, fetched = _fetch(hub, project, fence, reporter)
-    lacking = missing(run.manifest, hub.settings.min_labels)
+    reporter.stage("fetch")
+    annotated = read_annotations(hub, project, reporter)
+    reporter.stage("manifest")
+    info, manifest = annotated.info, annotated.labeled.manifest
+    counters = Seen(info.tasks, info.annotations, info.skipped, time.time())
+    hub.state(project).see(replace(counters, tasks=hub.state(project).seen().tasks))
+    lacking = missing(manifest, hub.settings.min_labels)
     hub.state(project).note("missing", lacking)
-    hub.state(project).note("pictures", fetched.unread)
+    hub.state(project).note("pictures", annotated.unread)
     if lacking:
-        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, fetched.unread)))}"
-        if fetched.unfetched and len(run.manifest.items) + len(fetched.unfetched) >= hub.settings.min_labels:
+        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, annotated.unread)))}"
+        unfetched = annotated.labeled.missing
+        if unfetched and len(manifest.items) + len(unfetched) >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
         hub.state(project).changes.settle(began)
         raise NotEnoughLabels(told)
-    hub.store.write(f"{project}/manifests/{run.manifest.hash}.jsonl", run.manifest.to_jsonl().encode())
-    record = open_record(run, trigger, force)
+    hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
+    attempt = Attempt(hub, project, fence, reporter, annotated)
+    record = open_record(attempt, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
     hub.state(project).changes.settle(began)
-    return run, record
+    return attempt, record
 
 
-def _fetch(hub: Hub, project: ProjectKey, fence: int, reporter: Reporter) -> tuple[Run, Fetched]:
-    reporter.stage("fetch")
-    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
-    fetched = fetch_manifest(hub, project, cache, reporter)
-    reporter.stage("manifest")
-    counters = Seen(fetched.info.tasks, fetched.info.annotations, fetched.info.skipped, time.time())
-    hub.state(project).see(replace(counters, tasks=hub.state(project).seen().tasks))
-    return Run(hub, project, fence, reporter, cache, fetched.control, fetched.manifest), fetched
+def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
+    run, versions = open_run(attempt, record), attempt.registrar.versions
+    name = versions.claimed(record.key)
+    made = ("preprocess", "train", "evaluate") if not name or versions.find(name) is None else ()
+    with run.alone():
+        for stage in ("fetch", *made, "register"):
+            run.make(stage)
+    record = attempt.save(attempt.registrar.record_of(record.key))
+    _log.info("project %s: %s", attempt.project, record.verdict)
+    version = record.version or ""
+    if record.state == "promoted" and ChampionPointer(attempt.hub.store, attempt.project).read().champion == version:
+        deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
+    _finish(attempt, record)
+    return attempt.save(replace(record, stage="done")) if record.state == "promoted" else record
 
 
-def _carry_out(run: Run, record: RunRecord) -> RunRecord:
-    version = Versions(run.hub.store, run.project).find(record.version) if record.version else None
-    if version is None:
-        context, record = train_version(run, record)
-        version, record = judge_and_publish(run, record, context)
-    _log.info("project %s: %s", run.project, version.verdict)
-    record = _settle(run, record, version)
-    finish(run, record)
-    return save(run, replace(record, stage="done")) if record.state == "promoted" else record
+def _finish(attempt: Attempt, record: RunRecord) -> None:
+    """Write the report of the run's version into the store, if this machine has the run's files, and remove those.
+
+    A report that cannot be made is logged and takes nothing from the version; no more does a lost lease.
+    """
+    folder = RunFolder(attempt.folder / record.key)
+    try:
+        if record.version is not None and folder.predictions.is_file():
+            _report(attempt, record)
+        attempt.reporter.stage("done")
+    except LeaseLost as error:
+        _log.info("project %s: the report of %s is left out: %s", attempt.project, record.version, error)
+        return
+    # The store has the bundle and its report now; this machine's copy has done its work.
+    shutil.rmtree(folder.path, ignore_errors=True)
+    remove_stale(attempt.folder)
 
 
-def _settle(run: Run, record: RunRecord, version: VersionRecord) -> RunRecord:
-    """Promote and announce a version that passed; note why another one does not become champion."""
-    if not version.promoted:
-        return save(run, replace(record, state="rejected", stage="gate", verdict=version.verdict))
-    champion = ChampionPointer(run.hub.store, run.project).read().champion
-    if champion not in (version.parent, version.version):
-        # Its verdict is about another champion: somebody rolled back while this run was cut off.
-        reason = f"{version.version} was compared with {version.parent}, and now {champion} is champion"
-        return save(run, replace(record, state="rejected", stage="gate", verdict=f"not promoted: {reason}"))
-    deploy.promote(run.hub, run.project, version.version, run.fence)
-    record = save(run, replace(record, state="promoted", stage="promote", verdict=version.verdict))
-    deploy.announce(run.hub, run.project, version.version, run.fence, run.reporter)
-    return record
+def _report(attempt: Attempt, record: RunRecord) -> None:
+    try:
+        run = open_run(attempt, record)
+        with run.alone():
+            run.make("report")
+    except LeaseLost:
+        raise
+    except Exception:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of its report
+        _log.warning("project %s: no report of %s could be made", attempt.project, record.version, exc_info=True)

@@ -53,14 +53,17 @@ class Versions:
 
     def claim(self, run: str) -> str:
         """Name the version of a run, ``v1``, ``v2``, ...: the same run gets the same name again, two runs never one."""
+        if claimed := self.claimed(run):
+            return claimed
         taken = self.names()
-        for version in reversed(taken):
-            if self._claimant(version) == run:
-                return version
         number = int(taken[-1][1:]) + 1 if taken else 1
         while not self._claim(f"v{number}", run):
             number += 1
         return f"v{number}"
+
+    def claimed(self, run: str) -> str:
+        """Give the name that a run has claimed, empty when it has none."""
+        return next((version for version in reversed(self.names()) if self._claimant(version) == run), "")
 
     def publish(self, version: str, bundle: Path, record: VersionRecord) -> VersionRecord:
         """Upload a bundle, then its record, and give the record as stored; may be repeated.

@@ -1,20 +1,75 @@
-"""What every stage is given: the run's folder, the settings, this machine's caches, and whom to tell of progress."""
+"""What every stage is given: the run's labels, folder and settings, this machine's caches, whom to tell of progress."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from labelloop.data.cache import PictureCache
+from labelloop.data.duplicates import contradictions
 from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError
+from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.types import Json, Progress, Side, TrainSettings
+from labelloop.types import Json, LeftOut, Progress, Side, TrainSettings
+
+_AT_ONCE = 1 << 20
+"""Bytes of a file that are hashed at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """What a source gives: the manifest, which names all that was left out, with every picture on this machine.
+
+    ``sides`` are those that the source named, by picture. ``moved`` are tasks that another task of the same picture
+    contradicts about its side. ``missing`` are tasks whose picture could not be had this time.
+    """
+
+    manifest: Manifest
+    sides: Mapping[str, Side] = field(default_factory=dict)
+    moved: tuple[LeftOut, ...] = ()
+    missing: tuple[LeftOut, ...] = ()
+
+    @property
+    def contradicting(self) -> tuple[LeftOut, ...]:
+        """Tasks that another one of the same picture contradicts about its labels: no side of a split has them."""
+        return tuple(contradictions(self.manifest.items))
+
+    def write(self, folder: RunFolder) -> None:
+        """Write ``sides.json`` and ``manifest.jsonl``."""
+        write_text(folder.sides, self._sides_text())
+        write_text(folder.manifest, self.manifest.to_jsonl())
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Self:
+        """Read what ``write`` wrote; raises StoreError when there is nothing, or it is damaged."""
+        manifest = Manifest.from_jsonl(read_text(folder.manifest, "fetch"))
+        found = read_json(folder.sides, "fetch")
+        moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
+        return cls(manifest, found["sides"], moved)
+
+    def key(self, settings: TrainSettings) -> str:
+        """Name the run of these labels with these settings, whoever makes it."""
+        named = json.dumps(dict(self.sides), sort_keys=True)
+        held = digest(self.manifest.hash, named) if self.sides else self.manifest.hash
+        return run_key(held, settings.fingerprint(), settings.seed)
+
+    def former_key(self, settings: TrainSettings) -> str:
+        """Name the run as ``labelloop train`` did in 0.1: ``sides.json`` counted, whatever it held."""
+        held = digest(self.manifest.hash, self._sides_text())
+        return run_key(held, settings.fingerprint(), settings.seed)
+
+    def _sides_text(self) -> str:
+        moved = [{"task": out.task, "reason": out.reason} for out in self.moved]
+        return _json_text({"sides": dict(self.sides), "moved": moved})
+
+
+@dataclass
 class Context:
     """One run as its stages see it; what earlier stages wrote is read when first asked for."""
 
@@ -38,25 +93,19 @@ class Context:
         return train_settings(self.settings)
 
     @cached_property
-    def manifest(self) -> Manifest:
-        """The manifest; raises StoreError when there is none, or a damaged one."""
-        return Manifest.from_jsonl(read_text(self.folder.manifest, "fetch"))
-
-    @cached_property
-    def named_sides(self) -> dict[str, Side]:
-        """The sides that the source named, by picture."""
-        sides: dict[str, Side] = self._sides["sides"]
-        return sides
+    def labeled(self) -> Labeled:
+        """What is labeled; raises StoreError when the run has not fetched it, or its files are damaged."""
+        return Labeled.read(self.folder)
 
     @property
-    def moved(self) -> list[Json]:
-        """Tasks whose picture the source put on another side as well: ``task`` and ``reason``."""
-        moved: list[Json] = self._sides["moved"]
-        return moved
+    def manifest(self) -> Manifest:
+        """The manifest."""
+        return self.labeled.manifest
 
-    @cached_property
-    def _sides(self) -> Json:
-        return read_json(self.folder.sides, "fetch")
+    @property
+    def named_sides(self) -> Mapping[str, Side]:
+        """The sides that the source named, by picture."""
+        return self.labeled.sides
 
 
 def read_text(path: Path, stage: str) -> str:
@@ -80,7 +129,12 @@ def read_json(path: Path, stage: str) -> Json:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, _json_text(value))
+
+
+def _json_text(value: object) -> str:
+    """Spell a value as a run's files have it."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -89,3 +143,19 @@ def write_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(text)
     aside.replace(path)
+
+
+def digest(*parts: str | Path) -> str:
+    """Hash texts and the contents of files, in order: sha256, hex. A missing file counts as such."""
+    whole = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path) and part.is_file():
+            whole.update(part.stat().st_size.to_bytes(8))
+            with part.open("rb") as file:
+                while read := file.read(_AT_ONCE):
+                    whole.update(read)
+        else:
+            content = b"missing" if isinstance(part, Path) else part.encode()
+            whole.update(len(content).to_bytes(8))
+            whole.update(content)
+    return whole.hexdigest()

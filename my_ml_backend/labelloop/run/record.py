@@ -1,6 +1,5 @@
 """``run.json``: what a run was asked for, what it ran on, and which of its stages are done."""
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping
@@ -86,27 +85,12 @@ class RunInfo:
         return replace(self, parameters=parameters)
 
 
-def digest(*parts: str | bytes | Path) -> str:
-    """Hash texts and the contents of files, in order: sha256, hex. A missing file counts as such."""
-    whole = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Path):
-            part = part.read_bytes() if part.is_file() else b"missing"  # noqa: PLW2901 - its content takes its place
-        content = part.encode() if isinstance(part, str) else part
-        whole.update(len(content).to_bytes(8))
-        whole.update(content)
-    return whole.hexdigest()
-
-
-def command(parameters: Mapping[str, str], settings: Settings, manifest: str = "") -> str:
+def command(parameters: Mapping[str, str], settings: Settings) -> str:
     """Spell the command line that makes a run again, in any working directory of this machine, as a shell reads it.
 
     Every parameter is spelled out; of the other settings those that the run needs and that are not the built-in ones
-    are variables before it. ``manifest`` is where the labels are kept, for a run without a location. Nothing is
-    registered: the version is already there.
+    are variables before it. Nothing is registered: the version is already there.
     """
-    if manifest:
-        parameters = {**parameters, "train_location": manifest, "format": "labelloop"}
     needed = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings) if _counts(entry)}
     differing = {name: str(value) for name, value in needed.items() if value != _BUILT_IN[name]}
     if "MODEL_DIR" in differing:

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.types import Output, Progress
 
-NEEDED = (OnnxEngine.file,)
+NEEDED = ("model.onnx",)
 """What of a bundle is needed to score pictures."""
 
 _AT_ONCE = 32
@@ -31,6 +30,9 @@ def scores_of(
     The same engine serves predictions, so what is measured is what is served. A picture whose best class is none of
     ``classes`` has no answer either: a model may be older than the label config. Raises BundleError.
     """
+    # Here, for onnxruntime's threads must not be started in processes that fork.
+    from labelloop.serve.engines.onnx import OnnxEngine
+
     engine = OnnxEngine(bundle)
     columns = {name: classes.index(today) for name in engine.info.classes if (today := rename(name)) in classes}
     scores = np.full((len(pictures), len(classes)), np.nan)

@@ -1,12 +1,16 @@
 """The sides of a run's pictures: those that the source named, and for all others the split by content."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from labelloop.data.listing import Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import SIDES, side, splits
-from labelloop.types import Item, Side
+from labelloop.types import Item, LeftOut, Side
 
 Sides = dict[Side, tuple[Item, ...]]
+
+_FIRST: tuple[Side, ...] = ("test", "validation", "train")
+"""Which side wins: what is tested on may never have been learned from."""
 
 
 def sides_of(manifest: Manifest, named: Mapping[str, Side]) -> Sides:
@@ -25,3 +29,20 @@ def with_own_test(manifest: Manifest, named: Mapping[str, Side]) -> dict[str, Si
         if item.picture not in given and side(item.picture) == "test":
             given[item.picture] = "train"
     return given
+
+
+def named_sides(pictures: Iterable[tuple[Record, str]]) -> tuple[dict[str, Side], tuple[LeftOut, ...]]:
+    """Map pictures (sha256) to the sides that their records name; the second value lists records that lost theirs.
+
+    Of a picture on two sides the test side wins, then validation.
+    """
+    named = [(record.task, record.side, picture) for record, picture in pictures if record.side]
+    sides: dict[str, Side] = {}
+    for _, given, picture in named:
+        sides[picture] = min(given, sides.get(picture, given), key=_FIRST.index)
+    moved = tuple(
+        LeftOut(task, f"its picture is on the {sides[picture]} side, too: it is taken for that one, not for {given}")
+        for task, given, picture in named
+        if given != sides[picture]
+    )
+    return sides, moved

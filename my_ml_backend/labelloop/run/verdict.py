@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.train.metrics import Indicators, chosen, correct
 from labelloop.types import Json, Kind
 
@@ -76,3 +77,15 @@ def force(verdict: Verdict) -> Verdict:
         return verdict
     sentence = f"promoted by force, though the gate said: {verdict.sentence}"
     return replace(verdict, passed=True, sentence=sentence, numbers=verdict.numbers | {"conceded": 0.0}, forced=True)
+
+
+def force_version(versions: Versions, version: str) -> VersionRecord:
+    """Let a rejected version pass, and give its record as it is now; one that passed is left alone. Raises NotFound."""
+    record = versions.get(version)
+    if record.promoted:
+        return record
+    verdict = force(Verdict(False, record.verdict, record.metrics.get("gate", {})))
+    metrics = record.metrics | {"gate": verdict.numbers}
+    forced = replace(record, promoted=True, forced=True, verdict=verdict.sentence, metrics=metrics)
+    versions.amend(forced)
+    return forced

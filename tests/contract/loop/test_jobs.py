@@ -11,7 +11,6 @@ import boto3
 import pytest
 from PIL import Image
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.split import splits
 from labelloop.errors import (
     EndpointError,
@@ -25,7 +24,7 @@ from labelloop.errors import (
 )
 from labelloop.loop import jobs, keys
 from labelloop.loop.consider import consider
-from labelloop.loop.fetch import fetch_manifest
+from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
@@ -70,13 +69,12 @@ def pictures() -> Iterator[bytes]:
 def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
     """Label until a first version could be trained; gives the record its run will look for."""
     project, made = hub.project(7), pictures()
-    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     while True:
         studio.add_tasks(10)
         for task in list(studio.tasks)[-10:]:
             studio.pictures[studio.tasks[task]["data"]["image"]] = next(made)
             studio.annotate(task, "cat" if task % 2 else "dog")
-        manifest = fetch_manifest(hub, project, cache, lambda *_: None).manifest
+        manifest = read_annotations(hub, project, lambda *_: None).labeled.manifest
         if all(splits(manifest).values()):
             break
     fingerprint = train_settings(hub.settings).fingerprint()

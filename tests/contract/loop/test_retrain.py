@@ -17,6 +17,8 @@ from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
+from labelloop.run.driver import Run
+from labelloop.run.folder import RunFolder
 from labelloop.terminal import describe
 from support.crash_store import Killed
 from support.digit_pictures import write_digits
@@ -82,6 +84,27 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(training_hub: Hu
     assert versions.get("v1").verdict in versions.read_report("v1").decode()
     assert not list(runs.iterdir())
     assert [reign.version for reign in pointer.read().history] == ["v1"]
+    assert key_by_command(hub, record) == record.key
+
+
+def key_by_command(hub: Hub, record: RunRecord) -> str:
+    """Read the run's labels as its report's command does, and name that run."""
+    manifest = f"{hub.settings.store_address}/{PROJECT}/manifests/{record.manifest}.jsonl"
+    given = {"train_location": manifest, "format": "labelloop", "project_key": str(PROJECT)}
+    run = Run(RunFolder(hub.settings.directory / "by-command"), hub.settings, given, Quiet())
+    with run.alone():
+        run.make("fetch")
+    return run.key
+
+
+class Quiet:
+    """A reporter that tells nobody."""
+
+    def stage(self, name: str) -> None:
+        pass
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        pass
 
 
 def test_five_kills_in_one_training_and_a_store_that_is_full_for_long_end_in_the_version_it_would_have_been(

@@ -9,27 +9,31 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.errors import (
     EndpointError,
     MediaError,
     QueueError,
     StoreAway,
+    StoreError,
     StudioAway,
     TrainingDied,
     TrainingError,
 )
+from labelloop.loop.attempts import Attempt, note_failure, open_record
 from labelloop.loop.consider import consider
+from labelloop.loop.fetch import Annotated
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG
-from labelloop.loop.run import Run, note_failure, open_record, save
-from labelloop.loop.training import is_trained, open_context
+from labelloop.loop.retrain import open_run
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.run.context import Context, Labeled
+from labelloop.run.driver import is_written
 from labelloop.run.folder import RunFolder
+from labelloop.studio.client import ProjectInfo
 from labelloop.studio.control import parse_control
 from labelloop.types import Item
 from support.file_bundle import write_bundle
@@ -38,40 +42,41 @@ from support.studio_api import CONFIG
 from .conftest import PROJECT, MakeHub
 from .test_consider import waiting
 
-Attempt = Callable[[], Run]
+Begin = Callable[[], Attempt]
 
 
 @pytest.fixture
-def attempt(make_hub: MakeHub) -> Iterator[Attempt]:
+def attempt(make_hub: MakeHub) -> Iterator[Begin]:
     """Begin attempts at the same manifest, each with a newer fence."""
     hub = make_hub(run_attempts=2, retry_seconds=0)
     manifest = Manifest.of(PROJECT, "single", ("cat", "dog"), [Item(1, "a" * 64, ("cat",))])
-    cache = PictureCache(hub.settings.directory / "pictures")
+    info = ProjectInfo(PROJECT.id, "", CONFIG, "", "", "", 1, 1, 1, 0, 0)
+    annotated = Annotated(info, parse_control(CONFIG), Labeled(manifest))
     with Lease(hub, PROJECT) as lease:
 
-        def begin() -> Run:
+        def begin() -> Attempt:
             fence = ChampionPointer(hub.store, PROJECT).take_fence()
-            return Run(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), cache, parse_control(CONFIG), manifest)
+            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), annotated)
 
         yield begin
 
 
-def ended(run: Run, record: RunRecord, **given: object) -> RunRecord:
-    return save(run, replace(record, **given))  # type: ignore[arg-type]
+def ended(run: Attempt, record: RunRecord, **given: object) -> RunRecord:
+    return run.save(replace(record, **given))  # type: ignore[arg-type]
 
 
-def failing(run: Run, record: RunRecord, error: Exception) -> RunRecord:
+def failing(run: Attempt, record: RunRecord, error: Exception) -> RunRecord:
     note_failure(run, record.key, error, str(error))
     found = Runs(run.hub.store, run.project).get(record.key)
     assert found is not None
     return found
 
 
-def died(run: Run) -> None:
+def died(run: Attempt) -> None:
     run.hub.state(PROJECT).note_death("signal SIGKILL")
 
 
-def test_interruptions_are_not_held_against_a_run(attempt: Attempt) -> None:
+def test_interruptions_are_not_held_against_a_run(attempt: Begin) -> None:
     records = [open_record(attempt(), "labels", force=False) for _ in range(7)]
 
     assert len({one.key for one in records}) == 1
@@ -90,7 +95,7 @@ def test_interruptions_are_not_held_against_a_run(attempt: Attempt) -> None:
         OSError(errno.ENOSPC, "No space left on device"),
     ],
 )
-def test_an_outage_is_waited_for_however_long_it_takes(attempt: Attempt, error: Exception) -> None:
+def test_an_outage_is_waited_for_however_long_it_takes(attempt: Begin, error: Exception) -> None:
     for _ in range(5):
         run = attempt()
         stopped = failing(run, open_record(run, "labels", force=False), error)
@@ -99,7 +104,7 @@ def test_an_outage_is_waited_for_however_long_it_takes(attempt: Attempt, error: 
     assert open_record(attempt(), "labels", force=False).state == "running"
 
 
-def test_a_runs_own_errors_count_and_end_it(attempt: Attempt) -> None:
+def test_a_runs_own_errors_count_and_end_it(attempt: Begin) -> None:
     for count in (1, 2):
         run = attempt()
         stopped = failing(run, open_record(run, "labels", force=False), ValueError("no such luck"))
@@ -108,7 +113,7 @@ def test_a_runs_own_errors_count_and_end_it(attempt: Attempt) -> None:
     assert (again.state, again.attempts, again.reason) == ("failed", 2, "no such luck")
 
 
-def test_what_another_attempt_cannot_mend_ends_a_run_at_once(attempt: Attempt) -> None:
+def test_what_another_attempt_cannot_mend_ends_a_run_at_once(attempt: Begin) -> None:
     run = attempt()
     stopped = failing(run, open_record(run, "labels", force=False), TrainingError("the weights are of another network"))
     assert stopped.given_up(2)
@@ -118,7 +123,7 @@ def test_what_another_attempt_cannot_mend_ends_a_run_at_once(attempt: Attempt) -
     assert not failing(run, forced, TrainingDied("rank-1 ended by signal SIGKILL")).given_up(2)
 
 
-def test_a_process_that_dies_in_the_same_place_again_and_again_ends_the_run(attempt: Attempt) -> None:
+def test_a_process_that_dies_in_the_same_place_again_and_again_ends_the_run(attempt: Begin) -> None:
     run = attempt()
     run.reporter.stage("train")
     ended(run, open_record(run, "labels", force=False), stage="train")
@@ -137,7 +142,7 @@ def test_a_process_that_dies_in_the_same_place_again_and_again_ends_the_run(atte
     assert "too little memory" in last.reason
 
 
-def test_a_run_that_gets_further_between_deaths_goes_on(attempt: Attempt) -> None:
+def test_a_run_that_gets_further_between_deaths_goes_on(attempt: Begin) -> None:
     run = attempt()
     record = open_record(run, "labels", force=False)
     checkpoints = RunFolder(run.folder / record.key).checkpoints
@@ -161,7 +166,7 @@ def test_a_record_of_the_first_release_is_read_as_it_was_meant(hub: Hub) -> None
         assert consider(hub, PROJECT) == done, (state, attempts)
 
 
-def test_a_forced_run_gets_a_name_of_its_own_and_keeps_it_when_it_is_cut_short(attempt: Attempt) -> None:
+def test_a_forced_run_gets_a_name_of_its_own_and_keeps_it_when_it_is_cut_short(attempt: Begin) -> None:
     run = attempt()
     first = ended(run, open_record(run, "labels", force=False), state="promoted")
     forced = open_record(attempt(), "by hand", force=True)
@@ -176,7 +181,7 @@ def test_a_forced_run_gets_a_name_of_its_own_and_keeps_it_when_it_is_cut_short(a
     assert open_record(attempt(), "by hand", force=True).key == f"{first.key}.3"
 
 
-def test_a_forced_run_that_failed_is_tried_again_under_its_name(attempt: Attempt) -> None:
+def test_a_forced_run_that_failed_is_tried_again_under_its_name(attempt: Begin) -> None:
     run = attempt()
     first = ended(run, open_record(run, "labels", force=False), state="promoted")
     run = attempt()
@@ -194,7 +199,7 @@ def test_a_killed_forced_run_is_taken_up_as_one(hub: Hub) -> None:
     assert [job.args for job in waiting(hub, LONG)] == [[str(PROJECT), "by hand", True]]
 
 
-def test_a_failure_keeps_what_the_stages_have_saved(attempt: Attempt) -> None:
+def test_a_failure_keeps_what_the_stages_have_saved(attempt: Begin) -> None:
     run = attempt()
     record = open_record(run, "labels", force=False)
     ended(run, record, version="v4", stage="publish", metrics={"a": 1}, seconds={"train": 9.0})
@@ -204,7 +209,7 @@ def test_a_failure_keeps_what_the_stages_have_saved(attempt: Attempt) -> None:
     assert (found.version, found.metrics, found.seconds, found.attempts) == ("v4", {"a": 1}, {"train": 9.0}, 2)
 
 
-def test_a_promoted_version_stays_promoted_when_only_its_announcement_fails(attempt: Attempt) -> None:
+def test_a_promoted_version_stays_promoted_when_only_its_announcement_fails(attempt: Begin) -> None:
     run = attempt()
     record = ended(run, open_record(run, "labels", force=False), state="promoted")
     failing(run, record, EndpointError("the endpoint is down"))
@@ -225,19 +230,22 @@ def test_while_a_failed_run_waits_the_champion_is_announced(hub: Hub) -> None:
 def test_a_bundle_without_what_tells_of_its_training_is_trained_again(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     write_bundle(folder.bundle)
-    assert not is_trained(folder)
+    assert not is_written(folder, "train", archive=False)
     folder.trained.write_text("{}")
-    assert is_trained(folder)
+    assert is_written(folder, "train", archive=False)
     (folder.bundle / "model.onnx").write_bytes(b"half")
-    assert not is_trained(folder)
+    assert not is_written(folder, "train", archive=False)
 
 
-def test_a_run_folder_that_was_left_half_made_is_made_whole(attempt: Attempt) -> None:
+def test_a_run_folder_that_was_left_half_made_is_made_whole(attempt: Begin) -> None:
     run = attempt()
     record = open_record(run, "labels", force=False)
     in_the_way = run.folder / record.key / "manifest.jsonl"
     in_the_way.mkdir(parents=True)
-    with pytest.raises(OSError, match="directory"):
-        open_context(run, record)
-    in_the_way.rmdir()
-    assert open_context(run, record).manifest == run.manifest
+    made = open_run(run, record)
+    with made.alone():
+        with pytest.raises(StoreError, match=r"the fetch stage cannot read or write .*manifest\.jsonl.* directory"):
+            made.make("fetch")
+        in_the_way.rmdir()
+        made.make("fetch")
+    assert Context(made.folder, run.settings, run).manifest == run.annotated.labeled.manifest

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError, StoreError
+from labelloop.run.context import digest
 from labelloop.run.folder import RunFolder
-from labelloop.run.record import RunInfo, command, digest
+from labelloop.run.record import RunInfo, command
 from labelloop.settings import Settings
 
 
@@ -68,7 +69,8 @@ def test_its_command_holds_in_every_folder_and_says_what_is_set(
         "--no-register", "--train-location", str(tmp_path / "a b"), "--test-location", "s3://b/$x",
         "--weights", str(tmp_path / "own.safetensors"), "--augmentations", "auto",
     ]  # fmt: skip
-    kept = command({"model": "resnet18", "project_key": "here/7"}, Settings(), "s3://store/here/7/manifests/ab.jsonl")
+    location = {"train_location": "s3://store/here/7/manifests/ab.jsonl", "format": "labelloop"}
+    kept = command({"model": "resnet18", "project_key": "here/7"} | location, Settings())
     assert shlex.split(kept)[-4:] == [
         "--train-location",
         "s3://store/here/7/manifests/ab.jsonl",

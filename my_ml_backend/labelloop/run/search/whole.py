@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from labelloop.errors import TrainingError
-from labelloop.run.context import Context, read_json
+from labelloop.run.context import read_json
+from labelloop.run.driver import Reporter, Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
-from labelloop.run.runner import Runner
 from labelloop.run.search.asked import asked_space, check_space
 from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.leader import Budget, Watcher
@@ -17,7 +17,7 @@ from labelloop.run.search.plan import Plan
 from labelloop.run.search.run import search
 from labelloop.run.search.winner import prepare
 from labelloop.settings import Settings
-from labelloop.types import Json, Progress
+from labelloop.types import Json
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Search:
     lists: Mapping[str, str]
     budget: Budget
     jobs: int | None
-    progress: Progress
+    reporter: Reporter
 
     def search(self, watcher: Watcher) -> Json:
         """Fetch the data and search; gives what ``search.json`` holds. Raises TrainingError where nothing was found."""
-        runner = Runner(self.folder, self.settings, self.parameters, self.progress)
+        run = Run(self.folder, self.settings, self.parameters, self.reporter)
         held = Plan.read(SearchFolder(self.folder))
         common = self._common()
         space = asked_space(common, self.lists, held.space if held else None)
         check_space(common, space)
-        for stage in ("fetch", "preprocess"):
-            runner.run(stage)
+        with run.alone():
+            for stage in ("fetch", "preprocess"):
+                run.make(stage)
         visible = gpus()
         jobs = min(self.jobs or len(visible) or cores(), self.budget.trials)
-        context = Context(self.folder, common, self.progress)
-        found = search(context, space, self.budget, jobs, visible, watcher)
+        found = search(run.context, space, self.budget, jobs, visible, watcher)
         if found["best"] is None:
             raise TrainingError(f"no trial has finished: {_why(found)}")
         return found
@@ -61,9 +61,10 @@ class Search:
 
     def test(self, winner: RunFolder) -> Json:
         """Train the winner and measure it on the test side; gives what ``metrics.json`` holds."""
-        runner = Runner(winner, self.settings, {}, self.progress)
-        for stage in ("preprocess", "train", "evaluate"):
-            runner.run(stage)
+        run = Run(winner, self.settings, {}, self.reporter)
+        with run.alone():
+            for stage in ("preprocess", "train", "evaluate", "report"):
+                run.make(stage)
         return read_json(winner.metrics, "evaluate")
 
     def _common(self) -> Settings:

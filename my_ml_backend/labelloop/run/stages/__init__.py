@@ -1,4 +1,4 @@
 """The stages of a run, one file each."""
 
-STAGES = ("fetch", "preprocess", "train", "evaluate", "register")
-"""In their order."""
+STAGES = ("fetch", "preprocess", "train", "evaluate", "register", "report")
+"""In their order. ``report`` comes last: nobody's next step waits for it."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from labelloop.data.duplicates import contradictions
 from labelloop.data.lacking import lacking
@@ -41,7 +42,7 @@ def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json
             {"task": tasks[picture], "picture": picture, "reason": reason} for picture, reason in unreadable.items()
         ],
         "conflicts": len(conflicts),
-        "moved": context.moved,
+        "moved": [asdict(out) for out in context.labeled.moved],
     }
 
 

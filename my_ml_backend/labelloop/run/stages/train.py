@@ -2,19 +2,12 @@
 
 from dataclasses import asdict
 
-from labelloop.models.archive import write_archive
 from labelloop.run.context import Context, write_json
 from labelloop.run.datasets import dataset_of
 
 
-def train(context: Context) -> None:
-    """Write ``bundle/``, ``train.json`` and ``model.tar.gz``, from the last checkpoint on. Raises TrainingError."""
-    train_bundle(context)
-    write_archive(context.folder.bundle, context.folder.archive)
-
-
 def train_bundle(context: Context) -> None:
-    """Write ``bundle/`` and ``train.json``."""
+    """Write ``bundle/`` and ``train.json``, from the last checkpoint on. Raises TrainingError."""
     # Only the worker has torch; this module is also read where there is none.
     from labelloop.train.trainer import train as fit
 

@@ -1,4 +1,4 @@
-"""One run in the making: what its stages share, and its record in the store."""
+"""Attempts at a run of the loop, and what is kept of them: kills and outages are not held against it."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -6,38 +6,46 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labelloop.data.cache import PictureCache
-from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError, TrainingDied, TrainingError
 from labelloop.loop.backoff import away
+from labelloop.loop.fetch import Annotated
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.models.defaults import ProjectDefaults
-from labelloop.models.runs import RunRecord, Runs, run_key
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.folder import RunFolder
+from labelloop.run.registrar import Registrar
 from labelloop.run.search.defaults import with_defaults
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.studio.control import Control
+from labelloop.studio.mapping import label_finder
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
+
+_KEPT = ("train", "evaluate", "publish")
+"""Stages that the record in the store names; the others are a moment's work."""
+
+_UNTOLD = ("fetch", "register")
+"""Stages that say nothing to who watches the loop: annotations are read already, registering has steps of its own."""
 
 _DEATHS = 3
 """So often a run's process may end by itself before the run got any further: what ends it then is in the run."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """What the stages of one run share. ``fence`` is this run's right to move the champion pointer."""
+@dataclass
+class Attempt:
+    """One attempt at a run of the loop; it is whom the run tells how far it is.
+
+    ``fence`` is its right to move the champion pointer. ``record`` is the run's, once it has one.
+    """
 
     hub: Hub
     project: ProjectKey
     fence: int
     reporter: Reporter
-    cache: PictureCache
-    control: Control
-    manifest: Manifest
+    annotated: Annotated
+    record: RunRecord | None = None
 
     @property
     def folder(self) -> Path:
@@ -49,28 +57,52 @@ class Run:
         """The settings that this project is trained with: what a search found best, where nothing else is set."""
         return project_settings(self.hub, self.project)
 
+    @property
+    def registrar(self) -> Registrar:
+        """Where the version goes. Labels may have been renamed since the champion was trained."""
+        rename = label_finder(self.annotated.control.labels)
+        return Registrar(self.hub.store, self.project, self.fence, rename, self.stage)
+
+    def stage(self, name: str) -> None:
+        """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""
+        if name in _UNTOLD:
+            return
+        # Before it is told: who sees the stage finds it in the record.
+        if self.record is not None and name in _KEPT:
+            self.record = self.save(replace(self.record, stage=name))
+        self.reporter.stage(name)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Report within a stage."""
+        self.reporter(what, done, total)
+
+    def save(self, record: RunRecord) -> RunRecord:
+        """Write the record under the attempt's fence and give it as written; raises Fenced."""
+        record = replace(record, fence=self.fence, seconds={**record.seconds, **self.reporter.seconds})
+        return Runs(self.hub.store, self.project).save(record)
+
 
 def project_settings(hub: Hub, project: ProjectKey) -> Settings:
     """Give the settings that a project is trained with; raises StoreError."""
     return with_defaults(hub.settings, ProjectDefaults(hub.store, project).read().parameters)
 
 
-def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
+def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     """Find or make the record of the run's key, and begin an attempt at it.
 
     One that has ended, or failed for good, is given as it is: promoted, rejected or failed. An attempt that was cut off
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
-    settings, runs = run.settings, Runs(run.hub.store, run.project)
-    fingerprint = train_settings(settings).fingerprint()
-    key = run_key(run.manifest.hash, fingerprint, settings.seed)
+    settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
+    training, labeled = train_settings(settings), attempt.annotated.labeled
+    key = attempt.registrar.key_of(labeled, training)
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
     record = runs.find(key) or RunRecord(
         key=key,
-        project=str(run.project),
-        manifest=run.manifest.hash,
-        settings=fingerprint,
+        project=str(attempt.project),
+        manifest=labeled.manifest.hash,
+        settings=training.fingerprint(),
         seed=settings.seed,
         trigger=trigger,
         forced=force,
@@ -78,31 +110,32 @@ def open_record(run: Run, trigger: str, force: bool) -> RunRecord:
     if record.state in ("promoted", "rejected") or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
         latest = runs.latest()
-        return record if latest is not None and latest.key == key else _again(run, record)
-    died = run.hub.state(run.project).death()
-    record = _counted(run, record, died)
+        return record if latest is not None and latest.key == key else _again(attempt, record)
+    died = attempt.hub.state(attempt.project).death()
+    record = _counted(attempt, record, died)
     if record.deaths >= _DEATHS:
-        record = save(run, replace(record, state="failed", final=True, reason=_lethal(record, died)))
+        record = replace(record, state="failed", final=True, reason=_lethal(record, died))
     else:
         failures = record.own_failures
-        record = save(run, replace(record, state="running", attempts=record.attempts + 1, failures=failures))
-    run.hub.state(run.project).forget_death()
-    return record
+        record = replace(record, state="running", attempts=record.attempts + 1, failures=failures)
+    attempt.record = attempt.save(record)
+    attempt.hub.state(attempt.project).forget_death()
+    return attempt.record
 
 
-def _counted(run: Run, record: RunRecord, died: str) -> RunRecord:
+def _counted(attempt: Attempt, record: RunRecord, died: str) -> RunRecord:
     """Count the attempt before this one, if it was cut off: in a row with others only where none got any further."""
-    if record.state != "running" or not record.attempts or run.hub.state(run.project).met_outage():
+    if record.state != "running" or not record.attempts or attempt.hub.state(attempt.project).met_outage():
         return replace(record, interruptions=0, deaths=0, mark="")
-    mark = _mark(run, record)
+    mark = _mark(attempt, record)
     before = record if mark == record.mark else replace(record, interruptions=0, deaths=0)
     deaths = before.deaths + bool(died)
     return replace(record, interruptions=before.interruptions + 1, deaths=deaths, mark=mark)
 
 
-def _mark(run: Run, record: RunRecord) -> str:
+def _mark(attempt: Attempt, record: RunRecord) -> str:
     """Say how far a run has come: its stage, and the checkpoints that its training has left on this machine."""
-    folder = RunFolder(run.folder / record.key).checkpoints
+    folder = RunFolder(attempt.folder / record.key).checkpoints
     epochs = sorted(f"{path.name}@{path.stat().st_mtime_ns}" for path in folder.glob("*.ckpt"))
     return " ".join([record.stage or "begin", record.version or "", *epochs])
 
@@ -123,35 +156,29 @@ def _forced_key(runs: Runs, key: str, attempts: int) -> str:
     return latest.key if latest.state == "failed" and not latest.given_up(attempts) else runs.next_key(key)
 
 
-def _again(run: Run, record: RunRecord) -> RunRecord:
+def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
     """Make an earlier run the latest; nothing of it changes."""
-    return Runs(run.hub.store, run.project).save(replace(record, fence=run.fence))
+    return Runs(attempt.hub.store, attempt.project).save(replace(record, fence=attempt.fence))
 
 
-def save(run: Run, record: RunRecord) -> RunRecord:
-    """Write the record under the run's fence and give it as written; raises Fenced."""
-    record = replace(record, fence=run.fence, seconds={**record.seconds, **run.reporter.seconds})
-    return Runs(run.hub.store, run.project).save(record)
-
-
-def note_failure(run: Run, key: str, error: Exception, reason: str) -> None:
+def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> None:
     """Note in the record as it stands now why the run stopped; a version that is promoted already stays so.
 
     What is only away for a while is waited for: the run is still running then. Raises Fenced, and nothing when the
     store fails, which may be why the run stopped.
     """
     try:
-        record = Runs(run.hub.store, run.project).find(key)
+        record = Runs(attempt.hub.store, attempt.project).find(key)
         if record is not None:
-            save(run, _stopped(run, record, error, reason))
+            attempt.save(_stopped(attempt, record, error, reason))
     except StoreError as failure:
-        _log.warning("project %s: why run %s stopped is not noted: %s", run.project, key, failure)
+        _log.warning("project %s: why run %s stopped is not noted: %s", attempt.project, key, failure)
 
 
-def _stopped(run: Run, record: RunRecord, error: Exception, reason: str) -> RunRecord:
+def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str) -> RunRecord:
     if record.state == "promoted":
         return replace(record, reason=reason)
-    if what := away(error, run.hub.settings.directory):
+    if what := away(error, attempt.hub.settings.directory):
         return replace(record, mark="", reason=f"waits for {what}: {reason}")
     final = isinstance(error, TrainingError) and not isinstance(error, TrainingDied)
     return replace(record, state="failed", failures=record.own_failures + 1, final=final, reason=reason)

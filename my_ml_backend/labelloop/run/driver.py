@@ -1,0 +1,279 @@
+"""The run: source > prepare > train > measure > judge > publish > report, whoever asks for it.
+
+Each stage is made once, and again only when what it was made from has changed, or what it wrote is gone.
+"""
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
+from labelloop.models.archive import write_archive
+from labelloop.models.bundle import check_bundle
+from labelloop.models.store import Store, open_store
+from labelloop.models.versions import Versions
+from labelloop.run.context import Context, Labeled, digest, read_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.packages import peak_memory
+from labelloop.run.parameters import LOCATIONS, is_hidden, parameters_of, recorded, with_parameters
+from labelloop.run.record import RunInfo, command
+from labelloop.run.registrar import Registrar
+from labelloop.run.report.html import write_report
+from labelloop.run.source import Source, check_locations, read_locations
+from labelloop.run.stages import STAGES
+from labelloop.run.stages.analyse import analyse
+from labelloop.run.stages.evaluate import measure_bundle
+from labelloop.run.stages.preprocess import preprocess
+from labelloop.run.stages.train import train_bundle
+from labelloop.settings import Settings
+from labelloop.types import Progress
+
+
+class Reporter(Protocol):
+    """Whom a run tells how far it is."""
+
+    def stage(self, name: str) -> None:
+        """Say that a stage begins."""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say how much of something is done; a total of 0 means that it is unknown."""
+
+
+class Run:
+    """One run folder.
+
+    ``given`` are the parameters of this call; the rest comes from the folder's record, or from the settings when the
+    run is new. The labels come from ``source``, by default from the locations among the parameters; the version goes to
+    ``registrar``, by default to the project that they name, under a fence of its own. ``key`` is that of a run which is
+    named already: its folder is its alone. ``archive`` says whether the bundle is packed as SageMaker wants it, too.
+    Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: Settings,
+        given: Mapping[str, str],
+        reporter: Reporter,
+        source: Source | None = None,
+        registrar: Registrar | None = None,
+        key: str = "",
+        archive: bool = True,
+    ) -> None:
+        self.folder, self._reporter, self._registrar = folder, reporter, registrar
+        self._named, self._archive = key, archive
+        self._info = _info(folder, settings, given, key)
+        places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
+        self._settings = with_parameters(settings, self._info.parameters)
+        self.context = Context(folder, self._settings, reporter)
+        self._source = source or partial(_read_locations, places, self._settings, self.context)
+
+    def check(self) -> None:
+        """Refuse impossible parameters before any work: raises SettingsError or TrainingError.
+
+        The network is made once on the way, for only it knows its arguments, weights and sizes; of weights that are yet
+        to be downloaded nothing is known.
+        """
+        from labelloop.train.backbone import build
+        from labelloop.train.entrants import check
+
+        check_locations(self._info.parameters)
+        training = self.context.training
+        check(training)
+        if not self._info.stages:
+            build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder, made where it is not there, against other processes; a process that dies gives it up.
+
+        Raises RunOccupied when another process has it, StoreError where there can be no such folder, SettingsError
+        where its run has other parameters.
+        """
+        with _locked(self.folder):
+            # Anew, for another process may have made a stage in between.
+            held = (RunInfo.read(self.folder) or self._info).agreeing(self._info.parameters)
+            self._info = replace(held, command=self._info.command)
+            yield
+
+    def make(self, stage: str, *, force: bool = False) -> str:
+        """Make one stage unless it is done, and say what came of it; the caller holds the folder ``alone``.
+
+        ``force`` promotes the version whatever the gate says.
+        """
+        if stage not in STAGES:
+            raise SettingsError(f"there is no stage {stage!r}; a run has {', '.join(STAGES)}")
+        try:
+            inputs = self._inputs(stage)
+            done = self._info.stages.get(stage) == inputs and is_written(self.folder, stage, archive=self._archive)
+            if done and stage != "report":
+                return "done before"
+            self._info.write(self.folder)
+            self._reporter.stage(stage)
+            begun = time.monotonic()
+            told = self._report(analysed=done) if stage == "report" else self._carry_out(stage, force)
+            self._note(stage, inputs, time.monotonic() - begun)
+        except OSError as error:
+            raise _refused(self.folder, stage, error) from error
+        return told
+
+    @property
+    def key(self) -> str:
+        """What names the run: its labels, settings and seed; raises StoreError before it has labels."""
+        return self._named or self.context.labeled.key(self.context.training)
+
+    def _carry_out(self, stage: str, force: bool) -> str:
+        context = self.context
+        match stage:
+            case "fetch":
+                context.labeled = self._source(self._reporter)
+                context.labeled.write(self.folder)
+                manifest = context.manifest
+                return f"{len(manifest.items)} labeled pictures, {len(manifest.left_out)} left out"
+            case "preprocess":
+                preprocess(context)
+            case "train":
+                train_bundle(context)
+                if self._archive:
+                    write_archive(self.folder.bundle, self.folder.archive)
+            case "evaluate":
+                measure_bundle(context)
+            case _:
+                return self._register(force)
+        return "done"
+
+    def _register(self, force: bool) -> str:
+        registrar = self._registrar or Registrar.with_fence(self._store(), self.context.manifest.project)
+        key = self._named or registrar.key_of(self.context.labeled, self.context.training)
+        return registrar.register(self.context, key, force=force).verdict
+
+    def _report(self, *, analysed: bool) -> str:
+        """Explain the bundle's figures, unless that is done, and tell all that is known of the run by now."""
+        if not analysed:
+            analyse(self.context)
+        page = write_report(self.folder)
+        if self.folder.verdict.is_file():
+            version = read_json(self.folder.verdict, "register")["version"]
+            Versions(self._store(), self.context.manifest.project).write_report(version, page.read_bytes())
+        return str(page)
+
+    def _store(self) -> Store:
+        return self._registrar.store if self._registrar else open_store(self._settings.store_address)
+
+    def _inputs(self, stage: str) -> str:
+        """Hash all that a stage is made from."""
+        folder = self.folder
+        if stage == "fetch":
+            return digest(*(f"{name}={self._info.parameters.get(name, '')}" for name in LOCATIONS))
+        made_from = {
+            "preprocess": (folder.manifest, folder.sides),
+            "train": (folder.manifest, folder.sides, folder.data),
+            "evaluate": (folder.manifest, folder.sides, folder.bundle / "model.onnx"),
+            "register": (folder.metrics, folder.predictions),
+            "report": (folder.metrics, folder.predictions),
+        }
+        return digest(self.context.training.fingerprint(), *made_from[stage])
+
+    def _note(self, stage: str, inputs: str, seconds: float) -> None:
+        info = self._info
+        self._info = replace(
+            info,
+            key=self.key,
+            manifest=self.context.manifest.hash,
+            device=info.device or _device(self.folder),
+            peak_memory_bytes=max(info.peak_memory_bytes, peak_memory()),
+            seconds={**info.seconds, stage: round(seconds, 3)},
+            stages={**info.stages, stage: inputs},
+        ).write(self.folder)
+
+
+def is_written(folder: RunFolder, stage: str, *, archive: bool) -> bool:
+    """Whether a stage's files are all there, the bundle undamaged; register's are in the store: it is asked for anew.
+
+    ``archive`` says whether the bundle is packed, too.
+    """
+    files = {
+        "fetch": (folder.manifest, folder.sides),
+        "preprocess": (folder.data,),
+        "train": (folder.trained, folder.archive) if archive else (folder.trained,),
+        "evaluate": (folder.metrics, folder.predictions),
+        "report": (folder.report,),
+    }
+    there = stage in files and all(path.is_file() for path in files[stage])
+    return there and (stage != "train" or _is_bundle(folder))
+
+
+def _is_bundle(folder: RunFolder) -> bool:
+    try:
+        check_bundle(folder.bundle)
+    except BundleError:
+        return False
+    return True
+
+
+def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: str) -> RunInfo:
+    """Give the folder's record with the parameters of this call, or begin one."""
+    with_parameters(settings, given)
+    spelled = _spelled(given, settings)
+    found = RunInfo.read(folder)
+    if found is None:
+        found = RunInfo.new(parameters_of(with_parameters(settings, given)))
+    # What names the run has been agreed on; the rest, such as where its weights lie, may change.
+    info = replace(found, parameters={**found.parameters, **spelled}) if key else found.agreeing(spelled)
+    # A folder that has begun keeps the command: a path in it may be relative to where it was given.
+    told = info.command if info.command and info.parameters == found.parameters else ""
+    return replace(info, command=told or command(info.parameters, settings))
+
+
+def _read_locations(parameters: Mapping[str, str], settings: Settings, context: Context, progress: Progress) -> Labeled:
+    for name in LOCATIONS:
+        if is_hidden(parameters.get(name, "")):
+            raise SettingsError(
+                f"{name} is {parameters[name]}: user and query of an address are not kept, for they may be secrets. "
+                f"Give --{name.replace('_', '-')} again"
+            )
+    return read_locations(parameters, settings, context.pictures, progress)
+
+
+@contextmanager
+def _locked(folder: RunFolder) -> Iterator[None]:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock = (folder.path / ".lock").open("w")
+    except OSError as error:
+        raise StoreError(f"{folder.path} cannot be a run's folder: {error.strerror}. Take another one") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunOccupied(
+                f"another process is at work in {folder.path}: wait for it, or take another folder"
+            ) from None
+        try:
+            yield
+        finally:
+            # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+
+def _spelled(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Spell given parameters as a record does, so that 0.10 and 0.1 agree."""
+    spelled = parameters_of(with_parameters(settings, given))
+    return {name: spelled.get(name, recorded(value)) for name, value in given.items() if value != ""}
+
+
+def _device(folder: RunFolder) -> str:
+    """Say what trained; empty before the train stage."""
+    return str(read_json(folder.trained, "train")["device"]) if folder.trained.is_file() else ""
+
+
+def _refused(folder: RunFolder, stage: str, error: OSError) -> StoreError:
+    place = error.filename or folder.path
+    return StoreError(
+        f"the {stage} stage cannot read or write {place}: {error.strerror or error}. Check rights and free space, then "
+        "call it again: it goes on where it was"
+    )

@@ -1,0 +1,179 @@
+"""Where a run's version goes: one project of a store, written under one fence. Here is the one rule of promotion."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from labelloop.errors import NotFound
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.records import now
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.store import Store
+from labelloop.models.versions import VersionRecord, Versions
+from labelloop.run.context import Context, Labeled, read_json, write_json
+from labelloop.run.gate import GateRule, Predictions, Verdict, judge, judge_first
+from labelloop.run.scored import Scored, truth_of
+from labelloop.run.scoring import NEEDED, Rename, scores_of
+from labelloop.run.sides import sides_of
+from labelloop.run.verdict import force_version
+from labelloop.types import ProjectKey, TrainSettings
+
+
+@dataclass(frozen=True)
+class Registrar:
+    """Judges a run's bundle, publishes it as the project's next version, and makes it champion when it passed.
+
+    ``fence`` is this run's right to move the champion pointer. ``rename`` gives a champion's classes the names that
+    they have today. ``begins`` is told as a step begins: ``judge``, ``publish``, ``promote``.
+    """
+
+    store: Store
+    project: ProjectKey
+    fence: int
+    rename: Rename = str
+    begins: Callable[[str], None] = lambda _: None
+
+    @classmethod
+    def with_fence(cls, store: Store, project: ProjectKey) -> Self:
+        """Take a fence: from now on every older one is refused."""
+        return cls(store, project, ChampionPointer(store, project).take_fence())
+
+    @property
+    def versions(self) -> Versions:
+        """The project's versions."""
+        return Versions(self.store, self.project)
+
+    def key_of(self, labeled: Labeled, settings: TrainSettings) -> str:
+        """Name the run of these labels; as ``labelloop train`` of 0.1 called it, where that made a version of it."""
+        former = labeled.former_key(settings)
+        return former if self.versions.claimed(former) else labeled.key(settings)
+
+    def record_of(self, key: str) -> RunRecord:
+        """Read the record of a run that is registered; raises NotFound."""
+        record = Runs(self.store, self.project).get(key)
+        if record is None:
+            raise NotFound(f"run {key} of {self.project} has no record: it never began")
+        return record
+
+    def register(self, context: Context, key: str, *, force: bool = False) -> RunRecord:
+        """Judge, publish and promote the run of that ``key``, which keeps its version for ever; gives its record.
+
+        What was done before is not done again. ``force`` promotes it whatever the gate says, and the version's record
+        says so. Raises StoreError, BundleError, or Fenced when another run of this project began later.
+        """
+        name = self.versions.claim(key)
+        version = self.versions.find(name) or self._judge_and_publish(context, name, key)
+        if force:
+            version = force_version(self.versions, name)
+        promoted, told = self._promote(version, force=force)
+        self._write_verdict(context, version, told)
+        runs = Runs(self.store, self.project)
+        return runs.save(
+            replace(
+                runs.find(key) or _new_record(context, key),
+                state="promoted" if promoted else "rejected",
+                stage="promote" if promoted else "gate",
+                version=name,
+                recipe=version.recipe,
+                verdict=told,
+                metrics=version.metrics,
+                fence=self.fence,
+            )
+        )
+
+    def _judge_and_publish(self, context: Context, name: str, key: str) -> VersionRecord:
+        self.begins("judge")
+        champion = self._champion(context.settings.directory / "cache" / "bundles")
+        verdict = self._judge(context, name, champion)
+        self.begins("publish")
+        trained = read_json(context.folder.trained, "train")
+        record = VersionRecord(
+            version=name,
+            run=key,
+            recipe=trained["recipe"],
+            parent=champion[0].version if champion else None,
+            created=now(),
+            promoted=verdict.passed,
+            verdict=verdict.sentence,
+            metrics={
+                "validation": trained["validation"],
+                "train_seconds": trained["seconds"],
+                "unreadable": trained["left_out"],
+                "notes": trained["notes"],
+                "calibration": trained["calibration"],
+                "test": read_json(context.folder.metrics, "evaluate"),
+                "gate": verdict.numbers,
+            },
+            trained_with=asdict(context.training),
+        )
+        return self.versions.publish(name, context.folder.bundle, record)
+
+    def _champion(self, cache: Path) -> tuple[VersionRecord, Path] | None:
+        """Give the champion's record and its bundle, fetched as far as scoring needs it; None where there is none."""
+        champion = ChampionPointer(self.store, self.project).read().champion
+        if champion is None:
+            return None
+        return self.versions.get(champion), self.versions.fetch_bundle(champion, cache, NEEDED)
+
+    def _judge(self, context: Context, name: str, champion: tuple[VersionRecord, Path] | None) -> Verdict:
+        """Let the run's bundle, called ``name``, and the champion meet on the same test pictures."""
+        manifest, tested = context.manifest, Scored.read(context.folder.predictions)
+        challenger = Predictions(name, tested.scores)
+        if champion is None:
+            items = sides_of(manifest, context.named_sides)["train"]
+            return judge_first(tested.truth, challenger, truth_of(items, manifest.classes), manifest.kind)
+        record, bundle = champion
+        pictures = [context.pictures.path(picture) for picture in tested.pictures]
+        scores = scores_of(bundle, pictures, manifest.classes, record.version, context.progress, self.rename)
+        return judge(
+            tested.truth,
+            Predictions(record.version, scores),
+            challenger,
+            manifest.classes,
+            manifest.kind,
+            GateRule(margin=context.settings.gate_margin),
+            context.settings.seed,
+            float(record.metrics.get("gate", {}).get("conceded", 0.0)),
+        )
+
+    def _promote(self, version: VersionRecord, *, force: bool) -> tuple[bool, str]:
+        """Make a version that passed champion; says whether it is one, or has been, and the verdict with what came.
+
+        It passed against its parent alone. Where another one is champion now, somebody rolled back, or another run was
+        quicker, while this one was cut off.
+        """
+        if not version.promoted:
+            return False, version.verdict
+        pointer = ChampionPointer(self.store, self.project)
+        stands = pointer.read()
+        if not force:
+            if version.version in {reign.version for reign in stands.history}:
+                return True, version.verdict
+            if stands.champion != version.parent:
+                return False, (
+                    f"{version.verdict}; it is not promoted, for now {stands.champion} is champion: "
+                    "`labelloop rollback` makes it champion, or a new run compares it"
+                )
+        self.begins("promote")
+        pointer.promote(version.version, self.fence)
+        return True, version.verdict
+
+    def _write_verdict(self, context: Context, version: VersionRecord, told: str) -> None:
+        stands = {"passed": version.promoted, "sentence": told, "forced": version.forced}
+        known = {"numbers": version.metrics["gate"], "version": version.version, "champion": version.parent}
+        write_json(context.folder.verdict, known | stands)
+
+
+def _new_record(context: Context, key: str) -> RunRecord:
+    """Begin the record of a run that no loop began."""
+    training = context.training
+    return RunRecord(
+        key=key,
+        project=str(context.manifest.project),
+        manifest=context.manifest.hash,
+        settings=training.fingerprint(),
+        seed=training.seed,
+        trigger="by hand",
+        attempts=1,
+    )
