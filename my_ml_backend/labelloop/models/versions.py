@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,9 +53,9 @@ class Versions:
 
     def claim(self, run: str) -> str:
         """Name the version of a run, ``v1``, ``v2``, ...: the same run gets the same name again, two runs never one."""
-        if claimed := self.claimed(run):
-            return claimed
         taken = self.names()
+        if claimed := self._claimed(run, taken):
+            return claimed
         number = int(taken[-1][1:]) + 1 if taken else 1
         while not self._claim(f"v{number}", run):
             number += 1
@@ -63,7 +63,7 @@ class Versions:
 
     def claimed(self, run: str) -> str:
         """Give the name that a run has claimed, empty when it has none."""
-        return next((version for version in reversed(self.names()) if self._claimant(version) == run), "")
+        return self._claimed(run, self.names())
 
     def publish(self, version: str, bundle: Path, record: VersionRecord) -> VersionRecord:
         """Upload a bundle, then its record, and give the record as stored; may be repeated.
@@ -148,6 +148,9 @@ class Versions:
             return self.get(version)
         except NotFound:
             return None
+
+    def _claimed(self, run: str, names: Sequence[str]) -> str:
+        return next((version for version in reversed(names) if self._claimant(version) == run), "")
 
     def _claim(self, version: str, run: str) -> bool:
         """Reserve a name, and say whether it belongs to this run now."""
