@@ -4,28 +4,45 @@ Prediction never breaks annotation: whatever happens to one task stays with that
 """
 
 import logging
+import mimetypes
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from labelloop.chunks import chunks
-from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError
+from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.plan import Plan, plan_of
-from labelloop.loop.resolve import Unpredicted, resolve_all
+from labelloop.loop.project_endpoint import Plan, plan_of
 from labelloop.loop.served import note_served
-from labelloop.studio.label_config import LabelConfig
-from labelloop.studio.rendering import Rendering, render
-from labelloop.types import Answer, Failure, Input, Json, ProjectKey
+from labelloop.studio.object_tag import shown_instead, value_of
+from labelloop.studio.rendering import render
+from labelloop.studio.urls import shown
+from labelloop.types import Answer, Failure, Input, Json, ProjectKey, TaskKey
 
 _log = logging.getLogger(__name__)
 
 _MOST_THREADS = 128
+_READERS = 8
+"""Files of one call that are read at a time."""
+
+_REFERABLE = ("s3://", "gs://", "http://", "https://")
+
 _REASONS = 10
 """Different reasons of one request that are logged; an address may stand in each."""
 
 Prediction = Json | list[Json]
 """What ``/predict`` answers for one task: a prediction, or ``[]``, the clean way to skip it (contract, section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpredicted:
+    """A task without a prediction, and why; ``endpoint`` says that the endpoint as a whole is at fault."""
+
+    reason: str
+    endpoint: bool = False
+
 
 Found = Json | Unpredicted
 
@@ -60,8 +77,8 @@ def predict_tasks(
 def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
     """Predict tasks, in order, as many calls at a time as the endpoint takes; what is not ready in time has none."""
     plan.hub.media  # noqa: B018 - a wrong setting is said once, not once a task
-    calls = list(chunks(tasks, plan.endpoint.batch))
-    found = predict_call(plan, tasks, deadline) if len(calls) <= 1 else _predict_calls(plan, calls, deadline)
+    alone = len(tasks) <= plan.endpoint.batch
+    found = predict_call(plan, tasks, deadline) if alone else _predict_calls(plan, tasks, deadline)
     note_versions(plan, (item["model_version"] for item in found if isinstance(item, dict)))
     return found
 
@@ -108,7 +125,8 @@ def note_versions(plan: Plan, versions: Iterable[str]) -> str:
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 
 
-def _predict_calls(plan: Plan, calls: Sequence[Sequence[Json]], deadline: float) -> list[Found]:
+def _predict_calls(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
+    calls = list(chunks(tasks, plan.endpoint.batch))
     pool = ThreadPoolExecutor(min(threads_for(plan), len(calls)), thread_name_prefix="predict")
     try:
         futures = [pool.submit(predict_call, plan, call, deadline) for call in calls]
@@ -136,13 +154,16 @@ def _ask(plan: Plan, asked: Sequence[tuple[Input, bytes]], deadline: float | Non
 
 
 def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
+    if isinstance(answer, Failure):
+        return Unpredicted(answer.reason)
     try:
-        found = decode(plan.config, plan.options.rendering, item, answer)
+        found = render(plan.config, answer, plan.options.rendering, text=item.text, prompt=item.prompt)
+    except LabelConfigError as error:
+        return Unpredicted(str(error))
     except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
         _log.exception("project %s: an answer could not be made a prediction", plan.project)
         return Unpredicted(f"its answer brought an unforeseen {type(error).__name__}; the log has the traceback")
-    if not isinstance(found, Unpredicted):
-        plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
+    plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
     return found
 
 
@@ -151,11 +172,56 @@ def _kept_as(key: bytes, version: str) -> bytes:
     return key + version.encode(errors="surrogatepass")
 
 
-def decode(config: LabelConfig, rendering: Rendering, item: Input, answer: Answer | Failure) -> Found:
-    """Put an endpoint's answer into the label config's words, or say why it cannot be."""
-    if isinstance(answer, Failure):
-        return Unpredicted(answer.reason)
+def resolve_all(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> list[Input | Unpredicted]:
+    """Resolve tasks, in order, several at a time; ``deadline`` is a ``time.monotonic()`` moment."""
+    if len(tasks) <= 1:
+        return [_resolve(plan, task, deadline) for task in tasks]
+    with ThreadPoolExecutor(min(_READERS, len(tasks)), thread_name_prefix="read") as readers:
+        return list(readers.map(lambda task: _resolve(plan, task, deadline), tasks))
+
+
+def _resolve(plan: Plan, task: Json, deadline: float | None) -> Input | Unpredicted:
+    value = value_of(plan.config.data_key, task)
+    if value is None:
+        return Unpredicted(
+            f"task {task.get('id')} has no {plan.config.data_key!r} in its data, which the label config shows"
+        )
+    if plan.config.inline:
+        return Input(text=value, prompt=plan.prompt)
     try:
-        return render(config, answer, rendering, text=item.text, prompt=item.prompt)
-    except LabelConfigError as error:
+        return _read(plan, value, task.get("id"), deadline)
+    except MediaError as error:
         return Unpredicted(str(error))
+
+
+def _read(plan: Plan, value: str, task_id: object, deadline: float | None) -> Input | Unpredicted:
+    media_type, tag = _media_type(value), plan.config.object_tag
+    if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
+        return Input(uri=value, media_type=media_type, prompt=plan.prompt)
+    task = TaskKey(plan.project.id, task_id if isinstance(task_id, int) else None)
+    content = plan.hub.media.read(value, task, deadline)
+    other = shown_instead(tag, content)
+    if other is not None:
+        return Unpredicted(f"{shown(value)} is {other}, which is nothing that <{tag}> shows: it was sent nowhere")
+    if tag in ("Text", "HyperText"):
+        return _text(plan, content, task_id)
+    return Input(content, media_type, prompt=plan.prompt)
+
+
+def _media_type(url: str) -> str:
+    """Guess by the ending; an address may be any text."""
+    suffix = PurePosixPath(url.partition("?")[0]).suffix
+    return mimetypes.types_map.get(suffix.lower(), "application/octet-stream")
+
+
+def _text(plan: Plan, content: bytes, task_id: object) -> Input | Unpredicted:
+    try:
+        return Input(text=content.decode(), prompt=plan.prompt)
+    except UnicodeDecodeError:
+        return Unpredicted(f"the text of task {task_id} is not UTF-8")
+
+
+def _is_referable(plan: Plan, url: str) -> bool:
+    """Whether another machine can read an address by itself: not Label Studio's own files, nor one with a password."""
+    host = url.partition("://")[2].partition("/")[0]
+    return url.startswith(_REFERABLE) and "@" not in host and not plan.hub.media.is_home(url)
