@@ -9,7 +9,7 @@ import pytest
 from labelloop.errors import LabelConfigError, OptionsError
 from labelloop.loop.extra_params import hear
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import Plan, plan_of
+from labelloop.loop.plan import Plan, plan_of
 from labelloop.settings import Settings
 from labelloop.types import Input, ProjectKey
 

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import Plan, plan_of
+from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.served import note_served
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render
