@@ -27,7 +27,7 @@ from labelloop.run.train_settings import train_settings
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
-from labelloop.web.auth import BasicAuth
+from labelloop.web.gate import BasicAuth
 from labelloop.web.machine import machine
 from labelloop.web.server import address
 

@@ -364,7 +364,7 @@ def worker(hub: Hub) -> None:
 @click.pass_obj
 def web(hub: Hub) -> None:
     """Run the web process alone, as gunicorn does: what Label Studio talks to."""
-    from labelloop.web.auth import BasicAuth
+    from labelloop.web.gate import BasicAuth
     from labelloop.web.server import serve_web
 
     BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)

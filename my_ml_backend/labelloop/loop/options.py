@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,8 @@ from labelloop.errors import OptionsError, SettingsError
 from labelloop.settings import Settings
 from labelloop.studio.rendering import Rendering, Uncertainty
 from labelloop.types import Json
+
+_REMEMBERED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,22 @@ def options_of(settings: Settings, extra_params: object = None, typed: Json | No
     SettingsError for impossible settings.
     """
     given = _read(extra_params) | _read(typed)
-    endpoint = EndpointSpec.of(settings)
+    usual = _usual(settings)
+    if not given:
+        return usual
+    endpoint = usual.endpoint
     address = given.pop("endpoint", endpoint.address)
     if address != endpoint.address:
         _require_allowed(address, settings.allowed_endpoints)
         endpoint = EndpointSpec(address, timeout=settings.endpoint_timeout, base=settings.vertex_base_url)
     shown = {name: given.pop(name) for name in _RENDERING if name in given}
-    return Options(replace(endpoint, **given), replace(_rendering(settings), **shown))
+    return Options(replace(endpoint, **given), replace(usual.rendering, **shown))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _usual(settings: Settings) -> Options:
+    """What the settings say for all projects; read once, for they are asked for with each prediction."""
+    return Options(EndpointSpec.of(settings), _rendering(settings))
 
 
 def _rendering(settings: Settings) -> Rendering:

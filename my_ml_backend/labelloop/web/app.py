@@ -8,8 +8,7 @@ from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
 from labelloop.studio.connect import webhook_secret
 from labelloop.web.answers import answer_errors
-from labelloop.web.auth import BasicAuth, WebhookSecret
-from labelloop.web.gate import WebGate
+from labelloop.web.gate import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import ModelClass
 from labelloop.web.routes import Routes

@@ -5,7 +5,7 @@ from werkzeug.exceptions import BadRequest
 
 from labelloop.studio.backends import ACTIONS
 from labelloop.types import Json
-from labelloop.web.auth import BasicAuth, WebhookSecret
+from labelloop.web.gate import BasicAuth, WebhookSecret
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import Model
 from labelloop.web.reading import text
