@@ -20,7 +20,7 @@ class LabelLoop(SharedValues, LabelStudioMLBase):  # type: ignore[misc]  # the b
 
         ``context`` is what interactive requests carry: what the annotator drew.
         """
-        return predict(self.hub, self.project_id or _project_of(tasks), self.label_config, tasks, context)
+        return predict(self.hub, self.project_uid or _project_of(tasks), self.label_config, tasks, context)
 
     def fit(self, event: Any = None, data: Any = None, /, **named: Any) -> Json:
         """Note a webhook's event and return at once; ``{"job": id}`` when it asked for a training.

@@ -10,6 +10,7 @@ from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
 from labelloop.loop.own_backend import own_backend
 from labelloop.loop.project_endpoint import project_endpoint, stands_alone
+from labelloop.loop.registry import confirmed_project
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
@@ -169,9 +170,8 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
 
 
 def _project(hub: Hub, project_id: int) -> Iterator[Finding]:
-    project = hub.project(project_id)
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
-    info = hub.studio.project(project_id)
+    project, info = confirmed_project(hub, project_id)
     yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))

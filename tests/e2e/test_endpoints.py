@@ -14,6 +14,7 @@ from PIL import Image
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import StudioError
 from labelloop.loop import keys
+from labelloop.loop.registry import confirmed_project
 from labelloop.studio.connect import connect
 from labelloop.types import Json
 from support.answered import png
@@ -327,7 +328,7 @@ def test_bulk_that_was_killed_and_gave_up_doubles_and_loses_nothing_and_orders_t
         killed.kill()
         killed.wait()
         # It runs out by itself, in 15 seconds.
-        machine.hub.redis.delete(keys.of(machine.hub.project(project), "lease"))
+        machine.hub.redis.delete(keys.of(confirmed_project(machine.hub, project)[0], "lease"))
         left = waiting()
         assert 570 < len(left) < 580
 

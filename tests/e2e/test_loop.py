@@ -11,6 +11,7 @@ from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import Pictures, digits
 from labelloop.demo.run import label_config, upload
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
+from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
@@ -215,7 +216,9 @@ def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine,
         given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task] in holds]
         region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": given}}
         machine.studio.request("POST", f"/api/tasks/{task}/annotations", json={"result": [region] if given else []})
-    project = Project(machine.hub.project(number), digit, Annotator(machine.hub.studio, "", number, {}, ("", "")))
+    project = Project(
+        confirmed_project(machine.hub, number)[0], digit, Annotator(machine.hub.studio, "", number, {}, ("", ""))
+    )
 
     machine.wait_for(project, announced("v1"), "annotations with several labels lead to v1")
     found = list(machine.hub.studio.tasks(number, labeled=False, fields=("id", "predictions")))

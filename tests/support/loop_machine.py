@@ -18,6 +18,7 @@ from labelloop.demo.machine import free_port
 from labelloop.demo.pictures import Pictures
 from labelloop.demo.run import label_config, upload
 from labelloop.loop.hub import Hub
+from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
@@ -74,7 +75,7 @@ class LoopMachine:
         connect(self.hub.studio, number, self.url, self.settings, NO_VERSION)
         answers = upload(self.studio, self.hub, number, pictures.shown)
         annotator = Annotator(self.hub.studio, self.studio.url, number, answers, ("label", "image"))
-        return Project(self.hub.project(number), answers, annotator)
+        return Project(confirmed_project(self.hub, number)[0], answers, annotator)
 
     def status(self, project: Project) -> ProjectStatus:
         """How a project stands now."""

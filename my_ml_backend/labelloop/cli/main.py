@@ -32,7 +32,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
-from labelloop.loop.registry import existing_project
+from labelloop.loop.registry import confirmed_project, existing_project
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
@@ -131,12 +131,11 @@ def main(ctx: click.Context) -> None:
 @click.pass_obj
 def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_json: bool) -> None:
     """Register this backend with a project, or mend its registration: webhook, secret header, sampling."""
-    project = hub.project(project_id)
+    project, _ = confirmed_project(hub, project_id)
     wanted = None
     if extra_params is None:
         learn_unknown(hub, project)
     else:
-        hub.studio.project(project_id)
         open_for(hub, extra_params)
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)
@@ -231,7 +230,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 @click.pass_obj
 def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     """Pre-annotate every unlabeled task that has no prediction of the announced version."""
-    project = hub.project(project_id)
+    project, _ = confirmed_project(hub, project_id)
     learn(hub, project)
     version = announced_version(hub, project)
     if version == NO_VERSION:
@@ -290,7 +289,7 @@ def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **o
     given = {name: value for name, value in options.items() if value is not None}
     config = label_config.read_text() if label_config else None
     if project_id is not None:
-        config = hub.studio.project(project_id).label_config
+        config = confirmed_project(hub, project_id)[1].label_config
     lines, well = ask(
         hub, Question(file=file, text=text, uri=uri, options=given, label_config=config, project=project_id)
     )
@@ -332,7 +331,7 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
 @click.pass_obj
 def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Look now for what no webhook told, annotation by annotation."""
-    done = sweep_projects(hub, [hub.project(project_id)] if project_id else None, scan_now=True)
+    done = sweep_projects(hub, [existing_project(hub, project_id)] if project_id else None, scan_now=True)
     show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
     if any(what.startswith("failed") for what in done.values()):
         sys.exit(1)

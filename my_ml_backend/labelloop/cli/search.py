@@ -12,6 +12,7 @@ import click
 from labelloop.cli.train import LOCATION_HELP
 from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
+from labelloop.loop.registry import confirmed_project
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
 from labelloop.run.search.asked import LISTS
@@ -127,7 +128,7 @@ def _require_project(hub: Hub, project: int) -> None:
     """Raise NoSuchProject before hours of work; a machine that cannot ask Label Studio believes what it is told."""
     if hub.settings.label_studio_api_key:
         with suppress(StudioAway):
-            hub.studio.project(project)
+            confirmed_project(hub, project)
 
 
 def _kept(held: Mapping[str, str], project: int) -> list[str]:

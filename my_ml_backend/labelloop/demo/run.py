@@ -22,7 +22,7 @@ from labelloop.demo.rounds import RoundReport, Rounds
 from labelloop.errors import SettingsError
 from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import remember_project
+from labelloop.loop.registry import confirmed_project, remember_project
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
 from labelloop.studio.tabs import put_review_tab
@@ -190,7 +190,7 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     say(f"{len(pictures.shown)} pictures are uploaded ...")
     answers = upload(demo.studio, hub, project, pictures.shown)
     annotator = Annotator(hub.studio, hub.settings.label_studio_url, project, answers, ("label", "image"))
-    rounds = Rounds(hub, hub.project(project), annotator, pictures.held_out, say, demo.supervisor.tend)
+    rounds = Rounds(hub, confirmed_project(hub, project)[0], annotator, pictures.held_out, say, demo.supervisor.tend)
     first = min(_FIRST_LABELS, len(answers))
     say(f"{first} tasks are annotated, then the first version is trained ...")
     reports = [rounds.first(sorted(answers), first)]
@@ -208,11 +208,11 @@ def _connect(hub: Hub, project: int, say: Callable[[str], None]) -> None:
     url = f"http://127.0.0.1:{hub.settings.port}"
     for line in connect(hub.studio, project, url, hub.settings, _version(hub, project)):
         say(f"  {line}")
-    remember_project(hub, hub.project(project), url)
+    remember_project(hub, confirmed_project(hub, project)[0], url)
 
 
 def _version(hub: Hub, project: int) -> str:
-    return announced_version(hub, hub.project(project))
+    return announced_version(hub, confirmed_project(hub, project)[0])
 
 
 def label_config(classes: tuple[str, ...]) -> str:

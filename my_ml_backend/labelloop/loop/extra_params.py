@@ -26,7 +26,7 @@ def hear(hub: Hub, project: ProjectKey, extra_params: object) -> None:
 def share(hub: Hub, project: ProjectKey) -> None:
     """Note what this process heard, for all others; a failure is logged, not raised."""
     try:
-        set_value(hub, str(project.id), KEY, hub.extra_params[project])
+        set_value(hub, project, KEY, hub.extra_params[project])
     except QueueError as error:
         _log.warning("extra_params of %s are not shared: %s", project, error)
 
@@ -43,7 +43,7 @@ def extra_params(hub: Hub, project: ProjectKey) -> object:
 def _noted(hub: Hub, project: ProjectKey) -> str | None:
     heard = hub.extra_params.get(project)
     try:
-        shared = get_value(hub, str(project.id), KEY)
+        shared = get_value(hub, project, KEY)
     except QueueError as error:
         _log.warning("extra_params of %s are those this process heard: %s", project, error)
         shared = None

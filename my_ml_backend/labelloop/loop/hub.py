@@ -56,21 +56,34 @@ class Hub:
         kept = self._places.get(identity)
         if kept is not None and time.monotonic() < kept[1]:
             return kept[0]
+        number, told = Identity(identity.id), identity.created is not None
         home = ProjectKey(self.addresses[0], identity.id)
         try:
             found = self.projects.find(identity)
+            if told and not found.settled and not self.projects.find(number).settled:
+                # Until Label Studio is asked, its own word says which project the number means.
+                self._remember(number, found.key, _FOUND_SECONDS)
         except StoreError:
-            if kept is None and identity.created is not None:
+            if kept is None and told:
                 raise
             found = Found(kept[0] if kept else home, settled=False)
         # What nobody has found in Label Studio yet may be found there any moment.
-        fresh = _FOUND_SECONDS if found.settled or identity.created else _GUESSED_SECONDS
+        self._remember(identity, found.key, _FOUND_SECONDS if found.settled or told else _GUESSED_SECONDS)
+        return found.key
+
+    def claim(self, identity: Identity) -> ProjectKey:
+        """Keep that Label Studio has a project now, as its API says, and say where it lies; raises StoreError."""
+        key = self.projects.claim(identity)
+        for known in (identity, Identity(identity.id)):
+            self._remember(known, key, _FOUND_SECONDS)
+        return key
+
+    def _remember(self, identity: Identity, key: ProjectKey, seconds: float) -> None:
         with self._placing:
             self._places.pop(identity, None)
-            self._places[identity] = found.key, time.monotonic() + fresh
+            self._places[identity] = key, time.monotonic() + seconds
             if len(self._places) > _PLACES:
                 del self._places[next(iter(self._places))]
-        return found.key
 
     @cached_property
     def addresses(self) -> tuple[str, ...]:

@@ -18,14 +18,14 @@ _PRELABEL_AFTER = 2.0
 def note(hub: Hub, event: Event) -> str | None:
     """Note one event; returns the job's id where one was asked for and makes sense. Raises QueueError without Redis."""
     match event:
-        case LabelsChanged(project_id, annotation_ids):
-            note_changes(hub, hub.project(project_id), [f"a{annotation}" for annotation in annotation_ids])
-        case TasksCreated(project_id):
-            schedule_prelabel(hub, hub.project(project_id), _PRELABEL_AFTER)
-        case TrainingRequested(project_id):
-            return _start(hub, hub.project(project_id))
-        case LabelConfigChanged(project_id):
-            schedule_consider(hub, hub.project(project_id), time.time())
+        case LabelsChanged():
+            note_changes(hub, hub.project(event.project), [f"a{annotation}" for annotation in event.annotation_ids])
+        case TasksCreated():
+            schedule_prelabel(hub, hub.project(event.project), _PRELABEL_AFTER)
+        case TrainingRequested():
+            return _start(hub, hub.project(event.project))
+        case LabelConfigChanged():
+            schedule_consider(hub, hub.project(event.project), time.time())
     return None
 
 

@@ -20,12 +20,18 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.project_endpoint import require_follower, stands_alone
-from labelloop.loop.queue import postpone_prelabel, schedule_consider
-from labelloop.loop.registry import lose_project, remember_project, why_gone
+from labelloop.loop.queue import (
+    enqueue_deploy,
+    enqueue_retrain,
+    postpone_prelabel,
+    schedule_consider,
+    schedule_prelabel,
+)
+from labelloop.loop.registry import lose_project, present_project, remember_project, why_gone
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.types import NO_VERSION, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +85,15 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(state), state.backing_off(), _holding(hub, key) as reporter:
-            before = _last_done(hub, key)
-            record = running.retrain(hub, key, trigger, reporter, force=force)
-            return _nothing_new(record) if record.key == before else record.verdict
+        with _existing(hub, key), _noting(state), state.backing_off():
+            place = present_project(hub, key)
+            if place != key:
+                enqueue_retrain(hub, place, trigger, force=force)
+                return _elsewhere(key, place)
+            with _holding(hub, key) as reporter:
+                before = _last_done(hub, key)
+                record = running.retrain(hub, key, trigger, reporter, force=force)
+                return _nothing_new(record) if record.key == before else record.verdict
     except NotEnoughLabels as error:
         _log.info("%s", error)
         state.note("trouble", "")
@@ -121,6 +132,10 @@ def deploy(project: str, version: str | None) -> str:
     state, pointer = hub.state(key), ChampionPointer(hub.store, key)
     try:
         with _existing(hub, key), _noting(state), state.backing_off():
+            place = present_project(hub, key)
+            if place != key:
+                enqueue_deploy(hub, place, version)
+                return _elsewhere(key, place)
             learn_unknown(hub, key)
             require_follower(hub, key)
             if version is not None:
@@ -149,6 +164,10 @@ def prelabel(project: str) -> str:
     if state.is_held():
         return _postponed(hub, key)
     with _existing(hub, key), _noting(state):
+        place = present_project(hub, key)
+        if place != key:
+            schedule_prelabel(hub, place, 0.0)
+            return _elsewhere(key, place)
         learn(hub, key)
         version = announced_version(hub, key)
     if version == NO_VERSION:
@@ -167,6 +186,10 @@ def prelabel(project: str) -> str:
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
 
 
+def _elsewhere(project: ProjectKey, place: ProjectKey) -> str:
+    return f"project {project.id} lies in {place}: it is done there"
+
+
 def _postponed(hub: Hub, project: ProjectKey) -> str:
     """Leave it to whoever holds the project, who looks at what is next when it is done."""
     postpone_prelabel(hub, project)
@@ -179,9 +202,13 @@ def _postponed(hub: Hub, project: ProjectKey) -> str:
 def consider(project: str) -> str:
     """Look at what the project needs next."""
     hub, key = process_hub(), ProjectKey.parse(project)
+    found = hub.projects.find(Identity(key.id))
+    if found.settled and not hub.projects.is_claimed(key):
+        # Whoever asked for this could not know yet where the project lies.
+        key = found.key
     try:
         if why_gone(hub, key):
-            hub.studio.project(key.id)
+            key = present_project(hub, key)
         learn_unknown(hub, key)
     except NoSuchProject as error:
         lose_project(hub, key, error)

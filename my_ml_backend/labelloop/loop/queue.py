@@ -148,4 +148,5 @@ def count_workers(hub: Hub) -> int:
 def forget(hub: Hub, project: ProjectKey) -> None:
     """Delete a project's state in Redis; tasks, manifests, runs and versions stay where they are."""
     hub.redis.delete(*(keys.of(project, name) for name in keys.STATE))
-    hub.redis.hdel(keys.projects(project.instance), str(project.id))
+    for address in hub.addresses:
+        hub.redis.hdel(keys.projects(address), str(project.id))

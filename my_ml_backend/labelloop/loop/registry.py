@@ -1,7 +1,8 @@
 """Which projects this LabelLoop serves, and under which address Label Studio calls it for each.
 
-``/setup`` notes them in Redis, at once. The sweep keeps in the store those that Label Studio has, so that a Redis that
-is wiped takes none with it, and forgets in Redis those that it has not.
+``/setup`` notes them in Redis, at once, by their numbers: at one address there is one project of a number. The sweep
+keeps in the store those that Label Studio has, so that a Redis that is wiped takes none with it, and forgets in Redis
+those that it has not.
 """
 
 import logging
@@ -15,7 +16,8 @@ from labelloop.loop.queue import forget
 from labelloop.loop.redis_client import text
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
-from labelloop.types import ProjectKey
+from labelloop.studio.client import ProjectInfo
+from labelloop.types import Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -37,15 +39,23 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
     try:
-        note(keys.projects(project.instance), str(project.id), backend_url or "")
+        note(keys.projects(hub.addresses[0]), str(project.id), backend_url or "")
     except QueueError as error:
         _log.warning("project %s is not noted: %s", project, error)
 
 
 def backend_url(hub: Hub, project: ProjectKey) -> str | None:
     """Say under which address Label Studio last called this backend for the project; None when that is not known."""
-    found = hub.redis.hget(keys.projects(project.instance), str(project.id))
+    found = next(filter(None, _noted(hub, project.id)), None)
     return text(found).rstrip("/") or None if found else None
+
+
+def _noted(hub: Hub, number: int) -> list[bytes | None]:
+    """Read what is noted of a project by its number; other processes may spell the address otherwise."""
+    with hub.redis.pipeline(transaction=False) as pipe:
+        for address in hub.addresses:
+            pipe.hget(keys.projects(address), str(number))
+        return list(pipe.execute())
 
 
 def keep_project(hub: Hub, project: ProjectKey) -> None:
@@ -77,27 +87,59 @@ def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
 def why_gone(hub: Hub, project: ProjectKey) -> str:
     """Say why a project is left alone that Label Studio does not have; empty when it has, or has named it since."""
     found = hub.redis.get(keys.of(project, "gone"))
-    named = hub.redis.hexists(keys.projects(project.instance), str(project.id))
-    return text(found) if found and not named else ""
+    return text(found) if found and not _is_noted(hub, project.id) else ""
+
+
+def _is_noted(hub: Hub, number: int) -> bool:
+    return any(one is not None for one in _noted(hub, number))
+
+
+def confirmed_project(hub: Hub, number: int) -> tuple[ProjectKey, ProjectInfo]:
+    """Ask Label Studio for a project, and keep which one it is; a folder that was its by the address becomes its own.
+
+    Raises NoSuchProject, StudioError and StoreError.
+    """
+    info = hub.studio.project(number)
+    if info.identity.created is None:
+        return hub.project(number), info
+    return hub.claim(info.identity), info
+
+
+def present_project(hub: Hub, project: ProjectKey) -> ProjectKey:
+    """Ask Label Studio whether it has a project still, and say where it lies: elsewhere if nobody had asked before.
+
+    Raises NoSuchProject where Label Studio has another project of that number now, besides what ``confirmed_project``
+    raises.
+    """
+    found, _ = confirmed_project(hub, project.id)
+    if found != project and hub.projects.is_claimed(project):
+        raise NoSuchProject(
+            f"Label Studio has another project {project.id} now, which lies in {found}: what is in {project} is not "
+            "touched (`labelloop move` takes it over)"
+        )
+    return found
 
 
 def existing_project(hub: Hub, number: int) -> ProjectKey:
-    """Name a project that is known here, or that Label Studio has.
+    """Name a project that Label Studio was found to have, has now, or that is known here.
 
-    Raises NoSuchProject where neither is so, StudioError where Label Studio cannot be asked.
+    Raises NoSuchProject where none is so, StudioError where Label Studio cannot be asked.
     """
-    project = hub.project(number)
-    if _is_known(hub, project):
-        return project
+    with suppress(StoreError):
+        found = hub.projects.find(Identity(number))
+        if found.settled:
+            return found.key
     try:
-        hub.studio.project(number)
-    except NoSuchProject:
-        raise
+        return confirmed_project(hub, number)[0]
     except LabelLoopError as error:
+        project = hub.project(number)
+        if _is_known(hub, project):
+            return project
+        if isinstance(error, NoSuchProject):
+            raise
         raise StudioError(
             f"project {number} has not been connected here, and whether Label Studio has it cannot be asked: {error}"
         ) from error
-    return project
 
 
 def _is_known(hub: Hub, project: ProjectKey) -> bool:
@@ -106,7 +148,7 @@ def _is_known(hub: Hub, project: ProjectKey) -> bool:
         if any(True for _ in hub.store.names(f"{project}/")):
             return True
     with suppress(QueueError):
-        return bool(hub.redis.hexists(keys.projects(project.instance), str(project.id)))
+        return _is_noted(hub, project.id)
     return False
 
 
@@ -115,19 +157,19 @@ def known_projects(hub: Hub) -> list[ProjectKey]:
 
     What cannot be read of the two is logged; raises its error when the other one has nothing either.
     """
-    instance = hub.project(0).instance
-    found: set[int] = set()
+    found: dict[int, ProjectKey] = {}
     failure: LabelLoopError | None = None
     try:
-        found |= {int(name) for name in hub.store.names(f"{instance}/") if name.isdigit()}
+        found |= hub.projects.here()
     except StoreError as error:
         failure = error
     try:
-        found |= {int(name) for name in hub.redis.hkeys(keys.projects(instance))}
+        noted = [int(name) for address in hub.addresses for name in hub.redis.hkeys(keys.projects(address))]
+        found |= {number: hub.project(number) for number in noted if number not in found}
     except QueueError as error:
         failure = error
     if failure is not None:
         if not found:
             raise failure
         _log.warning("some projects may be missing: %s", failure)
-    return [ProjectKey(instance, project) for project in sorted(found)]
+    return [found[number] for number in sorted(found)]

@@ -20,7 +20,7 @@ from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_prelabel
-from labelloop.loop.registry import keep_project, known_projects, lose_project, why_gone
+from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
 from labelloop.loop.served import keep_served
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -64,9 +64,10 @@ def _failed(hub: Hub, project: ProjectKey, reason: str) -> str:
 
 def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> str:
     """Look at one project; ``scan_now`` scans whatever the counters say. Raises LabelLoopError."""
-    now, state = time.time(), hub.state(project)
+    now = time.time()
+    project, info = confirmed_project(hub, project.id)
+    state = hub.state(project)
     learn_unknown(hub, project)
-    info = hub.studio.project(project.id)
     last = state.seen()
     if info.tasks != last.tasks:
         state.note("unpredicted", "tasks may be without a prediction")

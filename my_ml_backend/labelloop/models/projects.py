@@ -152,6 +152,10 @@ class Projects:
             _log.warning("%s", sentence)
         return claimed
 
+    def is_claimed(self, key: ProjectKey) -> bool:
+        """Say whether a folder is that of a project with an identity; raises StoreError."""
+        return _claimed(self._read(key.id), key)
+
     def here(self) -> dict[int, ProjectKey]:
         """Find the projects of this Label Studio: the last found of each number, and folders that wait for theirs."""
         found: dict[int, ProjectKey] = {}

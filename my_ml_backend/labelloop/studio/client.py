@@ -8,9 +8,10 @@ from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioErr
 from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.events import created_second
 from labelloop.studio.paging import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
 from labelloop.studio.urls import Origin, shown
-from labelloop.types import Json
+from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"
 """Lowest score first; works in the open-source edition although its UI shows it disabled (contract, section 8)."""
@@ -38,6 +39,11 @@ class ProjectInfo:
     annotations: int
     skipped: int
     predictions: int
+
+    @property
+    def identity(self) -> Identity:
+        """Which project this is; a server that tells no creation time leaves it to the address."""
+        return Identity(self.id, created_second(self.created_at))
 
     @classmethod
     def from_json(cls, body: Json) -> Self:

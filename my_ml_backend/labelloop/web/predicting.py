@@ -13,36 +13,37 @@ from labelloop.errors import LabelLoopError
 from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
-from labelloop.studio.events import project_id as read_project_id
+from labelloop.studio.events import identity
 from labelloop.types import NO_VERSION, Json
 
 _log = logging.getLogger(__name__)
 
 
 def predict(
-    hub: Hub, project_id: str | int, label_config: str, tasks: Sequence[object], context: object = None
+    hub: Hub, project_uid: str | int, label_config: str, tasks: Sequence[object], context: object = None
 ) -> list[Prediction]:
     """Predict with the announced version: one prediction or ``[]`` per task, in order. Never raises.
 
+    ``project_uid`` is a project's number, or number and creation time as Label Studio writes them: ``7.1795187589``.
     ``context`` is what an annotator drew who waits for the answer: there is less time then.
     """
     settings = hub.settings
     deadline = time.monotonic() + (settings.interactive_deadline if context else settings.predict_deadline)
     try:
-        project = hub.project(read_project_id(project_id))
+        project = hub.project(identity(project_uid))
         version = announced_version(hub, project)
         if version == NO_VERSION:
             return [[] for _ in tasks]
         readable = [task if isinstance(task, dict) else {} for task in tasks]
         found = predict_tasks(hub, project, label_config, readable, version, deadline, context)
     except LabelLoopError as error:
-        _log.warning("project %s: no predictions for %d tasks: %s", project_id, len(tasks), error)
+        _log.warning("project %s: no predictions for %d tasks: %s", project_uid, len(tasks), error)
         return [[] for _ in tasks]
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
-        _log.exception("no predictions for %d tasks of project %s", len(tasks), project_id)
+        _log.exception("no predictions for %d tasks of project %s", len(tasks), project_uid)
         return [[] for _ in tasks]
     if len(found) != len(tasks):
-        _log.error("%d predictions for %d tasks of project %s; none is answered", len(found), len(tasks), project_id)
+        _log.error("%d predictions for %d tasks of project %s; none is answered", len(found), len(tasks), project_uid)
         return [[] for _ in tasks]
     return [item if is_prediction(item) else [] for item in found]
 

@@ -8,17 +8,18 @@ from flask import request
 from werkzeug.exceptions import BadRequest
 
 from labelloop.front.gate import check_json
-from labelloop.types import Json
+from labelloop.studio.events import identity
+from labelloop.types import Identity, Json
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
 
 
-def project_number(value: object, name: str = "project") -> int:
-    """Read a project's id from ``7``, ``"7"`` or ``"7.1795187589"``; raises BadRequest naming it otherwise."""
+def project_identity(value: object, name: str = "project") -> Identity:
+    """Read a project from ``7``, ``"7"`` or ``"7.1795187589"``; raises BadRequest naming it otherwise."""
     match = _PROJECT.fullmatch(str(value)) if type(value) in (int, str) else None
     if match is None or int(match[1]) == 0:
         raise BadRequest(f'{name} must be "<id>.<created>", "<id>" or a number, for example "7.1795187589"')
-    return int(match[1])
+    return identity(str(value))
 
 
 def json_body() -> Json:

@@ -19,7 +19,7 @@ from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Json, ProjectKey
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import ModelClass
-from labelloop.web.reading import items, json_body, project_number, text
+from labelloop.web.reading import items, json_body, project_identity, text
 from labelloop.web.webhooks import TRAIN, Webhooks, note
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
@@ -79,7 +79,7 @@ class Routes:
         hear(self._hub, project, body.get("extra_params"))
         # Before the version, which may be that of another endpoint now.
         share(self._hub, project)
-        version = self._model_class(project.id, hub=self._hub).model_version
+        version = self._model_class(body["project"], hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
@@ -92,7 +92,8 @@ class Routes:
         """
         body = json_body()
         tasks, params = items(body, "tasks"), body.get("params")
-        model = self._model_class(self._project(body).id, text(body, "label_config"), hub=self._hub)
+        project = project_identity(body.get("project"))
+        model = self._model_class(str(project), text(body, "label_config"), hub=self._hub)
         results = model.predict(tasks, context=params.get("context") if isinstance(params, dict) else None)
         self._metrics.predicted(results)
         return {"results": results}
@@ -103,8 +104,8 @@ class Routes:
 
     def train(self) -> Answer:
         """Start a training, as Label Studio before 1.4.1 asks for it; the annotations it sends are fetched anew."""
-        project = self._project(json_body())
-        return note(self._model_class(project.id, hub=self._hub), TRAIN, {"project": {"id": project.id}})
+        project = str(project_identity(json_body().get("project")))
+        return note(self._model_class(project, hub=self._hub), TRAIN, {"project": project})
 
     def versions(self) -> Answer:
         """List the published versions of all projects by name, newest first: Label Studio does not say for which."""
@@ -168,4 +169,4 @@ class Routes:
             raise
 
     def _project(self, body: Json, name: str = "project") -> ProjectKey:
-        return self._hub.project(project_number(body.get(name), name))
+        return self._hub.project(project_identity(body.get(name), name))

@@ -10,7 +10,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
 from labelloop.loop.values import get_value, set_value
-from labelloop.studio.events import project_id as read_project_id
+from labelloop.studio.events import identity
 from labelloop.types import NO_VERSION, ProjectKey
 
 
@@ -33,7 +33,8 @@ class SharedValues:
         **_: Any,
     ) -> None:
         """Bind to a project ("7", "7.1795187589", or none yet). 1.0.9's further arguments are of no use here."""
-        self.project_id = str(project_id or "").partition(".")[0]
+        self.project_uid = str(project_id or "")
+        self.project_id = self.project_uid.partition(".")[0]
         self.label_config = label_config or ""
         self.hub = process_hub() if hub is None else hub
 
@@ -45,7 +46,7 @@ class SharedValues:
     def get(self, key: str) -> str | None:
         """Read a value that any process set, None when none did; ``model_version`` is the announced version."""
         if key != "model_version":
-            return get_value(self.hub, self.project_id, key)
+            return get_value(self.hub, self._project if self.project_id else "", key)
         if self.project_id:
             # This is all that the /setup of 2.x's own server calls, so it is where the sweep gets to know the project.
             remember_project(self.hub, self._project, None)
@@ -57,7 +58,12 @@ class SharedValues:
             raise ValueError("model_version is the announced version: it moves when a run announces, not by set()")
         if key == EXTRA_PARAMS and self.project_id:
             hear(self.hub, self._project, value)
-        set_value(self.hub, self.project_id, key, value if isinstance(value, str) else json.dumps(value))
+        set_value(
+            self.hub,
+            self._project if self.project_id else "",
+            key,
+            value if isinstance(value, str) else json.dumps(value),
+        )
 
     def has(self, key: str) -> bool:
         """Say whether ``get`` has a value."""
@@ -65,4 +71,4 @@ class SharedValues:
 
     @property
     def _project(self) -> ProjectKey:
-        return self.hub.project(read_project_id(self.project_id))
+        return self.hub.project(identity(self.project_uid))
