@@ -100,8 +100,8 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
                 _connect(demo.hub, kept.project, say)
                 say(f"The demo goes on with version {_version(demo.hub, kept.project)}.")
                 _wait(options, demo, kept.project, say)
-        pictures = _pictures(options, settings, folder, say)
         ports = Ports.choose(options.port)
+        pictures = _pictures(options, settings, folder, say)
         with _running(options, settings, folder, ports, say) as demo:
             project = _begin(options, demo, pictures, say)
             if options.keep is not None:

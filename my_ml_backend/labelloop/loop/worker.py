@@ -34,7 +34,7 @@ from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
-_NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.client", "label_studio_sdk.label_interface.interface")
+_NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.core.client_wrapper", "label_studio_sdk.label_interface.interface")
 _TRAINING = ("labelloop.train.trainer", "labelloop.train.finetuning.running")
 
 _ASKED_SECONDS = 1.0

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from labelloop.studio.refusal import Answer, refused, unreachable
 from labelloop.studio.urls import shown
 
 if TYPE_CHECKING:
-    from label_studio_sdk.client import LabelStudio
+    from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """Failures of the connection itself. A request that was sent and got no answer in time is not among them."""
@@ -43,7 +43,7 @@ class Api:
         self._attempts = attempts
         self._pause = pause
         self._using = threading.Lock()
-        self._sdk: LabelStudio | None = None
+        self._sdk: SyncClientWrapper | None = None
         self._http = httpx.Client(timeout=timeout, follow_redirects=False)
 
     @property
@@ -162,20 +162,21 @@ class Api:
         with self._using:
             if self._sdk is None:
                 self._sdk = self._make()
-            wrapper = self._sdk._client_wrapper
-            tokens = wrapper._tokens_client
+            tokens = self._sdk._tokens_client
             expiry = tokens._access_token_expiration
             dying = expiry is None or expiry - datetime.now(UTC) < _MARGIN
             if self.token_kind == _PERSONAL and (renewed or dying):
                 tokens._set_access_token(tokens.refresh().access)
-            return wrapper
+            return self._sdk
 
-    def _make(self) -> "LabelStudio":
-        from label_studio_sdk.client import LabelStudio  # takes 1.5 s, and /setup must not wait for it
+    def _make(self) -> "SyncClientWrapper":
+        # Of the SDK this alone: its client brings pandas and JSON schemas along, seconds of every start.
+        from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
         # With the slash, because the SDK resolves the refresh address against it and would lose a path.
-        make: Callable[..., LabelStudio] = LabelStudio
-        return make(base_url=self.url + "/", api_key=self._key, timeout=self._timeout, httpx_client=self._http)
+        return SyncClientWrapper(
+            base_url=self.url + "/", api_key=self._key, timeout=self._timeout, httpx_client=self._http
+        )
 
 
 def _is_json(text: str) -> bool:
