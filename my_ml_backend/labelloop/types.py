@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -265,6 +265,27 @@ class BundleInfo:
         return cls(**{**raw, "classes": tuple(raw["classes"]), "picture": spec})
 
 
+_ALWAYS_COUNTED = frozenset(
+    (
+        "backbone",
+        "weights",
+        "image_size",
+        "recipes",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "seed",
+        "weights_hash",
+        "optimizer",
+        "augmentations",
+        "augmentations_hash",
+        "mixup",
+        "balance",
+    )
+)
+"""The fields of the first release, which have named runs from the beginning, whatever their values."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
     """All that decides what a run's training makes of a manifest; part of the run's key.
@@ -273,7 +294,8 @@ class TrainSettings:
     ``image_size`` is in pixels, 0 for the backbone's own. ``recipes`` compete on the validation split. ``optimizer`` is
     a name of timm's factory, ``augmentations`` a policy or a YAML file, ``augmentations_hash`` the sha256 of that file.
     ``mixup`` is the alpha of a blend of pictures, 0 for none. ``balance`` says what is done where some classes have far
-    fewer pictures: auto, none, loss or sampler.
+    fewer pictures: auto, none, loss or sampler. ``raised`` names recipes, and the gate, that have improved since their
+    first version (run/methods.py).
     """
 
     backbone: str
@@ -290,10 +312,19 @@ class TrainSettings:
     augmentations_hash: str = ""
     mixup: float = 0.0
     balance: str = "auto"
+    raised: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
-        """Hash all that matters to the result: where a weight file lies does not, its content does."""
-        values = asdict(self)
+        """Hash all that matters to the result: where a weight file lies does not, its content does.
+
+        A field that is younger than the first release counts only where it is not at its default, so that runs keep
+        their names.
+        """
+        values = {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)
+            if entry.name in _ALWAYS_COUNTED or getattr(self, entry.name) != entry.default
+        }
         values |= {name: "file" for name in ("weights", "augmentations") if values[f"{name}_hash"]}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -14,6 +14,7 @@ from labelloop.loop.progress import Reporter
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.folder import RunFolder
+from labelloop.run.methods import methods_of
 from labelloop.run.registrar import Registrar
 from labelloop.run.search.defaults import with_defaults
 from labelloop.run.train_settings import train_settings
@@ -106,6 +107,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
         seed=settings.seed,
         trigger=trigger,
         forced=force,
+        methods=methods_of(training.recipes),
     )
     if record.state in ("promoted", "rejected") or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.

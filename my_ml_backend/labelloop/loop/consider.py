@@ -11,6 +11,7 @@ from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, resume_prelabel, schedule_consider
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.run.methods import improvement
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -41,11 +42,14 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     if wait is not None:
         schedule_consider(hub, project, wait.until)
         return "the last attempt failed; it is left alone for a while"
-    unfinished = _unfinished(hub, project)
+    # While labels are missing no run can be made: the next change of one starts it.
+    last = None if "missing" in state.notes() else Runs(hub.store, project).latest()
+    unfinished = last if last is not None and _is_unfinished(hub, last) else None
     return (
         _resume(hub, project, unfinished)
         or _announce(hub, project)
         or _retry(hub, project, unfinished)
+        or _improve(hub, project, last)
         or _follow_policy(hub, project)
     )
 
@@ -55,12 +59,9 @@ def _retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False
     return f"run enqueued: {trigger}"
 
 
-def _unfinished(hub: Hub, project: ProjectKey) -> RunRecord | None:
-    """Find the run that is to go on. While labels are missing it cannot: the next change of one starts it."""
-    record = Runs(hub.store, project).latest()
-    if record is None or record.state not in ("running", "failed") or "missing" in hub.state(project).notes():
-        return None
-    return None if record.given_up(hub.settings.run_attempts) else record
+def _is_unfinished(hub: Hub, record: RunRecord) -> bool:
+    """Whether a run is to go on."""
+    return record.state in ("running", "failed") and not record.given_up(hub.settings.run_attempts)
 
 
 def _resume(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
@@ -96,6 +97,12 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
         return ""
     enqueue_deploy(hub, project)
     return f"{pointers.champion} is to be announced"
+
+
+def _improve(hub: Hub, project: ProjectKey, last: RunRecord | None) -> str:
+    """Train anew, once, where a recipe or the gate has improved since the last run."""
+    trigger = improvement(last, hub.settings.recipes) if last is not None else ""
+    return _retrain(hub, project, trigger) if trigger else ""
 
 
 def _follow_policy(hub: Hub, project: ProjectKey) -> str:

@@ -13,6 +13,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.gate import GateRule, Predictions, Verdict, judge, judge_first
+from labelloop.run.methods import methods_of
 from labelloop.run.scored import Scored, truth_of
 from labelloop.run.scoring import NEEDED, Rename, scores_of
 from labelloop.run.sides import sides_of
@@ -176,4 +177,5 @@ def _new_record(context: Context, key: str) -> RunRecord:
         seed=training.seed,
         trigger="by hand",
         attempts=1,
+        methods=methods_of(training.recipes),
     )

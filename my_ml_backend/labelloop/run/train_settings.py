@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from labelloop.errors import TrainingError
+from labelloop.run.methods import raised
 from labelloop.settings import Settings
 from labelloop.types import BundleInfo, Json, TrainSettings
 
@@ -31,6 +32,7 @@ def train_settings(settings: Settings) -> TrainSettings:
         augmentations=settings.augmentations,
         mixup=settings.mixup,
         balance=settings.balance,
+        raised=raised(settings.recipes),
         weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
         augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",
     )
@@ -54,7 +56,8 @@ def recorded_settings(recorded: Json, bundle: BundleInfo) -> TrainSettings:
     if not held:
         size = max(bundle.picture.width, bundle.picture.height)
         return train_settings(Settings(backbone=bundle.backbone, weights="none", image_size=size))
-    found = TrainSettings(**{**held, "recipes": tuple(held["recipes"])})
+    lists: Json = {name: tuple(held[name]) for name in ("recipes", "raised") if name in held}
+    found = TrainSettings(**{**held, **lists})
     return found if _at_hand(found) else replace(found, weights="none", weights_hash="")
 
 

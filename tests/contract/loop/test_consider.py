@@ -13,6 +13,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.queue import LONG, SHORT, enqueue_retrain, forget, job_status, queue
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.run.methods import methods_of
 from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import Json
 
@@ -127,3 +128,15 @@ def test_forgetting_leaves_the_store_alone(hub: Hub) -> None:
 
     assert hub.state(PROJECT).changes.pending().changed == 0
     assert pointer.read().champion == "v1"
+
+
+def test_an_improved_recipe_is_a_reason_to_train_once(hub: Hub) -> None:
+    methods = methods_of(hub.settings.recipes)
+    Runs(hub.store, PROJECT).save(record(state="promoted", methods=methods | {"head": 0}))
+    assert consider(hub, PROJECT) == "run enqueued: head improved"
+
+    hub.state(PROJECT).note("missing", "3 more labels")
+    assert consider(hub, PROJECT) == "nothing has changed"
+    hub.state(PROJECT).note("missing", "")
+    Runs(hub.store, PROJECT).save(record(state="promoted", methods=methods))
+    assert consider(hub, PROJECT) == "nothing has changed"
