@@ -21,8 +21,9 @@ Answer = tuple[int, Any]
 
 @dataclass
 class StudioApi:
-    """One project, number 7, and ``others`` that are just like it.
+    """One project, number 7 unless told otherwise, and ``others`` that are just like it.
 
+    Without ``created_at`` it says as little of that as a server that is none of Label Studio's.
     ``refusing`` is a status that every call of the API gets instead of an answer; ``pages`` are what a proxy answers.
     """
 
@@ -35,6 +36,8 @@ class StudioApi:
     model_version: str = ""
     refusing: int = 0
     others: set[int] = field(default_factory=set)
+    number: int = 7
+    created_at: str = ""
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
@@ -72,21 +75,21 @@ class StudioApi:
         if self.refusing:
             return self.refusing, {"detail": "refused"}
         match method, path.strip("/").split("/")[1:]:
-            case "GET", ["projects", "7"]:
+            case "GET", ["projects", number] if number == str(self.number):
                 return 200, self._project()
             case "GET", ["projects", number] if number.isdigit() and int(number) in self.others:
                 return 200, self._project() | {"id": int(number)}
-            case "PATCH", ["projects", "7"]:
+            case "PATCH", ["projects", number] if number == str(self.number):
                 self.model_version = body.get("model_version", self.model_version)
                 return 200, self._project()
             case "GET", ["tasks"]:
                 return 200, self._page(json.loads(query["query"][0]), int(query["page_size"][0]))
-            case "GET", ["projects", "7", "model-versions"]:
+            case "GET", ["projects", number, "model-versions"] if number == str(self.number):
                 versions = [one["model_version"] for one in self.predictions]
                 return 200, {version: versions.count(version) for version in versions}
-            case "POST", ["projects", "7", "import", "predictions"]:
+            case "POST", ["projects", number, "import", "predictions"] if number == str(self.number):
                 return self._import(body)
-            case "GET", ["ml"] if int(query["project"][0]) in {7, *self.others}:
+            case "GET", ["ml"] if int(query["project"][0]) in {self.number, *self.others}:
                 return 200, self.backends
             case "PATCH", ["ml", number]:
                 self.backends[int(number) - 1] |= body
@@ -113,7 +116,8 @@ class StudioApi:
         made = [one for task in self.tasks.values() for one in task["annotations"]]
         skipped = sum(one["was_cancelled"] for one in made)
         return {
-            "id": 7,
+            "id": self.number,
+            "created_at": self.created_at,
             "title": "Cats",
             "label_config": self.config,
             "model_version": self.model_version,

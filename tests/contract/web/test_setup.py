@@ -6,12 +6,14 @@ import time
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from labelloop.loop.extra_params import extra_params
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import backend_url, known_projects
 from labelloop.models.versions import VersionRecord
-from labelloop.types import NO_VERSION
+from labelloop.types import NO_VERSION, Identity
 from support.web import CONFIG, MakeHub, announce, client_of
 
 SETUP = {
@@ -127,3 +129,45 @@ def test_nothing_that_is_wrong_gets_into_the_head_of_an_answer(client: FlaskClie
     assert "Set-Cookie" not in answer.headers
     assert answer.status.isprintable()
     assert answer.status.isascii()
+
+
+def test_one_project_has_its_version_at_every_address_of_its_label_studio(make_hub: MakeHub) -> None:
+    hub = make_hub(label_studio_url="http://localhost:8080")
+    announce(hub, 7, "v4")
+    assert client_of(hub).post("/setup", json=SETUP).json == {"model_version": "v4"}
+    hub.claim(Identity(7, 1795187589))
+    for url in ("http://127.0.0.1:8080", "https://studio.corp/annotate"):
+        moved = make_hub(label_studio_url=url)
+        assert client_of(moved).post("/setup", json=SETUP).json == {"model_version": "v4"}
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_another_creation_time_has_no_version_of_the_project_before(make_hub: MakeHub, claimed: bool) -> None:
+    hub = make_hub()
+    announce(hub, 7, "v4")
+    if claimed:
+        hub.claim(Identity(7, 1795187589))
+    other = SETUP | {"project": "7.4102444800"}
+    client = client_of(hub)
+    assert client.post("/setup", json=other).json == {"model_version": NO_VERSION}
+    assert client.post("/setup", json=SETUP).json == {"model_version": "v4"}
+    results = client.post("/predict", json={"tasks": [{"id": 1}], "project": other["project"], "label_config": CONFIG})
+    assert results.json == {"results": [[]]}
+
+
+def test_setup_alone_leaves_nothing_in_the_store(client: FlaskClient, hub: Hub) -> None:
+    for created in ("1795187589", "1795187590", "9" * 11):
+        client.post("/setup", json=SETUP | {"project": f"7.{created}"})
+    assert list(hub.store.walk("")) == []
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30) | st.from_regex(r"[0-9]{0,20}[./][0-9./-]{0,30}", fullmatch=True))
+def test_a_wild_project_is_answered_or_refused_and_reaches_no_other_path(
+    client: FlaskClient, hub: Hub, wild: str
+) -> None:
+    hub.store.write("secret/champion.json", b"no JSON")
+    assert client.post("/setup", json=SETUP | {"project": wild}).status_code in (200, 400)
+    predicted = client.post("/predict", json={"tasks": [{}], "project": wild, "label_config": CONFIG})
+    assert predicted.status_code in (200, 400)
+    assert list(hub.store.walk("")) == ["secret/champion.json"]
