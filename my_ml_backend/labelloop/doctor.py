@@ -5,12 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
-from labelloop.loop.announced import announced_version
-from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
-from labelloop.loop.own_backend import own_backend
-from labelloop.loop.project_endpoint import project_endpoint, stands_alone
 from labelloop.loop.registry import confirmed_project
+from labelloop.loop.serving import announced_version, learn_unknown, own_backend, project_endpoint, stands_alone
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions

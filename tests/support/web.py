@@ -9,7 +9,6 @@ from http.server import BaseHTTPRequestHandler
 from flask.testing import FlaskClient
 from PIL import Image
 
-from labelloop.loop.announced import cache_announced
 from labelloop.loop.hub import Hub
 from labelloop.models.champion import ChampionPointer
 from labelloop.web.app import create_app
@@ -59,4 +58,4 @@ def announce(hub: Hub, project: int, version: str = "v1") -> None:
     fence = pointer.take_fence()
     pointer.promote(version, fence)
     pointer.announce(version, fence)
-    cache_announced(hub, hub.project(project), version)
+    hub.state(hub.project(project)).announce(version)

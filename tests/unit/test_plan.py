@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from labelloop.errors import LabelConfigError, OptionsError
-from labelloop.loop.extra_params import hear
 from labelloop.loop.hub import Hub
 from labelloop.loop.plan import Plan, plan_of
+from labelloop.loop.serving import hear, serving
 from labelloop.settings import Settings
 from labelloop.types import Input, ProjectKey
 
@@ -35,7 +35,7 @@ def plan(tmp_path: Path) -> MakePlan:
         usual = {"endpoint": "http://here/predict", "model_dir": str(tmp_path), "redis_url": "redis://127.0.0.1:1"}
         hub = Hub(Settings(**usual | settings))
         hear(hub, hub.project(project), extra_params)
-        return plan_of(hub, hub.project(project), config, "v1", context)
+        return plan_of(hub, hub.project(project), serving(hub, hub.project(project), "v1"), config, context)
 
     return make
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from labelloop.loop.hub import Hub
 from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.predict import Unpredicted, resolve_all
+from labelloop.loop.serving import serving
 from labelloop.settings import Settings
 from labelloop.types import Input
 from support.web import serving_pictures
@@ -21,7 +22,7 @@ TEXT = IMAGE.replace("Image", "Text").replace("$image", "$text")
 def plan(folder: Path, config: str = IMAGE, **more: Any) -> Plan:
     usual = {"endpoint": "http://here/predict", "model_dir": str(folder), "redis_url": "redis://127.0.0.1:1"}
     hub = Hub(Settings(**usual | more))
-    return plan_of(hub, hub.project(7), config, "v1")
+    return plan_of(hub, hub.project(7), serving(hub, hub.project(7), "v1"), config)
 
 
 def one(asked: Plan, data: object) -> Input | Unpredicted:

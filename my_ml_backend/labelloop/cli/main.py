@@ -24,15 +24,22 @@ from labelloop.doctor import diagnose
 from labelloop.errors import Damaged, LabelLoopError, SettingsError, StudioError, UnsafeStore
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
-from labelloop.loop.announced import announced_version
 from labelloop.loop.deploy import flip_title
-from labelloop.loop.extra_params import hear, learn, learn_unknown, share
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import open_for, require_follower, stands_alone
 from labelloop.loop.registry import confirmed_project, existing_project
+from labelloop.loop.serving import (
+    announced_version,
+    hear,
+    learn,
+    learn_unknown,
+    open_for,
+    require_follower,
+    share,
+    stands_alone,
+)
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects

@@ -20,9 +20,9 @@ from labelloop.demo.machine import Ports, child_environment, demo_settings
 from labelloop.demo.pictures import Picture, Pictures, digits, folder_per_class
 from labelloop.demo.rounds import RoundReport, Rounds
 from labelloop.errors import SettingsError
-from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, remember_project
+from labelloop.loop.serving import announced_version
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
 from labelloop.studio.tabs import put_review_tab

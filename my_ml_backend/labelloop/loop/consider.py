@@ -7,8 +7,8 @@ from datetime import datetime
 from labelloop.loop import keys
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, resume_prelabel, schedule_consider
+from labelloop.loop.serving import stands_alone
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import improvement

@@ -6,11 +6,10 @@ The order matters and every step may be repeated: see docs/versions.md.
 import logging
 
 from labelloop.errors import StudioError
-from labelloop.loop.announced import cache_announced
 from labelloop.loop.hub import Hub
-from labelloop.loop.own_backend import own_backend
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
+from labelloop.loop.serving import own_backend
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import ProjectKey
 
@@ -31,7 +30,7 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
     prelabeled = prelabel(hub, project, version, reporter)
     reporter.stage("flip")
     ChampionPointer(hub.store, project).announce(version, fence)
-    cache_announced(hub, project, version)
+    hub.state(project).announce(version)
     flip_title(hub, project, version)
     return prelabeled
 

@@ -40,7 +40,7 @@ class Hub:
         self._placing = threading.Lock()
         self._places: dict[Identity, tuple[ProjectKey, float]] = {}
         self.extra_params: dict[ProjectKey, str] = {}
-        """What this process heard of each project's ML backend (loop/extra_params.py)."""
+        """What this process heard of each project's ML backend (loop/serving.py)."""
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()

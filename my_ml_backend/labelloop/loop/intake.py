@@ -4,8 +4,8 @@ import logging
 import time
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
+from labelloop.loop.serving import stands_alone
 from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import ProjectKey
 

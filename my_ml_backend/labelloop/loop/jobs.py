@@ -11,15 +11,12 @@ from labelloop.loop import keys
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
-from labelloop.loop.announced import announced_version
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.consider import consider as considering
-from labelloop.loop.extra_params import learn, learn_unknown
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import require_follower, stands_alone
 from labelloop.loop.queue import (
     enqueue_deploy,
     enqueue_retrain,
@@ -28,6 +25,7 @@ from labelloop.loop.queue import (
     schedule_prelabel,
 )
 from labelloop.loop.registry import lose_project, present_project, remember_project, why_gone
+from labelloop.loop.serving import announced_version, learn, learn_unknown, require_follower, stands_alone
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs

@@ -41,9 +41,9 @@ def projects(instance: str) -> str:
     return f"labelloop:projects:{instance}"
 
 
-def values(instance: str, project_id: str) -> str:
-    """Name the hash behind ``LabelLoop.get`` and ``set``; ``project_id`` may be empty."""
-    return f"labelloop:values:{instance}:{project_id}"
+def values(project: ProjectKey) -> str:
+    """Name the hash behind ``LabelLoop.get`` and ``set``; a project of number 0 is that of an object bound to none."""
+    return f"labelloop:values:{project.instance}:{project.id or ''}"
 
 
 STATE = (

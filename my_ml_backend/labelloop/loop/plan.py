@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from labelloop.endpoints.base import Endpoint
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options
-from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.serving import Serving
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.prompts import prompts_of
 from labelloop.types import Input, ProjectKey, Prompted, Target
@@ -44,9 +44,9 @@ class Plan:
         return sent.digest()
 
 
-def plan_of(hub: Hub, project: ProjectKey, label_config: object, version: str, context: object = None) -> Plan:
-    """Make the plan; ``context`` is what an interactive request carries. Raises LabelConfigError or SettingsError."""
-    options, endpoint = project_endpoint(hub, project)
+def plan_of(hub: Hub, project: ProjectKey, serving: Serving, label_config: object, context: object = None) -> Plan:
+    """Make the plan; ``context`` is what an interactive request carries. Raises LabelConfigError."""
+    options, endpoint, version = serving
     # A version that the loop trained knows the labels of the Choices it was trained for.
     config = parse_trained(label_config) if endpoint.follows else parse_label_config(label_config)
     prompt = prompts_of(config, context) if context else ()

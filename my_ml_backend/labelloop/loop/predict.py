@@ -15,11 +15,11 @@ from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.plan import Plan, plan_of
-from labelloop.loop.served import note_served
+from labelloop.loop.serving import note_served, serving
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render
 from labelloop.studio.urls import shown
-from labelloop.types import Answer, Failure, Input, Json, ProjectKey, TaskKey
+from labelloop.types import NO_VERSION, Answer, Failure, Input, Json, ProjectKey, TaskKey
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +52,20 @@ def predict_tasks(
     project: ProjectKey,
     label_config: str,
     tasks: Sequence[Json],
-    version: str,
     deadline: float,
     context: object = None,
+    version: str | None = None,
 ) -> list[Prediction]:
     """Predict for ``/predict``: one item per task, in order, ``[]`` where there is none. Never raises.
 
-    ``deadline`` is a ``time.monotonic()`` moment; what is not ready then is ``[]``.
+    ``deadline`` is a ``time.monotonic()`` moment; what is not ready then is ``[]``. ``version`` is the announced one
+    where none is given.
     """
     try:
-        plan = plan_of(hub, project, label_config, version, context)
+        by = serving(hub, project, version)
+        if by.version == NO_VERSION:
+            return [[] for _ in tasks]
+        plan = plan_of(hub, project, by, label_config, context)
         found = predict_batch(plan, tasks, deadline)
     except LabelLoopError as error:
         _log.warning("project %s: no predictions for %d tasks: %s", project, len(tasks), error)

@@ -10,6 +10,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.plan import plan_of
 from labelloop.loop.predict import note_versions
+from labelloop.loop.serving import serving
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     Raises EndpointError when the endpoint fails as a whole, StudioError when Label Studio does; what was predicted
     before that is imported, and the next call goes on from there.
     """
-    plan = plan_of(hub, project, hub.studio.project(project.id).label_config, version)
+    served = serving(hub, project, version)
+    plan = plan_of(hub, project, served, hub.studio.project(project.id).label_config)
     total = hub.studio.count_unpredicted(project.id, version)
     report("tasks", 0, total)
     predicted = left_out = 0

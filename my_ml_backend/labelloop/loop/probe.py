@@ -8,9 +8,9 @@ from pathlib import Path
 
 from labelloop.endpoints.probe import Probed, probe, shown
 from labelloop.errors import LabelConfigError, SettingsError
-from labelloop.loop.extra_params import extra_params, learn
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
+from labelloop.loop.serving import extra_params, learn
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.studio.suggest import suggest_config

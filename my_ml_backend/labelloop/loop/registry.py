@@ -78,7 +78,7 @@ def is_kept(hub: Hub, project: ProjectKey) -> bool:
 def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
     """Forget in Redis a project that Label Studio does not have, and say so once; the store keeps what it has."""
     forget(hub, project)
-    hub.redis.delete(keys.values(project.instance, str(project.id)))
+    hub.redis.delete(keys.values(project))
     first = hub.redis.set(keys.of(project, "gone"), str(error), nx=True, ex=_GONE_SECONDS)
     if first:
         _log.warning("project %s is left alone, what the store has of it stays: %s", project, error)

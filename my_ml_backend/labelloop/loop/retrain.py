@@ -22,11 +22,10 @@ from labelloop.errors import (
 )
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
-from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.project_endpoint import require_follower
+from labelloop.loop.serving import learn_unknown, require_follower
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer

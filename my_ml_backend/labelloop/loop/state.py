@@ -7,7 +7,7 @@ logged. A wiped Redis is a project without state: the store and the sweep bring 
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -22,6 +22,8 @@ from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
+
+EXTRA_PARAMS = "extra_params"
 
 _PROGRESS_SECONDS = 24 * 3600
 
@@ -52,6 +54,19 @@ class Step:
     total: int
     since: float
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What processes share of how a project is served, ``None`` where nothing is noted.
+
+    The text of its ``extra_params``, the announced version as ``/setup`` answers it, and the version that each endpoint
+    that stands alone answered with last, by the endpoint's fingerprint.
+    """
+
+    extra_params: str | None
+    announced: str | None
+    served: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +236,47 @@ class ProjectState:
         """Say, once, whether the last attempt ended because something was away; the store may have been it."""
         return bool(self._redis.hdel(self._key("failures"), "outage"))
 
+    def shared(self) -> Shared | None:
+        """Read in one round trip what a request is answered with; None, logged, without Redis: the store knows most."""
+        try:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.hget(self._values, EXTRA_PARAMS)
+                pipe.get(self._key("announced"))
+                pipe.hgetall(self._key("served"))
+                extra_params, announced, served = pipe.execute()
+        except QueueError as error:
+            _log.warning("project %s is served by what the store and this process know: %s", self._project, error)
+            return None
+        versions = {text(mark): text(version) for mark, version in served.items()}
+        return Shared(_text(extra_params), _text(announced), versions)
+
+    def share(self, extra_params: str) -> None:
+        """Let every process know the project's ``extra_params``."""
+        with self._may_be_lost("extra_params"):
+            self.set_value(EXTRA_PARAMS, extra_params)
+
+    def announce(self, version: str, *, fresh: bool = True) -> None:
+        """Let every process know the announced version, which the store holds; what is not ``fresh`` replaces none."""
+        with self._may_be_lost(f"announced version {version}"):
+            self._redis.set(self._key("announced"), version, ex=_ANNOUNCED_SECONDS, nx=not fresh)
+
+    def serve(self, mark: str, version: str) -> None:
+        """Let every process know the version that the endpoint of a fingerprint answers with."""
+        with self._may_be_lost(f"version {version}"):
+            self._redis.hset(self._key("served"), mark, version)
+
+    def value(self, key: str) -> str | None:
+        """Read what ``LabelLoop.set`` keeps; None when it was never set."""
+        return _text(self._redis.hget(self._values, key))
+
+    def set_value(self, key: str, value: str) -> None:
+        """Keep what ``LabelLoop.get`` reads."""
+        self._redis.hset(self._values, key, value)
+
+    @property
+    def _values(self) -> str:
+        return keys.values(self._project)
+
     def _last_step(self) -> Step | None:
         found = self._redis.get(self._key("progress"))
         return Step(**json.loads(found)) if found else None
@@ -238,6 +294,10 @@ class ProjectState:
             yield
         except QueueError as error:
             _log.warning("%s of project %s is not noted: %s", what, self._project, error)
+
+
+def _text(found: bytes | str | None) -> str | None:
+    return None if found is None else text(found)
 
 
 def note_start(redis: RedisClient) -> None:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from labelloop.errors import QueueError, SettingsError, StoreError
-from labelloop.loop.announced import announced_version
 from labelloop.loop.attempts import describe
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.policy import Policy
-from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
+from labelloop.loop.serving import announced_version, project_endpoint
 from labelloop.loop.state import Step
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs

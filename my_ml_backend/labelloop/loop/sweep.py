@@ -13,15 +13,12 @@ from dataclasses import replace
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
-from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import flip_title
-from labelloop.loop.extra_params import learn_unknown
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import stands_alone
 from labelloop.loop.queue import schedule_prelabel
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
-from labelloop.loop.served import keep_served
+from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs

@@ -10,11 +10,10 @@ import time
 from collections.abc import Sequence
 
 from labelloop.errors import LabelLoopError
-from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.studio.events import identity
-from labelloop.types import NO_VERSION, Json
+from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
 
@@ -31,11 +30,8 @@ def predict(
     deadline = time.monotonic() + (settings.interactive_deadline if context else settings.predict_deadline)
     try:
         project = hub.project(identity(project_uid))
-        version = announced_version(hub, project)
-        if version == NO_VERSION:
-            return [[] for _ in tasks]
         readable = [task if isinstance(task, dict) else {} for task in tasks]
-        found = predict_tasks(hub, project, label_config, readable, version, deadline, context)
+        found = predict_tasks(hub, project, label_config, readable, deadline, context)
     except LabelLoopError as error:
         _log.warning("project %s: no predictions for %d tasks: %s", project_uid, len(tasks), error)
         return [[] for _ in tasks]

@@ -8,11 +8,10 @@ from werkzeug.exceptions import Gone
 
 from labelloop.errors import QueueError
 from labelloop.front.redaction import redact_all
-from labelloop.loop.extra_params import hear, share
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import open_for
 from labelloop.loop.queue import forget, job_status
 from labelloop.loop.registry import known_projects, remember_project
+from labelloop.loop.serving import hear, open_for, share
 from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
 from labelloop.studio.label_config import parse_label_config

@@ -3,13 +3,11 @@
 import json
 from typing import Any
 
-from labelloop.loop.announced import announced_version
-from labelloop.loop.extra_params import KEY as EXTRA_PARAMS
-from labelloop.loop.extra_params import hear
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
-from labelloop.loop.values import get_value, set_value
+from labelloop.loop.serving import announced_version, hear
+from labelloop.loop.state import EXTRA_PARAMS, ProjectState
 from labelloop.studio.events import identity
 from labelloop.types import NO_VERSION, ProjectKey
 
@@ -46,7 +44,7 @@ class SharedValues:
     def get(self, key: str) -> str | None:
         """Read a value that any process set, None when none did; ``model_version`` is the announced version."""
         if key != "model_version":
-            return get_value(self.hub, self._project if self.project_id else "", key)
+            return self._state.value(key)
         if self.project_id:
             # This is all that the /setup of 2.x's own server calls, so it is where the sweep gets to know the project.
             remember_project(self.hub, self._project, None)
@@ -58,12 +56,7 @@ class SharedValues:
             raise ValueError("model_version is the announced version: it moves when a run announces, not by set()")
         if key == EXTRA_PARAMS and self.project_id:
             hear(self.hub, self._project, value)
-        set_value(
-            self.hub,
-            self._project if self.project_id else "",
-            key,
-            value if isinstance(value, str) else json.dumps(value),
-        )
+        self._state.set_value(key, value if isinstance(value, str) else json.dumps(value))
 
     def has(self, key: str) -> bool:
         """Say whether ``get`` has a value."""
@@ -72,3 +65,7 @@ class SharedValues:
     @property
     def _project(self) -> ProjectKey:
         return self.hub.project(identity(self.project_uid))
+
+    @property
+    def _state(self) -> ProjectState:
+        return self.hub.state(self._project if self.project_id else ProjectKey(self.hub.addresses[0], 0))

@@ -15,6 +15,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.predict import Unpredicted
 from labelloop.loop.prelabel import prelabel
+from labelloop.loop.serving import serving
 from labelloop.types import Json
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
@@ -58,7 +59,7 @@ def working() -> list[threading.Thread]:
 
 def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Plan:
     hub = make_hub(endpoint=f"{server.address}/predict", **settings)
-    return plan_of(hub, hub.project(7), CONFIG, "v")
+    return plan_of(hub, hub.project(7), serving(hub, hub.project(7), "v"), CONFIG)
 
 
 def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:

@@ -17,7 +17,6 @@ import pytest
 
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs, keys
-from labelloop.loop.announced import announced_version
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, queue
@@ -29,6 +28,7 @@ from labelloop.loop.registry import (
     present_project,
     remember_project,
 )
+from labelloop.loop.serving import announced_version
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer, Pointers

@@ -2,13 +2,14 @@
 
 import math
 import time
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.predict import predict_tasks
+from labelloop.loop.predict import Prediction, predict_tasks
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
@@ -38,11 +39,16 @@ TASKS = st.lists(
 )
 
 
+def predict(hub: Hub, tasks: Sequence[object], config: str = CONFIG, seconds: float = 30.0) -> list[Prediction]:
+    deadline = time.monotonic() + seconds
+    return predict_tasks(hub, hub.project(7), config, tasks, deadline, version="v1")  # type: ignore[arg-type]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tasks=TASKS)
 def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub: Hub, tasks: list[object]) -> None:
     studio.pictures["/data/upload/7/1.png"] = b"a picture"
-    found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)  # type: ignore[arg-type]
+    found = predict(studio_hub, tasks)
 
     assert len(found) == len(tasks)
     for item in found:
@@ -53,7 +59,7 @@ def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub:
 @given(config=st.text(max_size=40) | st.sampled_from(["<View/>", CONFIG.replace("cat", "eel").replace("dog", "owl")]))
 def test_a_label_config_that_offers_nothing_gives_empty_items(studio_hub: Hub, config: str) -> None:
     tasks = [{"id": 1, "data": {"image": "/data/upload/7/1.png"}}] * 9
-    found = predict_tasks(studio_hub, studio_hub.project(7), config, tasks, "v1", time.monotonic() + 30)
+    found = predict(studio_hub, tasks, config)
 
     assert found == [[]] * 9
 
@@ -66,7 +72,7 @@ def test_an_odd_task_costs_no_other_its_prediction(studio: StudioApi, studio_hub
     studio.add_tasks(8)
     good = list(studio.tasks.values())
     tasks = [*good[:4], {"id": 99, "data": {"image": address}}, *good[4:]]
-    found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)
+    found = predict(studio_hub, tasks)
 
     assert [item == [] for item in found] == [task["id"] == 99 for task in tasks]
 
@@ -76,7 +82,7 @@ def test_what_is_no_picture_is_not_sent(studio: StudioApi, studio_hub: Hub, cont
     studio.add_tasks(3)
     studio.pictures["/data/upload/7/2.png"] = content
     tasks = list(studio.tasks.values())
-    found = predict_tasks(studio_hub, studio_hub.project(7), CONFIG, tasks, "v1", time.monotonic() + 30)
+    found = predict(studio_hub, tasks)
 
     assert [item == [] for item in found] == [False, True, False]
 
@@ -85,10 +91,9 @@ def test_order_is_kept_and_a_failing_task_fails_alone(studio: StudioApi, studio_
     studio.add_tasks(40)
     del studio.pictures["/data/upload/7/11.png"]
     tasks = list(studio.tasks.values())
-    project, deadline = studio_hub.project(7), time.monotonic() + 30
 
-    together = predict_tasks(studio_hub, project, CONFIG, tasks, "v1", deadline)
-    alone = [predict_tasks(studio_hub, project, CONFIG, [task], "v1", deadline)[0] for task in tasks]
+    together = predict(studio_hub, tasks)
+    alone = [predict(studio_hub, [task])[0] for task in tasks]
 
     assert [chosen(item) for item in together] == [chosen(item) for item in alone]
     assert [number for number, item in enumerate(together, 1) if item == []] == [11]
@@ -104,12 +109,12 @@ def test_without_time_or_endpoint_there_are_empty_items(studio: StudioApi, make_
         ("gopher://x", 30),
     ):
         hub = make_hub(endpoint=endpoint)
-        assert predict_tasks(hub, hub.project(7), CONFIG, tasks, "v1", time.monotonic() + seconds) == [[]] * 9
+        assert predict(hub, tasks, seconds=seconds) == [[]] * 9
 
 
 def test_without_an_api_key_pictures_of_label_studio_give_empty_items(studio: StudioApi, hub: Hub) -> None:
     studio.add_tasks(1)
-    found = predict_tasks(hub, hub.project(7), CONFIG, list(studio.tasks.values()), "v1", time.monotonic() + 30)
+    found = predict(hub, list(studio.tasks.values()))
 
     assert found == [[]]
     hub.media.close()

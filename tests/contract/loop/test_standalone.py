@@ -8,9 +8,7 @@ import pytest
 
 from labelloop.doctor import diagnose
 from labelloop.errors import EndpointError, OptionsError, SettingsError
-from labelloop.loop.announced import announced_version
 from labelloop.loop.consider import consider
-from labelloop.loop.extra_params import extra_params, hear, learn, learn_unknown, share
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
@@ -19,6 +17,7 @@ from labelloop.loop.prelabel import prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG, queue
 from labelloop.loop.retrain import retrain
+from labelloop.loop.serving import announced_version, extra_params, hear, learn, learn_unknown, share
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.studio.events import LabelsChanged, TrainingRequested
@@ -52,7 +51,7 @@ def alone(make_hub: MakeHub, server: Misbehaving) -> Hub:
 
 
 def predict(hub: Hub, tasks: list[Json], version: str) -> list[Prediction]:
-    return predict_tasks(hub, hub.project(7), CONFIG, tasks, version, time.monotonic() + 30)
+    return predict_tasks(hub, hub.project(7), CONFIG, tasks, time.monotonic() + 30, version=version)
 
 
 def versions(found: list[Prediction]) -> list[str]:

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop import keys
-from labelloop.loop.announced import announced_version, cache_announced
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, forget
 from labelloop.loop.redis_client import text
 from labelloop.loop.registry import backend_url, known_projects, remember_project
+from labelloop.loop.serving import announced_version
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
-from labelloop.loop.values import get_value, set_value
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.settings import Settings
@@ -163,10 +162,10 @@ def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
 def test_the_announced_version_is_cached_and_the_cache_never_goes_back(hub: Hub) -> None:
     assert announced_version(hub, PROJECT) == NO_VERSION
     announce(hub, "v1")
-    cache_announced(hub, PROJECT, "v1")
+    hub.state(PROJECT).announce("v1")
     assert announced_version(hub, PROJECT) == "v1"
     # A process that read the store before the flip fills the cache after it.
-    cache_announced(hub, PROJECT, NO_VERSION, fresh=False)
+    hub.state(PROJECT).announce(NO_VERSION, fresh=False)
     assert announced_version(hub, PROJECT) == "v1"
     assert 0 < hub.redis.ttl(keys.of(PROJECT, "announced")) <= 10
 
@@ -174,7 +173,7 @@ def test_the_announced_version_is_cached_and_the_cache_never_goes_back(hub: Hub)
 def test_without_redis_the_announced_version_is_the_stores(hub: Hub, gone: Hub) -> None:
     announce(hub, "v1")
     assert announced_version(gone, PROJECT) == "v1"
-    cache_announced(gone, PROJECT, "v1")
+    gone.state(PROJECT).announce("v1")
 
 
 def test_known_projects_are_those_asked_for_and_those_in_the_store(hub: Hub) -> None:
@@ -203,9 +202,9 @@ def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, capl
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> None:
-    set_value(hub, "7.1", key, value)
-    assert get_value(hub, "7.1", key) == value
-    assert get_value(hub, "8.1", key) is None
+    hub.state(hub.project(7)).set_value(key, value)
+    assert hub.state(hub.project(7)).value(key) == value
+    assert hub.state(hub.project(8)).value(key) is None
 
 
 def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub) -> None:
@@ -217,7 +216,7 @@ def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub
         hub.state(project).want_again("x")
         enqueue_retrain(hub, project, "x")
         enqueue_deploy(hub, project)
-        cache_announced(hub, project, "v1")
+        hub.state(project).announce("v1")
         remember_project(hub, project, None)
     forget(hub, PROJECT)
 

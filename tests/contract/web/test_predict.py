@@ -1,11 +1,13 @@
 """``/predict``: section 2 of the contract, whatever goes wrong."""
 
+import json
 import logging
 import time
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from redis import Redis
 
 from labelloop.loop.hub import Hub
 from labelloop.types import NO_VERSION, Json
@@ -113,6 +115,35 @@ def test_a_class_that_left_the_label_config_gives_way_to_the_best_that_is_left(
     results = ask(client, [task(f"{pictures}/{'x' * n}.png") for n in range(1, 9)], CONFIG.replace("dog", "bird"))
     assert {item["result"][0]["value"]["choices"][0] for item in results} == {"cat"}
     assert min(item["score"] for item in results) < 0.5 < max(item["score"] for item in results)
+
+
+def sent_by(redis: Redis) -> list[bytes]:
+    """Note from now on what a client sends to its server, each round trip in one piece."""
+    pool, sent = redis.connection_pool, list[bytes]()
+    usual = pool.connection_class
+
+    def send(connection: Any, command: Any, check_health: bool = True) -> None:
+        sent.append(command if isinstance(command, bytes) else b"".join(command))
+        usual.send_packed_command(connection, command, check_health)
+
+    pool.disconnect()
+    pool.reset()
+    pool.connection_class = type("Noting", (usual,), {"send_packed_command": send})
+    redis.ping()
+    sent.clear()  # what a new connection says of itself
+    return sent
+
+
+@pytest.mark.parametrize("extra_params", [{}, {"threshold": 0.25}])
+def test_a_prediction_waits_for_redis_once(
+    client: FlaskClient, hub: Hub, pictures: str, extra_params: dict[str, float]
+) -> None:
+    announce(hub, 7)
+    hub.state(hub.project(7)).share(json.dumps(extra_params))
+    sent = sent_by(hub.redis)
+    (item,) = ask(client, [task(f"{pictures}/a.png")])
+    assert item["model_version"] == "v1"
+    assert len(sent) == 1, sent
 
 
 def test_without_redis_predictions_go_on(make_hub: MakeHub, pictures: str) -> None:

@@ -9,9 +9,9 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelloop.loop.extra_params import extra_params
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import backend_url, known_projects
+from labelloop.loop.serving import extra_params
 from labelloop.models.versions import VersionRecord
 from labelloop.types import NO_VERSION, Identity
 from support.web import CONFIG, MakeHub, announce, client_of

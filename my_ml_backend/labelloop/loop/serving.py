@@ -1,0 +1,212 @@
+"""What serves a project: its ML backend in Label Studio, its options, its endpoint, and the version they predict with.
+
+Options are the ``extra_params`` of the ML backend: ``/setup`` brings them, and every process reads them in Redis, under
+the key that Label Studio's own 2.x server gives them. When Redis is gone, what this process heard last stands; when it
+was wiped, Label Studio has them.
+
+The version is what ``/setup`` answers, instantly, wherever the store is. It is the one the loop announced. For an
+endpoint that stands alone the loop publishes none, and ``/setup`` may not ask it: there the version follows the
+answers. When the model behind such an endpoint is replaced, the first new answer says so, and Label Studio asks anew.
+The store gets no version of a project that the sweep has not found in Label Studio: anybody may ask for predictions.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import OptionsError, QueueError, SettingsError, StoreError
+from labelloop.loop import registry
+from labelloop.loop.hub import Hub
+from labelloop.loop.options import Options, options_of
+from labelloop.loop.state import Shared
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.served import ServedVersion
+from labelloop.studio.backends import MLBackend
+from labelloop.types import NO_VERSION, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+
+class ProjectEndpoint(NamedTuple):
+    """A project's options, and the endpoint they name, open."""
+
+    options: Options
+    endpoint: Endpoint
+
+
+class Serving(NamedTuple):
+    """What predicts for a project; ``version`` is NO_VERSION before the loop's first."""
+
+    options: Options
+    endpoint: Endpoint
+    version: str
+
+
+def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Serving:
+    """Say what predicts for a project, in one round trip to Redis; works without it, and asks no endpoint.
+
+    ``version`` is for who knows it, as for a champion before it is announced. Raises StoreError, and SettingsError for
+    impossible settings or ``extra_params``.
+    """
+    shared = hub.state(project).shared()
+    options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
+    if version is not None:
+        return Serving(options, endpoint, version)
+    if endpoint.follows:
+        return Serving(options, endpoint, _announced(hub, project, shared))
+    return Serving(options, endpoint, _served(hub, project, shared, options.endpoint, endpoint))
+
+
+def announced_version(hub: Hub, project: ProjectKey) -> str:
+    """Say which version ``/setup`` answers, NO_VERSION before the first; raises what ``serving`` raises."""
+    return serving(hub, project).version
+
+
+def project_endpoint(hub: Hub, project: ProjectKey) -> ProjectEndpoint:
+    """Find the endpoint; nothing is asked of it. Raises SettingsError for impossible settings or ``extra_params``."""
+    return open_for(hub, extra_params(hub, project))
+
+
+def open_for(hub: Hub, given: object) -> ProjectEndpoint:
+    """Open the endpoint of a project whose ``extra_params`` these are. Raises OptionsError when they are impossible."""
+    options = options_of(hub.settings, given)
+    try:
+        return ProjectEndpoint(options, hub.endpoint_of(options.endpoint))
+    except SettingsError as error:
+        if options.endpoint == EndpointSpec.of(hub.settings):
+            raise
+        raise OptionsError(f"extra_params of the ML backend: {error}") from None
+
+
+def stands_alone(hub: Hub, project: ProjectKey) -> bool:
+    """Say whether the project's endpoint has a model of its own, so that no version trained here would be served."""
+    return not project_endpoint(hub, project).endpoint.follows
+
+
+def require_follower(hub: Hub, project: ProjectKey) -> None:
+    """Raise SettingsError where the project's endpoint stands alone: it would not serve a version of the loop."""
+    if stands_alone(hub, project):
+        raise SettingsError(
+            f"project {project.id} is predicted by an endpoint with a model of its own, which would not serve what is "
+            "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port"
+        )
+
+
+def own_backend(hub: Hub, project: ProjectKey) -> MLBackend | None:
+    """Find this LabelLoop among the project's ML backends: by the address Label Studio calls, or as the only one."""
+    backends = hub.studio.ml_backends(project.id)
+    try:
+        address = registry.backend_url(hub, project)
+    except QueueError:
+        address = None
+    for backend in backends:
+        if address is not None and backend.url.rstrip("/") == address:
+            return backend
+    return backends[0] if len(backends) == 1 else None
+
+
+def hear(hub: Hub, project: ProjectKey, extra_params: object) -> None:
+    """Note the ``extra_params`` that ``/setup`` brought, for this process."""
+    hub.extra_params[project] = json.dumps(extra_params)
+
+
+def share(hub: Hub, project: ProjectKey) -> None:
+    """Note what this process heard, for all others."""
+    hub.state(project).share(hub.extra_params[project])
+
+
+def extra_params(hub: Hub, project: ProjectKey) -> object:
+    """Read what was noted last; None when nothing was, or Redis is gone and this process heard nothing."""
+    return _read(_noted(hub, project, hub.state(project).shared()))
+
+
+def learn(hub: Hub, project: ProjectKey) -> None:
+    """Ask Label Studio for them: it has them, and calls ``/setup`` while it is asked. Raises StudioError."""
+    backend = own_backend(hub, project)
+    if backend is not None:
+        hear(hub, project, backend.extra_params)
+        share(hub, project)
+
+
+def learn_unknown(hub: Hub, project: ProjectKey) -> None:
+    """Ask Label Studio unless something is noted: they decide whether anything is trained. Raises StudioError.
+
+    A project that is not connected has none.
+    """
+    state = hub.state(project)
+    if _noted(hub, project, state.shared()) is None:
+        learn(hub, project)
+    if _noted(hub, project, state.shared()) is None:
+        hear(hub, project, None)
+        share(hub, project)
+
+
+def note_served(hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str, versions: Iterable[str]) -> str:
+    """Note the version of most answers when it is not the one ``/setup`` reports; gives what it reports from now on.
+
+    A failure is logged, not raised.
+    """
+    counted = Counter(versions).most_common(1)
+    if not counted or counted[0][0] == reported:
+        return reported
+    version, mark = counted[0][0], spec.fingerprint()
+    _log.info("project %s: its endpoint answers with version %s", project, version)
+    try:
+        if registry.is_kept(hub, project):
+            ServedVersion(hub.store, project).write(mark, version)
+    except StoreError as error:
+        _log.warning("version %s of project %s is not kept: %s", version, project, error)
+    hub.state(project).serve(mark, version)
+    return version
+
+
+def keep_served(hub: Hub, project: ProjectKey) -> None:
+    """Keep in the store what Redis knows of the version of an endpoint that stands alone; raises StoreError."""
+    shared = hub.state(project).shared()
+    options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
+    if endpoint.follows or shared is None:
+        return
+    mark, first = options.endpoint.fingerprint(), options.endpoint.version or endpoint.name
+    cached, stored = shared.served.get(mark), ServedVersion(hub.store, project)
+    if cached is not None and cached not in (first, stored.read(mark)):
+        stored.write(mark, cached)
+
+
+def _noted(hub: Hub, project: ProjectKey, shared: Shared | None) -> str | None:
+    heard = hub.extra_params.get(project)
+    return heard if shared is None or shared.extra_params is None else shared.extra_params
+
+
+def _read(text: str | None) -> object:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return text
+
+
+def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
+    if shared is not None and shared.announced is not None:
+        return shared.announced
+    version = ChampionPointer(hub.store, project).read().announced or NO_VERSION
+    if shared is not None:
+        # A newer one that was announced since it was read is not overwritten.
+        hub.state(project).announce(version, fresh=False)
+    return version
+
+
+def _served(hub: Hub, project: ProjectKey, shared: Shared | None, spec: EndpointSpec, endpoint: Endpoint) -> str:
+    """Say which version an endpoint serves: the one it answered with last, else the one it was given, else its name.
+
+    A version that it names itself goes before one that it was given, in its answers too.
+    """
+    mark = spec.fingerprint()
+    if shared is not None and mark in shared.served:
+        return shared.served[mark]
+    version = ServedVersion(hub.store, project).read(mark) or spec.version or endpoint.name
+    if shared is not None:
+        hub.state(project).serve(mark, version)
+    return version
