@@ -37,8 +37,8 @@ test-slow: .venv/.ready .venv-label-studio/.ready
 test-docker: .venv/.ready ## Build the images and go once round the loop with `docker compose up` on a real engine.
 	$(RUN) pytest tests/docker -m docker $(ARGS)
 
-test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own: under a minute.
-	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow and not docker" -n 3 --dist loadfile $(ARGS)
+test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own, with fewer examples: under a minute.
+	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow and not docker" -n 3 --dist loadfile --hypothesis-profile fast $(ARGS)
 
 test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
 	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+import support.examples  # noqa: F401 - registers the profile that `make test-fast` names
+
 _STUDIO = "tests/e2e/"
 
 

@@ -30,6 +30,7 @@ from labelloop.types import (
     Span,
     Text,
 )
+from support.examples import examples
 from support.label_configs import CHARACTERS, NAMES, rich_label_configs
 from support.studio_brush import decode_rle
 
@@ -352,7 +353,7 @@ def fitting(config: LabelConfig, answer: Answer) -> Answer:
     return replace(answer, regions=tuple(regions))
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
 @given(
     text=rich_label_configs(),
     answer=ANSWERS,

@@ -12,6 +12,7 @@ from werkzeug.test import EnvironBuilder
 
 from labelloop.errors import SettingsError
 from labelloop.web.gate import BasicAuth, WebhookSecret
+from support.examples import examples
 
 
 def asking(**headers: str) -> Request:
@@ -59,7 +60,7 @@ def test_everything_else_is_refused_and_told_how_to_ask(header: str) -> None:
     assert ("WWW-Authenticate", 'Basic realm="LabelLoop ML backend"') in list(refusal.value.get_headers())
 
 
-@settings(derandomize=True, max_examples=200)
+@settings(derandomize=True, max_examples=examples(200))
 @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=80))
 def test_no_header_whatever_is_more_than_refused(header: str) -> None:
     with pytest.raises(Unauthorized):

@@ -13,6 +13,7 @@ from labelloop.models.file_store import FileStore
 from labelloop.types import ProjectKey
 from support.contest import PROJECT, contest, take_fences
 from support.crash_store import CrashStore, Killed
+from support.examples import examples
 
 
 @pytest.fixture
@@ -240,5 +241,5 @@ class Sleeper(CrashStore):
 
 TestWorkers = Workers.TestCase
 TestWorkers.settings = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

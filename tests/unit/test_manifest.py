@@ -11,6 +11,7 @@ from labelloop.data.duplicates import contradictions, each_picture_once
 from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError
 from labelloop.types import Item, LeftOut, ProjectKey
+from support.examples import examples
 
 PROJECT = ProjectKey("localhost-8080", 7)
 CLASSES = ("dog", "cat", "Ärger, \n\u2028\ud800")
@@ -53,7 +54,7 @@ def test_the_hash_is_the_same_for_ever() -> None:
 
 
 @given(TASKS, st.randoms())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_the_hash_does_not_depend_on_the_order(items: list[Item], random) -> None:  # type: ignore[no-untyped-def]
     before = Manifest.of(PROJECT, "multiple", CLASSES, items)
     random.shuffle(items)
@@ -142,7 +143,7 @@ def test_a_long_contradiction_is_told_in_short() -> None:
 
 
 @given(TASKS)
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_a_manifest_is_read_as_it_was_written(items: list[Item]) -> None:
     manifest = Manifest.of(PROJECT, "multiple", CLASSES, items, [LeftOut(10**10, 'a\nb\u2028c "quoted"')])
     assert Manifest.from_jsonl(manifest.to_jsonl()) == manifest

@@ -13,6 +13,7 @@ from labelloop.loop.predict import Unpredicted, resolve_all
 from labelloop.loop.serving import serving
 from labelloop.settings import Settings
 from labelloop.types import Input
+from support.examples import examples
 from support.web import serving_pictures
 
 IMAGE = '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Choice value="cat"/></Choices></View>'
@@ -85,7 +86,7 @@ def test_a_task_without_it_says_so(tmp_path: Path, data: object) -> None:
     assert "has no 'image' in its data" in found.reason
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(st.text(max_size=40), st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
 def test_no_address_and_no_id_raises(tmp_path: Path, address: str, number: object) -> None:
     asked = plan(tmp_path, media_timeout=0.1)

@@ -13,6 +13,7 @@ from labelloop.train import intervals
 from labelloop.train.evaluation import chosen, measure
 from labelloop.train.rates import rates
 from labelloop.types import Kind
+from support.examples import examples
 
 pytestmark = pytest.mark.train
 
@@ -46,7 +47,7 @@ def softmax(logits: Matrix) -> Matrix:
 
 
 @given(predictions())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Kind]) -> None:
     from sklearn import metrics as oracle
 
@@ -79,7 +80,7 @@ def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Kind])
 
 
 @given(predictions())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Kind]) -> None:
     truth, scores, kind = drawn
     found = measure(truth, scores, [str(at) for at in range(truth.shape[1])], kind, resamples=20)
@@ -99,7 +100,7 @@ def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Kind]) ->
 
 
 @given(predictions())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tuple[Indicators, Matrix, Kind]) -> None:
     truth, scores, kind = drawn
     scores = np.nan_to_num(scores)

@@ -24,6 +24,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.settings import Settings
 from labelloop.terminal import describe
 from labelloop.types import NO_VERSION
+from support.examples import examples
 
 from .conftest import PROJECT
 from .test_lease import until_lost
@@ -199,7 +200,7 @@ def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, capl
         known_projects(gone)
 
 
-@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> None:
     hub.state(hub.project(7)).set_value(key, value)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from labelloop.loop.hub import Hub
 from labelloop.types import Json
+from support.examples import examples
 from support.web import CONFIG, SECRET, announce
 
 texts = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -78,7 +79,7 @@ ROUTES: dict[str, st.SearchStrategy[Json]] = {
 bounded = settings(
     derandomize=True,
     deadline=None,
-    max_examples=80,
+    max_examples=examples(80),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

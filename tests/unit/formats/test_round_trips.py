@@ -13,6 +13,7 @@ from labelloop.data.formats import FORMATS, Hints, read_listing, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 from labelloop.types import LeftOut
+from support.examples import examples
 
 FILES = [name for name in FORMATS if name != "imagefolder"]
 RECORDS = (
@@ -133,7 +134,7 @@ LISTINGS = st.builds(
 
 
 @given(LISTINGS, st.sampled_from(FILES))
-@tries(max_examples=150, deadline=None)
+@tries(max_examples=examples(150), deadline=None)
 def test_whatever_is_written_is_read_back_or_refused(listing: Listing, format: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "list"

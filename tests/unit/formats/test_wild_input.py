@@ -14,6 +14,7 @@ from labelloop.data.formats import FORMATS, Hints, read_listing
 from labelloop.data.formats.json_array import array_objects
 from labelloop.data.listing import Listing
 from labelloop.errors import LabelLoopError, ManifestError
+from support.examples import examples
 
 FILES = [name for name in FORMATS if name != "imagefolder"]
 KEYS = st.sampled_from(
@@ -57,19 +58,19 @@ def read(content: bytes, format: str) -> Listing | None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["auto", *FILES]))
-@tries(max_examples=80, deadline=None)
+@tries(max_examples=examples(80), deadline=None)
 def test_bytes(content: bytes, format: str) -> None:
     read(content, format)
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.sampled_from(["auto", *FILES]), st.sampled_from(["\n", "\r\n"]))
-@tries(max_examples=80, deadline=None)
+@tries(max_examples=examples(80), deadline=None)
 def test_json_lines(objects: list[dict[str, Any]], format: str, end: str) -> None:
     read(end.join(json.dumps(one) for one in objects).encode(), format)
 
 
 @given(st.lists(OBJECTS, max_size=4))
-@tries(max_examples=50, deadline=None)
+@tries(max_examples=examples(50), deadline=None)
 def test_json_arrays(objects: list[dict[str, Any]]) -> None:
     read(json.dumps(objects).encode(), "label-studio")
 
@@ -81,13 +82,13 @@ TASKS = st.fixed_dictionaries(
 
 
 @given(st.lists(TASKS, max_size=4))
-@tries(max_examples=50, deadline=None)
+@tries(max_examples=examples(50), deadline=None)
 def test_exports(tasks: list[dict[str, Any]]) -> None:
     read(json.dumps(tasks).encode(), "auto")
 
 
 @given(ROWS, st.sampled_from(",;\t"))
-@tries(max_examples=50, deadline=None)
+@tries(max_examples=examples(50), deadline=None)
 def test_tables(rows: list[list[str]], delimiter: str) -> None:
     lines = ["uri,label,split,task,sha256".replace(",", delimiter), *(delimiter.join(row) for row in rows)]
     read("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")
