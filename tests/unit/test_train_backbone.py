@@ -210,3 +210,20 @@ def test_offline_no_hub_is_asked(cached: pytest.MonkeyPatch) -> None:
     cached.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(TrainingError, match="HF_HUB_OFFLINE is set"):
         build(weights="pretrained")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [
+        ("test_resnet", 0),
+        ("test_resnet", 32),
+        ("test_vit", 0),
+        ("mobilenetv2_100?pad_type=same", 160),
+        ("resnet18.a1_in1k", 0),
+    ],
+)
+def test_what_pictures_a_network_takes_is_known_without_making_it(backbone: str, size: int) -> None:
+    from labelloop.train.backbone import picture_spec, spec_of
+
+    given = settings(backbone=backbone, weights="none", image_size=size)
+    assert spec_of(given) == picture_spec(build(backbone=backbone, weights="none", image_size=size), size)

@@ -1,19 +1,21 @@
 """What the parts of an analysis share: readable test pictures with their scores, and some that were learned from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.errors import MediaError
 from labelloop.run.context import Context
 from labelloop.run.datasets import samples_of
 from labelloop.run.scored import Scored
 from labelloop.run.sides import sides_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from labelloop.train.dataset import Sample
     from labelloop.train.pixels import Pixels
 
@@ -31,6 +33,13 @@ class Analysis:
     learned: "tuple[Sample, ...]"
     pixels: "Pixels"
 
+    @cached_property
+    def network(self) -> "nn.Module":
+        """The bundle's network, for gradients; raises BundleError or TrainingError."""
+        from labelloop.train.load import load_network
+
+        return load_network(self.context.folder.bundle)
+
     @classmethod
     def of(cls, context: Context) -> Self:
         """Read the predictions of a run; raises StoreError where there are none."""
@@ -42,15 +51,7 @@ class Analysis:
         sides = sides_of(context.manifest, context.named_sides)
         samples = samples_of(context, sides["test"])
         row = {picture: at for at, picture in enumerate(tested.pictures)}
-        kept = [sample for sample in samples if sample.picture in row and _is_readable(pixels, sample)]
+        kept = [sample for sample in samples if sample.picture in row and not pixels.trouble(sample)]
         scores = tested.scores[[row[sample.picture] for sample in kept]].reshape(-1, len(tested.classes))
-        learned = (sample for sample in samples_of(context, sides["train"]) if _is_readable(pixels, sample))
+        learned = (sample for sample in samples_of(context, sides["train"]) if not pixels.trouble(sample))
         return cls(context, tuple(kept), scores, tuple(islice(learned, _LEARNED)), pixels)
-
-
-def _is_readable(pixels: "Pixels", sample: "Sample") -> bool:
-    try:
-        pixels.one(sample)
-    except MediaError:
-        return False
-    return True

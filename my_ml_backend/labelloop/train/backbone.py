@@ -1,6 +1,8 @@
 """The timm network a run trains: made from the backbone's name, checked, and described to the rest."""
 
 import difflib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -104,7 +106,22 @@ def _check(model: nn.Module, settings: TrainSettings) -> None:
 
 def picture_spec(model: nn.Module, image_size: int) -> PictureSpec:
     """Say what pictures the network was made for, at ``image_size`` pixels a side (0: its own size)."""
-    made_for = _made_for(model)
+    return _spec(_made_for(model), image_size)
+
+
+def spec_of(settings: TrainSettings) -> PictureSpec:
+    """Say the same of the network that ``build`` would make of these settings, without making it where timm knows it.
+
+    Raises TrainingError.
+    """
+    name, _ = _parse(settings.backbone)
+    made_for = timm.get_pretrained_cfg(name)
+    if made_for is None:
+        return picture_spec(build(replace(settings, weights="none"), 2), settings.image_size)
+    return _spec(asdict(made_for), settings.image_size)
+
+
+def _spec(made_for: Mapping[str, Any], image_size: int) -> PictureSpec:
     _, height, width = made_for["input_size"]
     mean, std = ((tuple(made_for[key]) * 3)[:3] for key in ("mean", "std"))
     return PictureSpec(

@@ -41,18 +41,19 @@ def explain(
     progress: Progress,
     few: int = FEW,
     steps: int = STEPS,
+    network: nn.Module | None = None,
 ) -> list[Json]:
     """Explain at most ``few`` samples each that were right, wrong and least certain; write PNGs into ``folder``.
 
-    ``scores`` (samples, classes) are the bundle's probabilities; ``steps`` is how many gradients are integrated. Gives
-    ``explanations.json`` (docs/evaluation.md); ``grad_cam`` is None for networks without a last feature map. Raises
-    BundleError, TrainingError, MediaError.
+    ``scores`` (samples, classes) are the bundle's probabilities; ``steps`` is how many gradients are integrated,
+    ``network`` the bundle's, where it is at hand. Gives ``explanations.json`` (docs/evaluation.md); ``grad_cam`` is
+    None for networks without a last feature map. Raises BundleError, TrainingError, MediaError.
     """
     info = read_info(bundle)
     cases = _cases(indicators(samples, len(info.classes)), scores, info.kind, few)
     if not cases:
         return []
-    explainer = _Explainer(info, load_network(bundle), pixels, folder, steps)
+    explainer = _Explainer(info, network or load_network(bundle), pixels, folder, steps)
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
     for done, case in enumerate(cases):

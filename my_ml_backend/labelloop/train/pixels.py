@@ -24,7 +24,7 @@ class Pixels:
 
     def one(self, sample: Sample) -> npt.NDArray[np.uint8]:
         """Give one sample: uint8, (height, width, 3). Raises MediaError when its file is no readable picture."""
-        path = self._directory / sample.picture[:2] / f"{sample.picture}.npy"
+        path = self._path(sample)
         pixels = load_array(path, (self.spec.height, self.spec.width, 3), np.uint8)
         if pixels is None:
             pixels = self._decode(sample)
@@ -36,15 +36,26 @@ class Pixels:
         return np.stack([self.one(sample) for sample in samples])
 
     def check(self, samples: Sequence[Sample], progress: Progress) -> dict[str, str]:
-        """Decode every sample once; map the pictures (sha256) that cannot be read to the reason."""
+        """Decode every sample once ever; map the pictures (sha256) that cannot be read to the reason."""
         unreadable: dict[str, str] = {}
         for done, sample in enumerate(samples):
-            try:
-                self.one(sample)
-            except MediaError as error:
-                unreadable[sample.picture] = str(error)
+            if reason := self.trouble(sample):
+                unreadable[sample.picture] = reason
             progress("pictures", done + 1, len(samples))
         return unreadable
+
+    def trouble(self, sample: Sample) -> str:
+        """Say why a sample cannot be read, empty where it can; one that was decoded before is not read to know."""
+        if self._path(sample).is_file():
+            return ""
+        try:
+            self.one(sample)
+        except MediaError as error:
+            return str(error)
+        return ""
+
+    def _path(self, sample: Sample) -> Path:
+        return self._directory / sample.picture[:2] / f"{sample.picture}.npy"
 
     def _decode(self, sample: Sample) -> npt.NDArray[np.uint8]:
         try:

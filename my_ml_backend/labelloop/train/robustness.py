@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from labelloop import pictures
 from labelloop.train import export, metrics
@@ -41,11 +42,12 @@ def robustness(
     seed: int = 0,
     most: int = MOST,
     epsilons: Sequence[int] = EPSILONS,
+    network: nn.Module | None = None,
 ) -> Json:
     """Measure ``bundle`` on at most ``most`` of ``samples`` (readable ones), as many of each class as there are.
 
-    Gives ``robustness.json`` (docs/evaluation.md). ``epsilons`` are FGSM's largest changes in grey levels of 255.
-    Raises ValueError without samples, BundleError, TrainingError.
+    Gives ``robustness.json`` (docs/evaluation.md). ``epsilons`` are FGSM's largest changes in grey levels of 255;
+    ``network`` is the bundle's, where it is at hand. Raises ValueError without samples, BundleError, TrainingError.
     """
     few = balanced(samples, most, seed)
     if not few:
@@ -62,7 +64,7 @@ def robustness(
         "corruptions": table,
         "mean": mean,
         "relative_drop": (clean - mean) / clean if clean else None,
-        "fgsm": _fgsm(judge, bundle, epsilons, progress),
+        "fgsm": _fgsm(judge, network or load_network(bundle), epsilons, progress) if epsilons else [],
     }
 
 
@@ -111,11 +113,9 @@ def _table(judge: _Judge, seeds: Sequence[int], progress: Progress) -> dict[str,
     return table
 
 
-def _fgsm(judge: _Judge, bundle: Path, epsilons: Sequence[int], progress: Progress) -> list[Json]:
-    if not epsilons:
-        return []
+def _fgsm(judge: _Judge, network: nn.Module, epsilons: Sequence[int], progress: Progress) -> list[Json]:
     progress("fgsm", 0, len(epsilons))
-    signs = directions(load_network(bundle), judge.clean, judge.truth, judge.info.kind, judge.info.picture)
+    signs = directions(network, judge.clean, judge.truth, judge.info.kind, judge.info.picture)
     found = []
     for done, epsilon in enumerate(epsilons):
         found.append({"epsilon": epsilon, "accuracy": judge.accuracy(shifted(judge.clean, signs, epsilon))})

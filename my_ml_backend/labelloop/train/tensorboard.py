@@ -63,6 +63,6 @@ def _final(metrics: Json) -> Iterator[tuple[str, float]]:
 
 def _hyperparameters(settings: TrainSettings) -> dict[str, Any]:
     """Give the settings as TensorBoard takes them; a file's folder is nobody's business."""
-    values = asdict(settings) | {"recipes": ",".join(settings.recipes)}
+    values = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
     values |= {name: Path(values[name]).name for name in ("weights", "augmentations")}
     return values

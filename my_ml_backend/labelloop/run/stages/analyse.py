@@ -57,7 +57,12 @@ def _robustness(analysis: Analysis) -> None:
 
     context = analysis.context
     found = robustness(
-        context.folder.bundle, analysis.samples, analysis.pixels, context.progress, context.settings.seed
+        context.folder.bundle,
+        analysis.samples,
+        analysis.pixels,
+        context.progress,
+        context.settings.seed,
+        network=analysis.network,
     )
     write_json(context.folder.evaluation / "robustness.json", found)
 
@@ -69,7 +74,13 @@ def _explanations(analysis: Analysis) -> None:
     folder = context.folder.evaluation
     scores = np.nan_to_num(analysis.scores)
     found = explain(
-        context.folder.bundle, analysis.samples, scores, analysis.pixels, folder / "explanations", context.progress
+        context.folder.bundle,
+        analysis.samples,
+        scores,
+        analysis.pixels,
+        folder / "explanations",
+        context.progress,
+        network=analysis.network,
     )
     write_json(folder / "explanations.json", found)
 

@@ -53,10 +53,9 @@ def _counts(items: Sequence[Item], classes: Sequence[str]) -> Json:
 
 def _unreadable(context: Context, sides: Sides) -> dict[str, str]:
     """Decode and resize all pictures, as far as that has not been done; map those that cannot be to the reason."""
-    from labelloop.train.backbone import build, picture_spec
+    from labelloop.train.backbone import spec_of
     from labelloop.train.pixels import Pixels
 
-    model = build(context.training, len(context.manifest.classes))
-    pixels = Pixels(picture_spec(model, context.training.image_size), context.caches)
+    pixels = Pixels(spec_of(context.training), context.caches)
     samples = samples_of(context, [item for items in sides.values() for item in items])
     return pixels.check(samples, context.progress)
