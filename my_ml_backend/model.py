@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from labelloop.loop.intake import note
-from labelloop.loop.predict import Prediction
+from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.studio.events import event_of
 from labelloop.types import Json
-from labelloop.web.predicting import predict
 from labelloop.web.upstream import LabelStudioMLBase
 from labelloop.web.values import SharedValues
 
@@ -20,7 +19,7 @@ class LabelLoop(SharedValues, LabelStudioMLBase):  # type: ignore[misc]  # the b
 
         ``context`` is what interactive requests carry: what the annotator drew.
         """
-        return predict(self.hub, self.project_uid or _project_of(tasks), self.label_config, tasks, context)
+        return predict_tasks(self.hub, self.project_uid or _project_of(tasks), self.label_config, tasks, context)
 
     def fit(self, event: Any = None, data: Any = None, /, **named: Any) -> Json:
         """Note a webhook's event and return at once; ``{"job": id}`` when it asked for a training.

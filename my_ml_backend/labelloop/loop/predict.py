@@ -4,18 +4,21 @@ Prediction never breaks annotation: whatever happens to one task stays with that
 """
 
 import logging
+import math
 import mimetypes
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.serving import note_served, serving
+from labelloop.studio.events import identity
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render
 from labelloop.studio.urls import shown
@@ -49,33 +52,53 @@ Found = Json | Unpredicted
 
 def predict_tasks(
     hub: Hub,
-    project: ProjectKey,
+    project_uid: str | int,
     label_config: str,
-    tasks: Sequence[Json],
-    deadline: float,
+    tasks: Sequence[object],
     context: object = None,
     version: str | None = None,
 ) -> list[Prediction]:
-    """Predict for ``/predict``: one item per task, in order, ``[]`` where there is none. Never raises.
+    """Predict for ``/predict``: one well-formed prediction or ``[]`` per task, in order. Never raises.
 
-    ``deadline`` is a ``time.monotonic()`` moment; what is not ready then is ``[]``. ``version`` is the announced one
-    where none is given.
+    This is the border of a request: an answer of another length, an error, or one malformed item makes Label Studio
+    drop the whole batch, and tell the annotator that all is well; ``[]`` skips one task and is asked again (contract,
+    section 2). ``project_uid`` is a project's number, or number and creation time as Label Studio writes them:
+    ``7.1795187589``. ``context`` is what an annotator drew who waits for the answer: there is less time then.
+    ``version`` is the announced one where none is given.
     """
+    began = time.monotonic()
     try:
+        project = hub.project(identity(project_uid))
         by = serving(hub, project, version)
         if by.version == NO_VERSION:
             return [[] for _ in tasks]
         plan = plan_of(hub, project, by, label_config, context)
-        found = predict_batch(plan, tasks, deadline)
+        seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
+        found = predict_batch(plan, [task if isinstance(task, dict) else {} for task in tasks], began + seconds)
+        _log_reasons(project, found)
+        return [item if _is_stored(item) else [] for _, item in zip(tasks, found, strict=True)]
     except LabelLoopError as error:
-        _log.warning("project %s: no predictions for %d tasks: %s", project, len(tasks), error)
-        return [[] for _ in tasks]
+        _log.warning("project %s: no predictions for %d tasks: %s", project_uid, len(tasks), error)
+    except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
+        _log.exception("no predictions for %d tasks of project %s", len(tasks), project_uid)
+    return [[] for _ in tasks]
+
+
+def _log_reasons(project: ProjectKey, found: Sequence[Found]) -> None:
     reasons = sorted({item.reason for item in found if isinstance(item, Unpredicted)})
     for reason in reasons[:_REASONS]:
         _log.warning("project %s: a task has no prediction: %s", project, reason)
     if len(reasons) > _REASONS:
         _log.warning("project %s: and %d more reasons of that kind", project, len(reasons) - _REASONS)
-    return [[] if isinstance(item, Unpredicted) else item for item in found]
+
+
+def _is_stored(item: Found) -> TypeGuard[Json]:
+    """Whether Label Studio stores a prediction: it has a result, a finite score, a version that is not empty."""
+    if isinstance(item, Unpredicted):
+        return False
+    score, version, result = item.get("score"), item.get("model_version"), item.get("result")
+    is_scored = isinstance(score, float) and math.isfinite(score)
+    return is_scored and isinstance(version, str) and version != "" and isinstance(result, list)
 
 
 def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:

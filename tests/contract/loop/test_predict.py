@@ -1,7 +1,6 @@
 """What /predict is given for tasks of any shape: one item each, never an exception."""
 
 import math
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -40,9 +39,8 @@ TASKS = st.lists(
 )
 
 
-def predict(hub: Hub, tasks: Sequence[object], config: str = CONFIG, seconds: float = 30.0) -> list[Prediction]:
-    deadline = time.monotonic() + seconds
-    return predict_tasks(hub, hub.project(7), config, tasks, deadline, version="v1")  # type: ignore[arg-type]
+def predict(hub: Hub, tasks: Sequence[object], config: str = CONFIG) -> list[Prediction]:
+    return predict_tasks(hub, 7, config, tasks, version="v1")
 
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,8 +107,8 @@ def test_without_time_or_endpoint_there_are_empty_items(studio: StudioApi, make_
         ("http://127.0.0.1:1", 30),
         ("gopher://x", 30),
     ):
-        hub = make_hub(endpoint=endpoint)
-        assert predict(hub, tasks, seconds=seconds) == [[]] * 9
+        hub = make_hub(endpoint=endpoint, predict_deadline=seconds)
+        assert predict(hub, tasks) == [[]] * 9
 
 
 def test_without_an_api_key_pictures_of_label_studio_give_empty_items(studio: StudioApi, hub: Hub) -> None:
