@@ -8,8 +8,7 @@ import pytest
 
 from labelloop.errors import LabelConfigError, OptionsError
 from labelloop.loop.hub import Hub
-from labelloop.loop.plan import Plan, plan_of
-from labelloop.loop.serving import hear, serving
+from labelloop.loop.serving import Plan, hear, plan_of, serving
 from labelloop.settings import Settings
 from labelloop.types import Input, ProjectKey
 

@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.predict import Unpredicted, resolve_all
-from labelloop.loop.serving import serving
+from labelloop.loop.serving import Plan, plan_of, serving
 from labelloop.settings import Settings
 from labelloop.types import Input
 from support.examples import examples

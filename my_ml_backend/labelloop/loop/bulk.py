@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from labelloop.chunks import chunks
 from labelloop.errors import EndpointError
-from labelloop.loop.plan import Plan
 from labelloop.loop.predict import Found, Unpredicted, predict_call, threads_for
+from labelloop.loop.serving import Plan
 from labelloop.types import Json
 
 _AHEAD = 1024

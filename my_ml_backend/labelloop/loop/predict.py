@@ -16,8 +16,7 @@ from typing import TypeGuard
 from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.plan import Plan, plan_of
-from labelloop.loop.serving import note_served, serving
+from labelloop.loop.serving import Plan, note_served, plan_of, serving
 from labelloop.studio.events import identity
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
-from labelloop.loop.plan import plan_of
 from labelloop.loop.predict import note_versions
-from labelloop.loop.serving import serving
+from labelloop.loop.serving import plan_of, serving
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)

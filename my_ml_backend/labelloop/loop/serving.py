@@ -1,4 +1,4 @@
-"""What serves a project: its ML backend in Label Studio, its options, its endpoint, and the version they predict with.
+"""What serves a project: its ML backend in Label Studio, its options, its endpoint, their version, and how it is asked.
 
 Options are the ``extra_params`` of the ML backend: ``/setup`` brings them, and every process reads them in Redis, under
 the key that Label Studio's own 2.x server gives them. When Redis is gone, what this process heard last stands; when it
@@ -10,10 +10,12 @@ answers. When the model behind such an endpoint is replaced, the first new answe
 The store gets no version of a project that the sweep has not found in Label Studio: anybody may ask for predictions.
 """
 
+import hashlib
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from labelloop.endpoints.base import Endpoint
@@ -26,7 +28,9 @@ from labelloop.loop.state import Shared
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.served import ServedVersion
 from labelloop.studio.backends import MLBackend
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
+from labelloop.studio.prompts import prompts_of
+from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
 
@@ -210,3 +214,54 @@ def _served(hub: Hub, project: ProjectKey, shared: Shared | None, spec: Endpoint
     if shared is not None:
         hub.state(project).serve(mark, version)
     return version
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that one request needs, put together once.
+
+    ``version`` is what ``/setup`` reports: an endpoint that follows the loop is asked for it, another one is not.
+
+    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the
+    same, given one version.
+    """
+
+    hub: Hub
+    project: ProjectKey
+    config: LabelConfig
+    options: Options
+    endpoint: Endpoint
+    version: str
+    prompt: tuple[Prompted, ...]
+    mark: bytes
+
+    @property
+    def target(self) -> Target:
+        """What the endpoint is asked for."""
+        return Target(self.project, self.version if self.endpoint.follows else None)
+
+    def key(self, content: Input) -> bytes:
+        """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it."""
+        sent = hashlib.sha256(self.mark)
+        for part in (content.media_type, content.text or "", content.uri or ""):
+            sent.update(hashlib.sha256(part.encode(errors="surrogatepass")).digest())
+        sent.update(hashlib.sha256(content.content).digest())
+        return sent.digest()
+
+
+def plan_of(hub: Hub, project: ProjectKey, by: Serving, label_config: object, context: object = None) -> Plan:
+    """Make the plan; ``context`` is what an interactive request carries. Raises LabelConfigError."""
+    options, endpoint, version = by
+    # A version that the loop trained knows the labels of the Choices it was trained for.
+    config = parse_trained(label_config) if endpoint.follows else parse_label_config(label_config)
+    prompt = prompts_of(config, context) if context else ()
+    rendering = options.rendering
+    decides = (
+        str(project),
+        config.text,
+        options.endpoint.fingerprint(),
+        (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),
+        repr(prompt),
+    )
+    mark = hashlib.sha256(json.dumps(decides).encode()).digest()
+    return Plan(hub, project, config, options, endpoint, version, prompt, mark)

@@ -12,10 +12,9 @@ import pytest
 from labelloop.errors import EndpointError, LeaseLost, NotAllowed
 from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
-from labelloop.loop.plan import Plan, plan_of
 from labelloop.loop.predict import Unpredicted
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.serving import serving
+from labelloop.loop.serving import Plan, plan_of, serving
 from labelloop.types import Json
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
