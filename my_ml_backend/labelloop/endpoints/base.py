@@ -69,12 +69,8 @@ class Told:
     content: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    media_type: str = ""
     version: str = ""
-
-    @property
-    def media_type(self) -> str:
-        """The body's type; empty when nobody says."""
-        return self.headers.get("Content-Type", "")
 
 
 class Service(Protocol):

@@ -78,7 +78,8 @@ class Poster:
             decode_content=False,
         )
         try:
-            return Told(self._read(response), response.status, response.headers)
+            media_type = response.headers.get("Content-Type", "")
+            return Told(self._read(response), response.status, response.headers, media_type)
         except BaseException:
             response.close()
             raise

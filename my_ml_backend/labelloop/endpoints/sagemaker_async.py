@@ -105,7 +105,7 @@ class SageMakerAsync:
             if _code(error) in ("NoSuchKey", "404", "AccessDenied") or _passes(error):
                 return None
             raise self._no_s3("its result could not be read from", f"s3://{bucket}", error) from None
-        return Told(content, headers={"Content-Type": str(found.get("ContentType", ""))})
+        return Told(content, media_type=str(found.get("ContentType", "")))
 
     def _no_s3(self, what: str, where: str, error: Exception) -> Unwell:
         code = _code(error)

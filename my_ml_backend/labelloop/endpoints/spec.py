@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,7 +15,7 @@ from labelloop.setting_values import headers
 from labelloop.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EndpointSpec:
     """One endpoint as the settings, or a project's extra_params, describe it (docs/endpoints.md).
 
@@ -40,6 +41,7 @@ class EndpointSpec:
     payload_bytes: int = 0
     base: str = ""
 
+    @cached_property
     def fingerprint(self) -> str:
         """Hash all that decides what an answer says, and none of the headers; safe to show."""
         said = (self.address, self.request, self.response, self.mapping, self.classes, self.parameters, self.version)

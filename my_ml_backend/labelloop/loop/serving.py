@@ -157,7 +157,7 @@ def note_served(hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str
     counted = Counter(versions).most_common(1)
     if not counted or counted[0][0] == reported:
         return reported
-    version, mark = counted[0][0], spec.fingerprint()
+    version, mark = counted[0][0], spec.fingerprint
     _log.info("project %s: its endpoint answers with version %s", project, version)
     try:
         if registry.is_kept(hub, project):
@@ -174,7 +174,7 @@ def keep_served(hub: Hub, project: ProjectKey) -> None:
     options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
     if endpoint.follows or shared is None:
         return
-    mark, first = options.endpoint.fingerprint(), options.endpoint.version or endpoint.name
+    mark, first = options.endpoint.fingerprint, options.endpoint.version or endpoint.name
     cached, stored = shared.served.get(mark), ServedVersion(hub.store, project)
     if cached is not None and cached not in (first, stored.read(mark)):
         stored.write(mark, cached)
@@ -207,7 +207,7 @@ def _served(hub: Hub, project: ProjectKey, shared: Shared | None, spec: Endpoint
 
     A version that it names itself goes before one that it was given, in its answers too.
     """
-    mark = spec.fingerprint()
+    mark = spec.fingerprint
     if shared is not None and mark in shared.served:
         return shared.served[mark]
     version = ServedVersion(hub.store, project).read(mark) or spec.version or endpoint.name
@@ -259,7 +259,7 @@ def plan_of(hub: Hub, project: ProjectKey, by: Serving, label_config: object, co
     decides = (
         str(project),
         config.text,
-        options.endpoint.fingerprint(),
+        options.endpoint.fingerprint,
         (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),
         repr(prompt),
     )
