@@ -107,11 +107,11 @@ class Bar:
 
 def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
     """Show a job's progress until it ends; returns RQ's word for how it ended. Raises QueueError without a worker."""
-    if not queue.count_workers(hub):
+    if not queue.count_workers(hub.redis):
         raise QueueError(f"job {job} waits, but there is no worker: start one with `labelloop worker`")
     with Bar(not quiet) as bar:
         while True:
-            ended = queue.job_status(hub, job)
+            ended = queue.job_status(hub.redis, job)
             if ended not in ("queued", "started", "scheduled"):
                 return ended or "gone"
             if step := hub.state(project).step():

@@ -10,7 +10,7 @@ from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import Pictures, digits
 from labelloop.demo.run import label_config, upload
-from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, job_status
+from labelloop.loop.queue import job_status
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
@@ -153,14 +153,14 @@ def test_the_same_labels_never_train_twice_unless_forced(machine: LoopMachine, t
     before = runs.latest()
     assert before is not None
 
-    job = enqueue_retrain(machine.hub, trained.key, "test")
-    wait_until(lambda: job_status(machine.hub, job) == "finished", "the second request is answered")
+    job = machine.hub.queue(trained.key).retrain("test")
+    wait_until(lambda: job_status(machine.hub.redis, job) == "finished", "the second request is answered")
     after = runs.latest()
     assert after is not None
     assert (after.key, after.attempts, after.seconds) == (before.key, before.attempts, before.seconds)
 
     machine.wait_for(trained, lambda status: status.step is None, "the worker is free")
-    enqueue_retrain(machine.hub, trained.key, "test", force=True)
+    machine.hub.queue(trained.key).retrain("test", force=True)
     machine.wait_for(trained, settled_after(before.key), "a forced run trains again")
     after = runs.latest()
     assert after is not None
@@ -168,7 +168,7 @@ def test_the_same_labels_never_train_twice_unless_forced(machine: LoopMachine, t
 
 
 def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Project) -> None:
-    enqueue_deploy(machine.hub, trained.key, "v1")
+    machine.hub.queue(trained.key).deploy("v1")
     machine.wait_for(trained, announced("v1"), "v1 is announced again")
 
     assert machine.hub.studio.ml_backends(trained.key.id)[0].title == "v1"

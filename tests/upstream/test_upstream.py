@@ -140,7 +140,7 @@ def test_start_training_queues_a_run(hosted: Hosted) -> None:
     project = {"id": 7, "label_config": _CONFIG}
     answer = hosted.post("/webhook", {"action": "START_TRAINING", "project": project})
     assert answer.status_code == 201
-    assert job_status(hosted.hub, answer.json()["result"]["job"]) == "queued"
+    assert job_status(hosted.hub.redis, answer.json()["result"]["job"]) == "queued"
 
 
 def test_an_annotation_is_noted(hosted: Hosted) -> None:

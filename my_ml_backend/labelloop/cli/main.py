@@ -218,9 +218,9 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     """Retrain now, whatever the policy says."""
     project = existing_project(hub, project_id)
     require_follower(hub, project)
-    job = queue.enqueue_retrain(hub, project, "labelloop retrain", force=force)
+    job = hub.queue(project).retrain("labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
-    stands, result = project_status(hub, project), queue.job_result(hub, job)
+    stands, result = project_status(hub, project), queue.job_result(hub.redis, job)
     show(
         as_json,
         {"job": job, "status": ended, "result": result, "project": stands.to_json()},
@@ -323,7 +323,7 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
     require_follower(hub, project)
     if force:
         force_version(Versions(hub.store, project), version)
-    job = queue.enqueue_deploy(hub, project, version)
+    job = hub.queue(project).deploy(version)
     ended = follow(hub, project, job, quiet=as_json)
     announced = ChampionPointer(hub.store, project).read().announced
     told = f"rollback to {version}: {ended}" if announced == version else f"{version} is announced when the run is over"

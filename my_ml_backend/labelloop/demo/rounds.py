@@ -8,7 +8,6 @@ from labelloop.demo.annotator import Annotator
 from labelloop.demo.pictures import Picture
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import enqueue_retrain
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.types import Input, Json, Output, ProjectKey, Target
 
@@ -73,7 +72,7 @@ class Rounds:
             now, waiting = waiting[:count], waiting[count:]
             self._annotations += self._annotator.annotate(now)
             if count == _MORE:
-                enqueue_retrain(self._hub, self._project, "more labels for the first version")
+                self._hub.queue(self._project).retrain("more labels for the first version")
             began = time.monotonic()
             after = self._wait(before, self._is_first_settled)
             if after.announced or not waiting:

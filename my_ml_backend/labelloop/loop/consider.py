@@ -4,10 +4,8 @@ import logging
 import time
 from datetime import datetime
 
-from labelloop.loop import keys
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, resume_prelabel, schedule_consider
 from labelloop.loop.serving import stands_alone
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -22,11 +20,11 @@ def consider(hub: Hub, project: ProjectKey) -> str:
 
     While a worker holds the project nothing is done: it asks again when it is finished.
     """
-    state = hub.state(project)
-    hub.redis.delete(keys.of(project, "wake"))
+    state, queue = hub.state(project), hub.queue(project)
+    queue.begin_consider()
     if state.is_held():
         return "a run is in progress"
-    resume_prelabel(hub, project)
+    queue.resume_prelabel()
     # What is decided by, for whoever asks how the project stands and has other settings.
     state.note_policy()
     if stands_alone(hub, project):
@@ -40,7 +38,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         state.granted(wish)
         return enqueued
     if wait is not None:
-        schedule_consider(hub, project, wait.until)
+        queue.consider(wait.until)
         return "the last attempt failed; it is left alone for a while"
     # While labels are missing no run can be made: the next change of one starts it.
     last = None if "missing" in state.notes() else Runs(hub.store, project).latest()
@@ -55,7 +53,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
 
 
 def _retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:
-    enqueue_retrain(hub, project, trigger, force=force)
+    hub.queue(project).retrain(trigger, force=force)
     return f"run enqueued: {trigger}"
 
 
@@ -75,7 +73,7 @@ def _retry(hub: Hub, project: ProjectKey, record: RunRecord | None) -> str:
     """Come back when the run is to be tried again."""
     if record is None:
         return ""
-    schedule_consider(hub, project, retry_at(hub, record))
+    hub.queue(project).consider(retry_at(hub, record))
     return "a failed run is tried again later" if record.state == "failed" else "a run that was cut off waits"
 
 
@@ -95,7 +93,7 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
     pointers = ChampionPointer(hub.store, project).read()
     if pointers.champion is None or pointers.champion == pointers.announced:
         return ""
-    enqueue_deploy(hub, project)
+    hub.queue(project).deploy()
     return f"{pointers.champion} is to be announced"
 
 
@@ -112,5 +110,5 @@ def _follow_policy(hub: Hub, project: ProjectKey) -> str:
         return "nothing has changed"
     if due <= time.time():
         return _retrain(hub, project, f"{pending.changed} changed labels")
-    schedule_consider(hub, project, due)
+    hub.queue(project).consider(due)
     return f"{pending.changed} changed labels wait for their moment"

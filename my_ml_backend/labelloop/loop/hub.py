@@ -10,6 +10,7 @@ from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import SettingsError, StoreError
 from labelloop.loop.cache import PredictionCache
+from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
 from labelloop.models.projects import Found, Projects, spellings
@@ -129,6 +130,10 @@ class Hub:
     def state(self, project: ProjectKey) -> ProjectState:
         """Everything of one project in Redis."""
         return ProjectState(self.redis, project, self.settings)
+
+    def queue(self, project: ProjectKey) -> ProjectQueue:
+        """The jobs of one project."""
+        return ProjectQueue(self.redis, project)
 
     @property
     def studio(self) -> Studio:

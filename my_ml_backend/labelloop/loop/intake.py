@@ -4,7 +4,6 @@ import logging
 import time
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import enqueue_retrain, schedule_consider, schedule_prelabel
 from labelloop.loop.serving import stands_alone
 from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import ProjectKey
@@ -21,11 +20,11 @@ def note(hub: Hub, event: Event) -> str | None:
         case LabelsChanged():
             note_changes(hub, hub.project(event.project), [f"a{annotation}" for annotation in event.annotation_ids])
         case TasksCreated():
-            schedule_prelabel(hub, hub.project(event.project), _PRELABEL_AFTER)
+            hub.queue(hub.project(event.project)).prelabel(_PRELABEL_AFTER)
         case TrainingRequested():
             return _start(hub, hub.project(event.project))
         case LabelConfigChanged():
-            schedule_consider(hub, hub.project(event.project), time.time())
+            hub.queue(hub.project(event.project)).consider(time.time())
     return None
 
 
@@ -34,7 +33,7 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
     if stands_alone(hub, project):
         _log.warning("project %s: its endpoint has a model of its own, Start Training does nothing", project)
         return None
-    return enqueue_retrain(hub, project, "Start Training")
+    return hub.queue(project).retrain("Start Training")
 
 
 def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
@@ -43,4 +42,4 @@ def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
     state.changes.add(what, time.time())
     due = state.due()
     if due is not None:
-        schedule_consider(hub, project, due)
+        hub.queue(project).consider(due)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
 from labelloop.loop import deploy as deploying
-from labelloop.loop import keys
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
@@ -17,13 +16,6 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.queue import (
-    enqueue_deploy,
-    enqueue_retrain,
-    postpone_prelabel,
-    schedule_consider,
-    schedule_prelabel,
-)
 from labelloop.loop.registry import lose_project, present_project, remember_project, why_gone
 from labelloop.loop.serving import announced_version, learn, learn_unknown, require_follower, stands_alone
 from labelloop.loop.state import ProjectState
@@ -75,7 +67,7 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
     finally:
         # Who did not get the project leaves that to who has it. Not at once: RQ is still busy with this job.
         if held:
-            schedule_consider(hub, project, time.time() + 0.5)
+            hub.queue(project).consider(time.time() + 0.5)
 
 
 def retrain(project: str, trigger: str, force: bool) -> str:
@@ -86,7 +78,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
         with _existing(hub, key), _noting(state), state.backing_off():
             place = present_project(hub, key)
             if place != key:
-                enqueue_retrain(hub, place, trigger, force=force)
+                hub.queue(place).retrain(trigger, force=force)
                 return _elsewhere(key, place)
             with _holding(hub, key) as reporter:
                 before = _last_done(hub, key)
@@ -132,7 +124,7 @@ def deploy(project: str, version: str | None) -> str:
         with _existing(hub, key), _noting(state), state.backing_off():
             place = present_project(hub, key)
             if place != key:
-                enqueue_deploy(hub, place, version)
+                hub.queue(place).deploy(version)
                 return _elsewhere(key, place)
             learn_unknown(hub, key)
             require_follower(hub, key)
@@ -156,7 +148,7 @@ def prelabel(project: str) -> str:
     """Pre-annotate the tasks that have come since the last flip; while a run is in progress, it is left to its end."""
     hub, key = process_hub(), ProjectKey.parse(project)
     state = hub.state(key)
-    hub.redis.delete(keys.of(key, "prelabel"))
+    hub.queue(key).begin_prelabel()
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     state.note("unpredicted", "tasks may be without a prediction")
     if state.is_held():
@@ -164,7 +156,7 @@ def prelabel(project: str) -> str:
     with _existing(hub, key), _noting(state):
         place = present_project(hub, key)
         if place != key:
-            schedule_prelabel(hub, place, 0.0)
+            hub.queue(place).prelabel(0.0)
             return _elsewhere(key, place)
         learn(hub, key)
         version = announced_version(hub, key)
@@ -190,10 +182,11 @@ def _elsewhere(project: ProjectKey, place: ProjectKey) -> str:
 
 def _postponed(hub: Hub, project: ProjectKey) -> str:
     """Leave it to whoever holds the project, who looks at what is next when it is done."""
-    postpone_prelabel(hub, project)
+    queue = hub.queue(project)
+    queue.postpone_prelabel()
     if not hub.state(project).is_held():
         # It was done in this very moment, and may have looked before there was anything to be seen.
-        schedule_consider(hub, project, time.time())
+        queue.consider(time.time())
     return "a run is in progress: it is done after that"
 
 

@@ -1,8 +1,9 @@
 """The Redis client of one process, and the one rule for a Redis that is missing: its commands end in QueueError.
 
-What follows from that is for who asks: what decides something raises it, what is only told may be lost (loop/state.py).
+What decides something raises it; what is only told may be lost, which is logged (``may_be_lost``).
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from labelloop.errors import QueueError, SettingsError
 from labelloop.loop.redis_server import embedded_url
 from labelloop.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _TIMEOUT = 2.0
 """Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""
@@ -102,6 +105,15 @@ def _pool(settings: Settings, timeout: float | None) -> ConnectionPool:
     except ValueError:
         # What redis-py says may repeat part of the password.
         raise SettingsError("LABELLOOP_REDIS_URL is neither embedded nor of the form redis://host:port/db") from None
+
+
+@contextmanager
+def may_be_lost(what: str) -> Iterator[None]:
+    """Log a missing Redis inside the block instead of raising QueueError: for what is only told, named by ``what``."""
+    try:
+        yield
+    except QueueError as error:
+        _log.warning("%s is not noted: %s", what, error)
 
 
 def text(value: bytes | str) -> str:

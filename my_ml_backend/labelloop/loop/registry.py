@@ -12,17 +12,13 @@ from dataclasses import dataclass
 from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
 from labelloop.loop import keys
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import forget
-from labelloop.loop.redis_client import text
+from labelloop.loop.redis_client import may_be_lost, text
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
 from labelloop.studio.client import ProjectInfo
 from labelloop.types import Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
-
-_GONE_SECONDS = 6 * 3600
-"""How long a project that Label Studio does not have is not asked for again, unless Label Studio names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +34,8 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
     None means that the address is not known this time: one noted before stays.
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
-    try:
+    with may_be_lost(f"project {project}"):
         note(keys.projects(hub.addresses[0]), str(project.id), backend_url or "")
-    except QueueError as error:
-        _log.warning("project %s is not noted: %s", project, error)
 
 
 def backend_url(hub: Hub, project: ProjectKey) -> str | None:
@@ -75,19 +69,24 @@ def is_kept(hub: Hub, project: ProjectKey) -> bool:
     return find(hub.store, f"{project}/project.json") is not None
 
 
+def forget(hub: Hub, project: ProjectKey) -> None:
+    """Delete what Redis has of a project; tasks, manifests, runs and versions stay where they are."""
+    hub.state(project).forget()
+    for address in hub.addresses:
+        hub.redis.hdel(keys.projects(address), str(project.id))
+
+
 def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
     """Forget in Redis a project that Label Studio does not have, and say so once; the store keeps what it has."""
     forget(hub, project)
-    hub.redis.delete(keys.values(project))
-    first = hub.redis.set(keys.of(project, "gone"), str(error), nx=True, ex=_GONE_SECONDS)
-    if first:
+    if hub.state(project).lose(str(error)):
         _log.warning("project %s is left alone, what the store has of it stays: %s", project, error)
 
 
 def why_gone(hub: Hub, project: ProjectKey) -> str:
     """Say why a project is left alone that Label Studio does not have; empty when it has, or has named it since."""
-    found = hub.redis.get(keys.of(project, "gone"))
-    return text(found) if found and not _is_noted(hub, project.id) else ""
+    gone = hub.state(project).gone()
+    return gone if gone and not _is_noted(hub, project.id) else ""
 
 
 def _is_noted(hub: Hub, number: int) -> bool:

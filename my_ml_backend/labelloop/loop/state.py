@@ -1,7 +1,7 @@
 """Everything of one project in Redis, behind the domain's verbs. ``loop/keys.py`` lists the keys.
 
-One rule for a Redis that is missing: what decides something raises QueueError; what is only told may be lost, which is
-logged. A wiped Redis is a project without state: the store and the sweep bring back what matters.
+Without Redis everything raises QueueError, but what is only told, which may be lost, and what the store knows too. A
+wiped Redis is a project without state: the store and the sweep bring back what matters.
 """
 
 import json
@@ -17,7 +17,7 @@ from labelloop.loop import keys
 from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
 from labelloop.loop.changes import Changes
 from labelloop.loop.policy import Policy
-from labelloop.loop.redis_client import RedisClient, text
+from labelloop.loop.redis_client import RedisClient, may_be_lost, text
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -125,7 +125,7 @@ class ProjectState:
 
     def tell(self, step: Step | None) -> None:
         """Tell what a worker is doing; None when it is done."""
-        with self._may_be_lost("progress"):
+        with may_be_lost(f"progress of project {self._project}"):
             if step is None:
                 self._redis.delete(self._key("progress"))
             else:
@@ -143,8 +143,7 @@ class ProjectState:
 
     def death(self) -> str:
         """Say how a run's process died; empty where none did since the last attempt began."""
-        found = self._redis.get(self._key("died"))
-        return text(found) if found else ""
+        return _text(self._redis.get(self._key("died"))) or ""
 
     def forget_death(self) -> None:
         """A run's record counts it now."""
@@ -252,17 +251,17 @@ class ProjectState:
 
     def share(self, extra_params: str) -> None:
         """Let every process know the project's ``extra_params``."""
-        with self._may_be_lost("extra_params"):
+        with may_be_lost(f"extra_params of project {self._project}"):
             self.set_value(EXTRA_PARAMS, extra_params)
 
     def announce(self, version: str, *, fresh: bool = True) -> None:
         """Let every process know the announced version, which the store holds; what is not ``fresh`` replaces none."""
-        with self._may_be_lost(f"announced version {version}"):
+        with may_be_lost(f"announced version {version} of project {self._project}"):
             self._redis.set(self._key("announced"), version, ex=_ANNOUNCED_SECONDS, nx=not fresh)
 
     def serve(self, mark: str, version: str) -> None:
         """Let every process know the version that the endpoint of a fingerprint answers with."""
-        with self._may_be_lost(f"version {version}"):
+        with may_be_lost(f"version {version} of project {self._project}"):
             self._redis.hset(self._key("served"), mark, version)
 
     def value(self, key: str) -> str | None:
@@ -272,6 +271,19 @@ class ProjectState:
     def set_value(self, key: str, value: str) -> None:
         """Keep what ``LabelLoop.get`` reads."""
         self._redis.hset(self._values, key, value)
+
+    def forget(self) -> None:
+        """Delete all but the lease, which stays with whoever holds it, and the values."""
+        self._redis.delete(*(self._key(name) for name in keys.STATE))
+
+    def lose(self, why: str) -> bool:
+        """Leave alone a project that Label Studio does not have, its values gone; says whether that is new."""
+        self._redis.delete(self._values)
+        return bool(self._redis.set(self._key("gone"), why, nx=True, ex=_GONE_SECONDS))
+
+    def gone(self) -> str:
+        """Say why Label Studio does not have the project, as found lately; empty otherwise."""
+        return _text(self._redis.get(self._key("gone"))) or ""
 
     @property
     def _values(self) -> str:
@@ -287,13 +299,6 @@ class ProjectState:
 
     def _key(self, name: str) -> str:
         return keys.of(self._project, name)
-
-    @contextmanager
-    def _may_be_lost(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except QueueError as error:
-            _log.warning("%s of project %s is not noted: %s", what, self._project, error)
 
 
 def _text(found: bytes | str | None) -> str | None:

@@ -98,7 +98,7 @@ def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
     state = hub.state(project)
     try:
         notes, pending, step = state.notes(), state.changes.pending(), state.step()
-        wait, gone, workers = state.wait(), why_gone(hub, project), count_workers(hub)
+        wait, gone, workers = state.wait(), why_gone(hub, project), count_workers(hub.redis)
         noted = state.policy()
     except QueueError as error:
         return ProjectStatus(

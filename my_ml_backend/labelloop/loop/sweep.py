@@ -16,7 +16,6 @@ from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import flip_title
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import schedule_prelabel
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
 from labelloop.loop.state import Seen
@@ -69,7 +68,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     if info.tasks != last.tasks:
         state.note("unpredicted", "tasks may be without a prediction")
     if "unpredicted" in state.notes():
-        schedule_prelabel(hub, project, 0.0)
+        hub.queue(project).prelabel(0.0)
     if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
         changed = list(_scan(hub, project, info))
         state.changes.replace(changed, now)

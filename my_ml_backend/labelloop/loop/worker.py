@@ -17,7 +17,7 @@ from labelloop.children import die_with_parent
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
-from labelloop.loop.queue import LONG, SHORT, enqueue_sweep, schedule_consider
+from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.startup import (
     ABOUT,
@@ -96,7 +96,7 @@ def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
     """Ask for sweeps for ever. The timer lives here, not in Redis, so that a wiped Redis cannot stop it."""
     while True:
         try:
-            enqueue_sweep(hub, hub.settings.sweep_seconds)
+            enqueue_sweep(hub.redis, hub.settings.sweep_seconds)
         except QueueError as error:
             _log.warning("no sweep: %s", error)
         except Exception:  # noqa: BLE001 - border: without this timer nothing is found that no webhook told
@@ -157,7 +157,7 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     sentence = f"the process of the last {job} ended by {how}; was there too little memory?"
     state.note("trouble", sentence)
     # A moment later the lease of the dead one has run out.
-    schedule_consider(hub, project, max(state.back_off(), time.time() + LEASE_SECONDS + 1))
+    hub.queue(project).consider(max(state.back_off(), time.time() + LEASE_SECONDS + 1))
 
 
 def _load() -> None:

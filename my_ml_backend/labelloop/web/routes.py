@@ -9,8 +9,8 @@ from werkzeug.exceptions import Gone
 from labelloop.errors import QueueError
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import forget, job_status
-from labelloop.loop.registry import known_projects, remember_project
+from labelloop.loop.queue import job_status
+from labelloop.loop.registry import forget, known_projects, remember_project
 from labelloop.loop.serving import hear, open_for, share
 from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
@@ -115,7 +115,7 @@ class Routes:
     def job_status(self) -> Answer:
         """Say how a job stands, in RQ's words; 410 when it is gone."""
         job = text(json_body(), "job")
-        status = job_status(self._hub, job) if _JOB.fullmatch(job) else None
+        status = job_status(self._hub.redis, job) if _JOB.fullmatch(job) else None
         if status is None:
             raise Gone("there is no such job, or it ended more than a day ago")
         return {"job_status": status}

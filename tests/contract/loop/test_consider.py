@@ -10,7 +10,8 @@ from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
-from labelloop.loop.queue import LONG, SHORT, enqueue_retrain, forget, job_status, queue
+from labelloop.loop.queue import LONG, SHORT, job_status, queue
+from labelloop.loop.registry import forget
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import methods_of
@@ -22,7 +23,7 @@ from .conftest import PROJECT
 
 def waiting(hub: Hub, name: str) -> list[Job]:
     """The jobs of a queue."""
-    return queue(hub, name).get_jobs()
+    return queue(hub.redis, name).get_jobs()
 
 
 def scheduled(hub: Hub) -> list[str]:
@@ -71,8 +72,8 @@ def test_start_training_gives_the_id_of_the_one_job(hub: Hub) -> None:
 
     assert job is not None
     assert note(hub, TrainingRequested(7)) == job
-    assert job_status(hub, job) == "queued"
-    assert job_status(hub, "no such job") is None
+    assert job_status(hub.redis, job) == "queued"
+    assert job_status(hub.redis, "no such job") is None
 
 
 def test_while_a_run_is_in_progress_nothing_is_enqueued(hub: Hub) -> None:
@@ -122,7 +123,7 @@ def test_forgetting_leaves_the_store_alone(hub: Hub) -> None:
     pointer = ChampionPointer(hub.store, PROJECT)
     pointer.promote("v1", pointer.take_fence())
     hub.state(PROJECT).changes.add(["a1"], now=1)
-    enqueue_retrain(hub, PROJECT, "test")
+    hub.queue(PROJECT).retrain("test")
 
     forget(hub, PROJECT)
 

@@ -244,7 +244,7 @@ def test_a_job_for_a_place_that_nobody_could_know_better_goes_on_where_the_proje
         assert told == f"project 7 lies in {key}: it is done there"
     assert jobs.consider(str(guessed)) == "nothing has changed"
 
-    waiting = [one.args for name in (SHORT, LONG) for one in queue(hub, name).jobs]
+    waiting = [one.args for name in (SHORT, LONG) for one in queue(hub.redis, name).jobs]
     assert sorted(waiting, key=str) == sorted([[str(key), None], [str(key)], [str(key), "x", False]], key=str)
     assert not [path for path in hub.store.walk("") if path.startswith(str(guessed))]
 

@@ -73,5 +73,5 @@ def test_projects_of_two_instances_do_not_meet(hub: Hub) -> None:
 
     assert hub.state(hub.project(7)).changes.pending().changed == 0
     assert other.state(other.project(7)).changes.pending().changed == 1
-    assert queue(hub, LONG).count == 0
+    assert queue(hub.redis, LONG).count == 0
     other.redis.close()

@@ -28,7 +28,7 @@ from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
-from labelloop.loop.queue import LONG, SHORT, enqueue_retrain
+from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.registry import known_projects, remember_project
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
@@ -205,7 +205,7 @@ def test_start_training_does_not_wait_for_that(studio: StudioApi, job_hub: Hub, 
     studio.refusing = 403
     with pytest.raises(NotAllowed):
         jobs.retrain(str(project), "labels", False)
-    enqueue_retrain(job_hub, project, "Start Training")
+    job_hub.queue(project).retrain("Start Training")
 
     assert len(waiting(job_hub, LONG)) == 1
 

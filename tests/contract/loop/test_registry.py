@@ -11,7 +11,7 @@ from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs, keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
-from labelloop.loop.queue import LONG, enqueue_retrain
+from labelloop.loop.queue import LONG
 from labelloop.loop.redis_client import text
 from labelloop.loop.registry import backend_url, known_projects, remember_project, why_gone
 from labelloop.loop.status import project_status
@@ -80,7 +80,7 @@ def test_nothing_is_kept_of_a_project_that_label_studio_does_not_have(
     stranger = job_hub.project(999)
     remember_project(job_hub, stranger, URL)
     note(job_hub, LabelsChanged(999, (1, 2, 3)))
-    enqueue_retrain(job_hub, stranger, "Start Training")
+    job_hub.queue(stranger).retrain("Start Training")
     with pytest.raises(NoSuchProject, match="404"):
         jobs.retrain(str(stranger), "Start Training", False)
     assert "Not found" in jobs.consider(str(stranger))
@@ -221,6 +221,6 @@ def test_commands_leave_nothing_of_a_project_that_label_studio_does_not_have(
 
 
 def test_start_training_of_a_stranger_waits_for_nobody(studio_hub: Hub) -> None:
-    enqueue_retrain(studio_hub, studio_hub.project(999), "Start Training")
+    studio_hub.queue(studio_hub.project(999)).retrain("Start Training")
     assert [job.args[0] for job in waiting(studio_hub, LONG)] == [str(studio_hub.project(999))]
     assert list(studio_hub.store.walk("")) == []

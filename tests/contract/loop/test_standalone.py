@@ -263,7 +263,7 @@ def test_changed_labels_do_not_pile_up_and_start_training_starts_nothing(alone: 
     assert alone.state(project).changes.pending().changed == 0
 
     assert note(alone, TrainingRequested(7)) is None
-    assert queue(alone, LONG).count == 0
+    assert queue(alone.redis, LONG).count == 0
 
 
 def test_status_says_what_predicts_and_asks_for_no_labels(studio: StudioApi, alone: Hub) -> None:

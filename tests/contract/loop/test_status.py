@@ -13,9 +13,8 @@ from labelloop.loop import keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
-from labelloop.loop.queue import enqueue_deploy, enqueue_retrain, forget
 from labelloop.loop.redis_client import text
-from labelloop.loop.registry import backend_url, known_projects, remember_project
+from labelloop.loop.registry import backend_url, forget, known_projects, remember_project
 from labelloop.loop.serving import announced_version
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
@@ -215,8 +214,8 @@ def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub
         hub.state(project).note("trouble", "x")
         hub.state(project).see(Seen())
         hub.state(project).want_again("x")
-        enqueue_retrain(hub, project, "x")
-        enqueue_deploy(hub, project)
+        hub.queue(project).retrain("x")
+        hub.queue(project).deploy()
         hub.state(project).announce("v1")
         remember_project(hub, project, None)
     forget(hub, PROJECT)

@@ -188,12 +188,12 @@ def test_a_project_that_fails_does_not_stop_the_others(studio: StudioApi, studio
 
 def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:
     for _ in range(3):
-        enqueue_sweep(hub, every=60)
+        enqueue_sweep(hub.redis, every=60)
     hub.redis.delete("labelloop:sweep")
-    enqueue_sweep(hub, every=60)
+    enqueue_sweep(hub.redis, every=60)
 
     assert len(waiting(hub, SHORT)) == 1
     hub.redis.delete("labelloop:sweep")
     waiting(hub, SHORT)[0].delete()
-    enqueue_sweep(hub, every=60)
+    enqueue_sweep(hub.redis, every=60)
     assert len(waiting(hub, SHORT)) == 1

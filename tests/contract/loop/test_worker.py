@@ -14,7 +14,7 @@ from labelloop.children import start_child, stop_child
 from labelloop.loop import keys
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import SHORT, count_workers, enqueue_retrain, queue
+from labelloop.loop.queue import SHORT, count_workers, queue
 from labelloop.loop.status import project_status
 from labelloop.loop.worker import keep_sweeping
 from labelloop.models.runs import RunRecord, Runs
@@ -37,7 +37,7 @@ def test_the_sweeps_timer_survives_what_nobody_foresaw(make_hub: MakeHub, caplog
         wait_until(lambda: caplog.text.count("no sweep this time") > 1, "the failure is logged, more than once")
         assert "UnicodeDecodeError" in caplog.text
         hub.redis.delete(keys.SWEEP_JOB)
-        wait_until(lambda: queue(hub, SHORT).count == 1, "a sweep is asked for")
+        wait_until(lambda: queue(hub.redis, SHORT).count == 1, "a sweep is asked for")
     finally:
         stop.set()
         timer.join(10)
@@ -63,7 +63,7 @@ def working(hub: Hub, log: Path) -> Iterator[psutil.Process]:
     environment = {**os.environ, **environment_of(hub.settings)}
     child = start_child([sys.executable, "-m", "labelloop", "worker"], log=log, environment=environment)
     try:
-        wait_until(lambda: count_workers(hub) > 0, log.read_text)
+        wait_until(lambda: count_workers(hub.redis) > 0, log.read_text)
         yield psutil.Process(child.pid)
     finally:
         stop_child(child, 10)
@@ -99,7 +99,7 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
     hub, log = training, tmp_path / "worker.log"
     project = hub.project(7)
     with working(hub, log) as worker:
-        enqueue_retrain(hub, project, "test")
+        hub.queue(project).retrain("test")
         for kill in (1, 2, 3):
             wait_for_training(hub, project, log)
             # As if no checkpoint were ever reached: too little memory shows in the first steps.
@@ -129,7 +129,7 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
 def test_a_training_whose_worker_is_killed_again_and_again_ends_in_its_version(training: Hub, tmp_path: Path) -> None:
     hub, log = training, tmp_path / "worker.log"
     project = hub.project(7)
-    enqueue_retrain(hub, project, "test")
+    hub.queue(project).retrain("test")
     for _ in range(hub.settings.run_attempts):
         with working(hub, log) as worker:
             wait_for_training(hub, project, log)

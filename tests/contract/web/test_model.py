@@ -54,7 +54,7 @@ def test_without_a_project_the_tasks_say_which(hub: Hub, pictures: str) -> None:
 
 def test_fit_takes_events_as_2_x_hands_them_over(hub: Hub) -> None:
     job = LabelLoop("7", hub=hub).fit("START_TRAINING", {"project": {"id": 7}})["job"]
-    assert job_status(hub, job) == "queued"
+    assert job_status(hub.redis, job) == "queued"
     assert LabelLoop("7", hub=hub).fit(event="ANNOTATION_CREATED", data=CREATED, job_id="1") == {}
     assert hub.state(hub.project(7)).changes.pending().changed == 1
 
