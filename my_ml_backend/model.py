@@ -11,8 +11,8 @@ from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
 from labelloop.loop.serving import announced_version, hear
 from labelloop.loop.state import EXTRA_PARAMS, ProjectState
-from labelloop.studio.events import event_of, identity
-from labelloop.types import NO_VERSION, Json, ProjectKey
+from labelloop.studio.events import event_of
+from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.upstream import LabelStudioMLBase
 
 
@@ -85,7 +85,7 @@ class LabelLoop(LabelStudioMLBase):  # type: ignore[misc]  # the base class has 
 
     @property
     def _project(self) -> ProjectKey:
-        return self.hub.project(identity(self.project_uid))
+        return self.hub.project(Identity.parse(self.project_uid))
 
     @property
     def _state(self) -> ProjectState:

@@ -62,6 +62,17 @@ class Identity:
     def __str__(self) -> str:
         return str(self.id) if self.created is None else f"{self.id}.{self.created}"
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``7`` or ``7.1795187589``, as Label Studio's requests name a project.
+
+        A creation time that cannot be read counts as not told. Raises ValueError for what names no project.
+        """
+        number, _, told = text.partition(".")
+        if not re.fullmatch(r"[0-9]{1,18}", number) or not int(number):
+            raise ValueError("the id of project must be a whole number from 1, not text")
+        return cls(int(number), (int(told) or None) if re.fullmatch(r"[0-9]{1,11}", told) else None)
+
 
 @dataclass(frozen=True, slots=True)
 class TaskKey:

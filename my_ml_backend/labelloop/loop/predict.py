@@ -17,11 +17,10 @@ from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import Plan, note_served, plan_of, serving
-from labelloop.studio.events import identity
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render
 from labelloop.studio.urls import shown
-from labelloop.types import NO_VERSION, Answer, Failure, Input, Json, ProjectKey, TaskKey
+from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, TaskKey
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def predict_tasks(
     """
     began = time.monotonic()
     try:
-        project = hub.project(identity(project_uid))
+        project = hub.project(Identity.parse(str(project_uid)))
         by = serving(hub, project, version)
         if by.version == NO_VERSION:
             return [[] for _ in tasks]

@@ -9,7 +9,6 @@ from typing import Any
 from labelloop.types import Identity, Json
 
 _MAX_ID = 10**18
-_SECONDS = re.compile(r"[0-9]{1,11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,7 @@ def project_id(value: object) -> int:
     """
     if isinstance(value, dict):
         value = value.get("id")
-    if isinstance(value, str):
-        value = value.partition(".")[0]
-    return _id("project", value)
+    return Identity.parse(value).id if isinstance(value, str) else _id("project", value)
 
 
 def identity(value: object) -> Identity:
@@ -110,11 +107,9 @@ def identity(value: object) -> Identity:
     ``"7.1795187630"`` tells it, as does an object with ``created_at``. One that cannot be read counts as not told.
     Raises ValueError for what names no project.
     """
-    number = project_id(value)
-    if isinstance(value, dict):
-        return Identity(number, created_second(value.get("created_at")))
-    told = value.partition(".")[2] if isinstance(value, str) else ""
-    return Identity(number, (int(told) or None) if _SECONDS.fullmatch(told) else None)
+    if isinstance(value, str):
+        return Identity.parse(value)
+    return Identity(project_id(value), created_second(value.get("created_at")) if isinstance(value, dict) else None)
 
 
 def created_second(created_at: object) -> int | None:

@@ -8,7 +8,6 @@ from flask import request
 from werkzeug.exceptions import BadRequest
 
 from labelloop.front.gate import check_json
-from labelloop.studio.events import identity
 from labelloop.types import Identity, Json
 
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -19,7 +18,7 @@ def project_identity(value: object, name: str = "project") -> Identity:
     match = _PROJECT.fullmatch(str(value)) if type(value) in (int, str) else None
     if match is None or int(match[1]) == 0:
         raise BadRequest(f'{name} must be "<id>.<created>", "<id>" or a number, for example "7.1795187589"')
-    return identity(str(value))
+    return Identity.parse(str(value))
 
 
 def json_body() -> Json:

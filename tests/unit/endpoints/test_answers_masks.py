@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from labelloop.endpoints.answers.format import Malformed
-from labelloop.endpoints.answers.masks import within_memory
+from labelloop.endpoints.answers.format import Malformed, within_memory
 from labelloop.types import Mask, Region
 from support.answered import PICTURE, png, reason, regions
 

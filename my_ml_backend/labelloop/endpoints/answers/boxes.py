@@ -13,9 +13,10 @@ from labelloop.endpoints.answers.format import (
     optional_score,
     region_class,
     score,
+    within_memory,
 )
 from labelloop.endpoints.answers.geometry import FRACTIONS, pixels, size_of
-from labelloop.endpoints.answers.masks import read_mask, within_memory
+from labelloop.endpoints.answers.masks import read_mask
 from labelloop.types import Box, Findings, Region
 
 

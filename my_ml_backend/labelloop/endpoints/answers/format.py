@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from labelloop.endpoints.failures import one_line
-from labelloop.types import Answer, Input
+from labelloop.types import Answer, Input, Mask, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,9 @@ class Asked:
         """The same for one of the inputs, its version known."""
         return Asked((item,), version, self.classes)
 
+
+MOST_PIXELS = 500_000_000
+"""Of all masks of one input together, a byte of memory each."""
 
 ROUNDING = 1e-4
 """How far beyond 0 or 1 a score may be: models that count in 16 or 32 bits round."""
@@ -172,3 +175,15 @@ def entries(item: Any) -> list[dict[str, Any]]:
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise Malformed("it is not a list of objects")
     return listed
+
+
+def within_memory(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Make regions one by one as long as their masks fit the memory; raises Malformed."""
+    made: list[Region] = []
+    pixels = 0
+    for region in regions:
+        pixels += len(region.shape.inside) if isinstance(region.shape, Mask) else 0
+        if pixels > MOST_PIXELS:
+            raise Malformed(f"its masks have more than {MOST_PIXELS} pixels together")
+        made.append(region)
+    return tuple(made)

@@ -18,9 +18,10 @@ from labelloop.endpoints.answers.format import (
     score,
     text,
     unicode_text,
+    within_memory,
 )
 from labelloop.endpoints.answers.geometry import FRACTIONS, PERCENT, Scale, numbers, pixels, size_of
-from labelloop.endpoints.answers.masks import read_mask, within_memory
+from labelloop.endpoints.answers.masks import read_mask
 from labelloop.endpoints.answers.texts import span
 from labelloop.types import Answer, Findings, Number, Output, Point, Polygon, Region, Shape, Span, Text
 

@@ -4,14 +4,23 @@ import binascii
 import io
 import warnings
 from base64 import b64decode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labelloop.endpoints.answers.format import Asked, Malformed, entries, is_number, optional_score, region_class, whole
+from labelloop.endpoints.answers.format import (
+    Asked,
+    Malformed,
+    entries,
+    is_number,
+    optional_score,
+    region_class,
+    whole,
+    within_memory,
+)
 from labelloop.pictures import MAX_PIXELS
 from labelloop.types import Findings, Mask, Region
 
@@ -136,10 +145,6 @@ def _check_picture(image: Image.Image, mode: str | None) -> None:
         raise Malformed("the picture does not hold one byte a pixel, the index of a class")
 
 
-MOST_PIXELS = 500_000_000
-"""Of all masks of one input together, a byte of memory each."""
-
-
 class Masks:
     """The answer format ``masks``, in three forms.
 
@@ -175,18 +180,6 @@ def read_mask(value: Any) -> Mask:
     if isinstance(value, list):
         return mask_of_rows(value)
     raise Malformed('a mask is neither a PNG as base64 nor {"size": [height, width], "counts": ...}')
-
-
-def within_memory(regions: Iterable[Region]) -> tuple[Region, ...]:
-    """Make regions one by one as long as their masks fit the memory; raises Malformed."""
-    made: list[Region] = []
-    pixels = 0
-    for region in regions:
-        pixels += len(region.shape.inside) if isinstance(region.shape, Mask) else 0
-        if pixels > MOST_PIXELS:
-            raise Malformed(f"its masks have more than {MOST_PIXELS} pixels together")
-        made.append(region)
-    return tuple(made)
 
 
 def _is_masked(entry: Any) -> bool:
