@@ -14,6 +14,7 @@ from benchmarks import (
     bench_head,
     bench_paths,
     bench_predict,
+    bench_run,
     bench_search,
     bench_serve,
     bench_train,
@@ -22,6 +23,7 @@ from benchmarks import (
 
 BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "paths": bench_paths.run,
+    "run": bench_run.run,
     "webhook": bench_webhook.run,
     "train": bench_train.run,
     "head": bench_head.run,

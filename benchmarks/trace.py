@@ -3,7 +3,7 @@
 import re
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,9 +35,12 @@ class Trace:
 
 
 @contextmanager
-def tracing() -> Iterator[Trace]:
-    """Trace what happens in the block; threads that run already go unseen. Not for two blocks at a time."""
-    recorder = _Recorder()
+def tracing(wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Trace]:
+    """Trace what happens in the block, in ``wanted`` files; threads that run already go unseen.
+
+    Not for two blocks at a time.
+    """
+    recorder = _Recorder(wanted)
     threading.setprofile(recorder.hear)
     sys.setprofile(recorder.hear)
     try:
@@ -79,8 +82,9 @@ def _commands(packed: Any) -> list[str]:
 
 
 class _Recorder:
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[str], bool]) -> None:
         self.trace = Trace()
+        self._wanted = wanted
         self._known: set[str] = set()
         self._thread = threading.local()
 
@@ -89,6 +93,8 @@ class _Recorder:
         if event != "call" or not code.co_filename.startswith(_PREFIX) or not code.co_flags & _OPTIMIZED:
             return
         trace, path = self.trace, code.co_filename
+        if not self._wanted(path.removeprefix(_PREFIX)):
+            return
         trace.calls += 1
         trace.functions.add(code)
         if path not in self._known:
