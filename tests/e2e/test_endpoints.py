@@ -13,7 +13,7 @@ from PIL import Image
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import StudioError
-from labelloop.loop import keys
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import confirmed_project
 from labelloop.studio.connect import connect
 from labelloop.types import Json
@@ -328,7 +328,7 @@ def test_bulk_that_was_killed_and_gave_up_doubles_and_loses_nothing_and_orders_t
         killed.kill()
         killed.wait()
         # It runs out by itself, in 15 seconds.
-        machine.hub.redis.delete(keys.of(confirmed_project(machine.hub, project)[0], "lease"))
+        machine.hub.redis.delete(key_of(confirmed_project(machine.hub, project)[0], "lease"))
         left = waiting()
         assert 570 < len(left) < 580
 

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from labelloop.errors import LeaseLost, QueueError
-from labelloop.loop import keys
 from labelloop.loop.hub import Hub
+from labelloop.loop.redis_client import key_of
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Lease:
 
     def __init__(self, hub: Hub, project: ProjectKey, seconds: float = LEASE_SECONDS) -> None:
         self._hub, self._project = hub, project
-        self._key = keys.of(project, "lease")
+        self._key = key_of(project, "lease")
         self._token = uuid.uuid4().hex
         self._milliseconds = int(seconds * 1000)
         self._stop, self._lost = threading.Event(), threading.Event()

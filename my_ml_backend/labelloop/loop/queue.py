@@ -12,8 +12,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from labelloop.loop import keys
-from labelloop.loop.redis_client import RedisClient, text
+from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, key_of, text
 from labelloop.types import ProjectKey
 
 SHORT, LONG = "labelloop", "labelloop-runs"
@@ -104,17 +103,17 @@ class ProjectQueue:
         short.enqueue_at(moment, function, project, job_timeout=_SHORT_SECONDS, result_ttl=60)
 
     def _key(self, name: str) -> str:
-        return keys.of(self._project, name)
+        return key_of(self._project, name)
 
 
 def enqueue_sweep(redis: RedisClient, every: float) -> None:
     """Ask for one sweep, at most one in ``every`` seconds however many workers ask."""
-    if not redis.set(keys.SWEEP, "1", nx=True, px=max(1, int(every * 900))):
+    if not redis.set(SWEEP, "1", nx=True, px=max(1, int(every * 900))):
         return
     # While the only worker is busy with a long run, sweeps would pile up behind it.
-    if not _waits(redis, keys.SWEEP_JOB):
+    if not _waits(redis, SWEEP_JOB):
         job = queue(redis, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
-        redis.set(keys.SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
+        redis.set(SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
 
 
 def _waits(redis: RedisClient, key: str) -> str | None:

@@ -1,6 +1,33 @@
 """The Redis client of one process, and the one rule for a Redis that is missing: its commands end in QueueError.
 
 What decides something raises it; what is only told may be lost, which is logged (``may_be_lost``).
+
+The names of everything LabelLoop keeps in Redis; all of it may be wiped at any time (docs/loop.md):
+
+labelloop:projects:<instance>      hash     project id -> address under which Label Studio calls this backend
+labelloop:<project>:changed        sorted   annotation or task -> moment its label last changed
+labelloop:<project>:wake           string   moment of the next scheduled look at the policy
+labelloop:<project>:again          string   JSON: the run wanted after the one in progress
+labelloop:<project>:begun          string   JSON: the run in progress, left behind by a killed worker
+labelloop:<project>:failures       hash     how many there were in a row, since and until when nothing is started, why
+labelloop:<project>:died           string   how a job's process ended, until the run it made notes it
+labelloop:<project>:gone           string   set while a project that Label Studio does not have is not asked for again
+labelloop:<project>:job            string   id of the last retrain job
+labelloop:<project>:deploy         string   id of the last deploy job
+labelloop:<project>:adding         string   held for as long as one of these jobs is added
+labelloop:<project>:lease          string   token of the worker that has the project
+labelloop:<project>:announced      string   cached answer of /setup
+labelloop:<project>:served         hash     endpoint that stands alone -> version it answered with last
+labelloop:<project>:progress       string   JSON: what the worker is doing now
+labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
+labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
+labelloop:<project>:prelabel       string   set while a prelabel job waits
+labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
+labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
+labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
+labelloop:sweep                    string   set until the next sweep may be asked for
+labelloop:sweep:job                string   id of the last sweep
+labelloop:started                  string   moment at which a worker started last
 """
 
 import logging
@@ -17,8 +44,13 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from labelloop.errors import QueueError, SettingsError
 from labelloop.loop.redis_server import embedded_url
 from labelloop.settings import Settings
+from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
+
+SWEEP = "labelloop:sweep"
+SWEEP_JOB = "labelloop:sweep:job"
+STARTED = "labelloop:started"
 
 _TIMEOUT = 2.0
 """Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""
@@ -119,3 +151,13 @@ def may_be_lost(what: str) -> Iterator[None]:
 def text(value: bytes | str) -> str:
     """Read what Redis answered as text."""
     return value if isinstance(value, str) else value.decode()
+
+
+def key_of(project: ProjectKey, name: str) -> str:
+    """Name one of a project's keys."""
+    return f"labelloop:{project}:{name}"
+
+
+def projects_key(instance: str) -> str:
+    """Name the hash of an instance's projects."""
+    return f"labelloop:projects:{instance}"

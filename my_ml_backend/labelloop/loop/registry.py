@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
-from labelloop.loop import keys
 from labelloop.loop.hub import Hub
-from labelloop.loop.redis_client import may_be_lost, text
+from labelloop.loop.redis_client import may_be_lost, projects_key, text
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
 from labelloop.studio.client import ProjectInfo
@@ -35,7 +34,7 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
     with may_be_lost(f"project {project}"):
-        note(keys.projects(hub.addresses[0]), str(project.id), backend_url or "")
+        note(projects_key(hub.addresses[0]), str(project.id), backend_url or "")
 
 
 def backend_url(hub: Hub, project: ProjectKey) -> str | None:
@@ -48,7 +47,7 @@ def _noted(hub: Hub, number: int) -> list[bytes | None]:
     """Read what is noted of a project by its number; other processes may spell the address otherwise."""
     with hub.redis.pipeline(transaction=False) as pipe:
         for address in hub.addresses:
-            pipe.hget(keys.projects(address), str(number))
+            pipe.hget(projects_key(address), str(number))
         return list(pipe.execute())
 
 
@@ -73,7 +72,7 @@ def forget(hub: Hub, project: ProjectKey) -> None:
     """Delete what Redis has of a project; tasks, manifests, runs and versions stay where they are."""
     hub.state(project).forget()
     for address in hub.addresses:
-        hub.redis.hdel(keys.projects(address), str(project.id))
+        hub.redis.hdel(projects_key(address), str(project.id))
 
 
 def lose_project(hub: Hub, project: ProjectKey, error: NoSuchProject) -> None:
@@ -163,7 +162,7 @@ def known_projects(hub: Hub) -> list[ProjectKey]:
     except StoreError as error:
         failure = error
     try:
-        noted = [int(name) for address in hub.addresses for name in hub.redis.hkeys(keys.projects(address))]
+        noted = [int(name) for address in hub.addresses for name in hub.redis.hkeys(projects_key(address))]
         found |= {number: hub.project(number) for number in noted if number not in found}
     except QueueError as error:
         failure = error

@@ -1,4 +1,4 @@
-"""Everything of one project in Redis, behind the domain's verbs. ``loop/keys.py`` lists the keys.
+"""Everything of one project in Redis, behind the domain's verbs. ``loop/redis_client.py`` lists the keys.
 
 Without Redis everything raises QueueError, but what is only told, which may be lost, and what the store knows too. A
 wiped Redis is a project without state: the store and the sweep bring back what matters.
@@ -13,17 +13,35 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
-from labelloop.loop import keys
 from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
 from labelloop.loop.changes import Changes
 from labelloop.loop.policy import Policy
-from labelloop.loop.redis_client import RedisClient, may_be_lost, text
+from labelloop.loop.redis_client import STARTED, RedisClient, key_of, may_be_lost, text
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
 EXTRA_PARAMS = "extra_params"
+
+_FORGOTTEN = (
+    "changed",
+    "wake",
+    "again",
+    "begun",
+    "failures",
+    "died",
+    "job",
+    "deploy",
+    "progress",
+    "note",
+    "seen",
+    "prelabel",
+    "postponed",
+    "policy",
+    "announced",
+    "served",
+)
 
 _PROGRESS_SECONDS = 24 * 3600
 
@@ -83,7 +101,11 @@ class ProjectState:
 
     def __init__(self, redis: RedisClient, project: ProjectKey, settings: Settings) -> None:
         self._redis, self._project, self._settings = redis, project, settings
-        self.changes = Changes(redis, self._key("changed"))
+
+    @property
+    def changes(self) -> Changes:
+        """The labels that changed since the last manifest."""
+        return Changes(self._redis, self._key("changed"))
 
     def note(self, name: str, sentence: str) -> None:
         """Note a sentence for ``status``, as ``missing`` or ``trouble``; an empty one takes the note away."""
@@ -221,7 +243,7 @@ class ProjectState:
         """Say why and until when the project is left alone; None when it need not be."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(self._key("failures"))
-            pipe.get(keys.STARTED)
+            pipe.get(STARTED)
             failures, started = pipe.execute()
         found = {text(name): text(value) for name, value in failures.items()}
         until = float(found.get("until", 0.0))
@@ -274,7 +296,7 @@ class ProjectState:
 
     def forget(self) -> None:
         """Delete all but the lease, which stays with whoever holds it, and the values."""
-        self._redis.delete(*(self._key(name) for name in keys.STATE))
+        self._redis.delete(*(self._key(name) for name in _FORGOTTEN))
 
     def lose(self, why: str) -> bool:
         """Leave alone a project that Label Studio does not have, its values gone; says whether that is new."""
@@ -287,7 +309,8 @@ class ProjectState:
 
     @property
     def _values(self) -> str:
-        return keys.values(self._project)
+        # Number 0 is no project's: it stands for what a backend object keeps that is bound to none.
+        return f"labelloop:values:{self._project.instance}:{self._project.id or ''}"
 
     def _last_step(self) -> Step | None:
         found = self._redis.get(self._key("progress"))
@@ -298,7 +321,7 @@ class ProjectState:
         self._redis.set(self._key(wish.kind), content, nx=keep)
 
     def _key(self, name: str) -> str:
-        return keys.of(self._project, name)
+        return key_of(self._project, name)
 
 
 def _text(found: bytes | str | None) -> str | None:
@@ -307,4 +330,4 @@ def _text(found: bytes | str | None) -> str | None:
 
 def note_start(redis: RedisClient) -> None:
     """Note that a worker starts: projects that were left alone for its settings are looked at again."""
-    redis.set(keys.STARTED, repr(time.time()))
+    redis.set(STARTED, repr(time.time()))

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from labelloop.errors import NoSuchProject
-from labelloop.loop import jobs, keys
+from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, queue
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import (
     backend_url,
     confirmed_project,
@@ -118,7 +119,7 @@ class TestAStoreThatWasKeptByTheAddress:
         ]
         assert announced_version(hub, key) == "v2"
         assert backend_url(hub, key) == "http://127.0.0.1:9090"
-        assert not hub.redis.exists(keys.of(key, "changed"))
+        assert not hub.redis.exists(key_of(key, "changed"))
         now = content(hub)
         assert {path: now[path] for path in held} == held, "nothing is moved, nothing is changed"
         assert set(now) - set(held) == {"_projects/1.json", f"{key}/project.json"}

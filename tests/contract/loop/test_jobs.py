@@ -22,13 +22,14 @@ from labelloop.errors import (
     StudioError,
     TrainingError,
 )
-from labelloop.loop import jobs, keys
+from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import known_projects, remember_project
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
@@ -164,7 +165,7 @@ def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
     assert known_projects(hub) == [project]
     assert sweep(hub)[str(project)].startswith("failed: ")
 
-    hub.redis.delete(keys.of(project, "failures"))
+    hub.redis.delete(key_of(project, "failures"))
     with moto_at(address):
         boto3.client("s3").create_bucket(Bucket="bucket")
         assert sweep(hub)[str(project)] == "run enqueued: Start Training"
@@ -236,7 +237,7 @@ def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it
 
     assert job_hub.state(project).changes.pending().changed == 0
     assert "failed for good, attempt 3. no disk" in "\n".join(describe(project_status(job_hub, project)))
-    job_hub.redis.delete(keys.of(project, "failures"))
+    job_hub.redis.delete(key_of(project, "failures"))
     assert consider(job_hub, project) == "nothing has changed"
 
 
@@ -372,7 +373,7 @@ def test_a_prelabel_that_fails_is_asked_for_again(studio: StudioApi, job_hub: Hu
     assert "unpredicted" not in job_hub.state(project).notes()
 
     champion(job_hub, "v1")
-    job_hub.redis.delete(keys.of(project, "announced"))
+    job_hub.redis.delete(key_of(project, "announced"))
     studio.refusing = 403
     with pytest.raises(NotAllowed):
         jobs.prelabel(str(project))

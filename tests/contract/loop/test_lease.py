@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from labelloop.errors import LeaseLost, QueueError
-from labelloop.loop import keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.redis_client import key_of
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -36,9 +36,9 @@ def test_the_lease_renews_itself(hub: Hub) -> None:
 
 def test_a_lease_taken_by_another_is_noticed_and_left_alone(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.15) as lease:
-        hub.redis.set(keys.of(PROJECT, "lease"), "someone else")
+        hub.redis.set(key_of(PROJECT, "lease"), "someone else")
         until_lost(lease)
-    assert hub.redis.get(keys.of(PROJECT, "lease")) == b"someone else"
+    assert hub.redis.get(key_of(PROJECT, "lease")) == b"someone else"
 
 
 def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
@@ -51,7 +51,7 @@ def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
 
 
 def test_a_lease_left_behind_runs_out(hub: Hub) -> None:
-    hub.redis.set(keys.of(PROJECT, "lease"), "killed worker", px=100)
+    hub.redis.set(key_of(PROJECT, "lease"), "killed worker", px=100)
     waiting = threading.Event()
     while hub.state(PROJECT).is_held():
         waiting.wait(0.01)

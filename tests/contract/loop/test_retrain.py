@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import NotFound, StoreAway
-from labelloop.loop import keys
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
@@ -134,7 +134,7 @@ def test_five_kills_in_one_training_and_a_store_that_is_full_for_long_end_in_the
     assert re.search(r"waiting for the store since 20..-..-.. ..:..:.. UTC, tried again in \d+ s", told)
     assert "failed" not in told
 
-    hub.redis.delete(keys.of(PROJECT, "failures"))
+    hub.redis.delete(key_of(PROJECT, "failures"))
     assert consider(hub, PROJECT) == "run enqueued: test"
     with pytest.raises(Killed):
         attempt(hub, "report")

@@ -9,11 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LeaseLost, QueueError, SettingsError
-from labelloop.loop import keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
-from labelloop.loop.redis_client import text
+from labelloop.loop.redis_client import key_of, text
 from labelloop.loop.registry import backend_url, forget, known_projects, remember_project
 from labelloop.loop.serving import announced_version
 from labelloop.loop.state import Seen
@@ -136,7 +135,7 @@ def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_ki
         assert (step.stage, step.what, step.done, step.total) == ("train", "epochs", 4, 4)
         json.dumps(project_status(hub, PROJECT).to_json())
         # A killed worker's lease runs out; what it reported last stays behind.
-        hub.redis.delete(keys.of(PROJECT, "lease"))
+        hub.redis.delete(key_of(PROJECT, "lease"))
         assert hub.state(PROJECT).step() is None
 
 
@@ -152,7 +151,7 @@ def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> No
 
 def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.03) as lease:
-        hub.redis.set(keys.of(PROJECT, "lease"), "another worker")
+        hub.redis.set(key_of(PROJECT, "lease"), "another worker")
         reporter = Reporter(hub, PROJECT, lease)
         until_lost(lease)
         with pytest.raises(LeaseLost, match="this run stops here"):
@@ -167,7 +166,7 @@ def test_the_announced_version_is_cached_and_the_cache_never_goes_back(hub: Hub)
     # A process that read the store before the flip fills the cache after it.
     hub.state(PROJECT).announce(NO_VERSION, fresh=False)
     assert announced_version(hub, PROJECT) == "v1"
-    assert 0 < hub.redis.ttl(keys.of(PROJECT, "announced")) <= 10
+    assert 0 < hub.redis.ttl(key_of(PROJECT, "announced")) <= 10
 
 
 def test_without_redis_the_announced_version_is_the_stores(hub: Hub, gone: Hub) -> None:

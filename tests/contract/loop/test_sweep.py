@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from labelloop.data.manifest import Manifest
-from labelloop.loop import keys
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import remember_project
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
@@ -92,7 +92,7 @@ def test_a_scan_finds_new_edited_and_deleted_labels_and_nothing_else(studio: Stu
 
     sweep_project(studio_hub, project, scan_now=True)
 
-    found = studio_hub.redis.zrange(keys.of(project, "changed"), 0, -1)
+    found = studio_hub.redis.zrange(key_of(project, "changed"), 0, -1)
     assert found == [b"t2", b"t3", b"t4", b"t6"]
 
 
@@ -130,11 +130,11 @@ def test_new_tasks_are_pre_annotated_until_a_job_has_done_it(studio: StudioApi, 
 
     assert asked() == 1
     # A job that was lost with its worker: the counter says nothing more, the note does.
-    studio_hub.redis.delete(keys.of(project, "prelabel"))
+    studio_hub.redis.delete(key_of(project, "prelabel"))
     sweep_project(studio_hub, project)
     assert asked() == 2
     studio_hub.state(project).note("unpredicted", "")
-    studio_hub.redis.delete(keys.of(project, "prelabel"))
+    studio_hub.redis.delete(key_of(project, "prelabel"))
     sweep_project(studio_hub, project)
     assert asked() == 2
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from labelloop.children import start_child, stop_child
-from labelloop.loop import keys
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import SHORT, count_workers, queue
+from labelloop.loop.redis_client import SWEEP_JOB, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.worker import keep_sweeping
 from labelloop.models.runs import RunRecord, Runs
@@ -30,13 +30,13 @@ from .conftest import MakeHub
 
 def test_the_sweeps_timer_survives_what_nobody_foresaw(make_hub: MakeHub, caplog: pytest.LogCaptureFixture) -> None:
     hub, stop = make_hub(sweep_seconds=0.05), threading.Event()
-    hub.redis.set(keys.SWEEP_JOB, b"\xff no text")
+    hub.redis.set(SWEEP_JOB, b"\xff no text")
     timer = threading.Thread(target=keep_sweeping, args=(hub, stop))
     timer.start()
     try:
         wait_until(lambda: caplog.text.count("no sweep this time") > 1, "the failure is logged, more than once")
         assert "UnicodeDecodeError" in caplog.text
-        hub.redis.delete(keys.SWEEP_JOB)
+        hub.redis.delete(SWEEP_JOB)
         wait_until(lambda: queue(hub.redis, SHORT).count == 1, "a sweep is asked for")
     finally:
         stop.set()
@@ -81,7 +81,7 @@ def wait_for_training(hub: Hub, project: ProjectKey, log: Path) -> None:
 
 def go_on(hub: Hub, project: ProjectKey) -> None:
     """Take the run up as the next look does, when the lease of who was killed has run out."""
-    hub.redis.delete(keys.of(project, "lease"), keys.of(project, "progress"))
+    hub.redis.delete(key_of(project, "lease"), key_of(project, "progress"))
     wait_until(lambda: consider(hub, project).startswith("run enqueued"), "the run is taken up")
 
 
@@ -106,7 +106,7 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
             checkpoints = hub.settings.directory / "runs" / str(project) / latest(hub, project).key / "checkpoints"
             # The elder one is RQ's scheduler.
             max(worker.children(), key=lambda child: child.create_time()).kill()
-            wait_until(lambda: hub.redis.exists(keys.of(project, "died")) == 1, log.read_text)
+            wait_until(lambda: hub.redis.exists(key_of(project, "died")) == 1, log.read_text)
             assert "ended by signal SIGKILL; was there too little memory?" in project_status(hub, project).trouble
             for file in checkpoints.glob("*.ckpt*"):
                 file.unlink()
@@ -118,7 +118,7 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
     assert (record.deaths, record.final, record.own_failures) == (3, True, 0)
     assert "3 times without getting any further, last by signal SIGKILL in stage train" in record.reason
     assert "LABELLOOP_BATCH_SIZE" in record.reason
-    hub.redis.delete(keys.of(project, "failures"))
+    hub.redis.delete(key_of(project, "failures"))
     assert consider(hub, project) == "nothing has changed"
 
 
