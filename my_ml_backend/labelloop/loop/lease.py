@@ -8,7 +8,7 @@ from typing import Self
 
 from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop.hub import Hub
-from labelloop.loop.redis_client import key_of
+from labelloop.loop.redis_client import key_of, may_be_lost
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -60,13 +60,11 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the lease back; if Redis is gone it runs out by itself."""
+        """Give the lease back; one that Redis does not hear of runs out by itself."""
         self._stop.set()
         self._renewing.join()
-        try:
+        with may_be_lost(f"the end of the lease of {self._project}, which will run out,"):
             self._hub.redis.eval(_RELEASE, 1, self._key, self._token)
-        except QueueError as failure:
-            _log.warning("lease of %s could not be given back and will run out: %s", self._project, failure)
 
     def check(self) -> None:
         """Raise LeaseLost if another worker has taken the project meanwhile."""

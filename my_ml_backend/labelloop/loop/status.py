@@ -1,13 +1,14 @@
 """How a project stands: for ``labelloop status``, ``/status`` and the demo. Asks the store and Redis only."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Self
 
 from labelloop.errors import QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import describe
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Policy
+from labelloop.loop.policy import Pending, Policy
 from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.serving import announced_version, project_endpoint
@@ -51,82 +52,89 @@ class ProjectStatus:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What Redis knows of a project; nothing but the reason (``failure``) when it cannot be asked."""
+
+    notes: Mapping[str, str] = field(default_factory=dict)
+    pending: Pending = field(default_factory=Pending)
+    step: Step | None = None
+    wait: Wait | None = None
+    policy: Policy | None = None
+    gone: str = ""
+    workers: int | None = None
+    failure: str = ""
+
+    @classmethod
+    def read(cls, hub: Hub, project: ProjectKey) -> Self:
+        """Ask Redis."""
+        state = hub.state(project)
+        try:
+            return cls(
+                notes=state.notes(),
+                pending=state.changes.pending(),
+                step=state.step(),
+                wait=state.wait(),
+                policy=state.policy(),
+                gone=why_gone(hub, project),
+                workers=count_workers(hub.redis),
+            )
+        except QueueError as error:
+            return cls(failure=str(error))
+
+    @property
+    def trouble(self) -> str:
+        """Say what went wrong last, or why nothing is known of that."""
+        told = "; ".join(self.notes[name] for name in ("trouble", "pictures", "sweep") if name in self.notes)
+        return self.failure or self.gone or told
+
+
 def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     """Say how the project stands; without Redis what the store knows, without the store what Redis knows."""
+    noted = _Noted.read(hub, project)
+    stands = ProjectStatus(
+        str(project), None, None, trouble=noted.trouble, step=noted.step, wait=noted.wait, queue=not noted.failure
+    )
     try:
-        return _status(hub, project)
+        return _served(hub, project, stands, noted)
     except StoreError as error:
-        return _unread(hub, project, error)
+        return replace(_with(stands, error), store=False, changed=noted.pending.changed)
 
 
-def _status(hub: Hub, project: ProjectKey) -> ProjectStatus:
+def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
     try:
         endpoint = project_endpoint(hub, project).endpoint
     except SettingsError as error:
-        stands = _trained(hub, project)
-        return replace(stands, trouble="; ".join(filter(None, (str(error), stands.trouble))))
-    return _trained(hub, project) if endpoint.follows else _alone(hub, project, endpoint.name)
+        return _with(_trained(hub, project, stands, noted), error)
+    if endpoint.follows:
+        return _trained(hub, project, stands, noted)
+    return replace(stands, announced=announced_version(hub, project), endpoint=endpoint.name)
 
 
-def _unread(hub: Hub, project: ProjectKey, error: StoreError) -> ProjectStatus:
-    """Say what Redis knows of a project whose objects in the store cannot be read, and how to mend damaged ones."""
-    stands = ProjectStatus(str(project), champion=None, announced=None, trouble=str(error), store=False)
-    state = hub.state(project)
-    try:
-        notes, step, wait = state.notes(), state.step(), state.wait()
-        changed = state.changes.pending().changed
-    except QueueError as failure:
-        return replace(stands, trouble=f"{error}; {failure}", queue=False)
-    troubles = dict.fromkeys([str(error), *filter(None, [_trouble(notes)])])
-    return replace(stands, trouble="; ".join(troubles), changed=changed, step=step, wait=wait)
+def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:
+    """Say what is wrong besides what went wrong last, which may be the same."""
+    return replace(stands, trouble="; ".join(dict.fromkeys(filter(None, (str(error), stands.trouble)))))
 
 
-def _alone(hub: Hub, project: ProjectKey, endpoint: str) -> ProjectStatus:
-    announced, state = announced_version(hub, project), hub.state(project)
-    stands = ProjectStatus(str(project), champion=None, announced=announced, endpoint=endpoint)
-    try:
-        trouble = why_gone(hub, project) or _trouble(state.notes())
-        return replace(stands, trouble=trouble, step=state.step(), wait=state.wait())
-    except QueueError as error:
-        return replace(stands, trouble=str(error), queue=False)
-
-
-def _trained(hub: Hub, project: ProjectKey) -> ProjectStatus:
+def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
     run = describe(record, hub.settings.run_attempts) if record else None
-    state = hub.state(project)
-    try:
-        notes, pending, step = state.notes(), state.changes.pending(), state.step()
-        wait, gone, workers = state.wait(), why_gone(hub, project), count_workers(hub.redis)
-        noted = state.policy()
-    except QueueError as error:
-        return ProjectStatus(
-            str(project), pointers.champion, pointers.announced, trouble=str(error), run=run, queue=False
-        )
+    stands = replace(stands, champion=pointers.champion, announced=pointers.announced, run=run)
+    if noted.failure:
+        return stands
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
-    policy = noted or Policy.of(hub.settings)
+    policy, pending = noted.policy or Policy.of(hub.settings), noted.pending
+    lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
     first = pointers.champion is None and record is None
-    return ProjectStatus(
-        str(project),
-        pointers.champion,
-        pointers.announced,
-        missing=""
-        if pointers.champion
-        else notes.get("missing") or _missing(record, policy.min_labels, pending.changed),
-        trouble=gone or _trouble(notes),
+    return replace(
+        stands,
+        missing="" if pointers.champion else lacking,
         changed=pending.changed,
-        due=policy.due(pending, lacking="missing" in notes),
+        due=policy.due(pending, lacking="missing" in noted.notes),
         needed=policy.min_labels if first else policy.retrain_after,
-        workers=workers,
-        step=step,
-        run=run,
-        wait=wait,
+        workers=noted.workers,
     )
-
-
-def _trouble(notes: Mapping[str, str]) -> str:
-    return "; ".join(notes[name] for name in ("trouble", "pictures", "sweep") if name in notes)
 
 
 def _missing(record: RunRecord | None, needed: int, labels: int) -> str:
