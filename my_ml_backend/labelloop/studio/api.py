@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from labelloop.errors import StudioError
+from labelloop.studio.fetch import trusted
 from labelloop.studio.refusal import Answer, refused, unreachable
 from labelloop.studio.urls import shown
 
@@ -44,7 +45,7 @@ class Api:
         self._pause = pause
         self._using = threading.Lock()
         self._sdk: SyncClientWrapper | None = None
-        self._http = httpx.Client(timeout=timeout, follow_redirects=False)
+        self._http = httpx.Client(timeout=timeout, follow_redirects=False, verify=trusted())
 
     @property
     def token_kind(self) -> str:
