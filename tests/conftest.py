@@ -1,5 +1,6 @@
 """How the tests are dealt out where several processes share them (``make test``), and how these report."""
 
+import sys
 from collections.abc import Generator
 from typing import Any
 
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: Label Studio, then the files that train."""
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
     items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
+
+
+def pytest_collection_finish() -> None:
+    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it."""
+    if "torch" in sys.modules:
+        raise pytest.UsageError("a test file imports torch as it is read: import it in the tests, marked `train`")
 
 
 @pytest.hookimpl(wrapper=True)

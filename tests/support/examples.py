@@ -1,11 +1,11 @@
 """How many examples Hypothesis tries: all of them in ``make test``, a part in ``make test-fast``."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _USUAL = 100
 _FAST = 15
 
-settings.register_profile("fast", max_examples=_FAST)
+settings.register_profile("fast", max_examples=_FAST, suppress_health_check=[HealthCheck.too_slow])
 
 
 def examples(count: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,8 +86,7 @@ class StudioApi:
             case "GET", ["tasks"]:
                 return 200, self._page(json.loads(query["query"][0]), int(query["page_size"][0]))
             case "GET", ["projects", number, "model-versions"] if number == str(self.number):
-                versions = [one["model_version"] for one in self.predictions]
-                return 200, {version: versions.count(version) for version in versions}
+                return 200, dict(Counter(one["model_version"] for one in self.predictions))
             case "POST", ["projects", number, "import", "predictions"] if number == str(self.number):
                 return self._import(body)
             case "GET", ["ml"] if int(query["project"][0]) in {self.number, *self.others}:
@@ -129,20 +129,23 @@ class StudioApi:
 
     def _page(self, query: dict[str, Any], size: int) -> dict[str, Any]:
         items = query["filters"]["items"]
-        found = [task for task in self.tasks.values() if all(self._matches(task, item) for item in items)]
+        made: dict[int, list[dict[str, Any]]] = {number: [] for number in self.tasks}
+        for one in self.predictions:
+            made.setdefault(one["task"], []).append(one)
+        found = [task for task in self.tasks.values() if all(self._matches(task, made, item) for item in items)]
         first = sorted(found, key=lambda task: int(task["id"]))[:size]
         for task in first:
-            task["predictions"] = [one for one in self.predictions if one["task"] == task["id"]]
+            task["predictions"] = made[task["id"]]
         return {"tasks": first, "total": len(found)}
 
-    def _matches(self, task: dict[str, Any], item: dict[str, Any]) -> bool:
+    def _matches(self, task: dict[str, Any], made: dict[int, list[dict[str, Any]]], item: dict[str, Any]) -> bool:
         match item["filter"], item["operator"]:
             case "filter:tasks:id", "greater":
                 return bool(task["id"] > item["value"])
             case "filter:tasks:total_annotations", operator:
                 return bool((self._submitted(task) > 0) == (operator == "greater"))
             case "filter:tasks:predictions_model_versions", operator:
-                mentioned = any(item["value"][0] in version for version in self.versions_of(task["id"]))
+                mentioned = any(item["value"][0] in one["model_version"] for one in made[task["id"]])
                 return bool(mentioned == (operator == "contains"))
         raise AssertionError(f"a filter that this server does not know: {item}")
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import pytest
+
 from labelloop.models.runs import RunRecord
 from labelloop.run.methods import METHODS, improvement, methods_of, raised
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.train.entrants import RECIPES
 from labelloop.types import TrainSettings
 
 BOTH = ("head", "finetune")
@@ -17,7 +18,10 @@ def made_with(**methods: int) -> RunRecord:
     return RunRecord("k", "a/1", "m", "s", 0, methods=methods)
 
 
+@pytest.mark.train
 def test_every_recipe_has_a_version() -> None:
+    from labelloop.train.entrants import RECIPES
+
     assert set(METHODS) == {*RECIPES, "gate"}
 
 
