@@ -12,7 +12,6 @@ from labelloop.web.gate import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.metrics import Metrics
 from labelloop.web.model_class import ModelClass
 from labelloop.web.routes import Routes
-from labelloop.web.webhooks import Webhooks
 
 
 def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
@@ -30,5 +29,5 @@ def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
     basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
     secret = WebhookSecret(webhook_secret(settings))
     guard(app, WebGate(settings, basic, secret))
-    Routes(hub, model_class, Webhooks(basic, secret, metrics), metrics).add_to(app)
+    Routes(hub, model_class, basic, secret, metrics).add_to(app)
     return app

@@ -1,12 +1,15 @@
 """The routes of Label Studio's ML client (contract, sections 1 and 3), and ``/metrics`` and ``/status``."""
 
+import json
 import re
 import time
+from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import Gone
+from werkzeug.exceptions import BadRequest, Gone
 
 from labelloop.errors import QueueError
+from labelloop.front.gate import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import job_status
@@ -14,14 +17,16 @@ from labelloop.loop.registry import forget, known_projects, remember_project
 from labelloop.loop.serving import hear, open_for, share
 from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
+from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config
-from labelloop.types import Json, ProjectKey
+from labelloop.types import Identity, Json, ProjectKey
+from labelloop.web.gate import BasicAuth, WebhookSecret
 from labelloop.web.metrics import Metrics
-from labelloop.web.model_class import ModelClass
-from labelloop.web.reading import items, json_body, project_identity, text
-from labelloop.web.webhooks import TRAIN, Webhooks, note
+from labelloop.web.model_class import Model, ModelClass
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
+_PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
+_TRAIN = "START_TRAINING"
 
 Answer = Response | Json | tuple[Json, int]
 
@@ -29,10 +34,13 @@ Answer = Response | Json | tuple[Json, int]
 class Routes:
     """Label Studio's routes over one hub. Who may ask is the gate's, errors are left to the border, ``answers``."""
 
-    def __init__(self, hub: Hub, model_class: ModelClass, webhooks: Webhooks, metrics: Metrics) -> None:
+    def __init__(
+        self, hub: Hub, model_class: ModelClass, basic: BasicAuth, secret: WebhookSecret, metrics: Metrics
+    ) -> None:
         self._hub = hub
         self._model_class = model_class
-        self._webhooks = webhooks
+        self._basic = basic
+        self._secret = secret
         self._metrics = metrics
 
     def add_to(self, app: Flask) -> None:
@@ -98,13 +106,27 @@ class Routes:
         return {"results": results}
 
     def webhook(self) -> Answer:
-        """Note one event and answer at once: the annotator's submit may be waiting."""
-        return self._webhooks.take(request, json_body(), self._model_class(hub=self._hub))
+        """Authenticate, note one event and answer at once: the annotator's submit may be waiting.
+
+        START_TRAINING comes from Label Studio's ML client, all else from its webhooks. An action LabelLoop has no use
+        for is answered 200 to anybody: nothing is done about it.
+        """
+        body = json_body()
+        action = text(body, "action")
+        if action == _TRAIN:
+            self._basic.check(request)
+        elif action in ACTIONS:
+            self._secret.check(request)
+        else:
+            self._metrics.heard("other")
+            return {"status": "ignored"}, 200
+        self._metrics.heard(action)
+        return _noted(self._model_class(hub=self._hub), action, body)
 
     def train(self) -> Answer:
         """Start a training, as Label Studio before 1.4.1 asks for it; the annotations it sends are fetched anew."""
         project = str(project_identity(json_body().get("project")))
-        return note(self._model_class(project, hub=self._hub), TRAIN, {"project": project})
+        return _noted(self._model_class(project, hub=self._hub), _TRAIN, {"project": project})
 
     def versions(self) -> Answer:
         """List the published versions of all projects by name, newest first: Label Studio does not say for which."""
@@ -169,3 +191,60 @@ class Routes:
 
     def _project(self, body: Json, name: str = "project") -> ProjectKey:
         return self._hub.project(project_identity(body.get(name), name))
+
+
+def _noted(model: Model, action: str, body: Json) -> Answer:
+    """Hand an event to the model: 201 with ``{"job": id}`` when it started a job, 200 otherwise. Raises BadRequest."""
+    try:
+        job = model.fit(action, body)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    return ({**job, "status": "started"}, 201) if job else ({"status": "noted"}, 200)
+
+
+def project_identity(value: object, name: str = "project") -> Identity:
+    """Read a project from ``7``, ``"7"`` or ``"7.1795187589"``; raises BadRequest naming it otherwise."""
+    match = _PROJECT.fullmatch(str(value)) if type(value) in (int, str) else None
+    if match is None or int(match[1]) == 0:
+        raise BadRequest(f'{name} must be "<id>.<created>", "<id>" or a number, for example "7.1795187589"')
+    return Identity.parse(str(value))
+
+
+def json_body() -> Json:
+    """Read the request's body; raises BadRequest with the reason when it is not a JSON object."""
+    content = request.get_data(cache=False)
+    request.stream.read(1)  # a chunked body is cut at the limit without a word; asking for more raises the 413
+    try:
+        check_json(content)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    try:
+        body = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise BadRequest(f"the body is no JSON: {error.msg} at character {error.pos}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, an endless number, thousands of brackets
+        raise BadRequest("the body is no JSON that can be read") from error
+    if not isinstance(body, dict):
+        raise BadRequest(f"the body must be a JSON object, not {_shape(body)}")
+    return body
+
+
+def text(body: Json, name: str) -> str:
+    """Take a text from a body; raises BadRequest naming it when it is missing or something else."""
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be text, not {_shape(value)}")
+    return value
+
+
+def items(body: Json, name: str) -> list[Any]:
+    """Take a list from a body; raises BadRequest naming it when it is missing or something else."""
+    value = body.get(name)
+    if not isinstance(value, list):
+        raise BadRequest(f"{name} must be a list, not {_shape(value)}")
+    return value
+
+
+def _shape(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null or missing"}
+    return names.get(type(value), "a number")
