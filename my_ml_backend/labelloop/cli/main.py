@@ -24,7 +24,6 @@ from labelloop.doctor import diagnose
 from labelloop.errors import Damaged, LabelLoopError, SettingsError, StudioError, UnsafeStore
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
-from labelloop.loop.deploy import flip_title
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
@@ -40,6 +39,7 @@ from labelloop.loop.serving import (
     share,
     stands_alone,
 )
+from labelloop.loop.site import site_of
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
 from labelloop.loop.status import known_projects, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
@@ -268,7 +268,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
 def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
     """Have Label Studio order tasks by the new predictions; a project that is not connected stays as it is."""
     try:
-        flip_title(hub, project, version)
+        site_of(hub, project).announce(version)
     except StudioError as error:
         return [str(error)]
     return []

@@ -6,20 +6,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from labelloop.data.site import Labeling
 from labelloop.errors import StoreError, TrainingDied, TrainingError
 from labelloop.loop.backoff import away
-from labelloop.loop.fetch import Annotated
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.methods import methods_of
 from labelloop.run.registrar import Registrar
 from labelloop.run.search.defaults import with_defaults
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.studio.mapping import label_finder
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class Attempt:
     project: ProjectKey
     fence: int
     reporter: Reporter
-    annotated: Annotated
+    labeling: Labeling
+    labeled: Labeled
     record: RunRecord | None = None
 
     @property
@@ -61,8 +62,7 @@ class Attempt:
     @property
     def registrar(self) -> Registrar:
         """Where the version goes. Labels may have been renamed since the champion was trained."""
-        rename = label_finder(self.annotated.control.labels)
-        return Registrar(self.hub.store, self.project, self.fence, rename, self.stage)
+        return Registrar(self.hub.store, self.project, self.fence, self.labeling.rename, self.stage)
 
     def stage(self, name: str) -> None:
         """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""
@@ -95,7 +95,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
     settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
-    training, labeled = train_settings(settings), attempt.annotated.labeled
+    training, labeled = train_settings(settings), attempt.labeled
     key = attempt.registrar.key_of(labeled, training)
     if force:
         key = _forced_key(runs, key, settings.run_attempts)

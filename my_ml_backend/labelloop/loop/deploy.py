@@ -3,17 +3,12 @@
 The order matters and every step may be repeated: see docs/versions.md.
 """
 
-import logging
-
-from labelloop.errors import StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
-from labelloop.loop.serving import own_backend
+from labelloop.loop.site import site_of
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import ProjectKey
-
-_log = logging.getLogger(__name__)
 
 
 def promote(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
@@ -31,18 +26,5 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
     reporter.stage("flip")
     ChampionPointer(hub.store, project).announce(version, fence)
     hub.state(project).announce(version)
-    flip_title(hub, project, version)
+    site_of(hub, project).announce(version)
     return prelabeled
-
-
-def flip_title(hub: Hub, project: ProjectKey, version: str) -> None:
-    """Name our ML backend after the version, so that Label Studio orders tasks by its scores."""
-    backend = own_backend(hub, project)
-    if backend is None:
-        raise StudioError(
-            f"none of the ML backends of project {project.id} is known as this one, so tasks are not ordered by the "
-            f"scores of {version}: run `labelloop connect --project {project.id} --url ADDRESS`"
-        )
-    if backend.title != version or hub.studio.project(project.id).model_version != version:
-        hub.studio.set_title(backend, version)
-        _log.info("project %s: title of ML backend %d is now %s", project, backend.id, version)

@@ -5,8 +5,8 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
+from labelloop.data.site import Site
 from labelloop.errors import LeaseLost, StudioError
-from labelloop.loop.hub import Hub
 from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ class Imports:
     StudioError.
     """
 
-    def __init__(self, hub: Hub, project: ProjectKey) -> None:
-        self._hub, self._project = hub, project
+    def __init__(self, site: Site, project: ProjectKey) -> None:
+        self._site, self._project = site, project
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._sent: Future[None] | None = None
         self._items: list[Json] = []
@@ -71,22 +71,21 @@ class Imports:
 
     def _import(self, items: list[Json]) -> None:
         """Import; once more, without the tasks that are gone, when those made Label Studio refuse all."""
-        studio, project = self._hub.studio, self._project.id
         try:
-            studio.import_predictions(project, items)
+            self._site.put_predictions(items)
         except StudioError as error:
             waiting = self._waiting(items)
             # When all of them still wait, something else is wrong, or Label Studio is still at it.
             if len(waiting) == len(items):
                 raise
             _log.warning("project %s: %d tasks wait no longer: %s", self._project, len(items) - len(waiting), error)
-            studio.import_predictions(project, waiting)
+            self._site.put_predictions(waiting)
 
     def _waiting(self, items: list[Json]) -> list[Json]:
         """Find the predictions whose tasks are there and have none of their version."""
         found: list[Json] = []
         for version in {item["model_version"] for item in items}:
             given = {item["task"]: item for item in items if item["model_version"] == version}
-            tasks = self._hub.studio.unpredicted_tasks(self._project.id, version)
+            tasks = self._site.waiting(version)
             found += [given[task["id"]] for task in tasks if task["id"] in given]
         return found

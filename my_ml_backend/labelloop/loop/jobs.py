@@ -18,6 +18,7 @@ from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import lose_project, present_project, remember_project, why_gone
 from labelloop.loop.serving import announced_version, learn, learn_unknown, require_follower, stands_alone
+from labelloop.loop.site import site_of
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -170,7 +171,7 @@ def prelabel(project: str) -> str:
             state.note("unpredicted", "")
             if stands_alone(hub, key):
                 version = announced_version(hub, key)
-                deploying.flip_title(hub, key, version)
+                site_of(hub, key).announce(version)
     except LeaseLost:
         return _postponed(hub, key)
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"

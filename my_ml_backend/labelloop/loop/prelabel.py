@@ -10,6 +10,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.predict import note_versions
 from labelloop.loop.serving import plan_of, serving
+from labelloop.loop.site import site_of
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -37,16 +38,16 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     """
     served = serving(hub, project, version)
     plan = plan_of(hub, project, served, hub.studio.project(project.id).label_config)
-    total = hub.studio.count_unpredicted(project.id, version)
+    site = site_of(hub, project)
+    total = site.count_waiting(version)
     report("tasks", 0, total)
     predicted = left_out = 0
     reasons: dict[str, None] = {}
     latest: Counter[str] = Counter()
-    tasks = hub.studio.unpredicted_tasks(project.id, version)
     # Closed first, whatever ends this: nothing is predicted any more while the rest is imported.
     with (
-        nullcontext() if dry_run else Imports(hub, project) as imports,
-        closing(predict_stream(plan, tasks)) as stream,
+        nullcontext() if dry_run else Imports(site, project) as imports,
+        closing(predict_stream(plan, site.waiting(version))) as stream,
     ):
         for task, found in stream:
             if isinstance(found, dict):

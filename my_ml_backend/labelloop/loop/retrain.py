@@ -22,10 +22,10 @@ from labelloop.errors import (
 )
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
-from labelloop.loop.fetch import read_annotations
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import learn_unknown, require_follower
+from labelloop.loop.site import read_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -92,7 +92,7 @@ def require_trainable(settings: Settings) -> None:
 
 def open_run(attempt: Attempt, record: RunRecord) -> Run:
     """Open the folder of a run, on this machine: its labels are at hand, and its record repeats it from the store's."""
-    manifest = attempt.annotated.labeled.manifest
+    manifest = attempt.labeled.manifest
     kept = f"{attempt.hub.settings.store_address}/{attempt.project}/manifests/{manifest.hash}.jsonl"
     location = {"train_location": str(local_file(kept) or kept), "format": "labelloop"}
     return Run(
@@ -100,7 +100,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         attempt.settings,
         {**parameters_of(attempt.settings), **location, "project_key": str(attempt.project)},
         attempt,
-        source=lambda _: attempt.annotated.labeled,
+        source=lambda _: attempt.labeled,
         registrar=attempt.registrar,
         key=record.key,
         archive=False,
@@ -113,24 +113,23 @@ def _begin(
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()
     reporter.stage("fetch")
-    annotated = read_annotations(hub, project, reporter)
+    labeling, labeled = read_labels(hub, project, reporter)
     reporter.stage("manifest")
-    info, manifest = annotated.info, annotated.labeled.manifest
-    counters = Seen(info.tasks, info.annotations, info.skipped, time.time())
+    found, manifest, missed = labeling.counters, labeled.manifest, unread(labeled)
+    counters = Seen(found.tasks, found.annotations, found.skipped, time.time())
     hub.state(project).see(replace(counters, tasks=hub.state(project).seen().tasks))
     lacking = missing(manifest, hub.settings.min_labels)
     hub.state(project).note("missing", lacking)
-    hub.state(project).note("pictures", annotated.unread)
+    hub.state(project).note("pictures", missed)
     if lacking:
-        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, annotated.unread)))}"
-        unfetched = annotated.labeled.missing
-        if unfetched and len(manifest.items) + len(unfetched) >= hub.settings.min_labels:
+        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
+        if labeled.missing and len(manifest.items) + len(labeled.missing) >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
         hub.state(project).changes.settle(began)
         raise NotEnoughLabels(told)
     hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
-    attempt = Attempt(hub, project, fence, reporter, annotated)
+    attempt = Attempt(hub, project, fence, reporter, labeling, labeled)
     record = open_record(attempt, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
     hub.state(project).changes.settle(began)

@@ -14,17 +14,15 @@ from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import Manifest
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.loop.consider import consider
-from labelloop.loop.deploy import flip_title
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
+from labelloop.loop.site import site_of
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
-from labelloop.studio.control import parse_control
-from labelloop.studio.truth import labels_of
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.types import NO_VERSION, LeftOut, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     if "unpredicted" in state.notes():
         hub.queue(project).prelabel(0.0)
     if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
-        changed = list(_scan(hub, project, info))
+        changed = list(_scan(hub, project))
         state.changes.replace(changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
         last = Seen(info.tasks, info.annotations, info.skipped, now)
@@ -87,7 +85,7 @@ def _mend_title(hub: Hub, project: ProjectKey, info: ProjectInfo) -> None:
     """Flip the title that a worker killed after announcing has left behind."""
     version = announced_version(hub, project)
     if version not in (NO_VERSION, info.model_version) and not hub.state(project).is_held():
-        flip_title(hub, project, version)
+        site_of(hub, project).announce(version)
 
 
 def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, now: float) -> bool:
@@ -98,29 +96,27 @@ def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, n
     return moved > hub.state(project).changes.pending().changed or age > least * _LONG_WHILE
 
 
-def _scan(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[str]:
-    """Name the tasks whose labels differ from the last manifest's. Label Studio is read page by page."""
-    control = parse_control(info.label_config)
+def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
+    """Name the tasks whose labels differ from the last manifest's. The site is read page by page."""
+    labeling = site_of(hub, project).labeling()
     known = _last_labels(hub, project)
     counts: Counter[str] = Counter()
     total = 0
-    for task in hub.studio.labeled_tasks(project.id):
-        task_id = int(task["id"])
-        truth = labels_of(control, task.get("annotations") or [])
-        before = known.pop(task_id, None)
-        if truth.reason:
+    for example in labeling.examples():
+        before = known.pop(example.task, None)
+        if isinstance(example, LeftOut):
             # Left out now; a change only if the last manifest had it.
             if before is not None and before != _LEFT_OUT:
-                yield f"t{task_id}"
+                yield f"t{example.task}"
             continue
         total += 1
-        counts.update(truth.labels)
-        if before not in (truth.labels, _LEFT_OUT):
-            yield f"t{task_id}"
+        counts.update(example.labels)
+        if before not in (example.labels, _LEFT_OUT):
+            yield f"t{example.task}"
     yield from (f"t{task_id}" for task_id, labels in known.items() if labels != _LEFT_OUT)
     if ChampionPointer(hub.store, project).read().champion is None:
-        names = [label.name for label in control.labels]
-        hub.state(project).note("missing", lacking_labels(total, counts, names, hub.settings.min_labels))
+        lacking = lacking_labels(total, counts, labeling.classes, hub.settings.min_labels)
+        hub.state(project).note("missing", lacking)
 
 
 def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:

@@ -7,6 +7,7 @@ import pytest
 from labelloop.errors import LeaseLost, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
+from labelloop.loop.site import site_of
 from labelloop.types import Json
 from support.studio_api import StudioApi
 
@@ -15,16 +16,21 @@ def prediction(version: str = "m1", size: int = 0) -> Json:
     return {"result": [{"value": {"text": ["x" * size]}}], "score": 0.5, "model_version": version}
 
 
+def importing(hub: Hub) -> Imports:
+    project = hub.project(7)
+    return Imports(site_of(hub, project), project)
+
+
 def collect(hub: Hub, error: BaseException) -> None:
     """Collect a prediction of task 1, then end by an error."""
-    with Imports(hub, hub.project(7)) as imports:
+    with importing(hub) as imports:
         imports.add(1, prediction())
         raise error
 
 
 def test_many_predictions_are_few_imports(studio: StudioApi, studio_hub: Hub) -> None:
     studio.add_tasks(7)
-    with Imports(studio_hub, studio_hub.project(7)) as imports:
+    with importing(studio_hub) as imports:
         for task in studio.tasks:
             imports.add(task, prediction())
 
@@ -43,7 +49,7 @@ def test_large_predictions_are_imported_sooner_and_at_most_two_imports_are_held(
         assert go_on.wait(10)
 
     studio.before_import = hold
-    with Imports(studio_hub, studio_hub.project(7)) as imports:
+    with importing(studio_hub) as imports:
         imports.add(1, prediction(size=17_000_000))
         assert begun.wait(10), "it is being sent while more are collected"
         imports.add(2, prediction())
@@ -80,7 +86,10 @@ def test_an_error_of_the_block_goes_before_one_of_the_import(studio: StudioApi, 
 def test_an_import_that_fails_is_told(studio: StudioApi, studio_hub: Hub) -> None:
     studio.add_tasks(1)
     studio.refusing = 403
-    with pytest.raises(StudioError), Imports(studio_hub, studio_hub.project(7)) as imports:
+    with (
+        pytest.raises(StudioError),
+        importing(studio_hub) as imports,
+    ):
         imports.add(1, prediction())
 
 
@@ -93,7 +102,7 @@ def test_after_a_refusal_only_what_waits_for_its_version_is_sent_again(studio: S
         studio.predictions.append({"task": 4, **prediction("m2")})
 
     studio.before_import = meanwhile
-    with Imports(studio_hub, studio_hub.project(7)) as imports:
+    with importing(studio_hub) as imports:
         for task in (1, 2, 3):
             imports.add(task, prediction("m1"))
         for task in (4, 5):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.data.manifest import Manifest
+from labelloop.data.site import Counters, Labeling
 from labelloop.errors import (
     EndpointError,
     MediaError,
@@ -22,7 +23,6 @@ from labelloop.errors import (
 )
 from labelloop.loop.attempts import Attempt, note_failure, open_record
 from labelloop.loop.consider import consider
-from labelloop.loop.fetch import Annotated
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
@@ -33,11 +33,8 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.context import Context, Labeled
 from labelloop.run.driver import is_written
 from labelloop.run.folder import RunFolder
-from labelloop.studio.client import ProjectInfo
-from labelloop.studio.control import parse_control
 from labelloop.types import Item
 from support.file_bundle import write_bundle
-from support.studio_api import CONFIG
 
 from .conftest import PROJECT, MakeHub
 from .test_consider import waiting
@@ -50,13 +47,12 @@ def attempt(make_hub: MakeHub) -> Iterator[Begin]:
     """Begin attempts at the same manifest, each with a newer fence."""
     hub = make_hub(run_attempts=2, retry_seconds=0)
     manifest = Manifest.of(PROJECT, "single", ("cat", "dog"), [Item(1, "a" * 64, ("cat",))])
-    info = ProjectInfo(PROJECT.id, "", CONFIG, "", "", "", 1, 1, 1, 0, 0)
-    annotated = Annotated(info, parse_control(CONFIG), Labeled(manifest))
+    labeling = Labeling("single", ("cat", "dog"), Counters(1, 1, 1, 0), str, lambda: iter(()))
     with Lease(hub, PROJECT) as lease:
 
         def begin() -> Attempt:
             fence = ChampionPointer(hub.store, PROJECT).take_fence()
-            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), annotated)
+            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), labeling, Labeled(manifest))
 
         yield begin
 
@@ -248,4 +244,4 @@ def test_a_run_folder_that_was_left_half_made_is_made_whole(attempt: Begin) -> N
             made.make("fetch")
         in_the_way.rmdir()
         made.make("fetch")
-    assert Context(made.folder, run.settings, run).manifest == run.annotated.labeled.manifest
+    assert Context(made.folder, run.settings, run).manifest == run.labeled.manifest

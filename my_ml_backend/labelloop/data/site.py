@@ -1,0 +1,59 @@
+"""A site: a tool in which people annotate. What LabelLoop reads of one of its projects there, and tells it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from labelloop.data.listing import Record
+from labelloop.types import Json, Kind, LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How much there is in a project: cheap to ask for, and blind to edits.
+
+    ``annotations`` are submitted ones, of ``labeled`` different tasks; ``skipped`` are cancelled ones.
+    """
+
+    tasks: int
+    labeled: int
+    annotations: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Labeling:
+    """What annotators are asked, and what they have answered by now.
+
+    ``counters`` are from just before the examples are read, so that nothing is missed. ``rename`` gives the name that a
+    class of an older model has today, None for one that there is no more. ``examples`` yields every labeled task, in
+    order of id: a record of its labels, or why it has none that can be learned from.
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    counters: Counters
+    rename: Callable[[str], str | None]
+    examples: Callable[[], Iterator[Record | LeftOut]]
+
+
+class Site(Protocol):
+    """One project in the tool. Every method raises the tool's errors (StudioError), above all where it is away."""
+
+    def labeling(self) -> Labeling:
+        """Read what is asked; raises LabelConfigError where that is nothing that can be learned."""
+
+    def read(self, record: Record) -> bytes:
+        """Read the file of an example; raises MediaError."""
+
+    def waiting(self, version: str) -> Iterator[Json]:
+        """Yield the tasks that wait for an annotator and have no prediction of this version; imports may go on."""
+
+    def count_waiting(self, version: str) -> int:
+        """Say about how many there are."""
+
+    def put_predictions(self, predictions: Sequence[Json]) -> None:
+        """Store predictions, each with its ``task`` and ``model_version``; raises where not all could be stored."""
+
+    def announce(self, version: str) -> None:
+        """Have the tool order its tasks by the scores of this version; may be repeated."""

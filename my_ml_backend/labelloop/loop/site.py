@@ -1,0 +1,45 @@
+"""The site of a project: where this process reads its labels, and brings its predictions."""
+
+from labelloop.data.cache import PictureCache
+from labelloop.data.manifest import Manifest
+from labelloop.data.site import Labeling, Site
+from labelloop.loop.hub import Hub
+from labelloop.loop.serving import own_backend
+from labelloop.run.context import Labeled
+from labelloop.run.fetch import PictureFetcher
+from labelloop.studio.site import LabelStudioSite
+from labelloop.types import Progress, ProjectKey
+
+_NAMED = 3
+"""Pictures that could not be read and are named with their reasons."""
+
+
+def site_of(hub: Hub, project: ProjectKey) -> Site:
+    """Give the project's site; raises SettingsError when nothing says how to reach it."""
+    return LabelStudioSite(hub.studio, hub.media, project.id, lambda: own_backend(hub, project))
+
+
+def read_labels(hub: Hub, project: ProjectKey, progress: Progress) -> tuple[Labeling, Labeled]:
+    """Read all labeled tasks and their pictures; what cannot be used is listed in the manifest with its reason.
+
+    Raises StudioError, LabelConfigError, and MediaError when so many pictures could not be fetched that the place they
+    come from must be out of order.
+    """
+    site = site_of(hub, project)
+    labeling = site.labeling()
+    fetcher = PictureFetcher(site.read, PictureCache(hub.settings.directory / "cache" / "pictures"), project)
+    fetched = fetcher.fetch(labeling.examples(), labeling.counters.labeled, progress)
+    left_out = [*fetched.left_out, *fetched.missing]
+    manifest = Manifest.of(project, labeling.kind, labeling.classes, fetched.items, left_out)
+    return labeling, Labeled(manifest, missing=tuple(fetched.missing))
+
+
+def unread(labeled: Labeled) -> str:
+    """Say which pictures of labeled tasks could not be fetched, and why; empty when all were."""
+    if not labeled.missing:
+        return ""
+    count = len(labeled.missing)
+    named = "; ".join(f"task {one.task}: {one.reason}" for one in labeled.missing[:_NAMED])
+    more = f"; and {count - _NAMED} more" if count > _NAMED else ""
+    which = "1 picture of a labeled task" if count == 1 else f"{count} pictures of labeled tasks"
+    return f"{which} could not be read: {named}{more}. Mend their addresses, or delete these tasks"
