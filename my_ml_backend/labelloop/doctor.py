@@ -9,6 +9,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.serving import announced_version, learn_unknown, own_backend, project_endpoint, stands_alone
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
+from labelloop.loop.status import left_over
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
@@ -50,6 +51,7 @@ def diagnose(
     yield from _guarded("Redis", lambda: _redis(hub))
     yield from _guarded("workers", lambda: _workers(hub))
     yield from _guarded("store", lambda: _store(hub))
+    yield from _guarded("other projects", lambda: _left_over(hub))
     yield from _guarded("endpoint", lambda: _endpoint(hub))
     if project_id is not None:
         yield from _guarded("project", lambda: _project(hub, project_id))
@@ -160,6 +162,13 @@ def _store(hub: Hub) -> Iterator[Finding]:
     check_store(hub.store)
     detail = f"{shown(hub.settings.store_address)} can be read and written, and honours conditional writes"
     yield Finding("store", ok=True, detail=detail)
+
+
+def _left_over(hub: Hub) -> Iterator[Finding]:
+    """Name what the store holds of no project of today: an address that is gone, a project that was made anew."""
+    for name, what in left_over(hub).items():
+        remedy = f"If it is to go on: `labelloop move --project NUMBER --from {name}`. Else it may lie there."
+        yield Finding(f"in the store, {name}", ok=True, detail=what, remedy=remedy)
 
 
 def _endpoint(hub: Hub) -> Iterator[Finding]:

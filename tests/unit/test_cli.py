@@ -24,6 +24,7 @@ COMMANDS = [
     "doctor",
     "label-errors",
     "manifest",
+    "move",
     "predict",
     "probe",
     "report",

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,11 +18,12 @@ from labelloop.cli.border import STDOUT, explain
 from labelloop.cli.endpoint_suite import test_endpoint
 from labelloop.cli.label_errors import label_errors
 from labelloop.cli.manifest import manifest
+from labelloop.cli.move import move
 from labelloop.cli.report import report
 from labelloop.cli.search import search
 from labelloop.cli.train import stage, train
 from labelloop.doctor import diagnose
-from labelloop.errors import Damaged, LabelLoopError, SettingsError, StudioError, UnsafeStore
+from labelloop.errors import Damaged, LabelLoopError, SettingsError, StoreError, StudioError, UnsafeStore
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
 from labelloop.loop.hub import Hub
@@ -41,7 +43,7 @@ from labelloop.loop.serving import (
 )
 from labelloop.loop.site import site_of
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
-from labelloop.loop.status import known_projects, project_status
+from labelloop.loop.status import known_projects, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.state import state_of
@@ -180,8 +182,17 @@ def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
     projects = [existing_project(hub, project_id)] if project_id else known_projects(hub)
     found = [project_status(hub, project) for project in projects]
-    lines = [line for one in found for line in describe(one)]
-    show(as_json, [one.to_json() for one in found], lines or ["no project has been connected yet"])
+    lines = [line for one in found for line in describe(one)] or ["no project has been connected yet"]
+    if not project_id and not as_json:
+        lines += _left_over(hub)
+    show(as_json, [one.to_json() for one in found], lines)
+
+
+def _left_over(hub: Hub) -> list[str]:
+    """Name what else the store holds, a line each; what cannot be read has been told by now."""
+    with suppress(StoreError):
+        return [f"also in the store, {name}: {what}" for name, what in left_over(hub).items()]
+    return []
 
 
 @main.command()
@@ -422,5 +433,5 @@ def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: 
     run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
 
 
-for command in (label_errors, manifest, report, search, stage, test_endpoint, train):
+for command in (label_errors, manifest, move, report, search, stage, test_endpoint, train):
     main.add_command(command)

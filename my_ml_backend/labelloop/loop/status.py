@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
-from labelloop.errors import QueueError, SettingsError, StoreError
+from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import describe
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
@@ -14,6 +14,7 @@ from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.serving import announced_version, project_endpoint
 from labelloop.loop.state import Step
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.projects import LeftOver, moment
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
 
@@ -99,6 +100,27 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         return _served(hub, project, stands, noted)
     except StoreError as error:
         return replace(_with(stands, error), store=False, changed=noted.pending.changed)
+
+
+def left_over(hub: Hub) -> dict[str, str]:
+    """Say what else the store holds: for each folder that is no project's of today, whose it was and what is in it.
+
+    What a project has taken over is not told. Raises StoreError.
+    """
+    return {str(one.key): _left(hub, one) for one in hub.projects.left_over() if not one.copied_to}
+
+
+def _left(hub: Hub, one: LeftOver) -> str:
+    try:
+        champion = ChampionPointer(hub.store, one.key).read().champion or "none"
+    except Damaged:
+        champion = "damaged"
+    run = Runs(hub.store, one.key).latest()
+    created = f"created {moment(one.created)}" if one.created else "created at a time that is not known"
+    return (
+        f"project {one.key.id} of {', '.join(one.addresses)}, {created}, champion {champion}, last run "
+        f"{run.updated.partition('.')[0] if run else 'none'}"
+    )
 
 
 def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:

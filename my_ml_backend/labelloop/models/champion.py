@@ -71,6 +71,22 @@ class ChampionPointer:
 
         return self._update(change, fence)
 
+    def inherit(self, before: Pointers) -> Pointers:
+        """Go on where another project's pointers stand, with nothing announced and a fence above both. May be repeated.
+
+        Raises Conflict for a champion of its own.
+        """
+
+        def change(current: Pointers) -> Pointers:
+            if current.champion is not None and current.history[: len(before.history)] != before.history:
+                raise Conflict(f"{self._project} has a champion of its own, {current.champion}")
+            if current.champion is not None or before.champion is None:
+                return current
+            fence = max(current.fence, before.fence) + 1
+            return Pointers(champion=before.champion, fence=fence, history=before.history)
+
+        return self._update(change)
+
     def announce(self, version: str, fence: int) -> Pointers:
         """Let ``/setup`` report the champion; raises Fenced, or Conflict for any other version. May be repeated."""
 

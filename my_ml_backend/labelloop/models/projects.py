@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from labelloop.errors import Damaged
+from labelloop.errors import Conflict, Damaged
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import from_bytes, now, to_bytes
 from labelloop.models.runs import Runs
@@ -156,6 +156,24 @@ class Projects:
         """Say whether a folder is that of a project with an identity; raises StoreError."""
         return _claimed(self._read(key.id), key)
 
+    def copied_from(self, key: ProjectKey) -> str:
+        """Name the folder whose versions the project that lies here has taken over; empty for none."""
+        return next((one.copied_from for one in self._read(key.id) if one.folder == str(key)), "")
+
+    def note_copy(self, key: ProjectKey, source: ProjectKey) -> None:
+        """Keep that the project that lies here takes over another folder; raises Conflict where none lies here."""
+
+        def change(content: bytes | None) -> bytes | None:
+            known = self._parse(key.id, content)
+            if not _claimed(known, key):
+                raise Conflict(
+                    f"{key} is no project's that Label Studio was asked for: `labelloop doctor --project {key.id}` asks"
+                )
+            noted = [replace(one, copied_from=str(source)) if one.folder == str(key) else one for one in known]
+            return None if tuple(noted) == known else to_bytes(_Record(tuple(noted)))
+
+        update(self._store, _path(key.id), change)
+
     def here(self) -> dict[int, ProjectKey]:
         """Find the projects of this Label Studio: the last found of each number, and folders that wait for theirs."""
         found: dict[int, ProjectKey] = {}
@@ -197,7 +215,7 @@ class Projects:
         self, known: tuple[KnownProject, ...], identity: Identity, before: KnownProject | None, said: list[str]
     ) -> KnownProject:
         """Make the entry of a project that was never met, and say what there is to know about it."""
-        made = f"project {identity.id}, created {_moment(identity.created)},"
+        made = f"project {identity.id}, created {moment(identity.created)},"
         old = next(self._old_folders(known, identity), None)
         if old is not None:
             champion = self._champion(old) or "no champion"
@@ -209,7 +227,7 @@ class Projects:
             passed.append(before.folder)
             said.append(
                 f"{made} is another one than the project {identity.id} that was at this address before, created "
-                f"{_moment(before.created)}: it begins anew in {fresh}, and {before.folder} stays as it is"
+                f"{moment(before.created)}: it begins anew in {fresh}, and {before.folder} stays as it is"
             )
         elif passed:
             said.append(f"{made} begins anew in {fresh}: {', '.join(passed)} is older than the project, so another's")
@@ -305,5 +323,6 @@ def _newest(known: tuple[KnownProject, ...], addresses: tuple[str, ...]) -> Know
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def _moment(created: int | None) -> str:
+def moment(created: int | None) -> str:
+    """Write a creation time for people."""
     return datetime.fromtimestamp(created or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

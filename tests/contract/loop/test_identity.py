@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from labelloop.cli import main
+from labelloop.data.manifest import Manifest
+from labelloop.doctor import diagnose
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
@@ -30,10 +35,11 @@ from labelloop.loop.registry import (
     remember_project,
 )
 from labelloop.loop.serving import announced_version
-from labelloop.loop.status import project_status
+from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.runs import Runs
+from labelloop.models.takeover import plan_takeover, take_over
 from labelloop.models.versions import Versions
 from labelloop.settings import environment_of
 from labelloop.types import NO_VERSION, Identity, ProjectKey
@@ -43,6 +49,7 @@ OLD_STORE = Path(__file__).parents[2] / "fixtures" / "store_by_address"
 MADE_AT = "127.0.0.1-8080"
 CREATED_AT = "2026-11-20T15:13:50.666978Z"
 CREATED = 1795187630
+LAST_RUN = "2026-11-29T03:18:55"
 LATER_AT = "2027-02-03T04:05:06.000700Z"
 
 MakeHub = Callable[..., Hub]
@@ -263,3 +270,126 @@ def test_a_server_that_tells_no_creation_time_is_known_by_its_address(studio_hub
     key = ProjectKey.of(studio.url, 7)
     assert confirmed_project(studio_hub, 7)[0] == present_project(studio_hub, key) == key
     assert list(studio_hub.store.walk("")) == []
+
+
+class TestMove:
+    """``labelloop move``: a project that was exported and imported anew has another number and another second."""
+
+    @pytest.fixture
+    def moved(self, before: Before, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Before:
+        """A hub of another Label Studio with the old store, and that store's folder."""
+        hub, key = before
+        studio.number, studio.created_at, studio.backends = 12, LATER_AT, []
+        elsewhere = ProjectKey("studio.gone", 1)
+        for path in list(hub.store.walk(f"{key}/")):
+            hub.store.write(path.replace(str(key), str(elsewhere)), hub.store.read(path).content)
+        shutil.rmtree(hub.settings.directory / "store" / str(key))
+        hub.redis.flushall()
+        for name, value in environment_of(hub.settings).items():
+            monkeypatch.setenv(name, value)
+        return hub, elsewhere
+
+    def test_takes_over_all_versions_and_their_champion(self, moved: Before, studio: StudioApi) -> None:
+        (hub, source), held = moved, content(moved[0])
+        target = ProjectKey("1801627506", 12)
+        told = run("move", "--project", "12", "--from", str(source))
+
+        assert told.exit_code == 0, told.output
+        assert told.stdout.splitlines() == [
+            f"project 12 ({target}) has taken over 2 versions of {source}, champion v2: 11 objects",
+            f"{source} stays as it is",
+            "v2 is announced after the next sweep, with predictions of the tasks that wait",
+        ]
+        pointers = ChampionPointer(hub.store, target).read()
+        assert (pointers.champion, pointers.announced, pointers.fence) == ("v2", None, 3)
+        assert [one.version for one in pointers.history] == ["v1", "v2"]
+        assert Versions(hub.store, target).all() == Versions(hub.store, source).all()
+        assert {one.project for one in Runs(hub.store, target).all()} == {str(target)}
+        newest = Runs(hub.store, target).latest()
+        assert newest is not None
+        manifest = Manifest.from_jsonl(hub.store.read(f"{target}/manifests/{newest.manifest}.jsonl").content.decode())
+        assert (manifest.project, manifest.hash) == (target, newest.manifest)
+        assert {path: one for path, one in content(hub).items() if path in held} == held
+        assert left_over(hub) == {}, "what was taken over is not told of again"
+
+        studio.connect("v0")
+        studio.backends[0]["project"] = 12
+        assert sweep(hub) == {str(target): "v2 is to be announced"}
+
+    def test_refuses_where_there_are_versions_already(self, moved: Before) -> None:
+        hub, source = moved
+        target, _ = confirmed_project(hub, 12)
+        Versions(hub.store, target).claim("its own run")
+        held = content(hub)
+        for more in ((), ("--dry-run",)):
+            told = run("move", "--project", "12", "--from", str(source), *more)
+            assert told.exit_code == 1
+            assert told.stderr.startswith("Error: project 12 has versions of its own in 1801627506/12, up to v1")
+        assert content(hub) == held
+
+    def test_says_what_it_would_do(self, moved: Before) -> None:
+        hub, source = moved
+        confirmed_project(hub, 12)
+        held = content(hub)
+        told = json.loads(run("move", "--project", "12", "--from", str(source), "--dry-run", "--json").stdout)
+
+        assert told == {
+            "source": str(source),
+            "target": "1801627506/12",
+            "objects": 11,
+            "versions": ["v1", "v2"],
+            "champion": "v2",
+            "dry_run": True,
+        }
+        assert content(hub) == held
+
+    @pytest.mark.parametrize("cut", [1, 6, 11])
+    def test_goes_on_where_it_was_killed(self, moved: Before, cut: int) -> None:
+        hub, source = moved
+        target, _ = confirmed_project(hub, 12)
+
+        def die(what: str, done: int, total: int) -> None:
+            if done == cut:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            take_over(hub.store, hub.projects, plan_takeover(hub.store, hub.projects, source, target), die)
+        assert ChampionPointer(hub.store, target).read() == Pointers()
+        for _ in range(2):
+            assert run("move", "--project", "12", "--from", str(source)).exit_code == 0
+        pointers = ChampionPointer(hub.store, target).read()
+        assert (pointers.champion, pointers.fence) == ("v2", 3)
+        assert Versions(hub.store, target).all() == Versions(hub.store, source).all()
+
+    @pytest.mark.usefixtures("moved")
+    @pytest.mark.parametrize(
+        ("source", "told"),
+        [("nowhere/1", "there is nothing in nowhere/1"), ("1801627506/12", "project 12 lies in 1801627506/12 already")],
+    )
+    def test_says_what_is_no_folder_to_take_over(self, source: str, told: str) -> None:
+        answer = run("move", "--project", "12", "--from", source)
+        assert (answer.exit_code, answer.stderr.partition(told)[1]) == (1, told)
+
+    @pytest.mark.usefixtures("moved")
+    @pytest.mark.parametrize("source", ["../1", "a/../b/1", "/etc/1", "x", "a/1/versions"])
+    def test_what_names_no_folder_is_wrong_usage(self, source: str) -> None:
+        assert run("move", "--project", "12", "--from", source).exit_code == 2
+
+    def test_waits_for_who_works_on_either(self, moved: Before) -> None:
+        hub, source = moved
+        with Lease(hub, source):
+            told = run("move", "--project", "12", "--from", str(source))
+        assert (told.exit_code, "is held by another worker" in told.stderr) == (1, True)
+
+    def test_status_and_doctor_name_what_else_the_store_holds(self, moved: Before) -> None:
+        hub, source = moved
+        said = f"project 1 of studio.gone, created at a time that is not known, champion v2, last run {LAST_RUN}"
+        assert f"also in the store, {source}: {said}" in run("status").stdout.splitlines()
+        assert str(source) not in run("status", "--project", "12").stdout
+        found = [finding for finding in diagnose(hub, None) if finding.name == f"in the store, {source}"]
+        assert [(one.ok, one.detail) for one in found] == [(True, said)]
+        assert f"labelloop move --project NUMBER --from {source}" in found[0].remedy
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
