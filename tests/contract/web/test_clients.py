@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from redis import Redis
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
@@ -129,6 +130,8 @@ def machine(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory)
 
 @contextmanager
 def running(redis_server: RedisServer, folder: Path) -> Iterator[Machine]:
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()  # a job that an earlier test has left would fail here
     gate = Gate()
     with misbehaving(gate.reply) as endpoint, socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
