@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -60,28 +61,37 @@ def write_report(folder: RunFolder) -> Path:
     """
     files = Files(folder)
     sections, failed = _sections(files)
-    environment = Environment(
+    text = (
+        _templates()
+        .get_template("report.html")
+        .render(
+            sections=sections,
+            state=verdict.state(files.verdict),
+            version=files.verdict.get("version") or "",
+            project=files.data.get("project") or "",
+            recipe=files.bundle.get("recipe") or files.trained.get("recipe") or "",
+            backbone=files.bundle.get("backbone") or "",
+            created=moment(str(files.record.get("created") or "")),
+            written=moment(now()),
+            failed=failed + sorted(set(files.unreadable)),
+            left_out=files.pictures.left_out,
+        )
+    )
+    # ASCII with references: a label may hold what no encoding can write, half a surrogate pair for one.
+    write_text(folder.report, text.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+    return folder.report
+
+
+@cache
+def _templates() -> Environment:
+    """Make what compiles the templates, and keep them compiled."""
+    return Environment(
         loader=PackageLoader("labelloop.run.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template("report.html").render(
-        sections=sections,
-        state=verdict.state(files.verdict),
-        version=files.verdict.get("version") or "",
-        project=files.data.get("project") or "",
-        recipe=files.bundle.get("recipe") or files.trained.get("recipe") or "",
-        backbone=files.bundle.get("backbone") or "",
-        created=moment(str(files.record.get("created") or "")),
-        written=moment(now()),
-        failed=failed + sorted(set(files.unreadable)),
-        left_out=files.pictures.left_out,
-    )
-    # ASCII with references: a label may hold what no encoding can write, half a surrogate pair for one.
-    write_text(folder.report, text.encode("ascii", "xmlcharrefreplace").decode("ascii"))
-    return folder.report
 
 
 def _sections(files: Files) -> tuple[list[Section], list[str]]:
