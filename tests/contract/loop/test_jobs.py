@@ -88,6 +88,7 @@ def changed(hub: Hub) -> None:
     hub.state(hub.project(7)).changes.add(["a1", "a2", "a3"], time.time() - 60)
 
 
+@pytest.mark.train
 def test_labels_that_do_not_suffice_are_no_trouble(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
     studio.add_tasks(3)
     studio.annotate(1, "cat")
@@ -100,6 +101,7 @@ def test_labels_that_do_not_suffice_are_no_trouble(studio: StudioApi, job_hub: H
     assert consider(job_hub, project) == "nothing has changed"
 
 
+@pytest.mark.train
 def test_a_killed_run_whose_labels_are_gone_is_not_taken_up_for_ever(
     studio: StudioApi, job_hub: Hub, project: ProjectKey
 ) -> None:
@@ -113,7 +115,7 @@ def test_a_killed_run_whose_labels_are_gone_is_not_taken_up_for_ever(
 
 @pytest.mark.parametrize(
     ("broken", "error"),
-    [("key", NotAllowed), ("request", StudioError), ("config", LabelConfigError)],
+    [("key", NotAllowed), ("request", StudioError), pytest.param("config", LabelConfigError, marks=pytest.mark.train)],
 )
 def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
     studio: StudioApi, job_hub: Hub, project: ProjectKey, broken: str, error: type[Exception]
@@ -145,6 +147,7 @@ def test_what_is_away_is_asked_for_every_ten_minutes_at_least(job_hub: Hub, proj
     assert (later.away, later.since > wait.since, later.until - time.time() > 3000) == ("", True, True)
 
 
+@pytest.mark.train
 def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
     studio: StudioApi, job_hub: Hub, project: ProjectKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,7 @@ def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub
     assert job_hub.state(project).wait() is None
 
 
+@pytest.mark.train
 def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it(
     studio: StudioApi, job_hub: Hub, project: ProjectKey
 ) -> None:
@@ -253,6 +257,7 @@ def labeled(studio: StudioApi, hub: Hub, count: int, *, missing: int) -> None:
     changed(hub)
 
 
+@pytest.mark.train
 def test_pictures_that_are_gone_are_named_and_waited_for_where_they_may_be_enough(
     studio: StudioApi, job_hub: Hub, project: ProjectKey
 ) -> None:
@@ -269,6 +274,7 @@ def test_pictures_that_are_gone_are_named_and_waited_for_where_they_may_be_enoug
     assert consider(job_hub, project) == "the last attempt failed; it is left alone for a while"
 
 
+@pytest.mark.train
 def test_pictures_that_are_gone_are_named_where_labels_are_missing_anyway(
     studio: StudioApi, job_hub: Hub, project: ProjectKey
 ) -> None:
@@ -283,6 +289,7 @@ def test_pictures_that_are_gone_are_named_where_labels_are_missing_anyway(
     assert "could not be read" not in "\n".join(describe(project_status(job_hub, project)))
 
 
+@pytest.mark.train
 def test_the_same_labels_give_the_verdict_they_got(studio: StudioApi, job_hub: Hub, project: ProjectKey) -> None:
     runs = Runs(job_hub.store, project)
     ended = runs.save(
