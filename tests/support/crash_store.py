@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from labelloop.models.store import Store, Versioned
 
@@ -25,6 +26,13 @@ class CrashStore:
     def write(self, path: str, content: bytes) -> None:
         with self._step(path):
             self._store.write(path, content)
+
+    def download(self, path: str, target: Path) -> None:
+        self._store.download(path, target)
+
+    def upload(self, path: str, source: Path) -> None:
+        with self._step(path):
+            self._store.upload(path, source)
 
     def create(self, path: str, content: bytes) -> None:
         with self._step(path):

@@ -1,6 +1,7 @@
 """What every store must do; a test class of each store inherits these tests and gives the ``store``."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,19 @@ class StoreRules:
         assert store.read("a/b/c.bin").content == content
         store.write("a/b/c.bin", b"")
         assert store.read("a/b/c.bin").content == b""
+
+    def test_a_file_is_copied_there_and_back(self, store: Store, tmp_path: Path) -> None:
+        content = bytes(range(256)) * 20_000  # several parts
+        (tmp_path / "here").write_bytes(content)
+        store.write("a/b.bin", b"older")
+        store.upload("a/b.bin", tmp_path / "here")
+        store.download("a/b.bin", tmp_path / "there")
+        assert (tmp_path / "there").read_bytes() == content == store.read("a/b.bin").content
+        with pytest.raises(NotFound, match="a/none"):
+            store.download("a/none", tmp_path / "none")
+        with pytest.raises(FileNotFoundError):
+            store.upload("a/b.bin", tmp_path / "no such file")
+        assert store.read("a/b.bin").content == content
 
     def test_what_is_not_there_is_not_found_and_named(self, store: Store) -> None:
         store.write("a/b", b"x")

@@ -1,15 +1,17 @@
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.data.duplicates import contradictions, each_picture_once
-from labelloop.data.manifest import Manifest
-from labelloop.errors import StoreError
+from labelloop.data.manifest import Manifest, labels_by_task
+from labelloop.errors import Damaged, StoreError
 from labelloop.types import Item, LeftOut, ProjectKey
 from support.examples import examples
 
@@ -148,6 +150,28 @@ def test_a_manifest_is_read_as_it_was_written(items: list[Item]) -> None:
     manifest = Manifest.of(PROJECT, "multiple", CLASSES, items, [LeftOut(10**10, 'a\nb\u2028c "quoted"')])
     assert Manifest.from_jsonl(manifest.to_jsonl()) == manifest
     assert Manifest.from_jsonl(manifest.lines()) == manifest
+
+
+@given(TASKS, st.sets(st.integers(1, 10**9), max_size=10))
+@settings(max_examples=examples(50))
+def test_its_file_gives_labels_in_the_order_of_tasks(items: list[Item], others: set[int]) -> None:
+    manifest = Manifest.of(PROJECT, "multiple", CLASSES, items, [LeftOut(task, "no image") for task in others])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "manifest.jsonl"
+        path.write_text(manifest.to_jsonl())
+        found = list(labels_by_task(path))
+
+    expected = {out.task: None for out in manifest.left_out} | {one.task: one.labels for one in manifest.items}
+    assert found == sorted(expected.items())
+
+
+@pytest.mark.parametrize(
+    "change", [("cat", "dog"), ("\n", "\n{"), ('"task":2', '"task":3'), ('"left_out":2', '"left_out":3')]
+)
+def test_a_damaged_file_gives_nothing(tmp_path: Path, change: tuple[str, str]) -> None:
+    (tmp_path / "m").write_text(MANIFEST.to_jsonl().replace(*change))
+    with pytest.raises(Damaged):
+        next(labels_by_task(tmp_path / "m"))
 
 
 def test_a_manifest_is_json_line_by_line() -> None:

@@ -174,10 +174,10 @@ def test_a_worker_left_behind_cannot_damage_what_is_published(
     other = write_bundle(tmp_path / "other", b"of the worker left behind")
 
     class Slow(CrashStore):
-        def write(self, path: str, content: bytes) -> None:
+        def upload(self, path: str, source: Path) -> None:
             if path.endswith("model.onnx"):
                 versions.publish("v1", bundle, RECORD)
-            super().write(path, content)
+            super().upload(path, source)
 
     stored = Versions(Slow(store, 100), PROJECT).publish("v1", other, RECORD)
     assert stored == versions.get("v1")
@@ -286,6 +286,10 @@ def test_only_the_weights_that_are_wanted_are_downloaded_and_others_come_later(
             read.append(path.rpartition("/")[2])
             return super().read(path)
 
+        def download(self, path: str, target: Path) -> None:
+            read.append(path.rpartition("/")[2])
+            super().download(path, target)
+
     Versions(store, PROJECT).publish("v1", bundle, RECORD)
     versions, cache = Versions(Listening(store, 0), PROJECT), tmp_path / "cache"
     fetched = versions.fetch_bundle("v1", cache, ["model.onnx"])
@@ -326,10 +330,10 @@ def test_a_download_cut_short_is_no_bundle(store: FileStore, bundle: Path, tmp_p
     Versions(store, PROJECT).publish("v1", bundle, RECORD)
 
     class Cut(CrashStore):
-        def read(self, path: str):  # type: ignore[no-untyped-def]
+        def download(self, path: str, target: Path) -> None:
             if path.endswith("model.ts.pt"):
                 raise Killed
-            return super().read(path)
+            super().download(path, target)
 
     cache = tmp_path / "cache"
     with pytest.raises(Killed):

@@ -1,12 +1,14 @@
 """The labeled pictures of a project at one moment, named by their content."""
 
 import hashlib
+import heapq
 import io
 import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from labelloop.errors import Damaged
@@ -111,6 +113,47 @@ class Manifest:
                 items.append(Item(raw["task"], raw["picture"], tuple(raw["labels"])))
         project = ProjectKey.parse(header["project"])
         return cls(project, header["kind"], tuple(header["classes"]), tuple(items), tuple(left_out))
+
+
+def labels_by_task(path: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
+    """Yield what a manifest's file says of every task, in order of task: its labels, None for one that is left out.
+
+    Whatever its length, a line is in memory at a time. Raises Damaged, before anything is given, where the file is not
+    what its name in the first line says.
+    """
+    try:
+        _check_file(path)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
+    with path.open(encoding="ascii") as first, path.open(encoding="ascii") as second:
+        items = (json.loads(line) for line in first if not _is_left_out(line))
+        next(items)
+        outs = (json.loads(line) for line in second if _is_left_out(line))
+        yield from heapq.merge(
+            ((raw["task"], tuple(raw["labels"])) for raw in items),
+            ((raw["task"], None) for raw in outs),
+            key=lambda entry: entry[0],
+        )
+
+
+def _check_file(path: Path) -> None:
+    with path.open(encoding="ascii") as lines:
+        header = json.loads(next(lines, ""))
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r} is unknown, this release reads {_FORMAT}")
+        hasher = hashlib.sha256(_line({"kind": header["kind"], "classes": header["classes"]}).encode())
+        left_out = 0
+        for line in lines:
+            if _is_left_out(line):
+                left_out += 1
+            else:
+                hasher.update(line.encode())
+    if (hasher.hexdigest(), left_out) != (header["hash"], header["left_out"]):
+        raise ValueError("it is not what it says, or was cut")
+
+
+def _is_left_out(line: str) -> bool:
+    return line.startswith('{"left_out":')
 
 
 def _unusable(item: Item, kind: Kind, classes: tuple[str, ...]) -> str:

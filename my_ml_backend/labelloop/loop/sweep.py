@@ -5,13 +5,16 @@ every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited
 """
 
 import logging
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from labelloop.data.lacking import lacking_labels
-from labelloop.data.manifest import Manifest
+from labelloop.data.manifest import labels_by_task
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -28,8 +31,6 @@ _log = logging.getLogger(__name__)
 
 _LONG_WHILE = 12
 """A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
-
-_LEFT_OUT = ("", "left out")
 
 
 def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: bool = False) -> dict[str, str]:
@@ -97,39 +98,59 @@ def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, n
 
 
 def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
-    """Name the tasks whose labels differ from the last manifest's. The site is read page by page."""
+    """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
     labeling = site_of(hub, project).labeling()
-    known = _last_labels(hub, project)
     counts: Counter[str] = Counter()
     total = 0
-    for example in labeling.examples():
-        before = known.pop(example.task, None)
-        if isinstance(example, LeftOut):
-            # Left out now; a change only if the last manifest had it.
-            if before is not None and before != _LEFT_OUT:
+    with _last_manifest(hub, project) as known:
+        before = next(known, None)
+        for example in labeling.examples():
+            while before is not None and before[0] < example.task:
+                yield from _gone(before)
+                before = next(known, None)
+            held = before is not None and before[0] == example.task
+            labels = before[1] if before is not None and held else None
+            if held:
+                before = next(known, None)
+            if isinstance(example, LeftOut):
+                # Left out now; a change only if the last manifest had it.
+                if labels is not None:
+                    yield f"t{example.task}"
+                continue
+            total += 1
+            counts.update(example.labels)
+            # What the last manifest left out cannot be told from unchanged.
+            if not held or labels not in (example.labels, None):
                 yield f"t{example.task}"
-            continue
-        total += 1
-        counts.update(example.labels)
-        if before not in (example.labels, _LEFT_OUT):
-            yield f"t{example.task}"
-    yield from (f"t{task_id}" for task_id, labels in known.items() if labels != _LEFT_OUT)
+        if before is not None:
+            yield from _gone(before)
+        for rest in known:
+            yield from _gone(rest)
     if ChampionPointer(hub.store, project).read().champion is None:
         lacking = lacking_labels(total, counts, labeling.classes, hub.settings.min_labels)
         hub.state(project).note("missing", lacking)
 
 
-def _last_labels(hub: Hub, project: ProjectKey) -> dict[int, tuple[str, ...]]:
-    """Read the last manifest as task -> labels; what it left out cannot be told from unchanged and is marked so."""
+def _gone(entry: tuple[int, tuple[str, ...] | None]) -> Iterator[str]:
+    """Name a task of the last manifest that is labeled no more, unless it had been left out."""
+    task, labels = entry
+    if labels is not None:
+        yield f"t{task}"
+
+
+@contextmanager
+def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int, tuple[str, ...] | None]]]:
+    """Read the last run's manifest, from a file of this machine: labels by task (data/manifest.py)."""
     record = Runs(hub.store, project).latest()
-    if record is None:
-        return {}
-    path = f"{project}/manifests/{record.manifest}.jsonl"
+    with tempfile.TemporaryDirectory(prefix="labelloop-sweep-") as folder:
+        yield _read(hub, f"{project}/manifests/{record.manifest}.jsonl", Path(folder)) if record else iter(())
+
+
+def _read(hub: Hub, path: str, folder: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
     try:
-        manifest = Manifest.from_jsonl(hub.store.read(path).content.decode())
+        hub.store.download(path, folder / "manifest.jsonl")
+        yield from labels_by_task(folder / "manifest.jsonl")
     except NotFound:
-        return {}
-    except (Damaged, UnicodeDecodeError) as error:
+        return
+    except Damaged as error:
         _log.warning("%s is damaged (%s): all labels count as changed, and the next run writes one anew", path, error)
-        return {}
-    return {item.task: item.labels for item in manifest.items} | {out.task: _LEFT_OUT for out in manifest.left_out}

@@ -53,7 +53,7 @@ def _read_files(store: Store, source: str, folder: Path, weights: Collection[str
     for name in store.names(source):
         if name in FILES and (name in weights or name not in WEIGHTS):
             try:
-                (folder / name).write_bytes(store.read(source + name).content)
+                store.download(source + name, folder / name)
             except NotFound as error:
                 raise BundleError(f"{source}{name} was removed from the store while it was read") from error
 

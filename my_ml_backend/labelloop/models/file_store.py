@@ -3,10 +3,12 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.models.paths import checked, checked_prefix, is_confined
@@ -28,17 +30,23 @@ class FileStore:
 
     def read(self, path: str) -> Versioned:
         """Read one object; raises NotFound."""
-        target = self._target(path)
-        with self._translated(path, "read"):
-            try:
-                content = target.read_bytes()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise NotFound(f"{path} is not in the store {self._root}") from None
+        with self._opened(path) as file, self._translated(path, "read"):
+            content = file.read()
         return Versioned(content, _tag(content))
 
     def write(self, path: str, content: bytes) -> None:
         """Write one object whole, or not at all."""
         with self._replacing(path, content):
+            pass
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy one object into a file, a part at a time; raises NotFound, and OSError of the file."""
+        with self._opened(path) as held, target.open("wb") as file:
+            shutil.copyfileobj(held, file)
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write one object whole, or not at all, from a file, a part at a time."""
+        with source.open("rb") as file, self._replacing(path, file):
             pass
 
     def create(self, path: str, content: bytes) -> None:
@@ -70,6 +78,14 @@ class FileStore:
             found = _children(self._root / folder)
             return sorted(name.rstrip("/") for name in found if not name.endswith("/") or any(self.walk(folder + name)))
 
+    def _opened(self, path: str) -> BinaryIO:
+        target = self._target(path)
+        with self._translated(path, "read"):
+            try:
+                return target.open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                raise NotFound(f"{path} is not in the store {self._root}") from None
+
     def _target(self, path: str) -> Path:
         target = self._root / checked(path)
         if os.path.realpath(target) != str(target):
@@ -77,7 +93,7 @@ class FileStore:
         return target
 
     @contextmanager
-    def _replacing(self, path: str, content: bytes) -> Iterator[Path]:
+    def _replacing(self, path: str, content: bytes | BinaryIO) -> Iterator[Path]:
         """Stage the content, let the caller look at the target under the lock, then move the content there."""
         target = self._target(path)
         with self._translated(path, "written"), self._staged(content) as staged, self._locked():
@@ -87,12 +103,15 @@ class FileStore:
             _sync(target.parent)
 
     @contextmanager
-    def _staged(self, content: bytes) -> Iterator[Path]:
+    def _staged(self, content: bytes | BinaryIO) -> Iterator[Path]:
         staged = self._root / ".tmp" / uuid.uuid4().hex
         staged.parent.mkdir(parents=True, exist_ok=True)
         try:
             with staged.open("xb") as file:
-                file.write(content)
+                if isinstance(content, bytes):
+                    file.write(content)
+                else:
+                    shutil.copyfileobj(content, file)
                 file.flush()
                 os.fsync(file.fileno())
             yield staged

@@ -3,7 +3,8 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from labelloop.errors import Conflict, StoreAway, StoreError
 from labelloop.models.paths import checked, checked_prefix, is_confined
@@ -12,6 +13,9 @@ from labelloop.models.store import Versioned
 
 _CONNECTIONS = 32
 """Requests at a time; more threads than this wait for each other."""
+
+_PART_BYTES = 1 << 20
+"""Of an object that is copied into a file, this much is in memory."""
 
 _BUSY_TRIES = 6
 """How often a create is repeated that met another write of the same object in flight (409)."""
@@ -42,6 +46,18 @@ class S3Store:
     def write(self, path: str, content: bytes) -> None:
         """Write one object whole, or not at all."""
         self._put(path, content, {})
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy one object into a file, a part at a time; raises NotFound, and OSError of the file."""
+        key = self._key(path)
+        with target.open("wb") as file, self._errors.translated(path, "read"):
+            for part in self._client.get_object(Bucket=self._bucket, Key=key)["Body"].iter_chunks(_PART_BYTES):
+                file.write(part)
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write one object whole, or not at all, from a file, a part at a time."""
+        with source.open("rb") as file:
+            self._put(path, file, {})
 
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
@@ -85,7 +101,7 @@ class S3Store:
             lister = self._client.get_paginator("list_objects_v2")
             yield from lister.paginate(Bucket=self._bucket, Prefix=below, **options)
 
-    def _put(self, path: str, content: bytes, condition: Mapping[str, str]) -> int:
+    def _put(self, path: str, content: bytes | BinaryIO, condition: Mapping[str, str]) -> int:
         """Write, and give the HTTP status: 200; or 404, 409, 412 when the condition did not hold."""
         key, writer = self._key(path), uuid.uuid4().hex
         with self._errors.translated(path, "written"):

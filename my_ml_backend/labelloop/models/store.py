@@ -30,6 +30,17 @@ class Store(Protocol):
         """Write one object whole, or not at all."""
         ...
 
+    def download(self, path: str, target: Path) -> None:
+        """Copy one object into a file of this machine, a part at a time; raises NotFound, and OSError of the file.
+
+        What fails half way leaves half a file.
+        """
+        ...
+
+    def upload(self, path: str, source: Path) -> None:
+        """Write one object whole, or not at all, from a file of this machine, a part at a time."""
+        ...
+
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
         ...

@@ -80,7 +80,7 @@ class Versions:
         # Named by content, so that another worker at the same run can only write the same files here, or none.
         stored = replace(record, version=version, bundle=f"bundle-{digest(bundle)}")
         for name in bundle_files(bundle):
-            self._store.write(f"{self._folder}{version}/{stored.bundle}/{name}", (bundle / name).read_bytes())
+            self._store.upload(f"{self._folder}{version}/{stored.bundle}/{name}", bundle / name)
         try:
             self._store.create(self._record_path(version), to_bytes(stored))
         except Conflict:
