@@ -81,6 +81,7 @@ def _journey(settings: Settings, project: int, config: str, pictures: str) -> Jo
         return Journey(prediction, trace, list(sent))
     finally:
         hub.redis.close()
+        hub.media.close()
 
 
 def _predict(client: FlaskClient, project: int, config: str, picture: str) -> dict[str, Any]:
