@@ -182,9 +182,10 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
         '<Choice value="0"/>', ""
     )
     tasks = list(machine.hub.studio.tasks(trained.key.id, labeled=False))[:30]
+    uid = f"{trained.key.id}.{trained.key.instance}"  # as Label Studio names it: by its number and creation time
     answer = requests.post(
         f"{machine.url}/predict",
-        json={"tasks": tasks, "project": f"{trained.key.id}.1", "label_config": changed, "params": {"context": None}},
+        json={"tasks": tasks, "project": uid, "label_config": changed, "params": {"context": None}},
         auth=("studio", "s3cret"),
         timeout=60,
     )
