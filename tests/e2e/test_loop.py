@@ -249,6 +249,9 @@ def test_a_worker_killed_in_training_is_replaced_and_the_run_goes_on(machine: Lo
     assert Versions(machine.hub.store, project.key).names() == ["v1"]
 
 
+# Half a minute for what is rare: that a run keeps its lease, and labels and versions are found again, is told by the
+# contract tests of lease, sweep and standalone with a wiped Redis.
+@pytest.mark.slow
 def test_a_redis_wiped_in_training_loses_nothing(machine: LoopMachine, pictures: Pictures) -> None:
     project = machine.project(pictures, "wiped Redis")
     project.annotator.annotate(project.tasks[:FIRST])
