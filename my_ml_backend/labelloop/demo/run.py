@@ -166,8 +166,7 @@ def _require_resumable(options: DemoOptions, kept: Kept) -> None:
         )
     if options.port not in (None, kept.ports.label_studio):
         raise SettingsError(
-            f"--keep {options.keep} goes on at port {kept.ports.label_studio}: a project is known by Label Studio's "
-            "address"
+            f"--keep {options.keep} goes on at port {kept.ports.label_studio}, where its pages are: leave --port out"
         )
 
 
