@@ -1,9 +1,9 @@
 """The stream of bulk pre-annotation: in order, in constant memory, ended cleanly, and not stopped by one task."""
 
+import inspect
 import itertools
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -18,6 +18,7 @@ from labelloop.loop.serving import Plan, plan_of, serving
 from labelloop.types import Json
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
+from support.waiting import wait_until
 
 from .conftest import MakeHub
 
@@ -34,11 +35,6 @@ def good(exchange: Exchange) -> None:
 
 def poisoned(exchange: Exchange) -> None:
     (answer({"error": "broken"}, 500) if b"poison" in exchange.request.body else good)(exchange)
-
-
-def slow(exchange: Exchange) -> None:
-    time.sleep(0.05)
-    good(exchange)
 
 
 def task(number: int, text: str = "") -> Json:
@@ -72,19 +68,31 @@ def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: Make
 
 
 def test_nothing_is_asked_any_more_when_the_stream_is_closed(make_hub: MakeHub, server: Misbehaving) -> None:
-    server.replies = [slow]  # two at a time: a hundred take 2.5 s, the first one of them 0.05 s
+    closing = threading.Event()
+
+    def only_the_first_until_it_closes(exchange: Exchange) -> None:
+        if b'"text 1"' not in exchange.request.body:
+            closing.wait(30)
+        good(exchange)
+
+    server.replies = [only_the_first_until_it_closes]
     plan = plan_for(make_hub, server, endpoint_concurrency=2)
     stream = predict_stream(plan, map(task, itertools.count(1)))
     next(stream)
-    stream.close()
+    closer = threading.Thread(target=stream.close)
+    closer.start()
+    wait_until(lambda: inspect.getgeneratorstate(stream) != inspect.GEN_SUSPENDED, "the stream closes")
+    closing.set()
+    closer.join(30)
 
+    assert not closer.is_alive()
     assert not working()
     assert len(server.requests) < 100
 
 
 def test_one_task_that_always_fails_stops_no_other(make_hub: MakeHub, server: Misbehaving) -> None:
     server.replies = [poisoned]
-    plan = plan_for(make_hub, server, endpoint_concurrency=2, retry_seconds=0.2, cache_seconds=0.0)
+    plan = plan_for(make_hub, server, endpoint_concurrency=2, retry_seconds=1.0, cache_seconds=0.0)
     tasks = [task(number, "poison" if number == 3 else "") for number in range(1, 61)]
 
     found = {one["id"]: item for one, item in predict_stream(plan, tasks)}
@@ -105,7 +113,8 @@ def test_a_task_that_fails_a_whole_call_is_found_and_the_others_are_predicted(
     plan = plan_for(
         make_hub, server, endpoint_concurrency=1, endpoint_batch=4, request_format="inputs", retry_seconds=0.2
     )
-    tasks = [task(number, "poison" if number == 3 else "") for number in range(1, 101)]
+    # So many that the endpoint still answers others when the call has been tried for the last time.
+    tasks = [task(number, "poison" if number == 3 else "") for number in range(1, 1201)]
 
     found = [one["id"] for one, item in predict_stream(plan, tasks) if isinstance(item, Unpredicted)]
     assert found == [3]
