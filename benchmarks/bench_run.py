@@ -12,9 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.trace import Trace, side_by_side, tracing
+
+if TYPE_CHECKING:
+    from labelloop.loop.hub import Hub
+    from labelloop.models.runs import RunRecord
+    from labelloop.settings import Settings
+    from support.studio_api import StudioApi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -49,62 +55,81 @@ def _are_one_way(loop: list[str], command: list[str]) -> bool:
 
 def _runs(folder: Path) -> tuple[Trace, Trace, Counter[str]]:
     from labelloop.loop.hub import Hub
-    from labelloop.loop.lease import Lease
-    from labelloop.loop.progress import Reporter
     from labelloop.loop.redis_server import RedisServer
-    from labelloop.loop.retrain import retrain
-    from labelloop.run.driver import Run
-    from labelloop.run.folder import RunFolder
-    from labelloop.run.stages import STAGES
     from labelloop.settings import Settings
-    from labelloop.terminal import Bar
-    from support.digit_pictures import write_digits
     from support.studio_api import running_studio
 
-    write_digits(folder / "digits", range(_PICTURES), classes=2)
     redis = RedisServer(folder / "redis")
     redis.start()
     try:
-        with running_studio() as studio, Bar(False) as quiet:
-            studio.add_tasks(_PICTURES)
-            studio.connect("v0")
-            for task, path in zip(studio.tasks, sorted(folder.glob("digits/*/*.png")), strict=True):
-                studio.pictures[studio.tasks[task]["data"]["image"]] = path.read_bytes()
-                studio.annotate(task, "cat" if path.parent.name == "0" else "dog")
-            network = Settings(
-                backbone="test_resnet", weights="none", image_size=32, epochs=2, recipes=("finetune",), min_labels=4
+        with running_studio() as studio:
+            _annotate_digits(studio, folder / "digits")
+            settings = Settings(
+                model_dir=str(folder / "model"),
+                redis_url=redis.url,
+                label_studio_url=studio.url,
+                label_studio_api_key="legacy",
+                endpoint="fake://?classes=cat,dog",
+                min_labels=4,
+                backbone="test_resnet",
+                weights="none",
+                image_size=32,
+                epochs=2,
+                recipes=("finetune",),
             )
-            hub = Hub(
-                replace(
-                    network,
-                    model_dir=str(folder / "model"),
-                    redis_url=redis.url,
-                    label_studio_url=studio.url,
-                    label_studio_api_key="legacy",
-                    endpoint="fake://?classes=cat,dog",
-                )
-            )
-            project = hub.project(7)
-            with Lease(hub, project) as lease, counting() as made, tracing(_of_run) as loop:
-                record = retrain(hub, project, "bench", Reporter(hub, project, lease))
-            kept = f"{hub.settings.store_address}/{project}/manifests/{record.manifest}.jsonl"
-            other = replace(hub.settings, store=(folder / "other").as_uri())
-            given = {"train_location": kept, "format": "labelloop", "project_key": str(project)}
-            with tracing(_of_run) as command:
-                made_by_hand = Run(RunFolder(folder / "run"), other, given, quiet)
-                with made_by_hand.alone():
-                    for stage in STAGES:
-                        made_by_hand.make(stage)
-            if made_by_hand.key != record.key:
-                raise RuntimeError(f"the command's run is {made_by_hand.key}, the loop's {record.key}")
+            hub = Hub(settings)
+            record, loop, made = _by_the_loop(hub)
+            command = _by_hand(replace(settings, store=(folder / "other").as_uri()), settings, record, folder / "run")
             hub.redis.close()
     finally:
         redis.stop()
     return loop, command, made
 
 
+def _annotate_digits(studio: "StudioApi", folder: Path) -> None:
+    from support.digit_pictures import write_digits
+
+    write_digits(folder, range(_PICTURES), classes=2)
+    studio.add_tasks(_PICTURES)
+    studio.connect("v0")
+    for task, path in zip(studio.tasks, sorted(folder.glob("*/*.png")), strict=True):
+        studio.pictures[studio.tasks[task]["data"]["image"]] = path.read_bytes()
+        studio.annotate(task, "cat" if path.parent.name == "0" else "dog")
+
+
+def _by_the_loop(hub: "Hub") -> "tuple[RunRecord, Trace, Counter[str]]":
+    from labelloop.loop.lease import Lease
+    from labelloop.loop.progress import Reporter
+    from labelloop.loop.retrain import retrain
+
+    project = hub.project(7)
+    with Lease(hub, project) as lease, counting() as made, tracing(_of_run) as trace:
+        record = retrain(hub, project, "bench", Reporter(hub, project, lease))
+    return record, trace, made
+
+
+def _by_hand(settings: "Settings", of_the_loop: "Settings", record: "RunRecord", folder: Path) -> Trace:
+    """Make the run whose manifest the loop has left; raises RuntimeError where it is another one."""
+    from labelloop.run.driver import Run
+    from labelloop.run.folder import RunFolder
+    from labelloop.run.stages import STAGES
+    from labelloop.terminal import Bar
+
+    kept = f"{of_the_loop.store_address}/{record.project}/manifests/{record.manifest}.jsonl"
+    given = {"train_location": kept, "format": "labelloop", "project_key": record.project}
+    with Bar(False) as quiet, tracing(_of_run) as trace:
+        run = Run(RunFolder(folder), settings, given, quiet)
+        with run.alone():
+            for stage in STAGES:
+                run.make(stage)
+    if run.key != record.key:
+        raise RuntimeError(f"the command's run is {run.key}, the loop's {record.key}")
+    return trace
+
+
 def _of_run(path: str) -> bool:
-    return path.startswith("labelloop/run/")
+    """Whether it is code of ``run/``; the report's templates are compiled once per process, for whoever comes first."""
+    return path.startswith("labelloop/run/") and path.endswith(".py")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from labelloop.data.cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.site import read_labels
+from labelloop.loop.site import read_labels, site_of
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
@@ -79,7 +79,7 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     """
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
-    manifest = read_labels(hub, project, report)[1].manifest
+    manifest = read_labels(hub, project, site_of(hub, project).labeling(), report).manifest
     champion = ChampionPointer(hub.store, project).read().champion
     if champion is None:
         bundle, training = None, train_settings(project_settings(hub, project))

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 from labelloop.data.formats.addresses import local_file
+from labelloop.data.site import Labeling
 from labelloop.data.split import missing
 from labelloop.errors import (
     Fenced,
@@ -25,7 +26,7 @@ from labelloop.loop.attempts import Attempt, note_failure, open_record, project_
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import learn_unknown, require_follower
-from labelloop.loop.site import read_labels, unread
+from labelloop.loop.site import read_labels, site_of, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -44,16 +45,17 @@ _log = logging.getLogger(__name__)
 def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, force: bool = False) -> RunRecord:
     """Make one run and return its record, also when it was made before. The caller holds the project's lease.
 
-    Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with, and
-    NoSuchProject, all before anything is written; any other failure is in the run's record when there is one already.
+    Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with,
+    LabelConfigError for a project that nothing can be learned of, and NoSuchProject, all before anything is written;
+    any other failure is in the run's record when there is one already.
     """
     with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
         require_follower(hub, project)
-        hub.studio.project(project.id)
+        labeling = site_of(hub, project).labeling()
         require_trainable(project_settings(hub, project))
         fence = ChampionPointer(hub.store, project).take_fence()
-        attempt, record = _begin(hub, project, fence, trigger, reporter, force)
+        attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         _finish(attempt, record)
@@ -108,31 +110,30 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
 
 
 def _begin(
-    hub: Hub, project: ProjectKey, fence: int, trigger: str, reporter: Reporter, force: bool
+    hub: Hub, project: ProjectKey, labeling: Labeling, fence: int, trigger: str, reporter: Reporter, force: bool
 ) -> tuple[Attempt, RunRecord]:
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()
     reporter.stage("fetch")
-    labeling, labeled = read_labels(hub, project, reporter)
+    labeled = read_labels(hub, project, labeling, reporter)
     reporter.stage("manifest")
-    found, manifest, missed = labeling.counters, labeled.manifest, unread(labeled)
-    counters = Seen(found.tasks, found.annotations, found.skipped, time.time())
-    hub.state(project).see(replace(counters, tasks=hub.state(project).seen().tasks))
+    state, found, manifest, missed = hub.state(project), labeling.counters, labeled.manifest, unread(labeled)
+    state.see(Seen(state.seen().tasks, found.annotations, found.skipped, time.time()))
     lacking = missing(manifest, hub.settings.min_labels)
-    hub.state(project).note("missing", lacking)
-    hub.state(project).note("pictures", missed)
+    state.note("missing", lacking)
+    state.note("pictures", missed)
     if lacking:
         told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
         if labeled.missing and len(manifest.items) + len(labeled.missing) >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
-        hub.state(project).changes.settle(began)
+        state.changes.settle(began)
         raise NotEnoughLabels(told)
     hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
     attempt = Attempt(hub, project, fence, reporter, labeling, labeled)
     record = open_record(attempt, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
-    hub.state(project).changes.settle(began)
+    state.changes.settle(began)
     return attempt, record
 
 

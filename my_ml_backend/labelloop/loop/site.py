@@ -19,19 +19,18 @@ def site_of(hub: Hub, project: ProjectKey) -> Site:
     return LabelStudioSite(hub.studio, hub.media, project.id, lambda: own_backend(hub, project))
 
 
-def read_labels(hub: Hub, project: ProjectKey, progress: Progress) -> tuple[Labeling, Labeled]:
+def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress) -> Labeled:
     """Read all labeled tasks and their pictures; what cannot be used is listed in the manifest with its reason.
 
-    Raises StudioError, LabelConfigError, and MediaError when so many pictures could not be fetched that the place they
-    come from must be out of order.
+    Raises StudioError, and MediaError when so many pictures could not be fetched that the place they come from must be
+    out of order.
     """
     site = site_of(hub, project)
-    labeling = site.labeling()
     fetcher = PictureFetcher(site.read, PictureCache(hub.settings.directory / "cache" / "pictures"), project)
     fetched = fetcher.fetch(labeling.examples(), labeling.counters.labeled, progress)
     left_out = [*fetched.left_out, *fetched.missing]
     manifest = Manifest.of(project, labeling.kind, labeling.classes, fetched.items, left_out)
-    return labeling, Labeled(manifest, missing=tuple(fetched.missing))
+    return Labeled(manifest, missing=tuple(fetched.missing))
 
 
 def unread(labeled: Labeled) -> str:

@@ -16,10 +16,10 @@ from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, Labeled, digest, read_json
+from labelloop.run.context import Context, digest, read_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.packages import peak_memory
-from labelloop.run.parameters import LOCATIONS, is_hidden, parameters_of, recorded, with_parameters
+from labelloop.run.parameters import LOCATIONS, parameters_of, recorded, with_parameters
 from labelloop.run.record import RunInfo, command
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
@@ -30,7 +30,6 @@ from labelloop.run.stages.evaluate import measure_bundle
 from labelloop.run.stages.preprocess import preprocess
 from labelloop.run.stages.train import train_bundle
 from labelloop.settings import Settings
-from labelloop.types import Progress
 
 
 class Reporter(Protocol):
@@ -70,7 +69,7 @@ class Run:
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
         self.context = Context(folder, self._settings, reporter)
-        self._source = source or partial(_read_locations, places, self._settings, self.context)
+        self._source = source or partial(read_locations, places, self._settings, self.context.pictures)
 
     def check(self) -> None:
         """Refuse impossible parameters before any work: raises SettingsError or TrainingError.
@@ -217,26 +216,15 @@ def _is_bundle(folder: RunFolder) -> bool:
 
 def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: str) -> RunInfo:
     """Give the folder's record with the parameters of this call, or begin one."""
-    with_parameters(settings, given)
-    spelled = _spelled(given, settings)
-    found = RunInfo.read(folder)
-    if found is None:
-        found = RunInfo.new(parameters_of(with_parameters(settings, given)))
+    parameters = parameters_of(with_parameters(settings, given))
+    # As a record spells them, so that 0.10 and 0.1 agree.
+    spelled = {name: parameters.get(name, recorded(value)) for name, value in given.items() if value != ""}
+    found = RunInfo.read(folder) or RunInfo.new(parameters)
     # What names the run has been agreed on; the rest, such as where its weights lie, may change.
     info = replace(found, parameters={**found.parameters, **spelled}) if key else found.agreeing(spelled)
     # A folder that has begun keeps the command: a path in it may be relative to where it was given.
     told = info.command if info.command and info.parameters == found.parameters else ""
     return replace(info, command=told or command(info.parameters, settings))
-
-
-def _read_locations(parameters: Mapping[str, str], settings: Settings, context: Context, progress: Progress) -> Labeled:
-    for name in LOCATIONS:
-        if is_hidden(parameters.get(name, "")):
-            raise SettingsError(
-                f"{name} is {parameters[name]}: user and query of an address are not kept, for they may be secrets. "
-                f"Give --{name.replace('_', '-')} again"
-            )
-    return read_locations(parameters, settings, context.pictures, progress)
 
 
 @contextmanager
@@ -258,12 +246,6 @@ def _locked(folder: RunFolder) -> Iterator[None]:
         finally:
             # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
             fcntl.flock(lock, fcntl.LOCK_UN)
-
-
-def _spelled(given: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Spell given parameters as a record does, so that 0.10 and 0.1 agree."""
-    spelled = parameters_of(with_parameters(settings, given))
-    return {name: spelled.get(name, recorded(value)) for name, value in given.items() if value != ""}
 
 
 def _device(folder: RunFolder) -> str:

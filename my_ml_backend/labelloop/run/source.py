@@ -16,6 +16,7 @@ from labelloop.run.context import Labeled
 from labelloop.run.download.sources import open_sources
 from labelloop.run.fetch import PictureFetcher
 from labelloop.run.locations import open_listing
+from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.run.sides import named_sides, with_own_test
 from labelloop.settings import Settings
 from labelloop.types import Progress, ProjectKey, Side
@@ -51,7 +52,13 @@ def fetch_listing(
 
 
 def read_locations(parameters: Mapping[str, str], settings: Settings, cache: PictureCache, report: Progress) -> Labeled:
-    """Read the locations that a run's parameters name. Raises SettingsError without one, else as a Source."""
+    """Read the locations that a run's parameters name. Raises SettingsError without a whole one, else as a Source."""
+    for name in LOCATIONS:
+        if is_hidden(parameters.get(name, "")):
+            raise SettingsError(
+                f"{name} is {parameters[name]}: user and query of an address are not kept, for they may be secrets. "
+                f"Give --{name.replace('_', '-')} again"
+            )
     labeled = fetch_listing(_listing(parameters, settings), cache, settings, report, project=_project(parameters))
     if not parameters.get("test_location"):
         return labeled

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from redis import Redis
 
+from benchmarks.trace import round_trips
 from labelloop.loop.hub import Hub
 from labelloop.types import NO_VERSION, Json
 from support.web import CONFIG, MakeHub, announce, client_of
@@ -117,30 +117,13 @@ def test_a_class_that_left_the_label_config_gives_way_to_the_best_that_is_left(
     assert min(item["score"] for item in results) < 0.5 < max(item["score"] for item in results)
 
 
-def sent_by(redis: Redis) -> list[bytes]:
-    """Note from now on what a client sends to its server, each round trip in one piece."""
-    pool, sent = redis.connection_pool, list[bytes]()
-    usual = pool.connection_class
-
-    def send(connection: Any, command: Any, check_health: bool = True) -> None:
-        sent.append(command if isinstance(command, bytes) else b"".join(command))
-        usual.send_packed_command(connection, command, check_health)
-
-    pool.disconnect()
-    pool.reset()
-    pool.connection_class = type("Noting", (usual,), {"send_packed_command": send})
-    redis.ping()
-    sent.clear()  # what a new connection says of itself
-    return sent
-
-
 @pytest.mark.parametrize("extra_params", [{}, {"threshold": 0.25}])
 def test_a_prediction_waits_for_redis_once(
     client: FlaskClient, hub: Hub, pictures: str, extra_params: dict[str, float]
 ) -> None:
     announce(hub, 7)
     hub.state(hub.project(7)).share(json.dumps(extra_params))
-    sent = sent_by(hub.redis)
+    sent = round_trips(hub.redis)
     (item,) = ask(client, [task(f"{pictures}/a.png")])
     assert item["model_version"] == "v1"
     assert len(sent) == 1, sent

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from labelloop.data.duplicates import contradictions
 from labelloop.data.lacking import lacking
 from labelloop.errors import NotEnoughLabels
 from labelloop.run.context import Context, write_json
@@ -29,7 +28,7 @@ def preprocess(context: Context) -> None:
 def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json:
     """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
     manifest = context.manifest
-    conflicts = contradictions(manifest.items)
+    conflicts = context.labeled.contradicting
     tasks = {item.picture: item.task for item in manifest.items}
     return {
         "project": str(manifest.project),
