@@ -19,12 +19,17 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def demo(command: Path, log: Path, *words: str) -> Iterator[Callable[[], str]]:
     """Run it until the block ends, then as Ctrl-C ends it; gives what it has said by now."""
     called = [sys.executable, "-m", "labelloop", "demo", "--label-studio", str(command), *words]
     with log.open("wb") as output:
-        child = subprocess.Popen(called, stdout=output, stderr=output, start_new_session=True)
+        # A terminal's process hears Ctrl-C, whoever runs the tests: one in the background hands on that it is ignored.
+        child = subprocess.Popen(called, stdout=output, stderr=output, start_new_session=True, preexec_fn=_hear_ctrl_c)  # noqa: PLW1509
     try:
         wait_until(lambda: "Ctrl-C ends" in log.read_text() or child.poll() is not None, log.read_text, 300)
         assert child.poll() is None, log.read_text()
