@@ -152,10 +152,10 @@ class _LoopWorker(Worker):
 def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     _log.warning("project %s: the process of its %s ended by %s", project, job, how)
     state = hub.state(project)
+    state.note("trouble", f"the process of the last {job} ended by {how}; was there too little memory?")
+    # After the sentence: who finds the death finds what is said of it.
     if job == "retrain":
         state.note_death(how)
-    sentence = f"the process of the last {job} ended by {how}; was there too little memory?"
-    state.note("trouble", sentence)
     # A moment later the lease of the dead one has run out.
     hub.queue(project).consider(max(state.back_off(), time.time() + LEASE_SECONDS + 1))
 
