@@ -50,7 +50,7 @@ class Pictures(litserve.LitAPI):  # type: ignore[misc]
         return np.concatenate([self._session.run(None, {self._input: run})[0] for run in runs])
 
     def encode_response(self, output: Any) -> Response:
-        answers = outputs(np.atleast_2d(output), self._info.classes, self._info.kind, "v1")
+        answers = outputs(np.atleast_2d(output), self._info.classes, self._info.choice, "v1")
         written: Any = {"predictions": [_written(answer) for answer in answers if isinstance(answer, Output)]}
         return written  # type: ignore[no-any-return]
 
@@ -61,7 +61,7 @@ def _written(answer: Output) -> dict[str, Any]:
         "score": answer.score,
         "scores": dict(answer.scores),
         "model_version": answer.model_version,
-        "kind": answer.kind,
+        "kind": answer.choice,
     }
 
 

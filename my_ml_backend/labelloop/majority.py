@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 _SHOWN = 60
 
@@ -31,11 +31,11 @@ def counting(annotations: Sequence[object]) -> list[Json]:
     return [entry for entry in kept if entry.get("ground_truth") is True] or kept
 
 
-def settle(votes: Sequence[Vote], kind: Kind, annotations: Sequence[object]) -> Truth:
+def settle(votes: Sequence[Vote], choice: Choice, annotations: Sequence[object]) -> Truth:
     """Give what most votes say; a tie is no truth. ``annotations`` are all of the task's, the skipped ones too."""
     usable = [vote.labels for vote in votes if not vote.reason]
     if usable:
-        return _one(usable) if kind == "single" else _several(usable)
+        return _one(usable) if choice == "single" else _several(usable)
     made = any(isinstance(entry, dict) for entry in annotations)
     return Truth(reason=votes[0].reason if votes else "skipped by its annotators" if made else "not annotated")
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
-Kind = Literal["single", "multiple"]
-"""How many labels one picture takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
+Choice = Literal["single", "multiple"]
+"""How many labels one input takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
 
 Side = Literal["train", "validation", "test"]
 
@@ -169,14 +169,14 @@ class Input:
 class Output:
     """A classification of one input; ``scores`` maps every class of the model to a finite number in [0, 1].
 
-    With kind ``single`` the scores sum to 1 and ``label`` is the best of them; with ``multiple`` each is independent.
+    With choice ``single`` the scores sum to 1 and ``label`` is the best of them; with ``multiple`` each is independent.
     """
 
     label: str
     score: float
     scores: Mapping[str, float]
     model_version: str
-    kind: Kind = "single"
+    choice: Choice = "single"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +218,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One labeled picture: the task, the sha256 of the picture's bytes (hex), its labels (sorted)."""
+    """One labeled input: the task, the sha256 of the input's bytes (hex), its labels (sorted).
+
+    ``text`` is the input itself where that is text; of a file the manifest has the hash alone.
+    """
 
     task: int
-    picture: str
+    content: str
     labels: tuple[str, ...]
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +257,7 @@ class BundleInfo:
     """
 
     classes: tuple[str, ...]
-    kind: Kind
+    choice: Choice
     backbone: str
     recipe: str
     picture: PictureSpec
@@ -264,8 +268,10 @@ class BundleInfo:
     format: int = 1
 
     def to_json(self) -> str:
-        """Write as ``model.json``."""
-        return json.dumps(asdict(self), indent=2)
+        """Write as ``model.json``, where ``choice`` is called ``kind``."""
+        return json.dumps(
+            {"kind" if name == "choice" else name: value for name, value in asdict(self).items()}, indent=2
+        )
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -273,7 +279,8 @@ class BundleInfo:
         raw = json.loads(text)
         picture = raw["picture"]
         spec = PictureSpec(**{**picture, "mean": tuple(picture["mean"]), "std": tuple(picture["std"])})
-        return cls(**{**raw, "classes": tuple(raw["classes"]), "picture": spec})
+        choice = raw.pop("kind")
+        return cls(**{**raw, "choice": choice, "classes": tuple(raw["classes"]), "picture": spec})
 
 
 _ALWAYS_COUNTED = frozenset(

@@ -81,7 +81,7 @@ def of_half_the_classes(one: Output) -> Output:
 
 
 def as_multiple(one: Output) -> Output:
-    return replace(one, kind="multiple")
+    return replace(one, choice="multiple")
 
 
 def cropping(wrong: Wrong, contents: Sequence[bytes], version: str) -> Answers:
@@ -200,7 +200,7 @@ def test_each_kind_of_address_is_tested(name: str, address: str, bundle: Path, m
 
 
 def test_multiple_choice_and_an_archive_and_pictures_of_a_folder(tmp_path: Path) -> None:
-    make_bundle(tmp_path / "bundle", kind="multiple")
+    make_bundle(tmp_path / "bundle", choice="multiple")
     write_archive(tmp_path / "bundle", tmp_path / "model.tar.gz")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/mine.png").write_bytes(picture("purple"))

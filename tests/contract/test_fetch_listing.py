@@ -75,10 +75,10 @@ def test_every_picture_lies_in_the_cache_under_its_content(server: PictureServer
     seen: list[tuple[str, int, int]] = []
     found = fetch_listing(listing(server, 30), cache, SETTINGS, lambda *step: seen.append(step))
 
-    assert [(item.task, item.picture) for item in found.manifest.items] == [
+    assert [(item.task, item.content) for item in found.manifest.items] == [
         (at + 1, sha(picture(at))) for at in range(30)
     ]
-    assert all(cache.path(item.picture).read_bytes() == picture(item.task - 1) for item in found.manifest.items)
+    assert all(cache.path(item.content).read_bytes() == picture(item.task - 1) for item in found.manifest.items)
     assert found.manifest.project == ProjectKey("local", 1)
     assert (found.manifest.classes, found.sides) == (("cat", "dog"), {})
     assert seen == [("pictures", done, 30) for done in range(1, 31)]
@@ -93,14 +93,14 @@ def test_a_second_run_downloads_nothing(server: PictureServer, cache: PictureCac
 
 def test_what_the_cache_has_by_content_is_fetched_from_nowhere(server: PictureServer, cache: PictureCache) -> None:
     cache.add(picture(1))
-    records = (Record("", ("cat",), 1, picture=sha(picture(1))), Record("", ("dog",), 2, picture=sha(picture(2))))
+    records = (Record("", ("cat",), 1, content=sha(picture(1))), Record("", ("dog",), 2, content=sha(picture(2))))
     found = fetched(Listing.of(records), cache)
     assert [item.task for item in found.manifest.items] == [1]
     assert "is not on this machine and its manifest names no address" in found.manifest.left_out[0].reason
 
 
 def test_content_that_is_not_what_the_source_says_is_left_out(server: PictureServer, cache: PictureCache) -> None:
-    records = (*listing(server, 2).records, Record(f"{server.address}/3.png", ("cat",), 3, picture=sha(b"other")))
+    records = (*listing(server, 2).records, Record(f"{server.address}/3.png", ("cat",), 3, content=sha(b"other")))
     for _ in range(2):
         found = fetched(Listing.of(records), cache)
         assert [out.task for out in found.manifest.left_out] == [3]
@@ -170,9 +170,9 @@ def test_files_of_this_machine_are_read_and_noticed_when_they_change(tmp_path: P
     path = tmp_path / "ü 1.png"
     path.write_bytes(picture(1))
     records = Listing.of([Record(path.as_uri(), ("cat",), 1)])
-    assert fetched(records, cache).manifest.items[0].picture == sha(picture(1))
+    assert fetched(records, cache).manifest.items[0].content == sha(picture(1))
     path.write_bytes(picture(200))
-    assert fetched(records, cache).manifest.items[0].picture == sha(picture(200))
+    assert fetched(records, cache).manifest.items[0].content == sha(picture(200))
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def bucket(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_list_and_its_pictures_in_s3(bucket: str, cache: PictureCache) -> None:
     found = open_listing(f"s3://{bucket}/lists/train.csv", Settings())
     assert found.records[0].uri == f"s3://{bucket}/lists/pictures/0 ü.png"
-    assert {item.picture for item in fetched(found, cache).manifest.items} == {sha(picture(at)) for at in range(5)}
+    assert {item.content for item in fetched(found, cache).manifest.items} == {sha(picture(at)) for at in range(5)}
 
 
 def test_what_s3_refuses_is_said(bucket: str, cache: PictureCache) -> None:
@@ -321,7 +321,7 @@ def test_a_list_and_its_pictures_in_google_cloud_storage(
     with picture_server({"/shop/lists/import.jsonl": lines, "/shop/a b/1 %.png": picture(1)}) as storage:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", scheme + storage.address.removeprefix("http://"))
         found = fetched(open_listing("gs://shop/lists/import.jsonl", Settings()), cache, Settings())
-        assert [item.picture for item in found.manifest.items] == [sha(picture(1))]
+        assert [item.content for item in found.manifest.items] == [sha(picture(1))]
         assert storage.tokens == ["", ""]
         with pytest.raises(
             MediaError, match=r"gs://shop/gone could not be read: .* answered 404\. There is no such object"

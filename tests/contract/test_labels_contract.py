@@ -10,7 +10,7 @@ from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.control import parse_control
 from labelloop.studio.rendering import Rendering, render
 from labelloop.studio.truth import Truth, labels_of
-from labelloop.types import Kind, Output
+from labelloop.types import Choice, Output
 from support.captured import captured
 from support.label_configs import NAMES, label_configs
 
@@ -28,18 +28,18 @@ def label_interface() -> Any:
 @given(
     text=label_configs(),
     scores=st.dictionaries(NAMES, SCORES, min_size=1, max_size=5),
-    kind=st.sampled_from(["single", "multiple"]),
+    choice=st.sampled_from(["single", "multiple"]),
 )
 def test_every_prediction_is_valid_for_its_label_config(
-    label_interface: Any, text: str, scores: dict[str, float], kind: Kind
+    label_interface: Any, text: str, scores: dict[str, float], choice: Choice
 ) -> None:
     try:
         control = parse_control(text)
-        prediction = render(control.config, Output("?", 0.0, scores, "v1", kind), Rendering())
+        prediction = render(control.config, Output("?", 0.0, scores, "v1", choice), Rendering())
     except LabelMappingError:
         # Any model that knows one label must do.
         scores = {control.labels[0].name: 0.5}
-        prediction = render(control.config, Output("?", 0.0, scores, "v1", kind), Rendering())
+        prediction = render(control.config, Output("?", 0.0, scores, "v1", choice), Rendering())
     except LabelConfigError:
         return
 

@@ -17,8 +17,8 @@ from labelloop.types import (
     NO_VERSION,
     Answer,
     Box,
+    Choice,
     Findings,
-    Kind,
     Mask,
     Number,
     Output,
@@ -51,7 +51,7 @@ def choices(*names: str, attributes: str = "") -> str:
     return tag("Choices", "".join(f'<Choice value="{name}"/>' for name in names), attributes)
 
 
-def output(kind: Kind = "single", **scores: float) -> Output:
+def output(kind: Choice = "single", **scores: float) -> Output:
     return Output(max(scores, key=scores.__getitem__), max(scores.values()), scores, "v1", kind)
 
 

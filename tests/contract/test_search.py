@@ -165,7 +165,7 @@ def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
 def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
     settings = context.settings
-    context.labeled = Labeled(context.manifest, {item.picture: "validation" for item in context.manifest.items})
+    context.labeled = Labeled(context.manifest, {item.content: "validation" for item in context.manifest.items})
     context.folder.sides.write_text("no JSON")
     with pytest.raises(TrainingError, match=r"keep ending, last with exit status 1: .*sides.json is damaged"):
         search(context, space_of(settings), Budget(3), 1, [], lambda _trials: None)

@@ -13,7 +13,7 @@ from PIL import Image
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import BundleInfo, Kind, PictureSpec, ProjectKey
+from labelloop.types import BundleInfo, Choice, PictureSpec, ProjectKey
 
 COLOURS = ("red", "green", "blue")
 """Classes of the bundles: which of the three channels is brightest."""
@@ -32,23 +32,23 @@ def make_bundle(
     directory: Path,
     *,
     classes: tuple[str, ...] = COLOURS,
-    kind: Kind = "single",
+    choice: Choice = "single",
     gain: float = 4.0,
     torchscript: bool = False,
 ) -> BundleInfo:
     """Write a bundle of ``model.onnx`` and ``model.json``: three classes, one for each of red, green and blue.
 
-    The logit of a class is ``gain`` times the mean of its channel, minus half of that with kind ``multiple``. With
+    The logit of a class is ``gain`` times the mean of its channel, minus half of that with choice ``multiple``. With
     ``torchscript``, which takes torch, it holds ``model.ts.pt`` as well.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    bias = -gain / 2 if kind == "multiple" else 0.0
+    bias = -gain / 2 if choice == "multiple" else 0.0
     onnx.save(_network(gain, bias), directory / "model.onnx")
     if torchscript:
         _write_torchscript(directory / "model.ts.pt", gain, bias)
     written = sorted(file for file in directory.glob("model.*") if file.name != "model.json")
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
-    info = BundleInfo(classes, kind, "colour", "head", SPEC, files=files, parity={"model.onnx": 0.0})
+    info = BundleInfo(classes, choice, "colour", "head", SPEC, files=files, parity={"model.onnx": 0.0})
     (directory / "model.json").write_text(info.to_json())
     return info
 

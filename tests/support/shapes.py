@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from labelloop.train.dataset import Dataset, Sample
-from labelloop.types import Kind, TrainSettings
+from labelloop.types import Choice, TrainSettings
 
 ACROSS, UPRIGHT = 0, 1
 CLASSES = ("across", "upright")
@@ -44,11 +44,13 @@ def samples(folder: Path, count: int, seed: int, shown: tuple[tuple[int, ...], .
 
 
 def dataset(
-    folder: Path, train: int = 24, validation: int = 8, classes: tuple[str, ...] = CLASSES, kind: Kind = "single"
+    folder: Path, train: int = 24, validation: int = 8, classes: tuple[str, ...] = CLASSES, choice: Choice = "single"
 ) -> Dataset:
     """Write a dataset of bars."""
-    shown = ((0,), (1,)) if kind == "single" else ((0,), (1,), (0, 1), ())
-    return Dataset(classes, kind, tuple(samples(folder, train, 1, shown)), tuple(samples(folder, validation, 2, shown)))
+    shown = ((0,), (1,)) if choice == "single" else ((0,), (1,), (0, 1), ())
+    return Dataset(
+        classes, choice, tuple(samples(folder, train, 1, shown)), tuple(samples(folder, validation, 2, shown))
+    )
 
 
 def settings(

@@ -22,7 +22,7 @@ def rewrite(bundle: Path, **changes: Any) -> None:
 
 def test_a_whole_bundle_is_described(bundle: Path) -> None:
     info = check_bundle(bundle)
-    assert (info.classes, info.kind, info.recipe, info.picture) == (("cat", "dog"), "single", "head", SPEC)
+    assert (info.classes, info.choice, info.recipe, info.picture) == (("cat", "dog"), "single", "head", SPEC)
     assert sorted(info.files) == ["model.onnx", "model.safetensors", "model.ts.pt"]
 
 

@@ -145,7 +145,7 @@ def test_hashes_go_along_to_where_they_can(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"path,labels,sha256\na.png,cat+dog,{sha}\n")
     run("convert", tmp_path / "list.csv", tmp_path / "own", "--to", "labelloop", "--separator", "+")
     found = read_listing(tmp_path / "own")
-    assert (found.kind, found.records[0].labels, found.records[0].picture) == ("multiple", ("cat", "dog"), sha)
+    assert (found.choice, found.records[0].labels, found.records[0].content) == ("multiple", ("cat", "dog"), sha)
 
 
 @pytest.mark.parametrize(

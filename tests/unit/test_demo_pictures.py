@@ -81,7 +81,7 @@ def test_any_class_name_makes_a_valid_label_config() -> None:
     control = parse_control(label_config(('a "quoted" <name>', "b & c")))
 
     assert [label.name for label in control.labels] == ['a "quoted" <name>', "b & c"]
-    assert (control.name, control.to_name, control.data_key, control.kind) == ("label", "image", "image", "single")
+    assert (control.name, control.to_name, control.data_key, control.choice) == ("label", "image", "image", "single")
 
 
 @pytest.mark.train

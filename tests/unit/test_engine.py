@@ -12,7 +12,7 @@ from labelloop.errors import BundleError
 from labelloop.serve.engines.network import BATCH
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.engines.scores import outputs, sigmoid, softmax
-from labelloop.types import Failure, Kind, Output
+from labelloop.types import Choice, Failure, Output
 from support.bundles import COLOURS, make_bundle, picture
 
 
@@ -25,17 +25,17 @@ def answer(engine: OnnxEngine, content: bytes) -> Output:
 def test_single_scores_are_the_softmax_of_the_logits(tmp_path: Path) -> None:
     make_bundle(tmp_path, gain=4.0)
     output = answer(OnnxEngine(tmp_path), picture("blue"))
-    assert (output.label, output.kind, output.model_version) == ("blue", "single", "v1")
+    assert (output.label, output.choice, output.model_version) == ("blue", "single", "v1")
     assert list(output.scores) == list(COLOURS)
     assert output.score == output.scores["blue"] == pytest.approx(math.exp(4) / (math.exp(4) + 2))
     assert sum(output.scores.values()) == pytest.approx(1)
 
 
 def test_multiple_scores_stand_for_themselves(tmp_path: Path) -> None:
-    make_bundle(tmp_path, kind="multiple", gain=6.0)
+    make_bundle(tmp_path, choice="multiple", gain=6.0)
     output = answer(OnnxEngine(tmp_path), picture("yellow"))
     high, low = 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(3))
-    assert output.kind == "multiple"
+    assert output.choice == "multiple"
     assert output.scores == pytest.approx({"red": high, "green": high, "blue": low})
     assert output.score == max(output.scores.values())
     assert output.label in ("red", "green")
@@ -89,10 +89,10 @@ def test_other_forms_of_picture_are_read(tmp_path: Path) -> None:
     assert answer(engine, grey.getvalue()).score == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_scores_stay_finite_for_huge_logits_and_fail_for_endless_ones(kind: Kind) -> None:
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_scores_stay_finite_for_huge_logits_and_fail_for_endless_ones(choice: Choice) -> None:
     logits = np.array([[3e38, -3e38, 0], [np.nan, 0, 0], [np.inf, 0, 0], [-np.inf, 0, 1]], dtype=np.float32)
-    huge, *endless = outputs(logits, ("a", "b", "c"), kind, "v1")
+    huge, *endless = outputs(logits, ("a", "b", "c"), choice, "v1")
     assert isinstance(huge, Output)
     assert huge.label == "a"
     assert all(0 <= score <= 1 for score in huge.scores.values())

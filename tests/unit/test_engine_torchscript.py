@@ -26,7 +26,7 @@ def cached(folder: Path) -> set[str]:
 @pytest.mark.train
 @pytest.mark.parametrize("kind", ["single", "multiple"])
 def test_both_engines_give_the_same_answers(kind: str, tmp_path: Path) -> None:
-    make_bundle(tmp_path, kind="multiple" if kind == "multiple" else "single", torchscript=True)
+    make_bundle(tmp_path, choice="multiple" if kind == "multiple" else "single", torchscript=True)
     contents = [picture(colour) for colour in ("red", "yellow", "grey", "navy")] * 5
     contents[3] = b"no picture"
     ours, theirs = (open_engine(tmp_path, engine).predict(contents, "v1") for engine in ("onnx", "torchscript"))
@@ -36,7 +36,7 @@ def test_both_engines_give_the_same_answers(kind: str, tmp_path: Path) -> None:
             assert one == other
         else:
             assert isinstance(other, Output)
-            assert (other.label, other.kind) == (one.label, one.kind)
+            assert (other.label, other.choice) == (one.label, one.choice)
             assert other.scores == pytest.approx(one.scores, abs=1e-6)
 
 

@@ -10,7 +10,7 @@ from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
-from labelloop.types import Failure, Input, Kind, Output, ProjectKey, Target
+from labelloop.types import Choice, Failure, Input, Output, ProjectKey, Target
 
 PICTURES = [Input(bytes([number])) for number in range(64)]
 
@@ -21,15 +21,15 @@ def outputs(endpoint: Endpoint, target: Target | None = None) -> list[Output]:
     return [answer for answer in answers if isinstance(answer, Output)]
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
+@pytest.mark.parametrize("choice", ["single", "multiple"])
 @pytest.mark.parametrize("classes", [("cat",), ("cat", "dog"), ("cat", "dog", "owl")])
-def test_answers_are_whole_outputs(kind: Kind, classes: tuple[str, ...]) -> None:
-    for output in outputs(FakeEndpoint(classes, kind=kind)):
+def test_answers_are_whole_outputs(choice: Choice, classes: tuple[str, ...]) -> None:
+    for output in outputs(FakeEndpoint(classes, choice=choice)):
         assert set(output.scores) == set(classes)
         assert all(0 <= score <= 1 for score in output.scores.values())
         assert output.score == output.scores[output.label] == max(output.scores.values())
-        assert output.kind == kind
-        assert kind == "multiple" or math.isclose(sum(output.scores.values()), 1)
+        assert output.choice == choice
+        assert choice == "multiple" or math.isclose(sum(output.scores.values()), 1)
 
 
 def test_the_same_bytes_get_the_same_class_from_every_version() -> None:
@@ -77,7 +77,7 @@ def test_it_is_opened_by_its_address() -> None:
     endpoint = open_endpoint(EndpointSpec("fake://?classes=red%20fox,owl&kind=multiple&version=v9&script=half,ok"))
     first, second = endpoint.invoke(PICTURES[:2], Target())
     assert isinstance(first, Output)
-    assert (set(first.scores), first.kind, first.model_version) == ({"red fox", "owl"}, "multiple", "v9")
+    assert (set(first.scores), first.choice, first.model_version) == ({"red fox", "owl"}, "multiple", "v9")
     assert isinstance(second, Failure)
 
 

@@ -14,7 +14,7 @@ from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_map
 from labelloop.studio.rendering import classify
 from labelloop.studio.truth import Truth, labels_of
-from labelloop.types import NO_VERSION, Kind, Output
+from labelloop.types import NO_VERSION, Choice, Output
 from support.label_configs import TREES, label_configs
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -28,11 +28,11 @@ def labels(*names: str) -> str:
     return "".join(f'<Choice value="{name}"/>' for name in names)
 
 
-def control(*names: str, kind: Kind = "single") -> Control:
+def control(*names: str, kind: Choice = "single") -> Control:
     return parse_control(config(labels(*names), f'choice="{kind}"'))
 
 
-def output(kind: Kind = "single", version: str = "v1", **scores: Any) -> Output:
+def output(kind: Choice = "single", version: str = "v1", **scores: Any) -> Output:
     best = max(scores, key=lambda name: scores[name] if isinstance(scores[name], float) else -1.0)
     return Output(best, 0.0, scores, version, kind)
 
@@ -46,7 +46,7 @@ class TestParsing:
     def test_reads_the_plain_label_config(self) -> None:
         found = parse_control(config(labels("sea", "forest")))
 
-        assert (found.name, found.to_name, found.data_key, found.kind) == ("scene", "image", "image", "single")
+        assert (found.name, found.to_name, found.data_key, found.choice) == ("scene", "image", "image", "single")
         assert found.labels == (Label("sea", value="sea"), Label("forest", value="forest"))
         assert found.tags == {"image", "scene"}
         assert found.warnings == ()
@@ -61,7 +61,7 @@ class TestParsing:
         ],
     )
     def test_reads_how_many_labels_a_picture_takes(self, choice: str, kind: str) -> None:
-        assert parse_control(config(labels("a"), choice)).kind == kind
+        assert parse_control(config(labels("a"), choice)).choice == kind
 
     def test_an_alias_is_the_name_and_predicted_values_are_separated_by_commas(self) -> None:
         found = parse_control(config('<Choice value="Big cat" alias="cat" predicted_values="lynx, puma ,"/>'))
@@ -406,7 +406,7 @@ class TestTruth:
             ("multiple", [annotation("sea", tag="replaced")], "control tag 'replaced'"),
         ],
     )
-    def test_says_why_there_is_no_truth(self, kind: Kind, annotations: list[Any], reason: str) -> None:
+    def test_says_why_there_is_no_truth(self, kind: Choice, annotations: list[Any], reason: str) -> None:
         found = labels_of(control("sea", "sky", kind=kind), annotations)
 
         assert found.labels == ()
@@ -438,7 +438,7 @@ def test_any_label_config_is_read_or_refused(text: str) -> None:
 
 @settings(deadline=None)
 @given(result=JUNK, kind=st.sampled_from(["single", "multiple"]), others=st.lists(JUNK, max_size=2))
-def test_any_annotation_has_a_truth_or_a_reason(result: object, kind: Kind, others: list[object]) -> None:
+def test_any_annotation_has_a_truth_or_a_reason(result: object, kind: Choice, others: list[object]) -> None:
     found = labels_of(control("a", "b", kind=kind), [{"result": result}, *others])
 
     assert not (found.labels and found.reason)

@@ -6,7 +6,7 @@ import pytest
 from labelloop.data.listing import Listing, Record
 from labelloop.majority import Truth, Vote, counting, settle
 from labelloop.run.sides import named_sides
-from labelloop.types import Kind, LeftOut, Side
+from labelloop.types import Choice, LeftOut, Side
 
 
 def record(task: int, *labels: str, side: Side | None = None) -> Record:
@@ -15,16 +15,16 @@ def record(task: int, *labels: str, side: Side | None = None) -> Record:
 
 def test_one_label_each_is_a_single_choice() -> None:
     listing = Listing.of([record(1, "dog"), record(2, "cat")])
-    assert (listing.kind, listing.classes) == ("single", ("cat", "dog"))
+    assert (listing.choice, listing.classes) == ("single", ("cat", "dog"))
 
 
 def test_several_labels_anywhere_are_a_multiple_choice_in_which_none_is_an_answer() -> None:
     listing = Listing.of([record(1, "cat", "dog"), record(2)])
-    assert (listing.kind, len(listing.records), listing.left_out) == ("multiple", 2, ())
+    assert (listing.choice, len(listing.records), listing.left_out) == ("multiple", 2, ())
 
 
 def test_what_has_not_exactly_one_label_is_no_answer_to_a_single_choice() -> None:
-    listing = Listing.of([record(1, "cat"), record(2), record(3, "cat", "dog")], kind="single")
+    listing = Listing.of([record(1, "cat"), record(2), record(3, "cat", "dog")], choice="single")
     assert listing.records == (record(1, "cat"),)
     assert listing.left_out == (
         LeftOut(2, "it has no label"),
@@ -42,7 +42,7 @@ def test_two_listings_become_one() -> None:
 
     both = one.joined(other.on("test"))
 
-    assert (both.kind, both.classes) == ("multiple", ("cat", "dog", "bird"))
+    assert (both.choice, both.classes) == ("multiple", ("cat", "dog", "bird"))
     assert [(each.task, each.side) for each in both.records] == [(1, None), (2, None), (4, "test")]
     assert [out.task for out in both.left_out] == [3, 5]
 
@@ -80,7 +80,7 @@ def vote(*labels: str) -> Vote:
 
 
 @pytest.mark.parametrize(
-    ("kind", "votes", "truth"),
+    ("choice", "votes", "truth"),
     [
         ("single", [vote("a"), vote("a"), vote("b")], Truth(("a",))),
         ("single", [vote("a"), vote("b")], Truth(reason="its annotators disagree: 1 each say 'a', 'b'")),
@@ -92,9 +92,9 @@ def vote(*labels: str) -> Vote:
         ("single", [], Truth(reason="not annotated")),
     ],
 )
-def test_the_majority_is_right_and_a_tie_is_no_truth(kind: Kind, votes: list[Vote], truth: Truth) -> None:
-    assert settle(votes, kind, []) == truth
-    assert all(settle(votes[turn:] + votes[:turn], kind, []).labels == truth.labels for turn in range(len(votes)))
+def test_the_majority_is_right_and_a_tie_is_no_truth(choice: Choice, votes: list[Vote], truth: Truth) -> None:
+    assert settle(votes, choice, []) == truth
+    assert all(settle(votes[turn:] + votes[:turn], choice, []).labels == truth.labels for turn in range(len(votes)))
 
 
 def test_skips_do_not_count_and_ground_truth_goes_before() -> None:

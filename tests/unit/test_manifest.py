@@ -68,7 +68,7 @@ def test_the_hash_does_not_depend_on_the_order(items: list[Item], random) -> Non
 @pytest.mark.parametrize(
     "other",
     [
-        replace(MANIFEST, kind="multiple"),
+        replace(MANIFEST, choice="multiple"),
         replace(MANIFEST, classes=CLASSES[::-1]),
         replace(MANIFEST, classes=(*CLASSES, "bird")),
         replace(MANIFEST, items=MANIFEST.items[1:]),

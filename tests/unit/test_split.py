@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import SIDES, lacking_labels, missing, side, splits
-from labelloop.types import Item, Kind, ProjectKey
+from labelloop.types import Choice, Item, ProjectKey
 
 PROJECT = ProjectKey("localhost-8080", 7)
 
@@ -16,10 +16,10 @@ def picture(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
 
 
-def manifest(*labels: tuple[str, ...], classes: tuple[str, ...] = ("a", "b"), kind: Kind = "single") -> Manifest:
+def manifest(*labels: tuple[str, ...], classes: tuple[str, ...] = ("a", "b"), choice: Choice = "single") -> Manifest:
     """Label the pictures 0, 1, 2, ..., of which the first 28 are on all three sides."""
     items = [Item(task + 1, picture(task), each) for task, each in enumerate(labels)]
-    return Manifest.of(PROJECT, kind, classes, items)
+    return Manifest.of(PROJECT, choice, classes, items)
 
 
 def test_a_side_is_fixed_for_ever() -> None:
@@ -51,9 +51,9 @@ def test_every_picture_is_on_its_own_side_once_and_never_against_itself(shown: l
     for number, label in shown:
         labels.setdefault(number, set()).add(label)
     agreed = {picture(number): answers for number, answers in labels.items() if len(answers) == 1}
-    assert sorted(item.picture for item in found) == sorted(agreed)
-    assert all(set(item.labels) == agreed[item.picture] for item in found)
-    assert all(side(item.picture) == name for name, part in parts.items() for item in part)
+    assert sorted(item.content for item in found) == sorted(agreed)
+    assert all(set(item.labels) == agreed[item.content] for item in found)
+    assert all(side(item.content) == name for name, part in parts.items() for item in part)
 
 
 def test_a_split_does_not_move_when_the_project_grows() -> None:
@@ -85,13 +85,13 @@ AB = [("a",), ("b",)]
             28,
             "every picture is labeled a, so there is nothing to tell apart; class b has none",
         ),
-        (manifest(*[()] * 28, kind="multiple"), 28, "no picture has a label"),
+        (manifest(*[()] * 28, choice="multiple"), 28, "no picture has a label"),
         (
-            manifest(*[("a", "b")] * 28, kind="multiple"),
+            manifest(*[("a", "b")] * 28, choice="multiple"),
             28,
             "every picture is labeled a and b, so there is nothing to tell apart",
         ),
-        (manifest(*[("a",), ()] * 14, kind="multiple", classes=("a",)), 28, ""),
+        (manifest(*[("a",), ()] * 14, choice="multiple", classes=("a",)), 28, ""),
     ],
 )
 def test_what_is_missing_is_one_sentence(made: Manifest, least: int, sentence: str) -> None:

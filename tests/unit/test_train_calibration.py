@@ -5,29 +5,29 @@ import pytest
 
 from labelloop.train import metrics
 from labelloop.train.held import Held
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
 
 
-def drawn(count: int, overconfident: float, kind: Kind = "single", seed: int = 0) -> Held:
+def drawn(count: int, overconfident: float, choice: Choice = "single", seed: int = 0) -> Held:
     """Draw logits whose truth follows them exactly, then make them so many times too sure."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(count, 3)) * 2
-    shares = metrics.probabilities(logits, kind)
-    if kind == "multiple":
+    shares = metrics.probabilities(logits, choice)
+    if choice == "multiple":
         truth = random.uniform(size=shares.shape) < shares
     else:
         truth = np.eye(3, dtype=bool)[[random.choice(3, p=row) for row in shares]]
     return Held(truth, logits * overconfident)
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
+@pytest.mark.parametrize("choice", ["single", "multiple"])
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
-def test_many_pictures_tell_how_much_too_sure_a_model_is(factor: float, kind: Kind) -> None:
+def test_many_pictures_tell_how_much_too_sure_a_model_is(factor: float, choice: Choice) -> None:
     from labelloop.train.calibration import temperature
 
-    assert temperature(drawn(3000, factor, kind), kind) == pytest.approx(factor, rel=0.1)
+    assert temperature(drawn(3000, factor, choice), choice) == pytest.approx(factor, rel=0.1)
 
 
 def test_a_handful_of_pictures_hardly_moves_it() -> None:
@@ -54,8 +54,8 @@ def test_no_prediction_changes_and_the_network_holds_the_temperature() -> None:
     with torch.inference_mode():
         np.testing.assert_allclose(after.model(pictures).numpy(), before / 2.5, rtol=1e-4, atol=1e-6)
     assert after.temperature == 2.5
-    for kind in ("single", "multiple"):
-        np.testing.assert_array_equal(metrics.chosen(after.logits, kind), metrics.chosen(before, kind))
+    for choice in ("single", "multiple"):
+        np.testing.assert_array_equal(metrics.chosen(after.logits, choice), metrics.chosen(before, choice))
 
 
 def test_what_it_did_is_described() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labelloop.train import intervals
 from labelloop.train.evaluation import chosen, measure
 from labelloop.train.rates import rates
-from labelloop.types import Kind
+from labelloop.types import Choice
 from support.examples import examples
 
 pytestmark = pytest.mark.train
@@ -23,13 +23,13 @@ SURE = (-800.0, -3.0, -1.0, 0.0, 1.0, 3.0, 800.0)  # ties, and scores of exactly
 
 
 @st.composite
-def predictions(draw: st.DrawFn) -> tuple[Indicators, Matrix, Kind]:
+def predictions(draw: st.DrawFn) -> tuple[Indicators, Matrix, Choice]:
     """Draw truth and probabilities: any, with ties, certainty, absent classes and failed pictures."""
-    kind: Kind = draw(st.sampled_from(["single", "multiple"]))
+    choice: Choice = draw(st.sampled_from(["single", "multiple"]))
     items, classes = draw(st.integers(1, 20)), draw(st.integers(2, 5))
     logits = np.array(draw(st.lists(st.sampled_from(SURE), min_size=items * classes, max_size=items * classes)))
     logits = logits.reshape(items, classes)
-    if kind == "single":
+    if choice == "single":
         shown = np.array(draw(st.lists(st.integers(0, classes - 1), min_size=items, max_size=items)))
         truth, scores = np.eye(classes, dtype=bool)[shown], softmax(logits)
     else:
@@ -37,7 +37,7 @@ def predictions(draw: st.DrawFn) -> tuple[Indicators, Matrix, Kind]:
         truth, scores = truth.reshape(items, classes), 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
     failed = draw(st.lists(st.integers(0, items - 1), max_size=2))
     scores[failed] = draw(st.sampled_from([0.0, np.nan]))
-    return truth, scores, kind
+    return truth, scores, choice
 
 
 def softmax(logits: Matrix) -> Matrix:
@@ -48,15 +48,15 @@ def softmax(logits: Matrix) -> Matrix:
 
 @given(predictions())
 @settings(max_examples=examples(40), deadline=None)
-def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Kind]) -> None:
+def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Choice]) -> None:
     from sklearn import metrics as oracle
 
-    truth, scores, kind = drawn
+    truth, scores, choice = drawn
     classes = [f"class {at}" for at in range(truth.shape[1])]
-    found = measure(truth, scores, classes, kind, resamples=5)
+    found = measure(truth, scores, classes, choice, resamples=5)
     json.dumps(found, allow_nan=False)
     known = np.nan_to_num(scores)
-    predicted = chosen(known, kind)
+    predicted = chosen(known, choice)
     assert found["accuracy"]["value"] == pytest.approx(np.mean((truth == predicted).all(axis=1)), abs=2e-6)
     present = np.flatnonzero(truth.any(axis=0))
     for average in ("macro", "weighted"):
@@ -81,17 +81,17 @@ def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Kind])
 
 @given(predictions())
 @settings(max_examples=examples(40), deadline=None)
-def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Kind]) -> None:
-    truth, scores, kind = drawn
-    found = measure(truth, scores, [str(at) for at in range(truth.shape[1])], kind, resamples=20)
+def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Choice]) -> None:
+    truth, scores, choice = drawn
+    found = measure(truth, scores, [str(at) for at in range(truth.shape[1])], choice, resamples=20)
     for entry in (found["accuracy"], found["calibration_error"], *found["macro"].values(), *found["weighted"].values()):
         numbers = [entry[end] for end in ("value", "low", "high")]
         assert all(number is None or 0 <= number <= 1 for number in numbers)
         if entry["value"] is not None and entry["low"] is not None:
             assert entry["low"] <= entry["high"]
-    assert np.sum(found["confusion"]) == (truth.astype(int).T @ chosen(np.nan_to_num(scores), kind)).sum()
+    assert np.sum(found["confusion"]) == (truth.astype(int).T @ chosen(np.nan_to_num(scores), choice)).sum()
     answered = len(truth) - found["failed"]
-    counted = answered * (truth.shape[1] if kind == "multiple" else 1)
+    counted = answered * (truth.shape[1] if choice == "multiple" else 1)
     assert sum(entry["count"] for entry in found["reliability"]) == counted
     if answered:
         gaps = [entry["count"] * abs(entry["confidence"] - entry["accuracy"]) for entry in found["reliability"]]
@@ -101,10 +101,10 @@ def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Kind]) ->
 
 @given(predictions())
 @settings(max_examples=examples(40), deadline=None)
-def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tuple[Indicators, Matrix, Kind]) -> None:
-    truth, scores, kind = drawn
+def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tuple[Indicators, Matrix, Choice]) -> None:
+    truth, scores, choice = drawn
     scores = np.nan_to_num(scores)
-    predicted, once = chosen(scores, kind), np.ones((1, len(truth)))
+    predicted, once = chosen(scores, choice), np.ones((1, len(truth)))
     expected = rates(truth, predicted, scores)
     found = dict(intervals.shares(once, truth, predicted)) | {"auroc": intervals.areas(once, truth, scores)}
     for name, values in expected.items():
@@ -152,15 +152,15 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert held >= 52
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_the_calibration_error_is_that_of_torchmetrics(kind: Kind) -> None:
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_the_calibration_error_is_that_of_torchmetrics(choice: Choice) -> None:
     import torch
     from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
     truth, scores = made(300, 1.0)
-    found = measure(truth, scores, list("abc"), kind, resamples=5)["calibration_error"]["value"]
+    found = measure(truth, scores, list("abc"), choice, resamples=5)["calibration_error"]["value"]
     given_scores, shown = torch.from_numpy(scores), torch.from_numpy(truth.astype(np.int64))
-    if kind == "multiple":
+    if choice == "multiple":
         expected = binary_calibration_error(given_scores.ravel(), shown.ravel(), n_bins=15)
     else:
         expected = multiclass_calibration_error(given_scores, shown.argmax(dim=1), 3, n_bins=15)

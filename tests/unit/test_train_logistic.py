@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.train import logistic
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
 
@@ -78,13 +78,13 @@ def test_labels_that_none_or_all_show_get_their_frequency() -> None:
     assert (given[:, 2] > 3).all()
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_the_slope_is_that_of_the_loss(kind: Kind) -> None:
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_the_slope_is_that_of_the_loss(choice: Choice) -> None:
     """Against differences; a wrong slope would still end somewhere, only not at the best place."""
     points, targets = blobs(5, 3)
     rows = logistic.Standard.of(points).rows(points)
     weights = np.random.default_rng(2).uniform(0.5, 1.5, (15, 1)).astype(np.float32).repeat(3, axis=1)
-    loss = logistic._Loss(rows, shown(targets, 3).astype(np.float32), weights, kind, 0.1)
+    loss = logistic._Loss(rows, shown(targets, 3).astype(np.float32), weights, choice, 0.1)
     at = np.random.default_rng(0).normal(size=3 * 7)
     _, slope = loss(at)
     steps = np.eye(len(at)) * 1e-2

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
 
@@ -36,8 +36,8 @@ def test_a_picture_is_blended_with_its_neighbour() -> None:
     assert made.images(images)[:, 0, 0, 0].tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("kind", ["single", "multiple"])
-def test_the_loss_is_that_of_the_blended_truth(kind: Kind) -> None:
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_the_loss_is_that_of_the_blended_truth(choice: Choice) -> None:
     import torch
 
     from labelloop.train.losses import losses
@@ -47,8 +47,8 @@ def test_the_loss_is_that_of_the_blended_truth(kind: Kind) -> None:
     truth = torch.eye(4)[torch.randint(4, (64,), generator=generator)]
     share = made.shares.view(-1, 1)
     blended = share * truth + (1 - share) * truth.roll(1, 0)
-    found = made.loss(logits, truth, torch.ones(64, 4), kind)
-    assert float(found) == pytest.approx(float(losses(logits, blended, torch.ones(64, 4), kind).mean()), rel=1e-5)
+    found = made.loss(logits, truth, torch.ones(64, 4), choice)
+    assert float(found) == pytest.approx(float(losses(logits, blended, torch.ones(64, 4), choice).mean()), rel=1e-5)
 
 
 def test_each_answer_keeps_its_weight() -> None:

@@ -217,14 +217,14 @@ def test_without_validation_pictures_there_is_still_a_model(tmp_path: Path, cach
 
 @pytest.mark.parametrize("recipe", ["head", "finetune"])
 def test_multiple_labels(recipe: str, tmp_path: Path, cache: Path) -> None:
-    data = shapes.dataset(tmp_path / "pictures", train=48, kind="multiple")
+    data = shapes.dataset(tmp_path / "pictures", train=48, choice="multiple")
     trained = run(data, shapes.settings((recipe,), epochs=6), tmp_path, cache)
     unseen = shapes.samples(tmp_path / "unseen", 40, 3, ((0,), (1,), (0, 1), ()))
     given = [
         {name for name, score in answer.scores.items() if score >= 0.5} for answer in serve(trained.bundle, unseen)
     ]
     truth = [{data.classes[target] for target in sample.targets} for sample in unseen]
-    assert check_bundle(trained.bundle).kind == "multiple"
+    assert check_bundle(trained.bundle).choice == "multiple"
     assert np.mean([one == other for one, other in zip(given, truth, strict=True)]) >= 0.7
 
 

@@ -92,7 +92,7 @@ def summary(listing: Listing) -> Json:
     counts = Counter((str(record.side or ""), label) for record in listing.records for label in record.labels)
     records = Counter(str(record.side or "") for record in listing.records)
     return {
-        "kind": listing.kind,
+        "kind": listing.choice,
         "classes": list(listing.classes),
         "records": len(listing.records),
         "sides": {
@@ -107,7 +107,7 @@ def summary(listing: Listing) -> Json:
 def describe(listing: Listing) -> list[str]:
     """Say the same in lines."""
     found = summary(listing)
-    lines = [f"{found['records']} records, {len(listing.classes)} classes, {listing.kind} choice"]
+    lines = [f"{found['records']} records, {len(listing.classes)} classes, {listing.choice} choice"]
     for side, part in found["sides"].items():
         lines.append(f"{side or 'no side named'}: {part['records']}")
         lines += [f"  {count:>7} {name}" for name, count in part["classes"].items()]
@@ -128,7 +128,7 @@ def _hints(options: dict[str, Any]) -> Hints:
         label_attribute=options["label_attribute"],
         picture_field=options["picture_field"],
         separator=options["separator"],
-        kind=options["kind"],
+        choice=options["kind"],
         classes=names(options["classes"]) or None,
     )
     config = options["label_config"]
@@ -144,7 +144,7 @@ def _by_config(given: Hints, text: str) -> Hints:
         given,
         label_attribute=given.label_attribute or control.name,
         picture_field=given.picture_field or control.data_key,
-        kind=given.kind or control.kind,
+        choice=given.choice or control.choice,
         classes=given.classes or tuple(label.name for label in control.labels),
     )
 
@@ -159,7 +159,7 @@ def _at_hand(settings: Settings, listing: Listing) -> Listing:
     cache = PictureCache(settings.directory / "cache" / "pictures")
     with Bar(True, "picture") as bar:
         fetched = fetch_listing(listing, cache, settings, bar)
-    pictures = {item.task: cache.path(item.picture) for item in fetched.manifest.items}
+    pictures = {item.task: cache.path(item.content) for item in fetched.manifest.items}
     found = [
         replace(record, uri=pictures[record.task].as_uri()) for record in listing.records if record.task in pictures
     ]

@@ -22,7 +22,7 @@ def contradictions(items: Iterable[Item]) -> list[LeftOut]:
 def _groups(items: Iterable[Item]) -> list[list[Item]]:
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        groups[item.picture].append(item)
+        groups[item.content].append(item)
     return list(groups.values())
 
 

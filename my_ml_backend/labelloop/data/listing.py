@@ -1,31 +1,33 @@
-"""Labeled pictures by their addresses, before any is fetched: what every format is read to and written from."""
+"""Labeled inputs by their addresses, before any is fetched: what every format is read to and written from."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from labelloop.types import Kind, LeftOut, Side
+from labelloop.types import Choice, LeftOut, Side
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labeled picture: its address, labels (sorted) and task; its side if the source names one.
+    """One labeled input: its address, labels (sorted) and task; its side if the source names one.
 
-    Local files have the form ``file:///folder/name``. ``picture`` is the sha256 of the bytes (hex) where it is known.
+    Local files have the form ``file:///folder/name``. ``content`` is the sha256 of the bytes (hex) where it is known.
+    ``text`` is the input itself where it stands in the task; it has no address then.
     """
 
     uri: str
     labels: tuple[str, ...]
     task: int
     side: Side | None = None
-    picture: str = ""
+    content: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What a source says: records in its order, and the tasks it names whose labels cannot be used."""
 
-    kind: Kind
+    choice: Choice
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -35,22 +37,22 @@ class Listing:
         cls,
         records: Iterable[Record],
         left_out: Iterable[LeftOut] = (),
-        kind: Kind | None = None,
+        choice: Choice | None = None,
         classes: Iterable[str] | None = None,
     ) -> Self:
         """Make a listing; where the source does not say, the records tell kind and classes (in alphabetical order).
 
-        The kind is ``multiple`` when one of them has several labels. With kind ``single`` a record that has not exactly
+        The choice is ``multiple`` when one of them has several labels. With ``single`` a record that has not exactly
         one label is left out.
         """
         found, outs = list(records), list(left_out)
-        kind = kind or ("multiple" if any(len(record.labels) > 1 for record in found) else "single")
-        if kind == "single":
+        choice = choice or ("multiple" if any(len(record.labels) > 1 for record in found) else "single")
+        if choice == "single":
             outs += [LeftOut(record.task, _not_one(record)) for record in found if len(record.labels) != 1]
             found = [record for record in found if len(record.labels) == 1]
         if classes is None:
             classes = sorted({label for record in found for label in record.labels})
-        return cls(kind, tuple(dict.fromkeys(classes)), tuple(found), tuple(outs))
+        return cls(choice, tuple(dict.fromkeys(classes)), tuple(found), tuple(outs))
 
     def on(self, side: Side) -> Self:
         """Give the same listing with every record on one side."""
@@ -62,7 +64,7 @@ class Listing:
         shift = max(mine, default=0) if not mine.isdisjoint(other.tasks()) else 0
         return replace(
             self,
-            kind="multiple" if "multiple" in (self.kind, other.kind) else "single",
+            choice="multiple" if "multiple" in (self.choice, other.choice) else "single",
             classes=tuple(dict.fromkeys((*self.classes, *other.classes))),
             records=self.records + tuple(replace(one, task=one.task + shift) for one in other.records),
             left_out=self.left_out + tuple(replace(one, task=one.task + shift) for one in other.left_out),

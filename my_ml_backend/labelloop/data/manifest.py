@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelloop.errors import Damaged
-from labelloop.types import Item, Json, Kind, LeftOut, ProjectKey
+from labelloop.types import Choice, Item, Json, LeftOut, ProjectKey
 
 _FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,7 +27,7 @@ class Manifest:
     """
 
     project: ProjectKey
-    kind: Kind
+    choice: Choice
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -36,7 +36,7 @@ class Manifest:
     def of(
         cls,
         project: ProjectKey,
-        kind: Kind,
+        choice: Choice,
         classes: tuple[str, ...],
         items: Iterable[Item],
         left_out: Iterable[LeftOut] = (),
@@ -51,17 +51,17 @@ class Manifest:
             clean = replace(item, labels=tuple(sorted(set(item.labels))))
             kept.pop(item.task, None)
             outs.pop(item.task, None)
-            if reason := _unusable(clean, kind, classes):
+            if reason := _unusable(clean, choice, classes):
                 outs[item.task] = LeftOut(item.task, reason)
             else:
                 kept[item.task] = clean
         in_order = tuple(kept[task] for task in sorted(kept))
-        return cls(project, kind, classes, in_order, tuple(outs[task] for task in sorted(outs)))
+        return cls(project, choice, classes, in_order, tuple(outs[task] for task in sorted(outs)))
 
     @cached_property
     def hash(self) -> str:
         """Name the content: sha256 (hex) over kind, classes and items, whatever the order of the items."""
-        hasher = hashlib.sha256(_line({"kind": self.kind, "classes": self.classes}).encode())
+        hasher = hashlib.sha256(_line({"kind": self.choice, "classes": self.classes}).encode())
         for item in sorted(self.items, key=_by_task):
             hasher.update(_line(_item_json(item)).encode())
         return hasher.hexdigest()
@@ -72,7 +72,7 @@ class Manifest:
             {
                 "format": _FORMAT,
                 "project": str(self.project),
-                "kind": self.kind,
+                "kind": self.choice,
                 "classes": self.classes,
                 "hash": self.hash,
                 "left_out": len(self.left_out),
@@ -156,24 +156,24 @@ def _is_left_out(line: str) -> bool:
     return line.startswith('{"left_out":')
 
 
-def _unusable(item: Item, kind: Kind, classes: tuple[str, ...]) -> str:
+def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
     """Say why an item cannot be used, empty when it can."""
-    if not _SHA256.fullmatch(item.picture):
-        raise ValueError(f"task {item.task}: picture {item.picture!r} is no sha256")
+    if not _SHA256.fullmatch(item.content):
+        raise ValueError(f"task {item.task}: picture {item.content!r} is no sha256")
     unknown = [label for label in item.labels if label not in classes]
     if unknown:
         return f"label {unknown[0]!r} is not in the label config"
-    if kind == "single" and len(item.labels) != 1:
+    if choice == "single" and len(item.labels) != 1:
         return f"{len(item.labels)} labels where exactly one is expected"
     return ""
 
 
 def _by_task(item: Item) -> tuple[int, str, tuple[str, ...]]:
-    return item.task, item.picture, item.labels
+    return item.task, item.content, item.labels
 
 
 def _item_json(item: Item) -> Json:
-    return {"task": item.task, "picture": item.picture, "labels": item.labels}
+    return {"task": item.task, "picture": item.content, "labels": item.labels}
 
 
 def _line(value: Any) -> str:

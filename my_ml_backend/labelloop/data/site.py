@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from labelloop.data.listing import Record
-from labelloop.types import Json, Kind, LeftOut
+from labelloop.types import Choice, Json, LeftOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Labeling:
     order of id: a record of its labels, or why it has none that can be learned from.
     """
 
-    kind: Kind
+    choice: Choice
     classes: tuple[str, ...]
     counters: Counters
     rename: Callable[[str], str | None]

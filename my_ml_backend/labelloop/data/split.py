@@ -28,7 +28,7 @@ def splits(manifest: Manifest) -> dict[Side, tuple[Item, ...]]:
     """Part the items by side: each picture once, none whose tasks contradict each other, in the manifest's order."""
     parts: dict[Side, list[Item]] = {name: [] for name in SIDES}
     for item in each_picture_once(manifest.items):
-        parts[side(item.picture)].append(item)
+        parts[side(item.content)].append(item)
     return {name: tuple(items) for name, items in parts.items()}
 
 

@@ -8,7 +8,7 @@ from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.endpoints.spec import EndpointSpec, Plan, address_options
 from labelloop.errors import SettingsError
 from labelloop.settings import names
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 _KINDS = (
     "http://host:port (an inference container), http://host/path (any server), sagemaker://NAME, "
@@ -63,13 +63,13 @@ _PLANS: dict[str, Callable[[EndpointSpec], Plan]] = {
 
 def _fake(address: str) -> FakeEndpoint:
     options = address_options(address, ("classes", "kind", "version", "script"), "fake://?classes=cat,dog")
-    kind: Kind = "multiple" if options.get("kind") == "multiple" else "single"
-    if options.get("kind", kind) != kind or address.partition("://")[2].partition("?")[0]:
+    choice: Choice = "multiple" if options.get("kind") == "multiple" else "single"
+    if options.get("kind", choice) != choice or address.partition("://")[2].partition("?")[0]:
         raise SettingsError(
             "LABELLOOP_ENDPOINT: a fake endpoint is addressed as fake://?classes=cat,dog; it may be followed by "
             "&kind=single or multiple, &version=NAME and &script=STEPS (docs/endpoints.md)"
         )
     version = options.get("version", "fake")
     return FakeEndpoint(
-        names(options.get("classes", "")), kind=kind, version=version, script=names(options.get("script", ""))
+        names(options.get("classes", "")), choice=choice, version=version, script=names(options.get("script", ""))
     )

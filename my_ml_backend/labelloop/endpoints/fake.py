@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
-from labelloop.types import Answer, Failure, Input, Kind, Output, Target
+from labelloop.types import Answer, Choice, Failure, Input, Output, Target
 
 STEPS = ("ok", "half", "none", "late", "down", "open")
 
@@ -27,19 +27,19 @@ class FakeEndpoint:
         self,
         classes: Sequence[str],
         *,
-        kind: Kind = "single",
+        choice: Choice = "single",
         version: str = "fake",
         script: Sequence[str] = (),
     ) -> None:
         unknown = [step for step in script if step.removesuffix("*") not in STEPS]
         if unknown:
             raise SettingsError(f"fake:// endpoint: a script's steps are {', '.join(STEPS)}; not {', '.join(unknown)}")
-        if not classes or not all(classes) or kind not in ("single", "multiple"):
+        if not classes or not all(classes) or choice not in ("single", "multiple"):
             raise SettingsError(
                 "a fake endpoint needs classes, and single or multiple as kind: fake://?classes=cat,dog"
             )
         self._classes = tuple(classes)
-        self._kind: Kind = kind
+        self._kind: Choice = choice
         self._version = version
         self._script = list(script)
         self._lock = threading.Lock()
@@ -80,21 +80,21 @@ class FakeEndpoint:
         return fake_output(item.content or (item.text or item.uri or "").encode(), self._classes, self._kind, version)
 
 
-def fake_output(content: bytes, classes: Sequence[str], kind: Kind, version: str) -> Output:
+def fake_output(content: bytes, classes: Sequence[str], choice: Choice, version: str) -> Output:
     """Derive an output from the sha256 of the content: the best class by its first bytes, a score of 0.5 to 1.
 
-    With kind ``multiple`` every class gets a score of its own, the best class the highest.
+    With choice ``multiple`` every class gets a score of its own, the best class the highest.
     """
     digest = hashlib.sha256(content).digest()
     best = classes[int.from_bytes(digest[:4], "big") % len(classes)]
-    score = 1.0 if kind == "single" and len(classes) == 1 else 0.5 + digest[4] / 512
-    if kind == "single":
+    score = 1.0 if choice == "single" and len(classes) == 1 else 0.5 + digest[4] / 512
+    if choice == "single":
         rest = (1 - score) / max(len(classes) - 1, 1)
         scores = dict.fromkeys(classes, rest)
     else:
         scores = {name: _byte(digest, name) / 256 * score for name in classes}
     scores[best] = score
-    return Output(best, score, scores, version, kind)
+    return Output(best, score, scores, version, choice)
 
 
 def _byte(digest: bytes, name: str) -> int:

@@ -107,7 +107,11 @@ def _read(answer: Answer) -> list[str]:
     lines = [f"  version {answer.model_version}"]
     if not isinstance(answer, Findings):
         ranked = sorted(answer.scores.items(), key=lambda pair: -pair[1])[:10]
-        return [*lines, f"  a classification ({answer.kind})", *(f"    {score:.4f}  {name}" for name, score in ranked)]
+        return [
+            *lines,
+            f"  a classification ({answer.choice})",
+            *(f"    {score:.4f}  {name}" for name, score in ranked),
+        ]
     if not answer.regions:
         return [*lines, "  nothing found"]
     return [

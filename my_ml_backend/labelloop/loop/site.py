@@ -29,7 +29,7 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
     fetcher = PictureFetcher(site.read, PictureCache(hub.settings.directory / "cache" / "pictures"), project)
     fetched = fetcher.fetch(labeling.examples(), labeling.counters.labeled, progress)
     left_out = [*fetched.left_out, *fetched.missing]
-    manifest = Manifest.of(project, labeling.kind, labeling.classes, fetched.items, left_out)
+    manifest = Manifest.of(project, labeling.choice, labeling.classes, fetched.items, left_out)
     return Labeled(manifest, missing=tuple(fetched.missing))
 
 

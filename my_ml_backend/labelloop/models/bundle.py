@@ -87,8 +87,8 @@ def _problems(info: BundleInfo) -> Iterator[str]:
         yield "names no classes"
     if len(set(info.classes)) != len(info.classes):
         yield "names a class twice"
-    if info.kind not in ("single", "multiple"):
-        yield f"has kind {info.kind!r}: expected single or multiple"
+    if info.choice not in ("single", "multiple"):
+        yield f"has kind {info.choice!r}: expected single or multiple"
     if not _is_spec(info.picture):
         yield "has an impossible picture size, mean or std"
     if "model.onnx" not in info.files:

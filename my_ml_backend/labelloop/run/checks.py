@@ -11,7 +11,7 @@ from labelloop.run.verdict import GateRule, Predictions
 from labelloop.train import reliability
 from labelloop.train.metrics import Indicators
 from labelloop.train.proportions import mcnemar
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Pair:
     champion: Predictions
     challenger: Predictions
     classes: Sequence[str]
-    kind: Kind
+    choice: Choice
     rule: GateRule
     seed: int
 
@@ -89,14 +89,14 @@ def check_classes(pair: Pair) -> Check:
 
 
 def _class_pairs(pair: Pair) -> Iterator[tuple[str, Paired]]:
-    """Compare each class on the items that have it; with kind ``multiple`` also on those that do not.
+    """Compare each class on the items that have it; with choice ``multiple`` also on those that do not.
 
     The chance of rejecting for nothing is shared among the classes (Bonferroni), or many classes would mean a fall
     somewhere.
     """
     rule, groups = pair.rule, list(_groups(pair))
     confidence = 1 - (1 - rule.confidence) / max(1, len(groups))
-    sides = [(side, side.given(pair.kind)) for side in (pair.champion, pair.challenger)]
+    sides = [(side, side.given(pair.choice)) for side in (pair.champion, pair.challenger)]
     for name, at, shown, items in groups:
         old, new = (((given[:, at] == shown) & side.answered)[items] for side, given in sides)
         yield name, compare(old, new, confidence)
@@ -107,7 +107,7 @@ def _groups(pair: Pair) -> Iterator[tuple[str, int, bool, Indicators]]:
         has = pair.truth[:, at]
         if has.sum() >= pair.rule.class_items:
             yield f"class {name}", at, True, has
-        if pair.kind == "multiple" and (~has).sum() >= pair.rule.class_items:
+        if pair.choice == "multiple" and (~has).sum() >= pair.rule.class_items:
             yield f"withholding class {name}", at, False, ~has
 
 
@@ -117,7 +117,7 @@ def check_calibration(pair: Pair) -> Check:
     rule = pair.rule
     if both.sum() < rule.calibration_items:
         return Check()
-    old, new = (_gaps(pair.truth[both], side.scores[both], pair.kind) for side in (pair.champion, pair.challenger))
+    old, new = (_gaps(pair.truth[both], side.scores[both], pair.choice) for side in (pair.champion, pair.challenger))
     before, after = (float(np.abs(gaps.mean(axis=0)).sum()) for gaps in (old, new))
     low, high = gap_interval(old, new, rule.confidence, rule.resamples, pair.seed)
     text = f"calibration error {after:.3f} against {before:.3f}"
@@ -132,9 +132,9 @@ def check_calibration(pair: Pair) -> Check:
     )
 
 
-def _gaps(truth: Indicators, scores: Floats, kind: Kind) -> Floats:
+def _gaps(truth: Indicators, scores: Floats, choice: Choice) -> Floats:
     """Give each item's confidence less what came true, in the columns of its bins: (items, bins)."""
-    bins = reliability.bins(truth, scores, kind)
+    bins = reliability.bins(truth, scores, choice)
     gaps: Floats = (bins.confidence - bins.right) / bins.count.sum(axis=1, keepdims=True)
     return gaps
 

@@ -19,7 +19,7 @@ def dataset_of(context: Context) -> "Dataset":
     sides = sides_of(manifest, context.named_sides)
     return Dataset(
         manifest.classes,
-        manifest.kind,
+        manifest.choice,
         tuple(samples_of(context, sides["train"])),
         tuple(samples_of(context, sides["validation"])),
     )
@@ -31,6 +31,6 @@ def samples_of(context: Context, items: Sequence[Item]) -> "list[Sample]":
 
     index = {name: at for at, name in enumerate(context.manifest.classes)}
     return [
-        Sample(context.pictures.path(item.picture), item.picture, tuple(index[label] for label in item.labels))
+        Sample(context.pictures.path(item.content), item.content, tuple(index[label] for label in item.labels))
         for item in items
     ]

@@ -87,10 +87,10 @@ class PictureFetcher:
         """Give the sha256 of a record's picture (hex), or say why there is none."""
         if isinstance(record, LeftOut):
             return record
-        if record.picture and self.cache.has(record.picture):
-            return record.picture
+        if record.content and self.cache.has(record.content):
+            return record.content
         if not record.uri:
-            reason = f"picture {record.picture} is not on this machine and its manifest names no address"
+            reason = f"picture {record.content} is not on this machine and its manifest names no address"
             return _Missing(record.task, reason)
         try:
             return self._fetch(record)
@@ -107,8 +107,8 @@ class PictureFetcher:
             decode(content)
             picture = self.cache.add(content)
             self.cache.remember(self.project, name, picture)
-        if record.picture not in ("", picture):
-            raise Unreadable(f"its content (sha256 {picture}) is not what the source says ({record.picture})")
+        if record.content not in ("", picture):
+            raise Unreadable(f"its content (sha256 {picture}) is not what the source says ({record.content})")
         return picture
 
 

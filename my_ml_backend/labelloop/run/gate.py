@@ -9,12 +9,12 @@ from labelloop.run.paired import Paired, compare
 from labelloop.run.verdict import GateRule, Predictions, Verdict, force
 from labelloop.train.metrics import Indicators, accuracy
 from labelloop.train.proportions import FEW, TOO_FEW, wilson
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 __all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
 
 
-def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indicators, kind: Kind) -> Verdict:
+def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indicators, choice: Choice) -> Verdict:
     """Judge the first version: it must beat answering every test item with what was most frequent in training.
 
     ``truth`` is (test items, classes), ``learned_from`` (training items, classes), at least one item each. Raises
@@ -23,7 +23,7 @@ def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indica
     _check_shapes(truth, challenger)
     rows, counts = np.unique(learned_from, axis=0, return_counts=True)
     share = accuracy(truth, np.broadcast_to(rows[counts.argmax()], truth.shape))
-    count = int(challenger.right(truth, kind).sum())
+    count = int(challenger.right(truth, choice).sum())
     reached, name = count / len(truth), challenger.version
     low, high = wilson(count, len(truth))
     interval = {"value": reached, "low": low, "high": high}
@@ -43,7 +43,7 @@ def judge(
     champion: Predictions,
     challenger: Predictions,
     classes: Sequence[str],
-    kind: Kind,
+    choice: Choice,
     rule: GateRule,
     seed: int = 0,
     conceded: float = 0.0,
@@ -56,8 +56,8 @@ def judge(
     """
     for side in (champion, challenger):
         _check_shapes(truth, side)
-    pair = Pair(truth, champion, challenger, classes, kind, rule, seed)
-    old, new = (side.right(truth, kind) for side in (champion, challenger))
+    pair = Pair(truth, champion, challenger, classes, choice, rule, seed)
+    old, new = (side.right(truth, choice) for side in (champion, challenger))
     paired = compare(old, new, rule.confidence)
     checks = (check_accuracy(paired, rule, conceded), check_classes(pair), check_calibration(pair))
     return Verdict(

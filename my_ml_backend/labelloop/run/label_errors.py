@@ -30,11 +30,11 @@ def examine_manifest(
 
     index = {name: at for at, name in enumerate(manifest.classes)}
     samples = {
-        item.task: Sample(pictures.path(item.picture), item.picture, tuple(index[name] for name in item.labels))
+        item.task: Sample(pictures.path(item.content), item.content, tuple(index[name] for name in item.labels))
         for item in manifest.items
     }
     readable, found = examine(
-        list(samples.values()), manifest.classes, manifest.kind, settings, bundle, caches, progress
+        list(samples.values()), manifest.classes, manifest.choice, settings, bundle, caches, progress
     )
     kept = {sample.picture for sample in readable}
     tasks = [task for task, sample in samples.items() if sample.picture in kept]

@@ -123,7 +123,7 @@ class Registrar:
         challenger = Predictions(name, tested.scores)
         if champion is None:
             items = sides_of(manifest, context.named_sides)["train"]
-            return judge_first(tested.truth, challenger, truth_of(items, manifest.classes), manifest.kind)
+            return judge_first(tested.truth, challenger, truth_of(items, manifest.classes), manifest.choice)
         record, bundle = champion
         pictures = [context.pictures.path(picture) for picture in tested.pictures]
         scores = scores_of(bundle, pictures, manifest.classes, record.version, context.progress, self.rename)
@@ -132,7 +132,7 @@ class Registrar:
             Predictions(record.version, scores),
             challenger,
             manifest.classes,
-            manifest.kind,
+            manifest.choice,
             GateRule(margin=context.settings.gate_margin),
             context.settings.seed,
             float(record.metrics.get("gate", {}).get("conceded", 0.0)),

@@ -29,7 +29,7 @@ class Scored:
         """Put items and the scores of their pictures together."""
         return cls(
             classes,
-            tuple(item.picture for item in items),
+            tuple(item.content for item in items),
             np.array([item.task for item in items], dtype=np.int64),
             truth_of(items, classes),
             scores,

@@ -18,7 +18,7 @@ def sides_of(manifest: Manifest, named: Mapping[str, Side]) -> Sides:
     parts: dict[Side, list[Item]] = {name: [] for name in SIDES}
     for items in splits(manifest).values():
         for item in items:
-            parts[named.get(item.picture) or side(item.picture)].append(item)
+            parts[named.get(item.content) or side(item.content)].append(item)
     return {name: tuple(sorted(items, key=lambda item: item.task)) for name, items in parts.items()}
 
 
@@ -26,8 +26,8 @@ def with_own_test(manifest: Manifest, named: Mapping[str, Side]) -> dict[str, Si
     """Name sides where the test pictures are a set of their own: what the split would test on is learned from too."""
     given = dict(named)
     for item in manifest.items:
-        if item.picture not in given and side(item.picture) == "test":
-            given[item.picture] = "train"
+        if item.content not in given and side(item.content) == "test":
+            given[item.content] = "train"
     return given
 
 

@@ -47,7 +47,7 @@ def fetch_listing(
         fetched = fetcher.fetch(listing.records, len(listing.records), progress)
     sides, moved = named_sides(fetched.sided)
     left_out = [*listing.left_out, *fetched.left_out, *fetched.missing]
-    manifest = Manifest.of(project, listing.kind, listing.classes, fetched.items, left_out)
+    manifest = Manifest.of(project, listing.choice, listing.classes, fetched.items, left_out)
     return Labeled(manifest, sides, moved, tuple(fetched.missing))
 
 

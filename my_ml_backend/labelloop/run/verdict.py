@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.train.metrics import Indicators, chosen, correct
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ class Predictions:
         """Which items got a prediction: bool, (items,)."""
         return np.asarray(np.isfinite(self.scores).all(axis=1))
 
-    def right(self, truth: Indicators, kind: Kind) -> npt.NDArray[np.bool_]:
+    def right(self, truth: Indicators, choice: Choice) -> npt.NDArray[np.bool_]:
         """Tell which items have exactly the right classes: bool, (items,); a failed prediction has not."""
-        return correct(truth, self.given(kind)) & self.answered
+        return correct(truth, self.given(choice)) & self.answered
 
-    def given(self, kind: Kind) -> Indicators:
+    def given(self, choice: Choice) -> Indicators:
         """Tell which classes each item is given: bool, (items, classes); none where the prediction failed.
 
-        With kind ``single`` the class of the highest score, with ``multiple`` all from a half on.
+        With choice ``single`` the class of the highest score, with ``multiple`` all from a half on.
         """
         scores = np.where(self.answered[:, None], self.scores, 0.0)
-        return chosen(scores - 0.5 if kind == "multiple" else scores, kind) & self.answered[:, None]
+        return chosen(scores - 0.5 if choice == "multiple" else scores, choice) & self.answered[:, None]
 
 
 def force(verdict: Verdict) -> Verdict:

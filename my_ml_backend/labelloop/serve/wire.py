@@ -105,5 +105,5 @@ def _write_prediction(answer: Output | Failure) -> Json:
         "score": answer.score,
         "scores": dict(answer.scores),
         "model_version": answer.model_version,
-        "kind": answer.kind,
+        "kind": answer.choice,
     }

@@ -6,7 +6,7 @@ from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig, parse_trained
 from labelloop.studio.object_tag import value_of
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Control:
         return self.tag.to_name
 
     @property
-    def kind(self) -> Kind:
+    def choice(self) -> Choice:
         """How many labels one picture takes."""
-        return self.tag.kind
+        return self.tag.choice
 
     @property
     def data_key(self) -> str:

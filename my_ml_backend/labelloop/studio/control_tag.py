@@ -9,7 +9,7 @@ from labelloop.errors import LabelConfigError
 from labelloop.studio.choices import Label, labels_in, shown_name
 from labelloop.studio.object_tag import ObjectTag
 from labelloop.studio.taxonomy import paths_in
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 OBJECTS: Mapping[str, tuple[str, ...]] = {
     "Choices": ("Image", "Text", "HyperText", "Audio"),
@@ -46,7 +46,7 @@ class ControlTag:
     name: str
     target: ObjectTag
     labels: tuple[Label, ...] = ()
-    kind: Kind = "single"
+    choice: Choice = "single"
     threshold: float | None = None
     minimum: float | None = None
     maximum: float | None = None
@@ -121,7 +121,7 @@ def _labels(shown: str, element: Element, tag: str) -> tuple[tuple[Label, ...], 
     return labels_in(shown, element, "Choice" if tag == "Choices" else "Label")
 
 
-def _kind(element: Element, tag: str) -> Kind:
+def _kind(element: Element, tag: str) -> Choice:
     if tag == "Taxonomy":
         return "single" if element.get("maxUsages", "").strip() == "1" else "multiple"
     return "multiple" if element.get("choice", "").strip().lower() == "multiple" else "single"

@@ -75,7 +75,7 @@ def classify(
     scores = _label_scores(tag, output, labels)
     if not scores:
         return None
-    if tag.kind == "multiple" and output.kind == "multiple":
+    if tag.choice == "multiple" and output.choice == "multiple":
         least = _HALF if threshold is None else threshold
         chosen = [name for name, value in scores.items() if value >= least]
         sure = of_each(tuple(scores.values()), measure)
@@ -98,7 +98,7 @@ def _chosen_value(tag: ControlTag, chosen: list[str]) -> Json:
 
 def _label_scores(tag: ControlTag, output: Output, labels: Mapping[str, str]) -> dict[str, float]:
     """Score each label that the model knows, in the label config's order."""
-    independent = output.kind == "multiple"
+    independent = output.choice == "multiple"
     found: dict[str, float] = {}
     for name, value in output.scores.items():
         label = labels.get(name)

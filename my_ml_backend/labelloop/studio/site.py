@@ -32,7 +32,7 @@ class LabelStudioSite:
         info = self.studio.project(self.project)
         control = parse_control(info.label_config)
         return Labeling(
-            kind=control.kind,
+            choice=control.choice,
             classes=tuple(label.name for label in control.labels),
             counters=Counters(info.tasks, info.labeled_tasks, info.annotations, info.skipped),
             rename=label_finder(control.labels),

@@ -20,7 +20,9 @@ def suggest_config(item: Input, answer: Answer) -> str:
     tag, key = _object(item)
     SubElement(view, tag, name=key, value=f"${key}")
     if isinstance(answer, Output):
-        _add_labels(SubElement(view, "Choices", name="label", toName=key, choice=answer.kind), "Choice", answer.scores)
+        _add_labels(
+            SubElement(view, "Choices", name="label", toName=key, choice=answer.choice), "Choice", answer.scores
+        )
     else:
         for shape in dict.fromkeys(type(region.shape) for region in answer.regions):
             labels = [region.label for region in answer.regions if isinstance(region.shape, shape)]

@@ -18,7 +18,7 @@ def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
     """
     find = label_finder(control.labels, labels_first=True)
     votes = [_vote(control, find, entry) for entry in counting(annotations)]
-    return settle(votes, control.kind, annotations)
+    return settle(votes, control.choice, annotations)
 
 
 def _vote(control: Control, find: Callable[[str], str | None], annotation: Json) -> Vote:
@@ -31,7 +31,7 @@ def _vote(control: Control, find: Callable[[str], str | None], annotation: Json)
         return _nothing(control, regions)
     if not known:
         return Vote(reason=f"the label config has no label {listed(*gone)} any more")
-    if control.kind == "single" and len(known) + len(gone) > 1:
+    if control.choice == "single" and len(known) + len(gone) > 1:
         return Vote(reason=f"annotated with several labels ({listed(*sorted(known), *gone)}), of which one is allowed")
     return Vote(known)
 
@@ -42,4 +42,4 @@ def _nothing(control: Control, regions: Iterable[Json]) -> Vote:
     replaced = sorted(tags - control.tags - {control.name})
     if replaced:
         return Vote(reason=f"annotated with the control tag {listed(*replaced)}, which the label config has no more")
-    return Vote() if control.kind == "multiple" else Vote(reason="annotated without a label")
+    return Vote() if control.choice == "multiple" else Vote(reason="annotated without a label")

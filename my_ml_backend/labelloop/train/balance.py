@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from labelloop.errors import TrainingError
 from labelloop.train.metrics import Indicators, chosen, correct
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 BALANCES = ("auto", "none", "loss", "sampler")
 
@@ -31,13 +31,13 @@ def imbalanced(shown: Indicators) -> bool:
     return len(counts) > 1 and bool(counts.min() < _RARE * counts.mean())
 
 
-def weights(shown: Indicators, kind: Kind) -> Matrix:
+def weights(shown: Indicators, choice: Choice) -> Matrix:
     """Weigh answers against how often they are given: (samples, classes), mean 1, none above 10.
 
     Kind ``single`` weighs a sample by its class, the same for all columns; ``multiple`` weighs, within each column, the
     samples that show the class against those that do not. Scarcer by n, heavier by n.
     """
-    if kind == "multiple":
+    if choice == "multiple":
         share = shown.mean(axis=0)
         given = np.where(shown, share, 1 - share)
     else:
@@ -48,21 +48,21 @@ def weights(shown: Indicators, kind: Kind) -> Matrix:
     return balanced
 
 
-def balanced_accuracy(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> float:
+def balanced_accuracy(truth: Indicators, logits: npt.NDArray[np.floating[Any]], choice: Choice) -> float:
     """Mean over classes of the share of their samples that were given them; ``multiple``: and of others that were not.
 
     nan without any.
     """
-    given = chosen(logits, kind)
+    given = chosen(logits, choice)
     with np.errstate(invalid="ignore"):
         shares = [(truth & given).sum(axis=0) / truth.sum(axis=0)]
-        if kind == "multiple":
+        if choice == "multiple":
             shares.append((~truth & ~given).sum(axis=0) / (~truth).sum(axis=0))
     return float(np.nanmean(shares))
 
 
-def worth_it(truth: Indicators, plain: Matrix, balanced: Matrix, kind: Kind) -> bool:
+def worth_it(truth: Indicators, plain: Matrix, balanced: Matrix, choice: Choice) -> bool:
     """Compare logits of held-out samples: 2 points more balanced accuracy, for not more than 1 point of accuracy."""
-    gain = balanced_accuracy(truth, balanced, kind) - balanced_accuracy(truth, plain, kind)
-    right = [correct(truth, chosen(logits, kind)).mean() for logits in (plain, balanced)]
+    gain = balanced_accuracy(truth, balanced, choice) - balanced_accuracy(truth, plain, choice)
+    right = [correct(truth, chosen(logits, choice)).mean() for logits in (plain, balanced)]
     return bool(gain >= _GAIN and right[0] - right[1] <= _LOSS)

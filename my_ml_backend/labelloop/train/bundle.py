@@ -34,7 +34,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> B
         _export_head(candidate.frozen, classifier(candidate.model), spec, directory)
     info = BundleInfo(
         classes=dataset.classes,
-        kind=dataset.kind,
+        choice=dataset.choice,
         backbone=material.settings.backbone,
         recipe=candidate.recipe,
         picture=spec,
@@ -51,7 +51,7 @@ def _write_weights(candidate: Candidate, material: Material, path: Path) -> None
     facts = {
         "backbone": material.settings.backbone,
         "classes": material.dataset.classes,
-        "kind": material.dataset.kind,
+        "kind": material.dataset.choice,
         "recipe": candidate.recipe,
     }
     state = {name: tensor.contiguous() for name, tensor in candidate.model.state_dict().items()}

@@ -1,6 +1,6 @@
 """Temperature: one number that all logits are divided by, so that scores say how often they are right.
 
-Guo et al., 2017, "On Calibration of Modern Neural Networks". The best class stays the best, and with kind ``multiple``
+Guo et al., 2017, "On Calibration of Modern Neural Networks". The best class stays the best, and with ``multiple``
 a logit's sign, so that the temperature changes no prediction.
 """
 
@@ -16,7 +16,7 @@ from labelloop.train.backbone import classifier
 from labelloop.train.held import Held
 from labelloop.train.recipes.base import Candidate
 from labelloop.train.reliability import bins, calibration_errors
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 _SPREAD = 0.3
 """How far from 1 a temperature is expected to be before anything is seen: standard deviation of its logarithm. With it
@@ -25,7 +25,7 @@ a handful of pictures hardly move the temperature, and a hundred decide it."""
 _LOWEST, _HIGHEST, _STEPS = math.log(0.1), math.log(10.0), 60
 
 
-def temperature(held: Held, kind: Kind) -> float:
+def temperature(held: Held, choice: Choice) -> float:
     """Find the most likely temperature, given the log-loss on ``held`` and that it is about 1; 1 without pictures.
 
     The sum has one minimum, found by golden sections between 0.1 and 10.
@@ -33,10 +33,10 @@ def temperature(held: Held, kind: Kind) -> float:
     if not len(held.truth):
         return 1.0
 
-    answers = held.truth.shape[1] if kind == "multiple" else 1
+    answers = held.truth.shape[1] if choice == "multiple" else 1
 
     def cost(logarithm: float) -> float:
-        loss = answers * metrics.log_losses(held.truth, held.logits / math.exp(logarithm), kind).sum()
+        loss = answers * metrics.log_losses(held.truth, held.logits / math.exp(logarithm), choice).sum()
         return float(loss) + 0.5 * (logarithm / _SPREAD) ** 2
 
     low, high, golden = _LOWEST, _HIGHEST, (math.sqrt(5) - 1) / 2
@@ -61,7 +61,7 @@ def divide_logits(model: nn.Module, value: float) -> None:
         last.bias.div_(value)
 
 
-def described(held: Held, kind: Kind, value: float) -> dict[str, float]:
+def described(held: Held, choice: Choice, value: float) -> dict[str, float]:
     """Say what the temperature ``value`` did to logits that are divided by it already; empty without pictures."""
     if not len(held.truth):
         return {}
@@ -69,13 +69,13 @@ def described(held: Held, kind: Kind, value: float) -> dict[str, float]:
     return {
         f"{name}_{when}": float(measure)
         for when, one in (("before", before), ("after", held))
-        for name, measure in _measured(one, kind).items()
+        for name, measure in _measured(one, choice).items()
     }
 
 
-def _measured(held: Held, kind: Kind) -> dict[str, float]:
-    found = bins(held.truth, metrics.probabilities(held.logits, kind), kind)
+def _measured(held: Held, choice: Choice) -> dict[str, float]:
+    found = bins(held.truth, metrics.probabilities(held.logits, choice), choice)
     return {
-        "log_loss": metrics.log_loss(held.truth, held.logits, kind),
+        "log_loss": metrics.log_loss(held.truth, held.logits, choice),
         "calibration_error": calibration_errors(np.ones((1, len(held.truth))), found)[0],
     }

@@ -19,7 +19,7 @@ _SUFFIX = ".ckpt"
 
 def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:
     """Name the checkpoint by all that decides a training: first weights, pictures and classes, and ``facts``."""
-    digest = hashlib.sha256(repr((torch.__version__, dataset.classes, dataset.kind, *facts)).encode())
+    digest = hashlib.sha256(repr((torch.__version__, dataset.classes, dataset.choice, *facts)).encode())
     for side in (dataset.train, dataset.validation):
         digest.update(repr([(sample.picture, sample.targets) for sample in side]).encode())
     for name, tensor in model.state_dict().items():

@@ -70,13 +70,13 @@ def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> Choice:
 
 
 def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> Choice:
-    weighted = replace(problem, weights=balance.weights(problem.shown, problem.kind))
+    weighted = replace(problem, weights=balance.weights(problem.shown, problem.choice))
     if wanted in ("loss", "sampler"):  # for a head both are the same: answers count as often as they would be drawn
         return _choice(weighted, cross_validate(weighted.take(sample), seed), sample, wanted)
     plain = cross_validate(problem.take(sample), seed)
     if wanted == "auto" and plain is not None and balance.imbalanced(problem.shown):
         found = cross_validate(weighted.take(sample), seed)
-        if found and balance.worth_it(problem.shown[sample], plain.logits, found.logits, problem.kind):
+        if found and balance.worth_it(problem.shown[sample], plain.logits, found.logits, problem.choice):
             return _choice(weighted, found, sample, "loss")
     return _choice(problem, plain, sample, "none")
 
@@ -91,7 +91,7 @@ def _flipped(part: Problem, plain: Validated, seed: int) -> Held | None:
     """Give what cross-validation says of a problem with mirror images, where it is clearly better than without."""
     found = cross_validate(part, seed, (plain.strength,))
     assert found is not None  # noqa: S101 - as many samples as without them
-    losses, others = (log_losses(part.shown, one.logits, part.kind) for one in (plain, found))
+    losses, others = (log_losses(part.shown, one.logits, part.choice) for one in (plain, found))
     change = others - losses
     error = change.std() / np.sqrt(len(change))
     clear = change.mean() < -_ERRORS * error and change.mean() < -_CLEAR * losses.mean()

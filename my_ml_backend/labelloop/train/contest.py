@@ -20,7 +20,7 @@ def validated(candidate: Candidate, dataset: Dataset) -> Held:
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
     """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network."""
     seen = validated(candidate, dataset).joined(candidate.held)
-    return calibrated(candidate, temperature(seen, dataset.kind))
+    return calibrated(candidate, temperature(seen, dataset.choice))
 
 
 def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
@@ -41,11 +41,13 @@ def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, f
     """Map each recipe to its accuracy on the validation side; empty without validation pictures."""
     found = {one.recipe: validated(one, dataset) for one in candidates if dataset.validation}
     return {
-        name: metrics.accuracy(held.truth, metrics.chosen(held.logits, dataset.kind)) for name, held in found.items()
+        name: metrics.accuracy(held.truth, metrics.chosen(held.logits, dataset.choice)) for name, held in found.items()
     }
 
 
 def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:
     held, against = validated(one, dataset), validated(other, dataset)
-    gain = log_losses(against.truth, against.logits, dataset.kind) - log_losses(held.truth, held.logits, dataset.kind)
+    gain = log_losses(against.truth, against.logits, dataset.choice) - log_losses(
+        held.truth, held.logits, dataset.choice
+    )
     return len(gain) >= ENOUGH and bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))

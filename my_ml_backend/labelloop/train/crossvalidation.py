@@ -8,7 +8,7 @@ import numpy.typing as npt
 from labelloop.train import metrics
 from labelloop.train.folds import folds
 from labelloop.train.logistic import Features, Linear, Matrix, Shown, Standard, fit_rows
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DEFAULT = 0.1
@@ -34,7 +34,7 @@ class Problem:
 
     features: Features
     shown: Shown
-    kind: Kind
+    choice: Choice
     weights: Matrix | None = None
     mirrored: Features | None = None
 
@@ -56,7 +56,7 @@ class Problem:
         """Give a part of the samples."""
         weights = None if self.weights is None else self.weights[at]
         mirrored = None if self.mirrored is None else self.mirrored[at]
-        return Problem(self.features[at], self.shown[at], self.kind, weights, mirrored)
+        return Problem(self.features[at], self.shown[at], self.choice, weights, mirrored)
 
 
 def mean(straight: Features, mirrored: Features) -> Features:
@@ -68,7 +68,7 @@ def solve(problem: Problem, strength: float) -> Linear:
     """Fit the head to all samples."""
     rows, shown, weights = problem.learned(slice(None))
     standard = Standard.of(rows)
-    return standard.fold(fit_rows(standard.rows(rows), shown, problem.kind, strength, weights))
+    return standard.fold(fit_rows(standard.rows(rows), shown, problem.choice, strength, weights))
 
 
 def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = STRENGTHS) -> Validated | None:
@@ -86,7 +86,7 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = S
         standard, found = Standard.of(rows), None
         rows, asked = standard.rows(rows), standard.rows(problem.asked(held))
         for at, strength in enumerate(strengths):
-            found = fit_rows(rows, shown, problem.kind, strength, weights, found)
+            found = fit_rows(rows, shown, problem.choice, strength, weights, found)
             given[at, held] = found.logits(asked)
     losses = np.stack([_losses(problem, logits) for logits in given])
     best = _clearly_best(losses, strengths.index(DEFAULT)) if DEFAULT in strengths else 0
@@ -95,7 +95,7 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = S
 
 def _losses(problem: Problem, logits: Matrix) -> Matrix:
     """Log-loss of each sample; where answers are weighted, so are samples."""
-    losses = metrics.log_losses(problem.shown, logits, problem.kind)
+    losses = metrics.log_losses(problem.shown, logits, problem.choice)
     return losses if problem.weights is None else losses * np.where(problem.shown, problem.weights, 0).max(axis=1)
 
 

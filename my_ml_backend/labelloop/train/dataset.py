@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Dataset:
     """The two sides a run may see. ``classes`` are all of the label config, also those no sample shows."""
 
     classes: tuple[str, ...]
-    kind: Kind
+    choice: Choice
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
 
     def __post_init__(self) -> None:
         for sample in (*self.train, *self.validation):
-            if self.kind == "single" and len(sample.targets) != 1:
+            if self.choice == "single" and len(sample.targets) != 1:
                 raise ValueError(f"picture {sample.picture} has {len(sample.targets)} classes; kind single takes one")
             if any(not 0 <= target < len(self.classes) for target in sample.targets):
                 raise ValueError(f"picture {sample.picture} has a class outside the {len(self.classes)} classes")
@@ -51,7 +51,7 @@ def in_order(dataset: Dataset) -> Dataset:
         tuple(sorted(side, key=lambda sample: (sample.picture, sample.targets)))
         for side in (dataset.train, dataset.validation)
     )
-    return Dataset(dataset.classes, dataset.kind, train, validation)
+    return Dataset(dataset.classes, dataset.choice, train, validation)
 
 
 def require_contrast(dataset: Dataset, unreadable: int = 0) -> None:
@@ -62,7 +62,7 @@ def require_contrast(dataset: Dataset, unreadable: int = 0) -> None:
     counts = indicators(dataset.train, len(dataset.classes)).sum(axis=0)
     names = ", ".join(name for name, count in zip(dataset.classes, counts, strict=True) if count) or "none"
     lost = f" ({unreadable} pictures could not be read)" if unreadable else ""
-    if dataset.kind == "single" and np.count_nonzero(counts) < 2:
+    if dataset.choice == "single" and np.count_nonzero(counts) < 2:
         raise TrainingError(
             f"the {len(dataset.train)} training pictures show fewer than two classes (seen: {names}); "
             f"label pictures of another class{lost}"

@@ -17,7 +17,7 @@ from labelloop.train import intervals, reliability
 from labelloop.train.metrics import confusion, support
 from labelloop.train.proportions import FEW, wilson
 from labelloop.train.rates import RATES, exact, rates
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 Matrix = npt.NDArray[np.float64]
 Indicators = npt.NDArray[np.bool_]
@@ -26,28 +26,28 @@ RESAMPLES = 1000
 _THRESHOLD = 0.5
 _DIGITS = 6  # torchmetrics counts in float32
 _NO_WIDTH = 1e-9
-_PROPORTIONS: Mapping[Kind, Sequence[str]] = {"single": ("accuracy", "weighted recall"), "multiple": ("accuracy",)}
+_PROPORTIONS: Mapping[Choice, Sequence[str]] = {"single": ("accuracy", "weighted recall"), "multiple": ("accuracy",)}
 """Metrics that are the share of pictures with exactly the right classes."""
 
 
 def measure(
-    truth: Indicators, scores: Matrix, classes: Sequence[str], kind: Kind, seed: int = 0, resamples: int = RESAMPLES
+    truth: Indicators, scores: Matrix, classes: Sequence[str], choice: Choice, seed: int = 0, resamples: int = RESAMPLES
 ) -> Json:
     """Measure predictions: ``truth`` is bool and ``scores`` holds probabilities, both (items, classes).
 
     Gives ``metrics.json`` (docs/evaluation.md). ``seed`` decides what the intervals' resamples draw. Raises ValueError
     for arrays of another shape, or without items.
     """
-    given = _Given.of(truth, scores, classes, kind)
+    given = _Given.of(truth, scores, classes, choice)
     by_class = rates(given.truth, given.predicted, given.scores)
     values, found = _values(given, by_class), _resampled(given, seed, resamples)
     metrics = {name: _with_ends(value, found[name]) for name, value in values.items()}
-    metrics |= dict.fromkeys(_PROPORTIONS[kind], _proportion(given.right.sum(), len(truth)))
+    metrics |= dict.fromkeys(_PROPORTIONS[choice], _proportion(given.right.sum(), len(truth)))
     return {
         "items": len(truth),
         "failed": int((~given.answered).sum()),
         "few": len(truth) < FEW,
-        "kind": kind,
+        "kind": choice,
         "classes": list(classes),
         "accuracy": metrics["accuracy"],
         "macro": {rate: metrics[f"macro {rate}"] for rate in RATES},
@@ -55,16 +55,16 @@ def measure(
         "per_class": _per_class(by_class, given, classes),
         "calibration_error": metrics["calibration_error"],
         "reliability": reliability.diagram(given.bins()),
-        "log_loss": _rounded(reliability.log_loss(*given.scored(), kind)),
+        "log_loss": _rounded(reliability.log_loss(*given.scored(), choice)),
         "confusion": confusion(truth, given.predicted).tolist(),
         "interval": intervals.INTERVAL,
         "resamples": resamples,
     }
 
 
-def chosen(scores: Matrix, kind: Kind) -> Indicators:
+def chosen(scores: Matrix, choice: Choice) -> Indicators:
     """Tell which classes the scores (items, classes) give each item; none where all of them are 0."""
-    if kind == "multiple":
+    if choice == "multiple":
         return scores >= _THRESHOLD
     best = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
     shown: Indicators = best & scores.any(axis=1, keepdims=True)
@@ -79,17 +79,17 @@ class _Given:
     scores: Matrix
     predicted: Indicators
     answered: Indicators
-    kind: Kind
+    choice: Choice
 
     @classmethod
-    def of(cls, truth: Indicators, scores: Matrix, classes: Sequence[str], kind: Kind) -> "_Given":
+    def of(cls, truth: Indicators, scores: Matrix, classes: Sequence[str], choice: Choice) -> "_Given":
         if truth.shape != (len(truth), len(classes)) or scores.shape != truth.shape:
             raise ValueError(f"truth {truth.shape} and scores {scores.shape} must be (items, {len(classes)} classes)")
         if not len(truth):
             raise ValueError("there are no items to measure")
         failed = np.isnan(scores).any(axis=1, keepdims=True)
         known = np.where(failed, 0.0, np.clip(scores.astype(np.float64), 0, 1))
-        return cls(truth, known, chosen(known, kind), np.asarray(known.any(axis=1)), kind)
+        return cls(truth, known, chosen(known, choice), np.asarray(known.any(axis=1)), choice)
 
     def scored(self) -> tuple[Indicators, Matrix]:
         """Give truth and scores of the items that did not fail."""
@@ -101,7 +101,7 @@ class _Given:
         return np.asarray((self.truth == self.predicted).all(axis=1))
 
     def bins(self) -> reliability.Bins:
-        return reliability.bins(*self.scored(), self.kind)
+        return reliability.bins(*self.scored(), self.choice)
 
 
 def _values(given: _Given, by_class: Mapping[str, Matrix]) -> dict[str, float]:

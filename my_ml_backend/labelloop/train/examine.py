@@ -15,13 +15,13 @@ from labelloop.train.frozen import freeze
 from labelloop.train.label_errors import Examined, label_errors
 from labelloop.train.load import load_network, read_info
 from labelloop.train.pixels import Pixels
-from labelloop.types import Kind, PictureSpec, Progress, TrainSettings
+from labelloop.types import Choice, PictureSpec, Progress, TrainSettings
 
 
 def examine(
     samples: Sequence[Sample],
     classes: Sequence[str],
-    kind: Kind,
+    choice: Choice,
     settings: TrainSettings,
     bundle: Path | None,
     cache_dir: Path,
@@ -43,7 +43,7 @@ def examine(
     frozen = freeze(model, backbone, spec, cache_dir)
     rows = Features(frozen, pixels, cache_dir).of(readable, progress)
     shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
-    return readable, label_errors(rows, shown, kind, settings.seed, pictures)
+    return readable, label_errors(rows, shown, choice, settings.seed, pictures)
 
 
 def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tuple[nn.Module, str, PictureSpec]:

@@ -16,7 +16,7 @@ from labelloop.train.evaluation import chosen
 from labelloop.train.load import load_network, read_info
 from labelloop.train.overlay import write_overlay
 from labelloop.train.pixels import Pixels
-from labelloop.types import BundleInfo, Json, Kind, Progress
+from labelloop.types import BundleInfo, Choice, Json, Progress
 
 Matrix = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def explain(
     None for networks without a last feature map. Raises BundleError, TrainingError, MediaError.
     """
     info = read_info(bundle)
-    cases = _cases(indicators(samples, len(info.classes)), scores, info.kind, few)
+    cases = _cases(indicators(samples, len(info.classes)), scores, info.choice, few)
     if not cases:
         return []
     explainer = _Explainer(info, network or load_network(bundle), pixels, folder, steps)
@@ -94,11 +94,11 @@ class _Explainer:
         return name
 
 
-def _cases(truth: npt.NDArray[np.bool_], scores: Matrix, kind: Kind, few: int) -> list[_Case]:
+def _cases(truth: npt.NDArray[np.bool_], scores: Matrix, choice: Choice, few: int) -> list[_Case]:
     """Choose the most certain of the right and of the wrong, and the least certain of the rest, of several classes."""
     answered: npt.NDArray[np.bool_] = np.asarray(scores.any(axis=1))
-    right = (truth == chosen(scores, kind)).all(axis=1)
-    certain = _certainty(scores, kind)
+    right = (truth == chosen(scores, choice)).all(axis=1)
+    certain = _certainty(scores, choice)
     found: dict[int, str] = {}
     for why, eligible, order in (
         ("right", answered & right, -certain),
@@ -120,9 +120,9 @@ def _by_turns(ranked: Sequence[int], best: npt.NDArray[np.int64]) -> list[int]:
     return [at for _, at in sorted(placed, key=lambda entry: entry[0])]
 
 
-def _certainty(scores: Matrix, kind: Kind) -> Matrix:
+def _certainty(scores: Matrix, choice: Choice) -> Matrix:
     """How far the answer is from another one: the lead over the second class, or over the threshold: (samples,)."""
-    if kind == "multiple" or scores.shape[1] < 2:
+    if choice == "multiple" or scores.shape[1] < 2:
         nearest: Matrix = np.abs(scores - 0.5).min(axis=1)
         return nearest
     second, first = np.sort(scores, axis=1)[:, -2:].T

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from labelloop import pictures
-from labelloop.types import Kind, PictureSpec
+from labelloop.types import Choice, PictureSpec
 
 Pixels = npt.NDArray[np.uint8]
 Indicators = npt.NDArray[np.bool_]
@@ -16,7 +16,7 @@ _BATCH = 16
 
 
 def directions(
-    network: nn.Module, pixels: Pixels, truth: Indicators, kind: Kind, spec: PictureSpec
+    network: nn.Module, pixels: Pixels, truth: Indicators, choice: Choice, spec: PictureSpec
 ) -> npt.NDArray[np.int8]:
     """Tell for every colour value whether more (1) or less (-1) of it raises the loss: like ``pixels``.
 
@@ -24,7 +24,7 @@ def directions(
     factor, so that the signs are the same for both.
     """
     parts = [
-        _signs(network, pixels[start : start + _BATCH], truth[start : start + _BATCH], kind, spec)
+        _signs(network, pixels[start : start + _BATCH], truth[start : start + _BATCH], choice, spec)
         for start in range(0, len(pixels), _BATCH)
     ]
     return np.concatenate(parts)
@@ -37,11 +37,11 @@ def shifted(pixels: Pixels, signs: npt.NDArray[np.int8], epsilon: int) -> Pixels
 
 
 def _signs(
-    network: nn.Module, pixels: Pixels, truth: Indicators, kind: Kind, spec: PictureSpec
+    network: nn.Module, pixels: Pixels, truth: Indicators, choice: Choice, spec: PictureSpec
 ) -> npt.NDArray[np.int8]:
     images = torch.from_numpy(pictures.normalise(pixels, spec)).requires_grad_()
     logits, shown = network(images), torch.from_numpy(truth).float()
-    if kind == "multiple":
+    if choice == "multiple":
         loss = functional.binary_cross_entropy_with_logits(logits, shown, reduction="sum")
     else:
         loss = functional.cross_entropy(logits, shown, reduction="sum")

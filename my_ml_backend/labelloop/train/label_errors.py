@@ -15,7 +15,7 @@ from labelloop.train import metrics
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
 from labelloop.train.folds import folds
 from labelloop.train.logistic import Features, Matrix, Shown
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 FOLDS = 5
 _EXAMINED = 2000
@@ -26,7 +26,7 @@ _EXAMINED = 2000
 class Suspect:
     """One sample whose label is probably wrong, by row; ``score`` is the suggestion's, ``given_score`` the label's.
 
-    With kind ``multiple`` they are those of the one class that is most confidently missing or too much.
+    With choice ``multiple`` they are those of the one class that is most confidently missing or too much.
     """
 
     row: int
@@ -46,7 +46,7 @@ class Examined:
 def label_errors(
     features: Features,
     shown: Shown,
-    kind: Kind,
+    choice: Choice,
     seed: int,
     pictures: Sequence[str] | None = None,
 ) -> Examined:
@@ -54,7 +54,7 @@ def label_errors(
 
     Samples of the same picture (by its hash) are held out together.
     """
-    problem, strength = Problem(features, shown, kind), DEFAULT
+    problem, strength = Problem(features, shown, choice), DEFAULT
     sample = np.sort(np.random.default_rng(seed).permutation(len(shown))[:_EXAMINED])
     chosen = cross_validate(problem.take(sample), seed)
     if chosen is not None:
@@ -62,13 +62,13 @@ def label_errors(
     logits = np.zeros(shown.shape)
     for learned, held in folds(shown, FOLDS, seed, pictures):
         logits[held] = solve(problem.take(learned), strength).logits(features[held])
-    scores = metrics.probabilities(logits, kind)
-    return Examined(scores, tuple(suspects(scores, shown, kind)))
+    scores = metrics.probabilities(logits, choice)
+    return Examined(scores, tuple(suspects(scores, shown, choice)))
 
 
-def suspects(scores: Matrix, shown: Shown, kind: Kind) -> list[Suspect]:
+def suspects(scores: Matrix, shown: Shown, choice: Choice) -> list[Suspect]:
     """Find confident disagreements of scores (n, classes) with labels, most certain first."""
-    found = (_single if kind == "single" else _multiple)(scores, shown)
+    found = (_single if choice == "single" else _multiple)(scores, shown)
     return sorted(found, key=lambda one: (one.given_score - one.score, one.row))
 
 

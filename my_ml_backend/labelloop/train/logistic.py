@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 Matrix = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -61,7 +61,7 @@ class Standard:
         return Linear(weight, linear.bias - weight @ self.mean)
 
 
-def fit(features: Features, shown: Shown, kind: Kind, strength: float, weights: Matrix | None = None) -> Linear:
+def fit(features: Features, shown: Shown, choice: Choice, strength: float, weights: Matrix | None = None) -> Linear:
     """Fit classes to features (n, features); ``shown`` (n, classes) tells which sample shows which class.
 
     ``strength`` is C: the loss is C times the sum over samples plus half the squared weights of standardised features.
@@ -69,13 +69,13 @@ def fit(features: Features, shown: Shown, kind: Kind, strength: float, weights: 
     (``multiple``) every sample, shows get a constant answer.
     """
     standard = Standard.of(features)
-    return standard.fold(fit_rows(standard.rows(features), shown, kind, strength, weights))
+    return standard.fold(fit_rows(standard.rows(features), shown, choice, strength, weights))
 
 
 def fit_rows(
     rows: Features,
     shown: Shown,
-    kind: Kind,
+    choice: Choice,
     strength: float,
     weights: Matrix | None = None,
     start: Linear | None = None,
@@ -83,23 +83,23 @@ def fit_rows(
     """Fit as ``fit`` does, to rows that are standardised already; ``start`` is where the search begins."""
     weights = np.ones(shown.shape) if weights is None else weights
     counts = shown.sum(axis=0)
-    told = np.flatnonzero((counts > 0) & ((counts < len(rows)) if kind == "multiple" else True))
-    everything = _constant(shown, kind, rows.shape[1])
+    told = np.flatnonzero((counts > 0) & ((counts < len(rows)) if choice == "multiple" else True))
+    everything = _constant(shown, choice, rows.shape[1])
     if len(told):
         begin = everything if start is None else start
         given = shown[:, told].astype(np.float32)
-        loss = _Loss(rows, given, weights[:, told].astype(np.float32), kind, strength)
+        loss = _Loss(rows, given, weights[:, told].astype(np.float32), choice, strength)
         found = _minimise(loss, Linear(begin.weight[told], begin.bias[told]))
-        if kind == "single":
+        if choice == "single":
             everything.weight[:], everything.bias[:] = found.weight.mean(axis=0), found.bias.mean() + _ABSENT
         everything.weight[told], everything.bias[told] = found.weight, found.bias
     return everything
 
 
-def _constant(shown: Shown, kind: Kind, width: int) -> Linear:
+def _constant(shown: Shown, choice: Choice, width: int) -> Linear:
     """Answer with each class's frequency, whatever the features."""
     counts = shown.sum(axis=0)
-    bias = np.log((counts + 0.5) / (len(shown) - counts + 0.5)) if kind == "multiple" else np.zeros(shown.shape[1])
+    bias = np.log((counts + 0.5) / (len(shown) - counts + 0.5)) if choice == "multiple" else np.zeros(shown.shape[1])
     return Linear(np.zeros((shown.shape[1], width)), bias)
 
 
@@ -110,14 +110,14 @@ class _Loss:
     rows: Features
     shown: Features
     weights: Features
-    kind: Kind
+    choice: Choice
     strength: float
 
     def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
         parameters = flat.reshape(self.shown.shape[1], -1)
         weight = parameters[:, :-1]
         logits = self.rows @ weight.T.astype(np.float32) + parameters[:, -1].astype(np.float32)
-        loss, slope = self._sigmoid(logits) if self.kind == "multiple" else self._softmax(logits)
+        loss, slope = self._sigmoid(logits) if self.choice == "multiple" else self._softmax(logits)
         slope *= self.weights
         share = 1 / len(self.rows)
         penalty = share / self.strength

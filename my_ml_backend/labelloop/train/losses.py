@@ -3,18 +3,18 @@
 import torch
 from torch.nn import functional
 
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 _SMOOTHING = 0.1
 
 
-def losses(logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, kind: Kind) -> torch.Tensor:
+def losses(logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, choice: Choice) -> torch.Tensor:
     """Give each picture's loss, (pictures,); all else is (pictures, classes).
 
     ``weights`` are 1 on average over the whole training side.
     They are not made to be 1 within the batch: the mean over several pieces of a batch is then that of the whole.
     """
-    if kind == "multiple":
+    if choice == "multiple":
         smooth = truth * (1 - _SMOOTHING) + _SMOOTHING / 2
         each = functional.binary_cross_entropy_with_logits(logits, smooth, weight=weights, reduction="none")
         return each.mean(dim=1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 Indicators = npt.NDArray[np.bool_]
 
@@ -59,7 +59,7 @@ def confusion(truth: Indicators, predicted: Indicators) -> npt.NDArray[np.int64]
 
 
 def report(
-    labels: Sequence[Collection[str]], given: Sequence[Collection[str]], classes: Sequence[str], kind: Kind
+    labels: Sequence[Collection[str]], given: Sequence[Collection[str]], classes: Sequence[str], choice: Choice
 ) -> dict[str, Any]:
     """Sum up predictions as JSON: accuracy, each class's recall and support, the confusion matrix.
 
@@ -77,30 +77,30 @@ def report(
         "support": {name: int(count) for name, count in zip(classes, counts, strict=True)},
         "confusion": confusion(truth, predicted).tolist(),
     }
-    if kind == "multiple":
+    if choice == "multiple":
         own = label_accuracy(truth, predicted)
         summary["label_accuracy"] = {name: float(share) for name, share in zip(classes, own, strict=True)}
     return summary
 
 
-def chosen(logits: npt.NDArray[np.floating[Any]], kind: Kind) -> Indicators:
+def chosen(logits: npt.NDArray[np.floating[Any]], choice: Choice) -> Indicators:
     """Turn logits (items, classes) into predictions: the largest, or with ``multiple`` all at 0 and above."""
-    if kind == "multiple":
+    if choice == "multiple":
         return logits >= 0
     given = np.zeros(logits.shape, dtype=bool)
     given[np.arange(len(logits)), logits.argmax(axis=1)] = True
     return given
 
 
-def log_loss(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> float:
+def log_loss(truth: Indicators, logits: npt.NDArray[np.floating[Any]], choice: Choice) -> float:
     """Mean negative log-likelihood of the truth per item, in nats; with ``multiple`` the mean over classes too."""
-    return float(log_losses(truth, logits, kind).mean())
+    return float(log_losses(truth, logits, choice).mean())
 
 
-def log_losses(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: Kind) -> npt.NDArray[np.float64]:
+def log_losses(truth: Indicators, logits: npt.NDArray[np.floating[Any]], choice: Choice) -> npt.NDArray[np.float64]:
     """Negative log-likelihood of each item's truth, (items,), in nats; with ``multiple`` the mean over classes."""
     values = logits.astype(np.float64)
-    if kind == "multiple":
+    if choice == "multiple":
         losses: npt.NDArray[np.float64] = np.logaddexp(0, np.where(truth, -values, values)).mean(axis=1)
         return losses
     top = values.max(axis=1, keepdims=True, initial=-np.inf)
@@ -108,10 +108,10 @@ def log_losses(truth: Indicators, logits: npt.NDArray[np.floating[Any]], kind: K
     return np.asarray(normaliser - values[truth])
 
 
-def probabilities(logits: npt.NDArray[np.floating[Any]], kind: Kind) -> npt.NDArray[np.float64]:
+def probabilities(logits: npt.NDArray[np.floating[Any]], choice: Choice) -> npt.NDArray[np.float64]:
     """Turn logits (items, classes) into probabilities: softmax, or with ``multiple`` one sigmoid per class."""
     values = logits.astype(np.float64)
-    if kind == "multiple":
+    if choice == "multiple":
         shares: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
         return shares
     grown = np.exp(values - values.max(axis=1, keepdims=True, initial=-np.inf))

@@ -33,7 +33,7 @@ def keep_labels(problem: Problem, mirrored: Features, strength: float, seed: int
     for learned, held in folds(problem.shown, _FOLDS, seed):
         linear = solve(problem.take(learned), strength)
         straight[held], turned[held] = linear.logits(problem.features[held]), linear.logits(mirrored[held])
-    before, after = (log_losses(problem.shown, logits, problem.kind) for logits in (straight, turned))
+    before, after = (log_losses(problem.shown, logits, problem.choice) for logits in (straight, turned))
     change = after - before
     alike = bool(change.mean() <= _SHARE * before.mean())
     return alike and not any(_suffers(change[problem.shown[:, at]]) for at in range(problem.shown.shape[1]))

@@ -6,7 +6,7 @@ Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization".
 import torch
 
 from labelloop.train.losses import losses
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 
 class Mixup:
@@ -22,8 +22,8 @@ class Mixup:
         own = self.shares.view(-1, 1, 1, 1)
         return own * images + (1 - own) * images.roll(1, 0)
 
-    def loss(self, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, kind: Kind) -> torch.Tensor:
+    def loss(self, logits: torch.Tensor, truth: torch.Tensor, weights: torch.Tensor, choice: Choice) -> torch.Tensor:
         """Give the mean loss of logits for blended images, all (pictures, classes); ``truth`` is not blended."""
-        own = losses(logits, truth, weights, kind)
-        other = losses(logits, truth.roll(1, 0), weights.roll(1, 0), kind)
+        own = losses(logits, truth, weights, choice)
+        other = losses(logits, truth.roll(1, 0), weights.roll(1, 0), choice)
         return (self.shares * own + (1 - self.shares) * other).mean()

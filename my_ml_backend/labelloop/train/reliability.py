@@ -2,7 +2,7 @@
 
 As torchmetrics has it, except that a score of exactly 1 belongs to the last bin and not into one of its own.
 
-With kind ``single`` an item's confidence is its best score, right when the best class is the true one. With
+With choice ``single`` an item's confidence is its best score, right when the best class is the true one. With
 ``multiple`` each pair of item and class counts on its own: its score, right when the item has the class. Pictures that
 failed have no score and are left out.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 Matrix = npt.NDArray[np.float64]
 Indicators = npt.NDArray[np.bool_]
@@ -31,9 +31,9 @@ class Bins:
     count: Matrix
 
 
-def bins(truth: Indicators, scores: Matrix, kind: Kind) -> Bins:
+def bins(truth: Indicators, scores: Matrix, choice: Choice) -> Bins:
     """Sort items (items, classes) into bins."""
-    if kind == "single":
+    if choice == "single":
         best = scores.argmax(axis=1)[:, None]
         confidence, right = (np.take_along_axis(values, best, axis=1) for values in (scores, truth))
     else:
@@ -68,9 +68,9 @@ def diagram(found: Bins) -> list[Json]:
     ]
 
 
-def log_loss(truth: Indicators, scores: Matrix, kind: Kind) -> float:
+def log_loss(truth: Indicators, scores: Matrix, choice: Choice) -> float:
     """Mean negative log-likelihood of the truth, in nats per item (``multiple``: and class); nan without items."""
     if not len(truth):
         return float("nan")
-    likely: npt.NDArray[Any] = np.where(truth, scores, 1 - scores) if kind == "multiple" else scores[truth]
+    likely: npt.NDArray[Any] = np.where(truth, scores, 1 - scores) if choice == "multiple" else scores[truth]
     return float(-np.log(np.maximum(likely, _SMALLEST)).mean())

@@ -90,7 +90,7 @@ class _Judge:
     def accuracy(self, changed: Stack) -> float:
         """Share of pictures (n, height, width, 3) that get exactly the right classes."""
         logits = [self.logits(pictures.normalise(part, self.info.picture)) for part in _parts(changed)]
-        return metrics.accuracy(self.truth, metrics.chosen(np.concatenate(logits), self.info.kind))
+        return metrics.accuracy(self.truth, metrics.chosen(np.concatenate(logits), self.info.choice))
 
 
 def _parts(pixels: Stack) -> Iterator[Stack]:
@@ -115,7 +115,7 @@ def _table(judge: _Judge, seeds: Sequence[int], progress: Progress) -> dict[str,
 
 def _fgsm(judge: _Judge, network: nn.Module, epsilons: Sequence[int], progress: Progress) -> list[Json]:
     progress("fgsm", 0, len(epsilons))
-    signs = directions(network, judge.clean, judge.truth, judge.info.kind, judge.info.picture)
+    signs = directions(network, judge.clean, judge.truth, judge.info.choice, judge.info.picture)
     found = []
     for done, epsilon in enumerate(epsilons):
         found.append({"epsilon": epsilon, "accuracy": judge.accuracy(shifted(judge.clean, signs, epsilon))})

@@ -10,7 +10,7 @@ from torch import nn
 from labelloop.train import metrics
 from labelloop.train.calibration import temperature
 from labelloop.train.held import Held
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 State = dict[str, torch.Tensor]
 
@@ -30,7 +30,7 @@ class Best:
     """
 
     truth: npt.NDArray[np.bool_]
-    kind: Kind
+    choice: Choice
     epochs: int
     state: State = field(default_factory=dict)
     logits: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
@@ -58,11 +58,11 @@ class Best:
 
     def reached(self, logits: npt.NDArray[np.float32]) -> float:
         """Give the accuracy of logits (pictures, classes), in [0, 1]."""
-        return metrics.accuracy(self.truth, metrics.chosen(logits, self.kind))
+        return metrics.accuracy(self.truth, metrics.chosen(logits, self.choice))
 
     def _loss(self, logits: npt.NDArray[np.float32]) -> float:
-        value = temperature(Held(self.truth, logits), self.kind)
-        return metrics.log_loss(self.truth, logits / value, self.kind)
+        value = temperature(Held(self.truth, logits), self.choice)
+        return metrics.log_loss(self.truth, logits / value, self.choice)
 
     def _keep(self, model: nn.Module, logits: npt.NDArray[np.float32], epoch: int) -> None:
         self.state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

@@ -87,7 +87,7 @@ class _Run:
             balance=best.balance,
             policy=next((one.policy for one in candidates if one.policy), ""),
             temperature=best.temperature,
-            calibration=described(validated(best, dataset), dataset.kind, best.temperature),
+            calibration=described(validated(best, dataset), dataset.choice, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
         )
 

@@ -42,13 +42,13 @@ def read(tmp_path: Path, *lines: dict[str, Any], **hints: Any) -> Listing:
 
 def test_one_class_each(tmp_path: Path) -> None:
     found = read(tmp_path, single("a.jpg", 1, "dog"), single("b.jpg", 0, "cat"))
-    assert (found.kind, found.classes) == ("single", ("cat", "dog"))
+    assert (found.choice, found.classes) == ("single", ("cat", "dog"))
     assert found.records == (Record("s3://bucket/a.jpg", ("dog",), 1), Record("s3://bucket/b.jpg", ("cat",), 2))
 
 
 def test_several_classes_each(tmp_path: Path) -> None:
     found = read(tmp_path, multiple("a.jpg", 3, 0), multiple("b.jpg"))
-    assert (found.kind, [one.labels for one in found.records]) == ("multiple", [("cat", "dog"), ()])
+    assert (found.choice, [one.labels for one in found.records]) == ("multiple", [("cat", "dog"), ()])
 
 
 def test_what_a_labeling_job_failed_on_is_left_out(tmp_path: Path) -> None:

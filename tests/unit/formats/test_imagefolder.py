@@ -37,7 +37,7 @@ def test_class_folders(tmp_path: Path) -> None:
     tree(tmp_path, "dog/2.jpg", "cat/sub/b c.JPEG", "cat/a.png", ".hidden/x.jpg", "cat/.DS_Store", "cat/notes.txt")
     (tmp_path / "bird").mkdir()
     found = read_listing(tmp_path)
-    assert (found.kind, found.classes) == ("single", ("bird", "cat", "dog"))
+    assert (found.choice, found.classes) == ("single", ("bird", "cat", "dog"))
     assert found_in(found, tmp_path) == [
         ("cat/a.png", "cat", None),
         ("cat/sub/b%20c.JPEG", "cat", None),

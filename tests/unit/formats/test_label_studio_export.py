@@ -39,7 +39,7 @@ def reasons(listing: Listing) -> dict[int, str]:
 def test_a_captured_export() -> None:
     found = read_listing(CAPTURED)
     exported = json.loads(CAPTURED.read_text())
-    assert found.kind == "single"
+    assert found.choice == "single"
     assert {one["id"] for one in exported} == labels(found).keys() | reasons(found).keys()
     assert labels(found)[1] == ("buildings",)
     assert found.records[0].uri == "s3://scenes-src/images/buildings_10176.jpg"
@@ -73,7 +73,7 @@ def test_several_choices_each(tmp_path: Path) -> None:
         task(2, annotation("cat", "dog"), annotation("cat")),
         task(3, annotation()),
     )
-    assert (found.kind, labels(found)) == ("multiple", {1: ("cat", "dog"), 3: ()})
+    assert (found.choice, labels(found)) == ("multiple", {1: ("cat", "dog"), 3: ()})
     assert reasons(found) == {2: "half of its 2 annotators say 'dog', half do not"}
 
 
@@ -146,7 +146,7 @@ def test_json_min_has_an_element_for_each_annotation(tmp_path: Path) -> None:
 @pytest.mark.parametrize("answer", [{"choices": ["cat", "dog"]}, [{"choices": ["dog", "cat"]}], ["cat", "dog"]])
 def test_json_min_with_several_choices(tmp_path: Path, answer: object) -> None:
     found = read(tmp_path, minimal(1, answer))
-    assert (found.kind, labels(found)) == ("multiple", {1: ("cat", "dog")})
+    assert (found.choice, labels(found)) == ("multiple", {1: ("cat", "dog")})
 
 
 @pytest.mark.parametrize(

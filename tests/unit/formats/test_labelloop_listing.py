@@ -37,7 +37,7 @@ def test_the_manifest_of_a_run_is_read(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     path.write_text(manifest.to_jsonl())
     assert read_listing(path) == Listing(
-        "single", ("dog", "cat"), (Record("", ("cat",), 9, picture=SHA),), (LeftOut(3, "skipped"),)
+        "single", ("dog", "cat"), (Record("", ("cat",), 9, content=SHA),), (LeftOut(3, "skipped"),)
     )
     path.write_text(manifest.to_jsonl().replace('["cat"]', '["dog"]'))
     with pytest.raises(StoreError, match="is not what it says"):
@@ -94,5 +94,5 @@ def test_an_unknown_format_is_said_with_what_was_seen(tmp_path: Path, text: str,
 def test_kinds_are_overruled_by_hints(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     write_listing(Listing("multiple", ("cat",), (Record("s3://b/k", ("cat",), 1),)), path, "labelloop")
-    assert read_listing(path, hints=Hints(kind="single")).kind == "single"
+    assert read_listing(path, hints=Hints(choice="single")).choice == "single"
     assert issubclass(ManifestError, LabelLoopError)

@@ -44,7 +44,7 @@ def test_a_listing_survives(format: str, listing: Listing, tmp_path: Path) -> No
 def test_an_augmented_manifest_carries_all_but_the_sides(tmp_path: Path) -> None:
     found, lost = through(MANY, "augmented", tmp_path)
     assert [(one.uri, one.labels) for one in found.records] == [(one.uri, one.labels) for one in MANY.records]
-    assert (found.kind, found.classes, lost) == ("multiple", MANY.classes, ["the sides of 4 records"])
+    assert (found.choice, found.classes, lost) == ("multiple", MANY.classes, ["the sides of 4 records"])
 
 
 def test_our_own_carries_everything(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_our_own_carries_everything(tmp_path: Path) -> None:
     listing = Listing(
         "single",
         ("zebra", "cat", "bare, \ud800"),
-        (Record("s3://bucket/9", ("cat",), 9, "test", sha), Record("", ("zebra",), 2, picture=sha)),
+        (Record("s3://bucket/9", ("cat",), 9, "test", sha), Record("", ("zebra",), 2, content=sha)),
         (LeftOut(4, "skipped"),),
     )
     assert through(listing, "labelloop", tmp_path) == (listing, [])
@@ -88,7 +88,7 @@ def test_the_order_of_classes_is_lost_where_a_format_has_no_place_for_it(tmp_pat
 @pytest.mark.parametrize("format", ["vertex", "augmented", "label-studio"])
 def test_pictures_without_address_cannot_be_listed_elsewhere(format: str, tmp_path: Path) -> None:
     sha = hashlib.sha256(b"").hexdigest()
-    listing = Listing("single", ("cat",), (Record("", ("cat",), 1, picture=sha), *SINGLE.records[:1]))
+    listing = Listing("single", ("cat",), (Record("", ("cat",), 1, content=sha), *SINGLE.records[:1]))
     with pytest.raises(ManifestError, match="1 of its pictures have no address, only a hash"):
         write_listing(listing, tmp_path / "list", format)
     assert list(tmp_path.iterdir()) == []
@@ -115,12 +115,12 @@ def test_a_list_that_cannot_be_written_leaves_nothing_behind(format: str, tmp_pa
 
 TEXTS = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
 LISTINGS = st.builds(
-    lambda kind, rows: Listing.of(
+    lambda choice, rows: Listing.of(
         [
             Record(f"s3://bucket/{key}", tuple(sorted(set(labels))), task, side)
             for task, (key, labels, side) in enumerate(rows, 1)
         ],
-        kind=kind,
+        choice=choice,
     ),
     st.sampled_from(["single", "multiple"]),
     st.lists(
@@ -143,7 +143,7 @@ def test_whatever_is_written_is_read_back_or_refused(listing: Listing, format: s
         except ManifestError:
             assert format == "csv", "only a table has labels that it cannot carry"
             return
-        found = read_listing(target, format, Hints(kind=listing.kind))
+        found = read_listing(target, format, Hints(choice=listing.choice))
         assert [one.labels for one in found.records] == [one.labels for one in listing.records]
         assert [one.uri.rstrip() for one in found.records] == [one.uri.rstrip() for one in listing.records]
         if "sides" in FORMATS[format].carries:

@@ -35,7 +35,7 @@ def test_single_label(tmp_path: Path) -> None:
         line("d"),
     )
     sides: list[Side | None] = ["train", "test", None]
-    assert (found.kind, [one.side for one in found.records]) == ("single", sides)
+    assert (found.choice, [one.side for one in found.records]) == ("single", sides)
     assert found.records[0] == Record("gs://bucket/a", ("daisy",), 1, "train")
     assert found.left_out == (LeftOut(4, "it has no annotation"),)
 
@@ -45,7 +45,7 @@ def test_several_labels(tmp_path: Path) -> None:
     found = read(
         tmp_path, line("a", "validation", classificationAnnotations=names), line("b", classificationAnnotations=[])
     )
-    assert (found.kind, [one.labels for one in found.records]) == ("multiple", [("daisy", "rose"), ()])
+    assert (found.choice, [one.labels for one in found.records]) == ("multiple", [("daisy", "rose"), ()])
 
 
 @pytest.mark.parametrize(

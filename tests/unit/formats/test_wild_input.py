@@ -53,7 +53,7 @@ def read(content: bytes, format: str) -> Listing | None:
             return None
     for record in found.records:
         assert set(record.labels) <= set(found.classes)
-        assert found.kind == "multiple" or len(record.labels) == 1
+        assert found.choice == "multiple" or len(record.labels) == 1
     return found
 
 
@@ -145,5 +145,5 @@ def test_hints_are_believed(tmp_path: Path) -> None:
     path.write_text("where,what,label\na.jpg,cat+dog,x\nb.jpg,,y\n")
     hints = Hints(label_attribute="what", picture_field="where", separator="+", classes=("dog", "cat", "bird"))
     listing = read_listing(path, "csv", hints)
-    assert (listing.kind, listing.classes) == ("multiple", ("dog", "cat", "bird"))
+    assert (listing.choice, listing.classes) == ("multiple", ("dog", "cat", "bird"))
     assert [one.labels for one in listing.records] == [("cat", "dog"), ()]

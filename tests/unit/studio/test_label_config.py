@@ -96,7 +96,7 @@ def test_names_the_choices_of_a_taxonomy_by_their_paths() -> None:
         ("animal/cat", ("animal", "cat")),
         ("stone", ("stone",)),
     ]
-    assert found.kind == "multiple"
+    assert found.choice == "multiple"
 
 
 def test_only_the_leaves_of_a_taxonomy_where_annotators_may_choose_no_others() -> None:
@@ -105,7 +105,7 @@ def test_only_the_leaves_of_a_taxonomy_where_annotators_may_choose_no_others() -
     found = parse_label_config(text).tags[0]
 
     assert [label.name for label in found.labels] == ["animal/cat"]
-    assert found.kind == "single"
+    assert found.choice == "single"
 
 
 def test_a_class_names_a_path_or_the_end_of_one_that_no_other_has() -> None:

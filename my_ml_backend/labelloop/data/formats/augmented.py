@@ -92,9 +92,9 @@ def _objects(listing: Listing, folder: Path, attribute: str) -> Iterator[Json]:
         raise ManifestError(f"a label attribute must not end with -ref or {_METADATA}, as {attribute!r} does")
     number = {name: at for at, name in enumerate(listing.classes)}
     for record in listing.records:
-        metadata: Json = {"type": _TYPES[listing.kind], "human-annotated": "yes", "job-name": "labelloop"}
+        metadata: Json = {"type": _TYPES[listing.choice], "human-annotated": "yes", "job-name": "labelloop"}
         line: Json = {_SOURCE: written(record.uri, folder)}
-        if listing.kind == "single":
+        if listing.choice == "single":
             line[attribute] = number[record.labels[0]]
             metadata["class-name"] = record.labels[0]
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from labelloop.data.listing import Listing
-from labelloop.types import Kind
+from labelloop.types import Choice
 
 Carried = Literal["sides", "several labels", "task ids", "hashes", "left out", "classes", "names"]
 """What a format may be able to carry beside an address and a label."""
@@ -18,13 +18,13 @@ class Hints:
 
     ``label_attribute`` names what holds the labels: an augmented manifest's attribute, a control tag, a column;
     ``picture_field`` the field or column of the address. ``separator`` parts the labels in one cell of a table.
-    ``kind`` and ``classes`` are believed where they are given.
+    ``choice`` and ``classes`` are believed where they are given.
     """
 
     label_attribute: str = ""
     picture_field: str = ""
     separator: str = ""
-    kind: Kind | None = None
+    choice: Choice | None = None
     classes: tuple[str, ...] | None = None
 
 

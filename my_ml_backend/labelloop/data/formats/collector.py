@@ -6,7 +6,7 @@ from pathlib import Path
 from labelloop.data.formats.base import Hints
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
-from labelloop.types import Kind, LeftOut, Side
+from labelloop.types import Choice, LeftOut, Side
 
 
 class Collector:
@@ -33,8 +33,8 @@ class Collector:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""
         self._left_out.append(LeftOut(self._number(task), reason))
 
-    def listing(self, kind: Kind | None = None, classes: Iterable[str] | None = None) -> Listing:
-        """Make the listing; ``kind`` and ``classes`` are what the source says, hints go before.
+    def listing(self, choice: Choice | None = None, classes: Iterable[str] | None = None) -> Listing:
+        """Make the listing; ``choice`` and ``classes`` are what the source says, hints go before.
 
         Raises ManifestError for a source that names a task twice, or nothing at all.
         """
@@ -42,7 +42,7 @@ class Collector:
             raise ManifestError(f"{self._source} lists no picture")
         hints = self._hints
         given = classes if hints.classes is None else hints.classes
-        listing = Listing.of(self._records, self._left_out, hints.kind or kind, given)
+        listing = Listing.of(self._records, self._left_out, hints.choice or choice, given)
         if self._numbered:
             self._refuse_twins(listing)
         return listing

@@ -127,16 +127,16 @@ def _check_labels(listing: Listing, separator: str) -> None:
     for label in listing.classes:
         if label != label.strip() or not label:
             raise ManifestError(f"a table cannot carry the label {label[:60]!r}, which is empty or has space around it")
-        if listing.kind == "multiple" and separator in label:
+        if listing.choice == "multiple" and separator in label:
             raise ManifestError(
                 f"the label {label[:60]!r} holds the separator {separator!r}: choose another (--separator)"
             )
 
 
 def _text(listing: Listing, folder: Path, separator: str) -> Iterator[str]:
-    label = _SEVERAL if listing.kind == "multiple" else "label"
+    label = _SEVERAL if listing.choice == "multiple" else "label"
     sides = any(record.side for record in listing.records)
-    hashes = any(record.picture for record in listing.records)
+    hashes = any(record.content for record in listing.records)
     yield _line(["uri", label, "task", *(["split"] if sides else []), *(["sha256"] if hashes else [])])
     for record in listing.records:
         yield _line(_cells(record, folder, separator, sides=sides, hashes=hashes))
@@ -144,7 +144,7 @@ def _text(listing: Listing, folder: Path, separator: str) -> Iterator[str]:
 
 def _cells(record: Record, folder: Path, separator: str, *, sides: bool, hashes: bool) -> list[str]:
     cells = [written(record.uri, folder), separator.join(record.labels), str(record.task)]
-    return [*cells, *([record.side or ""] if sides else []), *([record.picture] if hashes else [])]
+    return [*cells, *([record.side or ""] if sides else []), *([record.content] if hashes else [])]
 
 
 def _line(cells: list[str]) -> str:

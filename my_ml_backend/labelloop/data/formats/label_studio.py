@@ -15,7 +15,7 @@ from labelloop.data.formats.label_studio_tasks import Survey, Task, survey, task
 from labelloop.data.formats.lines import write_text
 from labelloop.data.listing import Listing, Record
 from labelloop.majority import Truth, Vote, chosen, counting, listed, regions_of, settle
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 _FIELD, _SIDE, _CONTROL = "image", "split", "label"
 
@@ -23,10 +23,10 @@ _FIELD, _SIDE, _CONTROL = "image", "split", "label"
 def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
     """Read an export: the majority's labels; ties, skipped and unlabeled tasks are left out. Raises ManifestError."""
     seen = survey(path, hints)
-    kind: Kind = hints.kind or ("multiple" if seen.several else "single")
+    choice: Choice = hints.choice or ("multiple" if seen.several else "single")
     found = Collector(path, hints)
     for task in tasks_in(path):
-        truth = _truth(task, seen, kind)
+        truth = _truth(task, seen, choice)
         address = task.data.get(seen.picture_field)
         if truth.reason:
             found.leave_out(truth.reason, task.id)
@@ -36,20 +36,20 @@ def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
             side = task.data.get(_SIDE)
             named = side_named(side) if isinstance(side, str) else None
             found.take(task.entry.address(address, base), truth.labels, task.id, named)
-    return found.listing(kind)
+    return found.listing(choice)
 
 
-def _truth(task: Task, seen: Survey, kind: Kind) -> Truth:
-    votes = [_vote(annotation, seen.control, kind) for annotation in counting(task.annotations)]
-    return settle(votes, kind, task.annotations)
+def _truth(task: Task, seen: Survey, choice: Choice) -> Truth:
+    votes = [_vote(annotation, seen.control, choice) for annotation in counting(task.annotations)]
+    return settle(votes, choice, task.annotations)
 
 
-def _vote(annotation: Json, control: str, kind: Kind) -> Vote:
+def _vote(annotation: Json, control: str, choice: Choice) -> Vote:
     regions = regions_of(annotation)
     names = frozenset(chosen(region.get("value") for region in regions if region.get("from_name") == control))
-    if not names and kind == "single":
+    if not names and choice == "single":
         return Vote(reason="annotated without a label")
-    if len(names) > 1 and kind == "single":
+    if len(names) > 1 and choice == "single":
         return Vote(reason=f"annotated with several labels ({listed(*sorted(names))}), of which one is allowed")
     return Vote(names)
 

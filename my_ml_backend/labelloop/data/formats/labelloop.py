@@ -11,10 +11,10 @@ from labelloop.data.formats.lines import object_lines, text_lines, write_lines
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import ManifestError
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 _FORMAT = 1
-_KINDS: tuple[Kind, ...] = ("single", "multiple")
+_KINDS: tuple[Choice, ...] = ("single", "multiple")
 
 
 def is_labelloop(first: Json) -> bool:
@@ -34,23 +34,23 @@ def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
     if "format" not in first.values:
         _take(found, first, base)
         return _rest(found, entries, base).listing()
-    kind, classes = _header(first)
-    listing = _rest(found, entries, base).listing(kind, classes)
+    choice, classes = _header(first)
+    listing = _rest(found, entries, base).listing(choice, classes)
     expected = [first.values.get("records"), first.values.get("left_out")]
-    if expected != [len(listing.records), len(listing.left_out)] and hints.kind is None:
+    if expected != [len(listing.records), len(listing.left_out)] and hints.choice is None:
         raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
     return listing
 
 
-def _header(first: Entry) -> tuple[Kind, list[str]]:
+def _header(first: Entry) -> tuple[Choice, list[str]]:
     values = first.values
     classes = values.get("classes")
     if values.get("format") != _FORMAT or values.get("kind") not in _KINDS or not _texts(classes):
         raise first.wrong(
             'the header must have "format": 1, "kind": single or multiple, and "classes", a list of texts'
         )
-    kind: Kind = values["kind"]
-    return kind, list(values["classes"])
+    choice: Choice = values["kind"]
+    return choice, list(values["classes"])
 
 
 def _rest(found: Collector, entries: Iterator[Entry], base: str) -> Collector:
@@ -77,9 +77,9 @@ def _manifest(path: Path, hints: Hints) -> Listing:
         manifest = Manifest.from_jsonl(line for _, line in text_lines(path))
     except RecursionError as error:
         raise ManifestError(f"{path} is no manifest") from error
-    records = tuple(Record("", item.labels, item.task, picture=item.picture) for item in manifest.items)
-    kind = hints.kind or manifest.kind
-    return Listing.of(records, manifest.left_out, kind, manifest.classes if hints.classes is None else hints.classes)
+    records = tuple(Record("", item.labels, item.task, content=item.content) for item in manifest.items)
+    choice = hints.choice or manifest.choice
+    return Listing.of(records, manifest.left_out, choice, manifest.classes if hints.classes is None else hints.classes)
 
 
 def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:
@@ -90,7 +90,7 @@ def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:
 def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
     yield {
         "format": _FORMAT,
-        "kind": listing.kind,
+        "kind": listing.choice,
         "classes": listing.classes,
         "records": len(listing.records),
         "left_out": len(listing.left_out),
@@ -101,8 +101,8 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
             line["uri"] = written(record.uri, folder)
         if record.side:
             line["side"] = record.side
-        if record.picture:
-            line["picture"] = record.picture
+        if record.content:
+            line["picture"] = record.content
         yield line
     yield from ({"task": out.task, "left_out": out.reason} for out in listing.left_out)
 

@@ -74,7 +74,7 @@ def _carried(listing: Listing, format: Format) -> Listing:
         )
     if "several labels" in format.carries:
         return listing
-    return replace(listing, kind="single", records=tuple(one for one in listing.records if len(one.labels) == 1))
+    return replace(listing, choice="single", records=tuple(one for one in listing.records if len(one.labels) == 1))
 
 
 def _extras(listing: Listing) -> dict[Carried, str]:
@@ -82,7 +82,7 @@ def _extras(listing: Listing) -> dict[Carried, str]:
     records = listing.records
     sides = sum(record.side is not None for record in records)
     several = sum(len(record.labels) != 1 for record in records)
-    hashes = sum(bool(record.picture) for record in records)
+    hashes = sum(bool(record.content) for record in records)
     used = {label for record in records for label in record.labels}
     bare = [name for name in listing.classes if name not in used]
     numbered = [record.task for record in records] == list(range(1, len(records) + 1))

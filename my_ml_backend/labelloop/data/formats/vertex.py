@@ -58,7 +58,7 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
     for record in listing.records:
         line: Json = {"imageGcsUri": written(record.uri, folder)}
         annotations = [{"displayName": label} for label in record.labels]
-        line |= {_ONE: annotations[0]} if listing.kind == "single" else {_MANY: annotations}
+        line |= {_ONE: annotations[0]} if listing.choice == "single" else {_MANY: annotations}
         if record.side:
             line["dataItemResourceLabels"] = {_USE: _USES[record.side]}
         yield line

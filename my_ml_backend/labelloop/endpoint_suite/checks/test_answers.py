@@ -25,12 +25,12 @@ def test_scores(suite: Suite, singles: Answers, note: Callable[[str], None]) -> 
     for name, answer in outputs(suite, singles).items():
         if set(answer.scores) != set(info.classes):
             raise Wrong(f"{name}: {len(answer.scores)} classes, the bundle has {len(info.classes)}")
-        if answer.kind != info.kind:
-            raise Wrong(f"{name}: answered as {answer.kind} choice, the bundle is of kind {info.kind}")
+        if answer.choice != info.choice:
+            raise Wrong(f"{name}: answered as {answer.choice} choice, the bundle is of kind {info.choice}")
         total = math.fsum(answer.scores.values())
-        if info.kind == "single" and abs(total - 1) > _SUM:
+        if info.choice == "single" and abs(total - 1) > _SUM:
             raise Wrong(f"{name}: the scores sum to {total:.4f}")
-    note(f"{len(info.classes)} classes, kind {info.kind}")
+    note(f"{len(info.classes)} classes, kind {info.choice}")
 
 
 def test_version(suite: Suite, singles: Answers, note: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.report.files import THUMBNAIL
 from labelloop.run.scored import Scored
 from labelloop.run.verdict import Predictions
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 MOST = 24
 
@@ -22,26 +22,26 @@ Find = Callable[[str], Path]
 """Gives the file of a picture by its sha256; it need not exist."""
 
 
-def write_mistakes(folder: RunFolder, kind: Kind, find: Find, most: int = MOST) -> list[Json]:
+def write_mistakes(folder: RunFolder, choice: Choice, find: Find, most: int = MOST) -> list[Json]:
     """Write ``evaluation/mistakes.json`` with thumbnails, from ``predictions.npz``; raises StoreError without that."""
-    found = worst_mistakes(Scored.read(folder.predictions), kind, most)
+    found = worst_mistakes(Scored.read(folder.predictions), choice, most)
     write_thumbnails(folder, (one["picture"] for one in found), find)
     write_json(folder.evaluation / "mistakes.json", found)
     return found
 
 
-def worst_mistakes(tested: Scored, kind: Kind, most: int = MOST) -> list[Json]:
+def worst_mistakes(tested: Scored, choice: Choice, most: int = MOST) -> list[Json]:
     """Give the wrong answers, those furthest from the truth first; pictures without an answer are none of them.
 
     ``score`` is the highest score of a class that is not true, ``true_score`` the lowest of one that is; either is None
     where there is no such class.
     """
     given = Predictions("", tested.scores)
-    wrong = np.flatnonzero(~given.right(tested.truth, kind) & given.answered)
-    chosen = given.given(kind)
+    wrong = np.flatnonzero(~given.right(tested.truth, choice) & given.answered)
+    chosen = given.given(choice)
     untrue = np.where(tested.truth, 0.0, tested.scores).max(axis=1)
     true = np.where(tested.truth, tested.scores, 1.0).min(axis=1)
-    far = np.maximum(untrue, 1 - true) if kind == "multiple" else untrue - true
+    far = np.maximum(untrue, 1 - true) if choice == "multiple" else untrue - true
     worst = sorted(wrong.tolist(), key=lambda at: (-far[at], tested.pictures[at]))
     names = np.array(tested.classes)
     return [

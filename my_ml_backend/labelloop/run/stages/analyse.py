@@ -49,7 +49,7 @@ def analyse(context: Context) -> None:
 
 def _mistakes(analysis: Analysis) -> None:
     context = analysis.context
-    write_mistakes(context.folder, context.manifest.kind, context.pictures.path)
+    write_mistakes(context.folder, context.manifest.choice, context.pictures.path)
 
 
 def _robustness(analysis: Analysis) -> None:

@@ -13,9 +13,9 @@ def measure_bundle(context: Context) -> None:
 
     manifest, folder = context.manifest, context.folder
     items = sides_of(manifest, context.named_sides)["test"]
-    pictures = [context.pictures.path(item.picture) for item in items]
+    pictures = [context.pictures.path(item.content) for item in items]
     scores = scores_of(folder.bundle, pictures, manifest.classes, "the new model", context.progress)
     tested = Scored.of(items, manifest.classes, scores)
     tested.write(folder.predictions)
-    metrics: Json = measure(tested.truth, tested.scores, manifest.classes, manifest.kind, context.settings.seed)
+    metrics: Json = measure(tested.truth, tested.scores, manifest.classes, manifest.choice, context.settings.seed)
     write_json(folder.metrics, metrics)

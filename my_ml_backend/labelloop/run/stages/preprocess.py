@@ -29,11 +29,11 @@ def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json
     """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
     manifest = context.manifest
     conflicts = context.labeled.contradicting
-    tasks = {item.picture: item.task for item in manifest.items}
+    tasks = {item.content: item.task for item in manifest.items}
     return {
         "project": str(manifest.project),
         "manifest": manifest.hash,
-        "kind": manifest.kind,
+        "kind": manifest.choice,
         "classes": list(manifest.classes),
         "sides": {name: _counts(items, manifest.classes) for name, items in sides.items()},
         "left_out": [{"task": out.task, "reason": out.reason} for out in (*manifest.left_out, *conflicts)],

@@ -48,7 +48,7 @@ class NetworkEngine(ABC):
         tensors = [tensor for tensor in prepared if not isinstance(tensor, Failure)]
         if not tensors:
             return [failure for failure in prepared if isinstance(failure, Failure)]
-        results = iter(outputs(self._run(np.stack(tensors)), self.info.classes, self.info.kind, version))
+        results = iter(outputs(self._run(np.stack(tensors)), self.info.classes, self.info.choice, version))
         return [item if isinstance(item, Failure) else next(results) for item in prepared]
 
     def _prepare(self, content: bytes) -> Array | Failure:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.types import Failure, Kind, Output
+from labelloop.types import Choice, Failure, Output
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,17 +20,17 @@ def sigmoid(logits: Floats) -> Floats:
 
 
 def outputs(
-    logits: npt.NDArray[np.float32], classes: tuple[str, ...], kind: Kind, version: str
+    logits: npt.NDArray[np.float32], classes: tuple[str, ...], choice: Choice, version: str
 ) -> list[Output | Failure]:
     """One output for each row of ``logits`` (pictures, classes); a row that is not finite is a Failure."""
     with np.errstate(invalid="ignore"):
-        scores = (softmax if kind == "single" else sigmoid)(logits.astype(np.float64))
-    return [_output(row, classes, kind, version) for row in scores]
+        scores = (softmax if choice == "single" else sigmoid)(logits.astype(np.float64))
+    return [_output(row, classes, choice, version) for row in scores]
 
 
-def _output(scores: Floats, classes: tuple[str, ...], kind: Kind, version: str) -> Output | Failure:
+def _output(scores: Floats, classes: tuple[str, ...], choice: Choice, version: str) -> Output | Failure:
     if not np.isfinite(scores).all():
         return Failure("the model's scores for this picture are not finite")
     best = int(scores.argmax())
     values = scores.tolist()
-    return Output(classes[best], values[best], dict(zip(classes, values, strict=True)), version, kind)
+    return Output(classes[best], values[best], dict(zip(classes, values, strict=True)), version, choice)

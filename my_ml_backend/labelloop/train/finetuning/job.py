@@ -12,7 +12,7 @@ from labelloop.train.packed import Packed
 from labelloop.train.recipes.base import Epoch
 from labelloop.train.recipes.plan import Plan
 from labelloop.train.stopping import State
-from labelloop.types import Kind, PictureSpec, TrainSettings
+from labelloop.types import Choice, PictureSpec, TrainSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Job:
     """
 
     settings: TrainSettings
-    kind: Kind
+    choice: Choice
     spec: PictureSpec
     plan: Plan
     fresh: bool

@@ -35,7 +35,7 @@ class Finetune(pl.LightningModule):
         rest(self.network, job.plan.resting)  # before DDP looks for what is to be learned
         self.stopped = False
         self._job, self._positions, self._progress, self._watch = job, positions, progress, watch
-        self._best = Best(job.validation, job.kind, job.plan.epochs)
+        self._best = Best(job.validation, job.choice, job.plan.epochs)
         self._curve: list[Epoch] = []
         self._average: Average
         self._held: dict[str, Any] = {}
@@ -83,12 +83,12 @@ class Finetune(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: ARG002 - Lightning's
         """Give the loss of a batch (loading.Batch)."""
         pixels, truth, weights = batch
-        images, kind, alpha = normalised(pixels, self.mean, self.std), self._job.kind, self._job.settings.mixup
+        images, choice, alpha = normalised(pixels, self.mean, self.std), self._job.choice, self._job.settings.mixup
         if alpha:
             blend = Mixup(alpha, len(images), images.device)
-            found = blend.loss(self.network(blend.images(images)).float(), truth, weights, kind)
+            found = blend.loss(self.network(blend.images(images)).float(), truth, weights, choice)
         else:
-            found = losses(self.network(images).float(), truth, weights, kind).mean()
+            found = losses(self.network(images).float(), truth, weights, choice).mean()
         self._clock.note(found)
         return found
 
@@ -175,7 +175,7 @@ class Finetune(pl.LightningModule):
             "waiting": self._clock.waiting / seconds,
         }
         if len(logits):
-            reached["validation_loss"] = metrics.log_loss(job.validation, logits, job.kind)
+            reached["validation_loss"] = metrics.log_loss(job.validation, logits, job.choice)
             reached["validation_accuracy"] = self._best.reached(logits)
         return reached
 

@@ -125,10 +125,10 @@ class _Finetune:
 
     def _job(self, chosen: str, planned: Plan) -> Job:
         material, before = self._material, self._before
-        answers = balance.weights(self._shown, material.dataset.kind)
+        answers = balance.weights(self._shown, material.dataset.choice)
         return Job(
             settings=material.settings,
-            kind=material.dataset.kind,
+            choice=material.dataset.choice,
             spec=material.pixels.spec,
             plan=planned,
             fresh=material.fresh,
@@ -168,7 +168,7 @@ class _Finetune:
         plain, balanced = (
             self._run(self._job(way, short), trial=True).logits.astype(np.float64) for way in ("none", "loss")
         )
-        return "loss" if balance.worth_it(self._validation, plain, balanced, self._material.dataset.kind) else "none"
+        return "loss" if balance.worth_it(self._validation, plain, balanced, self._material.dataset.choice) else "none"
 
     def _notes(self, outcome: Outcome) -> list[str]:
         asked, notes = self._material.settings.epochs, []

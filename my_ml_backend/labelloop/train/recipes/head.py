@@ -28,7 +28,7 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
     def mirror(rows: npt.NDArray[np.intp]) -> Rows:
         return features.of([dataset.train[row] for row in rows], progress, mirrored=True)
 
-    problem = Problem(features.of(dataset.train, progress), _shown(material, dataset.train), dataset.kind)
+    problem = Problem(features.of(dataset.train, progress), _shown(material, dataset.train), dataset.choice)
     choice = choose(problem, settings.balance, settings.seed, mirror)
     linear = solve(choice.problem, choice.strength)
     _put(linear, model)
@@ -56,10 +56,10 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
     everything = (*material.dataset.train, *material.dataset.validation)
     model = material.network()
     features, shown = _features(material, model), _shown(material, everything)
-    weights = None if candidate.balance == "none" else balance.weights(shown, material.dataset.kind)
+    weights = None if candidate.balance == "none" else balance.weights(shown, material.dataset.choice)
     mirrored = features.of(everything, material.progress, mirrored=True) if candidate.flips else None
     rows = features.of(everything, material.progress)
-    linear = solve(Problem(rows, shown, material.dataset.kind, weights, mirrored), candidate.strength)
+    linear = solve(Problem(rows, shown, material.dataset.choice, weights, mirrored), candidate.strength)
     _put(Linear(linear.weight / candidate.temperature, linear.bias / candidate.temperature), model)
     return replace(candidate, model=model)
 

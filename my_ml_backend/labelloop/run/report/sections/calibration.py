@@ -11,7 +11,7 @@ from labelloop.run.report.numbers import share
 from labelloop.run.report.section import Section
 from labelloop.run.scored import Scored
 from labelloop.train import reliability
-from labelloop.types import Json, Kind
+from labelloop.types import Choice, Json
 
 Scores = npt.NDArray[np.float64]
 
@@ -57,19 +57,19 @@ def _fitted(calibration: Json) -> list[str]:
     return [f"{name.replace('_', ' ')} {before} before, {after} after" for name, (before, after) in ends.items()]
 
 
-def _uncalibrated(tested: Scored, temperature: float, kind: Kind) -> tuple[float, list[Json]]:
+def _uncalibrated(tested: Scored, temperature: float, choice: Choice) -> tuple[float, list[Json]]:
     """Undo the temperature: the calibration error, and the bins."""
     answered = np.isfinite(tested.scores).all(axis=1)
     truth, served = tested.truth[answered], tested.scores[answered]
-    bins = reliability.bins(truth, _heated(served, temperature, kind), kind)
+    bins = reliability.bins(truth, _heated(served, temperature, choice), choice)
     error = float(reliability.calibration_errors(np.ones((1, len(truth))), bins)[0])
     return error, reliability.diagram(bins)
 
 
-def _heated(scores: Scores, temperature: float, kind: Kind) -> Scores:
+def _heated(scores: Scores, temperature: float, choice: Choice) -> Scores:
     """Give the scores of the same logits without division by the temperature."""
     logs = np.log(np.clip(scores, _SMALLEST, 1)) * temperature
-    if kind == "multiple":
+    if choice == "multiple":
         return np.asarray(1 / (1 + np.exp(np.log(np.clip(1 - scores, _SMALLEST, 1)) * temperature - logs)))
     raised = np.exp(logs - logs.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
