@@ -13,11 +13,11 @@ from labelloop.loop.status import left_over
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
+from labelloop.sources.urls import shown
 from labelloop.studio import checks
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.checks import Finding
 from labelloop.studio.client import ProjectInfo
-from labelloop.studio.urls import shown
 from labelloop.studio.webhook import own_webhooks, webhook_secret
 from labelloop.types import NO_VERSION, BundleInfo, ProjectKey
 

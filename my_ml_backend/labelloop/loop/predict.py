@@ -17,9 +17,9 @@ from labelloop.chunks import chunks
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import Plan, note_served, plan_of, serving
+from labelloop.sources.urls import shown
 from labelloop.studio.object_tag import shown_instead, value_of
 from labelloop.studio.rendering import render
-from labelloop.studio.urls import shown
 from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, TaskKey
 
 _log = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from labelloop.loop.startup import (
     trains_here,
 )
 from labelloop.loop.state import note_start
-from labelloop.studio.urls import shown
+from labelloop.sources.urls import shown
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)

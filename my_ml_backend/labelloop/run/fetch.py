@@ -15,7 +15,7 @@ from labelloop.errors import MediaError, Unreadable
 from labelloop.pictures import decode
 from labelloop.run.download.patience import patiently, too_many
 from labelloop.run.download.sources import CONNECTIONS
-from labelloop.studio.urls import shown
+from labelloop.sources.urls import shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey
 
 _AHEAD = 16 * CONNECTIONS

@@ -15,7 +15,7 @@ from labelloop.run.download.folders import names_below
 from labelloop.run.download.patience import patiently
 from labelloop.run.download.sources import open_sources
 from labelloop.settings import Settings
-from labelloop.studio.urls import shown
+from labelloop.sources.urls import shown
 
 _REMOTE = re.compile(r"(s3|gs|https?)://", re.IGNORECASE)
 _FOLDER = re.compile(r"(s3|gs)://.*/")

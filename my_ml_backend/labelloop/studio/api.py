@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from labelloop.errors import StudioError
-from labelloop.studio.fetch import trusted
+from labelloop.sources.http import trusted
+from labelloop.sources.urls import shown
 from labelloop.studio.refusal import Answer, refused, unreachable
-from labelloop.studio.urls import shown
 
 if TYPE_CHECKING:
     from label_studio_sdk.core.client_wrapper import SyncClientWrapper

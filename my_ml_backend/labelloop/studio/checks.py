@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from labelloop.errors import LabelConfigError
+from labelloop.sources.urls import shown
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.studio.control import parse_control
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.mapping import label_map
 from labelloop.studio.refusal import ADDRESS_SWITCHES
-from labelloop.studio.urls import shown
 from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook
 from labelloop.types import NO_VERSION
 

@@ -6,11 +6,11 @@ from typing import Self
 
 from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioError
 from labelloop.settings import Settings
+from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
 from labelloop.studio.events import created_second
 from labelloop.studio.paging import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
-from labelloop.studio.urls import Origin, shown
 from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from labelloop.errors import MediaError, StudioError
 from labelloop.settings import Settings
+from labelloop.sources.urls import parse, same_address, shown
 from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.client import UNCERTAINTY, Studio
-from labelloop.studio.urls import parse, same_address, shown
 from labelloop.studio.webhook import (
     differences,
     is_ours,

@@ -6,12 +6,12 @@ import time
 
 from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
+from labelloop.sources.guard import GuardedBackend
+from labelloop.sources.http import Broken, Fetcher, Reply
+from labelloop.sources.s3 import S3, Denied
+from labelloop.sources.urls import Origin, parse, shown
 from labelloop.studio.client import Studio
-from labelloop.studio.fetch import Broken, Fetcher, Reply
-from labelloop.studio.guard import GuardedBackend
-from labelloop.studio.objects import S3, Denied
 from labelloop.studio.task_files import ALLOWED, TaskFiles
-from labelloop.studio.urls import Origin, parse, shown
 from labelloop.types import TaskKey
 
 __all__ = ["TRANSIENT", "Media", "shown"]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from labelloop.errors import NotAllowed, StudioAway, StudioError
-from labelloop.studio.urls import shown
+from labelloop.sources.urls import shown
 
 _REMEDIES = {
     401: "LABEL_STUDIO_API_KEY is dead or of another Label Studio: copy a new one from Account & Settings > Personal "

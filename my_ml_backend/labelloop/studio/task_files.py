@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
 from labelloop.errors import MediaError
-from labelloop.studio.urls import Origin, parse
+from labelloop.sources.urls import Origin, parse
 from labelloop.types import TaskKey
 
 _UPLOAD = re.compile(r"upload/(\d{1,18})/[^/].*", re.ASCII | re.DOTALL)

@@ -5,8 +5,8 @@ import hmac
 from collections.abc import Sequence
 
 from labelloop.settings import Settings
+from labelloop.sources.urls import same_address
 from labelloop.studio.backends import ACTIONS, SECRET_HEADER, MLBackend, Webhook, WebhookSpec
-from labelloop.studio.urls import same_address
 
 
 def webhook_secret(settings: Settings) -> str:

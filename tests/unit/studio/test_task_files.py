@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import MediaError
+from labelloop.sources.urls import Origin
 from labelloop.studio.task_files import TaskFiles
-from labelloop.studio.urls import Origin
 from labelloop.types import TaskKey
 
 TASK = TaskKey(7, 12)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from labelloop.errors import MediaError
-from labelloop.studio.urls import shown
+from labelloop.sources.urls import shown
 
 _SECONDS = 60.0
 """For one page of names."""

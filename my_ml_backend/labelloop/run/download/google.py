@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from labelloop.endpoints.failures import Unwell
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import MediaError, Transient
-from labelloop.studio.fetch import Fetcher, Reply
+from labelloop.sources.http import Fetcher, Reply
 from labelloop.studio.media import TRANSIENT
 
 PUBLIC = "https://storage.googleapis.com"

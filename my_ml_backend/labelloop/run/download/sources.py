@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from labelloop.data.formats.addresses import local_file
 from labelloop.errors import MediaError, Transient
 from labelloop.settings import Settings
+from labelloop.sources.s3 import S3, Denied
+from labelloop.sources.urls import shown
 from labelloop.studio.client import Studio
 from labelloop.studio.media import TRANSIENT, Media
-from labelloop.studio.objects import S3, Denied
-from labelloop.studio.urls import shown
 
 if TYPE_CHECKING:
     from labelloop.run.download.google import GoogleObjects

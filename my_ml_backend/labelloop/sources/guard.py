@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import httpcore
 
 from labelloop.errors import AddressRefused
-from labelloop.studio.urls import Origin
+from labelloop.sources.urls import Origin
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _TRANSLATED = ipaddress.IPv6Network("::ffff:0:0:0/96")

@@ -3,7 +3,7 @@
 import pytest
 
 from labelloop.errors import MediaError
-from labelloop.studio.urls import Origin, same_address, shown
+from labelloop.sources.urls import Origin, same_address, shown
 
 
 @pytest.mark.parametrize(

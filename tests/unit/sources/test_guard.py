@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from labelloop.errors import AddressRefused
-from labelloop.studio.guard import is_public, public_addresses
+from labelloop.sources.guard import is_public, public_addresses
 
 
 @pytest.mark.parametrize(

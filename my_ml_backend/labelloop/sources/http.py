@@ -19,8 +19,8 @@ import httpcore
 import httpx
 
 from labelloop.errors import MediaError, Transient
-from labelloop.studio.guard import SocketOptions
-from labelloop.studio.urls import parse
+from labelloop.sources.guard import SocketOptions
+from labelloop.sources.urls import parse
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Bytes by address, and the guard against private addresses."""
