@@ -10,8 +10,9 @@ import pytest
 
 from labelloop.errors import AddressRefused, MediaError
 from labelloop.settings import Settings
+from labelloop.sources.media import Media
 from labelloop.studio.client import Studio
-from labelloop.studio.media import Media
+from labelloop.studio.task_files import TaskFiles
 from labelloop.types import TaskKey
 from support.misbehaving import (
     Exchange,
@@ -39,7 +40,8 @@ class Reader:
 
     def __call__(self, studio_url: str | None = None, **settings: object) -> Media:
         studio = Studio(studio_url, TOKEN) if studio_url else None
-        media = Media(Settings(**{"allow_private_addresses": True, **settings}), studio)  # type: ignore[arg-type]
+        made = Settings(**{"allow_private_addresses": True, **settings})  # type: ignore[arg-type]
+        media = Media(made, TaskFiles.of(studio, made) if studio else None)
         self._closing.callback(media.close)
         if studio:
             self._closing.callback(studio.close)
@@ -194,6 +196,15 @@ def test_label_studios_own_paths_are_asked_for_with_the_token(reader: Reader, pa
         assert reader(server.address).read(server.address + path, TASK) == PICTURE
         assert sent(server) == [path.replace(" ", "%20")] * 2
         assert tokens(server) == [f"Token {TOKEN}"] * 2
+
+
+def test_a_file_of_another_project_says_what_to_do(reader: Reader) -> None:
+    with misbehaving(answer(b"", 401)) as studio:
+        with pytest.raises(
+            MediaError, match=r"401\. .*LABEL_STUDIO_API_KEY\. .*/data/upload/.*LABELLOOP_OTHER_UPLOADS"
+        ):
+            reader(studio.address).read("/data/upload/2/a.png", TASK)
+        assert tokens(studio) == [None]
 
 
 def test_the_token_goes_to_no_other_server(reader: Reader) -> None:

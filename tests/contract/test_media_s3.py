@@ -10,8 +10,9 @@ from boto3.session import Session
 
 from labelloop.errors import MediaError
 from labelloop.settings import Settings
+from labelloop.sources.media import Media
 from labelloop.studio.client import Studio
-from labelloop.studio.media import Media
+from labelloop.studio.task_files import TaskFiles
 from labelloop.types import TaskKey
 from support.misbehaving import answer, misbehaving, stall
 from support.moto_server import moto_server
@@ -56,7 +57,8 @@ def reader() -> Iterator[Reader]:
 
         def make(studio_url: str | None = None, **settings: Any) -> Media:
             studio = Studio(studio_url, "legacy") if studio_url else None
-            media = Media(Settings(**settings), studio)
+            made = Settings(**settings)
+            media = Media(made, TaskFiles.of(studio, made) if studio else None)
             closing.callback(media.close)
             if studio:
                 closing.callback(studio.close)

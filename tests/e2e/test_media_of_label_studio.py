@@ -10,8 +10,9 @@ from boto3.session import Session
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import AddressRefused, MediaError
 from labelloop.settings import Settings
+from labelloop.sources.media import Media
 from labelloop.studio.client import Studio
-from labelloop.studio.media import Media
+from labelloop.studio.task_files import TaskFiles
 from labelloop.types import TaskKey
 from support.moto_server import moto_server
 
@@ -23,7 +24,12 @@ PICTURE = b"not quite a picture"
 @pytest.fixture
 def reader(studio: Studio) -> Iterator[Callable[..., Media]]:
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(closing(Media(Settings(**settings), studio)))
+
+        def make(**settings: Any) -> Media:
+            made = Settings(**settings)
+            return stack.enter_context(closing(Media(made, TaskFiles.of(studio, made))))
+
+        yield make
 
 
 @pytest.fixture

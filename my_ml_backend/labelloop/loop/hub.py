@@ -16,8 +16,9 @@ from labelloop.loop.state import ProjectState
 from labelloop.models.projects import Found, Projects, spellings
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
+from labelloop.sources.media import Home, Media
 from labelloop.studio.client import Studio
-from labelloop.studio.media import Media
+from labelloop.studio.task_files import TaskFiles
 from labelloop.types import Identity, ProjectKey
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
@@ -142,6 +143,11 @@ class Hub:
             return self._studio
 
     @property
+    def home(self) -> Home | None:
+        """The files of tasks in Label Studio, for whoever reads them by address; None without an API key."""
+        return TaskFiles.of(self.studio, self.settings) if self.settings.label_studio_api_key else None
+
+    @property
     def media(self) -> Media:
         """What reads the pictures of tasks; without an API key it reads public addresses only."""
         with self._making:
@@ -161,5 +167,4 @@ class Hub:
 
     @cached_property
     def _media(self) -> Media:
-        studio = self._studio if self.settings.label_studio_api_key else None
-        return Media(self.settings, studio)
+        return Media(self.settings, self.home)

@@ -11,7 +11,7 @@ from labelloop.settings import Settings
 from labelloop.types import Failure
 
 if TYPE_CHECKING:
-    from labelloop.studio.media import Media
+    from labelloop.sources.media import Media
 
 FETCHES = 32
 """Pictures fetched at a time, over all requests."""
@@ -60,7 +60,7 @@ class References:
         """Make the reader when it is first needed: what it imports costs a second and memory."""
         with self._opening:
             if self._media is None:
-                from labelloop.studio.media import Media
+                from labelloop.sources.media import Media
 
                 self._media = Media(self._settings, None)
             return self._media

@@ -22,6 +22,9 @@ from labelloop.errors import MediaError, Transient
 from labelloop.sources.guard import SocketOptions
 from labelloop.sources.urls import parse
 
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""Answers of servers that may be another one a moment later."""
+
 
 @cache
 def trusted() -> ssl.SSLContext:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from labelloop.data.listing import Record
 from labelloop.data.site import Counters, Labeling
 from labelloop.errors import StudioError
+from labelloop.sources.media import Media
 from labelloop.studio.backends import MLBackend
 from labelloop.studio.client import Studio
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_finder
-from labelloop.studio.media import Media
 from labelloop.studio.truth import labels_of
 from labelloop.types import Json, LeftOut, TaskKey
 

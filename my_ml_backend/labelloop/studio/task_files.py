@@ -5,30 +5,52 @@ gives away tokens, secrets of webhooks and all annotations (contract, section 9)
 plain form, that form is checked, and that form is what is sent.
 """
 
+import base64
 import posixpath
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Self
 from urllib.parse import parse_qsl, quote, unquote
 
 from labelloop.errors import MediaError
+from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, parse
+from labelloop.studio.client import Studio
 from labelloop.types import TaskKey
 
 _UPLOAD = re.compile(r"upload/(\d{1,18})/[^/].*", re.ASCII | re.DOTALL)
 _RESOLVE = re.compile(r"tasks/(\d{1,18})/resolve", re.ASCII)
 
-ALLOWED = "/data/upload/<project>/, /data/local-files/, /storage-data/uploaded/ and /tasks/<task>/resolve/"
-
 
 @dataclass(frozen=True, slots=True)
 class TaskFiles:
-    """The files of tasks in the Label Studio at ``home``; ``others`` lets a task show uploads of other projects."""
+    """The files of tasks in the Label Studio at ``origin``, as ``sources.media`` is handed them.
 
-    home: Origin
+    ``others`` lets a task show uploads of other projects; ``headers`` give the token.
+    """
+
+    origin: Origin
     others: bool = False
+    headers: Callable[[], Mapping[str, str]] = dict
+
+    remedies: ClassVar[Mapping[int, str]] = {
+        401: "The token goes to files of the task's own project alone: /data/upload/<project>/, /data/local-files/, "
+        "/storage-data/uploaded/ and /tasks/<task>/resolve/ (LABELLOOP_OTHER_UPLOADS for those of other projects)."
+    }
+
+    @classmethod
+    def of(cls, studio: Studio, settings: Settings) -> Self:
+        """Read the files of a Label Studio with its client's token."""
+        return cls(Origin.of(studio.url), settings.other_uploads, studio.auth_headers)
+
+    def resolving(self, uri: str, task: int) -> str:
+        """Give the address at which Label Studio resolves a task's cloud address with its storage's identity."""
+        name = base64.urlsafe_b64encode(uri.encode()).decode("ascii")
+        return self.origin.address_of(f"/tasks/{task}/resolve/?fileuri={name}")
 
     def plain(self, url: str, task: TaskKey | None) -> tuple[str, bool]:
-        """Give an address of ``home``'s host in its plain form, and whether it is a file of ``task``.
+        """Give an address of Label Studio's host in its plain form, and whether it is a file of ``task``.
 
         Without a task the address stands in a list that somebody handed to a command: then uploads of any project are
         files, and nothing can be resolved. Raises MediaError for an address with more than one possible meaning.
@@ -36,10 +58,10 @@ class TaskFiles:
         target = parse(url)
         path = _plain_path(target.raw_path.partition(b"?")[0].decode("ascii"))
         query = target.query.decode("ascii")
-        prefix = f"{self.home.prefix}/"
+        prefix = f"{self.origin.prefix}/"
         if not f"{path}/".startswith(prefix):
             return self._address(path, query), False
-        below = path.removeprefix(self.home.prefix).strip("/")
+        below = path.removeprefix(self.origin.prefix).strip("/")
         if below == "storage-data/uploaded":
             name = _only_filepath(query)
             return self._address(path, f"filepath={quote(name, errors='surrogateescape')}"), self._is_upload(name, task)
@@ -53,7 +75,7 @@ class TaskFiles:
 
     def _address(self, path: str, query: str) -> str:
         return (
-            self.home.root
+            self.origin.root
             + quote(path, safe="/:@!$&'()*+,;=~", errors="surrogateescape")
             + (f"?{query}" if query else "")
         )

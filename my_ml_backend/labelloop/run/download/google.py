@@ -11,8 +11,7 @@ from urllib.parse import quote, urlencode
 from labelloop.endpoints.failures import Unwell
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import MediaError, Transient
-from labelloop.sources.http import Fetcher, Reply
-from labelloop.studio.media import TRANSIENT
+from labelloop.sources.http import TRANSIENT, Fetcher, Reply
 
 PUBLIC = "https://storage.googleapis.com"
 

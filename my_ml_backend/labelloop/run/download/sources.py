@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from labelloop.data.formats.addresses import local_file
 from labelloop.errors import MediaError, Transient
 from labelloop.settings import Settings
+from labelloop.sources.http import TRANSIENT
+from labelloop.sources.media import Home, Media
 from labelloop.sources.s3 import S3, Denied
 from labelloop.sources.urls import shown
 from labelloop.studio.client import Studio
-from labelloop.studio.media import TRANSIENT, Media
+from labelloop.studio.task_files import TaskFiles
 
 if TYPE_CHECKING:
     from labelloop.run.download.google import GoogleObjects
@@ -103,7 +105,8 @@ def open_sources(settings: Settings) -> Iterator[Sources]:
     key = settings.label_studio_api_key
     studio = Studio(settings.label_studio_url, key) if key else None
     emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
-    sources = Sources(Media(settings, studio), settings.media_max_bytes, settings.media_timeout, emulator)
+    home: Home | None = TaskFiles.of(studio, settings) if studio else None
+    sources = Sources(Media(settings, home), settings.media_max_bytes, settings.media_timeout, emulator)
     try:
         yield sources
     finally:

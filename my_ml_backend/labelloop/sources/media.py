@@ -1,51 +1,71 @@
 """Reads the pictures of tasks, wherever they are (contract, section 6)."""
 
-import base64
 import math
 import time
+from collections.abc import Mapping
+from typing import Protocol
 
 from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
 from labelloop.sources.guard import GuardedBackend
-from labelloop.sources.http import Broken, Fetcher, Reply
+from labelloop.sources.http import TRANSIENT, Broken, Fetcher, Reply
 from labelloop.sources.s3 import S3, Denied
 from labelloop.sources.urls import Origin, parse, shown
-from labelloop.studio.client import Studio
-from labelloop.studio.task_files import ALLOWED, TaskFiles
 from labelloop.types import TaskKey
-
-__all__ = ["TRANSIENT", "Media", "shown"]
 
 _CONNECTIONS = 32
 _REDIRECTS = 5
-TRANSIENT = frozenset({429, 500, 502, 503, 504})
-"""Answers of servers that may be another one a moment later."""
 
 _CLOUDS = ("gs://", "azure-blob://")
 """Clouds that are read through Label Studio alone."""
 
 _REMEDIES = {
-    401: "If it is Label Studio's, let its address begin with LABEL_STUDIO_URL and set LABEL_STUDIO_API_KEY. The token "
-    f"goes to files of the task's own project alone: {ALLOWED} (LABELLOOP_OTHER_UPLOADS for those of other projects).",
+    401: "If it is Label Studio's, let its address begin with LABEL_STUDIO_URL and set LABEL_STUDIO_API_KEY.",
     403: "Its link has expired, or whoever asks may not read it.",
     404: "It is not there, or Label Studio has no storage connected for it.",
     500: "Label Studio answers so for a file that is gone.",
 }
 
 
+class Home(Protocol):
+    """The server whose tasks these are, whose files only its own token opens; without one, it cannot be read.
+
+    ``remedies`` says more of what to do about its refusals, by status. ``task`` is the one that shows a file: None for
+    an address out of a list of one's own.
+    """
+
+    @property
+    def origin(self) -> Origin:
+        """Where it is; the guard lets it be a private address."""
+
+    @property
+    def remedies(self) -> Mapping[int, str]:
+        """What else to say to the user about an answer."""
+
+    def plain(self, url: str, task: TaskKey | None) -> tuple[str, bool]:
+        """Give an address of its host in the form that is sent, and whether the token may go there.
+
+        Raises MediaError for an address with more than one possible meaning.
+        """
+
+    def resolving(self, uri: str, task: int) -> str:
+        """Give the address at which it resolves a task's cloud address with the identity of its storage."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Give the headers that carry its token; raises StudioError where it gives none."""
+
+
 class Media:
     """Reads pictures by the addresses in tasks. Safe to share between threads, not between processes.
 
-    Label Studio's files of a task are asked for with its token, which goes nowhere else
-    (``labelloop.studio.task_files``). Without ``studio`` they, and what only Label Studio can resolve, cannot be read.
+    The files of a task at ``home`` are asked for with its token, which goes nowhere else, redirects included. Without
+    ``home`` they, and what only Label Studio can resolve, cannot be read.
     """
 
-    def __init__(self, settings: Settings, studio: Studio | None) -> None:
+    def __init__(self, settings: Settings, home: Home | None) -> None:
         self._seconds = settings.media_timeout
-        self._studio = studio
-        self._home = None if studio is None else Origin.of(studio.url)
-        self._files = None if self._home is None else TaskFiles(self._home, settings.other_uploads)
-        guard = None if settings.allow_private_addresses else GuardedBackend(self._home)
+        self._home = home
+        guard = None if settings.allow_private_addresses else GuardedBackend(home.origin if home else None)
         self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, guard)
         self._s3 = S3(settings.media_max_bytes, settings.media_timeout, _CONNECTIONS)
 
@@ -71,7 +91,7 @@ class Media:
         """Whether an address is Label Studio's own: only with its token can it be read."""
         if self._home is None or not url.lower().startswith(("http://", "https://")):
             return False
-        return self._home.contains(url)
+        return self._home.origin.contains(url)
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,7 +106,7 @@ class Media:
         if url.startswith("/") and not url.startswith("//"):
             if self._home is None:
                 raise MediaError("it is a file of Label Studio, and LABEL_STUDIO_API_KEY is not set")
-            return self._get(self._home.address_of(url), task, deadline)
+            return self._get(self._home.origin.address_of(url), task, deadline)
         if url.lower().startswith(("http://", "https://")):
             return self._get(url, task, deadline)
         raise MediaError("pictures are read from http(s)://, s3://, gs://, and Label Studio's own /data/... addresses")
@@ -95,7 +115,7 @@ class Media:
         try:
             return self._s3.read(url, deadline)
         except Denied as denied:
-            if self._studio is None or task is None or task.id is None:
+            if self._home is None or task is None or task.id is None:
                 raise MediaError(f"{denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied
             try:
                 return self._get(self._resolving(url, task), task, deadline)
@@ -104,11 +124,9 @@ class Media:
                 raise kind(f"{denied}, and through Label Studio: {error}") from error
 
     def _resolving(self, uri: str, task: TaskKey | None) -> str:
-        """Give the address under which Label Studio resolves a cloud address with its storage's identity."""
         if self._home is None or task is None or task.id is None:
             raise MediaError("only Label Studio can resolve it, by a task's id and with LABEL_STUDIO_API_KEY set")
-        name = base64.urlsafe_b64encode(uri.encode()).decode("ascii")
-        return self._home.address_of(f"/tasks/{task.id}/resolve/?fileuri={name}")
+        return self._home.resolving(uri, task.id)
 
     def _get(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
         """GET, twice if the connection broke, the server stumbled, or the link it redirected to had expired."""
@@ -125,17 +143,19 @@ class Media:
             if last or not again:
                 break
         kind = Transient if reply.status in TRANSIENT else MediaError
-        raise kind(f"its server answered {reply.status}. {_REMEDIES.get(reply.status, '')}".rstrip())
+        more = self._home.remedies if self._home else {}
+        remedies = (one[reply.status] for one in (_REMEDIES, more) if reply.status in one)
+        raise kind(" ".join((f"its server answered {reply.status}.", *remedies)))
 
     def _follow(self, url: str, task: TaskKey | None, deadline: float) -> tuple[Reply, bool]:
         """Follow redirects; the token goes along to files of the task, and never again once they have left these."""
         trusted = True
         for hop in range(_REDIRECTS + 1):
             is_file = False
-            if self._files is not None and self._files.home.shares_host(url):
-                url, is_file = self._files.plain(url, task)
+            if self._home is not None and self._home.origin.shares_host(url):
+                url, is_file = self._home.plain(url, task)
             trusted = trusted and is_file
-            headers = self._studio.auth_headers() if trusted and self._studio else {}
+            headers = self._home.headers() if trusted and self._home else {}
             reply = self._fetcher.get(url, headers, deadline)
             if not reply.location:
                 return reply, hop > 0
