@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from boto3.session import Session
@@ -25,14 +26,14 @@ from labelloop.data.split import splits
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
 from labelloop.run.context import Labeled
-from labelloop.run.download.google import GoogleObjects
-from labelloop.run.download.patience import TRIES, patiently, too_many
 from labelloop.run.locations import open_listing
+from labelloop.run.patience import TRIES, patiently, too_many
 from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings
+from labelloop.sources.google import GoogleObjects
 from labelloop.types import LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
-from support.misbehaving import misbehaving
+from support.misbehaving import Reply, answer, misbehaving
 from support.moto_server import moto_environment, moto_server
 from support.picture_server import PictureServer, picture_server
 
@@ -356,6 +357,28 @@ def test_class_folders_in_s3(bucket: str, cache: PictureCache) -> None:
     assert len(fetched(found, cache).manifest.items) == 2
     with pytest.raises(MediaError, match="could not be listed: S3 answered NoSuchBucket"):
         open_listing("s3://no-such-bucket/set/", Settings())
+
+
+def page(name: str, following: str = "") -> Reply:
+    """Answer one page of a bucket's names, as S3 does."""
+    more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{following}</NextContinuationToken>"
+    names = f"<EncodingType>url</EncodingType><Contents><Key>{name}</Key><Size>1</Size></Contents>"
+    inside = names + (more if following else "")
+    body = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inside}</ListBucketResult>'
+    return answer(body.encode(), headers="Content-Type: application/xml\r\n")
+
+
+def test_a_folder_of_s3_is_listed_page_by_page_and_a_page_that_stumbles_again(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stumble = answer(b"", 503)
+    with misbehaving(page("set/cat/1.png", "n+2"), stumble, stumble, stumble, page("set/dog/2%20%25.png")) as s3:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.address)
+        found = open_listing("s3://shop/set/", Settings())
+        assert [one.uri for one in found.records] == ["s3://shop/set/cat/1.png", "s3://shop/set/dog/2 %.png"]
+        asked = [parse_qs(urlsplit(request.line.split()[1]).query) for request in s3.requests]
+        assert [query.get("continuation-token") for query in asked] == [None, *[["n+2"]] * 4]
+        assert {query["prefix"][0] for query in asked} == {"set/"}
 
 
 def test_google_is_asked_with_a_token_that_is_renewed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

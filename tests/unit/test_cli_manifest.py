@@ -168,3 +168,15 @@ def test_what_goes_wrong_is_one_line(
     assert (answer.exit_code, answer.stdout) == (code, "")
     assert reason in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_files_of_label_studio_are_fetched_with_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.csv").write_text("path,label\n/data/upload/1/a.png,cat\n")
+    with picture_server({"/data/upload/1/a.png": picture(1)}) as studio:
+        monkeypatch.setenv("LABEL_STUDIO_URL", studio.address)
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", "legacy-token")
+        found = run("convert", tmp_path / "list.csv", tmp_path / "out", "--to", "imagefolder")
+        assert found.exit_code == 0, found.output
+        assert studio.tokens == ["Token legacy-token"]
+    [copied] = (tmp_path / "out").rglob("*.png")
+    assert copied.read_bytes() == picture(1)

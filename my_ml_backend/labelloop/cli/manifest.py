@@ -11,11 +11,11 @@ import click
 
 from labelloop.cli.border import STDOUT, write_output
 from labelloop.data.formats import FORMATS, Hints, write_listing
-from labelloop.data.formats.addresses import local_file
 from labelloop.data.listing import Listing
 from labelloop.data.split import SIDES
 from labelloop.loop.hub import Hub
-from labelloop.settings import Settings, names
+from labelloop.settings import names
+from labelloop.sources.urls import local_file
 from labelloop.terminal import Bar, show
 from labelloop.types import Json
 
@@ -56,7 +56,7 @@ def manifest() -> None:
 @click.pass_obj
 def show_manifest(hub: Hub, /, source: str, as_json: bool, **options: Any) -> None:
     """Count the pictures of each class and side in SOURCE: a folder, a file or its address; fetches no picture."""
-    listing = _read(hub.settings, source, options)
+    listing = _read(hub, source, options)
     show(as_json, summary(listing), describe(listing))
 
 
@@ -72,9 +72,9 @@ def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any)
     """
     if target == STDOUT and wanted == "imagefolder":
         raise click.UsageError("an imagefolder is a folder, which standard output cannot take: name one")
-    listing = _read(hub.settings, source, options)
+    listing = _read(hub, source, options)
     if wanted == "imagefolder":
-        listing = _at_hand(hub.settings, listing)
+        listing = _at_hand(hub, listing)
     # What named the labels in the source is no name for the target.
     hints = Hints(separator=options["separator"])
     if target == STDOUT:
@@ -117,10 +117,10 @@ def describe(listing: Listing) -> list[str]:
     return lines
 
 
-def _read(settings: Settings, source: str, options: dict[str, Any]) -> Listing:
+def _read(hub: Hub, source: str, options: dict[str, Any]) -> Listing:
     from labelloop.run.locations import open_listing
 
-    return open_listing(source, settings, options["format"], _hints(options))
+    return open_listing(source, hub.settings, options["format"], _hints(options), hub.reader)
 
 
 def _hints(options: dict[str, Any]) -> Hints:
@@ -149,16 +149,16 @@ def _by_config(given: Hints, text: str) -> Hints:
     )
 
 
-def _at_hand(settings: Settings, listing: Listing) -> Listing:
+def _at_hand(hub: Hub, listing: Listing) -> Listing:
     """Fetch pictures that are not on this machine into its cache, and name them by their files there."""
     if all(local_file(record.uri) for record in listing.records):
         return listing
     from labelloop.data.cache import PictureCache
     from labelloop.run.source import fetch_listing
 
-    cache = PictureCache(settings.directory / "cache" / "pictures")
+    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     with Bar(True, "picture") as bar:
-        fetched = fetch_listing(listing, cache, settings, bar)
+        fetched = fetch_listing(listing, cache, hub.settings, bar, opens=hub.reader)
     pictures = {item.task: cache.path(item.content) for item in fetched.manifest.items}
     found = [
         replace(record, uri=pictures[record.task].as_uri()) for record in listing.records if record.task in pictures

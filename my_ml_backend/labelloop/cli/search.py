@@ -90,6 +90,7 @@ def search(
             budget=Budget(trials, None if minutes is None else minutes * 60),
             jobs=jobs,
             reporter=bar,
+            opens=hub.reader,
             **asked,
         )
         found = wanted.search(lambda ended: bar(*_progress(ended, trials)))

@@ -71,13 +71,13 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
     if container is None:
         if run is None:
             raise click.UsageError("name the run's folder: --run DIR")
-        _carry_out(hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
+        _carry_out(hub, hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
         return
     settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
     folder = RunFolder(run or settings.directory / "run", container.checkpoints, container.events)
     try:
         container.check()
-        _carry_out(settings, folder, {**container.parameters, **parameters}, _stages(bool(registers)), force)
+        _carry_out(hub, settings, folder, {**container.parameters, **parameters}, _stages(bool(registers)), force)
         container.deliver(folder)
     except LabelLoopError as error:
         container.fail(str(error))
@@ -101,7 +101,7 @@ def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], for
     if run is None:
         raise click.UsageError("name the run's folder: --run DIR")
     stages = (name, "report") if name in ("evaluate", "register") else (name,)
-    _carry_out(hub.settings, RunFolder(run), parameters, stages, force)
+    _carry_out(hub, hub.settings, RunFolder(run), parameters, stages, force)
 
 
 def _stages(registers: bool) -> tuple[str, ...]:
@@ -109,13 +109,13 @@ def _stages(registers: bool) -> tuple[str, ...]:
 
 
 def _carry_out(
-    settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
+    hub: Hub, settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
 ) -> None:
     # Here, for what it needs takes a while to import.
     from labelloop.run.driver import Run
 
     with Bar(sys.stderr.isatty()) as bar:
-        run = Run(folder, settings, given, bar)
+        run = Run(folder, settings, given, bar, opens=hub.reader)
         if set(stages) & {"fetch", "preprocess", "train"}:
             run.check()
         with run.alone():

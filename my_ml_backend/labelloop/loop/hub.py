@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
@@ -20,6 +21,9 @@ from labelloop.sources.media import Home, Media
 from labelloop.studio.client import Studio
 from labelloop.studio.task_files import TaskFiles
 from labelloop.types import Identity, ProjectKey
+
+if TYPE_CHECKING:
+    from labelloop.sources.reader import Reader
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
 """How long a process goes by where a project lies, or would lie, before it asks the store again."""
@@ -146,6 +150,12 @@ class Hub:
     def home(self) -> Home | None:
         """The files of tasks in Label Studio, for whoever reads them by address; None without an API key."""
         return TaskFiles.of(self.studio, self.settings) if self.settings.label_studio_api_key else None
+
+    def reader(self, settings: Settings) -> "Reader":
+        """Open what reads the addresses in lists of labeled pictures, Label Studio's own among them."""
+        from labelloop.run.locations import open_reader
+
+        return open_reader(settings, self.home)
 
     @property
     def media(self) -> Media:

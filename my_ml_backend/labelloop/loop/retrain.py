@@ -9,7 +9,6 @@ import shutil
 import time
 from dataclasses import replace
 
-from labelloop.data.formats.addresses import local_file
 from labelloop.data.site import Labeling
 from labelloop.data.split import missing
 from labelloop.errors import (
@@ -37,6 +36,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
+from labelloop.sources.urls import local_file
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, digest, read_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.locations import Opener, open_reader
 from labelloop.run.packages import peak_memory
 from labelloop.run.parameters import LOCATIONS, parameters_of, recorded, with_parameters
 from labelloop.run.record import RunInfo, command
@@ -46,9 +47,10 @@ class Run:
     """One run folder.
 
     ``given`` are the parameters of this call; the rest comes from the folder's record, or from the settings when the
-    run is new. The labels come from ``source``, by default from the locations among the parameters; the version goes to
-    ``registrar``, by default to the project that they name, under a fence of its own. ``key`` is that of a run which is
-    named already: its folder is its alone. ``archive`` says whether the bundle is packed as SageMaker wants it, too.
+    run is new. The labels come from ``source``, by default from the locations among the parameters, which ``opens``
+    reads; the version goes to ``registrar``, by default to the project that they name, under a fence of its own.
+    ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
+    packed as SageMaker wants it, too.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -62,6 +64,7 @@ class Run:
         registrar: Registrar | None = None,
         key: str = "",
         archive: bool = True,
+        opens: Opener = open_reader,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
@@ -69,7 +72,7 @@ class Run:
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
         self.context = Context(folder, self._settings, reporter)
-        self._source = source or partial(read_locations, places, self._settings, self.context.pictures)
+        self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 
     def check(self) -> None:
         """Refuse impossible parameters before any work: raises SettingsError or TrainingError.

@@ -9,13 +9,12 @@ from itertools import islice
 from typing import TypeVar
 
 from labelloop.data.cache import PictureCache
-from labelloop.data.formats.addresses import local_file
 from labelloop.data.listing import Record
 from labelloop.errors import MediaError, Unreadable
 from labelloop.pictures import decode
-from labelloop.run.download.patience import patiently, too_many
-from labelloop.run.download.sources import CONNECTIONS
-from labelloop.sources.urls import shown
+from labelloop.run.patience import patiently, too_many
+from labelloop.sources.reader import CONNECTIONS
+from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey
 
 _AHEAD = 16 * CONNECTIONS

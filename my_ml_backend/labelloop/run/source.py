@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -13,9 +14,8 @@ from labelloop.data.listing import Listing
 from labelloop.data.manifest import Manifest
 from labelloop.errors import SettingsError
 from labelloop.run.context import Labeled
-from labelloop.run.download.sources import open_sources
 from labelloop.run.fetch import PictureFetcher
-from labelloop.run.locations import open_listing
+from labelloop.run.locations import Opener, open_listing, open_reader
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.run.sides import named_sides, with_own_test
 from labelloop.settings import Settings
@@ -40,10 +40,11 @@ def fetch_listing(
     progress: Progress,
     project: ProjectKey = LOCAL,
     wait: Callable[[float], None] = time.sleep,
+    opens: Opener = open_reader,
 ) -> Labeled:
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
-    with open_sources(settings) as sources:
-        fetcher = PictureFetcher(lambda record: sources.read(record.uri), cache, project, wait)
+    with closing(opens(settings)) as reader:
+        fetcher = PictureFetcher(lambda record: reader.read(record.uri), cache, project, wait)
         fetched = fetcher.fetch(listing.records, len(listing.records), progress)
     sides, moved = named_sides(fetched.sided)
     left_out = [*listing.left_out, *fetched.left_out, *fetched.missing]
@@ -51,7 +52,9 @@ def fetch_listing(
     return Labeled(manifest, sides, moved, tuple(fetched.missing))
 
 
-def read_locations(parameters: Mapping[str, str], settings: Settings, cache: PictureCache, report: Progress) -> Labeled:
+def read_locations(
+    parameters: Mapping[str, str], settings: Settings, cache: PictureCache, opens: Opener, report: Progress
+) -> Labeled:
     """Read the locations that a run's parameters name. Raises SettingsError without a whole one, else as a Source."""
     for name in LOCATIONS:
         if is_hidden(parameters.get(name, "")):
@@ -59,7 +62,8 @@ def read_locations(parameters: Mapping[str, str], settings: Settings, cache: Pic
                 f"{name} is {parameters[name]}: user and query of an address are not kept, for they may be secrets. "
                 f"Give --{name.replace('_', '-')} again"
             )
-    labeled = fetch_listing(_listing(parameters, settings), cache, settings, report, project=_project(parameters))
+    listing, project = _listing(parameters, settings, opens), _project(parameters)
+    labeled = fetch_listing(listing, cache, settings, report, project, opens=opens)
     if not parameters.get("test_location"):
         return labeled
     return replace(labeled, sides=with_own_test(labeled.manifest, labeled.sides))
@@ -73,14 +77,14 @@ def check_locations(parameters: Mapping[str, str]) -> None:
     _project(parameters)
 
 
-def _listing(parameters: Mapping[str, str], settings: Settings) -> Listing:
+def _listing(parameters: Mapping[str, str], settings: Settings, opens: Opener) -> Listing:
     if not parameters.get("train_location"):
         raise SettingsError("say where the labeled pictures are: --train-location FOLDER, file or address")
     parts = [
         listing if side == "train" else listing.on(side)
         for side in get_args(Side)
         for location in _files(parameters.get(f"{side}_location", ""))
-        for listing in [_read(location, parameters, settings)]
+        for listing in [_read(location, parameters, settings, opens)]
     ]
     return reduce(Listing.joined, parts)
 
@@ -95,9 +99,9 @@ def _files(location: str) -> list[str]:
     return found
 
 
-def _read(location: str, parameters: Mapping[str, str], settings: Settings) -> Listing:
+def _read(location: str, parameters: Mapping[str, str], settings: Settings, opens: Opener) -> Listing:
     hints = Hints(label_attribute=parameters.get("label_attribute", ""))
-    return open_listing(location, settings, parameters.get("format") or "auto", hints)
+    return open_listing(location, settings, parameters.get("format") or "auto", hints, opens)
 
 
 def _project(parameters: Mapping[str, str]) -> ProjectKey:

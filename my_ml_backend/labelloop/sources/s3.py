@@ -1,15 +1,21 @@
-"""Reads pictures from S3 with this machine's own identity."""
+"""Objects of S3, read and listed with this machine's own identity."""
 
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from labelloop.errors import MediaError
+from labelloop.sources.http import TRANSIENT
 
 
 class Denied(MediaError):
-    """The identity of this machine is missing, wrong, or does not suffice."""
+    """The identity of this machine is missing, wrong, or does not suffice; ``passing``: S3 itself has stumbled."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class S3:
@@ -25,20 +31,23 @@ class S3:
 
     def read(self, uri: str, deadline: float) -> bytes:
         """Read ``s3://bucket/key``; raises Denied where another identity may succeed, MediaError otherwise."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         if not bucket or not key:
             raise MediaError("its address is not of the form s3://bucket/key")
-        try:
+        with _translated():
             answer = self._connect().get_object(Bucket=bucket, Key=key)
             with closing(answer["Body"]) as body:
                 return self._content(body, int(answer["ContentLength"]), deadline)
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "unknown")
-            raise Denied(f"S3 answered {code}") from error
-        except (BotoCoreError, ValueError) as error:
-            raise Denied(f"S3 could not be asked ({type(error).__name__}: {error})") from error
+
+    def names(self, bucket: str, prefix: str, page: str) -> tuple[list[str], str | None]:
+        """List one page of a bucket's objects below ``prefix``: their names, and which page is next, None for none.
+
+        ``page`` is empty for the first. Raises Denied.
+        """
+        with _translated():
+            more = {"ContinuationToken": page} if page else {}
+            found = self._connect().list_objects_v2(Bucket=bucket, Prefix=prefix, **more)
+            return [str(entry["Key"]) for entry in found.get("Contents", ())], found.get("NextContinuationToken")
 
     def close(self) -> None:
         """Close the connections."""
@@ -71,3 +80,19 @@ class S3:
                 # A session of its own: boto3's default session is not safe to share between threads.
                 self._client = boto3.session.Session().client("s3", config=config)
             return self._client
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what botocore raises into Denied."""
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        raise Denied(f"S3 answered {code}", passing=status in TRANSIENT) from error
+    except (BotoCoreError, ValueError) as error:
+        message = f"S3 could not be asked ({type(error).__name__}: {error})"
+        raise Denied(message, passing=isinstance(error, HTTPClientError)) from error

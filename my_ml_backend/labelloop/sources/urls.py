@@ -1,15 +1,17 @@
-"""Addresses: how they are shown and compared, and which belong to Label Studio.
+"""Addresses: how they are shown and compared, and which belong to one service, as to Label Studio.
 
-What belongs to Label Studio is told by the same parser that decides where a request goes.
+What belongs to it is told by the same parser that decides where a request goes.
 """
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 import httpx
 
-from labelloop.errors import MediaError
+from labelloop.errors import ManifestError, MediaError
 
 _LONGEST = 200
 
@@ -34,6 +36,19 @@ def same_address(one: str, other: str) -> bool:
 def _canonical(url: str) -> tuple[str, str, str]:
     parts = urlsplit(url.strip())
     return parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/")
+
+
+def local_file(uri: str) -> Path | None:
+    """Give the path of a ``file://`` address, None for any other."""
+    return Path(path_of(uri)) if uri.startswith("file://") else None
+
+
+def path_of(uri: str) -> str:
+    """Give the path of a ``file://`` address of this machine; raises ManifestError for another machine's."""
+    host, slash, path = uri[len("file://") :].partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise ManifestError(f"{shown(uri)!r} is not of the form file:///folder/name")
+    return os.fsdecode(unquote_to_bytes(slash + path))
 
 
 _PORTS = {"http": 80, "https": 443}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.data.formats.addresses import base_of, local_file, resolve, written
+from labelloop.data.formats.addresses import base_of, resolve, written
 from labelloop.errors import ManifestError
+from labelloop.sources.urls import local_file
 
 HERE, BUCKET, WEB = "file:///pictures/", "s3://bucket/lists/", "https://host:8443/lists/"
 

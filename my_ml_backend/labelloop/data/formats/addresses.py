@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 
 from labelloop.errors import ManifestError
+from labelloop.sources.urls import path_of
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
 _LABEL_STUDIO = ("/data/upload/", "/data/local-files/")
@@ -37,7 +38,7 @@ def resolve(address: str, base: str) -> str:
     if match := _SCHEME.match(address):
         if match[0].lower() != "file://":
             return address
-        address = _path_of(address)
+        address = path_of(address)
     if address.startswith("/"):
         if not local:
             raise ManifestError(f"{_cut(address)} is a file of this machine, which a list from elsewhere may not name")
@@ -54,24 +55,12 @@ def _below(address: str, base: str, local: bool) -> str:
     return base + (quote(path) if base.startswith("http") else path)
 
 
-def local_file(uri: str) -> Path | None:
-    """Give the path of a ``file://`` address, None for any other."""
-    return Path(_path_of(uri)) if uri.startswith("file://") else None
-
-
 def written(uri: str, folder: Path) -> str:
     """Spell an address for a file in ``folder``: a picture that lies below it by its relative path."""
     if not uri.startswith("file://") or not uri.startswith(base := folder_uri(folder)):
         return uri
     path = os.fsdecode(unquote_to_bytes(uri.removeprefix(base)))
     return path if path.isprintable() and path == path.strip() and resolve(path, base) == uri else uri
-
-
-def _path_of(uri: str) -> str:
-    host, slash, path = uri[len("file://") :].partition("/")
-    if host not in ("", "localhost") or not slash:
-        raise ManifestError(f"{_cut(uri)} is not of the form file:///folder/name")
-    return os.fsdecode(unquote_to_bytes(slash + path))
 
 
 def _file_uri(path: str) -> str:

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from labelloop.data.formats.addresses import local_file
 from labelloop.data.formats.base import Hints
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
+from labelloop.sources.urls import local_file
 
 _UNSAFE = re.compile(r"[^\w .()+,=@&-]")
 _LONGEST = 100

@@ -7,6 +7,7 @@ from labelloop.errors import TrainingError
 from labelloop.run.context import read_json
 from labelloop.run.driver import Reporter, Run
 from labelloop.run.folder import RunFolder
+from labelloop.run.locations import Opener, open_reader
 from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.search.asked import asked_space, check_space
@@ -34,10 +35,11 @@ class Search:
     budget: Budget
     jobs: int | None
     reporter: Reporter
+    opens: Opener = open_reader
 
     def search(self, watcher: Watcher) -> Json:
         """Fetch the data and search; gives what ``search.json`` holds. Raises TrainingError where nothing was found."""
-        run = Run(self.folder, self.settings, self.parameters, self.reporter)
+        run = Run(self.folder, self.settings, self.parameters, self.reporter, opens=self.opens)
         held = Plan.read(SearchFolder(self.folder))
         common = self._common()
         space = asked_space(common, self.lists, held.space if held else None)
