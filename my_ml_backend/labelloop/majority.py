@@ -1,8 +1,8 @@
 """Several annotators, one truth: which annotations count, what each of them chose, and what most of them say."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from labelloop.types import Choice, Json
 
@@ -19,25 +19,41 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What one annotation says: its labels, or why it says nothing that can be used."""
+    """What one annotation says: its labels, or why it says nothing that can be used.
+
+    ``skipped`` ones say that the annotator passed the task over, ``ground_truth`` that this annotation is right.
+    """
 
     labels: frozenset[str] = frozenset()
     reason: str = ""
+    skipped: bool = False
+    ground_truth: bool = False
 
 
-def counting(annotations: Sequence[object]) -> list[Json]:
-    """Give the annotations that count: not the skipped ones; where some are marked as ground truth, only those."""
-    kept = [entry for entry in annotations if isinstance(entry, dict) and entry.get("was_cancelled") is not True]
-    return [entry for entry in kept if entry.get("ground_truth") is True] or kept
+def counting(votes: Sequence[Vote]) -> list[Vote]:
+    """Give the votes that count: not the skipped ones; where some are marked as ground truth, only those."""
+    kept = [vote for vote in votes if not vote.skipped]
+    return [vote for vote in kept if vote.ground_truth] or kept
 
 
-def settle(votes: Sequence[Vote], choice: Choice, annotations: Sequence[object]) -> Truth:
-    """Give what most votes say; a tie is no truth. ``annotations`` are all of the task's, the skipped ones too."""
-    usable = [vote.labels for vote in votes if not vote.reason]
+def settle(votes: Sequence[Vote], choice: Choice) -> Truth:
+    """Give what most of the votes say that count; a tie is no truth."""
+    counted = counting(votes)
+    usable = [vote.labels for vote in counted if not vote.reason]
     if usable:
         return _one(usable) if choice == "single" else _several(usable)
-    made = any(isinstance(entry, dict) for entry in annotations)
-    return Truth(reason=votes[0].reason if votes else "skipped by its annotators" if made else "not annotated")
+    return Truth(reason=counted[0].reason if counted else "skipped by its annotators" if votes else "not annotated")
+
+
+def votes_of(annotations: Iterable[object], read: Callable[[Json], Vote]) -> tuple[Vote, ...]:
+    """Read the annotations of one of Label Studio's tasks, the skipped ones too; ``read`` says what one chooses."""
+    return tuple(_marked(read, entry) for entry in annotations if isinstance(entry, dict))
+
+
+def _marked(read: Callable[[Json], Vote], annotation: Json) -> Vote:
+    if annotation.get("was_cancelled") is True:
+        return Vote(skipped=True)
+    return replace(read(annotation), ground_truth=annotation.get("ground_truth") is True)
 
 
 def _one(votes: Sequence[frozenset[str]]) -> Truth:

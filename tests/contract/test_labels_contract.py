@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
+from labelloop.majority import Truth, settle
 from labelloop.studio.control import parse_control
 from labelloop.studio.rendering import Rendering, render
-from labelloop.studio.truth import Truth, labels_of
+from labelloop.studio.votes import label_votes
 from labelloop.types import Choice, Output
 from support.captured import captured
 from support.label_configs import NAMES, label_configs
@@ -79,7 +80,10 @@ def test_the_annotations_of_an_export_are_read() -> None:
     body = captured("webhooks/ml-backend.START_TRAINING.1.json")["body"]
     control = parse_control(body["project"]["label_config"])
 
-    found = {task["id"]: labels_of(control, task["annotations"]) for task in captured("export/JSON.json")}
+    found = {
+        task["id"]: settle(label_votes(control, task["annotations"]), control.choice)
+        for task in captured("export/JSON.json")
+    }
 
     assert found == {
         1: Truth(("buildings",)),

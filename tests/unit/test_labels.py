@@ -1,6 +1,7 @@
 """The label config: what is read of it, how classes become labels, and what annotations say."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
+from labelloop.majority import Truth, settle
 from labelloop.studio.choices import Label
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_map
 from labelloop.studio.rendering import classify
-from labelloop.studio.truth import Truth, labels_of
+from labelloop.studio.votes import label_votes
 from labelloop.types import NO_VERSION, Choice, Output
 from support.label_configs import TREES, label_configs
 
@@ -335,6 +337,10 @@ class TestPrediction:
 
         assert classify(tag, answer, {}, None, "margin") is None
         assert classify(tag, answer, {"glacier": "a label of another label config"}, None, "margin") is None
+
+
+def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
+    return settle(label_votes(control, annotations), control.choice)
 
 
 class TestTruth:

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from labelloop.data.listing import Listing, Record
-from labelloop.majority import Truth, Vote, counting, settle
+from labelloop.majority import Truth, Vote, counting, settle, votes_of
 from labelloop.run.sides import named_sides
 from labelloop.types import Choice, LeftOut, Side
 
@@ -93,15 +93,17 @@ def vote(*labels: str) -> Vote:
     ],
 )
 def test_the_majority_is_right_and_a_tie_is_no_truth(choice: Choice, votes: list[Vote], truth: Truth) -> None:
-    assert settle(votes, choice, []) == truth
-    assert all(settle(votes[turn:] + votes[:turn], choice, []).labels == truth.labels for turn in range(len(votes)))
+    assert settle(votes, choice) == truth
+    assert all(settle(votes[turn:] + votes[:turn], choice).labels == truth.labels for turn in range(len(votes)))
 
 
 def test_skips_do_not_count_and_ground_truth_goes_before() -> None:
-    kept, skipped, marked = {"id": 1}, {"was_cancelled": True}, {"id": 3, "ground_truth": True}
-    assert counting([kept, skipped, "nonsense"]) == [kept]
+    given = {"id": 1}, {"was_cancelled": True}, {"id": 3, "ground_truth": True}, "nonsense"
+    kept, skipped, marked = votes_of(given, lambda annotation: vote(str(annotation["id"])))
+    assert (kept, skipped.skipped, marked.ground_truth) == (vote("1"), True, True)
+    assert counting([kept, skipped]) == [kept]
     assert counting([kept, skipped, marked]) == [marked]
-    assert settle([], "single", [skipped]).reason == "skipped by its annotators"
+    assert settle([skipped], "single").reason == "skipped by its annotators"
 
 
 def test_listings_of_a_million_share_their_labels() -> None:

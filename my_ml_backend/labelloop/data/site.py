@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from labelloop.data.listing import Record
+from labelloop.majority import Truth, Vote
 from labelloop.types import Choice, Json, LeftOut
 
 
@@ -22,19 +23,40 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A labeled task: the address of its file, and what each of its annotations says, none of them settled yet.
+
+    ``reason`` says why it has no file; ``uri`` is empty then.
+    """
+
+    task: int
+    uri: str
+    votes: tuple[Vote, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Labeling:
     """What annotators are asked, and what they have answered by now.
 
     ``counters`` are from just before the examples are read, so that nothing is missed. ``rename`` gives the name that a
     class of an older model has today, None for one that there is no more. ``examples`` yields every labeled task, in
-    order of id: a record of its labels, or why it has none that can be learned from.
+    order of id.
     """
 
     choice: Choice
     classes: tuple[str, ...]
     counters: Counters
     rename: Callable[[str], str | None]
-    examples: Callable[[], Iterator[Record | LeftOut]]
+    examples: Callable[[], Iterator[Example]]
+
+    def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
+        """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
+        for example in self.examples():
+            found = truth(example.votes, self.choice)
+            reason = found.reason or example.reason
+            task = example.task
+            yield LeftOut(task, reason) if reason else Record(example.uri, found.labels, task)
 
 
 class Site(Protocol):

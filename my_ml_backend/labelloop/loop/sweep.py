@@ -22,6 +22,7 @@ from labelloop.loop.registry import confirmed_project, keep_project, known_proje
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
 from labelloop.loop.site import site_of
 from labelloop.loop.state import Seen
+from labelloop.majority import settle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
@@ -104,7 +105,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     total = 0
     with _last_manifest(hub, project) as known:
         before = next(known, None)
-        for example in labeling.examples():
+        for example in labeling.records(settle):
             while before is not None and before[0] < example.task:
                 yield from _gone(before)
                 before = next(known, None)

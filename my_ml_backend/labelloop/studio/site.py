@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters, Labeling
+from labelloop.data.site import Counters, Example, Labeling
 from labelloop.errors import StudioError
 from labelloop.sources.media import Media
 from labelloop.studio.backends import MLBackend
 from labelloop.studio.client import Studio
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_finder
-from labelloop.studio.truth import labels_of
-from labelloop.types import Json, LeftOut, TaskKey
+from labelloop.studio.votes import label_votes
+from labelloop.types import Json, TaskKey
 
 _log = logging.getLogger(__name__)
 
@@ -67,15 +67,8 @@ class LabelStudioSite:
             self.studio.set_title(backend, version)
             _log.info("project %d: title of ML backend %d is now %s", self.project, backend.id, version)
 
-    def _examples(self, control: Control) -> Iterator[Record | LeftOut]:
+    def _examples(self, control: Control) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
-            yield _example(control, task)
-
-
-def _example(control: Control, task: Json) -> Record | LeftOut:
-    number = int(task["id"])
-    truth = labels_of(control, task.get("annotations") or [])
-    if truth.reason:
-        return LeftOut(number, truth.reason)
-    url = picture_url(control, task)
-    return LeftOut(number, f"no {control.data_key!r} in its data") if url is None else Record(url, truth.labels, number)
+            url, votes = picture_url(control, task), label_votes(control, task.get("annotations") or [])
+            reason = "" if url else f"no {control.data_key!r} in its data"
+            yield Example(int(task["id"]), url or "", votes, reason)

@@ -14,7 +14,7 @@ from labelloop.data.formats.entry import side_named
 from labelloop.data.formats.label_studio_tasks import Survey, Task, survey, tasks_in
 from labelloop.data.formats.lines import write_text
 from labelloop.data.listing import Listing, Record
-from labelloop.majority import Truth, Vote, chosen, counting, listed, regions_of, settle
+from labelloop.majority import Truth, Vote, chosen, listed, regions_of, settle, votes_of
 from labelloop.types import Choice, Json
 
 _FIELD, _SIDE, _CONTROL = "image", "split", "label"
@@ -40,8 +40,7 @@ def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
 
 
 def _truth(task: Task, seen: Survey, choice: Choice) -> Truth:
-    votes = [_vote(annotation, seen.control, choice) for annotation in counting(task.annotations)]
-    return settle(votes, choice, task.annotations)
+    return settle(votes_of(task.annotations, lambda annotation: _vote(annotation, seen.control, choice)), choice)
 
 
 def _vote(annotation: Json, control: str, choice: Choice) -> Vote:

@@ -1,24 +1,21 @@
-"""Ground truth: what a task's annotations say its labels are, in the words of today's label config."""
+"""What a task's annotations say its labels are, each in the words of today's label config."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from labelloop.majority import Truth, Vote, chosen, counting, listed, regions_of, settle
+from labelloop.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control import Control
 from labelloop.studio.mapping import label_finder
 from labelloop.types import Json
 
-__all__ = ["Truth", "labels_of"]
 
+def label_votes(control: Control, annotations: Iterable[object]) -> tuple[Vote, ...]:
+    """Read what each annotation of one task chooses; a skipped one votes for nothing.
 
-def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
-    """Ask the annotations of one task for its labels: the majority's where there are several; a tie is no truth.
-
-    Skips do not count. Where annotations are marked as ground truth, only those count. A label that was renamed with
-    ``predicted_values`` counts as what it is called today; one that the label config no longer has does not.
+    A label that was renamed with ``predicted_values`` counts as what it is called today; one that the label config no
+    longer has does not.
     """
     find = label_finder(control.labels, labels_first=True)
-    votes = [_vote(control, find, entry) for entry in counting(annotations)]
-    return settle(votes, control.choice, annotations)
+    return votes_of(annotations, lambda annotation: _vote(control, find, annotation))
 
 
 def _vote(control: Control, find: Callable[[str], str | None], annotation: Json) -> Vote:
