@@ -23,9 +23,10 @@ from labelloop.settings import Settings
 from labelloop.terminal import describe
 from labelloop.types import NO_VERSION
 from support.examples import examples
+from support.waiting import wait_until
 
 from .conftest import PROJECT
-from .test_lease import until_lost
+from .test_lease import is_lost
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.03) as lease:
         hub.redis.set(key_of(PROJECT, "lease"), "another worker")
         reporter = Reporter(hub, PROJECT, lease)
-        until_lost(lease)
+        wait_until(lambda: is_lost(lease), "it is noticed")
         with pytest.raises(LeaseLost, match="this run stops here"):
             reporter("waiting", 0, 0)
 
