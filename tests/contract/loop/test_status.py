@@ -199,7 +199,7 @@ def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, capl
         known_projects(gone)
 
 
-@settings(deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> None:
     hub.state(hub.project(7)).set_value(key, value)
