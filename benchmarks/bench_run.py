@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 _PICTURES = 60
-_OWN = ("run/source.py", "run/locations.py", "run/download/", "run/search/defaults.py")
+_OWN = ("run/source.py", "run/locations.py", "run/search/defaults.py")
 """Where the command's labels come from, and what a search found best for the loop's project."""
 
 
