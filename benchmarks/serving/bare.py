@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from labelloop.pictures import prepare
-from labelloop.types import BundleInfo, PictureSpec
+from labelloop.types import NetworkInfo, PictureSpec
 
 
 def open_session(bundle: Path) -> Any:
@@ -33,7 +33,7 @@ def predict(session: Any, contents: Sequence[bytes], spec: PictureSpec) -> Any:
 
 def main() -> None:
     bundle, folder = map(Path, sys.argv[1:])
-    spec = BundleInfo.from_json((bundle / "model.json").read_bytes()).picture
+    spec = NetworkInfo.from_json((bundle / "model.json").read_bytes()).picture
     contents = [path.read_bytes() for path in sorted(folder.iterdir())]
     session = open_session(bundle)
     for line in sys.stdin:

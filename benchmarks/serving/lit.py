@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from benchmarks.serving.bare import open_session
 from labelloop.pictures import prepare
 from labelloop.serve.engines.scores import outputs
-from labelloop.types import BundleInfo, Output
+from labelloop.types import NetworkInfo, Output
 
 RUN = 8
 """Pictures in one run of the network."""
@@ -30,7 +30,7 @@ class Pictures(litserve.LitAPI):  # type: ignore[misc]
         self._bundle = bundle
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
-        self._info = BundleInfo.from_json((self._bundle / "model.json").read_bytes())
+        self._info = NetworkInfo.from_json((self._bundle / "model.json").read_bytes())
         self._session = open_session(self._bundle)
         self._input = self._session.get_inputs()[0].name
 

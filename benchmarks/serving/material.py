@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelloop.types import BundleInfo, PictureSpec
+from labelloop.types import NetworkInfo, PictureSpec
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 SPEC = PictureSpec(224, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")
@@ -41,5 +41,5 @@ def write_bundle(directory: Path, backbone: str) -> None:
     network = build(TrainSettings(backbone, "none", SPEC.height, (), 1, 1, 0.1, 0), len(CLASSES))
     write_onnx(network, torch.zeros(2, 3, SPEC.height, SPEC.width), directory / "model.onnx", LOGITS)
     files = {"model.onnx": hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()}
-    info = BundleInfo(CLASSES, "single", backbone, "head", SPEC, files, {"model.onnx": 0.0})
+    info = NetworkInfo(CLASSES, "single", "head", files, backbone=backbone, picture=SPEC, parity={"model.onnx": 0.0})
     (directory / "model.json").write_text(info.to_json())

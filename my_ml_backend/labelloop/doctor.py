@@ -10,6 +10,7 @@ from labelloop.loop.registry import confirmed_project
 from labelloop.loop.serving import announced_version, learn_unknown, own_backend, project_endpoint, stands_alone
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
+from labelloop.models.bundle import read_description
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
@@ -19,7 +20,7 @@ from labelloop.studio.backends import MLBackend, Webhook
 from labelloop.studio.checks import Finding
 from labelloop.studio.client import ProjectInfo
 from labelloop.studio.webhook import own_webhooks, webhook_secret
-from labelloop.types import NO_VERSION, BundleInfo, ProjectKey
+from labelloop.types import NO_VERSION, ProjectKey
 
 __all__ = ["Finding", "diagnose"]
 
@@ -224,4 +225,6 @@ def _classes(hub: Hub, project: ProjectKey, version: str) -> tuple[str, ...] | N
     if version == NO_VERSION:
         return None
     bundle = Versions(hub.store, project).get(version).bundle
-    return BundleInfo.from_json(hub.store.read(f"{project}/versions/{version}/{bundle}/model.json").content).classes
+    return read_description(
+        hub.store.read(f"{project}/versions/{version}/{bundle}/model.json").content, version
+    ).classes

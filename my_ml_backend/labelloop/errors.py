@@ -179,5 +179,9 @@ class TrainingDied(TrainingError):
     """A process of the training ended before its work: unlike what the settings get wrong, it may not happen again."""
 
 
+class UnknownKind(LabelLoopError):
+    """Something was learned by a kind that this release does not know."""
+
+
 class BundleError(LabelLoopError):
     """A bundle is damaged, incomplete, or of a format this release does not know."""

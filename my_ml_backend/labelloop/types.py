@@ -12,6 +12,9 @@ Json = dict[str, Any]
 Choice = Literal["single", "multiple"]
 """How many labels one input takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
 
+IMAGES = "image-classification"
+"""The kind that was there first: where nothing says what is learned, it is this."""
+
 Side = Literal["train", "validation", "test"]
 
 NO_VERSION = "labelloop-untrained"
@@ -250,37 +253,61 @@ class PictureSpec:
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
-    """``model.json`` of a bundle (docs/bundle.md). ``parity`` maps file to largest logit difference from torch.
+    """``model.json`` of a bundle (docs/bundle.md), as far as all kinds have it.
+
+    ``files`` maps the name of each file to the sha256 of its bytes (hex); ``kind`` is what was learned.
+    """
+
+    classes: tuple[str, ...]
+    choice: Choice
+    recipe: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = 1
+    kind: str = IMAGES
+
+    def to_json(self) -> str:
+        """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
+        values = asdict(self) | {"kind": self.choice}
+        del values["choice"]
+        return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""
+        return cls.read(json.loads(text))
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        """Read what ``model.json`` holds; raises what ``from_json`` raises."""
+        choice, kind = raw["kind"], raw.get("learns", IMAGES)
+        values = {name: value for name, value in raw.items() if name not in ("kind", "learns")}
+        return cls(**cls._own({**values, "choice": choice, "kind": kind, "classes": tuple(raw["classes"])}))
+
+    @classmethod
+    def _own(cls, values: Json) -> Json:
+        """Read what a kind's own description has of its own."""
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo(BundleInfo):
+    """What a bundle that classifies pictures says beside. ``parity`` maps file to largest logit difference from torch.
 
     With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
     were divided by, so that scores are calibrated; the last layer of every file holds it already.
     """
 
-    classes: tuple[str, ...]
-    choice: Choice
     backbone: str
-    recipe: str
     picture: PictureSpec
-    files: Mapping[str, str] = field(default_factory=dict)
     parity: Mapping[str, float] = field(default_factory=dict)
     flips: bool = False
     temperature: float = 1.0
-    format: int = 1
-
-    def to_json(self) -> str:
-        """Write as ``model.json``, where ``choice`` is called ``kind``."""
-        return json.dumps(
-            {"kind" if name == "choice" else name: value for name, value in asdict(self).items()}, indent=2
-        )
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""
-        raw = json.loads(text)
-        picture = raw["picture"]
+    def _own(cls, values: Json) -> Json:
+        picture = values["picture"]
         spec = PictureSpec(**{**picture, "mean": tuple(picture["mean"]), "std": tuple(picture["std"])})
-        choice = raw.pop("kind")
-        return cls(**{**raw, "choice": choice, "classes": tuple(raw["classes"]), "picture": spec})
+        return {**values, "picture": spec}
 
 
 _ALWAYS_COUNTED = frozenset(
@@ -331,6 +358,10 @@ class TrainSettings:
     mixup: float = 0.0
     balance: str = "auto"
     raised: tuple[str, ...] = ()
+
+    def to_json(self) -> Json:
+        """Give the values themselves, which a version's record keeps."""
+        return asdict(self)
 
     def fingerprint(self) -> str:
         """Hash all that matters to the result: where a weight file lies does not, its content does.

@@ -14,16 +14,17 @@ from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
 from labelloop.errors import LeaseLost
-from labelloop.models.bundle import check_bundle, describe
+from labelloop.kinds.image_classification.analysis import analyse
+from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context
 from labelloop.run.folder import RunFolder
-from labelloop.run.stages.analyse import analyse
 from labelloop.run.train_settings import recorded_settings
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
+from support.bundles import checked
 from support.digit_pictures import write_digits
 from support.picture_server import picture_server
 
@@ -102,7 +103,7 @@ def test_the_command_in_its_report_makes_the_run_again(machine: Path, made: Path
 
 def test_a_version_keeps_what_it_was_trained_with(machine: Path, trained: Path) -> None:
     record = versions(machine).get("v1")
-    info = describe(trained / "bundle")
+    info = checked(trained / "bundle")
 
     found = recorded_settings(record.trained_with, info)
     assert (found.backbone, found.weights, found.image_size, found.epochs) == ("test_resnet", "none", 32, 2)

@@ -10,10 +10,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import BundleInfo, Choice, PictureSpec, ProjectKey
+from labelloop.types import Choice, NetworkInfo, PictureSpec, ProjectKey
 
 COLOURS = ("red", "green", "blue")
 """Classes of the bundles: which of the three channels is brightest."""
@@ -28,6 +29,13 @@ def picture(colour: str, size: tuple[int, int] = (12, 10), form: str = "PNG") ->
     return stream.getvalue()
 
 
+def checked(bundle: Path) -> NetworkInfo:
+    """Check a bundle of image classification, and give its description."""
+    info = check_bundle(bundle)
+    assert isinstance(info, NetworkInfo)
+    return info
+
+
 def make_bundle(
     directory: Path,
     *,
@@ -35,7 +43,7 @@ def make_bundle(
     choice: Choice = "single",
     gain: float = 4.0,
     torchscript: bool = False,
-) -> BundleInfo:
+) -> NetworkInfo:
     """Write a bundle of ``model.onnx`` and ``model.json``: three classes, one for each of red, green and blue.
 
     The logit of a class is ``gain`` times the mean of its channel, minus half of that with choice ``multiple``. With
@@ -48,7 +56,7 @@ def make_bundle(
         _write_torchscript(directory / "model.ts.pt", gain, bias)
     written = sorted(file for file in directory.glob("model.*") if file.name != "model.json")
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in written}
-    info = BundleInfo(classes, choice, "colour", "head", SPEC, files=files, parity={"model.onnx": 0.0})
+    info = NetworkInfo(classes, choice, "head", files, backbone="colour", picture=SPEC, parity={"model.onnx": 0.0})
     (directory / "model.json").write_text(info.to_json())
     return info
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelloop.types import BundleInfo, PictureSpec
+from labelloop.types import NetworkInfo, PictureSpec
 
 SPEC = PictureSpec(height=32, width=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-INFO = BundleInfo(("cat", "dog"), "single", "test_resnet", "head", SPEC)
+INFO = NetworkInfo(("cat", "dog"), "single", "head", backbone="test_resnet", picture=SPEC)
 
 
 def write_bundle(directory: Path, content: bytes = b"network", **changes: Any) -> Path:

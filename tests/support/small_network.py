@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from labelloop.train.dataset import Sample, indicators
-from labelloop.types import BundleInfo, PictureSpec
+from labelloop.types import NetworkInfo, PictureSpec
 from support import shapes
 
 SPEC = PictureSpec(height=32, width=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
-def make_bundle(directory: Path, samples: Sequence[Sample], *, steps: int = 30) -> BundleInfo:
+def make_bundle(directory: Path, samples: Sequence[Sample], *, steps: int = 30) -> NetworkInfo:
     """Train test_resnet on ``samples`` of shapes; write ``model.json``, ``model.safetensors`` and ``model.onnx``."""
     import torch
     from safetensors.torch import save_file
@@ -39,6 +39,6 @@ def make_bundle(directory: Path, samples: Sequence[Sample], *, steps: int = 30) 
     save_file(model.eval().state_dict(), directory / "model.safetensors")
     export.write_onnx(model, images[:2], directory / "model.onnx", export.LOGITS)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
-    info = BundleInfo(shapes.CLASSES, "single", "test_resnet", "finetune", SPEC, files=files)
+    info = NetworkInfo(shapes.CLASSES, "single", "finetune", files, backbone="test_resnet", picture=SPEC)
     (directory / "model.json").write_text(info.to_json())
     return info

@@ -7,6 +7,7 @@ import pytest
 
 from labelloop.errors import BundleError
 from labelloop.models.bundle import bundle_files, check_bundle, digest
+from support.bundles import checked
 from support.file_bundle import INFO, SPEC, write_bundle
 
 
@@ -21,7 +22,7 @@ def rewrite(bundle: Path, **changes: Any) -> None:
 
 
 def test_a_whole_bundle_is_described(bundle: Path) -> None:
-    info = check_bundle(bundle)
+    info = checked(bundle)
     assert (info.classes, info.choice, info.recipe, info.picture) == (("cat", "dog"), "single", "head", SPEC)
     assert sorted(info.files) == ["model.onnx", "model.safetensors", "model.ts.pt"]
 

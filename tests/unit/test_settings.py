@@ -8,7 +8,7 @@ import pytest
 from labelloop.endpoints.answers.read import RESPONSES
 from labelloop.endpoints.requests import REQUESTS
 from labelloop.errors import SettingsError
-from labelloop.serve.engines.opening import FILES
+from labelloop.kinds.image_classification.kind import ENGINES
 from labelloop.settings import Settings, environment_of, unknown_variables
 from labelloop.studio.results.prediction import UNCERTAINTIES
 
@@ -156,7 +156,7 @@ def test_the_choices_are_those_of_the_code_that_takes_them() -> None:
     assert Settings.choices_of("request_format") == REQUESTS
     assert set(Settings.choices_of("response_format")) == set(RESPONSES)
     assert Settings.choices_of("uncertainty") == UNCERTAINTIES
-    assert set(Settings.choices_of("engine")) == set(FILES)
+    assert set(Settings.choices_of("engine")) == set(ENGINES)
 
 
 @pytest.mark.train

@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 
 from labelloop import pictures
 from labelloop.errors import TrainingError
-from labelloop.models.bundle import check_bundle
 from labelloop.train.dataset import Dataset
 from labelloop.types import PictureSpec
 from support import shapes
+from support.bundles import checked
 
 if TYPE_CHECKING:
     from labelloop.train.recipes.base import Candidate, Material
@@ -60,7 +60,7 @@ def bundle(given: "Material", tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_says_how_near_each_file_and_the_pictures_are(bundle: Path) -> None:
-    info = check_bundle(bundle)
+    info = checked(bundle)
     assert info.parity.keys() == {"model.onnx", "model.ts.pt", "model.safetensors", "picture"}
     assert max(info.parity[name] for name in info.files) < 1e-4
     assert info.parity["picture"] < 1e-3

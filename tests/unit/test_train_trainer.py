@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.errors import TrainingError
-from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.trained import Trained
 from labelloop.types import Output, TrainSettings
 from support import shapes
+from support.bundles import checked
 
 pytestmark = pytest.mark.train
 
@@ -60,7 +60,7 @@ def torch_logits(bundle: Path, samples: list[Sample]) -> npt.NDArray[np.float32]
 
     from labelloop import pictures
 
-    info = check_bundle(bundle)
+    info = checked(bundle)
     model = timm.create_model(info.backbone, num_classes=len(info.classes)).eval()
     model.load_state_dict(load_file(bundle / "model.safetensors"), strict=True)
     images = np.stack([pictures.prepare(sample.path.read_bytes(), info.picture) for sample in samples])
@@ -75,7 +75,7 @@ def file_logits(bundle: Path, samples: list[Sample]) -> Iterator[npt.NDArray[np.
     from labelloop import pictures
     from labelloop.train.export import read_torchscript, run_onnx, run_torch
 
-    spec = check_bundle(bundle).picture
+    spec = checked(bundle).picture
     images = np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
     yield run_onnx(bundle / "model.onnx", images)
     yield run_torch(read_torchscript(bundle / "model.ts.pt"), images)
@@ -91,7 +91,7 @@ def test_a_head_is_a_whole_bundle_that_serves(tmp_path: Path, cache: Path) -> No
     assert trained.recipe == "head"
     assert trained.validation.keys() == {"head"}
     assert {step[0] for step in steps} == {"pictures", "backbone", "features", "export"}
-    info = check_bundle(trained.bundle)
+    info = checked(trained.bundle)
     assert info.files.keys() == info.parity.keys() - {"picture"}
     assert accuracy(trained.bundle, unseen, data.classes) >= 0.9
     assert max(answer.scores["never"] for answer in serve(trained.bundle, unseen)) < 0.05
@@ -105,7 +105,7 @@ def test_the_next_head_on_the_same_backbone_exports_nothing(tmp_path: Path, cach
     exported = {file: file.stat().st_mtime_ns for file in (cache / "backbones").rglob("*.*")}
     second = run(shapes.dataset(tmp_path / "b", train=30), settings, tmp_path / "second", cache)
     assert {file: file.stat().st_mtime_ns for file in (cache / "backbones").rglob("*.*")} == exported
-    assert check_bundle(first.bundle).files != check_bundle(second.bundle).files
+    assert checked(first.bundle).files != checked(second.bundle).files
 
 
 def test_a_finetune_learns_and_its_three_files_agree(tmp_path: Path, cache: Path) -> None:
@@ -126,14 +126,14 @@ def test_the_same_run_gives_the_same_model_in_whatever_order_labels_came(
     turned = replace(data, train=data.train[::-1], validation=data.validation[::-1])
     one, two = (run(given, settings, tmp_path / str(at), cache) for at, given in enumerate((data, turned)))
     for file in ("model.safetensors", "model.onnx"):  # TorchScript numbers its modules anew in each trace
-        assert check_bundle(one.bundle).files[file] == check_bundle(two.bundle).files[file]
+        assert checked(one.bundle).files[file] == checked(two.bundle).files[file]
     assert one.validation == two.validation
 
 
 def test_another_seed_gives_another_model(tmp_path: Path, cache: Path) -> None:
     data = shapes.dataset(tmp_path / "pictures")
     one, two = (run(data, shapes.settings(("finetune",), seed=seed), tmp_path / str(seed), cache) for seed in range(2))
-    assert check_bundle(one.bundle).files["model.safetensors"] != check_bundle(two.bundle).files["model.safetensors"]
+    assert checked(one.bundle).files["model.safetensors"] != checked(two.bundle).files["model.safetensors"]
 
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path, cache: Path) -> None:
@@ -158,11 +158,11 @@ def test_two_recipes_compete_from_learned_weights(tmp_path: Path, cache: Path, l
     data = shapes.dataset(tmp_path / "pictures", validation=50)
     trained = run(data, shapes.settings(weights=str(learned)), tmp_path, cache)
     assert trained.validation.keys() == {"head", "finetune"}
-    assert trained.recipe == check_bundle(trained.bundle).recipe
+    assert trained.recipe == checked(trained.bundle).recipe
     assert {"head", "finetune", "export"} <= trained.seconds.keys()
     assert trained.curves.keys() == {"finetune"}
     assert trained.device == ("cuda" if trained.recipe == "finetune" and cuda() else "cpu")
-    assert trained.temperature == check_bundle(trained.bundle).temperature
+    assert trained.temperature == checked(trained.bundle).temperature
     assert trained.calibration["log_loss_after"] <= trained.calibration["log_loss_before"] + 0.05
 
 
@@ -212,7 +212,7 @@ def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(
 def test_without_validation_pictures_there_is_still_a_model(tmp_path: Path, cache: Path) -> None:
     trained = run(shapes.dataset(tmp_path / "pictures", validation=0), shapes.settings(), tmp_path, cache)
     assert trained.validation == {}
-    assert check_bundle(trained.bundle).recipe == "finetune"
+    assert checked(trained.bundle).recipe == "finetune"
 
 
 @pytest.mark.parametrize("recipe", ["head", "finetune"])
@@ -224,7 +224,7 @@ def test_multiple_labels(recipe: str, tmp_path: Path, cache: Path) -> None:
         {name for name, score in answer.scores.items() if score >= 0.5} for answer in serve(trained.bundle, unseen)
     ]
     truth = [{data.classes[target] for target in sample.targets} for sample in unseen]
-    assert check_bundle(trained.bundle).choice == "multiple"
+    assert checked(trained.bundle).choice == "multiple"
     assert np.mean([one == other for one, other in zip(given, truth, strict=True)]) >= 0.7
 
 
@@ -233,7 +233,7 @@ def test_an_unreadable_picture_is_left_out_and_named(tmp_path: Path, cache: Path
     broken = shapes.sample(tmp_path / "pictures", b"no picture", (0,))
     trained = run(replace(data, train=(broken, *data.train)), shapes.settings(("head",)), tmp_path, cache)
     assert trained.left_out.keys() == {broken.picture}
-    assert check_bundle(trained.bundle).recipe == "head"
+    assert checked(trained.bundle).recipe == "head"
 
 
 def test_too_few_readable_pictures_are_an_error(tmp_path: Path) -> None:

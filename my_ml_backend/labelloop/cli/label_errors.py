@@ -7,15 +7,14 @@ import click
 
 from labelloop.data.cache import PictureCache
 from labelloop.errors import StoreError
+from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.site import read_labels, site_of
-from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.label_errors import examine_manifest, find_label_errors
 from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.train_settings import recorded_settings, train_settings
@@ -84,7 +83,9 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     if champion is None:
         bundle, training = None, train_settings(project_settings(hub, project))
     else:
+        from labelloop.train.load import read_info
+
         versions = Versions(hub.store, project)
         bundle = versions.fetch_bundle(champion, directory / "cache" / "bundles")
-        training = recorded_settings(versions.get(champion).trained_with, describe(bundle))
+        training = recorded_settings(versions.get(champion).trained_with, read_info(bundle))
     return examine_manifest(manifest, training, pictures, directory / "cache" / "train", bundle, report)

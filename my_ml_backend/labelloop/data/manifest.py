@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labelloop.errors import Damaged
-from labelloop.types import Choice, Item, Json, LeftOut, ProjectKey
+from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey
 
 _FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,6 +31,7 @@ class Manifest:
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     left_out: tuple[LeftOut, ...] = ()
+    kind: str = IMAGES
 
     @classmethod
     def of(

@@ -24,26 +24,28 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A labeled task: the address of its file, and what each of its annotations says, none of them settled yet.
+    """A labeled task: its input, and what each of its annotations says, none of them settled yet.
 
-    ``reason`` says why it has no file; ``uri`` is empty then.
+    The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
     """
 
     task: int
     uri: str
     votes: tuple[Vote, ...]
     reason: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Labeling:
     """What annotators are asked, and what they have answered by now.
 
-    ``counters`` are from just before the examples are read, so that nothing is missed. ``rename`` gives the name that a
-    class of an older model has today, None for one that there is no more. ``examples`` yields every labeled task, in
-    order of id.
+    ``kind`` is the name of what is learned (labelloop.kinds). ``counters`` are from just before the examples are read,
+    so that nothing is missed. ``rename`` gives the name that a class of an older model has today, None for one that
+    there is no more. ``examples`` yields every labeled task, in order of id.
     """
 
+    kind: str
     choice: Choice
     classes: tuple[str, ...]
     counters: Counters
@@ -56,7 +58,7 @@ class Labeling:
             found = truth(example.votes, self.choice)
             reason = found.reason or example.reason
             task = example.task
-            yield LeftOut(task, reason) if reason else Record(example.uri, found.labels, task)
+            yield LeftOut(task, reason) if reason else Record(example.uri, found.labels, task, text=example.text)
 
 
 class Site(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 
 from labelloop.data.site import Labeling
 from labelloop.errors import StoreError, TrainingDied, TrainingError
+from labelloop.kinds.base import find
 from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
@@ -18,7 +19,6 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.methods import methods_of
 from labelloop.run.registrar import Registrar
 from labelloop.run.search.defaults import with_defaults
-from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -95,7 +95,9 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
     settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
-    training, labeled = train_settings(settings), attempt.labeled
+    labeled = attempt.labeled
+    kind = find(labeled.manifest.kind)
+    training = kind.hyperparameters(settings)
     key = attempt.registrar.key_of(labeled, training)
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
@@ -107,7 +109,8 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
         seed=settings.seed,
         trigger=trigger,
         forced=force,
-        methods=methods_of(training.recipes),
+        methods=methods_of(training.recipes, kind.recipes),
+        kind=kind.name,
     )
     if record.state in ("promoted", "rejected") or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.

@@ -4,6 +4,7 @@ import logging
 import time
 from datetime import datetime
 
+from labelloop.kinds.base import find
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import stands_alone
@@ -99,7 +100,10 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
 
 def _improve(hub: Hub, project: ProjectKey, last: RunRecord | None) -> str:
     """Train anew, once, where a recipe or the gate has improved since the last run."""
-    trigger = improvement(last, hub.settings.recipes) if last is not None else ""
+    if last is None:
+        return ""
+    kind = find(last.kind)
+    trigger = improvement(last, kind.hyperparameters(hub.settings).recipes, kind.recipes)
     return _retrain(hub, project, trigger) if trigger else ""
 
 

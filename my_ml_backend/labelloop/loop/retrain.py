@@ -20,6 +20,7 @@ from labelloop.errors import (
     SettingsError,
     TrainingError,
 )
+from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
 from labelloop.loop.hub import Hub
@@ -34,7 +35,6 @@ from labelloop.models.stale import remove_stale
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
-from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
 from labelloop.types import ProjectKey
@@ -53,7 +53,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
         learn_unknown(hub, project)
         require_follower(hub, project)
         labeling = site_of(hub, project).labeling()
-        require_trainable(project_settings(hub, project))
+        require_trainable(project_settings(hub, project), labeling.kind)
         fence = ChampionPointer(hub.store, project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
     if record.state in ("promoted", "rejected"):
@@ -79,15 +79,12 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
         raise
 
 
-def require_trainable(settings: Settings) -> None:
+def require_trainable(settings: Settings, kind: str) -> None:
     """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
     if not trains_here():
         raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
-    # Only the worker has torch; this module is also read where there is none.
-    from labelloop.train.entrants import check
-
     try:
-        check(train_settings(settings))
+        find(kind).check_settings(settings, thorough=False)
     except TrainingError as error:
         raise SettingsError(f"nothing can be trained with these settings: {error}") from error
 

@@ -3,9 +3,9 @@
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.data.site import Labeling, Site
+from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import own_backend
-from labelloop.majority import settle
 from labelloop.run.context import Labeled
 from labelloop.run.fetch import PictureFetcher
 from labelloop.studio.site import LabelStudioSite
@@ -28,7 +28,7 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
     """
     site = site_of(hub, project)
     fetcher = PictureFetcher(site.read, PictureCache(hub.settings.directory / "cache" / "pictures"), project)
-    fetched = fetcher.fetch(labeling.records(settle), labeling.counters.labeled, progress)
+    fetched = fetcher.fetch(labeling.records(find(labeling.kind).truth), labeling.counters.labeled, progress)
     left_out = [*fetched.left_out, *fetched.missing]
     manifest = Manifest.of(project, labeling.choice, labeling.classes, fetched.items, left_out)
     return Labeled(manifest, missing=tuple(fetched.missing))

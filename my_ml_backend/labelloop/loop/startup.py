@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from rq import Worker
 from rq.serializers import JSONSerializer
 
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
+from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import options_of
 from labelloop.loop.redis_client import text
 from labelloop.models.check import check_store
-from labelloop.run.train_settings import train_settings
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
 from labelloop.studio.webhook import webhook_secret
@@ -191,13 +191,8 @@ def _try_training(settings: Settings, told: Connection) -> None:
 
 def _wrong_training(settings: Settings) -> str:
     try:
-        training = train_settings(settings)
-        # After what is wrong without it, for torch takes seconds.
-        from labelloop.train.backbone import build
-        from labelloop.train.entrants import check
-
-        check(training)
-        build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
+        for kind in kinds():
+            kind.check_settings(settings, thorough=True)
     except LabelLoopError as error:
         return " ".join(str(error).split())
     return ""

@@ -16,13 +16,13 @@ from pathlib import Path
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import labels_by_task
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
+from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
 from labelloop.loop.site import site_of
 from labelloop.loop.state import Seen
-from labelloop.majority import settle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.studio.client import ProjectInfo
@@ -105,7 +105,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     total = 0
     with _last_manifest(hub, project) as known:
         before = next(known, None)
-        for example in labeling.records(settle):
+        for example in labeling.records(find(labeling.kind).truth):
             while before is not None and before[0] < example.task:
                 yield from _gone(before)
                 before = next(known, None)

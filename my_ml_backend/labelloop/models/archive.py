@@ -9,10 +9,10 @@ import zlib
 from pathlib import Path
 
 from labelloop.errors import BundleError
-from labelloop.models.bundle import FILES, check_bundle
+from labelloop.models.bundle import check_bundle, files
 
-ARCHIVED = (*FILES, "version.json")
-"""What an archive may hold: a bundle's files, and the version's record beside them."""
+_RECORD = "version.json"
+"""What an archive may hold beside a bundle's files: the version's record."""
 
 _FASTEST = 1  # weights hardly shrink
 
@@ -31,7 +31,7 @@ def write_archive(bundle: Path, target: Path) -> None:
             gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
         ):
-            for name in sorted(ARCHIVED):
+            for name in sorted((*files(), _RECORD)):
                 if (bundle / name).is_file():
                     _add(archive, bundle / name)
         partial.replace(target)
@@ -81,11 +81,12 @@ def _unpack(archive: Path, target: Path) -> None:
 
 def _extract(archive: Path, folder: Path) -> None:
     """Take out a bundle's plain files, and nothing else that may be in there: no other name, no link, no folder."""
+    wanted = {*files(), _RECORD}
     try:
         with tarfile.open(archive, "r:gz") as packed:
             for member in packed:
                 member.name = member.name.removeprefix("./")
-                if member.name in ARCHIVED and member.isreg():
+                if member.name in wanted and member.isreg():
                     packed.extract(member, folder, filter="data")
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise BundleError(f"{archive} is no model.tar.gz that can be read: {error}") from error

@@ -7,20 +7,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from labelloop.errors import BundleError, NotFound, StoreError
-from labelloop.models.bundle import FILES, WEIGHTS, bundle_files, check_bundle, describe, digest
+from labelloop.kinds.base import weight_files
+from labelloop.models.bundle import bundle_files, check_bundle, describe, digest, files
 from labelloop.models.stale import remove_stale
 from labelloop.models.store import Store
 
 
 def fetch(
-    store: Store, source: str, expected: str, cache: Path, version: str, weights: Collection[str] = WEIGHTS
+    store: Store, source: str, expected: str, cache: Path, version: str, weights: Collection[str] | None = None
 ) -> Path:
     """Give ``cache/<version>-<hash>``, downloaded from the store's folder ``source`` unless it is there already.
 
-    Of the weight files only ``weights`` are downloaded; the others may come later, into the same folder. ``expected``
-    is the digest of the whole bundle: a file that was left out counts with the hash in ``model.json``. What is there
-    is hashed again, so a cache that lost bytes heals itself. Raises BundleError when the download does not have the
-    digest, StoreError when the cache cannot be written.
+    Of the weight files only ``weights`` (None: all) are downloaded; the others may come later, into the same folder.
+    ``expected`` is the digest of the whole bundle: a file that was left out counts with the hash in ``model.json``.
+    What is there is hashed again, so a cache that lost bytes heals itself. Raises BundleError when the download does
+    not have the digest, StoreError when the cache cannot be written.
     """
     target = cache / f"{version}-{expected[:16]}"
     if _is_intact(target, expected, weights):
@@ -34,7 +35,7 @@ def fetch(
         ) from error
 
 
-def _download(store: Store, source: str, expected: str, target: Path, weights: Collection[str]) -> Path:
+def _download(store: Store, source: str, expected: str, target: Path, weights: Collection[str] | None) -> Path:
     workshop = target.parent / ".fetch"
     remove_stale(workshop)
     work = workshop / uuid.uuid4().hex
@@ -48,17 +49,19 @@ def _download(store: Store, source: str, expected: str, target: Path, weights: C
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _read_files(store: Store, source: str, folder: Path, weights: Collection[str]) -> None:
+def _read_files(store: Store, source: str, folder: Path, weights: Collection[str] | None) -> None:
     folder.mkdir()
+    left_out = set() if weights is None else {*weight_files()} - {*weights}
+    wanted = {*files()} - left_out
     for name in store.names(source):
-        if name in FILES and (name in weights or name not in WEIGHTS):
+        if name in wanted:
             try:
                 store.download(source + name, folder / name)
             except NotFound as error:
                 raise BundleError(f"{source}{name} was removed from the store while it was read") from error
 
 
-def _check(folder: Path, expected: str, source: str, weights: Collection[str]) -> None:
+def _check(folder: Path, expected: str, source: str, weights: Collection[str] | None) -> None:
     try:
         info = check_bundle(folder, weights)
     except BundleError as error:
@@ -67,7 +70,7 @@ def _check(folder: Path, expected: str, source: str, weights: Collection[str]) -
         raise BundleError(f"{source} is damaged in the store (its files changed): roll back to another version")
 
 
-def _put_in_place(fresh: Path, target: Path, expected: str, weights: Collection[str], aside: Path) -> Path:
+def _put_in_place(fresh: Path, target: Path, expected: str, weights: Collection[str] | None, aside: Path) -> Path:
     """Move the checked files to their place; what another process put there serves as well."""
     try:
         fresh.rename(target)
@@ -87,9 +90,9 @@ def _put_in_place(fresh: Path, target: Path, expected: str, weights: Collection[
     return target
 
 
-def _is_intact(folder: Path, expected: str, weights: Collection[str]) -> bool:
+def _is_intact(folder: Path, expected: str, weights: Collection[str] | None) -> bool:
     with suppress(BundleError):
         stated = describe(folder).files
-        here = all((folder / name).is_file() for name in stated if name in weights)
+        here = all((folder / name).is_file() for name in stated if weights is None or name in weights)
         return here and digest(folder, stated) == expected
     return False

@@ -9,7 +9,7 @@ from labelloop.errors import Fenced
 from labelloop.models.records import from_bytes, now, readable, to_bytes
 from labelloop.models.store import Store
 from labelloop.models.update import find, update
-from labelloop.types import Json, ProjectKey
+from labelloop.types import IMAGES, Json, ProjectKey
 
 RunState = Literal["running", "promoted", "rejected", "failed"]
 
@@ -26,8 +26,8 @@ class RunRecord:
     ``manifest`` is the manifest's hash, ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
     ``reason`` why it stopped last, ``verdict`` what the gate said. ``seconds`` maps stage to duration. ``fence`` is the
     one of the attempt that saved it. ``methods`` are the versions of the recipes and the gate that it is made with;
-    empty in a record of 0.1, for which all were the first. ``created`` and ``updated`` (UTC, ISO 8601) are set by
-    ``Runs.save``.
+    empty in a record of 0.1, for which all were the first. ``kind`` is what was learned. ``created`` and ``updated``
+    (UTC, ISO 8601) are set by ``Runs.save``.
 
     ``attempts`` counts beginnings, ``failures`` the run's own errors (None in a record of 0.1, which counted every
     attempt); ``final`` says that another attempt would end the same. ``interruptions`` are attempts in a row that were
@@ -59,6 +59,7 @@ class RunRecord:
     metrics: Json = field(default_factory=dict)
     fence: int = 0
     methods: Mapping[str, int] = field(default_factory=dict)
+    kind: str = IMAGES
 
     @property
     def own_failures(self) -> int:

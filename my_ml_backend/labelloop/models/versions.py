@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labelloop.errors import Conflict, Damaged, NotFound
-from labelloop.models.bundle import WEIGHTS, bundle_files, check_bundle, digest
+from labelloop.models.bundle import bundle_files, check_bundle, digest
 from labelloop.models.fetch import fetch
 from labelloop.models.records import from_bytes, to_bytes
 from labelloop.models.store import Store
@@ -112,11 +112,11 @@ class Versions:
         names = [name for name in self._store.names(self._folder) if _NAME.fullmatch(name)]
         return sorted(names, key=lambda name: int(name[1:]))
 
-    def fetch_bundle(self, version: str, cache_dir: Path, weights: Collection[str] = WEIGHTS) -> Path:
+    def fetch_bundle(self, version: str, cache_dir: Path, weights: Collection[str] | None = None) -> Path:
         """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.
 
-        Of the weight files at least ``weights`` are in it. Raises NotFound when it is not published, BundleError when
-        it is damaged in the store.
+        Of the weight files at least ``weights`` (None: all) are in it. Raises NotFound when it is not published,
+        BundleError when it is damaged in the store.
         """
         record = self.get(version)
         source = f"{self._folder}{version}/{record.bundle}/"

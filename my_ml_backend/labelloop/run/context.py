@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,11 @@ from labelloop.data.cache import PictureCache
 from labelloop.data.duplicates import contradictions
 from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError
+from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
-from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.types import Json, LeftOut, Progress, Side, TrainSettings
+from labelloop.types import IMAGES, Item, Json, LeftOut, Progress, Side
 
 _AT_ONCE = 1 << 20
 """Bytes of a file that are hashed at a time."""
@@ -53,13 +53,13 @@ class Labeled:
         moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
         return cls(manifest, found["sides"], moved)
 
-    def key(self, settings: TrainSettings) -> str:
+    def key(self, settings: Hyperparameters) -> str:
         """Name the run of these labels with these settings, whoever makes it."""
         named = json.dumps(dict(self.sides), sort_keys=True)
         held = digest(self.manifest.hash, named) if self.sides else self.manifest.hash
         return run_key(held, settings.fingerprint(), settings.seed)
 
-    def former_key(self, settings: TrainSettings) -> str:
+    def former_key(self, settings: Hyperparameters) -> str:
         """Name the run as ``labelloop train`` did in 0.1: ``sides.json`` counted, whatever it held."""
         held = digest(self.manifest.hash, self._sides_text())
         return run_key(held, settings.fingerprint(), settings.seed)
@@ -87,10 +87,27 @@ class Context:
         """Where pixels, features and exported backbones of all runs are kept."""
         return self.settings.directory / "cache" / "train"
 
+    @property
+    def kind(self) -> Kind:
+        """What is learned; before the labels are there, as far as anybody has said so."""
+        return find(self.manifest.kind if "labeled" in self.__dict__ or self.folder.manifest.is_file() else IMAGES)
+
     @cached_property
-    def training(self) -> TrainSettings:
+    def training(self) -> Hyperparameters:
         """What training takes from the settings."""
-        return train_settings(self.settings)
+        return self.kind.hyperparameters(self.settings)
+
+    def contents(self, items: Iterable[Item]) -> Iterator[bytes]:
+        """Give the input of each item; nothing for a file that is not on this machine, as for one that is damaged."""
+        for item in items:
+            try:
+                yield (
+                    item.text.encode(errors="surrogatepass")
+                    if item.text
+                    else self.pictures.path(item.content).read_bytes()
+                )
+            except OSError:
+                yield b""
 
     @cached_property
     def labeled(self) -> Labeled:

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
+from labelloop.kinds.base import SCORED_BY
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, digest, read_json
+from labelloop.run.context import Context, digest, read_json, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.locations import Opener, open_reader
 from labelloop.run.packages import peak_memory
@@ -26,10 +28,7 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.source import Source, check_locations, read_locations
 from labelloop.run.stages import STAGES
-from labelloop.run.stages.analyse import analyse
-from labelloop.run.stages.evaluate import measure_bundle
 from labelloop.run.stages.preprocess import preprocess
-from labelloop.run.stages.train import train_bundle
 from labelloop.settings import Settings
 
 
@@ -77,17 +76,10 @@ class Run:
     def check(self) -> None:
         """Refuse impossible parameters before any work: raises SettingsError or TrainingError.
 
-        The network is made once on the way, for only it knows its arguments, weights and sizes; of weights that are yet
-        to be downloaded nothing is known.
+        Before the first stage, what is to be trained is made once on the way.
         """
-        from labelloop.train.backbone import build
-        from labelloop.train.entrants import check
-
         check_locations(self._info.parameters)
-        training = self.context.training
-        check(training)
-        if not self._info.stages:
-            build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
+        self.context.kind.check_settings(self._settings, thorough=not self._info.stages)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -139,11 +131,11 @@ class Run:
             case "preprocess":
                 preprocess(context)
             case "train":
-                train_bundle(context)
+                write_json(self.folder.trained, context.kind.train(context))
                 if self._archive:
                     write_archive(self.folder.bundle, self.folder.archive)
             case "evaluate":
-                measure_bundle(context)
+                context.kind.measure(context)
             case _:
                 return self._register(force)
         return "done"
@@ -156,7 +148,7 @@ class Run:
     def _report(self, *, analysed: bool) -> str:
         """Explain the bundle's figures, unless that is done, and tell all that is known of the run by now."""
         if not analysed:
-            analyse(self.context)
+            self.context.kind.analyse(self.context)
         page = write_report(self.folder)
         if self.folder.verdict.is_file():
             version = read_json(self.folder.verdict, "register")["version"]
@@ -174,11 +166,15 @@ class Run:
         made_from = {
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),
-            "evaluate": (folder.manifest, folder.sides, folder.bundle / "model.onnx"),
+            "evaluate": (folder.manifest, folder.sides, *self._weights()),
             "register": (folder.metrics, folder.predictions),
             "report": (folder.metrics, folder.predictions),
         }
         return digest(self.context.training.fingerprint(), *made_from[stage])
+
+    def _weights(self) -> list[Path]:
+        """Name the files of the bundle that are served."""
+        return [self.folder.bundle / name for name in self.context.kind.served(SCORED_BY)]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:
         info = self._info

@@ -1,24 +1,23 @@
 """Where a run's version goes: one project of a store, written under one fence. Here is the one rule of promotion."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from labelloop.errors import NotFound
+from labelloop.kinds.base import SCORED_BY, Hyperparameters, served_files
+from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.gate import GateRule, Predictions, Verdict, judge, judge_first
 from labelloop.run.methods import methods_of
-from labelloop.run.scored import Scored, truth_of
-from labelloop.run.scoring import NEEDED, Rename, scores_of
-from labelloop.run.sides import sides_of
-from labelloop.run.verdict import force_version
-from labelloop.types import ProjectKey, TrainSettings
+from labelloop.run.scoring import Rename
+from labelloop.run.verdict import Verdict, force_version
+from labelloop.types import ProjectKey
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Registrar:
         """The project's versions."""
         return Versions(self.store, self.project)
 
-    def key_of(self, labeled: Labeled, settings: TrainSettings) -> str:
+    def key_of(self, labeled: Labeled, settings: Hyperparameters) -> str:
         """Name the run of these labels; as ``labelloop train`` of 0.1 called it, where that made a version of it."""
         former = labeled.former_key(settings)
         return former if self.versions.claimed(former) else labeled.key(settings)
@@ -106,7 +105,7 @@ class Registrar:
                 "test": read_json(context.folder.metrics, "evaluate"),
                 "gate": verdict.numbers,
             },
-            trained_with=asdict(context.training),
+            trained_with=context.training.to_json(),
         )
         return self.versions.publish(name, context.folder.bundle, record)
 
@@ -115,28 +114,17 @@ class Registrar:
         champion = ChampionPointer(self.store, self.project).read().champion
         if champion is None:
             return None
-        return self.versions.get(champion), self.versions.fetch_bundle(champion, cache, NEEDED)
+        return self.versions.get(champion), self.versions.fetch_bundle(champion, cache, served_files(SCORED_BY))
 
     def _judge(self, context: Context, name: str, champion: tuple[VersionRecord, Path] | None) -> Verdict:
-        """Let the run's bundle, called ``name``, and the champion meet on the same test pictures."""
-        manifest, tested = context.manifest, Scored.read(context.folder.predictions)
-        challenger = Predictions(name, tested.scores)
-        if champion is None:
-            items = sides_of(manifest, context.named_sides)["train"]
-            return judge_first(tested.truth, challenger, truth_of(items, manifest.classes), manifest.choice)
-        record, bundle = champion
-        pictures = [context.pictures.path(picture) for picture in tested.pictures]
-        scores = scores_of(bundle, pictures, manifest.classes, record.version, context.progress, self.rename)
-        return judge(
-            tested.truth,
-            Predictions(record.version, scores),
-            challenger,
-            manifest.classes,
-            manifest.choice,
-            GateRule(margin=context.settings.gate_margin),
-            context.settings.seed,
-            float(record.metrics.get("gate", {}).get("conceded", 0.0)),
-        )
+        """Let the run's bundle, called ``name``, and the champion meet on the same test items.
+
+        A champion of another kind, from before the label config asked something else, cannot be asked about these.
+        """
+        kind = context.kind
+        if champion is not None and describe(champion[1]).kind != kind.name:
+            champion = None
+        return kind.judge(context, name, champion, self.rename)
 
     def _promote(self, version: VersionRecord, *, force: bool) -> tuple[bool, str]:
         """Make a version that passed champion; says whether it is one, or has been, and the verdict with what came.
@@ -177,5 +165,6 @@ def _new_record(context: Context, key: str) -> RunRecord:
         seed=training.seed,
         trigger="by hand",
         attempts=1,
-        methods=methods_of(training.recipes),
+        kind=context.kind.name,
+        methods=methods_of(training.recipes, context.kind.recipes),
     )

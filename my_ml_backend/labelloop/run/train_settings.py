@@ -1,13 +1,14 @@
-"""What training takes from the settings."""
+"""What the training of image classification takes from the settings."""
 
 import hashlib
 from dataclasses import fields, replace
 from pathlib import Path
 
 from labelloop.errors import TrainingError
+from labelloop.kinds.base import find
 from labelloop.run.methods import raised
 from labelloop.settings import Settings
-from labelloop.types import BundleInfo, Json, TrainSettings
+from labelloop.types import IMAGES, Json, NetworkInfo, TrainSettings
 
 _POLICY_FILES = (".yaml", ".yml")
 _EXPECTED = {
@@ -32,7 +33,7 @@ def train_settings(settings: Settings) -> TrainSettings:
         augmentations=settings.augmentations,
         mixup=settings.mixup,
         balance=settings.balance,
-        raised=raised(settings.recipes),
+        raised=raised(settings.recipes, find(IMAGES).recipes),
         weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
         augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",
     )
@@ -46,7 +47,7 @@ def _hash(setting: str, path: str) -> str:
         raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
 
 
-def recorded_settings(recorded: Json, bundle: BundleInfo) -> TrainSettings:
+def recorded_settings(recorded: Json, bundle: NetworkInfo) -> TrainSettings:
     """Give what a version was trained with: as its record holds it, else what its bundle tells.
 
     Weights that are not on this machine as they were then count as none.

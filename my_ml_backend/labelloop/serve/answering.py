@@ -6,7 +6,6 @@ from typing import NamedTuple
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from labelloop.pictures import pixels_of
 from labelloop.serve.admission import Admission
 from labelloop.serve.catalog import Catalog, Choice
 from labelloop.serve.errors import BadRequest
@@ -55,7 +54,7 @@ class Answering:
     def _predict(self, items: Sequence[Item], choice: Choice) -> list[Output | Failure]:
         pictures = self._fetched(items)
         contents = [one for one in pictures if isinstance(one, bytes)]
-        with self._admission.at_work(pixels_of(contents)):
+        with self._admission.at_work(choice.engine.pixels(contents)):
             answers = choice.engine.predict(contents, choice.version)
         following = iter(answers)
         return [one if isinstance(one, Failure) else next(following) for one in pictures]

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from labelloop.errors import NotFound, SettingsError
-from labelloop.models.bundle import FILES, WEIGHTS
+from labelloop.kinds.base import weight_files
+from labelloop.models.bundle import files
 from labelloop.models.store import open_store
 
 
@@ -21,8 +22,9 @@ def download(address: str, cache: Path, weights: Collection[str]) -> Path:
     store = open_store(address)
     directory = cache / hashlib.sha256(address.encode()).hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (*FILES, "version.json"):
-        if name in WEIGHTS and name not in weights:
+    left_out = {*weight_files()} - {*weights}
+    for name in (*files(), "version.json"):
+        if name in left_out:
             (directory / name).unlink(missing_ok=True)
             continue
         try:

@@ -10,6 +10,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from labelloop.front.gate import BODIES, INLINE, Way, guard, too_large
+from labelloop.kinds.base import served_files
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import open_store
@@ -17,7 +18,7 @@ from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
-from labelloop.serve.engines.opening import FILES, check_engine, open_engine
+from labelloop.serve.engines.opening import check_engine, open_engine
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
@@ -47,7 +48,7 @@ def serve(options: ServeOptions, settings: Settings, environment: Mapping[str, s
 def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
     """Check what there is to serve; the model itself is loaded in the process that runs it."""
     check_engine(settings.engine)
-    weights = (FILES[settings.engine],)
+    weights = served_files(settings.engine)
     bundle = plan.bundle
     if plan.storage:
         bundle = download(plan.storage, settings.directory / "pinned", weights)

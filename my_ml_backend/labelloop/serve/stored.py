@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import NotFound
+from labelloop.kinds.base import served_files
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.serve.catalog import Choice
 from labelloop.serve.champions import Champions
 from labelloop.serve.engines.base import Engine
-from labelloop.serve.engines.opening import FILES, open_engine
+from labelloop.serve.engines.opening import open_engine
 from labelloop.serve.errors import BadRequest
 from labelloop.serve.registry import ModelKey, Registry
 from labelloop.types import Json, ProjectKey, Target
@@ -71,6 +72,6 @@ class StoreCatalog:
     def _load(self, key: ModelKey) -> Engine:
         if not re.fullmatch(r"v[1-9]\d{0,8}", key.version):
             raise NotFound(f"project {key.project} has no version {key.version}")
-        weights = (FILES[self._engine],)
+        weights = served_files(self._engine)
         bundle = Versions(self._store, key.project).fetch_bundle(key.version, self._cache, weights)
         return open_engine(bundle, self._engine)

@@ -51,9 +51,9 @@ def is_json(media_type: str, body: bytes) -> bool:
 
 
 def read_body(body: bytes) -> list[Item] | Reference:
-    """Read ``{"instances": [{"b64": ...}, {"uri": ...}]}``, or ``{"uri": ...}``: one picture that stands alone.
+    """Read ``{"instances": [{"b64": ...}, {"uri": ...}, {"text": ...}]}``, or ``{"uri": ...}``: one that stands alone.
 
-    An instance that is no picture is a Failure. Raises BadRequest when the body as a whole is of another form.
+    An instance that is no input is a Failure. Raises BadRequest when the body as a whole is of another form.
     """
     try:
         check_json(body)
@@ -81,7 +81,9 @@ def _read_instance(instance: object) -> Item:
             return _decoded(text)
         case {"uri": str(uri)}:
             return Reference(uri)
-    return Failure('an instance must be {"b64": "..."} or {"uri": "..."}')
+        case {"text": str(text)}:
+            return text.encode(errors="surrogatepass")
+    return Failure('an instance must be {"b64": "..."}, {"uri": "..."} or {"text": "..."}')
 
 
 def _decoded(text: str) -> Item:

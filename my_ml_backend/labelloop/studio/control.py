@@ -1,7 +1,8 @@
-"""What training needs of a label config: the ``Choices`` that classifies whole pictures."""
+"""What training needs of a label config: the control tag that is learned."""
 
 from dataclasses import dataclass
 
+from labelloop.kinds.base import kind_of
 from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig, parse_trained
@@ -11,7 +12,7 @@ from labelloop.types import Choice, Json
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """The first ``Choices`` about an ``Image``: what pictures are trained for.
+    """The first control tag that a kind learns: for images, a ``Choices`` about an ``Image``.
 
     ``config`` is the label config with this control tag alone, to render predictions of the trained model for.
     """
@@ -30,17 +31,22 @@ class Control:
 
     @property
     def to_name(self) -> str:
-        """The name of the ``Image``."""
+        """The name of what it is about."""
         return self.tag.to_name
 
     @property
     def choice(self) -> Choice:
-        """How many labels one picture takes."""
+        """How many labels one input takes."""
         return self.tag.choice
 
     @property
+    def kind(self) -> str:
+        """The name of the kind that learns it."""
+        return kind_of(self.tag.tag, self.tag.object_tag).name
+
+    @property
     def data_key(self) -> str:
-        """Where a task's data has the picture's address."""
+        """Where a task's data has the input, or its address."""
         return self.tag.data_key
 
     @property
@@ -60,7 +66,7 @@ class Control:
 
 
 def parse_control(label_config: object) -> Control:
-    """Find the first ``Choices`` tag that classifies whole pictures.
+    """Find the first control tag that a kind learns.
 
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """

@@ -15,6 +15,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from labelloop.errors import LabelConfigError
+from labelloop.kinds.base import Supported, learnable
 from labelloop.studio.choices import is_control, shown_name
 from labelloop.studio.control_tag import OBJECTS, ControlTag, read_control, shown_tag
 from labelloop.studio.object_tag import read_object
@@ -25,14 +26,10 @@ _REMEMBERED = 32
 _WHY_NOT = {
     "Labels": " (of a <HyperText>, Label Studio counts the characters that are shown, and a model those of its source)"
 }
-_TRAINED = (("Choices", ("Image",)),)
 _EXAMPLE = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
     '<Choice value="dog"/></Choices></View>'
 )
-
-Supported = tuple[tuple[str, tuple[str, ...]], ...]
-"""Control tags, each with the object tags it may be about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +75,16 @@ def parse_label_config(text: object) -> LabelConfig:
 
 
 def parse_trained(text: object) -> LabelConfig:
-    """Find the first ``Choices`` that classifies whole pictures, which is what the loop trains for, and keep it alone.
+    """Find the first control tag that a kind learns (labelloop.kinds), and keep it alone.
 
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """
-    return narrowed(read_label_config(label_config_text(text), _TRAINED))
+    return _trained(label_config_text(text))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _trained(text: str) -> LabelConfig:
+    return narrowed(read_label_config(text, learnable()))
 
 
 def label_config_text(label_config: object) -> str:

@@ -32,6 +32,7 @@ class LabelStudioSite:
         info = self.studio.project(self.project)
         control = parse_control(info.label_config)
         return Labeling(
+            kind=control.kind,
             choice=control.choice,
             classes=tuple(label.name for label in control.labels),
             counters=Counters(info.tasks, info.labeled_tasks, info.annotations, info.skipped),
@@ -71,4 +72,5 @@ class LabelStudioSite:
         for task in self.studio.labeled_tasks(self.project):
             url, votes = picture_url(control, task), label_votes(control, task.get("annotations") or [])
             reason = "" if url else f"no {control.data_key!r} in its data"
-            yield Example(int(task["id"]), url or "", votes, reason)
+            where, text = ("", url or "") if control.config.inline else (url or "", "")
+            yield Example(int(task["id"]), where, votes, reason, text)

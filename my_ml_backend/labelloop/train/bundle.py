@@ -15,10 +15,10 @@ from labelloop.train.flips import write_flipped_onnx
 from labelloop.train.frozen import Frozen
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
-from labelloop.types import BundleInfo, PictureSpec
+from labelloop.types import NetworkInfo, PictureSpec
 
 
-def write_bundle(candidate: Candidate, material: Material, directory: Path) -> BundleInfo:
+def write_bundle(candidate: Candidate, material: Material, directory: Path) -> NetworkInfo:
     """Write a bundle into ``directory`` (emptied first), ``model.json`` last.
 
     Raises TrainingError when the network cannot be exported, or when what would be served is not what was trained
@@ -32,7 +32,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> B
         _export_whole(candidate, spec, directory)
     else:
         _export_head(candidate.frozen, classifier(candidate.model), spec, directory)
-    info = BundleInfo(
+    info = NetworkInfo(
         classes=dataset.classes,
         choice=dataset.choice,
         backbone=material.settings.backbone,

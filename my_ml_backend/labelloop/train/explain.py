@@ -16,7 +16,7 @@ from labelloop.train.evaluation import chosen
 from labelloop.train.load import load_network, read_info
 from labelloop.train.overlay import write_overlay
 from labelloop.train.pixels import Pixels
-from labelloop.types import BundleInfo, Choice, Json, Progress
+from labelloop.types import Choice, Json, NetworkInfo, Progress
 
 Matrix = npt.NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def explain(
 class _Explainer:
     """Explains one sample at a time."""
 
-    info: BundleInfo
+    info: NetworkInfo
     network: nn.Module
     pixels: Pixels
     folder: Path

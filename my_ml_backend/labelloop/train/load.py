@@ -11,15 +11,15 @@ from labelloop.errors import BundleError
 from labelloop.train.backbone import build
 from labelloop.train.parity import WEIGHTS
 from labelloop.train.weights import difference
-from labelloop.types import BundleInfo, TrainSettings
+from labelloop.types import NetworkInfo, TrainSettings
 
 _DESCRIPTION = "model.json"
 
 
-def read_info(bundle: Path) -> BundleInfo:
+def read_info(bundle: Path) -> NetworkInfo:
     """Read a bundle's description. Raises BundleError."""
     try:
-        return BundleInfo.from_json((bundle / _DESCRIPTION).read_bytes())
+        return NetworkInfo.from_json((bundle / _DESCRIPTION).read_bytes())
     except OSError as error:
         raise BundleError(f"bundle {bundle.name}: {_DESCRIPTION} could not be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -43,7 +43,7 @@ def load_network(bundle: Path) -> nn.Module:
     return model.eval()
 
 
-def _as_trained(info: BundleInfo) -> TrainSettings:
+def _as_trained(info: NetworkInfo) -> TrainSettings:
     size = info.picture.height if info.picture.height == info.picture.width else 0
     return TrainSettings(info.backbone, "none", size, (info.recipe,), epochs=0, batch_size=0, learning_rate=0, seed=0)
 

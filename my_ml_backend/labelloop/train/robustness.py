@@ -24,7 +24,7 @@ from labelloop.train.fgsm import directions, shifted
 from labelloop.train.load import load_network, read_info
 from labelloop.train.parity import ONNX
 from labelloop.train.pixels import Pixels
-from labelloop.types import BundleInfo, Json, Progress
+from labelloop.types import Json, NetworkInfo, Progress
 
 MOST = 100
 EPSILONS = (1, 2, 4, 8)
@@ -72,7 +72,7 @@ def robustness(
 class _Judge:
     """Tells how many of the pictures a bundle still gets right. May be asked by several threads at once."""
 
-    info: BundleInfo
+    info: NetworkInfo
     logits: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
     clean: Stack
     truth: npt.NDArray[np.bool_]

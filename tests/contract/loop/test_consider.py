@@ -6,6 +6,7 @@ from rq.job import Job
 from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
+from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
@@ -16,7 +17,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import methods_of
 from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 
 from .conftest import PROJECT
 
@@ -132,7 +133,7 @@ def test_forgetting_leaves_the_store_alone(hub: Hub) -> None:
 
 
 def test_an_improved_recipe_is_a_reason_to_train_once(hub: Hub) -> None:
-    methods = methods_of(hub.settings.recipes)
+    methods = methods_of(hub.settings.recipes, find(IMAGES).recipes)
     Runs(hub.store, PROJECT).save(record(state="promoted", methods=methods | {"head": 0}))
     assert consider(hub, PROJECT) == "run enqueued: head improved"
 

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
-from labelloop.run.methods import METHODS, improvement, methods_of, raised
+from labelloop.run.methods import GATE, improvement, methods_of, raised
 from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
-from labelloop.types import TrainSettings
+from labelloop.types import IMAGES, TrainSettings
 
+METHODS = {**find(IMAGES).recipes, **GATE}
 BOTH = ("head", "finetune")
 OLD = RunRecord("k", "a/1", "m", "s", 0)
 
@@ -30,7 +32,7 @@ def test_what_is_raised_is_an_improvement_once() -> None:
     assert improvement(OLD, BOTH, raised_head) == "head improved"
     assert improvement(OLD, BOTH, raised_head | {"gate": 3}) == "gate and head improved"
     assert improvement(made_with(**methods_of(BOTH, raised_head)), BOTH, raised_head) == ""
-    assert improvement(OLD, BOTH) == ""
+    assert improvement(OLD, BOTH, METHODS) == ""
 
 
 def test_only_what_the_project_is_trained_with_counts() -> None:
@@ -39,7 +41,7 @@ def test_only_what_the_project_is_trained_with_counts() -> None:
 
 
 def test_a_worker_of_an_older_release_does_not_go_back() -> None:
-    assert improvement(made_with(head=2, finetune=1, gate=1), BOTH) == ""
+    assert improvement(made_with(head=2, finetune=1, gate=1), BOTH, METHODS) == ""
 
 
 def test_what_is_raised_is_in_the_runs_key_and_a_first_version_is_not() -> None:

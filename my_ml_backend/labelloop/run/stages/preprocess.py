@@ -1,13 +1,12 @@
-"""preprocess: say what there is to learn from, and decode and resize every picture once."""
+"""preprocess: say what there is to learn from, and bring it into the form that training reads."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from labelloop.data.lacking import lacking
 from labelloop.errors import NotEnoughLabels
 from labelloop.run.context import Context, write_json
-from labelloop.run.datasets import samples_of
 from labelloop.run.sides import Sides, sides_of
 from labelloop.types import Item, Json
 
@@ -22,10 +21,12 @@ def preprocess(context: Context) -> None:
     needed: Sides = {name: items for name, items in sides.items() if name != "validation"}
     if missing := lacking(needed, manifest.classes, _FEWEST):
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
-    write_json(context.folder.data, describe(context, sides, _unreadable(context, sides)))
+    context.kind.check_settings(context.settings, thorough=False)
+    unreadable = context.kind.prepare(context, [item for items in sides.values() for item in items])
+    write_json(context.folder.data, describe(context, sides, unreadable))
 
 
-def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json:
+def describe(context: Context, sides: Sides, unreadable: Mapping[str, str]) -> Json:
     """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
     manifest = context.manifest
     conflicts = context.labeled.contradicting
@@ -48,13 +49,3 @@ def describe(context: Context, sides: Sides, unreadable: dict[str, str]) -> Json
 def _counts(items: Sequence[Item], classes: Sequence[str]) -> Json:
     counts = Counter(label for item in items for label in item.labels)
     return {"items": len(items), "classes": {name: counts[name] for name in classes}}
-
-
-def _unreadable(context: Context, sides: Sides) -> dict[str, str]:
-    """Decode and resize all pictures, as far as that has not been done; map those that cannot be to the reason."""
-    from labelloop.train.backbone import spec_of
-    from labelloop.train.pixels import Pixels
-
-    pixels = Pixels(spec_of(context.training), context.caches)
-    samples = samples_of(context, [item for items in sides.values() for item in items])
-    return pixels.check(samples, context.progress)

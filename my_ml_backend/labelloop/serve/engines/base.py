@@ -9,10 +9,17 @@ from labelloop.types import BundleInfo, Failure, Output
 class Engine(Protocol):
     """One loaded model. Implementations are safe to share between threads."""
 
-    info: BundleInfo
+    @property
+    def info(self) -> BundleInfo:
+        """What the bundle says of itself."""
+        ...
+
+    def pixels(self, contents: Sequence[bytes]) -> int:
+        """Say how many pixels the largest work on these holds in memory; 0 where inputs are no pictures."""
+        ...
 
     def predict(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
-        """Answer for every encoded picture, in order, naming ``version``; one that cannot be read is a Failure.
+        """Answer for every input, in order, naming ``version``; one that cannot be read is a Failure.
 
         Raises BundleError when the model itself fails.
         """

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import BundleError, MediaError
-from labelloop.pictures import prepare
+from labelloop.pictures import pixels_of, prepare
 from labelloop.serve.engines.scores import outputs
-from labelloop.types import BundleInfo, Failure, Output
+from labelloop.types import Failure, NetworkInfo, Output
 
 Array = npt.NDArray[np.float32]
 
@@ -28,13 +28,17 @@ class NetworkEngine(ABC):
     file: str
     """The bundle's file that this engine runs."""
 
-    def __init__(self, info: BundleInfo) -> None:
+    def __init__(self, info: NetworkInfo) -> None:
         self.info = info
         self._run(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
 
     @abstractmethod
     def logits(self, pictures: Array) -> Array:
         """Give logits (pictures, classes) for float32 (pictures, 3, height, width); may raise anything."""
+
+    def pixels(self, contents: Sequence[bytes]) -> int:
+        """Give the pixels of the largest picture; see Engine."""
+        return pixels_of(contents)
 
     def predict(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
         """Answer for every encoded picture, in order; see Engine."""
@@ -68,9 +72,9 @@ class NetworkEngine(ABC):
         return logits
 
 
-def read_info(directory: Path) -> BundleInfo:
+def read_info(directory: Path) -> NetworkInfo:
     """Read a bundle's ``model.json``; raises BundleError."""
     try:
-        return BundleInfo.from_json((directory / "model.json").read_bytes())
+        return NetworkInfo.from_json((directory / "model.json").read_bytes())
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{directory / 'model.json'} cannot be read: {error!r}") from error

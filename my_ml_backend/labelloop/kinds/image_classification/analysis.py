@@ -6,10 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost
-from labelloop.run.analysis import Analysis
+from labelloop.kinds.image_classification.events import write_tensorboard
+from labelloop.kinds.image_classification.label_errors import find_label_errors
+from labelloop.kinds.image_classification.material import Analysis
 from labelloop.run.context import Context, read_json, write_json
-from labelloop.run.events import write_tensorboard
-from labelloop.run.label_errors import find_label_errors
 from labelloop.run.report.mistakes import write_mistakes, write_thumbnails
 
 _log = logging.getLogger(__name__)

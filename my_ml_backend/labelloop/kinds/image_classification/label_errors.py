@@ -5,13 +5,19 @@ from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.run.context import Context
+from labelloop.run.train_settings import train_settings
 from labelloop.types import Json, Progress, TrainSettings
 
 
 def find_label_errors(context: Context) -> Json:
     """Examine the labels of a run, with its bundle at hand; raises TrainingError."""
     return examine_manifest(
-        context.manifest, context.training, context.pictures, context.caches, context.folder.bundle, context.progress
+        context.manifest,
+        train_settings(context.settings),
+        context.pictures,
+        context.caches,
+        context.folder.bundle,
+        context.progress,
     )
 
 

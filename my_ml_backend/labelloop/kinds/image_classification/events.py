@@ -2,8 +2,9 @@
 
 from PIL import Image
 
-from labelloop.run.analysis import Analysis
+from labelloop.kinds.image_classification.material import Analysis
 from labelloop.run.context import read_json
+from labelloop.run.train_settings import train_settings
 
 
 def write_tensorboard(analysis: Analysis) -> None:
@@ -22,4 +23,4 @@ def write_tensorboard(analysis: Analysis) -> None:
     if grid.is_file():
         with Image.open(grid) as drawn:
             shown["augmentations"] = drawn.convert("RGB")
-    write_events(folder.events, curves, metrics, context.training, shown)
+    write_events(folder.events, curves, metrics, train_settings(context.settings), shown)

@@ -1,0 +1,1 @@
+"""What can be learned, one package each. ``base`` says what a kind is, and which there are."""

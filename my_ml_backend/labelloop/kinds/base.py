@@ -1,0 +1,167 @@
+"""A kind of learning: what is true of an item, how that is learned, measured, judged and served.
+
+The loop, the run, the store and the server are the same for all kinds; they ask the kind of a project for the rest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from labelloop.errors import UnknownKind
+from labelloop.majority import Truth, Vote
+from labelloop.settings import Settings
+from labelloop.types import IMAGES, BundleInfo, Choice, Item, Json
+
+if TYPE_CHECKING:
+    from labelloop.models.versions import VersionRecord
+    from labelloop.run.context import Context
+    from labelloop.run.scoring import Rename
+    from labelloop.run.verdict import Verdict
+    from labelloop.serve.engines.base import Engine
+
+KINDS: dict[str, str] = {IMAGES: "labelloop.kinds.image_classification.kind"}
+"""The module of each kind, by the kind's name; its ``KIND`` is the kind. It is imported when it is first asked for."""
+
+SCORED_BY = "onnx"
+"""The engine that measures versions, and most often serves them."""
+
+Supported = tuple[tuple[str, tuple[str, ...]], ...]
+"""Control tags of Label Studio, each with the object tags it may be about."""
+
+
+class Hyperparameters(Protocol):
+    """All that decides what a kind's training makes of a manifest.
+
+    ``recipes`` are those that compete, ``seed`` decides every draw.
+    """
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The recipes that compete on the validation side."""
+
+    @property
+    def seed(self) -> int:
+        """What decides every draw."""
+
+    def to_json(self) -> Json:
+        """Give the values themselves, which a version's record keeps."""
+
+    def fingerprint(self) -> str:
+        """Hash all that matters to the result, as a part of a run's key; what a release adds counts off its default."""
+
+
+class Kind(Protocol):
+    """One kind. What needs torch is imported by the methods of the stages, and not before: servers have none.
+
+    ``label_configs`` are the control tags it learns, with what they are about. ``recipes`` maps its recipes to their
+    versions: one is raised where the same labels now give a better model, and every project is then trained once with
+    it. ``settings`` are the settings (as in the environment) that are its own. ``weights`` are the files that its
+    bundles may hold beside ``model.json`` and the report.
+    """
+
+    name: str
+    label_configs: Supported
+    recipes: Mapping[str, int]
+    settings: tuple[str, ...]
+    weights: tuple[str, ...]
+
+    def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:
+        """Make one truth of what a task's annotators say, at least one of them; or say why there is none."""
+
+    def check(self, content: bytes) -> None:
+        """Raise Unreadable for a file that is no input of this kind."""
+
+    def hyperparameters(self, settings: Settings) -> Hyperparameters:
+        """Take from the settings what training needs; raises TrainingError where a file they name cannot be read."""
+
+    def check_settings(self, settings: Settings, *, thorough: bool) -> None:
+        """Raise TrainingError for settings that nothing could be trained with.
+
+        ``thorough``: what would be trained is made once, which takes seconds.
+        """
+
+    def prepare(self, context: "Context", items: Sequence[Item]) -> Mapping[str, str]:
+        """Bring the items of all sides into the form that training reads; maps what cannot be read to the reason."""
+
+    def train(self, context: "Context") -> Json:
+        """Write the folder's ``bundle/``, and give what ``train.json`` is to hold. Raises TrainingError.
+
+        The loop reads of it: ``recipe``, ``validation``, ``seconds``, ``left_out``, ``notes``, ``calibration``,
+        ``device``.
+        """
+
+    def measure(self, context: "Context") -> None:
+        """Write ``metrics.json`` and ``predictions.npz``: the folder's bundle on the test side. Raises BundleError."""
+
+    def judge(
+        self, context: "Context", name: str, champion: "tuple[VersionRecord, Path] | None", rename: "Rename"
+    ) -> "Verdict":
+        """Judge what was measured, as version ``name``, against the champion and its bundle on the same test items.
+
+        ``rename`` gives the champion's classes the names that they have today.
+        """
+
+    def analyse(self, context: "Context") -> None:
+        """Write the rest of ``evaluation/``: what explains the figures. Nobody's next step waits for it."""
+
+    def describe(self, raw: Json) -> BundleInfo:
+        """Read a bundle's ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""
+
+    def problems(self, info: BundleInfo) -> Iterator[str]:
+        """Say what of a description can never be served, the first thing first."""
+
+    def served(self, engine: str) -> tuple[str, ...]:
+        """Name the weight files that an engine (``onnx``, ``torchscript``) runs."""
+
+    def open(self, directory: Path, engine: str) -> "Engine":
+        """Load a bundle; raises BundleError when it cannot be used."""
+
+
+def find(name: object) -> Kind:
+    """Give the kind of that name; raises UnknownKind."""
+    if not isinstance(name, str) or name not in KINDS:
+        raise UnknownKind(
+            f"what is learned here is {str(name)[:60]!r}, which this release does not know: install one that does. "
+            f"It knows {', '.join(KINDS)}"
+        )
+    return _load(KINDS[name])
+
+
+def kinds() -> list[Kind]:
+    """Give all kinds there are."""
+    return [find(name) for name in KINDS]
+
+
+def learnable() -> Supported:
+    """Give the label configs that any kind learns."""
+    about: dict[str, dict[str, None]] = {}
+    for kind in kinds():
+        for control, objects in kind.label_configs:
+            about.setdefault(control, {}).update(dict.fromkeys(objects))
+    return tuple((control, tuple(objects)) for control, objects in about.items())
+
+
+def kind_of(control: str, about: str) -> Kind:
+    """Give the kind that learns a control tag about an object tag, one of ``learnable``; raises UnknownKind."""
+    for kind in kinds():
+        if any(control == tag and about in objects for tag, objects in kind.label_configs):
+            return kind
+    raise UnknownKind(f"no kind learns <{control}> about <{about}>")
+
+
+def weight_files() -> tuple[str, ...]:
+    """Name all files that a bundle of any kind may hold its model in."""
+    return tuple(dict.fromkeys(name for kind in kinds() for name in kind.weights))
+
+
+def served_files(engine: str) -> tuple[str, ...]:
+    """Name the files that an engine runs, whatever the kind."""
+    return tuple(dict.fromkeys(name for kind in kinds() for name in kind.served(engine)))
+
+
+@lru_cache
+def _load(module: str) -> Kind:
+    found: Kind = import_module(module).KIND
+    return found
