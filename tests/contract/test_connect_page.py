@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from labelloop.cli import main, settings_table
-from support.inference import free_port
+from support.servers import free_port
 from support.waiting import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs/connect-your-endpoint.md").read_text()

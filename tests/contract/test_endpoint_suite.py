@@ -32,7 +32,8 @@ from labelloop.settings import Settings
 from labelloop.types import Failure, Output
 from support.aws_wire import aws_account
 from support.bundles import COLOURS, make_bundle, picture
-from support.inference import SECONDS, free_port, inference
+from support.inference import SECONDS, inference
+from support.servers import free_port
 
 pytestmark = pytest.mark.process
 

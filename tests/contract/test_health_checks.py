@@ -15,7 +15,7 @@ import pytest
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
-from support.inference import free_port
+from support.servers import free_port
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.process

@@ -1,6 +1,5 @@
 """The S3 store over real HTTP: against moto's server, and against answers that get lost or differ."""
 
-import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -27,6 +26,7 @@ from support.file_bundle import write_bundle
 from support.lossy_proxy import Answer, LossyProxy, lossy_proxy
 from support.moto_server import moto_environment, moto_server
 from support.project_rules import ProjectRules
+from support.servers import free_port
 from support.store_rules import StoreRules
 
 
@@ -210,8 +210,7 @@ def test_missing_credentials_are_told(bucket: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_service_that_is_down_is_told_without_its_url(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")
     with pytest.raises(StoreError, match=r"EndpointConnectionError.*AWS_ENDPOINT_URL_S3") as caught:
         open_store(f"s3://{bucket}").read("a")

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import requests
 
+from support.servers import free_port
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -21,11 +22,6 @@ pytestmark = pytest.mark.process
 _ROOT = Path(__file__).resolve().parents[2]
 _CONFIG = '<View><Image name="i" value="$i"/><Choices name="c" toName="i"><Choice value="a"/></Choices></View>'
 _LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:
@@ -69,7 +65,7 @@ def test_label_studios_own_command_starts_all_that_one_machine_needs(tmp_path: P
     with started(command, log, LABELLOOP_ENDPOINT=endpoint, LABEL_STUDIO_URL="http://127.0.0.1:1") as process:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{url}/health"), log.read_text, 90)
-        assert answers(f"{endpoint}/ping")
+        wait_until(lambda: answers(f"{endpoint}/ping"), log.read_text)
         ask = requests.Session()
         assert ask.post(f"{url}/setup", json={"project": "7.1"}, timeout=5).status_code == 401
         ask.headers.update(_LOGIN)

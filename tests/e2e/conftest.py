@@ -1,9 +1,7 @@
 """A real Label Studio, one for the whole session: projects are what separates the tests."""
 
 import os
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,17 +9,7 @@ import pytest
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.studio.client import Studio
 from support.annotating import LABEL_CONFIG
-
-
-@pytest.fixture(scope="session")
-def free_port() -> Callable[[], int]:
-    """Find a port that nothing listens on."""
-
-    def find() -> int:
-        with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-            return int(probe.getsockname()[1])
-
-    return find
+from support.servers import free_port
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +26,7 @@ def label_studio_command() -> Path:
 
 
 @pytest.fixture(scope="session")
-def label_studio(
-    label_studio_command: Path, tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]
-) -> Iterator[LabelStudio]:
+def label_studio(label_studio_command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
     """A running Label Studio that may call backends and webhooks on this machine."""
     with LabelStudio(label_studio_command, tmp_path_factory.mktemp("label-studio"), free_port()) as running:
         yield running

@@ -16,6 +16,7 @@ from labelloop.studio.webhook import webhook_secret
 from labelloop.types import NO_VERSION
 from support.annotating import LABEL_CONFIG, add_tasks, prediction, submit
 from support.ml_backend import Backend, running_backend
+from support.servers import free_port
 
 pytestmark = pytest.mark.studio
 
@@ -221,7 +222,7 @@ def test_a_backend_that_is_down_says_what_to_do(studio: Studio, project: int, se
 
 
 def test_a_label_studio_that_calls_no_private_address_names_the_switches(
-    label_studio_command: Path, tmp_path: Path, free_port: Callable[[], int], backend: Backend
+    label_studio_command: Path, tmp_path: Path, backend: Backend
 ) -> None:
     half_open = {"USE_DEFAULT_BANNED_SUBNETS": "true", "ML_BLOCK_LOCAL_IP": "false"}
     with LabelStudio(label_studio_command, tmp_path, free_port(), half_open) as closed:

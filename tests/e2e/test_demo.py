@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from labelloop.demo.label_studio import LabelStudio
+from support.servers import free_port
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -55,7 +56,7 @@ def pasted(said: str, command: str) -> str:
 
 
 def test_its_lines_work_in_another_terminal_and_what_is_kept_goes_on(
-    label_studio_command: Path, tmp_path: Path, free_port: Callable[[], int]
+    label_studio_command: Path, tmp_path: Path
 ) -> None:
     kept, port = tmp_path / "kept", str(free_port())
     status = f"{sys.executable} -m labelloop status --json"

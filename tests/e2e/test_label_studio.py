@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -13,6 +12,7 @@ import requests
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import ServiceError, StudioError
 from labelloop.studio.client import Studio
+from support.servers import free_port
 
 pytestmark = pytest.mark.studio
 
@@ -40,7 +40,7 @@ def test_a_taken_port_and_a_missing_executable_are_refused(
         LabelStudio(tmp_path / "label-studio", tmp_path, port).start()
 
 
-def test_one_that_does_not_start_shows_its_log(tmp_path: Path, free_port: Callable[[], int]) -> None:
+def test_one_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
     command = tmp_path / "label-studio"
     command.write_text("#!/bin/sh\necho out of order\n[ $1 = version ]\n")
     command.chmod(0o755)
@@ -48,9 +48,7 @@ def test_one_that_does_not_start_shows_its_log(tmp_path: Path, free_port: Callab
         LabelStudio(command, tmp_path / "data", free_port(), cache=command / "no-folder").start()
 
 
-def test_it_starts_again_where_it_left_off_and_ends_with_its_parent(
-    label_studio_command: Path, tmp_path: Path, free_port: Callable[[], int]
-) -> None:
+def test_it_starts_again_where_it_left_off_and_ends_with_its_parent(label_studio_command: Path, tmp_path: Path) -> None:
     port = free_port()
     script = (
         "import sys; from pathlib import Path; from labelloop.demo.label_studio import LabelStudio\n"

@@ -1,7 +1,6 @@
 """A real inference server, in a process of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import requests
 
 import labelloop
+from support.servers import free_port
 from support.waiting import wait_until
 
 SCRIPT = """
@@ -83,12 +83,6 @@ def inference(
         finally:
             process.terminate()
             process.wait(SECONDS)
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

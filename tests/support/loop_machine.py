@@ -14,7 +14,6 @@ import psutil
 from labelloop.children import start_child, stop_child
 from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.machine import free_port
 from labelloop.demo.pictures import Pictures
 from labelloop.demo.run import label_config, upload
 from labelloop.loop.hub import Hub
@@ -23,6 +22,7 @@ from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, ProjectKey
+from support.servers import free_port
 from support.waiting import wait_until
 
 WSGI = Path(__file__).parents[2] / "my_ml_backend" / "_wsgi.py"
@@ -131,8 +131,8 @@ def loop_settings(studio: LabelStudio, folder: Path, **given: object) -> Setting
         "label_studio_api_key": studio.token,
         "model_dir": str(folder / "model"),
         "host": "127.0.0.1",
-        "port": free_port(0),
-        "endpoint": f"http://127.0.0.1:{free_port(0)}",
+        "port": free_port(),
+        "endpoint": f"http://127.0.0.1:{free_port()}",
         "backbone": "test_resnet",
         "weights": "none",
         "image_size": 32,

@@ -13,12 +13,12 @@ import requests
 
 from labelloop.children import start_child, stop_child
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.machine import free_port
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings, environment_of
 from labelloop.types import Json
 from labelloop.web.server import gunicorn_command
+from support.servers import free_port
 from support.waiting import wait_until
 
 
@@ -44,7 +44,7 @@ class WebMachine:
             label_studio_api_key=studio.token,
             model_dir=str(folder),
             host="127.0.0.1",
-            port=free_port(0),
+            port=free_port(),
             redis_url=self._redis.url,
             allowed_endpoints=("http://127.0.0.1:*/*",),
             retry_seconds=0.5,

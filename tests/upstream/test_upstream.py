@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.registry import known_projects
 from labelloop.settings import Settings
 from labelloop.types import NO_VERSION, Json
+from support.servers import free_port
 from support.waiting import wait_until
 from support.web import announce, serving_pictures
 
@@ -66,8 +66,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
         "LABELLOOP_ENDPOINT": "fake://?classes=a,b",
         "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true",
     }
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     log = folder / "log"
     server = start_child([sys.executable, "-c", _HOST, str(port)], environment=environment(settings), log=log)
     url = f"http://127.0.0.1:{port}"

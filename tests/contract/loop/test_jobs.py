@@ -39,8 +39,8 @@ from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.run.train_settings import train_settings
 from labelloop.terminal import describe
 from labelloop.types import ProjectKey
-from support.inference import free_port
 from support.moto_server import moto_at, moto_environment
+from support.servers import free_port
 from support.studio_api import StudioApi
 
 from .test_consider import scheduled, waiting

@@ -13,11 +13,7 @@ from labelloop.serve.server import GRACE_SECONDS
 from labelloop.settings import Settings
 from labelloop.web.machine import machine
 from labelloop.web.server import gunicorn_command
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+from support.servers import free_port
 
 
 def names(folder: Path, **given: object) -> list[str]:

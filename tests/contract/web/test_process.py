@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.web.server import gunicorn_command
+from support.servers import free_port
 from support.waiting import wait_until
 from support.web import CONFIG
 
@@ -75,12 +75,10 @@ def test_the_web_process_never_imports_torch(redis_server: RedisServer, tmp_path
 @pytest.fixture(scope="module")
 def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
     """The app behind a real gunicorn: its address and its process."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    settings = Settings(host="127.0.0.1", port=port, workers=2, threads=2)
+    settings = Settings(host="127.0.0.1", port=free_port(), workers=2, threads=2)
     folder = tmp_path_factory.mktemp("gunicorn")
     child = start_child(gunicorn_command(settings), environment=environment(redis_server, folder), log=folder / "log")
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{settings.port}"
     try:
         wait_until(lambda: up(url) or child.poll() is not None, (folder / "log").read_text)
         assert child.poll() is None, (folder / "log").read_text()
@@ -99,9 +97,8 @@ def up(url: str) -> bool:
 def test_gunicorn_workers_hold_no_torch(served: tuple[str, psutil.Process]) -> None:
     url, arbiter = served
     requests.post(f"{url}/setup", json={"project": 7}, timeout=5).raise_for_status()
-    workers = arbiter.children()
-    assert len(workers) == 2
-    for process in [arbiter, *workers]:
+    wait_until(lambda: len(arbiter.children()) == 2, "both workers are there")
+    for process in [arbiter, *arbiter.children()]:
         assert not [mapped.path for mapped in process.memory_maps() if "torch" in mapped.path]
 
 

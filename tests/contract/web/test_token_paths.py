@@ -13,8 +13,8 @@ import pytest
 import requests
 
 from labelloop.children import start_child, stop_child
-from labelloop.demo.machine import free_port
 from support.misbehaving import Misbehaving, Reply, answer, good, misbehaving
+from support.servers import free_port
 from support.waiting import wait_until
 from support.web import CONFIG
 
@@ -53,7 +53,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder, port = tmp_path_factory.mktemp("machine"), free_port(0)
+    folder, port = tmp_path_factory.mktemp("machine"), free_port()
     log, replies = folder / "log", (good,)
     with ExitStack() as stack:
         label_studio = stack.enter_context(misbehaving(_reply(studio)))
