@@ -231,6 +231,11 @@ class Item:
     labels: tuple[str, ...]
     text: str = ""
 
+    @classmethod
+    def of_text(cls, task: int, text: str, labels: tuple[str, ...]) -> Self:
+        """Make an item of an input that stands in its task."""
+        return cls(task, hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), labels, text)
+
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:

@@ -51,9 +51,9 @@ class StudioApi:
             self.pictures.setdefault(path, f"picture {number}".encode())
             self.tasks[number] = {"id": number, "data": {"image": path}, "annotations": []}
 
-    def annotate(self, task: int, label: str, **more: Any) -> None:
+    def annotate(self, task: int, label: str, to_name: str = "image", **more: Any) -> None:
         """Submit an annotation."""
-        region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}
+        region = {"from_name": "label", "to_name": to_name, "type": "choices", "value": {"choices": [label]}}
         annotations = self.tasks[task]["annotations"]
         annotations.append({"id": 100 * task + len(annotations), "result": [region], "was_cancelled": False} | more)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
-from labelloop.types import Choice, LeftOut, Side
+from labelloop.types import IMAGES, Choice, LeftOut, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Listing:
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     left_out: tuple[LeftOut, ...] = ()
+    kind: str = IMAGES
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""The labeled pictures of a project at one moment, named by their content."""
+"""The labeled inputs of a project at one moment, named by their content."""
 
 import hashlib
 import heapq
@@ -41,6 +41,7 @@ class Manifest:
         classes: tuple[str, ...],
         items: Iterable[Item],
         left_out: Iterable[LeftOut] = (),
+        kind: str = IMAGES,
     ) -> Self:
         """Make a manifest of items in any order; the last of a task counts. Raises ValueError for a wrong picture hash.
 
@@ -57,12 +58,12 @@ class Manifest:
             else:
                 kept[item.task] = clean
         in_order = tuple(kept[task] for task in sorted(kept))
-        return cls(project, choice, classes, in_order, tuple(outs[task] for task in sorted(outs)))
+        return cls(project, choice, classes, in_order, tuple(outs[task] for task in sorted(outs)), kind)
 
     @cached_property
     def hash(self) -> str:
         """Name the content: sha256 (hex) over kind, classes and items, whatever the order of the items."""
-        hasher = hashlib.sha256(_line({"kind": self.choice, "classes": self.classes}).encode())
+        hasher = hashlib.sha256(_line(_asked(self.choice, self.classes, self.kind)).encode())
         for item in sorted(self.items, key=_by_task):
             hasher.update(_line(_item_json(item)).encode())
         return hasher.hexdigest()
@@ -73,8 +74,7 @@ class Manifest:
             {
                 "format": _FORMAT,
                 "project": str(self.project),
-                "kind": self.choice,
-                "classes": self.classes,
+                **_asked(self.choice, self.classes, self.kind),
                 "hash": self.hash,
                 "left_out": len(self.left_out),
             }
@@ -111,9 +111,10 @@ class Manifest:
             if "left_out" in raw:
                 left_out.append(LeftOut(raw["task"], raw["left_out"]))
             else:
-                items.append(Item(raw["task"], raw["picture"], tuple(raw["labels"])))
+                items.append(_item(raw))
         project = ProjectKey.parse(header["project"])
-        return cls(project, header["kind"], tuple(header["classes"]), tuple(items), tuple(left_out))
+        classes, kind = tuple(header["classes"]), header.get("learns", IMAGES)
+        return cls(project, header["kind"], classes, tuple(items), tuple(left_out), kind)
 
 
 def labels_by_task(path: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
@@ -142,7 +143,7 @@ def _check_file(path: Path) -> None:
         header = json.loads(next(lines, ""))
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r} is unknown, this release reads {_FORMAT}")
-        hasher = hashlib.sha256(_line({"kind": header["kind"], "classes": header["classes"]}).encode())
+        hasher = hashlib.sha256(_line(_asked(header["kind"], header["classes"], header.get("learns", IMAGES))).encode())
         left_out = 0
         for line in lines:
             if _is_left_out(line):
@@ -174,7 +175,20 @@ def _by_task(item: Item) -> tuple[int, str, tuple[str, ...]]:
 
 
 def _item_json(item: Item) -> Json:
-    return {"task": item.task, "picture": item.content, "labels": item.labels}
+    held = {"text": item.text} if item.text else {"picture": item.content}
+    return {"task": item.task, "labels": item.labels} | held
+
+
+def _item(raw: Json) -> Item:
+    labels = tuple(raw["labels"])
+    return (
+        Item.of_text(raw["task"], raw["text"], labels) if "text" in raw else Item(raw["task"], raw["picture"], labels)
+    )
+
+
+def _asked(choice: Choice, classes: Iterable[str], kind: str) -> Json:
+    """Spell what was asked; the kind that was there first goes without saying, and so manifests keep their hashes."""
+    return {"kind": choice, "classes": classes} | ({} if kind == IMAGES else {"learns": kind})
 
 
 def _line(value: Any) -> str:

@@ -7,7 +7,7 @@ from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import own_backend
 from labelloop.run.context import Labeled
-from labelloop.run.fetch import PictureFetcher
+from labelloop.run.fetch import InputFetcher
 from labelloop.studio.site import LabelStudioSite
 from labelloop.types import Progress, ProjectKey
 
@@ -27,10 +27,11 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
     out of order.
     """
     site = site_of(hub, project)
-    fetcher = PictureFetcher(site.read, PictureCache(hub.settings.directory / "cache" / "pictures"), project)
-    fetched = fetcher.fetch(labeling.records(find(labeling.kind).truth), labeling.counters.labeled, progress)
+    kind, cache = find(labeling.kind), PictureCache(hub.settings.directory / "cache" / "pictures")
+    fetcher = InputFetcher(site.read, cache, project, kind.check)
+    fetched = fetcher.fetch(labeling.records(kind.truth), labeling.counters.labeled, progress)
     left_out = [*fetched.left_out, *fetched.missing]
-    manifest = Manifest.of(project, labeling.choice, labeling.classes, fetched.items, left_out)
+    manifest = Manifest.of(project, labeling.choice, labeling.classes, fetched.items, left_out, kind.name)
     return Labeled(manifest, missing=tuple(fetched.missing))
 
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 from labelloop.data.cache import PictureCache
 from labelloop.data.listing import Record
 from labelloop.errors import MediaError, Unreadable
-from labelloop.pictures import decode
 from labelloop.run.patience import patiently, too_many
 from labelloop.sources.reader import CONNECTIONS
 from labelloop.sources.urls import local_file, shown
@@ -46,16 +45,18 @@ class _Missing(LeftOut):
 
 
 @dataclass(frozen=True)
-class PictureFetcher:
-    """Fetches the pictures of labeled records into a cache, several at a time.
+class InputFetcher:
+    """Fetches the files of labeled records into a cache, several at a time; a text needs no fetching.
 
-    ``read`` gives a record's picture: bytes, or a MediaError. ``project`` is whose addresses the cache remembers.
+    ``read`` gives a record's file: bytes, or a MediaError. ``project`` is whose addresses the cache remembers;
+    ``check`` raises Unreadable for what is no input of the kind that is learned.
     ``wait`` passes the seconds between two tries of a picture.
     """
 
     read: Callable[[Record], bytes]
     cache: PictureCache
     project: ProjectKey
+    check: Callable[[bytes], None]
     wait: Callable[[float], None] = time.sleep
 
     def fetch(self, records: Iterable[Record | LeftOut], total: int, progress: Progress) -> Fetched:
@@ -73,19 +74,33 @@ class PictureFetcher:
             elif isinstance(found, LeftOut):
                 fetched.left_out.append(found)
             elif isinstance(record, Record):
-                fetched.items.append(Item(record.task, found, record.labels))
+                fetched.items.append(found)
                 if record.side:
-                    fetched.sided.append((record, found))
+                    fetched.sided.append((record, found.content))
             # Not each of a million is to be waited for when their server is down.
             _require_most(fetched, max(total, fetched.done))
             progress("pictures", fetched.done, max(total, fetched.done))
         _require_most(fetched, len(fetched.items) + len(fetched.missing))
         return fetched
 
-    def _find(self, record: Record | LeftOut) -> str | LeftOut:
-        """Give the sha256 of a record's picture (hex), or say why there is none."""
+    def _find(self, record: Record | LeftOut) -> Item | LeftOut:
+        """Give a record as an item, or say why it is none."""
         if isinstance(record, LeftOut):
             return record
+        if record.text:
+            return self._text(record)
+        found = self._file(record)
+        return Item(record.task, found, record.labels) if isinstance(found, str) else found
+
+    def _text(self, record: Record) -> Item | LeftOut:
+        try:
+            self.check(record.text.encode(errors="surrogatepass"))
+        except Unreadable as error:
+            return LeftOut(record.task, str(error))
+        return Item.of_text(record.task, record.text, record.labels)
+
+    def _file(self, record: Record) -> str | LeftOut:
+        """Give the sha256 of a record's file (hex), or say why there is none."""
         if record.content and self.cache.has(record.content):
             return record.content
         if not record.uri:
@@ -103,7 +118,7 @@ class PictureFetcher:
         picture = self.cache.find(self.project, name)
         if picture is None:
             content = patiently(lambda: self.read(record), self.wait)
-            decode(content)
+            self.check(content)
             picture = self.cache.add(content)
             self.cache.remember(self.project, name, picture)
         if record.content not in ("", picture):

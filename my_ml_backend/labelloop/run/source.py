@@ -13,8 +13,9 @@ from labelloop.data.formats import FORMATS, Hints
 from labelloop.data.listing import Listing
 from labelloop.data.manifest import Manifest
 from labelloop.errors import SettingsError
+from labelloop.kinds.base import find
 from labelloop.run.context import Labeled
-from labelloop.run.fetch import PictureFetcher
+from labelloop.run.fetch import InputFetcher
 from labelloop.run.locations import Opener, open_listing, open_reader
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.run.sides import named_sides, with_own_test
@@ -44,11 +45,11 @@ def fetch_listing(
 ) -> Labeled:
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
     with closing(opens(settings)) as reader:
-        fetcher = PictureFetcher(lambda record: reader.read(record.uri), cache, project, wait)
+        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, find(listing.kind).check, wait)
         fetched = fetcher.fetch(listing.records, len(listing.records), progress)
     sides, moved = named_sides(fetched.sided)
     left_out = [*listing.left_out, *fetched.left_out, *fetched.missing]
-    manifest = Manifest.of(project, listing.choice, listing.classes, fetched.items, left_out)
+    manifest = Manifest.of(project, listing.choice, listing.classes, fetched.items, left_out, listing.kind)
     return Labeled(manifest, sides, moved, tuple(fetched.missing))
 
 

@@ -1,6 +1,7 @@
 """LabelLoop's own: JSON Lines, a header and a line for each task, with addresses; and the manifest of a run without."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from labelloop.data.formats.addresses import written
@@ -77,9 +78,9 @@ def _manifest(path: Path, hints: Hints) -> Listing:
         manifest = Manifest.from_jsonl(line for _, line in text_lines(path))
     except RecursionError as error:
         raise ManifestError(f"{path} is no manifest") from error
-    records = tuple(Record("", item.labels, item.task, content=item.content) for item in manifest.items)
-    choice = hints.choice or manifest.choice
-    return Listing.of(records, manifest.left_out, choice, manifest.classes if hints.classes is None else hints.classes)
+    records = tuple(Record("", one.labels, one.task, content=one.content, text=one.text) for one in manifest.items)
+    choice, classes = hints.choice or manifest.choice, manifest.classes if hints.classes is None else hints.classes
+    return replace(Listing.of(records, manifest.left_out, choice, classes), kind=manifest.kind)
 
 
 def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:

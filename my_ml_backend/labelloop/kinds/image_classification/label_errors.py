@@ -4,9 +4,10 @@ from pathlib import Path
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
+from labelloop.errors import TrainingError
 from labelloop.run.context import Context
 from labelloop.run.train_settings import train_settings
-from labelloop.types import Json, Progress, TrainSettings
+from labelloop.types import IMAGES, Json, Progress, TrainSettings
 
 
 def find_label_errors(context: Context) -> Json:
@@ -30,6 +31,8 @@ def examine_manifest(
     progress: Progress,
 ) -> Json:
     """Examine every label of a manifest whose pictures are on this machine; raises TrainingError."""
+    if manifest.kind != IMAGES:
+        raise TrainingError(f"probable label errors are found in pictures; here {manifest.kind} are learned")
     from labelloop.train.dataset import Sample
     from labelloop.train.examine import examine
     from labelloop.train.label_errors import FOLDS

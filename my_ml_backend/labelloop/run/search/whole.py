@@ -18,7 +18,7 @@ from labelloop.run.search.plan import Plan
 from labelloop.run.search.run import search
 from labelloop.run.search.winner import prepare
 from labelloop.settings import Settings
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class Search:
         with run.alone():
             for stage in ("fetch", "preprocess"):
                 run.make(stage)
+        if run.context.kind.name != IMAGES:
+            raise TrainingError(f"a search tries networks for pictures; here {run.context.kind.name} are learned")
         visible = gpus()
         jobs = min(self.jobs or len(visible) or cores(), self.budget.trials)
         found = search(run.context, space, self.budget, jobs, visible, watcher)

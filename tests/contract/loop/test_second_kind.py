@@ -1,0 +1,148 @@
+"""A second kind goes once round: labels from the site, a run, the gate, the store, its engine, predictions.
+
+Nothing outside ``support.numbers_kind`` knows of it.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import labelloop
+from labelloop.errors import BundleError, LabelConfigError, SettingsError
+from labelloop.kinds import base
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.predict import predict_tasks
+from labelloop.loop.progress import Reporter
+from labelloop.loop.retrain import retrain
+from labelloop.loop.sweep import sweep_project
+from labelloop.models.bundle import check_bundle
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import RunRecord
+from labelloop.models.versions import Versions
+from labelloop.run.driver import Run
+from labelloop.run.folder import RunFolder
+from labelloop.run.stages import STAGES
+from labelloop.studio.control import parse_control
+from support import numbers_kind
+from support.inference import SCRIPT, inference
+from support.studio_api import CONFIG, StudioApi
+
+from .conftest import MakeHub
+from .test_retrain import Quiet
+
+pytestmark = pytest.mark.train
+
+NUMBERS = (
+    '<View><Text name="number" value="$number"/><Choices name="label" toName="number">'
+    '<Choice value="low"/><Choice value="high"/></Choices></View>'
+)
+SERVE = 'from labelloop.kinds.base import KINDS\nKINDS["numbers"] = "support.numbers_kind"\n' + SCRIPT
+
+
+@pytest.fixture(autouse=True)
+def second_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be a second kind, as a package of its own would."""
+    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub, studio: StudioApi, tmp_path: Path) -> Iterator[Hub]:
+    """A hub whose project asks about numbers, sixty of them labeled, and an inference server of its store.
+
+    What its settings say of networks is another kind's matter.
+    """
+    studio.config = NUMBERS
+    studio.connect("labelloop")
+    for number in range(1, 81):
+        value = number / 100 + (1 if number % 2 else 8)
+        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
+    for number in range(1, 61):
+        studio.annotate(number, answer(number), to_name="number")
+    store, tests = (tmp_path / "store").as_uri(), Path(numbers_kind.__file__).parents[1]
+    paths = os.pathsep.join((str(Path(labelloop.__file__).parents[1]), str(tests)))
+    with inference(tmp_path / "serve", script=SERVE, LABELLOOP_STORE=store, PYTHONPATH=paths) as server:
+        yield make_hub(endpoint=server.address, store=store, backbone="no-such-network", image_size=7)
+
+
+def answer(number: int) -> str:
+    return "low" if number % 2 else "high"
+
+
+def train(hub: Hub) -> RunRecord:
+    project = hub.project(7)
+    with Lease(hub, project) as lease:
+        return retrain(hub, project, "test", Reporter(hub, project, lease))
+
+
+def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
+    record, project = train(hub), hub.project(7)
+
+    assert (record.state, record.version, record.recipe, record.kind) == ("promoted", "v1", "nearest", "numbers")
+    assert record.methods == {"nearest": 1, "gate": 1}
+    versions = Versions(hub.store, project)
+    assert versions.get("v1").trained_with["sharpness"] == 1.0
+    assert versions.get("v1").verdict in versions.read_report("v1").decode()
+    header, first = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[:2]
+    assert json.loads(header)["learns"] == "numbers"
+    assert json.loads(first) == {"task": 1, "text": "1.01", "labels": ["low"]}
+
+    # Whoever waits is pre-annotated by the served version.
+    assert ChampionPointer(hub.store, project).read().announced == "v1"
+    brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
+    assert brought == {number: [answer(number)] for number in range(61, 81)}
+    assert {one["model_version"] for one in studio.predictions} == {"v1"}
+    (asked,) = predict_tasks(hub, 7, NUMBERS, [{"id": 99, "data": {"number": "8.25"}}])
+    assert isinstance(asked, dict)
+    assert asked["result"][0]["value"]["choices"] == ["high"]
+    assert predict_tasks(hub, 7, NUMBERS, [{"id": 99, "data": {"number": "many"}}]) == [[]]
+
+    # More labels lead to another run, which is judged by the one before.
+    assert "nothing" in sweep_project(hub, project, scan_now=True)
+    for number in range(61, 81):
+        studio.annotate(number, answer(number), to_name="number")
+    studio.tasks[81] = {"id": 81, "data": {"number": "many"}, "annotations": []}
+    studio.annotate(81, "low", to_name="number")
+    later = train(hub)
+    assert (later.version, versions.get("v2").parent) == ("v2", "v1")
+    assert "v2 replaces v1" in later.verdict
+    assert later.metrics["gate"]["champion"] == 1.0
+    assert (
+        b'{"left_out":"it is no number","task":81}'
+        in hub.store.read(f"{project}/manifests/{later.manifest}.jsonl").content
+    )
+
+
+def test_the_command_makes_the_same_run(hub: Hub, tmp_path: Path) -> None:
+    record, project = train(hub), hub.project(7)
+    manifest = f"{hub.settings.store_address}/{project}/manifests/{record.manifest}.jsonl"
+    given = {"train_location": manifest, "format": "labelloop", "project_key": str(project)}
+    run = Run(RunFolder(tmp_path / "run"), replace(hub.settings, backbone="test_resnet", image_size=0), given, Quiet())
+    with run.alone():
+        for stage in STAGES:
+            run.make(stage)
+    assert run.key == record.key
+    assert Versions(hub.store, project).names() == ["v1"]
+    assert json.loads((tmp_path / "run" / "verdict.json").read_text())["version"] == "v1"
+    assert check_bundle(tmp_path / "run" / "bundle").kind == "numbers"
+
+
+def test_one_server_learns_several_kinds(hub: Hub, studio: StudioApi) -> None:
+    assert (parse_control(NUMBERS).kind, parse_control(CONFIG).kind) == ("numbers", "image-classification")
+    studio.config = CONFIG
+    with pytest.raises(SettingsError, match="no-such-network"):
+        train(hub)
+
+
+def test_a_release_without_the_kind_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(hub)
+    bundle = Versions(hub.store, hub.project(7)).fetch_bundle("v1", hub.settings.directory / "cache" / "bundles")
+    monkeypatch.delitem(base.KINDS, numbers_kind.NAME)
+    with pytest.raises(BundleError, match="'numbers', which this release does not know"):
+        check_bundle(bundle)
+    with pytest.raises(LabelConfigError):
+        parse_control(NUMBERS.replace("low", "lower"))

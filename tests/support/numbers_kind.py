@@ -1,0 +1,140 @@
+"""A tiny second kind: numbers in a task's text, and the class whose mean is nearest. It trains in no time.
+
+It is what a package of its own under ``labelloop/kinds`` would be, and shows what one has to say.
+"""
+
+# ruff: noqa: ARG002 - a kind is asked in one way, whatever it needs of that
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labelloop.errors import BundleError, TrainingError, Unreadable
+from labelloop.kinds.classification import Classification
+from labelloop.run.context import Context
+from labelloop.run.sides import sides_of
+from labelloop.settings import Settings
+from labelloop.types import BundleInfo, Failure, Item, Json, Output
+
+NAME = "numbers"
+MODEL = "means.json"
+
+
+@dataclass(frozen=True)
+class Means:
+    """The hyperparameters: there is little to choose."""
+
+    seed: int
+    recipes: tuple[str, ...] = ("nearest",)
+    sharpness: float = 1.0
+
+    def to_json(self) -> Json:
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+class MeansEngine:
+    """Scores a number by its distance from each class's mean."""
+
+    def __init__(self, directory: Path) -> None:
+        try:
+            self.info = BundleInfo.from_json((directory / "model.json").read_bytes())
+            self._means: dict[str, float] = json.loads((directory / MODEL).read_bytes())
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{directory} cannot be loaded: {error}") from error
+
+    def pixels(self, contents: Sequence[bytes]) -> int:
+        return 0
+
+    def predict(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
+        return [self._answer(content, version) for content in contents]
+
+    def _answer(self, content: bytes, version: str) -> Output | Failure:
+        try:
+            number = read(content)
+        except Unreadable as error:
+            return Failure(str(error))
+        nearness = {name: math.exp(-abs(number - mean)) for name, mean in self._means.items()}
+        total = sum(nearness.values()) or 1.0
+        scores = {name: nearness.get(name, 0.0) / total for name in self.info.classes}
+        best = max(scores, key=scores.__getitem__)
+        return Output(best, scores[best], scores, version, self.info.choice)
+
+
+class Numbers(Classification):
+    """Classes of numbers."""
+
+    name = NAME
+    label_configs = (("Choices", ("Text",)),)
+    recipes: Mapping[str, int] = {"nearest": 1}
+    settings = ()
+    weights = (MODEL,)
+
+    def check(self, content: bytes) -> None:
+        read(content)
+
+    def hyperparameters(self, settings: Settings) -> Means:
+        return Means(settings.seed)
+
+    def check_settings(self, settings: Settings, *, thorough: bool) -> None:
+        if settings.seed < 0:
+            raise TrainingError("LABELLOOP_SEED: numbers are learned with a seed from 0 on")
+
+    def prepare(self, context: Context, items: Sequence[Item]) -> Mapping[str, str]:
+        return {}
+
+    def train(self, context: Context) -> Json:
+        manifest, folder = context.manifest, context.folder.bundle
+        items = sides_of(manifest, context.named_sides)["train"]
+        shown = {name: [float(item.text) for item in items if name in item.labels] for name in manifest.classes}
+        means = {name: sum(numbers) / len(numbers) for name, numbers in shown.items() if numbers}
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(means).encode()
+        (folder / MODEL).write_bytes(content)
+        files = {MODEL: hashlib.sha256(content).hexdigest()}
+        info = BundleInfo(manifest.classes, manifest.choice, "nearest", files, kind=NAME)
+        (folder / "model.json").write_text(info.to_json())
+        return {
+            "recipe": "nearest",
+            "validation": {},
+            "seconds": {},
+            "left_out": {},
+            "notes": [],
+            "calibration": {},
+            "device": "cpu",
+        }
+
+    def analyse(self, context: Context) -> None:
+        """Figures of numbers need no explanation."""
+
+    def describe(self, raw: Json) -> BundleInfo:
+        return BundleInfo.read(raw)
+
+    def problems(self, info: BundleInfo) -> Iterator[str]:
+        if MODEL not in info.files:
+            yield f"has no hash of {MODEL}: nothing could be served"
+
+    def served(self, engine: str) -> tuple[str, ...]:
+        return (MODEL,)
+
+    def open(self, directory: Path, engine: str) -> MeansEngine:
+        return MeansEngine(directory)
+
+
+KIND = Numbers()
+
+
+def read(content: bytes) -> float:
+    """Read a number; raises Unreadable."""
+    try:
+        found = float(content)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise Unreadable("it is no number")
+    return found
