@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ from labelloop.run.patience import TRIES, patiently, too_many
 from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
+from labelloop.sources.reader import CONNECTIONS
 from labelloop.types import LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
@@ -242,11 +244,13 @@ def test_killed_and_run_again_it_fetches_only_what_is_missing(
 ) -> None:
     path = tmp_path / "list.csv"
     path.write_text("uri,label\n" + "".join(f"{server.address}/{at}.png,cat\n" for at in range(30)))
-    halfway, gone = threading.Event(), threading.Event()
+    halfway, gone, held = threading.Event(), threading.Event(), itertools.count(1)
 
     def answer(asked: str) -> None:
-        if asked == "/29.png" and not gone.is_set():
-            halfway.set()
+        # Every connection is held by one of the last ones: nothing else is under way, nor comes when all are killed.
+        if int(asked[1:-4]) >= 30 - CONNECTIONS and not gone.is_set():
+            if next(held) == CONNECTIONS:
+                halfway.set()
             gone.wait(30)
 
     server.answer = answer

@@ -33,6 +33,7 @@ def test_pictures_beyond_the_budget_wait_in_their_order() -> None:
     wait_until(lambda: first.at_work.is_set() and second.at_work.is_set(), "both fit")
     third = Worker(budget, 80)
     assert not third.at_work.wait(0.05)
+    wait_until(budget._turn.locked, "it is the next")
     fourth = Worker(budget, 1)
     first.end()
     assert not third.at_work.wait(0.05)
