@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.studio.events import (
@@ -86,7 +86,6 @@ JUNK: st.SearchStrategy[Any] = (
 )
 
 
-@settings(deadline=None)
 @given(data=st.data(), path=st.sampled_from(sorted(WEBHOOKS)))
 def test_a_captured_webhook_with_anything_changed_is_an_event_or_a_value_error(data: st.DataObject, path: str) -> None:
     body = copy.deepcopy(WEBHOOKS[path])

@@ -110,8 +110,8 @@ def test_who_falls_silent_is_hung_up_on(beginning: bytes, answered: bytes) -> No
 
 @pytest.mark.parametrize("beginning", [b"POST /echo HTTP/1.1\r\nX: ", post("/echo", b"", 900_000)])
 def test_who_drips_has_no_more_time_than_who_is_silent(beginning: bytes) -> None:
-    with serving(Gate()) as served, dripping(served.port, [beginning], b"x", 5):
-        wait_until(lambda: bool(served.house.clients), "they are in", SECONDS)
+    with serving(Gate()) as served, dripping(served.port, [beginning], b"x", 5) as connections:
+        assert all(gone(connection) for connection in connections)
         wait_until(lambda: not served.house.clients, "they are hung up on", SECONDS)
 
 

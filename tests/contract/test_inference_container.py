@@ -10,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.clients import dripping, silent, talk
 from support.inference import SECONDS, Inference, inference
 from support.moto_server import moto_server
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -342,16 +344,17 @@ def test_a_new_champion_is_swapped_in_without_dropping_a_request(
                 statuses.append(answer.status_code)
                 versions.append(predictions(answer)[0]["model_version"])
 
+    def answers(version: str) -> bool:
+        return version in versions[-50:]
+
     threads = [threading.Thread(target=keep_asking) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
+        wait_until(lambda: "v1" in versions, "v1 answers", SECONDS)
         for run in (2, 3):
             version = publish_bundle(store, project, workdir / "9", run=f"run {run}", gain=float(run))
-            deadline = time.monotonic() + SECONDS
-            while version not in versions[-50:]:
-                assert time.monotonic() < deadline, f"{version} never answered"
-                done.wait(0.02)
+            wait_until(partial(answers, version), f"{version} answers", SECONDS)
     finally:
         done.set()
         for thread in threads:
@@ -411,14 +414,16 @@ def canvas(mode: str, form: str) -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_large_pictures_wait_for_each_other(tmp_path: Path) -> None:
     make_bundle(bundle := tmp_path / "bundle")
     bodies = [canvas("RGBA", "PNG"), canvas("RGB", "PNG"), canvas("RGB", "JPEG")]
     with inference(tmp_path, bundle=bundle, LABELLOOP_BODY_MAX_BYTES="5000000") as server:
         assert server.post(RED).status_code == 200
-        before = peak(server)
+        before, url = peak(server), f"{server.address}/invocations"
         with ThreadPoolExecutor(6) as clients:
-            answers = list(clients.map(server.post, bodies * 2))
+            # The last one waits for all others: ten seconds, where nothing else runs.
+            answers = list(clients.map(lambda body: requests.post(url, data=body, timeout=10 * SECONDS), bodies * 2))
         assert [predictions(answer)[0]["label"] for answer in answers] == ["red"] * 6
         # One at a time, in its own mode and as RGB, four bytes a pixel each: six at once would be four gigabytes.
         assert peak(server) - before < 1_000_000_000
@@ -575,6 +580,18 @@ def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -
     assert client.post("/invocations", data=RED).status_code == 200
 
 
+class Telling(io.BytesIO):
+    """A body that tells when it is read: its request is in the house then."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.begun = threading.Event()
+
+    def readinto(self, buffer: Any) -> int:
+        self.begun.set()
+        return super().readinto(buffer)
+
+
 def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
     catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
     catalog.start()
@@ -582,13 +599,16 @@ def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
     admission = Admission(working=1, present=1)
     app = create_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT)
     statuses: list[int] = []
-    waiting = threading.Thread(
-        target=lambda: statuses.append(app.test_client().post("/invocations", data=RED).status_code)
-    )
+    body = Telling(RED)
+
+    def ask() -> None:
+        statuses.append(app.test_client().post("/invocations", input_stream=body).status_code)
+
+    waiting = threading.Thread(target=ask)
     with admission.at_work():
         waiting.start()
-        while app.test_client().post("/invocations", data=b"").status_code != 503:
-            assert waiting.is_alive(), "it did not wait for a place to work"
+        assert body.begun.wait(SECONDS)
+        assert app.test_client().post("/invocations", data=b"").status_code == 503
         waiting.join(0.2)
         assert waiting.is_alive(), "it did not wait for a place to work"
     waiting.join(SECONDS)

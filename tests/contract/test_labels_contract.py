@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
@@ -25,7 +25,6 @@ def label_interface() -> Any:
     return LabelInterface
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     text=label_configs(),
     scores=st.dictionaries(NAMES, SCORES, min_size=1, max_size=5),

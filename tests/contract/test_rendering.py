@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
@@ -353,7 +353,7 @@ def fitting(config: LabelConfig, answer: Answer) -> Answer:
     return replace(answer, regions=tuple(regions))
 
 
-@settings(deadline=None, max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300))
 @given(
     text=rich_label_configs(),
     answer=ANSWERS,

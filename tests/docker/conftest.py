@@ -24,6 +24,8 @@ KEPT = "LABELLOOP_TEST_DOCKER_FOLDER"
 
 TOKEN = "labelloop-on-this-machine-only"
 BUILT = ("web", "inference", "worker")
+ANNOTATED = 80
+"""How many pictures are labeled for a first version: the least there have to be, so that none is made of fewer."""
 
 # A quick loop: a small network without weights from a hub, short waits. All of it as a user sets it, in `.env`.
 QUICK = {
@@ -32,6 +34,7 @@ QUICK = {
     "LABELLOOP_IMAGE_SIZE": "32",
     "LABELLOOP_EPOCHS": "5",
     "LABELLOOP_RETRAIN_AFTER": "15",
+    "LABELLOOP_MIN_LABELS": str(ANNOTATED),
     "LABELLOOP_QUIET_SECONDS": "1",
     "LABELLOOP_SWEEP_SECONDS": "5",
 }

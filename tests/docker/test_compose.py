@@ -10,12 +10,11 @@ from labelloop.demo.pictures import Pictures, digits
 from labelloop.demo.run import label_config, upload
 from support.waiting import wait_until
 
-from .conftest import BUILT, Stack
+from .conftest import ANNOTATED, BUILT, Stack
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(2400)]
 
 URL = "http://web.labelloop.internal:9090"
-ANNOTATED = 80
 
 
 @pytest.fixture(scope="module")

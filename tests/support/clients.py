@@ -27,7 +27,7 @@ def silent(port: int, beginning: bytes, count: int) -> Iterator[list[socket.sock
 
 
 @contextmanager
-def dripping(port: int, beginnings: Sequence[bytes], drop: bytes, count: int) -> Iterator[None]:
+def dripping(port: int, beginnings: Sequence[bytes], drop: bytes, count: int) -> Iterator[list[socket.socket]]:
     """Hold connections on which a drop follows every 50 ms, after one of ``beginnings`` in turn."""
     with ExitStack() as held:
         connections = [
@@ -39,7 +39,7 @@ def dripping(port: int, beginnings: Sequence[bytes], drop: bytes, count: int) ->
         thread = threading.Thread(target=_drip, args=(connections, drop, done))
         thread.start()
         try:
-            yield
+            yield connections
         finally:
             done.set()
             thread.join(SECONDS)

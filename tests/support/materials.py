@@ -1,5 +1,7 @@
 """What a recipe is given, of the small pictures in shapes.py."""
 
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -69,15 +71,17 @@ def difference(one: "Candidate", two: "Candidate") -> float:
 
 
 def main() -> None:
-    """Train in a process of its own, to be killed: ``FOLDER``; prints every step."""
+    """Train in a process of its own, in ``FOLDER``, until it is killed at its step ``STEP``."""
     from labelloop.train.recipes import finetune
 
-    folder = Path(sys.argv[1])
+    folder, last = Path(sys.argv[1]), int(sys.argv[2])
     data, settings = resumable(folder)
-    told = {
-        "progress": lambda *step: print(*step, flush=True),  # noqa: T201 - for whoever is to kill it
-        "checkpoints": folder / "checkpoints",
-    }
+
+    def progress(what: str, done: int, _total: int) -> None:
+        if what == "finetune" and done == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    told = {"progress": progress, "checkpoints": folder / "checkpoints"}
     finetune.fit(material(data, settings, folder / "cache", **told), None)
 
 

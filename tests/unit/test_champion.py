@@ -3,7 +3,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -240,6 +240,4 @@ class Sleeper(CrashStore):
 
 
 TestWorkers = Workers.TestCase
-TestWorkers.settings = settings(
-    max_examples=examples(25), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestWorkers.settings = settings(max_examples=examples(25), stateful_step_count=20)

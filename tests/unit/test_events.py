@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.studio.events import (
@@ -165,7 +165,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(body=JSON | st.dictionaries(KEYS, JSON, max_size=5), action=VALUES | st.none())
 def test_any_json_is_an_event_or_a_value_error(body: Any, action: str | None) -> None:
     if action is not None and isinstance(body, dict):

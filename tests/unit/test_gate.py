@@ -290,7 +290,7 @@ def tried(found: list[tuple[int, int, int]], order: list[int] | None = None) -> 
 
 
 @given(rows)
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_whoever_predicts_the_same_passes(found: list[tuple[int, int, int]]) -> None:
     verdict = tried([(truth, champion, champion) for truth, champion, _ in found])
 
@@ -302,7 +302,7 @@ def test_whoever_predicts_the_same_passes(found: list[tuple[int, int, int]]) -> 
 
 
 @given(rows.flatmap(lambda found: st.tuples(st.just(found), st.permutations(range(len(found))))))
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_the_order_of_the_items_is_of_no_matter(given: tuple[list[tuple[int, int, int]], list[int]]) -> None:
     found, order = given
 
@@ -311,7 +311,7 @@ def test_the_order_of_the_items_is_of_no_matter(given: tuple[list[tuple[int, int
 
 
 @given(rows)
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_both_ways_round_the_difference_turns_its_sign(found: list[tuple[int, int, int]]) -> None:
     verdict, other = tried(found), tried([(truth, new, old) for truth, old, new in found])
 
@@ -321,7 +321,7 @@ def test_both_ways_round_the_difference_turns_its_sign(found: list[tuple[int, in
 
 
 @given(st.integers(1, 49), st.data())
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 def test_one_item_more_never_turns_a_pass_into_a_rejection(items: int, data: st.DataObject) -> None:
     lost = data.draw(st.integers(1, items))
     gained = data.draw(st.integers(0, items - lost))

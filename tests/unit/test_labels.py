@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
@@ -431,7 +431,6 @@ JUNK = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(text=st.text() | label_configs() | TREES.map(lambda tree: ElementTree.tostring(tree, "unicode")))
 def test_any_label_config_is_read_or_refused(text: str) -> None:
     try:
@@ -442,7 +441,6 @@ def test_any_label_config_is_read_or_refused(text: str) -> None:
     assert found.data_key
 
 
-@settings(deadline=None)
 @given(result=JUNK, kind=st.sampled_from(["single", "multiple"]), others=st.lists(JUNK, max_size=2))
 def test_any_annotation_has_a_truth_or_a_reason(result: object, kind: Choice, others: list[object]) -> None:
     found = labels_of(control("a", "b", kind=kind), [{"result": result}, *others])

@@ -102,7 +102,7 @@ def test_damaged_exif_does_not_cost_a_picture(form: str, exif: bytes) -> None:
 
 
 @given(st.binary(max_size=60))
-@tries(max_examples=examples(100), deadline=None)
+@tries(max_examples=examples(100))
 def test_whatever_stands_in_exif_the_pixels_are_read(tail: bytes) -> None:
     content = saved(noise(48, 32), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08" + tail)
     assert sorted(decode(content).size) == sorted(upright_size(content)) == [32, 48]

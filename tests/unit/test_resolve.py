@@ -85,7 +85,7 @@ def test_a_task_without_it_says_so(tmp_path: Path, data: object) -> None:
     assert "has no 'image' in its data" in found.reason
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(25))
 @given(st.text(max_size=40), st.none() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=2))
 def test_no_address_and_no_id_raises(tmp_path: Path, address: str, number: object) -> None:
     asked = plan(tmp_path, media_timeout=0.1)

@@ -47,7 +47,7 @@ def softmax(logits: Matrix) -> Matrix:
 
 
 @given(predictions())
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Choice]) -> None:
     from sklearn import metrics as oracle
 
@@ -80,7 +80,7 @@ def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Choice
 
 
 @given(predictions())
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Choice]) -> None:
     truth, scores, choice = drawn
     found = measure(truth, scores, [str(at) for at in range(truth.shape[1])], choice, resamples=20)
@@ -100,7 +100,7 @@ def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Choice]) 
 
 
 @given(predictions())
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tuple[Indicators, Matrix, Choice]) -> None:
     truth, scores, choice = drawn
     scores = np.nan_to_num(scores)

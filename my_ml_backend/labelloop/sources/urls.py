@@ -6,12 +6,13 @@ What belongs to it is told by the same parser that decides where a request goes.
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
-import httpx
-
 from labelloop.errors import ManifestError, MediaError
+
+if TYPE_CHECKING:
+    import httpx
 
 _LONGEST = 200
 
@@ -54,8 +55,11 @@ def path_of(uri: str) -> str:
 _PORTS = {"http": 80, "https": 443}
 
 
-def parse(url: str) -> httpx.URL:
+def parse(url: str) -> "httpx.URL":
     """Parse an http(s) address, international names and spaces made fit to send; raises MediaError for any other."""
+    # Imported when asked for: it takes a tenth of a second, and most who show an address send nothing.
+    import httpx
+
     try:
         target = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError) as error:

@@ -130,20 +130,28 @@ def test_an_endpoint_that_is_down_for_good_ends_it_with_its_reason(make_hub: Mak
 def test_whatever_ends_it_nothing_is_predicted_afterwards(studio: StudioApi, make_hub: MakeHub) -> None:
     """A lost lease, Ctrl-C: what waits in the stream is given up before anything else is done."""
     studio.add_tasks(400)
-    with misbehaving(good) as server:
+    asked, lost = itertools.count(1), threading.Event()
+
+    def three_until_it_is_lost(exchange: Exchange) -> None:
+        if next(asked) > 3:
+            lost.wait(30)
+        good(exchange)
+
+    with misbehaving(three_until_it_is_lost) as server:
         hub = make_hub(endpoint=f"{server.address}/predict", endpoint_concurrency=1)
 
         def report(what: str, done: int, total: int) -> None:
             if done == 3:
+                lost.set()
                 raise LeaseLost("another worker")
 
         with pytest.raises(LeaseLost):
             prelabel(hub, hub.project(7), "v", report)
-        asked = len(server.requests)
-        assert asked < 100
+        sent = len(server.requests)
+        assert sent < 100
         assert studio.predictions == []
         assert not working()
-        assert len(server.requests) == asked
+        assert len(server.requests) == sent
 
 
 def test_a_page_of_label_studio_that_fails_loses_nothing(studio: StudioApi, studio_hub: Hub) -> None:

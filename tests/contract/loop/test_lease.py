@@ -1,6 +1,6 @@
 """One worker per project, however it ends."""
 
-import threading
+import itertools
 
 import pytest
 
@@ -10,6 +10,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.redis_client import key_of
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
+from support.waiting import wait_until
 
 from .conftest import PROJECT
 
@@ -27,9 +28,15 @@ def test_a_second_worker_is_refused_until_the_first_is_done(hub: Hub) -> None:
 
 
 def test_the_lease_renews_itself(hub: Hub) -> None:
-    with Lease(hub, PROJECT, seconds=0.3) as lease:
-        expired = threading.Event()
-        assert not expired.wait(0.9)
+    left: list[int] = []
+
+    def renewed(times: int) -> bool:
+        left.append(hub.redis.pttl(key_of(PROJECT, "lease")))
+        return sum(later > earlier for earlier, later in itertools.pairwise(left)) >= times
+
+    with Lease(hub, PROJECT, seconds=0.9) as lease:
+        # Every third of its time: after four it would have run out.
+        wait_until(lambda: renewed(4), "it is renewed again and again")
         assert hub.state(PROJECT).is_held()
         lease.check()
 
@@ -37,24 +44,20 @@ def test_the_lease_renews_itself(hub: Hub) -> None:
 def test_a_lease_taken_by_another_is_noticed_and_left_alone(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.15) as lease:
         hub.redis.set(key_of(PROJECT, "lease"), "someone else")
-        until_lost(lease)
+        wait_until(lambda: is_lost(lease), "it is noticed")
     assert hub.redis.get(key_of(PROJECT, "lease")) == b"someone else"
 
 
 def test_a_wiped_redis_gives_the_lease_back_to_its_holder(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.15) as lease:
         hub.redis.flushall()
-        waiting = threading.Event()
-        while not hub.state(PROJECT).is_held():
-            waiting.wait(0.01)
+        wait_until(hub.state(PROJECT).is_held, "it is held again")
         lease.check()
 
 
 def test_a_lease_left_behind_runs_out(hub: Hub) -> None:
     hub.redis.set(key_of(PROJECT, "lease"), "killed worker", px=100)
-    waiting = threading.Event()
-    while hub.state(PROJECT).is_held():
-        waiting.wait(0.01)
+    wait_until(lambda: not hub.state(PROJECT).is_held(), "it runs out")
     with Lease(hub, PROJECT):
         pass
 
@@ -65,12 +68,9 @@ def test_without_redis_there_is_no_lease_but_a_remedy() -> None:
         pass
 
 
-def until_lost(lease: Lease) -> None:
-    waiting = threading.Event()
-    for _ in range(500):
-        try:
-            lease.check()
-        except LeaseLost:
-            return
-        waiting.wait(0.01)
-    pytest.fail("the lost lease was not noticed within 5 s")
+def is_lost(lease: Lease) -> bool:
+    try:
+        lease.check()
+    except LeaseLost:
+        return True
+    return False

@@ -43,7 +43,7 @@ def predict(hub: Hub, tasks: Sequence[object], config: str = CONFIG) -> list[Pre
     return predict_tasks(hub, 7, config, tasks, version="v1")
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(tasks=TASKS)
 def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub: Hub, tasks: list[object]) -> None:
     studio.pictures["/data/upload/7/1.png"] = b"a picture"
@@ -54,7 +54,7 @@ def test_one_item_per_task_whatever_the_tasks_are(studio: StudioApi, studio_hub:
         assert item == [] or (isinstance(item, dict) and item["model_version"] == "v1" and math.isfinite(item["score"]))
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(config=st.text(max_size=40) | st.sampled_from(["<View/>", CONFIG.replace("cat", "eel").replace("dog", "owl")]))
 def test_a_label_config_that_offers_nothing_gives_empty_items(studio_hub: Hub, config: str) -> None:
     tasks = [{"id": 1, "data": {"image": "/data/upload/7/1.png"}}] * 9

@@ -23,9 +23,10 @@ from labelloop.settings import Settings
 from labelloop.terminal import describe
 from labelloop.types import NO_VERSION
 from support.examples import examples
+from support.waiting import wait_until
 
 from .conftest import PROJECT
-from .test_lease import until_lost
+from .test_lease import is_lost
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.03) as lease:
         hub.redis.set(key_of(PROJECT, "lease"), "another worker")
         reporter = Reporter(hub, PROJECT, lease)
-        until_lost(lease)
+        wait_until(lambda: is_lost(lease), "it is noticed")
         with pytest.raises(LeaseLost, match="this run stops here"):
             reporter("waiting", 0, 0)
 
@@ -198,7 +199,7 @@ def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, capl
         known_projects(gone)
 
 
-@settings(deadline=None, max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
 def test_values_come_back_as_they_were_set(hub: Hub, key: str, value: str) -> None:
     hub.state(hub.project(7)).set_value(key, value)

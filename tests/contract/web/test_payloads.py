@@ -78,7 +78,6 @@ ROUTES: dict[str, st.SearchStrategy[Json]] = {
 
 bounded = settings(
     derandomize=True,
-    deadline=None,
     max_examples=examples(80),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

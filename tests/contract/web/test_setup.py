@@ -162,7 +162,7 @@ def test_setup_alone_leaves_nothing_in_the_store(client: FlaskClient, hub: Hub) 
     assert list(hub.store.walk("")) == []
 
 
-@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.text(max_size=30) | st.from_regex(r"[0-9]{0,20}[./][0-9./-]{0,30}", fullmatch=True))
 def test_a_wild_project_is_answered_or_refused_and_reaches_no_other_path(
     client: FlaskClient, hub: Hub, wild: str

@@ -134,7 +134,7 @@ LISTINGS = st.builds(
 
 
 @given(LISTINGS, st.sampled_from(FILES))
-@tries(max_examples=examples(150), deadline=None)
+@tries(max_examples=examples(150))
 def test_whatever_is_written_is_read_back_or_refused(listing: Listing, format: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "list"

@@ -58,19 +58,19 @@ def read(content: bytes, format: str) -> Listing | None:
 
 
 @given(st.binary(max_size=200), st.sampled_from(["auto", *FILES]))
-@tries(max_examples=examples(80), deadline=None)
+@tries(max_examples=examples(80))
 def test_bytes(content: bytes, format: str) -> None:
     read(content, format)
 
 
 @given(st.lists(OBJECTS, min_size=1, max_size=4), st.sampled_from(["auto", *FILES]), st.sampled_from(["\n", "\r\n"]))
-@tries(max_examples=examples(80), deadline=None)
+@tries(max_examples=examples(80))
 def test_json_lines(objects: list[dict[str, Any]], format: str, end: str) -> None:
     read(end.join(json.dumps(one) for one in objects).encode(), format)
 
 
 @given(st.lists(OBJECTS, max_size=4))
-@tries(max_examples=examples(50), deadline=None)
+@tries(max_examples=examples(50))
 def test_json_arrays(objects: list[dict[str, Any]]) -> None:
     read(json.dumps(objects).encode(), "label-studio")
 
@@ -82,13 +82,13 @@ TASKS = st.fixed_dictionaries(
 
 
 @given(st.lists(TASKS, max_size=4))
-@tries(max_examples=examples(50), deadline=None)
+@tries(max_examples=examples(50))
 def test_exports(tasks: list[dict[str, Any]]) -> None:
     read(json.dumps(tasks).encode(), "auto")
 
 
 @given(ROWS, st.sampled_from(",;\t"))
-@tries(max_examples=examples(50), deadline=None)
+@tries(max_examples=examples(50))
 def test_tables(rows: list[list[str]], delimiter: str) -> None:
     lines = ["uri,label,split,task,sha256".replace(",", delimiter), *(delimiter.join(row) for row in rows)]
     read("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")

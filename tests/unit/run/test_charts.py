@@ -1,7 +1,7 @@
 """Charts as coordinates."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.run.report.charts import HEIGHT, LEFT, TOP, UNIT, WIDTH, Series, line_chart, ticks
@@ -23,7 +23,6 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 finite = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(finite, finite), min_size=1, max_size=40))
 def test_every_point_lies_in_the_plot(points: list[tuple[float, float]]) -> None:
     chart = line_chart("loss", [Series("training", points)], "epoch")

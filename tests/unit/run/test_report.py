@@ -148,7 +148,7 @@ def test_labels_are_text_whatever_they_hold(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(min_size=1, max_size=12), min_size=3, max_size=3, unique=True))
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_labels_make_a_page(copy: RunFolder, names: list[str]) -> None:
     for path in (copy.metrics, copy.data):
         value = json.loads(path.read_text())

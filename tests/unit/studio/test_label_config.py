@@ -4,7 +4,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError
@@ -193,7 +193,6 @@ def test_a_tasks_value_is_a_text_that_is_not_empty(data: Any, value: str | None)
     assert value_of("a", {"data": data}) == value
 
 
-@settings(deadline=None)
 @given(text=st.text() | rich_label_configs() | TREES.map(lambda tree: ElementTree.tostring(tree, "unicode")))
 def test_any_label_config_is_read_or_refused(text: str) -> None:
     try:
