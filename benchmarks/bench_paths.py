@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.trace import Trace, round_trips, tracing
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.champion import ChampionPointer
 from labelloop.settings import Settings
@@ -69,7 +70,7 @@ def journeys() -> tuple[Journey, Journey]:
 def _journey(settings: Settings, project: int, config: str, pictures: str) -> Journey:
     from model import LabelLoop  # label-studio-ml makes a file as it is imported
 
-    hub = Hub(settings)
+    hub = open_hub(settings)
     try:
         client = create_app(settings, hub, LabelLoop).test_client()
         _announce(hub, project)

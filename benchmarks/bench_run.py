@@ -54,7 +54,7 @@ def _are_one_way(loop: list[str], command: list[str]) -> bool:
 
 
 def _runs(folder: Path) -> tuple[Trace, Trace, Counter[str]]:
-    from labelloop.loop.hub import Hub
+    from labelloop.loop.process import open_hub
     from labelloop.loop.redis_server import RedisServer
     from labelloop.settings import Settings
     from support.studio_api import running_studio
@@ -77,7 +77,7 @@ def _runs(folder: Path) -> tuple[Trace, Trace, Counter[str]]:
                 epochs=2,
                 recipes=("finetune",),
             )
-            hub = Hub(settings)
+            hub = open_hub(settings)
             record, loop, made = _by_the_loop(hub)
             command = _by_hand(replace(settings, store=(folder / "other").as_uri()), settings, record, folder / "run")
             hub.redis.close()

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from labelloop.children import launcher_is_gone
 from labelloop.errors import LabelLoopError
 from labelloop.logs import start_logging
-from labelloop.loop.hub import Hub
-from labelloop.loop.process import process_hub
+from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.startup import (
     check_training,
     keep_private,
     refuse_impossible,
     trains_here,
-    warn_of_doubts,
     warn_of_unknown,
 )
 from labelloop.run.train_settings import train_settings
@@ -29,7 +27,7 @@ from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
 from labelloop.web.gate import BasicAuth
 from labelloop.web.machine import machine
-from labelloop.web.server import address
+from labelloop.web.server import address, warn_of_doubts
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
 def _refuse(settings: Settings) -> None:
     """Raise LabelLoopError for what can never work, as far as it shows without loading torch."""
     BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
-    refuse_impossible(Hub(settings))
+    refuse_impossible(open_hub(settings))
     check_engine(settings.engine)
     if trains_here():
         train_settings(settings)
@@ -69,7 +67,7 @@ def _check(settings: Settings) -> None:
     from labelloop.web.app import create_app
     from model import LabelLoop
 
-    hub = Hub(settings)
+    hub = open_hub(settings)
     create_app(settings, hub, LabelLoop)
     LabelLoop(hub=hub)
     if trains_here():

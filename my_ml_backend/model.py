@@ -12,6 +12,7 @@ from labelloop.loop.registry import remember_project
 from labelloop.loop.serving import announced_version, hear
 from labelloop.loop.state import EXTRA_PARAMS, ProjectState
 from labelloop.studio.events import event_of
+from labelloop.studio.interface import LabelStudioInterface
 from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.upstream import LabelStudioMLBase
 
@@ -72,7 +73,7 @@ class LabelLoop(LabelStudioMLBase):  # type: ignore[misc]  # the base class has 
 
         ``context`` is what interactive requests carry: what the annotator drew.
         """
-        return predict_tasks(self.hub, self.project_uid or _project_of(tasks), self.label_config, tasks, context)
+        return predict_tasks(self.hub, self.project_uid or _project_of(tasks), self._interface, tasks, context)
 
     def fit(self, event: Any = None, data: Any = None, /, **named: Any) -> Json:
         """Note a webhook's event and return at once; ``{"job": id}`` when it asked for a training.
@@ -82,6 +83,9 @@ class LabelLoop(LabelStudioMLBase):  # type: ignore[misc]  # the base class has 
         """
         job = note(self.hub, event_of(named.get("event", event), named.get("data", data)))
         return {"job": job} if job else {}
+
+    def _interface(self, project: ProjectKey, trained: bool) -> LabelStudioInterface:
+        return LabelStudioInterface.of(self.label_config, self.hub.media, project.id, trained=trained)
 
     @property
     def _project(self) -> ProjectKey:

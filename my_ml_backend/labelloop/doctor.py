@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from functools import cache
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import confirmed_project
-from labelloop.loop.serving import announced_version, learn_unknown, own_backend, project_endpoint, stands_alone
+from labelloop.loop.registry import backend_url, confirmed_project
+from labelloop.loop.serving import announced_version, learn_unknown, project_endpoint, stands_alone
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description
@@ -16,9 +18,9 @@ from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
 from labelloop.sources.urls import shown
 from labelloop.studio import checks
-from labelloop.studio.backends import MLBackend, Webhook
+from labelloop.studio.backends import MLBackend, Webhook, own_backend
 from labelloop.studio.checks import Finding
-from labelloop.studio.client import ProjectInfo
+from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.webhook import own_webhooks, webhook_secret
 from labelloop.types import NO_VERSION, ProjectKey
 
@@ -45,17 +47,19 @@ def diagnose(
     yield from _settings(hub.settings, environment or {}, faults or {})
     if faults:
         return
-    yield from _guarded("training", lambda: _training(hub.settings))
-    yield from _guarded("Label Studio", lambda: _studio(hub))
-    yield from _guarded("API key", lambda: _key(hub))
-    yield from _guarded("credentials", lambda: _credentials(hub.settings))
-    yield from _guarded("Redis", lambda: _redis(hub))
-    yield from _guarded("workers", lambda: _workers(hub))
-    yield from _guarded("store", lambda: _store(hub))
-    yield from _guarded("other projects", lambda: _left_over(hub))
-    yield from _guarded("endpoint", lambda: _endpoint(hub))
-    if project_id is not None:
-        yield from _guarded("project", lambda: _project(hub, project_id))
+    with ExitStack() as opened:
+        studio = cache(lambda: opened.enter_context(closing(Studio.of(hub.settings))))
+        yield from _guarded("training", lambda: _training(hub.settings))
+        yield from _guarded("Label Studio", lambda: _studio(studio(), hub.settings))
+        yield from _guarded("API key", lambda: _key(studio()))
+        yield from _guarded("credentials", lambda: _credentials(hub.settings))
+        yield from _guarded("Redis", lambda: _redis(hub))
+        yield from _guarded("workers", lambda: _workers(hub))
+        yield from _guarded("store", lambda: _store(hub))
+        yield from _guarded("other projects", lambda: _left_over(hub))
+        yield from _guarded("endpoint", lambda: _endpoint(hub))
+        if project_id is not None:
+            yield from _guarded("project", lambda: _project(hub, studio(), project_id))
 
 
 def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -122,13 +126,12 @@ def _workers(hub: Hub) -> Iterator[Finding]:
             )
 
 
-def _studio(hub: Hub) -> Iterator[Finding]:
-    version = hub.studio.version()
-    yield checks.check_version(version, shown(hub.settings.label_studio_url))
+def _studio(studio: Studio, settings: Settings) -> Iterator[Finding]:
+    yield checks.check_version(studio.version(), shown(settings.label_studio_url))
 
 
-def _key(hub: Hub) -> Iterator[Finding]:
-    yield Finding("API key", ok=True, detail=f"{hub.studio.token_kind} of {hub.studio.whoami()}")
+def _key(studio: Studio) -> Iterator[Finding]:
+    yield Finding("API key", ok=True, detail=f"{studio.token_kind} of {studio.whoami()}")
 
 
 def _credentials(settings: Settings) -> Iterator[Finding]:
@@ -176,21 +179,22 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
     yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
 
 
-def _project(hub: Hub, project_id: int) -> Iterator[Finding]:
+def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
-    project, info = confirmed_project(hub, project_id)
+    project, _ = confirmed_project(hub, project_id)
+    info = studio.project(project_id)
     yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))
-    backends = hub.studio.ml_backends(project_id)
-    own = own_backend(hub, project)
+    backends = studio.ml_backends(project_id)
+    own = own_backend(backends, backend_url(hub, project_id))
     yield checks.check_backend(backends, own, connect)
-    webhooks = hub.studio.webhooks(project_id)
+    webhooks = studio.webhooks(project_id)
     if own is not None:
         yield from _guarded("title", lambda: _title(hub, project, own, info))
         yield checks.check_host(own)
         yield checks.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
-        yield from _guarded("webhook address", lambda: _webhook_address(hub, webhooks, own))
+        yield from _guarded("webhook address", lambda: _webhook_address(studio, webhooks, own))
     yield checks.check_orphans(webhooks, backends)
     yield checks.check_sampling(info, connect)
 
@@ -213,10 +217,10 @@ def _title(hub: Hub, project: ProjectKey, own: MLBackend, info: ProjectInfo) -> 
     yield checks.check_title(own, announced_version(hub, project), info)
 
 
-def _webhook_address(hub: Hub, webhooks: list[Webhook], own: MLBackend) -> Iterator[Finding]:
+def _webhook_address(studio: Studio, webhooks: list[Webhook], own: MLBackend) -> Iterator[Finding]:
     """Save the webhook as it is: Label Studio sends none to a refused address, and says so only then."""
     for webhook in own_webhooks(webhooks, own.url)[:1]:
-        hub.studio.update_webhook(webhook, webhook.spec)
+        studio.update_webhook(webhook, webhook.spec)
         yield Finding("webhook address", ok=True, detail=f"Label Studio may call {shown(webhook.spec.url)}")
 
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
@@ -202,6 +202,28 @@ class Findings:
 
 Answer = Output | Findings
 """What an endpoint says of one input."""
+
+
+Uncertainty = Literal["least_confidence", "margin", "entropy"]
+UNCERTAINTIES: tuple[Uncertainty, ...] = get_args(Uncertainty)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a user says of how answers become predictions.
+
+    ``threshold`` is the score from which on something is shown, where the site says nothing of it (in Label Studio, a
+    control tag's ``model_score_threshold``). ``label_map`` says which label a class means, before all else that does.
+    """
+
+    threshold: float | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    uncertainty: Uncertainty = "least_confidence"
+
+    @property
+    def given(self) -> tuple[tuple[str, str], ...]:
+        """The label map as pairs."""
+        return tuple(self.label_map.items())
 
 
 @dataclass(frozen=True, slots=True)

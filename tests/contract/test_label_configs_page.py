@@ -10,8 +10,8 @@ from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
 from labelloop.studio.control_tag import OBJECTS
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.rendering import Rendering, render
-from labelloop.types import Failure, Input
+from labelloop.studio.rendering import render
+from labelloop.types import Failure, Input, Rendering
 
 PAGE = (Path(__file__).parents[2] / "docs/label-configs.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

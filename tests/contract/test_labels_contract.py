@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.majority import Truth, settle
 from labelloop.studio.control import parse_control
-from labelloop.studio.rendering import Rendering, render
+from labelloop.studio.rendering import render
 from labelloop.studio.votes import label_votes
-from labelloop.types import Choice, Output
+from labelloop.types import Choice, Output, Rendering
 from support.captured import captured
 from support.label_configs import NAMES, label_configs
 

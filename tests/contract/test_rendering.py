@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.label_config import LabelConfig, parse_label_config
-from labelloop.studio.rendering import Rendering, render
+from labelloop.studio.rendering import render
 from labelloop.types import (
     NO_VERSION,
     Answer,
@@ -26,6 +26,7 @@ from labelloop.types import (
     Polygon,
     Prompted,
     Region,
+    Rendering,
     Shape,
     Span,
     Text,

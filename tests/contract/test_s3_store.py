@@ -11,7 +11,7 @@ from boto3.session import Session
 
 from labelloop.doctor import diagnose
 from labelloop.errors import Conflict, Fenced, NotFound, StoreError, UnsafeStore
-from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -255,13 +255,13 @@ def test_a_version_lives_its_life_in_a_bucket(store: Store, tmp_path: Path) -> N
 
 
 def test_a_worker_refuses_a_service_that_passes_over_conditions(proxy: LossyProxy, bucket: str) -> None:
-    hub = Hub(Settings(store=f"s3://{bucket}/loop"))
+    hub = open_hub(Settings(store=f"s3://{bucket}/loop"))
     require_safe_store(hub)
     proxy.careless = True
     with pytest.raises(UnsafeStore, match="created an object that exists: it passes over conditional writes"):
         require_safe_store(hub)
     broken = replace(hub.settings, weights="/nowhere/a.safetensors")  # so that torch is not waited for
-    found = {finding.name: finding for finding in diagnose(Hub(broken), None)}
+    found = {finding.name: finding for finding in diagnose(open_hub(broken), None)}
     assert not found["store"].ok
     assert "passes over conditional writes" in found["store"].detail
 
@@ -270,5 +270,5 @@ def test_a_worker_does_not_give_up_on_a_service_that_is_down(
     proxy: LossyProxy, bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.instead = [Answer(503, "SlowDown")] * 9
-    require_safe_store(Hub(Settings(store=f"s3://{bucket}/loop")))
+    require_safe_store(open_hub(Settings(store=f"s3://{bucket}/loop")))
     assert "whether the store is safe is not known yet" in caplog.text

@@ -14,8 +14,7 @@ import yaml
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.machine import free_port
-from labelloop.loop.hub import Hub
-from labelloop.settings import Settings
+from labelloop.studio.client import Studio
 from labelloop.types import Json
 from support.docker_engine import BACKEND, Engine, engine, foreign_images, python_image
 
@@ -61,9 +60,9 @@ class Stack:
         """Label Studio, where the compose file publishes it."""
         return Published(Path("docker"), self.folder, self.port)
 
-    def hub(self) -> Hub:
+    def client(self) -> Studio:
         """What this machine needs to upload pictures and annotate."""
-        return Hub(Settings(label_studio_url=self.studio.url, label_studio_api_key=TOKEN))
+        return Studio(self.studio.url, TOKEN)
 
     def compose(self, *arguments: str, seconds: float = 120, check: bool = True) -> str:
         """Run ``docker compose ...``; fails with what it printed unless ``check`` is false."""

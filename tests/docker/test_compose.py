@@ -34,19 +34,19 @@ def stack(make_stack: Callable[[str], Stack]) -> Stack:
 @pytest.fixture(scope="module")
 def project(stack: Stack, pictures: Pictures) -> int:
     """A project of digits that was connected as docs/docker.md says, and went once round."""
-    studio, hub = stack.studio, stack.hub()
+    studio, client = stack.studio, stack.client()
     number = studio.create_project("Digits", label_config(pictures.classes))
-    answers = upload(studio, hub, number, pictures.shown)
+    answers = upload(studio, client, number, pictures.shown)
     said = stack.labelloop("connect", "--project", str(number), "--url", URL)
     assert f"registered at {URL}" in said
-    Annotator(hub.studio, studio.url, number, answers, ("label", "image")).annotate(sorted(answers)[:ANNOTATED])
+    Annotator(client, studio.url, number, answers, ("label", "image")).annotate(sorted(answers)[:ANNOTATED])
 
     wait_until(
         lambda: stack.status(number)["announced"] == "v1",
         lambda: f"v1: {stack.compose('logs', '--tail', '60', 'worker', 'web')}",
         420,
     )
-    hub.studio.close()
+    client.close()
     return number
 
 

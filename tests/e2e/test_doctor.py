@@ -11,9 +11,11 @@ import pytest
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.doctor import Finding, diagnose
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
+from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from support.ml_backend import Backend, running_backend
 
@@ -44,14 +46,20 @@ def hub(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Hub]:
     )
     server = RedisServer(settings.directory / "redis")
     server.start()
-    hub = Hub(settings)
+    hub = open_hub(settings)
     worker = make_worker(hub)
     try:
-        with closing(hub.studio), closing(hub.redis), closing(worker.connection):
+        with closing(hub.tool), closing(hub.redis), closing(worker.connection):
             worker.register_birth()  # type: ignore[no-untyped-call]
             yield hub
     finally:
         server.stop()
+
+
+@pytest.fixture
+def studio(hub: Hub) -> Iterator[Studio]:
+    with closing(Studio.of(hub.settings)) as client:
+        yield client
 
 
 def findings(hub: Hub, project: int | None) -> dict[str, Finding]:
@@ -66,8 +74,8 @@ def bad(found: dict[str, Finding]) -> set[str]:
     return {name for name, finding in found.items() if not finding.ok}
 
 
-def test_on_a_sound_machine_all_is_well(hub: Hub, project: int, backend: Backend) -> None:
-    connect(hub.studio, project, backend.url, hub.settings)
+def test_on_a_sound_machine_all_is_well(hub: Hub, studio: Studio, project: int, backend: Backend) -> None:
+    connect(studio, project, backend.url, hub.settings)
     found = findings(hub, project)
     assert bad(found) == set()
     assert found["Label Studio"].detail == f"1.23.2 at {hub.settings.label_studio_url}"
@@ -98,22 +106,22 @@ def test_an_unconnected_project_is_found(hub: Hub, project: int) -> None:
     assert bad(findings(hub, project)) == {"ML backend", "sampling"}
 
 
-def test_what_is_broken_in_label_studio_is_found(hub: Hub, project: int, backend: Backend) -> None:
-    connect(hub.studio, project, backend.url, hub.settings)
-    [webhook] = hub.studio.webhooks(project)
-    hub.studio.delete_webhook(webhook)
+def test_what_is_broken_in_label_studio_is_found(hub: Hub, studio: Studio, project: int, backend: Backend) -> None:
+    connect(studio, project, backend.url, hub.settings)
+    [webhook] = studio.webhooks(project)
+    studio.delete_webhook(webhook)
     assert bad(findings(hub, project)) == {"webhook"}
-    [registered] = hub.studio.ml_backends(project)
-    hub.studio.set_title(registered, "somebody's")
+    [registered] = studio.ml_backends(project)
+    studio.set_title(registered, "somebody's")
     assert bad(findings(hub, project)) == {"webhook", "title"}
-    hub.studio.api.delete(f"api/ml/{registered.id}")
-    hub.studio.create_webhook(project, webhook.spec)
+    studio.api.delete(f"api/ml/{registered.id}")
+    studio.create_webhook(project, webhook.spec)
     assert bad(findings(hub, project)) == {"ML backend", "orphan webhooks"}
 
 
-def test_a_backend_that_is_gone_is_found(hub: Hub, project: int) -> None:
+def test_a_backend_that_is_gone_is_found(hub: Hub, studio: Studio, project: int) -> None:
     with running_backend() as backend:
-        connect(hub.studio, project, backend.url, hub.settings)
+        connect(studio, project, backend.url, hub.settings)
     found = findings(hub, project)
     assert bad(found) == {"ML backend"}
     assert "is Disconnected" in found["ML backend"].detail
@@ -125,7 +133,7 @@ def test_a_project_that_is_not_there_is_found(hub: Hub) -> None:
 
 def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where a folder should be")
-    hub = Hub(
+    hub = open_hub(
         Settings(
             label_studio_url="http://127.0.0.1:1",
             label_studio_api_key="very-secret-legacy-token",
@@ -134,12 +142,12 @@ def test_where_nothing_runs_everything_is_found_and_nothing_raised(tmp_path: Pat
             endpoint="http://127.0.0.1:1",
         )
     )
-    with closing(hub.studio):
+    with closing(hub.tool):
         found = findings(hub, 7)
     assert bad(found) == {"Label Studio", "API key", "credentials", "Redis", "workers", "store", "endpoint", "project"}
 
 
 def test_without_an_api_key_the_setting_is_named(tmp_path: Path) -> None:
-    found = findings(Hub(Settings(model_dir=str(tmp_path))), None)
+    found = findings(open_hub(Settings(model_dir=str(tmp_path))), None)
     assert "LABEL_STUDIO_API_KEY" in found["Label Studio"].detail
     assert "LABEL_STUDIO_API_KEY" in found["credentials"].remedy

@@ -151,7 +151,7 @@ def test_a_model_that_is_replaced_predicts_the_same_tasks_once_more(
         label_studio.import_pictures(project, {"c.png": png(30, 30)})
         retrieve(label_studio, project)
         assert machine.versions(project) == [["detr-1"], ["detr-1"], ["detr-2"]]
-        [backend] = machine.hub.studio.ml_backends(project)
+        [backend] = machine.client.ml_backends(project)
         assert backend.model_version == "detr-2"
         for _ in range(2):
             retrieve(label_studio, project)
@@ -202,7 +202,7 @@ def test_wrong_extra_params_are_refused_with_the_reason_and_change_nothing(
         with pytest.raises(StudioError, match="HTTP 400") as refused:
             register(label_studio, machine, project, wrong)
         assert reason in str(refused.value)
-    assert machine.hub.studio.ml_backends(project) == []
+    assert machine.client.ml_backends(project) == []
     with misbehaving(mood("a", lambda _: 0.8)) as endpoint:
         right = {"endpoint": f"{endpoint.address}/a"}
         backend = register(label_studio, machine, project, right)
@@ -211,7 +211,7 @@ def test_wrong_extra_params_are_refused_with_the_reason_and_change_nothing(
             with pytest.raises(StudioError, match="HTTP 400") as refused:
                 label_studio.request("PATCH", f"/api/ml/{backend}", json=body | {"extra_params": wrong})
             assert reason in str(refused.value)
-        [kept] = machine.hub.studio.ml_backends(project)
+        [kept] = machine.client.ml_backends(project)
         assert (kept.state, kept.extra_params) == ("Connected", right)
         retrieve(label_studio, project)
         assert machine.values(project) == [[{"choices": ["POS"]}]]
@@ -236,14 +236,14 @@ def clicked(x: float, y: float, *, positive: bool) -> Json:
 def test_a_click_is_answered_with_a_mask_of_its_label(label_studio: LabelStudio, machine: WebMachine) -> None:
     project = label_studio.create_project("Smart", SMART)
     label_studio.import_pictures(project, {"a.png": png(400, 300)})
-    [task] = machine.hub.studio.tasks(project)
+    [task] = machine.client.tasks(project)
     mask = [[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
     found = {"model_version": "sam-1", "regions": [{"score": 0.75, "mask": mask}], "width": 400, "height": 300}
     with misbehaving(answer({"predictions": [found]})) as endpoint:
         wanted = json.dumps({"endpoint": f"{endpoint.address}/segment"})
         options = ("--project", str(project), "--url", machine.url, "--extra-params", wanted)
         assert machine.run("connect", *options).code == 0
-        [backend] = machine.hub.studio.ml_backends(project)
+        [backend] = machine.client.ml_backends(project)
         assert backend.interactive
         context = {"result": [clicked(68.75, 25.0, positive=True), clicked(10.0, 90.0, positive=False)]}
         asked = {"task": task["id"], "context": context}
@@ -315,7 +315,7 @@ def test_bulk_that_was_killed_and_gave_up_doubles_and_loses_nothing_and_orders_t
 ) -> None:
     project = label_studio.create_project("Bulk", CAPTIONS)
     label_studio.import_tasks(project, [{"text": text} for text in TEXTS])
-    studio = machine.hub.studio
+    studio = machine.client
 
     def waiting() -> list[str]:
         return [task["data"]["text"] for task in studio.unpredicted_tasks(project, "mood-1")]

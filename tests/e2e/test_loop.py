@@ -83,16 +83,16 @@ def test_the_first_version_pre_annotates_what_is_left_once(machine: LoopMachine,
 
     assert all(predictions[task] == ["v1"] for task in trained.tasks[FIRST:])
     assert all(predictions[task] == [] for task in trained.tasks[:FIRST])
-    backend = machine.hub.studio.ml_backends(trained.key.id)[0]
+    backend = machine.client.ml_backends(trained.key.id)[0]
     assert (backend.title, backend.state) == ("v1", "Connected")
-    info = machine.hub.studio.project(trained.key.id)
+    info = machine.client.project(trained.key.id)
     assert (info.model_version, info.sampling) == ("v1", "Uncertainty sampling")
 
 
 def test_label_studio_serves_the_least_certain_first(machine: LoopMachine, trained: Project) -> None:
     scores = {
         task["id"]: task["predictions"][0]["score"]
-        for task in machine.hub.studio.tasks(trained.key.id, labeled=False, fields=("id", "predictions"))
+        for task in machine.client.tasks(trained.key.id, labeled=False, fields=("id", "predictions"))
         if task["predictions"]
     }
     served = machine.studio.request("GET", f"/api/projects/{trained.key.id}/next")
@@ -105,7 +105,7 @@ def test_tasks_imported_later_are_pre_annotated(machine: LoopMachine, trained: P
     machine.studio.import_pictures(
         trained.key.id, {f"later-{number}.png": picture.path.read_bytes() for number, picture in enumerate(later)}
     )
-    new = sorted({task["id"] for task in machine.hub.studio.tasks(trained.key.id)} - set(trained.tasks))
+    new = sorted({task["id"] for task in machine.client.tasks(trained.key.id)} - set(trained.tasks))
     trained.answers.update(zip(new, (picture.label for picture in later), strict=True))
     wait_until(
         lambda: list(machine.predictions(trained).values())[-5:] == [["v1"]] * 5, "TASKS_CREATED leads to predictions"
@@ -159,7 +159,7 @@ def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project)
     assert status.run is not None
     assert status.run["version"] == "v2"
     assert status.run["verdict"].startswith(("v2 replaces v1: ", "v2 is rejected: "))
-    unlabeled = [task["id"] for task in machine.hub.studio.tasks(trained.key.id, labeled=False)]
+    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, labeled=False)]
     predictions = machine.predictions(trained)
     expected = ["v1", "v2"] if status.announced == "v2" else ["v1"]
     assert all(sorted(predictions[task]) == expected for task in unlabeled)
@@ -191,17 +191,17 @@ def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Pr
     machine.hub.queue(trained.key).deploy("v1")
     machine.wait_for(trained, announced("v1"), "v1 is announced again")
 
-    assert machine.hub.studio.ml_backends(trained.key.id)[0].title == "v1"
-    unlabeled = [task["id"] for task in machine.hub.studio.tasks(trained.key.id, labeled=False)]
+    assert machine.client.ml_backends(trained.key.id)[0].title == "v1"
+    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, labeled=False)]
     assert all(machine.predictions(trained)[task].count("v1") == 1 for task in unlabeled)
 
 
 def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, trained: Project) -> None:
-    config = machine.hub.studio.project(trained.key.id).label_config
+    config = machine.client.project(trained.key.id).label_config
     changed = config.replace('<Choice value="7"/>', '<Choice value="seven" predicted_values="7"/>').replace(
         '<Choice value="0"/>', ""
     )
-    tasks = list(machine.hub.studio.tasks(trained.key.id, labeled=False))[:30]
+    tasks = list(machine.client.tasks(trained.key.id, labeled=False))[:30]
     uid = f"{trained.key.id}.{trained.key.instance}"  # as Label Studio names it: by its number and creation time
     answer = requests.post(
         f"{machine.url}/predict",
@@ -219,8 +219,8 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
 
 def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, pictures: Pictures) -> None:
     project = machine.project(pictures, "no webhooks")
-    for webhook in machine.hub.studio.webhooks(project.key.id):
-        machine.hub.studio.delete_webhook(webhook)
+    for webhook in machine.client.webhooks(project.key.id):
+        machine.client.delete_webhook(webhook)
     project.annotator.annotate(project.tasks[:FIRST])
 
     machine.wait_for(project, announced("v1"), "the sweep leads to v1")
@@ -231,18 +231,18 @@ def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, p
 def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine, pictures: Pictures) -> None:
     config = label_config(("even", "big")).replace('choice="single"', 'choice="multiple"')
     number = machine.studio.create_project("several labels", config)
-    connect(machine.hub.studio, number, machine.url, machine.settings, NO_VERSION)
-    digit = upload(machine.studio, machine.hub, number, pictures.shown)
+    connect(machine.client, number, machine.url, machine.settings, NO_VERSION)
+    digit = upload(machine.studio, machine.client, number, pictures.shown)
     for task in sorted(digit)[:FIRST]:
         given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task] in holds]
         region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": given}}
         machine.studio.request("POST", f"/api/tasks/{task}/annotations", json={"result": [region] if given else []})
     project = Project(
-        confirmed_project(machine.hub, number)[0], digit, Annotator(machine.hub.studio, "", number, {}, ("", ""))
+        confirmed_project(machine.hub, number)[0], digit, Annotator(machine.client, "", number, {}, ("", ""))
     )
 
     machine.wait_for(project, announced("v1"), "annotations with several labels lead to v1")
-    found = list(machine.hub.studio.tasks(number, labeled=False, fields=("id", "predictions")))
+    found = list(machine.client.tasks(number, labeled=False, fields=("id", "predictions")))
     chosen = {
         tuple(choice for region in task["predictions"][0]["result"] for choice in region["value"]["choices"])
         for task in found

@@ -14,8 +14,8 @@ import requests
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.rendering import Rendering, render
-from labelloop.types import Json
+from labelloop.studio.rendering import render
+from labelloop.types import Json, Rendering
 from support.result_kinds import BOXES, KINDS, MASK, MASKS, POLYGONS, SIZE, VERSION, WORDS, ResultKind
 
 pytestmark = pytest.mark.studio

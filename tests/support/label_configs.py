@@ -1,8 +1,13 @@
-"""Label configs no human would write: strategies for trees of Label Studio's tags with any attributes."""
+"""Label configs: read, and made as no human would write them: trees of Label Studio's tags with any attributes."""
 
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 from hypothesis import strategies as st
+
+from labelloop.loop.hub import Hub
+from labelloop.studio.interface import LabelStudioInterface
+from labelloop.types import ProjectKey
 
 CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff")
 NAMES = st.sampled_from(["a", "b", "A", "choices", "a,b", "ß"]) | st.text(CHARACTERS, min_size=1, max_size=6)
@@ -13,6 +18,11 @@ _TAGS += ["Labels", "HyperText", "Audio", "EllipseLabels", *REGION_TAGS, *_WRITT
 _ATTRIBUTES = ["name", "toName", "value", "valueList", "choice", "alias", "predicted_values", "perRegion", "toname"]
 _ATTRIBUTES += ["valueType", "maxRating", "min", "max", "step", "model_score_threshold", "maxUsages", "leafsOnly"]
 _VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", "", "0.5", "3", "nan"]) | NAMES
+
+
+def interface(hub: Hub, config: object) -> Callable[[ProjectKey, bool], LabelStudioInterface]:
+    """Read a label config for a project, as the class of ``model.py`` does."""
+    return lambda project, trained: LabelStudioInterface.of(config, hub.media, project.id, trained=trained)
 
 
 def _element(children: st.SearchStrategy[list[ElementTree.Element]]) -> st.SearchStrategy[ElementTree.Element]:

@@ -16,10 +16,11 @@ from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.pictures import Pictures
 from labelloop.demo.run import label_config, upload
-from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.settings import Settings, environment_of
+from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, ProjectKey
 from support.servers import free_port
@@ -47,7 +48,8 @@ class LoopMachine:
 
     def __init__(self, studio: LabelStudio, settings: Settings, log: Path) -> None:
         self.studio, self.settings, self.log = studio, settings, log
-        self.hub = Hub(settings)
+        self.hub = open_hub(settings)
+        self.client = Studio.of(self.settings)
         self.url = f"http://127.0.0.1:{settings.port}"
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -67,14 +69,14 @@ class LoopMachine:
         if self._child is not None:
             stop_child(self._child, 30)
         self.hub.redis.close()
-        self.hub.studio.close()
+        self.client.close()
 
     def project(self, pictures: Pictures, title: str) -> Project:
         """Make a project of these pictures and connect it."""
         number = self.studio.create_project(title, label_config(pictures.classes))
-        connect(self.hub.studio, number, self.url, self.settings, NO_VERSION)
-        answers = upload(self.studio, self.hub, number, pictures.shown)
-        annotator = Annotator(self.hub.studio, self.studio.url, number, answers, ("label", "image"))
+        connect(self.client, number, self.url, self.settings, NO_VERSION)
+        answers = upload(self.studio, self.client, number, pictures.shown)
+        annotator = Annotator(self.client, self.studio.url, number, answers, ("label", "image"))
         return Project(confirmed_project(self.hub, number)[0], answers, annotator)
 
     def status(self, project: Project) -> ProjectStatus:
@@ -101,7 +103,7 @@ class LoopMachine:
 
     def predictions(self, project: Project) -> dict[int, list[str]]:
         """The versions of every task's predictions, as Label Studio has them."""
-        found = self.hub.studio.tasks(project.key.id, fields=("id", "predictions"))
+        found = self.client.tasks(project.key.id, fields=("id", "predictions"))
         return {task["id"]: [one["model_version"] for one in task["predictions"]] for task in found}
 
     def worker(self) -> psutil.Process:

@@ -13,9 +13,10 @@ import requests
 
 from labelloop.children import start_child, stop_child
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings, environment_of
+from labelloop.studio.client import Studio
 from labelloop.types import Json
 from labelloop.web.server import gunicorn_command
 from support.servers import free_port
@@ -49,7 +50,8 @@ class WebMachine:
             allowed_endpoints=("http://127.0.0.1:*/*",),
             retry_seconds=0.5,
         )
-        self.hub = Hub(self.settings)
+        self.hub = open_hub(self.settings)
+        self.client = Studio.of(self.settings)
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self._environment = {**os.environ, **environment_of(self.settings), **environment}
 
@@ -95,7 +97,7 @@ class WebMachine:
 
     def predictions(self, project: int) -> list[list[Json]]:
         """Every task's predictions as Label Studio has them, tasks and predictions in order of id."""
-        found = self.hub.studio.tasks(project, fields=("id", "predictions"))
+        found = self.client.tasks(project, fields=("id", "predictions"))
         return [sorted(task["predictions"], key=lambda one: int(one["id"])) for task in found]
 
     def versions(self, project: int) -> list[list[str]]:
@@ -109,7 +111,7 @@ class WebMachine:
     def _stop(self) -> None:
         stop_child(self._web, 10)
         self.hub.redis.close()
-        self.hub.studio.close()
+        self.client.close()
         self._redis.stop()
 
     def _is_up(self) -> bool:

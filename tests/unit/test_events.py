@@ -7,17 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.studio.events import (
-    Event,
-    Ignored,
-    LabelConfigChanged,
-    LabelsChanged,
-    TasksCreated,
-    TrainingRequested,
-    event_of,
-    parse_event,
-    project_id,
-)
+from labelloop.data.site import Event, Ignored, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
+from labelloop.studio.events import event_of, parse_event, project_id
 
 CHANGES = ["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED"]
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from labelloop.errors import LabelConfigError, OptionsError
-from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.serving import Plan, hear, plan_of, serving
 from labelloop.settings import Settings
 from labelloop.types import Input, ProjectKey
+from support.label_configs import interface
 
 CONFIG = (
     '<View><Image name="i" value="$image"/><KeyPointLabels name="k" toName="i" smart="true"><Label value="cat"/>'
@@ -32,9 +33,11 @@ def plan(tmp_path: Path) -> MakePlan:
         project: int = 7, config: str = CONFIG, context: object = None, extra_params: Any = None, **settings: Any
     ) -> Plan:
         usual = {"endpoint": "http://here/predict", "model_dir": str(tmp_path), "redis_url": "redis://127.0.0.1:1"}
-        hub = Hub(Settings(**usual | settings))
-        hear(hub, hub.project(project), extra_params)
-        return plan_of(hub, hub.project(project), serving(hub, hub.project(project), "v1"), config, context)
+        hub = open_hub(Settings(**usual | settings))
+        key = hub.project(project)
+        hear(hub, key, extra_params)
+        by = serving(hub, key, "v1")
+        return plan_of(hub, key, by, interface(hub, config)(key, by.endpoint.follows), context)
 
     return make
 

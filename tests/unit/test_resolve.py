@@ -7,12 +7,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Unpredicted, resolve_all
+from labelloop.loop.process import open_hub
 from labelloop.loop.serving import Plan, plan_of, serving
 from labelloop.settings import Settings
 from labelloop.types import Input
 from support.examples import examples
+from support.label_configs import interface
 from support.web import serving_pictures
 
 IMAGE = '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Choice value="cat"/></Choices></View>'
@@ -21,8 +22,10 @@ TEXT = IMAGE.replace("Image", "Text").replace("$image", "$text")
 
 def plan(folder: Path, config: str = IMAGE, **more: Any) -> Plan:
     usual = {"endpoint": "http://here/predict", "model_dir": str(folder), "redis_url": "redis://127.0.0.1:1"}
-    hub = Hub(Settings(**usual | more))
-    return plan_of(hub, hub.project(7), serving(hub, hub.project(7), "v1"), config)
+    hub = open_hub(Settings(**usual | more))
+    key = hub.project(7)
+    by = serving(hub, key, "v1")
+    return plan_of(hub, key, by, interface(hub, config)(key, by.endpoint.follows))
 
 
 def one(asked: Plan, data: object) -> Input | Unpredicted:

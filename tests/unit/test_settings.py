@@ -10,7 +10,7 @@ from labelloop.endpoints.requests import REQUESTS
 from labelloop.errors import SettingsError
 from labelloop.kinds.image_classification.kind import ENGINES
 from labelloop.settings import Settings, environment_of, unknown_variables
-from labelloop.studio.results.prediction import UNCERTAINTIES
+from labelloop.types import UNCERTAINTIES
 
 
 def test_every_kind_of_setting_is_read() -> None:

@@ -14,6 +14,7 @@ import requests
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.queue import job_status
 from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.registry import known_projects
@@ -72,7 +73,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
     url = f"http://127.0.0.1:{port}"
     wait_until(lambda: up(url) or server.poll() is not None, log.read_text)
     assert server.poll() is None, log.read_text()
-    yield Hosted(url, Hub(Settings.from_environment(settings)), log)
+    yield Hosted(url, open_hub(Settings.from_environment(settings)), log)
     stop_child(server, grace=10)
     redis_server.stop()
 

@@ -1,6 +1,7 @@
 """``labelloop label-errors``: labels that are probably wrong, as a list and as a tab in Label Studio."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -10,7 +11,8 @@ from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.site import read_labels, site_of
+from labelloop.loop.registry import site_of
+from labelloop.loop.site import read_labels
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
@@ -18,6 +20,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.train_settings import recorded_settings, train_settings
+from labelloop.studio.client import Studio
 from labelloop.studio.tabs import put_tab
 from labelloop.terminal import Bar, show
 from labelloop.types import Json, Progress, ProjectKey
@@ -49,7 +52,8 @@ def label_errors(hub: Hub, project_id: int | None, run: Path | None, top: int, p
         *(_line(one) for one in errors),
     ]
     if push:
-        found["tab"] = put_tab(hub.studio.api, project_id or 0, TAB, [one["task"] for one in errors])
+        with closing(Studio.of(hub.settings)) as studio:
+            found["tab"] = put_tab(studio.api, project_id or 0, TAB, [one["task"] for one in errors])
         lines.append(f"tab: {found['tab']}")
     show(as_json, found | {"errors": errors}, lines)
 
@@ -78,7 +82,7 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     """
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
-    manifest = read_labels(hub, project, site_of(hub, project).labeling(), report).manifest
+    manifest = read_labels(hub, project, site_of(hub, project.id).labeling(), report).manifest
     champion = ChampionPointer(hub.store, project).read().champion
     if champion is None:
         bundle, training = None, train_settings(project_settings(hub, project))

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, fields, replace
 from io import TextIOWrapper
 from pathlib import Path
@@ -29,8 +29,9 @@ from labelloop.loop import queue, registry
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.prelabel import prelabel
+from labelloop.loop.process import open_hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import confirmed_project, existing_project
+from labelloop.loop.registry import confirmed_project, existing_project, site_of
 from labelloop.loop.serving import (
     announced_version,
     hear,
@@ -41,8 +42,7 @@ from labelloop.loop.serving import (
     share,
     stands_alone,
 )
-from labelloop.loop.site import site_of
-from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_doubts, warn_of_unknown
+from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_unknown
 from labelloop.loop.status import known_projects, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
@@ -50,6 +50,7 @@ from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
 from labelloop.run.verdict import force_version
 from labelloop.settings import Settings
+from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
 from labelloop.terminal import Bar, describe, follow, show
 from labelloop.types import NO_VERSION, ProjectKey
@@ -129,7 +130,7 @@ def main(ctx: click.Context) -> None:
         raise click.ClickException(str(error)) from error
     if ctx.invoked_subcommand in _PROCESSES:
         warn_of_unknown(os.environ)
-    ctx.obj = Hub(settings)
+    ctx.obj = open_hub(settings)
 
 
 @main.command()
@@ -149,7 +150,9 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)
         share(hub, project)
-    done = connect_project(hub.studio, project_id, url, hub.settings, announced_version(hub, project), wanted)
+    version = announced_version(hub, project)
+    with closing(Studio.of(hub.settings)) as studio:
+        done = connect_project(studio, project_id, url, hub.settings, version, wanted)
     registry.remember_project(hub, project, url)
     show(as_json, {"project": project_id, "done": done}, done)
 
@@ -279,7 +282,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
 def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
     """Have Label Studio order tasks by the new predictions; a project that is not connected stays as it is."""
     try:
-        site_of(hub, project).announce(version)
+        site_of(hub, project.id).announce(version)
     except StudioError as error:
         return [str(error)]
     return []
@@ -299,7 +302,7 @@ def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
 @click.pass_obj
 def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
     """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
-    from labelloop.loop.probe import Question, ask
+    from labelloop.cli.probe import Question, ask
 
     if sum(given is not None for given in (file, text, uri)) != 1:
         raise click.UsageError("give one of --file, --text and --uri")
@@ -307,7 +310,9 @@ def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **o
     given = {name: value for name, value in options.items() if value is not None}
     config = label_config.read_text() if label_config else None
     if project_id is not None:
-        config = confirmed_project(hub, project_id)[1].label_config
+        confirmed_project(hub, project_id)
+        with closing(Studio.of(hub.settings)) as studio:
+            config = studio.project(project_id).label_config
     lines, well = ask(
         hub, Question(file=file, text=text, uri=uri, options=given, label_config=config, project=project_id)
     )
@@ -382,7 +387,7 @@ def worker(hub: Hub) -> None:
 def web(hub: Hub) -> None:
     """Run the web process alone, as gunicorn does: what Label Studio talks to."""
     from labelloop.web.gate import BasicAuth
-    from labelloop.web.server import serve_web
+    from labelloop.web.server import serve_web, warn_of_doubts
 
     BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
     refuse_impossible(hub)

@@ -1,12 +1,13 @@
-"""A site: a tool in which people annotate. What LabelLoop reads of one of its projects there, and tells it."""
+"""A site: a tool in which people annotate. What LabelLoop reads of its projects there, tells it, and hears from it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from labelloop.data.listing import Record
 from labelloop.majority import Truth, Vote
-from labelloop.types import Choice, Json, LeftOut
+from labelloop.sources.media import Home, Media
+from labelloop.types import Answer, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,62 @@ class Labeling:
             yield LeftOut(task, reason) if reason else Record(example.uri, found.labels, task, text=example.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A project as its tool describes it: which one it is, what is in it, and by whose scores its tasks are ordered."""
+
+    identity: Identity
+    counters: Counters
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How a project is connected with this LabelLoop; ``extra_params`` are what its owner says there, as it stands."""
+
+    extra_params: object
+
+
+class Interface(Protocol):
+    """What annotators see of a project's tasks and what they answer with: in Label Studio, its label config.
+
+    It stands between tasks and an endpoint: what of a task is sent, and what of the answer becomes a prediction.
+    """
+
+    @property
+    def text(self) -> str:
+        """All that it was read from: the same text makes the same predictions."""
+
+    def prompts(self, context: object) -> tuple[Prompted, ...]:
+        """Read what an annotator drew who waits for a prediction; what is of another form is left out."""
+
+    def input_of(self, task: Json, deadline: float | None, *, referable: bool) -> Input:
+        """Give what of a task goes to the endpoint, read by a ``time.monotonic()`` moment.
+
+        Where it is ``referable`` and another machine can read it, its address will do. Raises MediaError.
+        """
+
+    def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
+        """Make the prediction of a task, as ``Site.put_predictions`` takes it but for its ``task``.
+
+        Raises LabelConfigError where the answer fits nothing that annotators are asked.
+        """
+
+
 class Site(Protocol):
     """One project in the tool. Every method raises the tool's errors (StudioError), above all where it is away."""
+
+    def overview(self) -> Overview:
+        """Describe the project; raises NoSuchProject."""
+
+    def connection(self) -> Connection | None:
+        """Say how it is connected with this LabelLoop, None where it is not."""
+
+    def interface(self, *, trained: bool) -> Interface:
+        """Read what annotators see: all that can be predicted for, or what is trained for alone.
+
+        Raises LabelConfigError where there is nothing of it.
+        """
 
     def labeling(self) -> Labeling:
         """Read what is asked; raises LabelConfigError where that is nothing that can be learned."""
@@ -81,3 +136,74 @@ class Site(Protocol):
 
     def announce(self, version: str) -> None:
         """Have the tool order its tasks by the scores of this version; may be repeated."""
+
+
+class Tool(Protocol):
+    """The tool that the settings name, with all its projects."""
+
+    @property
+    def home(self) -> Home | None:
+        """The files that its own token opens; None without one."""
+
+    def site(self, project: int, media: Media, called_at: Callable[[], str | None]) -> Site:
+        """Give a project by its number; raises SettingsError where nothing says how to reach the tool.
+
+        ``called_at`` says at which address it was last seen to call this LabelLoop, None where that is not known.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectEvent:
+    """Something has happened in a project; ``created`` is in Unix seconds, None where the webhook does not tell it."""
+
+    project_id: int
+    created: int | None = field(default=None, kw_only=True)
+
+    @property
+    def project(self) -> Identity:
+        """Which project that is."""
+        return Identity(self.project_id, self.created)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsChanged(ProjectEvent):
+    """Annotations were submitted, edited or deleted.
+
+    Actions: ``ANNOTATION_CREATED``, ``ANNOTATION_UPDATED``, ``ANNOTATIONS_CREATED``, ``ANNOTATIONS_DELETED``. A task
+    that is skipped at once is no changed label; an annotation that becomes a skip, or stops being one, is. Deletions
+    do not name their tasks: ``task_ids`` is empty.
+    """
+
+    annotation_ids: tuple[int, ...]
+    task_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TasksCreated(ProjectEvent):
+    """Tasks were imported (``TASKS_CREATED``); a large import comes as several of these."""
+
+    task_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequested(ProjectEvent):
+    """Somebody pressed Start Training (``START_TRAINING``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfigChanged(ProjectEvent):
+    """The project's settings were saved (``PROJECT_UPDATED``), the label config perhaps among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing to do, and why: another action, a skip, an empty list, or a webhook that carries no payload."""
+
+    action: str
+    reason: str
+
+
+Event = LabelsChanged | TasksCreated | TrainingRequested | LabelConfigChanged | Ignored

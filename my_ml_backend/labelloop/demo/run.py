@@ -21,9 +21,11 @@ from labelloop.demo.pictures import Picture, Pictures, digits, folder_per_class
 from labelloop.demo.rounds import RoundReport, Rounds
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.registry import confirmed_project, remember_project
 from labelloop.loop.serving import announced_version
 from labelloop.settings import Settings, environment_of
+from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.studio.tabs import put_review_tab
 from labelloop.supervise import Supervisor
@@ -97,7 +99,7 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
             _require_resumable(options, kept)
             kept.ports.require()
             with _running(options, settings, folder, kept.ports, say) as demo:
-                _connect(demo.hub, kept.project, say)
+                _connect(demo, kept.project, say)
                 say(f"The demo goes on with version {_version(demo.hub, kept.project)}.")
                 _wait(options, demo, kept.project, say)
         ports = Ports.choose(options.port)
@@ -115,6 +117,7 @@ class _Demo:
     """What runs: Label Studio, and LabelLoop's processes with their supervisor."""
 
     hub: Hub
+    client: Studio
     studio: LabelStudio
     supervisor: Supervisor
 
@@ -132,14 +135,14 @@ def _running(
         supervisor = Supervisor(machine(settings, child_environment(settings)))
         try:
             supervisor.start()
-            yield _Demo(Hub(settings), studio, supervisor)
+            yield _Demo(open_hub(settings), Studio.of(settings), studio, supervisor)
         finally:
             supervisor.stop()
 
 
 def _wait(options: DemoOptions, demo: _Demo, project: int, say: Callable[[str], None]) -> NoReturn:
     """Invite to look, and keep everything running until Ctrl-C."""
-    say(_invitation(demo.hub, demo.studio, project, options))
+    say(_invitation(demo, project, options))
     while True:
         demo.supervisor.tend()
         time.sleep(0.2)
@@ -185,10 +188,10 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     """Make a project, have it annotated, wait for its first version, and play the rounds; gives its number."""
     hub = demo.hub
     project = demo.studio.create_project("LabelLoop demo", label_config(pictures.classes))
-    _connect(hub, project, say)
+    _connect(demo, project, say)
     say(f"{len(pictures.shown)} pictures are uploaded ...")
-    answers = upload(demo.studio, hub, project, pictures.shown)
-    annotator = Annotator(hub.studio, hub.settings.label_studio_url, project, answers, ("label", "image"))
+    answers = upload(demo.studio, demo.client, project, pictures.shown)
+    annotator = Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
     rounds = Rounds(hub, confirmed_project(hub, project)[0], annotator, pictures.held_out, say, demo.supervisor.tend)
     first = min(_FIRST_LABELS, len(answers))
     say(f"{first} tasks are annotated, then the first version is trained ...")
@@ -202,10 +205,11 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     return project
 
 
-def _connect(hub: Hub, project: int, say: Callable[[str], None]) -> None:
+def _connect(demo: _Demo, project: int, say: Callable[[str], None]) -> None:
     """Connect the project, or one that was kept anew: its token is another one, and so is the webhook's secret."""
+    hub = demo.hub
     url = f"http://127.0.0.1:{hub.settings.port}"
-    for line in connect(hub.studio, project, url, hub.settings, _version(hub, project)):
+    for line in connect(demo.client, project, url, hub.settings, _version(hub, project)):
         say(f"  {line}")
     remember_project(hub, confirmed_project(hub, project)[0], url)
 
@@ -223,12 +227,12 @@ def label_config(classes: tuple[str, ...]) -> str:
     )
 
 
-def upload(studio: LabelStudio, hub: Hub, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
+def upload(studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
     """Upload the pictures under names of their own; returns each task's right answer."""
     names = {f"{number:05}{picture.path.suffix.lower()}": picture for number, picture in enumerate(pictures)}
     studio.import_pictures(project, {name: picture.path.read_bytes() for name, picture in names.items()})
     # Label Studio puts random letters and a dash before the name of an upload.
-    return {task["id"]: names[task["data"]["image"].rpartition("-")[2]].label for task in hub.studio.tasks(project)}
+    return {task["id"]: names[task["data"]["image"].rpartition("-")[2]].label for task in client.tasks(project)}
 
 
 def _tell(report: RoundReport, say: Callable[[str], None]) -> None:
@@ -249,15 +253,16 @@ def _write(options: DemoOptions, reports: list[RoundReport], say: Callable[[str]
         say(f"written to {options.report}")
 
 
-def _invitation(hub: Hub, studio: LabelStudio, project: int, options: DemoOptions) -> str:
+def _invitation(demo: _Demo, project: int, options: DemoOptions) -> str:
     """Say where to look, how to log in, and what a second terminal needs to try commands on this very project."""
+    hub, studio = demo.hub, demo.studio
     version = _version(hub, project)
     python = shlex.quote(sys.executable)
     end = "Ctrl-C ends everything and removes the demo's files (--keep DIR keeps them)."
     if options.keep is not None:
         end = f"Ctrl-C ends everything; the same command goes on from {options.keep}."
     return f"""
-Label Studio:  {put_review_tab(hub.studio.api, project)}
+Label Studio:  {put_review_tab(demo.client.api, project)}
 Log in as:     {studio.email}  password  {studio.password}
 
 The tab shows what {version} has pre-annotated and nobody has looked at, the least certain first. Press Label All

@@ -6,7 +6,7 @@ The order matters and every step may be repeated: see docs/versions.md.
 from labelloop.loop.hub import Hub
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
-from labelloop.loop.site import site_of
+from labelloop.loop.registry import site_of
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import ProjectKey
 
@@ -26,5 +26,5 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
     reporter.stage("flip")
     ChampionPointer(hub.store, project).announce(version, fence)
     hub.state(project).announce(version)
-    site_of(hub, project).announce(version)
+    site_of(hub, project.id).announce(version)
     return prelabeled

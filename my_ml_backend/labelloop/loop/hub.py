@@ -6,6 +6,7 @@ from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from labelloop.data.site import Tool
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
@@ -17,9 +18,7 @@ from labelloop.loop.state import ProjectState
 from labelloop.models.projects import Found, Projects, spellings
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
-from labelloop.sources.media import Home, Media
-from labelloop.studio.client import Studio
-from labelloop.studio.task_files import TaskFiles
+from labelloop.sources.media import Media
 from labelloop.types import Identity, ProjectKey
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ _ENDPOINTS = 64
 
 
 class Hub:
-    """The settings and, made once each at first use: store, endpoints, Redis, Label Studio client, media reader.
+    """The settings, the tool they name and, made once each at first use: store, endpoints, Redis, media reader.
 
     Safe to share between threads, not between processes: make one after a fork.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, tool: Tool) -> None:
+        self.settings, self.tool = settings, tool
         self._placing = threading.Lock()
         self._places: dict[Identity, tuple[ProjectKey, float]] = {}
         self.extra_params: dict[ProjectKey, str] = {}
@@ -140,22 +139,11 @@ class Hub:
         """The jobs of one project."""
         return ProjectQueue(self.redis, project)
 
-    @property
-    def studio(self) -> Studio:
-        """The Label Studio client; raises SettingsError when no API key is set."""
-        with self._making:
-            return self._studio
-
-    @property
-    def home(self) -> Home | None:
-        """The files of tasks in Label Studio, for whoever reads them by address; None without an API key."""
-        return TaskFiles.of(self.studio, self.settings) if self.settings.label_studio_api_key else None
-
     def reader(self, settings: Settings) -> "Reader":
-        """Open what reads the addresses in lists of labeled pictures, Label Studio's own among them."""
+        """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""
         from labelloop.run.locations import open_reader
 
-        return open_reader(settings, self.home)
+        return open_reader(settings, self.tool.home)
 
     @property
     def media(self) -> Media:
@@ -172,9 +160,5 @@ class Hub:
         return RedisClient(self.settings)
 
     @cached_property
-    def _studio(self) -> Studio:
-        return Studio.of(self.settings)
-
-    @cached_property
     def _media(self) -> Media:
-        return Media(self.settings, self.home)
+        return Media(self.settings, self.tool.home)

@@ -1,11 +1,11 @@
-"""Takes in what Label Studio tells: notes it and schedules what follows, in milliseconds and without asking back."""
+"""Takes in what a site tells: notes it and schedules what follows, in milliseconds and without asking back."""
 
 import logging
 import time
 
+from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import stands_alone
-from labelloop.studio.events import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import lose_project, present_project, remember_project, why_gone
+from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, learn, learn_unknown, require_follower, stands_alone
-from labelloop.loop.site import site_of
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -171,7 +170,7 @@ def prelabel(project: str) -> str:
             state.note("unpredicted", "")
             if stands_alone(hub, key):
                 version = announced_version(hub, key)
-                site_of(hub, key).announce(version)
+                site_of(hub, key.id).announce(version)
     except LeaseLost:
         return _postponed(hub, key)
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"

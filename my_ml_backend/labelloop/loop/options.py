@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
 from labelloop.settings import Settings
-from labelloop.studio.rendering import Rendering, Uncertainty
-from labelloop.types import Json
+from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
 _REMEMBERED = 8
 
@@ -156,11 +155,10 @@ def _label_map(value: object, what: str) -> Mapping[str, str]:
 
 
 def _uncertainty(value: object, what: str) -> Uncertainty:
-    for known in get_args(Uncertainty):
+    for known in UNCERTAINTIES:
         if value == known:
-            found: Uncertainty = known
-            return found
-    raise OptionsError(f"{what} must be one of {', '.join(get_args(Uncertainty))}")
+            return known
+    raise OptionsError(f"{what} must be one of {', '.join(UNCERTAINTIES)}")
 
 
 _RENDERING = ("threshold", "label_map", "uncertainty")

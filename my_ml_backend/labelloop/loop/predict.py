@@ -1,34 +1,28 @@
-"""Tasks in, predictions out: resolves them, asks the endpoint, speaks the label config's language, all at a time.
+"""Tasks in, predictions out: resolves them, asks the endpoint, speaks the site's language, all at a time.
 
 Prediction never breaks annotation: whatever happens to one task stays with that task.
 """
 
 import logging
 import math
-import mimetypes
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from labelloop.chunks import chunks
+from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import Plan, note_served, plan_of, serving
-from labelloop.sources.urls import shown
-from labelloop.studio.object_tag import shown_instead, value_of
-from labelloop.studio.rendering import render
-from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, TaskKey
+from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
 _MOST_THREADS = 128
 _READERS = 8
 """Files of one call that are read at a time."""
-
-_REFERABLE = ("s3://", "gs://", "http://", "https://")
 
 _REASONS = 10
 """Different reasons of one request that are logged; an address may stand in each."""
@@ -51,7 +45,7 @@ Found = Json | Unpredicted
 def predict_tasks(
     hub: Hub,
     project_uid: str | int,
-    label_config: str,
+    interface: Callable[[ProjectKey, bool], Interface],
     tasks: Sequence[object],
     context: object = None,
     version: str | None = None,
@@ -61,8 +55,9 @@ def predict_tasks(
     This is the border of a request: an answer of another length, an error, or one malformed item makes Label Studio
     drop the whole batch, and tell the annotator that all is well; ``[]`` skips one task and is asked again (contract,
     section 2). ``project_uid`` is a project's number, or number and creation time as Label Studio writes them:
-    ``7.1795187589``. ``context`` is what an annotator drew who waits for the answer: there is less time then.
-    ``version`` is the announced one where none is given.
+    ``7.1795187589``. ``interface`` reads what its annotators see, of what is trained for alone or all of it.
+    ``context`` is what an annotator drew who waits for the answer: there is less time then. ``version`` is the
+    announced one where none is given.
     """
     began = time.monotonic()
     try:
@@ -70,7 +65,7 @@ def predict_tasks(
         by = serving(hub, project, version)
         if by.version == NO_VERSION:
             return [[] for _ in tasks]
-        plan = plan_of(hub, project, by, label_config, context)
+        plan = plan_of(hub, project, by, interface(project, by.endpoint.follows), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
         found = predict_batch(plan, [task if isinstance(task, dict) else {} for task in tasks], began + seconds)
         _log_reasons(project, found)
@@ -101,7 +96,6 @@ def _is_stored(item: Found) -> TypeGuard[Json]:
 
 def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
     """Predict tasks, in order, as many calls at a time as the endpoint takes; what is not ready in time has none."""
-    plan.hub.media  # noqa: B018 - a wrong setting is said once, not once a task
     alone = len(tasks) <= plan.endpoint.batch
     found = predict_call(plan, tasks, deadline) if alone else _predict_calls(plan, tasks, deadline)
     note_versions(plan, (item["model_version"] for item in found if isinstance(item, dict)))
@@ -182,7 +176,7 @@ def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> 
     if isinstance(answer, Failure):
         return Unpredicted(answer.reason)
     try:
-        found = render(plan.config, answer, plan.options.rendering, text=item.text, prompt=item.prompt)
+        found = plan.interface.render(answer, plan.options.rendering, item)
     except LabelConfigError as error:
         return Unpredicted(str(error))
     except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
@@ -206,47 +200,8 @@ def resolve_all(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> li
 
 
 def _resolve(plan: Plan, task: Json, deadline: float | None) -> Input | Unpredicted:
-    value = value_of(plan.config.data_key, task)
-    if value is None:
-        return Unpredicted(
-            f"task {task.get('id')} has no {plan.config.data_key!r} in its data, which the label config shows"
-        )
-    if plan.config.inline:
-        return Input(text=value, prompt=plan.prompt)
+    referable = plan.options.endpoint.request == "reference"
     try:
-        return _read(plan, value, task.get("id"), deadline)
+        return replace(plan.interface.input_of(task, deadline, referable=referable), prompt=plan.prompt)
     except MediaError as error:
         return Unpredicted(str(error))
-
-
-def _read(plan: Plan, value: str, task_id: object, deadline: float | None) -> Input | Unpredicted:
-    media_type, tag = _media_type(value), plan.config.object_tag
-    if plan.options.endpoint.request == "reference" and _is_referable(plan, value):
-        return Input(uri=value, media_type=media_type, prompt=plan.prompt)
-    task = TaskKey(plan.project.id, task_id if isinstance(task_id, int) else None)
-    content = plan.hub.media.read(value, task, deadline)
-    other = shown_instead(tag, content)
-    if other is not None:
-        return Unpredicted(f"{shown(value)} is {other}, which is nothing that <{tag}> shows: it was sent nowhere")
-    if tag in ("Text", "HyperText"):
-        return _text(plan, content, task_id)
-    return Input(content, media_type, prompt=plan.prompt)
-
-
-def _media_type(url: str) -> str:
-    """Guess by the ending; an address may be any text."""
-    suffix = PurePosixPath(url.partition("?")[0]).suffix
-    return mimetypes.types_map.get(suffix.lower(), "application/octet-stream")
-
-
-def _text(plan: Plan, content: bytes, task_id: object) -> Input | Unpredicted:
-    try:
-        return Input(text=content.decode(), prompt=plan.prompt)
-    except UnicodeDecodeError:
-        return Unpredicted(f"the text of task {task_id} is not UTF-8")
-
-
-def _is_referable(plan: Plan, url: str) -> bool:
-    """Whether another machine can read an address by itself: not Label Studio's own files, nor one with a password."""
-    host = url.partition("://")[2].partition("/")[0]
-    return url.startswith(_REFERABLE) and "@" not in host and not plan.hub.media.is_home(url)

@@ -9,8 +9,8 @@ from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.predict import note_versions
+from labelloop.loop.registry import site_of
 from labelloop.loop.serving import plan_of, serving
-from labelloop.loop.site import site_of
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     before that is imported, and the next call goes on from there.
     """
     served = serving(hub, project, version)
-    plan = plan_of(hub, project, served, hub.studio.project(project.id).label_config)
-    site = site_of(hub, project)
+    site = site_of(hub, project.id)
+    plan = plan_of(hub, project, served, site.interface(trained=served.endpoint.follows))
     total = site.count_waiting(version)
     report("tasks", 0, total)
     predicted = left_out = 0

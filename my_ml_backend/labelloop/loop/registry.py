@@ -9,12 +9,12 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
+from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import may_be_lost, projects_key, text
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
-from labelloop.studio.client import ProjectInfo
 from labelloop.types import Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
         note(projects_key(hub.addresses[0]), str(project.id), backend_url or "")
 
 
-def backend_url(hub: Hub, project: ProjectKey) -> str | None:
-    """Say under which address Label Studio last called this backend for the project; None when that is not known."""
-    found = next(filter(None, _noted(hub, project.id)), None)
+def backend_url(hub: Hub, number: int) -> str | None:
+    """Say under which address Label Studio last called this backend for a project; None when that is not known."""
+    found = next(filter(None, _noted(hub, number)), None)
     return text(found).rstrip("/") or None if found else None
 
 
@@ -56,7 +56,7 @@ def keep_project(hub: Hub, project: ProjectKey) -> None:
     path = f"{project}/project.json"
     found = find(hub.store, path)
     kept = readable(KeptProject, found.content, path) if found else None
-    url = backend_url(hub, project)
+    url = backend_url(hub, project.id)
     if kept is not None and url is None:
         remember_project(hub, project, kept.backend_url)
     elif kept is None or kept.backend_url != url:
@@ -92,12 +92,24 @@ def _is_noted(hub: Hub, number: int) -> bool:
     return any(one is not None for one in _noted(hub, number))
 
 
-def confirmed_project(hub: Hub, number: int) -> tuple[ProjectKey, ProjectInfo]:
+def site_of(hub: Hub, number: int) -> Site:
+    """Give the site of a project; raises SettingsError when nothing says how to reach it."""
+
+    def called_at() -> str | None:
+        try:
+            return backend_url(hub, number)
+        except QueueError:
+            return None
+
+    return hub.tool.site(number, hub.media, called_at)
+
+
+def confirmed_project(hub: Hub, number: int) -> tuple[ProjectKey, Overview]:
     """Ask Label Studio for a project, and keep which one it is; a folder that was its by the address becomes its own.
 
     Raises NoSuchProject, StudioError and StoreError.
     """
-    info = hub.studio.project(number)
+    info = site_of(hub, number).overview()
     if info.identity.created is None:
         return hub.project(number), info
     return hub.claim(info.identity), info

@@ -25,8 +25,9 @@ from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
+from labelloop.loop.registry import site_of
 from labelloop.loop.serving import learn_unknown, require_follower
-from labelloop.loop.site import read_labels, site_of, unread
+from labelloop.loop.site import read_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -52,7 +53,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
         require_follower(hub, project)
-        labeling = site_of(hub, project).labeling()
+        labeling = site_of(hub, project.id).labeling()
         require_trainable(project_settings(hub, project), labeling.kind)
         fence = ChampionPointer(hub.store, project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)

@@ -18,18 +18,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from labelloop.data.site import Interface
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import OptionsError, QueueError, SettingsError, StoreError
+from labelloop.errors import OptionsError, SettingsError, StoreError
 from labelloop.loop import registry
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
 from labelloop.loop.state import Shared
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.served import ServedVersion
-from labelloop.studio.backends import MLBackend
-from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
-from labelloop.studio.prompts import prompts_of
 from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
@@ -100,19 +98,6 @@ def require_follower(hub: Hub, project: ProjectKey) -> None:
         )
 
 
-def own_backend(hub: Hub, project: ProjectKey) -> MLBackend | None:
-    """Find this LabelLoop among the project's ML backends: by the address Label Studio calls, or as the only one."""
-    backends = hub.studio.ml_backends(project.id)
-    try:
-        address = registry.backend_url(hub, project)
-    except QueueError:
-        address = None
-    for backend in backends:
-        if address is not None and backend.url.rstrip("/") == address:
-            return backend
-    return backends[0] if len(backends) == 1 else None
-
-
 def hear(hub: Hub, project: ProjectKey, extra_params: object) -> None:
     """Note the ``extra_params`` that ``/setup`` brought, for this process."""
     hub.extra_params[project] = json.dumps(extra_params)
@@ -130,9 +115,9 @@ def extra_params(hub: Hub, project: ProjectKey) -> object:
 
 def learn(hub: Hub, project: ProjectKey) -> None:
     """Ask Label Studio for them: it has them, and calls ``/setup`` while it is asked. Raises StudioError."""
-    backend = own_backend(hub, project)
-    if backend is not None:
-        hear(hub, project, backend.extra_params)
+    connection = registry.site_of(hub, project.id).connection()
+    if connection is not None:
+        hear(hub, project, connection.extra_params)
         share(hub, project)
 
 
@@ -228,7 +213,7 @@ class Plan:
 
     hub: Hub
     project: ProjectKey
-    config: LabelConfig
+    interface: Interface
     options: Options
     endpoint: Endpoint
     version: str
@@ -249,19 +234,20 @@ class Plan:
         return sent.digest()
 
 
-def plan_of(hub: Hub, project: ProjectKey, by: Serving, label_config: object, context: object = None) -> Plan:
-    """Make the plan; ``context`` is what an interactive request carries. Raises LabelConfigError."""
+def plan_of(hub: Hub, project: ProjectKey, by: Serving, interface: Interface, context: object = None) -> Plan:
+    """Make the plan; ``context`` is what an interactive request carries.
+
+    ``interface`` is of what is trained for alone where the endpoint follows the loop: a version knows no other labels.
+    """
     options, endpoint, version = by
-    # A version that the loop trained knows the labels of the Choices it was trained for.
-    config = parse_trained(label_config) if endpoint.follows else parse_label_config(label_config)
-    prompt = prompts_of(config, context) if context else ()
+    prompt = interface.prompts(context) if context else ()
     rendering = options.rendering
     decides = (
         str(project),
-        config.text,
+        interface.text,
         options.endpoint.fingerprint,
         (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),
         repr(prompt),
     )
     mark = hashlib.sha256(json.dumps(decides).encode()).digest()
-    return Plan(hub, project, config, options, endpoint, version, prompt, mark)
+    return Plan(hub, project, interface, options, endpoint, version, prompt, mark)

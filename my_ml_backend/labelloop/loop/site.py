@@ -1,23 +1,17 @@
-"""The site of a project: where this process reads its labels, and brings its predictions."""
+"""What a project's annotators have labeled, with its pictures, as a run learns from it."""
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
-from labelloop.data.site import Labeling, Site
+from labelloop.data.site import Labeling
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import own_backend
+from labelloop.loop.registry import site_of
 from labelloop.run.context import Labeled
 from labelloop.run.fetch import InputFetcher
-from labelloop.studio.site import LabelStudioSite
 from labelloop.types import Progress, ProjectKey
 
 _NAMED = 3
 """Pictures that could not be read and are named with their reasons."""
-
-
-def site_of(hub: Hub, project: ProjectKey) -> Site:
-    """Give the project's site; raises SettingsError when nothing says how to reach it."""
-    return LabelStudioSite(hub.studio, hub.media, project.id, lambda: own_backend(hub, project))
 
 
 def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress) -> Labeled:
@@ -26,7 +20,7 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
     Raises StudioError, and MediaError when so many pictures could not be fetched that the place they come from must be
     out of order.
     """
-    site = site_of(hub, project)
+    site = site_of(hub, project.id)
     kind, cache = find(labeling.kind), PictureCache(hub.settings.directory / "cache" / "pictures")
     fetcher = InputFetcher(site.read, cache, project, kind.check)
     fetched = fetcher.fetch(labeling.records(kind.truth), labeling.counters.labeled, progress)

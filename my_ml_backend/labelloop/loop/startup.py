@@ -22,7 +22,6 @@ from labelloop.loop.redis_client import text
 from labelloop.models.check import check_store
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
-from labelloop.studio.webhook import webhook_secret
 
 _log = logging.getLogger(__name__)
 
@@ -77,26 +76,9 @@ def is_open(settings: Settings) -> str:
     return OPEN.format(host=settings.host or "every address", port=settings.port)
 
 
-def doubts(settings: Settings) -> list[str]:
-    """Say what of the web process is possible and yet hardly meant, a sentence each."""
-    said = [*clashes(settings), *filter(None, [is_open(settings)])]
-    if not webhook_secret(settings):
-        said.append(
-            "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
-            "LABELLOOP_WEBHOOK_SECRET, the same for all processes"
-        )
-    return said
-
-
 def warn_of_unknown(environment: Mapping[str, str]) -> None:
     """Log which variables look like settings and are none, a line each."""
     for sentence in unknown_variables(environment).values():
-        _log.warning("%s", sentence)
-
-
-def warn_of_doubts(settings: Settings) -> None:
-    """Log what is doubtful, a line each."""
-    for sentence in doubts(settings):
         _log.warning("%s", sentence)
 
 

@@ -15,17 +15,16 @@ from pathlib import Path
 
 from labelloop.data.lacking import lacking_labels
 from labelloop.data.manifest import labels_by_task
+from labelloop.data.site import Counters, Overview
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, why_gone
+from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
-from labelloop.loop.site import site_of
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
-from labelloop.studio.client import ProjectInfo
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -62,19 +61,19 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     """Look at one project; ``scan_now`` scans whatever the counters say. Raises LabelLoopError."""
     now = time.time()
     project, info = confirmed_project(hub, project.id)
-    state = hub.state(project)
+    state, found = hub.state(project), info.counters
     learn_unknown(hub, project)
     last = state.seen()
-    if info.tasks != last.tasks:
+    if found.tasks != last.tasks:
         state.note("unpredicted", "tasks may be without a prediction")
     if "unpredicted" in state.notes():
         hub.queue(project).prelabel(0.0)
-    if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, info, last, now)):
+    if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, found, last, now)):
         changed = list(_scan(hub, project))
         state.changes.replace(changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))
-        last = Seen(info.tasks, info.annotations, info.skipped, now)
-    state.see(replace(last, tasks=info.tasks))
+        last = Seen(found.tasks, found.annotations, found.skipped, now)
+    state.see(replace(last, tasks=found.tasks))
     keep_project(hub, project)
     keep_served(hub, project)
     done = consider(hub, project)
@@ -83,24 +82,24 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     return done
 
 
-def _mend_title(hub: Hub, project: ProjectKey, info: ProjectInfo) -> None:
+def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:
     """Flip the title that a worker killed after announcing has left behind."""
     version = announced_version(hub, project)
-    if version not in (NO_VERSION, info.model_version) and not hub.state(project).is_held():
-        site_of(hub, project).announce(version)
+    if version not in (NO_VERSION, info.version) and not hub.state(project).is_held():
+        site_of(hub, project.id).announce(version)
 
 
-def _is_scan_due(hub: Hub, project: ProjectKey, info: ProjectInfo, last: Seen, now: float) -> bool:
+def _is_scan_due(hub: Hub, project: ProjectKey, found: Counters, last: Seen, now: float) -> bool:
     age, least = now - last.scanned, hub.settings.scan_seconds
     if age < least:
         return False
-    moved = abs(info.annotations - last.annotations) + abs(info.skipped - last.skipped)
+    moved = abs(found.annotations - last.annotations) + abs(found.skipped - last.skipped)
     return moved > hub.state(project).changes.pending().changed or age > least * _LONG_WHILE
 
 
 def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
-    labeling = site_of(hub, project).labeling()
+    labeling = site_of(hub, project.id).labeling()
     counts: Counter[str] = Counter()
     total = 0
     with _last_manifest(hub, project) as known:

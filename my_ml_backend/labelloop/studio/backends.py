@@ -1,6 +1,6 @@
 """What Label Studio knows of a project's ML backends and webhooks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -69,6 +69,14 @@ class MLBackend:
             extra_params=body.get("extra_params"),
             interactive=bool(body.get("is_interactive")),
         )
+
+
+def own_backend(backends: Sequence[MLBackend], address: str | None) -> MLBackend | None:
+    """Find this LabelLoop among a project's ML backends: by the address Label Studio calls, or as the only one."""
+    for backend in backends:
+        if address is not None and backend.url.rstrip("/") == address:
+            return backend
+    return backends[0] if len(backends) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

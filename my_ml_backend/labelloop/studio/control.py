@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from labelloop.kinds.base import kind_of
 from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import LabelConfig, parse_trained
-from labelloop.studio.object_tag import value_of
 from labelloop.types import Choice, Json
 
 

@@ -2,67 +2,20 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from labelloop.data.site import (
+    Event,
+    Ignored,
+    LabelConfigChanged,
+    LabelsChanged,
+    TasksCreated,
+    TrainingRequested,
+)
 from labelloop.types import Identity, Json
 
 _MAX_ID = 10**18
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectEvent:
-    """Something has happened in a project; ``created`` is in Unix seconds, None where the webhook does not tell it."""
-
-    project_id: int
-    created: int | None = field(default=None, kw_only=True)
-
-    @property
-    def project(self) -> Identity:
-        """Which project that is."""
-        return Identity(self.project_id, self.created)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelsChanged(ProjectEvent):
-    """Annotations were submitted, edited or deleted.
-
-    Actions: ``ANNOTATION_CREATED``, ``ANNOTATION_UPDATED``, ``ANNOTATIONS_CREATED``, ``ANNOTATIONS_DELETED``. A task
-    that is skipped at once is no changed label; an annotation that becomes a skip, or stops being one, is. Deletions
-    do not name their tasks: ``task_ids`` is empty.
-    """
-
-    annotation_ids: tuple[int, ...]
-    task_ids: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TasksCreated(ProjectEvent):
-    """Tasks were imported (``TASKS_CREATED``); a large import comes as several of these."""
-
-    task_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRequested(ProjectEvent):
-    """Somebody pressed Start Training (``START_TRAINING``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LabelConfigChanged(ProjectEvent):
-    """The project's settings were saved (``PROJECT_UPDATED``), the label config perhaps among them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """Nothing to do, and why: another action, a skip, an empty list, or a webhook that carries no payload."""
-
-    action: str
-    reason: str
-
-
-Event = LabelsChanged | TasksCreated | TrainingRequested | LabelConfigChanged | Ignored
 
 
 def parse_event(body: object) -> Event:

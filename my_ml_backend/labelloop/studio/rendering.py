@@ -9,18 +9,8 @@ from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import class_labels, no_label
 from labelloop.studio.results.findings import draw_findings, no_tag
-from labelloop.studio.results.prediction import (
-    Rendering,
-    Uncertainty,
-    of_each,
-    of_one,
-    prediction_of,
-    probability,
-    result_of,
-)
-from labelloop.types import Answer, Json, Output, Prompted
-
-__all__ = ["Rendering", "Uncertainty", "render"]
+from labelloop.studio.results.prediction import least_score, of_each, of_one, prediction_of, probability, result_of
+from labelloop.types import Answer, Json, Output, Prompted, Rendering, Uncertainty
 
 _CHECKERS = 32
 _LONGEST = 300
@@ -58,7 +48,8 @@ def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> 
         raise no_tag("a classification (for <Choices> or <Taxonomy>)", among)
     classes = tuple(output.scores)
     for tag in tags:
-        prediction = classify(tag, output, class_labels(tag, how.given, classes), how.least(tag), how.uncertainty)
+        labels = class_labels(tag, how.given, classes)
+        prediction = classify(tag, output, labels, least_score(how, tag), how.uncertainty)
         if prediction is not None:
             return prediction
     raise no_label(tags, classes)

@@ -1,31 +1,81 @@
-"""Label Studio as a site: one of its projects, by its API."""
+"""Label Studio as a site: its projects, by its API."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters, Example, Labeling
+from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
 from labelloop.errors import StudioError
-from labelloop.sources.media import Media
-from labelloop.studio.backends import MLBackend
-from labelloop.studio.client import Studio
+from labelloop.settings import Settings
+from labelloop.sources.media import Home, Media
+from labelloop.studio.backends import MLBackend, own_backend
+from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control import Control, parse_control, picture_url
+from labelloop.studio.interface import LabelStudioInterface
 from labelloop.studio.mapping import label_finder
+from labelloop.studio.task_files import TaskFiles
 from labelloop.studio.votes import label_votes
 from labelloop.types import Json, TaskKey
 
 _log = logging.getLogger(__name__)
 
 
+class LabelStudioTool:
+    """The Label Studio of the settings. Safe to share between threads, not between processes; asked when needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._making = threading.Lock()
+        self._made: Studio | None = None
+
+    @property
+    def studio(self) -> Studio:
+        """Its client; raises SettingsError without an API key."""
+        with self._making:
+            if self._made is None:
+                self._made = Studio.of(self._settings)
+            return self._made
+
+    @property
+    def home(self) -> Home | None:
+        """The files of its tasks; None without an API key."""
+        return TaskFiles.of(self.studio, self._settings) if self._settings.label_studio_api_key else None
+
+    def site(self, project: int, media: Media, called_at: Callable[[], str | None]) -> "LabelStudioSite":
+        """Give one of its projects; ``called_at`` tells which of its ML backends is this one."""
+        return LabelStudioSite(self.studio, media, project, called_at)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._made is not None:
+            self._made.close()
+
+
 @dataclass(frozen=True)
 class LabelStudioSite:
-    """One project of Label Studio. ``backend`` finds the ML backend that is this one, None where there is none."""
+    """One project of Label Studio; ``called_at`` is the address by which the ML backend that is this one is known."""
 
     studio: Studio
     media: Media
     project: int
-    backend: Callable[[], MLBackend | None]
+    called_at: Callable[[], str | None]
+
+    def overview(self) -> Overview:
+        """Read the project's identity and counters."""
+        info = self.studio.project(self.project)
+        return Overview(info.identity, _counters(info), info.model_version)
+
+    def connection(self) -> Connection | None:
+        """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""
+        backend = self._backend()
+        return None if backend is None else Connection(backend.extra_params)
+
+    def interface(self, *, trained: bool) -> LabelStudioInterface:
+        """Read the project's label config."""
+        config = self.studio.project(self.project).label_config
+        return LabelStudioInterface.of(config, self.media, self.project, trained=trained)
 
     def labeling(self) -> Labeling:
         """Read the project's label config and counters."""
@@ -35,7 +85,7 @@ class LabelStudioSite:
             kind=control.kind,
             choice=control.choice,
             classes=tuple(label.name for label in control.labels),
-            counters=Counters(info.tasks, info.labeled_tasks, info.annotations, info.skipped),
+            counters=_counters(info),
             rename=label_finder(control.labels),
             examples=lambda: self._examples(control),
         )
@@ -58,7 +108,7 @@ class LabelStudioSite:
 
     def announce(self, version: str) -> None:
         """Name our ML backend after the version, so that Label Studio orders tasks by its scores."""
-        backend = self.backend()
+        backend = self._backend()
         if backend is None:
             raise StudioError(
                 f"none of the ML backends of project {self.project} is known as this one, so tasks are not ordered by "
@@ -68,9 +118,18 @@ class LabelStudioSite:
             self.studio.set_title(backend, version)
             _log.info("project %d: title of ML backend %d is now %s", self.project, backend.id, version)
 
+    def _backend(self) -> MLBackend | None:
+        # Asked first: Label Studio calls each backend meanwhile, which is how the address gets known.
+        backends = self.studio.ml_backends(self.project)
+        return own_backend(backends, self.called_at())
+
     def _examples(self, control: Control) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
             url, votes = picture_url(control, task), label_votes(control, task.get("annotations") or [])
             reason = "" if url else f"no {control.data_key!r} in its data"
             where, text = ("", url or "") if control.config.inline else (url or "", "")
             yield Example(int(task["id"]), where, votes, reason, text)
+
+
+def _counters(info: ProjectInfo) -> Counters:
+    return Counters(info.tasks, info.labeled_tasks, info.annotations, info.skipped)

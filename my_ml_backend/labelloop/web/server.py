@@ -1,12 +1,17 @@
 """How the web process is started: gunicorn with the front's worker, around ``_wsgi:app``."""
 
+import logging
 import math
 import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
+from labelloop.loop.startup import clashes, is_open
 from labelloop.settings import Settings
+from labelloop.studio.webhook import webhook_secret
+
+_log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).resolve().parents[2]
 """The deployable folder, with ``_wsgi.py`` and ``model.py``."""
@@ -47,3 +52,20 @@ def serve_web(settings: Settings) -> NoReturn:
 def address(host: str, port: int) -> str:
     """``host:port``, with the brackets that an IPv6 address needs."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def doubts(settings: Settings) -> list[str]:
+    """Say what of the web process is possible and yet hardly meant, a sentence each."""
+    said = [*clashes(settings), *filter(None, [is_open(settings)])]
+    if not webhook_secret(settings):
+        said.append(
+            "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
+            "LABELLOOP_WEBHOOK_SECRET, the same for all processes"
+        )
+    return said
+
+
+def warn_of_doubts(settings: Settings) -> None:
+    """Log what is doubtful, a line each."""
+    for sentence in doubts(settings):
+        _log.warning("%s", sentence)

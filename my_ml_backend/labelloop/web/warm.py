@@ -5,8 +5,8 @@ import logging
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.rendering import Rendering, render
-from labelloop.types import Output
+from labelloop.studio.rendering import render
+from labelloop.types import Output, Rendering
 
 _log = logging.getLogger(__name__)
 

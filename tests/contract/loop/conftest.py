@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.process import process_hub
+from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings, environment_of
 from labelloop.types import ProjectKey
@@ -28,7 +28,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture
 def hub(redis_server: RedisServer, tmp_path: Path) -> Iterator[Hub]:
     """A hub on an empty Redis and an empty store."""
-    made = Hub(Settings(redis_url=redis_server.url, model_dir=str(tmp_path), retrain_after=3, quiet_seconds=5))
+    made = open_hub(Settings(redis_url=redis_server.url, model_dir=str(tmp_path), retrain_after=3, quiet_seconds=5))
     made.redis.flushall()
     yield made
     made.redis.close()
@@ -57,13 +57,13 @@ def make_hub(hub: Hub, studio: StudioApi) -> Iterator[MakeHub]:
             "min_labels": 4,
             "weights": "none",
         }
-        made.append(Hub(replace(hub.settings, **{**usual, **given})))  # type: ignore[arg-type]
+        made.append(open_hub(replace(hub.settings, **{**usual, **given})))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
     for one in made:
         one.redis.close()
-        one.studio.close()
+        one.tool.close()
         one.media.close()
 
 
@@ -81,6 +81,6 @@ def job_hub(studio_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     process_hub.cache_clear()
     yield process_hub()
     process_hub().redis.close()
-    process_hub().studio.close()
+    process_hub().tool.close()
     process_hub().media.close()
     process_hub.cache_clear()

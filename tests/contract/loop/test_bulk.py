@@ -16,6 +16,7 @@ from labelloop.loop.predict import Unpredicted
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.serving import Plan, plan_of, serving
 from labelloop.types import Json
+from support.label_configs import interface
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 from support.waiting import wait_until
@@ -54,7 +55,9 @@ def working() -> list[threading.Thread]:
 
 def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Plan:
     hub = make_hub(endpoint=f"{server.address}/predict", **settings)
-    return plan_of(hub, hub.project(7), serving(hub, hub.project(7), "v"), CONFIG)
+    key = hub.project(7)
+    by = serving(hub, key, "v")
+    return plan_of(hub, key, by, interface(hub, CONFIG)(key, by.endpoint.follows))
 
 
 def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:

@@ -1,8 +1,11 @@
 """Connecting a project: what Label Studio is told of drawing annotators and of extra_params."""
 
+from contextlib import closing
+
 import pytest
 
 from labelloop.loop.hub import Hub
+from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from support.studio_api import StudioApi
 
@@ -15,7 +18,8 @@ SMART = (
 
 def run(hub: Hub, **more: object) -> list[str]:
     """Connect; gives what was done, but for the sampling, which this server does not keep."""
-    told = connect(hub.studio, 7, URL, hub.settings, "m1", **more)  # type: ignore[arg-type]
+    with closing(Studio.of(hub.settings)) as client:
+        told = connect(client, 7, URL, hub.settings, "m1", **more)  # type: ignore[arg-type]
     return [line for line in told if "Sampling" not in line]
 
 

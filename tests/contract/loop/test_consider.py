@@ -6,6 +6,7 @@ from rq.job import Job
 from rq.registry import ScheduledJobRegistry
 from rq.serializers import JSONSerializer
 
+from labelloop.data.site import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -16,7 +17,6 @@ from labelloop.loop.registry import forget
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import methods_of
-from labelloop.studio.events import LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.types import IMAGES, Json
 
 from .conftest import PROJECT

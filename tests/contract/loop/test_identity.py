@@ -23,7 +23,7 @@ from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
-from labelloop.loop.process import process_hub
+from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import (
@@ -96,7 +96,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Hub], Hub]]:
         return process_hub()
 
     yield given
-    for part in (process_hub().redis, process_hub().studio, process_hub().media):
+    for part in (process_hub().redis, process_hub().tool, process_hub().media):
         part.close()
     process_hub.cache_clear()
 
@@ -125,7 +125,7 @@ class TestAStoreThatWasKeptByTheAddress:
             ("2e5db7efe4d43399", "promoted", "v2"),
         ]
         assert announced_version(hub, key) == "v2"
-        assert backend_url(hub, key) == "http://127.0.0.1:9090"
+        assert backend_url(hub, key.id) == "http://127.0.0.1:9090"
         assert not hub.redis.exists(key_of(key, "changed"))
         now = content(hub)
         assert {path: now[path] for path in held} == held, "nothing is moved, nothing is changed"
@@ -150,7 +150,7 @@ class TestAStoreThatWasKeptByTheAddress:
     def test_is_served_before_label_studio_was_asked(self, before: Before) -> None:
         hub, key = before
         asked = Identity(1, confirmed_project(hub, 1)[1].identity.created)
-        unasked = Hub(replace(hub.settings, label_studio_api_key=""))
+        unasked = open_hub(replace(hub.settings, label_studio_api_key=""))
         shutil.rmtree(hub.settings.directory / "store" / "_projects")
         assert unasked.project(asked) == unasked.project(1) == key
         assert announced_version(unasked, key) == "v2"
@@ -198,7 +198,7 @@ def test_a_new_project_lies_under_its_creation_time_for_every_process(
 
     assert list(studio_hub.store.walk("")) == [f"{key}/project.json", "_projects/7.json"]
     assert known_projects(make_hub()) == [key]
-    assert backend_url(make_hub(), key) == "http://labelloop:9090"
+    assert backend_url(make_hub(), key.id) == "http://labelloop:9090"
 
 
 def test_another_spelling_of_the_address_knows_what_the_first_has_noted(
@@ -207,7 +207,7 @@ def test_another_spelling_of_the_address_knows_what_the_first_has_noted(
     other = make_hub(label_studio_url=dated.url.replace("127.0.0.1", "localhost"))
     remember_project(other, other.project(Identity(7, CREATED)), "http://labelloop:9090")
     assert [project.id for project in known_projects(studio_hub)] == [7]
-    assert backend_url(studio_hub, studio_hub.project(7)) == "http://labelloop:9090"
+    assert backend_url(studio_hub, 7) == "http://labelloop:9090"
 
 
 def test_what_label_studio_was_found_to_have_is_known_while_it_is_down(

@@ -7,7 +7,7 @@ import pytest
 from labelloop.errors import LeaseLost, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
-from labelloop.loop.site import site_of
+from labelloop.loop.registry import site_of
 from labelloop.types import Json
 from support.studio_api import StudioApi
 
@@ -18,7 +18,7 @@ def prediction(version: str = "m1", size: int = 0) -> Json:
 
 def importing(hub: Hub) -> Imports:
     project = hub.project(7)
-    return Imports(site_of(hub, project), project)
+    return Imports(site_of(hub, project.id), project)
 
 
 def collect(hub: Hub, error: BaseException) -> None:

@@ -4,19 +4,13 @@ import time
 
 import pytest
 
+from labelloop.data.site import Event, Ignored, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
+from labelloop.loop.process import open_hub
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.settings import Settings
-from labelloop.studio.events import (
-    Event,
-    Ignored,
-    LabelConfigChanged,
-    LabelsChanged,
-    TasksCreated,
-    TrainingRequested,
-)
 
 from .test_consider import scheduled, waiting
 
@@ -62,13 +56,13 @@ def test_a_requested_training_is_one_job_however_many_press(hub: Hub) -> None:
     "event", [LabelsChanged(7, (1,)), TasksCreated(7, (1,)), TrainingRequested(7), LabelConfigChanged(7)]
 )
 def test_without_redis_an_event_is_refused_with_the_remedy(event: Event) -> None:
-    gone = Hub(Settings(redis_url="redis://127.0.0.1:1/0"))
+    gone = open_hub(Settings(redis_url="redis://127.0.0.1:1/0"))
     with pytest.raises(QueueError, match="Start it, or correct LABELLOOP_REDIS_URL"):
         note(gone, event)
 
 
 def test_projects_of_two_instances_do_not_meet(hub: Hub) -> None:
-    other = Hub(Settings(redis_url=hub.settings.redis_url, label_studio_url="http://elsewhere:8080"))
+    other = open_hub(Settings(redis_url=hub.settings.redis_url, label_studio_url="http://elsewhere:8080"))
     note(other, LabelsChanged(7, (1,)))
 
     assert hub.state(hub.project(7)).changes.pending().changed == 0

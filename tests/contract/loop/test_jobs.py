@@ -29,8 +29,8 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
-from labelloop.loop.registry import known_projects, remember_project
-from labelloop.loop.site import read_labels, site_of
+from labelloop.loop.registry import known_projects, remember_project, site_of
+from labelloop.loop.site import read_labels
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
@@ -75,7 +75,7 @@ def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
         for task in list(studio.tasks)[-10:]:
             studio.pictures[studio.tasks[task]["data"]["image"]] = next(made)
             studio.annotate(task, "cat" if task % 2 else "dog")
-        manifest = read_labels(hub, project, site_of(hub, project).labeling(), lambda *_: None).manifest
+        manifest = read_labels(hub, project, site_of(hub, project.id).labeling(), lambda *_: None).manifest
         if all(splits(manifest).values()):
             break
     fingerprint = train_settings(hub.settings).fingerprint()

@@ -7,6 +7,7 @@ import pytest
 from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_client import key_of
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
@@ -63,7 +64,7 @@ def test_a_lease_left_behind_runs_out(hub: Hub) -> None:
 
 
 def test_without_redis_there_is_no_lease_but_a_remedy() -> None:
-    gone = Hub(Settings(redis_url="redis://127.0.0.1:1/0"))
+    gone = open_hub(Settings(redis_url="redis://127.0.0.1:1/0"))
     with pytest.raises(QueueError, match="Start it, or correct LABELLOOP_REDIS_URL"), Lease(gone, PROJECT):
         pass
 

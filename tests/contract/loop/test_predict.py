@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
 from support.examples import examples
+from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
@@ -40,7 +41,7 @@ TASKS = st.lists(
 
 
 def predict(hub: Hub, tasks: Sequence[object], config: str = CONFIG) -> list[Prediction]:
-    return predict_tasks(hub, 7, config, tasks, version="v1")
+    return predict_tasks(hub, 7, interface(hub, config), tasks, version="v1")
 
 
 @settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from labelloop.cli.probe import Question, ask
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
-from labelloop.loop.probe import Question, ask
+from labelloop.loop.process import open_hub
 from labelloop.settings import Settings
 from support.misbehaving import Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
@@ -34,7 +35,7 @@ def question(**given: Any) -> Question:
 
 
 def hub_for(server: Misbehaving, **given: Any) -> Hub:
-    return Hub(Settings(endpoint=f"{server.address}/predict", **given))
+    return open_hub(Settings(endpoint=f"{server.address}/predict", **given))
 
 
 def test_every_step_is_shown(server: Misbehaving) -> None:
@@ -79,7 +80,7 @@ def test_an_unknown_shape_is_shown_and_a_mapping_reads_it(server: Misbehaving) -
 
 
 def test_the_command_line_may_name_any_endpoint_and_no_header_is_shown(server: Misbehaving) -> None:
-    hub = Hub(Settings(endpoint="http://127.0.0.1:1/x", endpoint_headers="Authorization: Bearer hush"))
+    hub = open_hub(Settings(endpoint="http://127.0.0.1:1/x", endpoint_headers="Authorization: Bearer hush"))
     lines, well = ask(hub, question(text="Hello", options={"endpoint": f"{server.address}/other"}))
     assert well
     assert server.requests[0].line == "POST /other HTTP/1.1"
@@ -87,7 +88,7 @@ def test_the_command_line_may_name_any_endpoint_and_no_header_is_shown(server: M
 
 
 def test_an_endpoint_that_is_not_there_is_said(server: Misbehaving) -> None:
-    lines, well = ask(Hub(Settings(endpoint="http://127.0.0.1:1/x")), question(text="Hello"))
+    lines, well = ask(open_hub(Settings(endpoint="http://127.0.0.1:1/x")), question(text="Hello"))
     assert not well
     assert "No answer that can be read." in lines
     assert "127.0.0.1:1" in lines[-1]

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
+from labelloop.data.site import LabelsChanged
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -18,7 +19,6 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.studio.events import LabelsChanged
 from labelloop.types import ProjectKey
 from support.studio_api import StudioApi
 
@@ -42,7 +42,7 @@ def test_a_project_is_known_after_redis_was_wiped_before_its_first_run(studio_hu
 
     assert known_projects(studio_hub) == [project]
     assert sweep(studio_hub) == {str(project): "nothing has changed"}
-    assert backend_url(studio_hub, project) == URL
+    assert backend_url(studio_hub, project.id) == URL
 
 
 def test_a_damaged_note_of_a_project_is_written_anew(studio_hub: Hub, project: ProjectKey) -> None:
@@ -52,7 +52,7 @@ def test_a_damaged_note_of_a_project_is_written_anew(studio_hub: Hub, project: P
         assert sweep(studio_hub) == {str(project): "nothing has changed"}
         studio_hub.redis.flushall()
     sweep(studio_hub)
-    assert backend_url(studio_hub, project) == URL
+    assert backend_url(studio_hub, project.id) == URL
 
 
 def test_an_address_that_changes_is_kept_too(studio_hub: Hub, project: ProjectKey) -> None:
@@ -62,7 +62,7 @@ def test_an_address_that_changes_is_kept_too(studio_hub: Hub, project: ProjectKe
     studio_hub.redis.flushall()
     sweep(studio_hub)
 
-    assert backend_url(studio_hub, project) == "http://elsewhere:9090"
+    assert backend_url(studio_hub, project.id) == "http://elsewhere:9090"
 
 
 def test_a_webhook_makes_its_project_known(job_hub: Hub, studio: StudioApi) -> None:

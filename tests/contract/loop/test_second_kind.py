@@ -30,6 +30,7 @@ from labelloop.run.stages import STAGES
 from labelloop.studio.control import parse_control
 from support import numbers_kind
 from support.inference import SCRIPT, inference
+from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
@@ -96,10 +97,10 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
     assert brought == {number: [answer(number)] for number in range(61, 81)}
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
-    (asked,) = predict_tasks(hub, 7, NUMBERS, [{"id": 99, "data": {"number": "8.25"}}])
+    (asked,) = predict_tasks(hub, 7, interface(hub, NUMBERS), [{"id": 99, "data": {"number": "8.25"}}])
     assert isinstance(asked, dict)
     assert asked["result"][0]["value"]["choices"] == ["high"]
-    assert predict_tasks(hub, 7, NUMBERS, [{"id": 99, "data": {"number": "many"}}]) == [[]]
+    assert predict_tasks(hub, 7, interface(hub, NUMBERS), [{"id": 99, "data": {"number": "many"}}]) == [[]]
 
     # More labels lead to another run, which is judged by the one before.
     assert "nothing" in sweep_project(hub, project, scan_now=True)

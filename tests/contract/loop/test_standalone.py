@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from labelloop.data.site import LabelsChanged, TrainingRequested
 from labelloop.doctor import diagnose
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop.consider import consider
@@ -19,9 +20,9 @@ from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version, extra_params, hear, learn, learn_unknown, share
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
-from labelloop.studio.events import LabelsChanged, TrainingRequested
 from labelloop.terminal import describe
 from labelloop.types import NO_VERSION, Json
+from support.label_configs import interface
 from support.misbehaving import Misbehaving, Reply, answer, misbehaving
 from support.studio_api import CONFIG, StudioApi
 
@@ -50,7 +51,7 @@ def alone(make_hub: MakeHub, server: Misbehaving) -> Hub:
 
 
 def predict(hub: Hub, tasks: list[Json], version: str) -> list[Prediction]:
-    return predict_tasks(hub, 7, CONFIG, tasks, version=version)
+    return predict_tasks(hub, 7, interface(hub, CONFIG), tasks, version=version)
 
 
 def versions(found: list[Prediction]) -> list[str]:

@@ -8,10 +8,12 @@ import pytest
 from labelloop.doctor import Finding, diagnose
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.loop.startup import check_training, comparable, doubts, keep_private, workers
+from labelloop.loop.startup import check_training, comparable, keep_private, workers
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
+from labelloop.web.server import doubts
 
 QUICK: dict[str, object] = {"backbone": "test_resnet", "weights": "none"}
 
@@ -100,7 +102,7 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
 ) -> None:
     # What cannot be trained anywhere: the training is not what is looked at here.
     usual: dict[str, object] = {"redis_url": redis_server.url, "weights": "/nowhere/a.safetensors"}
-    hub = Hub(Settings(model_dir=str(tmp_path), store=f"{tmp_path.as_uri()}/store", **usual))  # type: ignore[arg-type]
+    hub = open_hub(Settings(model_dir=str(tmp_path), store=f"{tmp_path.as_uri()}/store", **usual))  # type: ignore[arg-type]
     with closing(hub.redis):
         hub.redis.flushall()
         assert not found(hub)["workers"].ok
@@ -112,7 +114,7 @@ def test_doctor_knows_whether_a_worker_lives_and_works_by_the_same_settings(
             assert told["workers"].detail.startswith("1, of which ")
             assert not [name for name in told if name.startswith("settings of worker")]
             elsewhere = Settings(retrain_after=5, store="file:///elsewhere", **usual)  # type: ignore[arg-type]
-            [other] = [one for name, one in found(Hub(elsewhere)).items() if name.startswith("settings of worker")]
+            [other] = [one for name, one in found(open_hub(elsewhere)).items() if name.startswith("settings of worker")]
             assert not other.ok
             assert "LABELLOOP_RETRAIN_AFTER is 20 there" in other.detail
             assert f"LABELLOOP_STORE is {tmp_path.as_uri()}/store there" in other.detail

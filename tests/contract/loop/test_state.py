@@ -12,6 +12,7 @@ from redis.exceptions import WatchError
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.policy import Pending, Policy
+from labelloop.loop.process import open_hub
 from labelloop.loop.state import ProjectState, Seen, Shared, Step, Wish
 from labelloop.types import ProjectKey
 
@@ -30,7 +31,7 @@ def state(hub: Hub) -> ProjectState:
 @pytest.fixture
 def gone(hub: Hub) -> Iterator[ProjectState]:
     """The state of a project whose Redis is not there."""
-    elsewhere = Hub(replace(hub.settings, redis_url="redis://127.0.0.1:1/0"))
+    elsewhere = open_hub(replace(hub.settings, redis_url="redis://127.0.0.1:1/0"))
     yield elsewhere.state(PROJECT)
     elsewhere.redis.close()
 

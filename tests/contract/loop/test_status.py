@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
+from labelloop.loop.process import open_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.redis_client import key_of, text
 from labelloop.loop.registry import backend_url, forget, known_projects, remember_project
@@ -32,7 +33,7 @@ from .test_lease import is_lost
 @pytest.fixture
 def gone(hub: Hub) -> Hub:
     """A hub on the same store whose Redis is not there."""
-    return Hub(replace(hub.settings, redis_url="redis://127.0.0.1:1/0"))
+    return open_hub(replace(hub.settings, redis_url="redis://127.0.0.1:1/0"))
 
 
 def announce(hub: Hub, version: str) -> None:
@@ -73,8 +74,8 @@ def test_a_rejected_first_version_does_not_lack_labels(hub: Hub) -> None:
 def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_asks(hub: Hub) -> None:
     announce(hub, "v1")
     hub.state(PROJECT).changes.add([f"a{number}" for number in range(12)], now=1000)
-    elsewhere = Hub(replace(hub.settings, retrain_after=77, quiet_seconds=1, max_wait_seconds=5, min_labels=9))
-    worker = Hub(replace(hub.settings, retrain_after=20, quiet_seconds=30, max_wait_seconds=3600))
+    elsewhere = open_hub(replace(hub.settings, retrain_after=77, quiet_seconds=1, max_wait_seconds=5, min_labels=9))
+    worker = open_hub(replace(hub.settings, retrain_after=20, quiet_seconds=30, max_wait_seconds=3600))
     worker.state(PROJECT).note_policy()
     stands = project_status(elsewhere, PROJECT)
 
@@ -184,11 +185,11 @@ def test_known_projects_are_those_asked_for_and_those_in_the_store(hub: Hub) -> 
     hub.store.write(f"{instance}/notes/x", b"")
 
     assert [project.id for project in known_projects(hub)] == [3, 5, 12]
-    assert backend_url(hub, hub.project(12)) == "http://labelloop:9090"
-    assert backend_url(hub, hub.project(3)) is None
-    assert backend_url(hub, hub.project(4)) is None
+    assert backend_url(hub, 12) == "http://labelloop:9090"
+    assert backend_url(hub, 3) is None
+    assert backend_url(hub, 4) is None
     remember_project(hub, hub.project(12), None)
-    assert backend_url(hub, hub.project(12)) == "http://labelloop:9090"
+    assert backend_url(hub, 12) == "http://labelloop:9090"
 
 
 def test_without_redis_a_project_is_not_noted_and_that_is_logged(gone: Hub, caplog: pytest.LogCaptureFixture) -> None:
@@ -229,10 +230,10 @@ def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub
 @pytest.mark.parametrize("url", ["redis://:hush@[", "redis://:hu/sh@host:x", "ftp://me:hush@x"])
 def test_a_wrong_redis_address_is_a_setting_and_tells_no_password(url: str) -> None:
     with pytest.raises(SettingsError, match="LABELLOOP_REDIS_URL is neither embedded nor") as error:
-        _ = Hub(Settings(redis_url=url)).redis
+        _ = open_hub(Settings(redis_url=url)).redis
     assert "hu" not in str(error.value)
 
 
 def test_a_wrong_address_of_label_studio_is_a_setting() -> None:
     with pytest.raises(SettingsError, match="LABEL_STUDIO_URL"):
-        Hub(Settings(label_studio_url="http://[::1")).project(7)
+        open_hub(Settings(label_studio_url="http://[::1")).project(7)

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from support.web import SECRET, MakeHub, client_of, serving_pictures
@@ -40,7 +41,7 @@ def make_hub(redis_server: RedisServer, tmp_path: Path) -> Iterator[MakeHub]:
             "allow_private_addresses": True,
             "webhook_secret": SECRET,
         }
-        made.append(Hub(Settings(**{**usual, **given})))  # type: ignore[arg-type]
+        made.append(open_hub(Settings(**{**usual, **given})))  # type: ignore[arg-type]
         if not given.get("redis_url"):
             made[-1].redis.flushall()
         return made[-1]

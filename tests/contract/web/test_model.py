@@ -7,7 +7,7 @@ import pytest
 import model
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
-from labelloop.loop.process import process_hub
+from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.queue import job_status
 from labelloop.types import NO_VERSION, Json
 from labelloop.web.upstream import LabelStudioMLBase
@@ -76,7 +76,7 @@ def test_fit_says_what_it_cannot_read(hub: Hub, event: object, data: object) -> 
 def test_values_are_shared_by_hubs_and_kept_apart_by_project(hub: Hub) -> None:
     LabelLoop("7", hub=hub).set("note", "kept")
     LabelLoop("7", hub=hub).set("extra_params", {"any": ["thing"]})
-    other_process = Hub(hub.settings)
+    other_process = open_hub(hub.settings)
     assert LabelLoop("7", hub=other_process).get("note") == "kept"
     assert LabelLoop("7", hub=other_process).get("extra_params") == '{"any": ["thing"]}'
     assert LabelLoop("8", hub=other_process).get("note") is None
@@ -97,7 +97,7 @@ def test_the_model_version_is_the_announced_one_and_cannot_be_set(hub: Hub) -> N
 def test_values_without_redis_say_what_is_missing(hub: Hub) -> None:
     from dataclasses import replace
 
-    lost = Hub(replace(hub.settings, redis_url="redis://127.0.0.1:1"))
+    lost = open_hub(replace(hub.settings, redis_url="redis://127.0.0.1:1"))
     with pytest.raises(QueueError, match="Redis cannot be reached"):
         LabelLoop("7", hub=lost).get("note")
 

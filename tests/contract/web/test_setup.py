@@ -68,7 +68,7 @@ def test_setup_answers_before_label_studio_gives_up_on_a_redis_that_hangs(make_h
 def test_setup_remembers_the_project_and_the_address_it_was_asked_at(client: FlaskClient, hub: Hub) -> None:
     client.post("/setup", json=SETUP, base_url="http://ml-backend:9090/labelloop/")
     assert known_projects(hub) == [hub.project(7)]
-    assert backend_url(hub, hub.project(7)) == "http://ml-backend:9090/labelloop"
+    assert backend_url(hub, 7) == "http://ml-backend:9090/labelloop"
 
 
 def test_setup_keeps_no_token_and_no_hostname(client: FlaskClient, hub: Hub, caplog: pytest.LogCaptureFixture) -> None:

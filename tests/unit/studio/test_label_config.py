@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError
 from labelloop.studio.control import parse_control
+from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.mapping import class_labels
-from labelloop.studio.object_tag import value_of
 from support.label_configs import TREES, rich_label_configs
 
 IMAGE = '<Image name="image" value="$image"/>'

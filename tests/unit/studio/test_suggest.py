@@ -3,7 +3,7 @@
 import pytest
 
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.rendering import Rendering, render
+from labelloop.studio.rendering import render
 from labelloop.studio.suggest import suggest_config
 from labelloop.types import (
     Answer,
@@ -16,6 +16,7 @@ from labelloop.types import (
     Point,
     Polygon,
     Region,
+    Rendering,
     Shape,
     Span,
     Text,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.studio.results.prediction import UNCERTAINTIES, Uncertainty, of_each, of_one, of_regions
+from labelloop.studio.results.prediction import of_each, of_one, of_regions
+from labelloop.types import UNCERTAINTIES, Uncertainty
 
 SCORES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6)
 

@@ -7,9 +7,9 @@ from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.mapping import Given, no_label, tag_finder
 from labelloop.studio.results.brush import mask_value
-from labelloop.studio.results.prediction import Rendering, of_regions, prediction_of, probability, result_of
+from labelloop.studio.results.prediction import least_score, of_regions, prediction_of, probability, result_of
 from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value, text_value
-from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Shape, Span, Text
+from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Rendering, Shape, Span, Text
 
 TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
     Box: ("RectangleLabels",),
@@ -121,7 +121,7 @@ def _written(tags: Sequence[ControlTag], regions: Sequence[Region]) -> Iterator[
 
 
 def _is_sure(one: Placed, how: Rendering) -> bool:
-    return one.score is None or one.score >= (how.least(one.tag) or 0.0)
+    return one.score is None or one.score >= (least_score(how, one.tag) or 0.0)
 
 
 def _is_mapped(tags: Sequence[ControlTag], given: Given) -> bool:

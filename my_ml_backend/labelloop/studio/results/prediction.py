@@ -7,41 +7,19 @@ it is one minus what B. Settles, "Active Learning Literature Survey" (University
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any
 
 from labelloop.studio.control_tag import ControlTag
-from labelloop.studio.mapping import Given
-from labelloop.types import NO_VERSION, Json
-
-Uncertainty = Literal["least_confidence", "margin", "entropy"]
-UNCERTAINTIES: tuple[Uncertainty, ...] = get_args(Uncertainty)
+from labelloop.types import NO_VERSION, Json, Rendering, Uncertainty
 
 _KNOWN = 1e-6
 """What is missing of a sum of 1 below this is rounding, not another class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What a user says of how answers become predictions.
-
-    ``threshold`` is the score from which on something is shown, where a control tag has no ``model_score_threshold``.
-    ``label_map`` says which label a class means; it goes before what the label config says.
-    """
-
-    threshold: float | None = None
-    label_map: Mapping[str, str] = field(default_factory=dict)
-    uncertainty: Uncertainty = "least_confidence"
-
-    @property
-    def given(self) -> Given:
-        """The label map as pairs."""
-        return tuple(self.label_map.items())
-
-    def least(self, tag: ControlTag) -> float | None:
-        """The score from which on something is shown for a control tag; None where nobody says."""
-        return self.threshold if tag.threshold is None else tag.threshold
+def least_score(how: Rendering, tag: ControlTag) -> float | None:
+    """The score from which on something is shown for a control tag; None where nobody says."""
+    return how.threshold if tag.threshold is None else tag.threshold
 
 
 def of_one(scores: Sequence[float], measure: Uncertainty) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from labelloop.studio.object_tag import shown_instead
+from labelloop.studio.interface import shown_instead
 
 SVG = b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"/>'
 
