@@ -57,8 +57,8 @@ class Kind(Protocol):
 
     ``label_configs`` are the control tags it learns, with what they are about. ``recipes`` maps its recipes to their
     versions: one is raised where the same labels now give a better model, and every project is then trained once with
-    it. ``settings`` are the settings (as in the environment) that are its own. ``weights`` are the files that its
-    bundles may hold beside ``model.json`` and the report.
+    it. ``settings`` are the fields of the settings that are its own; the seed is everybody's. ``weights`` are the files
+    that its bundles may hold beside ``model.json`` and the report.
     """
 
     name: str

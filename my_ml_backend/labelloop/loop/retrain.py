@@ -95,15 +95,17 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
     manifest = attempt.labeled.manifest
     kept = f"{attempt.hub.settings.store_address}/{attempt.project}/manifests/{manifest.hash}.jsonl"
     location = {"train_location": str(local_file(kept) or kept), "format": "labelloop"}
+    own = find(manifest.kind).settings
     return Run(
         RunFolder(attempt.folder / record.key),
         attempt.settings,
-        {**parameters_of(attempt.settings), **location, "project_key": str(attempt.project)},
+        {**parameters_of(attempt.settings, own), **location, "project_key": str(attempt.project)},
         attempt,
         source=lambda _: attempt.labeled,
         registrar=attempt.registrar,
         key=record.key,
         archive=False,
+        kind=manifest.kind,
     )
 
 

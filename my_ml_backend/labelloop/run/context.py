@@ -76,6 +76,7 @@ class Context:
     folder: RunFolder
     settings: Settings
     progress: Progress
+    expected: str = IMAGES
 
     @property
     def pictures(self) -> PictureCache:
@@ -89,8 +90,9 @@ class Context:
 
     @property
     def kind(self) -> Kind:
-        """What is learned; before the labels are there, as far as anybody has said so."""
-        return find(self.manifest.kind if "labeled" in self.__dict__ or self.folder.manifest.is_file() else IMAGES)
+        """What is learned; before the labels are there, what is expected."""
+        known = "labeled" in self.__dict__ or self.folder.manifest.is_file()
+        return find(self.manifest.kind if known else self.expected)
 
     @cached_property
     def training(self) -> Hyperparameters:

@@ -5,7 +5,7 @@ Each stage is made once, and again only when what it was made from has changed, 
 
 import fcntl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
-from labelloop.kinds.base import SCORED_BY
+from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle
 from labelloop.models.store import Store, open_store
@@ -30,6 +30,7 @@ from labelloop.run.source import Source, check_locations, read_locations
 from labelloop.run.stages import STAGES
 from labelloop.run.stages.preprocess import preprocess
 from labelloop.settings import Settings
+from labelloop.types import IMAGES
 
 
 class Reporter(Protocol):
@@ -49,7 +50,7 @@ class Run:
     run is new. The labels come from ``source``, by default from the locations among the parameters, which ``opens``
     reads; the version goes to ``registrar``, by default to the project that they name, under a fence of its own.
     ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
-    packed as SageMaker wants it, too.
+    packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -63,14 +64,15 @@ class Run:
         registrar: Registrar | None = None,
         key: str = "",
         archive: bool = True,
+        kind: str = IMAGES,
         opens: Opener = open_reader,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
-        self._info = _info(folder, settings, given, key)
+        self._info = _info(folder, settings, given, key, find(kind).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
-        self.context = Context(folder, self._settings, reporter)
+        self.context = Context(folder, self._settings, reporter, kind)
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 
     def check(self) -> None:
@@ -213,9 +215,9 @@ def _is_bundle(folder: RunFolder) -> bool:
     return True
 
 
-def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: str) -> RunInfo:
+def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: str, own: Collection[str]) -> RunInfo:
     """Give the folder's record with the parameters of this call, or begin one."""
-    parameters = parameters_of(with_parameters(settings, given))
+    parameters = parameters_of(with_parameters(settings, given), own)
     # As a record spells them, so that 0.10 and 0.1 agree.
     spelled = {name: parameters.get(name, recorded(value)) for name, value in given.items() if value != ""}
     found = RunInfo.read(folder) or RunInfo.new(parameters)

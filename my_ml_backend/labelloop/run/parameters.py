@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
@@ -38,9 +38,10 @@ def with_parameters(settings: Settings, given: Mapping[str, str]) -> Settings:
     return settings.changed(wanted)
 
 
-def parameters_of(settings: Settings) -> dict[str, str]:
-    """Spell out the parameters of these settings, so that ``with_parameters`` gives them back."""
-    values = {name: getattr(settings, field) for name, field in PARAMETERS.items()}
+def parameters_of(settings: Settings, own: Collection[str]) -> dict[str, str]:
+    """Spell out the parameters of a kind whose settings are ``own``, so that ``with_parameters`` gives them back."""
+    counting = {name: field for name, field in PARAMETERS.items() if field in own or field == "seed"}
+    values = {name: getattr(settings, field) for name, field in counting.items()}
     return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
 
 

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import SettingsError
+from labelloop.kinds.base import find
 from labelloop.run.parameters import PARAMETERS, check_names, is_hidden, parameters_of, recorded, with_parameters
 from labelloop.settings import Settings
+from labelloop.types import IMAGES
 
 
 def test_every_parameter_sets_its_setting() -> None:
@@ -28,7 +30,7 @@ def test_every_parameter_sets_its_setting() -> None:
     changed = with_parameters(Settings(), values)
     assert (changed.backbone, changed.recipes, changed.image_size) == ("resnet34", ("head",), 64)
     assert (changed.learning_rate, changed.optimizer, changed.seed) == (0.25, "sgd", 5)
-    assert parameters_of(changed) == values
+    assert parameters_of(changed, find(IMAGES).settings) == values
 
 
 def test_what_is_not_given_stays() -> None:

@@ -54,7 +54,7 @@ Make = Callable[[dict[str, object]], Tried]
 def make(context: Context, study: optuna.Study) -> Make:
     """Make a trial with these values and tell how it went."""
     folder = SearchFolder(context.folder)
-    plan = Plan(SPACE, parameters_of(context.settings), context.manifest.hash)
+    plan = Plan(SPACE, parameters_of(context.settings, context.kind.settings), context.manifest.hash)
     dataset = dataset_of(context)
 
     def carry_out(values: dict[str, object]) -> Tried:

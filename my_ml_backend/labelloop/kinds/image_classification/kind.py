@@ -24,17 +24,17 @@ class ImageClassification(Classification):
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
     settings = (
-        "LABELLOOP_BACKBONE",
-        "LABELLOOP_WEIGHTS",
-        "LABELLOOP_IMAGE_SIZE",
-        "LABELLOOP_RECIPES",
-        "LABELLOOP_EPOCHS",
-        "LABELLOOP_BATCH_SIZE",
-        "LABELLOOP_LEARNING_RATE",
-        "LABELLOOP_OPTIMIZER",
-        "LABELLOOP_AUGMENTATIONS",
-        "LABELLOOP_MIXUP",
-        "LABELLOOP_BALANCE",
+        "backbone",
+        "weights",
+        "image_size",
+        "recipes",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "augmentations",
+        "mixup",
+        "balance",
     )
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 

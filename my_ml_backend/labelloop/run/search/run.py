@@ -38,7 +38,7 @@ def search(context: Context, space: Space, budget: Budget, jobs: int, visible: l
     if not pictures:
         raise TrainingError("a search needs pictures on the validation side: label more, or name a validation location")
     with _alone(folder):
-        plan = Plan(space, parameters_of(context.settings), context.manifest.hash).settle(folder)
+        plan = Plan(space, parameters_of(context.settings, context.kind.settings), context.manifest.hash).settle(folder)
         study = _study(folder, context, space)
         before, begun = _ended(study), time.monotonic()
         leader = Leader(folder, study, budget, environments(context.settings, jobs, visible))
