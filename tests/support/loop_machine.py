@@ -59,7 +59,7 @@ class LoopMachine:
         self._child = start_child(
             [sys.executable, str(WSGI), "-p", str(self.settings.port)], log=self.log, environment=environment
         )
-        wait_until(self._is_up, lambda: f"LabelLoop is up:\n{self.log.read_text()[-3000:]}")
+        wait_until(self._is_up, lambda: f"LabelLoop is up:\n{self.log.read_text()[-3000:]}", 120)
         return self
 
     def __exit__(

@@ -63,7 +63,7 @@ def working(hub: Hub, log: Path) -> Iterator[psutil.Process]:
     environment = {**os.environ, **environment_of(hub.settings)}
     child = start_child([sys.executable, "-m", "labelloop", "worker"], log=log, environment=environment)
     try:
-        wait_until(lambda: count_workers(hub.redis) > 0, log.read_text)
+        wait_until(lambda: count_workers(hub.redis) > 0, log.read_text, 120)
         yield psutil.Process(child.pid)
     finally:
         stop_child(child, 10)
