@@ -1,4 +1,6 @@
-"""One run, made by the loop and by ``labelloop train``: which files of ``run/`` each enters, and what is made twice.
+"""One run, made by the loop and by ``labelloop train``: which files of ``run/`` and ``kinds/`` each enters.
+
+It counts what is made more than once, too.
 
 The loop's has its labels from a stand-in for Label Studio, the command's from the manifest that the loop's has left;
 from there on the two enter the same files in the same order. Sixty pictures of digits, ``test_resnet``, two epochs of a
@@ -36,7 +38,7 @@ def run() -> dict[str, Any]:
     entered = [[path for path in trace.files if not path.startswith(_PREFIXES)] for trace in (loop, command)]
     kept = "kept" if _are_one_way(*entered) else "MISSED"
     figures: dict[str, Any] = {
-        "files of run/: the same, in one order from prepare on": f"{len(entered[0])} and {len(entered[1])} {kept}"
+        "files of run/ and kinds/: one order from prepare on": f"{len(entered[0])} and {len(entered[1])} {kept}"
     }
     figures |= {f"{what}, in a run of the loop, {_PICTURES} pictures": count for what, count in sorted(made.items())}
     return figures | {f"{at:03}": line for at, line in enumerate(side_by_side((("loop", loop), ("train", command))))}
@@ -128,8 +130,8 @@ def _by_hand(settings: "Settings", of_the_loop: "Settings", record: "RunRecord",
 
 
 def _of_run(path: str) -> bool:
-    """Whether it is code of ``run/``; the report's templates are compiled once per process, for whoever comes first."""
-    return path.startswith("labelloop/run/") and path.endswith(".py")
+    """Whether it is a run's code; the report's templates are compiled once per process, for whoever comes first."""
+    return path.startswith(("labelloop/run/", "labelloop/kinds/")) and path.endswith(".py")
 
 
 @contextmanager
