@@ -93,7 +93,7 @@ class LabelLoop(LabelStudioMLBase):  # type: ignore[misc]  # the base class has 
 
     @property
     def _state(self) -> ProjectState:
-        return self.hub.state(self._project if self.project_id else ProjectKey(self.hub.addresses[0], 0))
+        return self.hub.state(self._project if self.project_id else ProjectKey(self.hub.tool.addresses[0], 0))
 
 
 def _project_of(tasks: Sequence[Any]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from labelloop.data.listing import Record
 from labelloop.majority import Truth, Vote
@@ -139,7 +139,19 @@ class Site(Protocol):
 
 
 class Tool(Protocol):
-    """The tool that the settings name, with all its projects."""
+    """The tool that the settings name, with all its projects.
+
+    ``needed`` are modules that take long to import: a worker loads them before it forks.
+    """
+
+    needed: ClassVar[tuple[str, ...]]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The names it may go by because of its address, its own spelling first; the store knows projects by them.
+
+        Raises SettingsError for an address that is none.
+        """
 
     @property
     def home(self) -> Home | None:
@@ -172,9 +184,8 @@ class ProjectEvent:
 class LabelsChanged(ProjectEvent):
     """Annotations were submitted, edited or deleted.
 
-    Actions: ``ANNOTATION_CREATED``, ``ANNOTATION_UPDATED``, ``ANNOTATIONS_CREATED``, ``ANNOTATIONS_DELETED``. A task
-    that is skipped at once is no changed label; an annotation that becomes a skip, or stops being one, is. Deletions
-    do not name their tasks: ``task_ids`` is empty.
+    A task that is skipped at once is no changed label; an annotation that becomes a skip, or stops being one, is.
+    ``task_ids`` is empty where they are not named, as with deletions in Label Studio.
     """
 
     annotation_ids: tuple[int, ...]
@@ -183,19 +194,19 @@ class LabelsChanged(ProjectEvent):
 
 @dataclass(frozen=True, slots=True)
 class TasksCreated(ProjectEvent):
-    """Tasks were imported (``TASKS_CREATED``); a large import comes as several of these."""
+    """Tasks were imported; a large import may come as several of these."""
 
     task_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequested(ProjectEvent):
-    """Somebody pressed Start Training (``START_TRAINING``)."""
+    """Somebody asked for a training: in Label Studio, pressed Start Training."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelConfigChanged(ProjectEvent):
-    """The project's settings were saved (``PROJECT_UPDATED``), the label config perhaps among them."""
+    """The project's settings were saved, what annotators are asked perhaps among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from labelloop.data.site import Tool
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import SettingsError, StoreError
+from labelloop.errors import StoreError
 from labelloop.loop.cache import PredictionCache
 from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
-from labelloop.models.projects import Found, Projects, spellings
+from labelloop.models.projects import Found, Projects
 from labelloop.models.store import Store, open_store
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
@@ -62,7 +62,7 @@ class Hub:
         if kept is not None and time.monotonic() < kept[1]:
             return kept[0]
         number, told = Identity(identity.id), identity.created is not None
-        home = ProjectKey(self.addresses[0], identity.id)
+        home = ProjectKey(self.tool.addresses[0], identity.id)
         try:
             found = self.projects.find(identity)
             if told and not found.settled and not self.projects.find(number).settled:
@@ -90,18 +90,10 @@ class Hub:
             if len(self._places) > _PLACES:
                 del self._places[next(iter(self._places))]
 
-    @cached_property
-    def addresses(self) -> tuple[str, ...]:
-        """The names of the Label Studio of the settings, by its address; raises SettingsError where that is none."""
-        try:
-            return spellings(self.settings.label_studio_url)
-        except ValueError:
-            raise SettingsError("LABEL_STUDIO_URL is not of the form http://host:port") from None
-
     @property
     def projects(self) -> Projects:
         """Which folder of the store is which project's."""
-        return Projects(self.store, self.addresses)
+        return Projects(self.store, self.tool.addresses)
 
     @property
     def store(self) -> Store:

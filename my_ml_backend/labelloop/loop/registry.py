@@ -34,7 +34,7 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
     """
     note = hub.redis.hset if backend_url else hub.redis.hsetnx
     with may_be_lost(f"project {project}"):
-        note(projects_key(hub.addresses[0]), str(project.id), backend_url or "")
+        note(projects_key(hub.tool.addresses[0]), str(project.id), backend_url or "")
 
 
 def backend_url(hub: Hub, number: int) -> str | None:
@@ -46,7 +46,7 @@ def backend_url(hub: Hub, number: int) -> str | None:
 def _noted(hub: Hub, number: int) -> list[bytes | None]:
     """Read what is noted of a project by its number; other processes may spell the address otherwise."""
     with hub.redis.pipeline(transaction=False) as pipe:
-        for address in hub.addresses:
+        for address in hub.tool.addresses:
             pipe.hget(projects_key(address), str(number))
         return list(pipe.execute())
 
@@ -71,7 +71,7 @@ def is_kept(hub: Hub, project: ProjectKey) -> bool:
 def forget(hub: Hub, project: ProjectKey) -> None:
     """Delete what Redis has of a project; tasks, manifests, runs and versions stay where they are."""
     hub.state(project).forget()
-    for address in hub.addresses:
+    for address in hub.tool.addresses:
         hub.redis.hdel(projects_key(address), str(project.id))
 
 
@@ -174,7 +174,7 @@ def known_projects(hub: Hub) -> list[ProjectKey]:
     except StoreError as error:
         failure = error
     try:
-        noted = [int(name) for address in hub.addresses for name in hub.redis.hkeys(projects_key(address))]
+        noted = [int(name) for address in hub.tool.addresses for name in hub.redis.hkeys(projects_key(address))]
         found |= {number: hub.project(number) for number in noted if number not in found}
     except QueueError as error:
         failure = error

@@ -34,7 +34,7 @@ from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
-_NEEDED = ("labelloop.loop.jobs", "label_studio_sdk.core.client_wrapper", "label_studio_sdk.label_interface.interface")
+_NEEDED = ("labelloop.loop.jobs",)
 _TRAINING = ("labelloop.train.trainer", "labelloop.train.finetuning.running")
 
 _ASKED_SECONDS = 1.0
@@ -59,7 +59,7 @@ def run_worker(hub: Hub) -> None:
     """
     refuse_impossible(hub)
     keep_private(hub.settings.directory)
-    _load()
+    _load(hub)
     if trains_here():
         check_training(hub.settings)
     require_safe_store(hub)
@@ -160,9 +160,9 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     hub.queue(project).consider(max(state.back_off(), time.time() + LEASE_SECONDS + 1))
 
 
-def _load() -> None:
-    """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks Label Studio."""
-    for name in _NEEDED:
+def _load(hub: Hub) -> None:
+    """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks the tool."""
+    for name in (*_NEEDED, *hub.tool.needed):
         importlib.import_module(name)
     if not trains_here():
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")

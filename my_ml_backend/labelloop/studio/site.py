@@ -4,10 +4,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 from labelloop.data.listing import Record
 from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
-from labelloop.errors import StudioError
+from labelloop.errors import SettingsError, StudioError
+from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Home, Media
 from labelloop.studio.backends import MLBackend, own_backend
@@ -25,10 +28,23 @@ _log = logging.getLogger(__name__)
 class LabelStudioTool:
     """The Label Studio of the settings. Safe to share between threads, not between processes; asked when needed."""
 
+    needed: ClassVar[tuple[str, ...]] = (
+        "label_studio_sdk.core.client_wrapper",
+        "label_studio_sdk.label_interface.interface",
+    )
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._making = threading.Lock()
         self._made: Studio | None = None
+
+    @cached_property
+    def addresses(self) -> tuple[str, ...]:
+        """Its names by the address of the settings; raises SettingsError where that is none."""
+        try:
+            return spellings(self._settings.label_studio_url)
+        except ValueError:
+            raise SettingsError("LABEL_STUDIO_URL is not of the form http://host:port") from None
 
     @property
     def studio(self) -> Studio:

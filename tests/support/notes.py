@@ -1,0 +1,123 @@
+"""A tiny second tool to annotate in: numbers that a few people call low or high, all of it in memory.
+
+It is what a package of its own beside ``labelloop/studio`` would be, and shows what one has to say.
+"""
+
+# ruff: noqa: ARG002 - a site is asked in one way, whatever it needs of that
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from labelloop.data.listing import Record
+from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
+from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
+from labelloop.majority import Vote
+from labelloop.sources.media import Media
+from labelloop.types import Answer, Identity, Input, Json, Output, Prompted, Rendering
+from support import numbers_kind
+
+CLASSES = ("low", "high")
+
+
+@dataclass
+class Note:
+    """A number, what each person has called it, and what was predicted for it, by version."""
+
+    number: str
+    said: list[str] = field(default_factory=list)
+    predicted: dict[str, str] = field(default_factory=dict)
+
+
+class NotesInterface:
+    """What people see of a note: its number, and two words to choose from."""
+
+    text = " ".join(CLASSES)
+
+    def prompts(self, context: object) -> tuple[Prompted, ...]:
+        return ()
+
+    def input_of(self, task: Json, deadline: float | None, *, referable: bool) -> Input:
+        if not task["note"]:
+            raise MediaError("an empty note")
+        return Input(text=task["note"])
+
+    def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
+        if not isinstance(answer, Output):
+            raise LabelConfigError("notes are classified")
+        return {"says": answer.label, "score": answer.score, "model_version": answer.model_version}
+
+
+@dataclass
+class NotesSite:
+    """The one pad of notes that there is."""
+
+    notes: dict[int, Note]
+    version: str = ""
+    extra_params: object = None
+
+    def overview(self) -> Overview:
+        return Overview(Identity(1, 1795187589), self._counters(), self.version)
+
+    def connection(self) -> Connection | None:
+        return Connection(self.extra_params)
+
+    def interface(self, *, trained: bool) -> NotesInterface:
+        return NotesInterface()
+
+    def labeling(self) -> Labeling:
+        return Labeling(
+            kind=numbers_kind.NAME,
+            choice="single",
+            classes=CLASSES,
+            counters=self._counters(),
+            rename=lambda name: name if name in CLASSES else None,
+            examples=self._examples,
+        )
+
+    def read(self, record: Record) -> bytes:
+        raise MediaError("notes have no files")
+
+    def waiting(self, version: str) -> Iterator[Json]:
+        for number, note in sorted(self.notes.items()):
+            if not note.said and version not in note.predicted:
+                yield {"id": number, "note": note.number}
+
+    def count_waiting(self, version: str) -> int:
+        return sum(1 for _ in self.waiting(version))
+
+    def put_predictions(self, predictions: Sequence[Json]) -> None:
+        for one in predictions:
+            self.notes[one["task"]].predicted[one["model_version"]] = one["says"]
+
+    def announce(self, version: str) -> None:
+        if not any(version in note.predicted for note in self.notes.values()):
+            raise StudioError(f"nothing is predicted by {version}")
+        self.version = version
+
+    def _counters(self) -> Counters:
+        labeled = [note for note in self.notes.values() if note.said]
+        return Counters(len(self.notes), len(labeled), sum(len(note.said) for note in labeled), 0)
+
+    def _examples(self) -> Iterator[Example]:
+        for number, note in sorted(self.notes.items()):
+            if note.said:
+                yield Example(number, "", tuple(Vote(frozenset({word})) for word in note.said), text=note.number)
+
+
+@dataclass
+class NotesTool:
+    """Where notes are written."""
+
+    pad: NotesSite
+    needed: ClassVar[tuple[str, ...]] = ()
+    addresses: tuple[str, ...] = ("notes",)
+    home: None = None
+
+    def site(self, project: int, media: Media, called_at: Callable[[], str | None]) -> NotesSite:
+        if project != 1:
+            raise NoSuchProject(f"there is one pad of notes, and no {project}")
+        return self.pad
+
+    def close(self) -> None:
+        pass
