@@ -22,6 +22,7 @@ COMMANDS = [
     "connect",
     "demo",
     "doctor",
+    "export",
     "label-errors",
     "manifest",
     "move",

@@ -16,6 +16,7 @@ import click
 from labelloop import __version__
 from labelloop.cli.border import STDOUT, explain
 from labelloop.cli.endpoint_suite import test_endpoint
+from labelloop.cli.export import export
 from labelloop.cli.label_errors import label_errors
 from labelloop.cli.manifest import manifest
 from labelloop.cli.move import move
@@ -438,5 +439,5 @@ def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: 
     run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
 
 
-for command in (label_errors, manifest, move, report, search, stage, test_endpoint, train):
+for command in (export, label_errors, manifest, move, report, search, stage, test_endpoint, train):
     main.add_command(command)
