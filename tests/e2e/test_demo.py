@@ -62,6 +62,7 @@ def test_its_lines_work_in_another_terminal_and_what_is_kept_goes_on(
     status = f"{sys.executable} -m labelloop status --json"
     with demo(label_studio_command, tmp_path / "first.log", "--keep", str(kept), "--port", port) as said:
         assert f"http://127.0.0.1:{port}/projects/1/data?tab=" in said()
+        assert "export LABELLOOP_MIN_LABELS=60" in said(), "a first version of fewer labels than are given for it"
         assert json.loads(pasted(said(), status))[0]["announced"] == "v1"
         pasted(said(), f"{sys.executable} -m labelloop report --project 1 --output {tmp_path}/report.html")
         assert "<html" in (tmp_path / "report.html").read_text()

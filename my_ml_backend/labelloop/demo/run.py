@@ -104,7 +104,9 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
                 _wait(options, demo, kept.project, say)
         ports = Ports.choose(options.port)
         pictures = _pictures(options, settings, folder, say)
-        with _running(options, settings, folder, ports, say) as demo:
+        # So many are annotated first, and no version is made of fewer, however slowly that goes.
+        first = max(settings.min_labels, min(_FIRST_LABELS, len(pictures.shown)))
+        with _running(options, replace(settings, min_labels=first), folder, ports, say) as demo:
             project = _begin(options, demo, pictures, say)
             if options.keep is not None:
                 Kept(ports, project).write(folder)
@@ -193,7 +195,7 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     answers = upload(demo.studio, demo.client, project, pictures.shown)
     annotator = Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
     rounds = Rounds(hub, confirmed_project(hub, project)[0], annotator, pictures.held_out, say, demo.supervisor.tend)
-    first = min(_FIRST_LABELS, len(answers))
+    first = hub.settings.min_labels
     say(f"{first} tasks are annotated, then the first version is trained ...")
     reports = [rounds.first(sorted(answers), first)]
     _tell(reports[-1], say)
