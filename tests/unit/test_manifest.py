@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from labelloop.data.duplicates import contradictions, each_picture_once
 from labelloop.data.manifest import Manifest, labels_by_task
 from labelloop.errors import Damaged, StoreError
-from labelloop.types import Item, LeftOut, ProjectKey
+from labelloop.types import IMAGES, Item, LeftOut, ProjectKey
 from support.examples import examples
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -85,6 +85,37 @@ def test_whatever_the_annotations_say_is_in_the_hash(other: Manifest) -> None:
 
 def test_project_and_left_out_tasks_are_not_in_the_hash() -> None:
     assert replace(MANIFEST, project=ProjectKey("elsewhere", 1), left_out=()).hash == MANIFEST.hash
+
+
+TEXTS = Manifest.of(
+    PROJECT, "single", CLASSES, [Item.of_text(4, "3.5\n\ud800", ("dog",)), item(6, "cat")], (), "numbers"
+)
+
+
+def test_an_input_that_stands_in_the_task_is_kept_as_it_is() -> None:
+    header, first, second = map(json.loads, TEXTS.lines())
+    assert header["learns"] == "numbers"
+    assert first == {"task": 4, "text": "3.5\n\ud800", "labels": ["dog"]}
+    assert second == {"task": 6, "picture": picture(6), "labels": ["cat"]}
+    read = Manifest.from_jsonl(TEXTS.lines())
+    assert (read, read.kind, read.items[0].text) == (TEXTS, "numbers", "3.5\n\ud800")
+    assert read.items[0].content == hashlib.sha256("3.5\n\ud800".encode(errors="surrogatepass")).hexdigest()
+
+
+def test_kind_and_texts_are_in_the_hash() -> None:
+    assert len({TEXTS.hash, replace(TEXTS, kind="other").hash, replace(TEXTS, kind=IMAGES).hash}) == 3
+    other = (Item.of_text(4, "3.6", ("dog",)), *TEXTS.items[1:])
+    assert replace(TEXTS, items=other).hash != TEXTS.hash
+    with pytest.raises(ValueError, match=r"task 4: \w+ is not the sha256 of its text"):
+        Manifest.of(PROJECT, "single", CLASSES, [replace(TEXTS.items[0], text="3.6")])
+
+
+def test_a_file_of_another_kind_gives_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "m").write_text(TEXTS.to_jsonl())
+    assert list(labels_by_task(tmp_path / "m")) == [(4, ("dog",)), (6, ("cat",))]
+    (tmp_path / "m").write_text(TEXTS.to_jsonl().replace('"numbers"', '"others"'))
+    with pytest.raises(Damaged):
+        next(labels_by_task(tmp_path / "m"))
 
 
 def test_labels_are_sorted_and_taken_once() -> None:

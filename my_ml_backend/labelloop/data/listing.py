@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+from labelloop.errors import ManifestError
 from labelloop.types import IMAGES, Choice, LeftOut, Side
 
 
@@ -60,7 +61,12 @@ class Listing:
         return replace(self, records=tuple(replace(record, side=side) for record in self.records))
 
     def joined(self, other: Self) -> Self:
-        """Put another listing behind this one; its tasks are numbered on where both have the same."""
+        """Put another listing behind this one; its tasks are numbered on where both have the same.
+
+        Raises ManifestError where the two are of different kinds.
+        """
+        if self.kind != other.kind:
+            raise ManifestError(f"one list is for {self.kind}, another for {other.kind}: a run learns one of them")
         mine = set(self.tasks())
         shift = max(mine, default=0) if not mine.isdisjoint(other.tasks()) else 0
         return replace(

@@ -162,6 +162,8 @@ def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
     """Say why an item cannot be used, empty when it can."""
     if not _SHA256.fullmatch(item.content):
         raise ValueError(f"task {item.task}: picture {item.content!r} is no sha256")
+    if item.text and item.content != Item.of_text(item.task, item.text, ()).content:
+        raise ValueError(f"task {item.task}: {item.content} is not the sha256 of its text")
     unknown = [label for label in item.labels if label not in classes]
     if unknown:
         return f"label {unknown[0]!r} is not in the label config"

@@ -1,6 +1,8 @@
 """LabelLoop's own format: with a header, by hand without one, and the manifest of a run."""
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from labelloop.errors import LabelLoopError, ManifestError, StoreError
 from labelloop.types import Item, LeftOut, ProjectKey
 
 SHA = "ab" * 32
+SHA35 = hashlib.sha256(b"3.5").hexdigest()
 
 
 def read(tmp_path: Path, *lines: dict[str, Any]) -> Listing:
@@ -42,6 +45,20 @@ def test_the_manifest_of_a_run_is_read(tmp_path: Path) -> None:
     path.write_text(manifest.to_jsonl().replace('["cat"]', '["dog"]'))
     with pytest.raises(StoreError, match="is not what it says"):
         read_listing(path)
+
+
+def test_texts_and_the_kind_that_learns_from_them_stay(tmp_path: Path) -> None:
+    items = [Item.of_text(9, "3.5", ("cat",)), Item(10, SHA, ("dog",))]
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(Manifest.of(ProjectKey("x", 7), "single", ("dog", "cat"), items, kind="numbers").to_jsonl())
+    found = read_listing(path)
+    records = (Record("", ("cat",), 9, content=SHA35, text="3.5"), Record("", ("dog",), 10, content=SHA))
+    assert found == Listing("single", ("dog", "cat"), records, kind="numbers")
+    assert write_listing(found, tmp_path / "list.jsonl", "labelloop") == []
+    records = (replace(records[0], content=""), records[1])
+    assert read_listing(tmp_path / "list.jsonl") == replace(found, records=records)
+    with pytest.raises(ManifestError, match="one list is for numbers, another for image-classification"):
+        found.joined(Listing("single", ("cat",), ()))
 
 
 def test_a_cut_list_is_noticed(tmp_path: Path) -> None:

@@ -23,11 +23,18 @@ class Collector:
         self._numbered: bool | None = None
 
     def take(
-        self, uri: str, labels: Iterable[str], task: int | None, side: Side | None = None, picture: str = ""
+        self,
+        uri: str,
+        labels: Iterable[str],
+        task: int | None,
+        side: Side | None = None,
+        picture: str = "",
+        text: str = "",
     ) -> None:
         """Add a record; raises ManifestError when only some entries have task ids."""
         found = tuple(sorted(set(labels)))
-        self._records.append(Record(uri, self._shared.setdefault(found, found), self._number(task), side, picture))
+        shared = self._shared.setdefault(found, found)
+        self._records.append(Record(uri, shared, self._number(task), side, picture, text))
 
     def leave_out(self, reason: str, task: int | None) -> None:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""

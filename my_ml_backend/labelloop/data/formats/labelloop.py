@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 from labelloop.data.formats.addresses import written
 from labelloop.data.formats.base import Format, Hints
@@ -12,7 +13,7 @@ from labelloop.data.formats.lines import object_lines, text_lines, write_lines
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import ManifestError
-from labelloop.types import Choice, Json
+from labelloop.types import IMAGES, Choice, Json
 
 _FORMAT = 1
 _KINDS: tuple[Choice, ...] = ("single", "multiple")
@@ -36,7 +37,7 @@ def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
         _take(found, first, base)
         return _rest(found, entries, base).listing()
     choice, classes = _header(first)
-    listing = _rest(found, entries, base).listing(choice, classes)
+    listing = replace(_rest(found, entries, base).listing(choice, classes), kind=first.values.get("learns", IMAGES))
     expected = [first.values.get("records"), first.values.get("left_out")]
     if expected != [len(listing.records), len(listing.left_out)] and hints.choice is None:
         raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
@@ -68,9 +69,12 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
     labels = entry.values.get("labels")
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
+    if "text" in entry.values:
+        found.take("", labels, task, entry.side(entry.values.get("side")), text=entry.text("text"))
+        return
     picture = entry.picture(entry.values.get("picture"))
     uri = entry.address(entry.text("uri"), base) if "uri" in entry.values or not picture else ""
-    found.take(uri, entry.values["labels"], task, entry.side(entry.values.get("side")), picture)
+    found.take(uri, labels, task, entry.side(entry.values.get("side")), picture)
 
 
 def _manifest(path: Path, hints: Hints) -> Listing:
@@ -92,6 +96,7 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
     yield {
         "format": _FORMAT,
         "kind": listing.choice,
+        **({} if listing.kind == IMAGES else {"learns": listing.kind}),
         "classes": listing.classes,
         "records": len(listing.records),
         "left_out": len(listing.left_out),
@@ -102,13 +107,15 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
             line["uri"] = written(record.uri, folder)
         if record.side:
             line["side"] = record.side
-        if record.content:
+        if record.text:
+            line["text"] = record.text
+        elif record.content:
             line["picture"] = record.content
         yield line
     yield from ({"task": out.task, "left_out": out.reason} for out in listing.left_out)
 
 
-def _texts(value: object) -> bool:
+def _texts(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
