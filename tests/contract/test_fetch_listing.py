@@ -137,8 +137,20 @@ def test_a_few_pictures_may_be_missing(server: PictureServer, cache: PictureCach
     server.answer = lambda path: (500, b"") if path == "/1.png" else (404, b"") if path == "/2.png" else None
     found = fetched(listing(server, 10), cache)
     assert [out.task for out in found.manifest.left_out] == [2, 3]
+    assert (found.missing.count, found.missing.first) == (2, list(found.manifest.left_out))
     assert server.asked.count("/2.png") == 1, "what is not there is not asked for again"
     assert server.asked.count("/1.png") >= TRIES
+
+
+def test_of_many_missing_pictures_the_first_are_named_and_all_counted(
+    server: PictureServer, cache: PictureCache
+) -> None:
+    many = listing(server, 30)
+    many = replace(many, records=tuple(replace(many.records[at % 30], task=at) for at in range(1, 61)))
+    server.answer = lambda path: (404, b"") if path in ("/1.png", "/2.png", "/3.png") else None
+    found = fetched(many, cache)
+    assert (found.missing.count, [out.task for out in found.missing.first]) == (6, [1, 2, 3])
+    assert [out.task for out in found.manifest.left_out] == [1, 2, 3, 31, 32, 33]
 
 
 def test_when_too_many_are_missing_the_run_stops_at_once_with_the_first_reason(
@@ -221,7 +233,7 @@ def test_a_picture_on_two_sides_and_one_with_two_answers(server: PictureServer, 
     assert found.sides == {sha(picture(1)): "test", sha(picture(5)): "validation"}
     assert [out.task for out in found.moved] == [1]
     reason = "tasks 3, 4 show the same picture and are labeled differently"
-    assert found.contradicting == (LeftOut(3, reason), LeftOut(4, reason))
+    assert tuple(found.contradicting()) == (LeftOut(3, reason), LeftOut(4, reason))
     assert sum(map(len, splits(found.manifest).values())) == 2
     assert found.manifest.project == ProjectKey("shop", 3)
 

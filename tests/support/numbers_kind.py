@@ -8,14 +8,14 @@ It is what a package of its own under ``labelloop/kinds`` would be, and shows wh
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from labelloop.data.split import splits
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.classification import Classification
 from labelloop.run.context import Context
-from labelloop.run.sides import sides_of
 from labelloop.settings import Settings
 from labelloop.types import BundleInfo, Failure, Item, Json, Output
 
@@ -85,12 +85,12 @@ class Numbers(Classification):
         if settings.seed < 0:
             raise TrainingError("LABELLOOP_SEED: numbers are learned with a seed from 0 on")
 
-    def prepare(self, context: Context, items: Sequence[Item]) -> Mapping[str, str]:
+    def prepare(self, context: Context, items: Iterable[Item], total: int) -> Mapping[str, str]:
         return {}
 
     def train(self, context: Context) -> Json:
         manifest, folder = context.manifest, context.folder.bundle
-        items = sides_of(manifest, context.named_sides)["train"]
+        items = splits(manifest, context.named_sides)["train"]
         shown = {name: [float(item.text) for item in items if name in item.labels] for name in manifest.classes}
         means = {name: sum(numbers) / len(numbers) for name, numbers in shown.items() if numbers}
         folder.mkdir(parents=True, exist_ok=True)

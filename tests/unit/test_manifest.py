@@ -1,7 +1,8 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.data.duplicates import contradictions, each_picture_once
+from labelloop.data.duplicates import Twins
 from labelloop.data.manifest import Manifest, labels_by_task
+from labelloop.data.rows import FileRows
 from labelloop.errors import Damaged, StoreError
 from labelloop.types import IMAGES, Item, LeftOut, ProjectKey
 from support.examples import examples
@@ -158,21 +160,21 @@ def test_a_picture_is_named_by_a_sha256(wrong: str) -> None:
 def test_a_picture_in_several_tasks_counts_once() -> None:
     items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), item(3, "cat", shows="a")]
     manifest = Manifest.of(PROJECT, "single", CLASSES, items)
-    assert [each.task for each in each_picture_once(manifest.items)] == [1, 2]
-    assert contradictions(manifest.items) == []
+    assert [each.task for each in manifest.distinct()] == [1, 2]
+    assert list(manifest.twins.contradictions()) == []
 
 
 def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:
     items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), item(3, "dog", shows="a"), item(4, "dog", shows="a")]
     manifest = Manifest.of(PROJECT, "single", CLASSES, items)
-    assert [each.task for each in each_picture_once(manifest.items)] == [2]
+    assert [each.task for each in manifest.distinct()] == [2]
     reason = "tasks 1, 3, 4 show the same picture and are labeled differently"
-    assert contradictions(manifest.items) == [LeftOut(task, reason) for task in (1, 3, 4)]
+    assert list(manifest.twins.contradictions()) == [LeftOut(task, reason) for task in (1, 3, 4)]
 
 
 def test_a_long_contradiction_is_told_in_short() -> None:
     items = [item(task, "cat" if task % 2 else "dog", shows="a") for task in range(1, 9)]
-    assert contradictions(items)[0].reason.startswith("tasks 1, 2, 3, 4, 5, ... show the same picture")
+    assert next(Twins.among(items).contradictions()).reason.startswith("tasks 1, 2, 3, 4, 5, ... show the same picture")
 
 
 @given(TASKS)
@@ -253,3 +255,94 @@ def test_a_manifest_that_lost_a_line_is_damaged(line: int) -> None:
 def test_a_damaged_manifest_is_refused_with_the_remedy(text: str) -> None:
     with pytest.raises(StoreError, match="remove it, the next run writes it anew"):
         Manifest.from_jsonl(text)
+
+
+LONG = "0123456789" * 100
+"""A text so long that few items are more than is held in memory."""
+
+MANY = [Item.of_text(task, f"{task % 8_500} {LONG}", ("dog" if task % 3 else "cat",)) for task in range(1, 9_001)]
+OUTS = [LeftOut(task, "skipped") for task in range(10_001, 10_011)]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("large") / "not there yet"
+    made = Manifest.gathered(PROJECT, "single", CLASSES, (*MANY, *OUTS), folder, "texts")
+    assert list(folder.iterdir()) == [], "what is read goes with who reads it"
+    return made
+
+
+def test_a_large_manifest_lies_in_a_file_and_says_the_same(large: Manifest, tmp_path: Path) -> None:
+    usual = Manifest.of(PROJECT, "single", CLASSES, MANY[::-1], OUTS, "texts")
+    large.write(tmp_path / "m")
+    read = Manifest.from_file(tmp_path / "m")
+    (tmp_path / "m").unlink()
+    for found in (large, read):
+        assert isinstance(found.items, FileRows)
+        assert (found.hash, len(found.items), len(found.left_out)) == (usual.hash, 9_000, 10)
+        assert (tuple(found.items), tuple(found.left_out)) == (usual.items, usual.left_out)
+        assert found.to_jsonl() == usual.to_jsonl()
+        assert replace(found, project=ProjectKey("elsewhere", 1)).hash == usual.hash
+        assert list(found.distinct()) == list(usual.distinct())
+        assert list(found.twins.contradictions()) == list(usual.twins.contradictions())
+    assert 8_000 < len(list(usual.distinct())) < 8_500
+
+
+def test_rows_of_a_file_are_a_sequence_whoever_else_goes_through_them(large: Manifest) -> None:
+    assert (large.items[0], large.items[-1], large.items[8_000]) == (MANY[0], MANY[-1], MANY[8_000])
+    assert tuple(large.items[5:1:-2]) == (MANY[5], MANY[3])
+    with pytest.raises(IndexError):
+        large.items[9_000]
+    assert all(one == other for one, other in zip(large.items, large.items, strict=True))
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(lambda _: list(large.items) == MANY, range(4)))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace('["dog"]', '["cat"]', 1),
+        lambda text: text.replace('"learns":"texts"', '"learns":"other"'),
+        lambda text: text[:-3],
+        lambda text: "".join(text.splitlines(keepends=True)[:-1]),
+        lambda text: "".join((lines := text.splitlines(keepends=True))[:5_000] + lines[5_001:]),
+        lambda text: "".join((lines := text.splitlines(keepends=True))[:1] + lines[-1:] + lines[1:-1]),
+        lambda text: text.replace(str(PROJECT), "../7"),
+        lambda text: text.replace(CLASSES[1], "Ä", 1),
+    ],
+)
+def test_a_large_file_that_is_damaged_is_refused(large: Manifest, tmp_path: Path, damage: Callable[[str], str]) -> None:
+    (tmp_path / "m").write_text(damage(large.to_jsonl()))
+    with pytest.raises(Damaged, match="remove it, the next run writes it anew"):
+        Manifest.from_file(tmp_path / "m")
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_damaged(large: Manifest, tmp_path: Path) -> None:
+    large.write(tmp_path / "m")
+    read = Manifest.from_file(tmp_path / "m")
+    with (tmp_path / "m").open("r+b") as file:
+        file.truncate(5_000_000)
+    with pytest.raises(Damaged, match="cut while it was read"):
+        list(read.items)
+
+
+@given(TASKS, st.sets(st.integers(1, 10**9), max_size=10))
+@settings(max_examples=examples(50))
+def test_gathered_in_order_it_is_the_same(items: list[Item], others: set[int]) -> None:
+    outs = [LeftOut(task, "no image") for task in others - {one.task for one in items}]
+    usual = Manifest.of(PROJECT, "single", CLASSES[:2], items, outs)
+    found = sorted([*items, *outs], key=lambda one: one.task)
+    gathered = Manifest.gathered(PROJECT, "single", CLASSES[:2], found, Path("/nowhere"))
+    assert (gathered, gathered.hash, gathered.to_jsonl()) == (usual, usual.hash, usual.to_jsonl())
+
+
+@pytest.mark.parametrize("tasks", [(1, 1), (2, 1), (0,)])
+def test_what_comes_in_another_order_is_not_gathered(tasks: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="they must be in order"):
+        Manifest.gathered(PROJECT, "single", CLASSES, [item(task, "dog") for task in tasks], Path("/nowhere"))
+
+
+def test_a_folder_that_cannot_hold_the_labels_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"labels cannot be kept in .*file/labels: Not a directory"):
+        Manifest.gathered(PROJECT, "single", CLASSES, MANY, tmp_path / "file" / "labels")

@@ -47,7 +47,7 @@ def test_two_sizes_do_not_meet_in_the_cache(one: Sample, tmp_path: Path) -> None
 def test_unreadable_pictures_are_named_with_the_reason(one: Sample, tmp_path: Path) -> None:
     broken = shapes.sample(tmp_path, b"no picture", (0,))
     seen: list[tuple[str, int, int]] = []
-    unreadable = Pixels(SPEC, tmp_path / "cache").check([one, broken], lambda *step: seen.append(step))
+    unreadable = Pixels(SPEC, tmp_path / "cache").check([one, broken], 2, lambda *step: seen.append(step))
     assert list(unreadable) == [broken.picture]
     assert "not a readable picture" in unreadable[broken.picture]
     assert seen == [("pictures", 1, 2), ("pictures", 2, 2)]

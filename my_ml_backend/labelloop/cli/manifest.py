@@ -163,4 +163,4 @@ def _at_hand(hub: Hub, listing: Listing) -> Listing:
     found = [
         replace(record, uri=pictures[record.task].as_uri()) for record in listing.records if record.task in pictures
     ]
-    return replace(listing, records=tuple(found), left_out=fetched.manifest.left_out)
+    return replace(listing, records=tuple(found), left_out=tuple(fetched.manifest.left_out))

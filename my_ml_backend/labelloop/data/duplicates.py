@@ -1,35 +1,71 @@
-"""Tasks that show the same picture, byte for byte: what they say together."""
+"""Tasks that show the same input, byte for byte: what they say together."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 from labelloop.types import Item, LeftOut
 
 
-def each_picture_once(items: Iterable[Item]) -> list[Item]:
-    """Keep the first item of every picture, in the items' order; none of a picture whose items contradict each other.
+@dataclass(slots=True)
+class _Group:
+    """The tasks of one content; ``agree`` says whether they have the same labels, those of the first."""
 
-    Without the first rule a picture would count as often as it was imported; the second is for want of a truth.
-    """
-    return [group[0] for group in _groups(items) if _agree(group)]
+    labels: tuple[str, ...]
+    tasks: list[int] = field(default_factory=list)
+    agree: bool = True
 
+    def add(self, item: Item) -> None:
+        self.tasks.append(item.task)
+        self.agree &= item.labels == self.labels
 
-def contradictions(items: Iterable[Item]) -> list[LeftOut]:
-    """Name the tasks that are not learned from because another one shows the same picture with other labels."""
-    return [LeftOut(item.task, _reason(group)) for group in _groups(items) if not _agree(group) for item in group]
-
-
-def _groups(items: Iterable[Item]) -> list[list[Item]]:
-    groups: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[item.content].append(item)
-    return list(groups.values())
+    @property
+    def reason(self) -> str:
+        tasks = ", ".join(map(str, self.tasks[:5])) + (", ..." if len(self.tasks) > 5 else "")
+        return f"tasks {tasks} show the same picture and are labeled differently"
 
 
-def _agree(group: list[Item]) -> bool:
-    return all(item.labels == group[0].labels for item in group)
+@dataclass(frozen=True)
+class Twins:
+    """The items whose content another one has, too. Only they are held, by their content."""
+
+    groups: Mapping[str, _Group]
+
+    @classmethod
+    def among(cls, items: Sequence[Item]) -> Self:
+        """Find them. Goes through the items twice at most, with eight bytes of each in memory."""
+        repeated = _repeated(items)
+        groups: dict[str, _Group] = {}
+        for item in items if repeated else ():
+            if _beginning(item) in repeated:
+                groups.setdefault(item.content, _Group(item.labels)).add(item)
+        return cls({content: group for content, group in groups.items() if len(group.tasks) > 1})
+
+    def once(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Give the first item of every content, in the items' order; none of one whose items contradict each other.
+
+        Without the first rule an input would count as often as it was imported; the second is for want of a truth.
+        """
+        for item in items:
+            group = self.groups.get(item.content)
+            if group is None or (group.agree and item.task == group.tasks[0]):
+                yield item
+
+    def contradictions(self) -> Iterator[LeftOut]:
+        """Name the tasks that are not learned from because another one shows the same input with other labels."""
+        for group in self.groups.values():
+            if not group.agree:
+                yield from (LeftOut(task, group.reason) for task in group.tasks)
 
 
-def _reason(group: list[Item]) -> str:
-    tasks = ", ".join(str(item.task) for item in group[:5]) + (", ..." if len(group) > 5 else "")
-    return f"tasks {tasks} show the same picture and are labeled differently"
+def _repeated(items: Sequence[Item]) -> set[int]:
+    """Give the beginnings of hashes that several items have: a few may have it by chance."""
+    import numpy as np
+
+    beginnings = np.fromiter((_beginning(item) for item in items), np.uint64, len(items))
+    beginnings.sort()
+    return set(beginnings[1:][beginnings[1:] == beginnings[:-1]].tolist())
+
+
+def _beginning(item: Item) -> int:
+    return int(item.content[:16], 16)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from labelloop.types import Item, Side
 
@@ -9,13 +10,26 @@ _SHOWN = 5
 """How many classes without labels are named before the rest is counted."""
 
 
-def lacking(parts: Mapping[Side, Sequence[Item]], classes: Sequence[str], min_labels: int) -> str:
+@dataclass(slots=True)
+class Tally:
+    """How many items there are, and how many of them have each label."""
+
+    items: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, item: Item) -> None:
+        """Count one more."""
+        self.items += 1
+        self.labels.update(item.labels)
+
+
+def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int) -> str:
     """Say what the sides of a split lack, empty when they hold enough; see ``missing``."""
-    counts = Counter(label for items in parts.values() for item in items for label in item.labels)
-    total = sum(len(items) for items in parts.values())
-    bare = ["training" if name == "train" else name for name, items in parts.items() if not items]
-    sides = f"no {_listed(bare, 'or')} picture yet" if bare and total else ""
-    return _sentence(_labels(total, min_labels), _answers(total, counts), _bare_classes(counts, classes), sides)
+    counts = sum((side.labels for side in sides.values()), Counter[str]())
+    total = sum(side.items for side in sides.values())
+    bare = ["training" if name == "train" else name for name, side in sides.items() if not side.items]
+    empty = f"no {_listed(bare, 'or')} picture yet" if bare and total else ""
+    return _sentence(_labels(total, min_labels), _answers(total, counts), _bare_classes(counts, classes), empty)
 
 
 def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int) -> str:

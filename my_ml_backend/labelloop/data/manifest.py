@@ -4,33 +4,41 @@ import hashlib
 import heapq
 import io
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from labelloop.data.duplicates import Twins
+from labelloop.data.rows import HELD, FileRows, Gathering, OpenFile, Span
 from labelloop.errors import Damaged
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey
 
 _FORMAT = 1
+T = TypeVar("T")
+
+_LEFT_OUT = b'{"left_out":'
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a project's annotations said; ``of`` makes one from what was fetched.
+    """What a project's annotations said; ``of`` makes one from what was fetched, ``gathered`` while it is fetched.
 
-    ``classes`` are in the label config's order, ``items`` and ``left_out`` sorted by task. Tasks that show the same
-    picture are all there, so that a change of any of them changes the manifest; ``splits`` takes each picture once.
+    ``classes`` are in the label config's order, ``items`` and ``left_out`` sorted by task. Both may lie in a file that
+    is read anew at every pass: go through them as seldom as can be, and never by index. Tasks that show the same input
+    are all there, so that a change of any of them changes the manifest; ``distinct`` takes each input once.
     """
 
     project: ProjectKey
     choice: Choice
     classes: tuple[str, ...]
-    items: tuple[Item, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    items: Sequence[Item]
+    left_out: Sequence[LeftOut] = ()
     kind: str = IMAGES
 
     @classmethod
@@ -50,23 +58,68 @@ class Manifest:
         kept: dict[int, Item] = {}
         outs = {out.task: out for out in left_out}
         for item in items:
-            clean = replace(item, labels=tuple(sorted(set(item.labels))))
             kept.pop(item.task, None)
             outs.pop(item.task, None)
-            if reason := _unusable(clean, choice, classes):
-                outs[item.task] = LeftOut(item.task, reason)
+            found = _settled(item, choice, classes)
+            if isinstance(found, LeftOut):
+                outs[item.task] = found
             else:
-                kept[item.task] = clean
+                kept[item.task] = found
         in_order = tuple(kept[task] for task in sorted(kept))
         return cls(project, choice, classes, in_order, tuple(outs[task] for task in sorted(outs)), kind)
 
+    @classmethod
+    def gathered(
+        cls,
+        project: ProjectKey,
+        choice: Choice,
+        classes: tuple[str, ...],
+        found: Iterable[Item | LeftOut],
+        folder: Path,
+        kind: str = IMAGES,
+    ) -> Self:
+        """Make a manifest of what comes in the order of tasks, each once; what is too much for memory is in ``folder``.
+
+        Leaves out what ``of`` leaves out. Raises ValueError for another order or a wrong content hash, StoreError when
+        the folder cannot be written.
+        """
+        hasher, before = _hasher(choice, classes, kind), 0
+        with Gathering(folder, _item_line, _item) as items, Gathering(folder, _left_out_line, _left_out) as left_out:
+            for one in found:
+                if one.task <= before:
+                    raise ValueError(f"task {one.task} comes after task {before}: they must be in order")
+                before = one.task
+                kept = one if isinstance(one, LeftOut) else _settled(one, choice, classes)
+                if isinstance(kept, LeftOut):
+                    left_out.add(kept, _left_out_line(kept))
+                else:
+                    line = _item_line(kept)
+                    hasher.update(line.encode())
+                    items.add(kept, line)
+            made = cls(project, choice, classes, items.rows(), left_out.rows(), kind)
+        return made._called(hasher.hexdigest())
+
     @cached_property
     def hash(self) -> str:
-        """Name the content: sha256 (hex) over kind, classes and items, whatever the order of the items."""
-        hasher = hashlib.sha256(_line(_asked(self.choice, self.classes, self.kind)).encode())
-        for item in sorted(self.items, key=_by_task):
-            hasher.update(_line(_item_json(item)).encode())
+        """Name the content: sha256 (hex) over kind, choice, classes and items, whatever the order of the items."""
+        hasher = _hasher(self.choice, self.classes, self.kind)
+        for line in _lines(self.items, _item_line, _by_task):
+            hasher.update(line.encode())
         return hasher.hexdigest()
+
+    @cached_property
+    def twins(self) -> Twins:
+        """The items that show the same input."""
+        return Twins.among(self.items)
+
+    def distinct(self) -> Iterator[Item]:
+        """Give the items in order of task: each input once, none whose tasks contradict each other."""
+        return self.twins.once(self.items)
+
+    def _called(self, name: str) -> Self:
+        """Know the hash, which was made on the way."""
+        vars(self)["hash"] = name
+        return self
 
     def lines(self) -> Iterator[str]:
         """Write as canonical JSON lines, one at a time: a header, the items, the tasks left out."""
@@ -79,23 +132,41 @@ class Manifest:
                 "left_out": len(self.left_out),
             }
         )
-        yield from (_line(_item_json(item)) for item in sorted(self.items, key=_by_task))
-        yield from (_line({"task": out.task, "left_out": out.reason}) for out in self.left_out)
+        yield from _lines(self.items, _item_line, _by_task)
+        yield from _lines(self.left_out, _left_out_line, lambda out: out.task)
 
     def to_jsonl(self) -> str:
         """Write as canonical JSON lines, whole."""
         return "".join(self.lines())
 
+    def write(self, path: Path) -> None:
+        """Write the lines into a file, whole or not at all; raises OSError."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.partial")
+        with aside.open("w", encoding="ascii") as file:
+            file.writelines(self.lines())
+        aside.replace(path)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read what ``write`` wrote: whole where it is small, else as it is asked for. Raises Damaged, and OSError."""
+        with path.open(encoding="ascii") as lines:
+            if os.fstat(lines.fileno()).st_size <= HELD:
+                return cls.from_jsonl(lines)
+        with _damage():
+            header, items, left_out = _checked(path)
+            project, classes = ProjectKey.parse(header["project"]), tuple(header["classes"])
+        rows = FileRows(items, _item), FileRows(left_out, _left_out)
+        return cls(project, header["kind"], classes, *rows, header.get("learns", IMAGES))._called(header["hash"])
+
     @classmethod
     def from_jsonl(cls, text: str | Iterable[str]) -> Self:
         """Read what ``to_jsonl`` or ``lines`` wrote, line by line; raises Damaged when it is damaged or cut."""
         lines = iter(io.StringIO(text) if isinstance(text, str) else text)
-        try:
+        with _damage():
             header = json.loads(next(lines, ""))
             manifest = cls._read(header, lines)
             whole = manifest.hash == header["hash"] and len(manifest.left_out) == header["left_out"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
         if not whole:
             raise Damaged(f"manifest {header['hash']} is not what it says: remove it, the next run writes it anew")
         return manifest
@@ -109,7 +180,7 @@ class Manifest:
         for line in lines:
             raw = json.loads(line)
             if "left_out" in raw:
-                left_out.append(LeftOut(raw["task"], raw["left_out"]))
+                left_out.append(_left_out(raw))
             else:
                 items.append(_item(raw))
         project = ProjectKey.parse(header["project"])
@@ -123,39 +194,39 @@ def labels_by_task(path: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
     Whatever its length, a line is in memory at a time. Raises Damaged, before anything is given, where the file is not
     what its name in the first line says.
     """
-    try:
-        _check_file(path)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Damaged(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
-    with path.open(encoding="ascii") as first, path.open(encoding="ascii") as second:
-        items = (json.loads(line) for line in first if not _is_left_out(line))
-        next(items)
-        outs = (json.loads(line) for line in second if _is_left_out(line))
-        yield from heapq.merge(
-            ((raw["task"], tuple(raw["labels"])) for raw in items),
-            ((raw["task"], None) for raw in outs),
-            key=lambda entry: entry[0],
-        )
+    with _damage():
+        _, items, left_out = _checked(path)
+    yield from heapq.merge(
+        FileRows[tuple[int, tuple[str, ...] | None]](items, lambda raw: (raw["task"], tuple(raw["labels"]))),
+        FileRows[tuple[int, tuple[str, ...] | None]](left_out, lambda raw: (raw["task"], None)),
+        key=lambda entry: entry[0],
+    )
 
 
-def _check_file(path: Path) -> None:
-    with path.open(encoding="ascii") as lines:
-        header = json.loads(next(lines, ""))
+def _checked(path: Path) -> tuple[Json, Span, Span]:
+    """Read a file through, to see that it is what its first line says; gives that, the items, the tasks left out."""
+    kept = OpenFile(os.open(path, os.O_RDONLY))
+    with os.fdopen(kept.descriptor, "rb", closefd=False) as lines:
+        first = next(lines, b"")
+        header = json.loads(first)
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r} is unknown, this release reads {_FORMAT}")
-        hasher = hashlib.sha256(_line(_asked(header["kind"], header["classes"], header.get("learns", IMAGES))).encode())
-        left_out = 0
+        hasher = _hasher(header["kind"], header["classes"], header.get("learns", IMAGES))
+        items = left_out = 0
+        begin = at = end = len(first)
         for line in lines:
-            if _is_left_out(line):
+            at += len(line)
+            is_left_out = line.startswith(_LEFT_OUT)
+            if not line.endswith(b"\n") or (left_out and not is_left_out):
+                raise ValueError("a line was cut, or is not where it belongs")
+            if is_left_out:
                 left_out += 1
             else:
-                hasher.update(line.encode())
+                hasher.update(line)
+                items, end = items + 1, at
     if (hasher.hexdigest(), left_out) != (header["hash"], header["left_out"]):
         raise ValueError("it is not what it says, or was cut")
-
-
-def _is_left_out(line: str) -> bool:
-    return line.startswith('{"left_out":')
+    return header, Span(kept, begin, end, items), Span(kept, end, at, left_out)
 
 
 def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
@@ -172,13 +243,44 @@ def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
     return ""
 
 
+def _settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | LeftOut:
+    """Give an item with its labels sorted, each once; or say why it cannot be used."""
+    clean = replace(item, labels=tuple(sorted(set(item.labels))))
+    reason = _unusable(clean, choice, classes)
+    return LeftOut(item.task, reason) if reason else clean
+
+
 def _by_task(item: Item) -> tuple[int, str, tuple[str, ...]]:
     return item.task, item.content, item.labels
 
 
-def _item_json(item: Item) -> Json:
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"the manifest is damaged ({error!r}): remove it, the next run writes it anew") from error
+
+
+def _lines(rows: Sequence[T], line: Callable[[T], str], key: Callable[[T], Any]) -> Iterator[str]:
+    """Spell rows, in order of task: as they are in their file, or each by itself."""
+    if isinstance(rows, FileRows):
+        yield from (written.decode("ascii") + "\n" for written in rows.span.lines())
+    else:
+        yield from map(line, sorted(rows, key=key))
+
+
+def _item_line(item: Item) -> str:
     held = {"text": item.text} if item.text else {"picture": item.content}
-    return {"task": item.task, "labels": item.labels} | held
+    return _line({"task": item.task, "labels": item.labels} | held)
+
+
+def _left_out_line(out: LeftOut) -> str:
+    return _line({"task": out.task, "left_out": out.reason})
+
+
+def _left_out(raw: Json) -> LeftOut:
+    return LeftOut(raw["task"], raw["left_out"])
 
 
 def _item(raw: Json) -> Item:
@@ -186,6 +288,10 @@ def _item(raw: Json) -> Item:
     return (
         Item.of_text(raw["task"], raw["text"], labels) if "text" in raw else Item(raw["task"], raw["picture"], labels)
     )
+
+
+def _hasher(choice: Choice, classes: Iterable[str], kind: str) -> "hashlib._Hash":
+    return hashlib.sha256(_line(_asked(choice, classes, kind)).encode())
 
 
 def _asked(choice: Choice, classes: Iterable[str], kind: str) -> Json:

@@ -3,7 +3,7 @@
 The loop, the run, the store and the server are the same for all kinds; they ask the kind of a project for the rest.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -82,8 +82,11 @@ class Kind(Protocol):
         ``thorough``: what would be trained is made once, which takes seconds.
         """
 
-    def prepare(self, context: "Context", items: Sequence[Item]) -> Mapping[str, str]:
-        """Bring the items of all sides into the form that training reads; maps what cannot be read to the reason."""
+    def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
+        """Bring the items of all sides into the form that training reads; maps what cannot be read to the reason.
+
+        There are ``total`` of them. They may be more than memory should hold: go through them once, one at a time.
+        """
 
     def train(self, context: "Context") -> Json:
         """Write the folder's ``bundle/``, and give what ``train.json`` is to hold. Raises TrainingError.

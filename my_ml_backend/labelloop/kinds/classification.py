@@ -33,14 +33,14 @@ class Classification(ABC):
 
     def measure(self, context: "Context") -> None:
         """Measure accuracy, rates of each class and calibration on the test side (docs/evaluation.md)."""
+        from labelloop.data.split import splits
         from labelloop.run.context import write_json
         from labelloop.run.scored import Scored
         from labelloop.run.scoring import scores_of
-        from labelloop.run.sides import sides_of
         from labelloop.train.evaluation import measure
 
         manifest, folder = context.manifest, context.folder
-        items = tuple(sides_of(manifest, context.named_sides)["test"])
+        items = tuple(splits(manifest, context.named_sides)["test"])
         engine = self.open(folder.bundle, SCORED_BY)
         contents = context.contents(items)
         scores = scores_of(engine, contents, len(items), manifest.classes, "the new model", context.progress)
@@ -53,14 +53,14 @@ class Classification(ABC):
         self, context: "Context", name: str, champion: "tuple[VersionRecord, Path] | None", rename: "Rename"
     ) -> "Verdict":
         """Let the run's bundle and the champion meet on the same test items (docs/gate.md)."""
+        from labelloop.data.split import splits
         from labelloop.run.gate import GateRule, Predictions, judge, judge_first
         from labelloop.run.scored import Scored, truth_of
         from labelloop.run.scoring import scores_of
-        from labelloop.run.sides import sides_of
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores)
-        sides = sides_of(manifest, context.named_sides)
+        sides = splits(manifest, context.named_sides)
         if champion is None:
             learned_from = truth_of(tuple(sides["train"]), manifest.classes)
             return judge_first(tested.truth, challenger, learned_from, manifest.choice)

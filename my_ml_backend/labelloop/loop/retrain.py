@@ -27,7 +27,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import site_of
 from labelloop.loop.serving import learn_unknown, require_follower
-from labelloop.loop.site import read_labels, unread
+from labelloop.loop.site import keep_manifest, read_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -124,12 +124,12 @@ def _begin(
     state.note("pictures", missed)
     if lacking:
         told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
-        if labeled.missing and len(manifest.items) + len(labeled.missing) >= hub.settings.min_labels:
+        if labeled.missing.count and len(manifest.items) + labeled.missing.count >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
         state.changes.settle(began)
         raise NotEnoughLabels(told)
-    hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
+    keep_manifest(hub, project, manifest)
     attempt = Attempt(hub, project, fence, reporter, labeling, labeled)
     record = open_record(attempt, trigger, force)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.

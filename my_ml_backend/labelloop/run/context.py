@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 from labelloop.data.cache import PictureCache
-from labelloop.data.duplicates import contradictions
 from labelloop.data.manifest import Manifest
 from labelloop.errors import StoreError
 from labelloop.kinds.base import Hyperparameters, Kind, find
@@ -18,8 +17,25 @@ from labelloop.run.folder import RunFolder
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, Item, Json, LeftOut, Progress, Side
 
+_NAMED = 3
+"""Inputs that could not be had and are named with their reasons."""
+
 _AT_ONCE = 1 << 20
 """Bytes of a file that are hashed at a time."""
+
+
+@dataclass(slots=True)
+class Missing:
+    """Tasks whose input could not be had: how many, and the first of them with their reasons."""
+
+    count: int = 0
+    first: list[LeftOut] = field(default_factory=list)
+
+    def add(self, out: LeftOut) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < _NAMED:
+            self.first.append(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +43,30 @@ class Labeled:
     """What a source gives: the manifest, which names all that was left out, with every picture on this machine.
 
     ``sides`` are those that the source named, by picture. ``moved`` are tasks that another task of the same picture
-    contradicts about its side. ``missing`` are tasks whose picture could not be had this time.
+    contradicts about its side. ``missing`` counts the tasks whose input could not be had this time.
     """
 
     manifest: Manifest
     sides: Mapping[str, Side] = field(default_factory=dict)
     moved: tuple[LeftOut, ...] = ()
-    missing: tuple[LeftOut, ...] = ()
+    missing: Missing = field(default_factory=Missing)
 
-    @property
-    def contradicting(self) -> tuple[LeftOut, ...]:
-        """Tasks that another one of the same picture contradicts about its labels: no side of a split has them."""
-        return tuple(contradictions(self.manifest.items))
+    def contradicting(self) -> Iterator[LeftOut]:
+        """Name tasks that another one of the same input contradicts about its labels: no side of a split has them."""
+        return self.manifest.twins.contradictions()
 
     def write(self, folder: RunFolder) -> None:
         """Write ``sides.json`` and ``manifest.jsonl``."""
         write_text(folder.sides, self._sides_text())
-        write_text(folder.manifest, self.manifest.to_jsonl())
+        self.manifest.write(folder.manifest)
 
     @classmethod
     def read(cls, folder: RunFolder) -> Self:
         """Read what ``write`` wrote; raises StoreError when there is nothing, or it is damaged."""
-        manifest = Manifest.from_jsonl(read_text(folder.manifest, "fetch"))
+        try:
+            manifest = Manifest.from_file(folder.manifest)
+        except OSError as error:
+            raise _unread(folder.manifest, "fetch", error) from error
         found = read_json(folder.sides, "fetch")
         moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
         return cls(manifest, found["sides"], moved)
@@ -132,9 +150,11 @@ def read_text(path: Path, stage: str) -> str:
     try:
         return path.read_text()
     except OSError as error:
-        raise StoreError(
-            f"{path} cannot be read ({error.strerror}): run the {stage} stage of this run first"
-        ) from error
+        raise _unread(path, stage, error) from error
+
+
+def _unread(path: Path, stage: str, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be read ({error.strerror}): run the {stage} stage of this run first")
 
 
 def read_json(path: Path, stage: str) -> Json:

@@ -1,10 +1,10 @@
 """From a run's manifest to what training takes: pictures on disk and classes by index."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from labelloop.data.split import splits
 from labelloop.run.context import Context
-from labelloop.run.sides import sides_of
 from labelloop.types import Item
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def dataset_of(context: Context) -> "Dataset":
     from labelloop.train.dataset import Dataset
 
     manifest = context.manifest
-    sides = sides_of(manifest, context.named_sides)
+    sides = splits(manifest, context.named_sides)
     return Dataset(
         manifest.classes,
         manifest.choice,
@@ -25,12 +25,11 @@ def dataset_of(context: Context) -> "Dataset":
     )
 
 
-def samples_of(context: Context, items: Sequence[Item]) -> "list[Sample]":
-    """Give items as samples, in their order."""
+def samples_of(context: Context, items: Iterable[Item]) -> "Iterator[Sample]":
+    """Give items as samples, in their order, one by one."""
     from labelloop.train.dataset import Sample
 
     index = {name: at for at, name in enumerate(context.manifest.classes)}
-    return [
-        Sample(context.pictures.path(item.content), item.content, tuple(index[label] for label in item.labels))
-        for item in items
-    ]
+    pictures = context.pictures
+    for item in items:
+        yield Sample(pictures.path(item.content), item.content, tuple(index[label] for label in item.labels))

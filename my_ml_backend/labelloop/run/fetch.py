@@ -3,14 +3,16 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.listing import Record
 from labelloop.errors import MediaError, Unreadable
+from labelloop.run.context import Missing
 from labelloop.run.patience import patiently, too_many
 from labelloop.sources.reader import CONNECTIONS
 from labelloop.sources.urls import local_file, shown
@@ -19,25 +21,6 @@ from labelloop.types import Item, LeftOut, Progress, ProjectKey
 _AHEAD = 16 * CONNECTIONS
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class Fetched:
-    """``items``, and tasks that are ``left_out`` for good, with the reason.
-
-    ``sided`` are the records that name a side, with their pictures (sha256); ``missing`` tasks whose picture could not
-    be had this time.
-    """
-
-    items: list[Item] = field(default_factory=list)
-    sided: list[tuple[Record, str]] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    missing: list[LeftOut] = field(default_factory=list)
-
-    @property
-    def done(self) -> int:
-        """Count the tasks that have been looked at."""
-        return len(self.items) + len(self.left_out) + len(self.missing)
 
 
 class _Missing(LeftOut):
@@ -59,29 +42,27 @@ class InputFetcher:
     check: Callable[[bytes], None]
     wait: Callable[[float], None] = time.sleep
 
-    def fetch(self, records: Iterable[Record | LeftOut], total: int, progress: Progress) -> Fetched:
-        """Fetch what the cache does not have, decode each new picture once; corrupt ones are left out with the reason.
+    def fetch(
+        self, records: Iterable[Record | LeftOut], total: int, progress: Progress, missing: Missing
+    ) -> Iterator[tuple[Record | LeftOut, Item | LeftOut]]:
+        """Give every record with its item, in order, or why it is none: those that are left out already stay so.
 
-        ``records`` are read as they are needed, about ``total`` of them; those that are left out already stay so.
-        Killed and run again, it goes on where it was. Raises MediaError when so many pictures cannot be had that the
-        place they come from must be out of order: what lacks them would pass for the truth. Raises StoreError when the
-        cache cannot be written.
+        What the cache does not have is fetched, and each new file checked once. ``records`` are read as they are
+        needed, about ``total`` of them. ``missing`` counts those whose file could not be had this time. Killed and run
+        again, it goes on where it was. Raises MediaError when they are so many that the place they come from must be
+        out of order: what lacks them would pass for the truth. Raises StoreError when the cache cannot be written.
         """
-        fetched = Fetched()
-        for record, found in _in_order(self._find, records):
+        done = kept = 0
+        for record, found in _in_order(self._find, records, _is_at_hand):
+            done += 1
+            kept += isinstance(found, Item)
             if isinstance(found, _Missing):
-                fetched.missing.append(found)
-            elif isinstance(found, LeftOut):
-                fetched.left_out.append(found)
-            elif isinstance(record, Record):
-                fetched.items.append(found)
-                if record.side:
-                    fetched.sided.append((record, found.content))
-            # Not each of a million is to be waited for when their server is down.
-            _require_most(fetched, max(total, fetched.done))
-            progress("pictures", fetched.done, max(total, fetched.done))
-        _require_most(fetched, len(fetched.items) + len(fetched.missing))
-        return fetched
+                missing.add(found)
+                # Not each of a million is to be waited for when their server is down.
+                _require_most(missing, done, max(total, done))
+            yield record, found
+            progress("pictures", done, max(total, done))
+        _require_most(missing, done, kept + missing.count)
 
     def _find(self, record: Record | LeftOut) -> Item | LeftOut:
         """Give a record as an item, or say why it is none."""
@@ -126,24 +107,34 @@ class InputFetcher:
         return picture
 
 
-def _require_most(fetched: Fetched, total: int) -> None:
-    if too_many(len(fetched.missing), total):
+def _is_at_hand(record: Record | LeftOut) -> bool:
+    return isinstance(record, LeftOut) or bool(record.text)
+
+
+def _require_most(missing: Missing, done: int, total: int) -> None:
+    if too_many(missing.count, total):
         raise MediaError(
-            f"{len(fetched.missing)} of the first {fetched.done} pictures ({total} in all) could not be had: "
-            f"{fetched.missing[0].reason}"
+            f"{missing.count} of the first {done} pictures ({total} in all) could not be had: {missing.first[0].reason}"
         )
 
 
-def _in_order(find: Callable[[T], R], values: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Give each value with what came of it, in order; only so many are under way. Those behind an error never start."""
+def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T], bool]) -> Iterator[tuple[T, R]]:
+    """Give each value with what came of it, in order; only so many are under way. Those behind an error never start.
+
+    What ``is_quick`` is found here and now: to hand it to a thread would take longer.
+    """
     rest = iter(values)
     pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
+
+    def begun(one: T) -> tuple[T, Callable[[], R]]:
+        return one, partial(find, one) if is_quick(one) else pool.submit(find, one).result
+
     try:
-        waiting: deque[tuple[T, Future[R]]] = deque((one, pool.submit(find, one)) for one in islice(rest, _AHEAD))
+        waiting = deque(map(begun, islice(rest, _AHEAD)))
         while waiting:
-            value, future = waiting.popleft()
-            yield value, future.result()
-            waiting.extend((one, pool.submit(find, one)) for one in islice(rest, 1))
+            value, result = waiting.popleft()
+            yield value, result()
+            waiting.extend(map(begun, islice(rest, 1)))
     finally:
         pool.shutdown(cancel_futures=True)
 

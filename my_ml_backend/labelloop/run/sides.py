@@ -4,22 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from labelloop.data.listing import Record
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import SIDES, side, splits
-from labelloop.types import Item, LeftOut, Side
-
-Sides = dict[Side, tuple[Item, ...]]
+from labelloop.data.split import side
+from labelloop.types import LeftOut, Side
 
 _FIRST: tuple[Side, ...] = ("test", "validation", "train")
 """Which side wins: what is tested on may never have been learned from."""
-
-
-def sides_of(manifest: Manifest, named: Mapping[str, Side]) -> Sides:
-    """Part a manifest's items, each picture once; ``named`` maps pictures to the sides that they were given."""
-    parts: dict[Side, list[Item]] = {name: [] for name in SIDES}
-    for items in splits(manifest).values():
-        for item in items:
-            parts[named.get(item.content) or side(item.content)].append(item)
-    return {name: tuple(sorted(items, key=lambda item: item.task)) for name, items in parts.items()}
 
 
 def with_own_test(manifest: Manifest, named: Mapping[str, Side]) -> dict[str, Side]:

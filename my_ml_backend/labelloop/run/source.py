@@ -10,17 +10,17 @@ from typing import get_args
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.formats import FORMATS, Hints
-from labelloop.data.listing import Listing
+from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import SettingsError
 from labelloop.kinds.base import find
-from labelloop.run.context import Labeled
+from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.locations import Opener, open_listing, open_reader
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.run.sides import named_sides, with_own_test
 from labelloop.settings import Settings
-from labelloop.types import Progress, ProjectKey, Side
+from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
 
 LOCAL = ProjectKey("local", 1)
 """The project of manifests that belong to no Label Studio."""
@@ -44,13 +44,17 @@ def fetch_listing(
     opens: Opener = open_reader,
 ) -> Labeled:
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
+    missing = Missing()
     with closing(opens(settings)) as reader:
         fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, find(listing.kind).check, wait)
-        fetched = fetcher.fetch(listing.records, len(listing.records), progress)
-    sides, moved = named_sides(fetched.sided)
-    left_out = [*listing.left_out, *fetched.left_out, *fetched.missing]
-    manifest = Manifest.of(project, listing.choice, listing.classes, fetched.items, left_out, listing.kind)
-    return Labeled(manifest, sides, moved, tuple(fetched.missing))
+        fetched = list(fetcher.fetch(listing.records, len(listing.records), progress, missing))
+    items = [found for _, found in fetched if isinstance(found, Item)]
+    left_out = [*listing.left_out, *(found for _, found in fetched if isinstance(found, LeftOut))]
+    sides, moved = named_sides(
+        (record, found.content) for record, found in fetched if isinstance(record, Record) and isinstance(found, Item)
+    )
+    manifest = Manifest.of(project, listing.choice, listing.classes, items, left_out, listing.kind)
+    return Labeled(manifest, sides, moved, missing)
 
 
 def read_locations(

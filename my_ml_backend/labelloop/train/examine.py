@@ -38,7 +38,7 @@ def examine(
         torch.manual_seed(settings.seed)
         model, backbone, spec = _network(settings, len(classes), bundle)
     pixels = Pixels(spec, cache_dir)
-    unreadable = pixels.check(samples, progress)
+    unreadable = pixels.check(samples, len(samples), progress)
     readable = [sample for sample in samples if sample.picture not in unreadable]
     frozen = freeze(model, backbone, spec, cache_dir)
     rows = Features(frozen, pixels, cache_dir).of(readable, progress)

@@ -1,6 +1,6 @@
 """Decoded, resized pictures, cached on disk: every picture is decoded once ever."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,13 @@ class Pixels:
         """Give samples: uint8, (samples, height, width, 3)."""
         return np.stack([self.one(sample) for sample in samples])
 
-    def check(self, samples: Sequence[Sample], progress: Progress) -> dict[str, str]:
-        """Decode every sample once ever; map the pictures (sha256) that cannot be read to the reason."""
+    def check(self, samples: Iterable[Sample], total: int, progress: Progress) -> dict[str, str]:
+        """Decode each of so many samples once ever; map the pictures (sha256) that cannot be read to the reason."""
         unreadable: dict[str, str] = {}
         for done, sample in enumerate(samples):
             if reason := self.trouble(sample):
                 unreadable[sample.picture] = reason
-            progress("pictures", done + 1, len(samples))
+            progress("pictures", done + 1, total)
         return unreadable
 
     def trouble(self, sample: Sample) -> str:

@@ -62,7 +62,8 @@ class _Run:
             start = build(settings, len(dataset.classes))
         pixels = Pixels(picture_spec(start, settings.image_size), cache_dir)
         with self._timed("pictures"):
-            self._left_out = pixels.check((*dataset.train, *dataset.validation), progress)
+            samples = (*dataset.train, *dataset.validation)
+            self._left_out = pixels.check(samples, len(samples), progress)
         readable = self._readable(dataset)
         self._material = Material(readable, settings, start, pixels, cache_dir, progress, watch, checkpoints)
 

@@ -1,6 +1,6 @@
 """Image classification as a kind. torch is imported by the stages that need it, and by no server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,14 +65,14 @@ class ImageClassification(Classification):
         if thorough:
             build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
 
-    def prepare(self, context: "Context", items: Sequence[Item]) -> Mapping[str, str]:
+    def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
         """Decode and resize all pictures, as far as that has not been done."""
         from labelloop.run.datasets import samples_of
         from labelloop.train.backbone import spec_of
         from labelloop.train.pixels import Pixels
 
         pixels = Pixels(spec_of(self.hyperparameters(context.settings)), context.caches)
-        return pixels.check(samples_of(context, items), context.progress)
+        return pixels.check(samples_of(context, items), total, context.progress)
 
     def train(self, context: "Context") -> Json:
         """Let the recipes compete on the validation side, from the last checkpoint on."""

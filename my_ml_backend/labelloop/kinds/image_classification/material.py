@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.data.split import splits
 from labelloop.run.context import Context
 from labelloop.run.datasets import samples_of
 from labelloop.run.scored import Scored
-from labelloop.run.sides import sides_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +48,7 @@ class Analysis:
 
         tested = Scored.read(context.folder.predictions)
         pixels = Pixels(read_info(context.folder.bundle).picture, context.caches)
-        sides = sides_of(context.manifest, context.named_sides)
+        sides = splits(context.manifest, context.named_sides)
         samples = samples_of(context, sides["test"])
         row = {picture: at for at, picture in enumerate(tested.pictures)}
         kept = [sample for sample in samples if sample.picture in row and not pixels.trouble(sample)]

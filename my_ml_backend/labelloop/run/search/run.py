@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import optuna
 
+from labelloop.data.split import splits
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.run.context import Context, write_json, write_text
 from labelloop.run.parameters import parameters_of
@@ -21,7 +22,6 @@ from labelloop.run.search.report import report
 from labelloop.run.search.result import Spent, result
 from labelloop.run.search.space import Space, present
 from labelloop.run.search.trials import tried
-from labelloop.run.sides import sides_of
 from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def search(context: Context, space: Space, budget: Budget, jobs: int, visible: l
     them. Raises SettingsError for another search than the folder's, TrainingError when nothing can be found.
     """
     folder = SearchFolder(context.folder)
-    pictures = len(sides_of(context.manifest, context.named_sides)["validation"])
+    pictures = len(splits(context.manifest, context.named_sides)["validation"])
     if not pictures:
         raise TrainingError("a search needs pictures on the validation side: label more, or name a validation location")
     with _alone(folder):

@@ -1,51 +1,59 @@
 """preprocess: say what there is to learn from, and bring it into the form that training reads."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain, islice
 
-from labelloop.data.lacking import lacking
+from labelloop.data.lacking import Tally, lacking
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import SIDES, Part, tally
 from labelloop.errors import NotEnoughLabels
 from labelloop.run.context import Context, write_json
-from labelloop.run.sides import Sides, sides_of
-from labelloop.types import Item, Json
+from labelloop.types import Json, Side
 
 _FEWEST = 4
 """Labels that a run needs at all; how many a project waits for is its policy's matter."""
+
+_MOST_LISTED = 10_000
+"""Tasks that are left out and listed with their reasons; the manifest has all of them."""
 
 
 def preprocess(context: Context) -> None:
     """Read the manifest, write ``data.json``. Raises NotEnoughLabels where nothing can be learned or tested."""
     manifest = context.manifest
-    sides = sides_of(manifest, context.named_sides)
-    needed: Sides = {name: items for name, items in sides.items() if name != "validation"}
+    sides = tally(manifest, context.named_sides)
+    needed: dict[Side, Tally] = {name: side for name, side in sides.items() if name != "validation"}
     if missing := lacking(needed, manifest.classes, _FEWEST):
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
     context.kind.check_settings(context.settings, thorough=False)
-    unreadable = context.kind.prepare(context, [item for items in sides.values() for item in items])
-    write_json(context.folder.data, describe(context, sides, unreadable))
+    items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
+    write_json(context.folder.data, describe(context, sides, context.kind.prepare(context, items, total)))
 
 
-def describe(context: Context, sides: Sides, unreadable: Mapping[str, str]) -> Json:
+def describe(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping[str, str]) -> Json:
     """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
-    manifest = context.manifest
-    conflicts = context.labeled.contradicting
-    tasks = {item.content: item.task for item in manifest.items}
+    manifest, labeled = context.manifest, context.labeled
+    conflicts = sum(1 for _ in labeled.contradicting())
+    left_out = chain(manifest.left_out, labeled.contradicting())
     return {
         "project": str(manifest.project),
         "manifest": manifest.hash,
         "kind": manifest.choice,
         "classes": list(manifest.classes),
-        "sides": {name: _counts(items, manifest.classes) for name, items in sides.items()},
-        "left_out": [{"task": out.task, "reason": out.reason} for out in (*manifest.left_out, *conflicts)],
-        "unreadable": [
-            {"task": tasks[picture], "picture": picture, "reason": reason} for picture, reason in unreadable.items()
-        ],
-        "conflicts": len(conflicts),
-        "moved": [asdict(out) for out in context.labeled.moved],
+        "sides": {name: _counts(side, manifest.classes) for name, side in sides.items()},
+        "left_out": [asdict(out) for out in islice(left_out, _MOST_LISTED)],
+        "left_out_count": len(manifest.left_out) + conflicts,
+        "unreadable": _with_tasks(manifest, unreadable),
+        "conflicts": conflicts,
+        "moved": [asdict(out) for out in labeled.moved],
     }
 
 
-def _counts(items: Sequence[Item], classes: Sequence[str]) -> Json:
-    counts = Counter(label for item in items for label in item.labels)
-    return {"items": len(items), "classes": {name: counts[name] for name in classes}}
+def _counts(side: Tally, classes: Sequence[str]) -> Json:
+    return {"items": side.items, "classes": {name: side.labels[name] for name in classes}}
+
+
+def _with_tasks(manifest: Manifest, unreadable: Mapping[str, str]) -> list[Json]:
+    """Name the task of each picture that cannot be read: the last that shows it."""
+    tasks = {item.content: item.task for item in manifest.items if item.content in unreadable} if unreadable else {}
+    return [{"task": tasks[picture], "picture": picture, "reason": reason} for picture, reason in unreadable.items()]

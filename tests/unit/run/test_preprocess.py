@@ -1,0 +1,38 @@
+"""What ``data.json`` says of the labels of a run."""
+
+import hashlib
+from pathlib import Path
+
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import tally
+from labelloop.run.context import Context, Labeled, write_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.report.files import Files
+from labelloop.run.report.sections.data import build
+from labelloop.run.stages.preprocess import describe
+from labelloop.settings import Settings
+from labelloop.types import Item, LeftOut, ProjectKey
+
+
+def sha(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def test_what_is_left_out_is_counted_whole_and_listed_as_far_as_anybody_reads(tmp_path: Path) -> None:
+    shows = {1: ("a", "cat"), 2: ("a", "dog"), 3: ("b", "dog"), 4: ("b", "dog"), 5: ("c", "cat")}
+    items = [Item(task, sha(name), (label,)) for task, (name, label) in shows.items()]
+    outs = [LeftOut(task, "skipped") for task in range(10, 10_010)]
+    manifest = Manifest.of(ProjectKey("local", 1), "single", ("cat", "dog"), items, outs)
+    context = Context(RunFolder(tmp_path), Settings(model_dir=str(tmp_path)), lambda *_: None)
+    context.labeled = Labeled(manifest)
+
+    found = describe(context, tally(manifest), {sha("b"): "it is cut"})
+
+    assert sum(side["items"] for side in found["sides"].values()) == 2
+    assert (len(found["left_out"]), found["left_out_count"], found["conflicts"]) == (10_000, 10_002, 2)
+    assert found["left_out"][0] == {"task": 10, "reason": "skipped"}
+    assert found["unreadable"] == [{"task": 4, "picture": sha("b"), "reason": "it is cut"}]
+    write_json(context.folder.data, found)
+    section = build(Files(context.folder))
+    assert section is not None
+    assert (section.view["left_out_count"], section.view["left_out_listed"]) == (10_002, 10_000)
