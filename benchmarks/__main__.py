@@ -12,6 +12,7 @@ from benchmarks import (
     bench_finetune,
     bench_gate,
     bench_head,
+    bench_labels,
     bench_paths,
     bench_predict,
     bench_run,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "serve": bench_serve.run,
     "predict": bench_predict.run,
     "bulk": bench_bulk.run,
+    "labels": bench_labels.run,
 }
 
 

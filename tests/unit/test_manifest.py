@@ -331,7 +331,8 @@ def test_a_file_that_is_cut_while_it_is_read_is_damaged(large: Manifest, tmp_pat
 def test_gathered_in_order_it_is_the_same(items: list[Item], others: set[int]) -> None:
     outs = [LeftOut(task, "no image") for task in others - {one.task for one in items}]
     usual = Manifest.of(PROJECT, "single", CLASSES[:2], items, outs)
-    found = sorted([*items, *outs], key=lambda one: one.task)
+    both: list[Item | LeftOut] = [*items, *outs]
+    found = sorted(both, key=lambda one: one.task)
     gathered = Manifest.gathered(PROJECT, "single", CLASSES[:2], found, Path("/nowhere"))
     assert (gathered, gathered.hash, gathered.to_jsonl()) == (usual, usual.hash, usual.to_jsonl())
 
