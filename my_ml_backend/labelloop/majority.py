@@ -53,7 +53,8 @@ def votes_of(annotations: Iterable[object], read: Callable[[Json], Vote]) -> tup
 def _marked(read: Callable[[Json], Vote], annotation: Json) -> Vote:
     if annotation.get("was_cancelled") is True:
         return Vote(skipped=True)
-    return replace(read(annotation), ground_truth=annotation.get("ground_truth") is True)
+    vote = read(annotation)
+    return replace(vote, ground_truth=True) if annotation.get("ground_truth") is True else vote
 
 
 def _one(votes: Sequence[frozenset[str]]) -> Truth:

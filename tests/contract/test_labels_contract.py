@@ -10,7 +10,7 @@ from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.majority import Truth, settle
 from labelloop.studio.control import parse_control
 from labelloop.studio.rendering import render
-from labelloop.studio.votes import label_votes
+from labelloop.studio.votes import vote_reader
 from labelloop.types import Choice, Output, Rendering
 from support.captured import captured
 from support.label_configs import NAMES, label_configs
@@ -80,7 +80,7 @@ def test_the_annotations_of_an_export_are_read() -> None:
     control = parse_control(body["project"]["label_config"])
 
     found = {
-        task["id"]: settle(label_votes(control, task["annotations"]), control.choice)
+        task["id"]: settle(vote_reader(control)(task["annotations"]), control.choice)
         for task in captured("export/JSON.json")
     }
 

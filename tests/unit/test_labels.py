@@ -15,7 +15,7 @@ from labelloop.studio.choices import Label
 from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.mapping import label_map
 from labelloop.studio.rendering import classify
-from labelloop.studio.votes import label_votes
+from labelloop.studio.votes import vote_reader
 from labelloop.types import NO_VERSION, Choice, Output
 from support.label_configs import TREES, label_configs
 
@@ -340,7 +340,7 @@ class TestPrediction:
 
 
 def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
-    return settle(label_votes(control, annotations), control.choice)
+    return settle(vote_reader(control)(annotations), control.choice)
 
 
 class TestTruth:

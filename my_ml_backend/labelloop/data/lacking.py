@@ -1,10 +1,10 @@
 """What a project still lacks for its first version, as a sentence."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from labelloop.types import Item, Side
+from labelloop.types import Side
 
 _SHOWN = 5
 """How many classes without labels are named before the rest is counted."""
@@ -17,10 +17,11 @@ class Tally:
     items: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
-    def add(self, item: Item) -> None:
-        """Count one more."""
+    def add(self, labels: Iterable[str]) -> None:
+        """Count one more item with its labels."""
         self.items += 1
-        self.labels.update(item.labels)
+        for label in labels:
+            self.labels[label] += 1
 
 
 def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int) -> str:

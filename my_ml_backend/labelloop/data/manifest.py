@@ -21,6 +21,7 @@ from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey
 _FORMAT = 1
 T = TypeVar("T")
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _LEFT_OUT = b'{"left_out":'
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -245,7 +246,8 @@ def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
 
 def _settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | LeftOut:
     """Give an item with its labels sorted, each once; or say why it cannot be used."""
-    clean = replace(item, labels=tuple(sorted(set(item.labels))))
+    labels = tuple(sorted(set(item.labels)))
+    clean = item if labels == item.labels else replace(item, labels=labels)
     reason = _unusable(clean, choice, classes)
     return LeftOut(item.task, reason) if reason else clean
 
@@ -301,4 +303,4 @@ def _asked(choice: Choice, classes: Iterable[str], kind: str) -> Json:
 
 def _line(value: Any) -> str:
     # ASCII with escapes: a label may hold what no encoding can write, half a surrogate pair for one.
-    return json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"
+    return _ENCODER.encode(value) + "\n"

@@ -64,7 +64,7 @@ class FileRows(Sequence[T]):
 
     def __iter__(self) -> Iterator[T]:
         for line in self.span.lines():
-            yield self._read(json.loads(line))
+            yield self._read(json.loads(line.decode("ascii")))
 
     @overload
     def __getitem__(self, at: int) -> T: ...

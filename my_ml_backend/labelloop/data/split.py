@@ -61,7 +61,7 @@ def tally(manifest: Manifest, named: Mapping[str, Side] = _NONE_NAMED) -> dict[S
     """Count items and labels by side, in one pass."""
     found = {name: Tally() for name in SIDES}
     for name, item in Part(manifest, named, SIDES).sided():
-        found[name].add(item)
+        found[name].add(item.labels)
     return found
 
 

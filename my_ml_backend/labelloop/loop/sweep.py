@@ -7,13 +7,12 @@ every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited
 import logging
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from labelloop.data.lacking import lacking_labels
+from labelloop.data.lacking import Tally, lacking_labels
 from labelloop.data.manifest import labels_by_task
 from labelloop.data.site import Counters, Overview
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
@@ -100,8 +99,7 @@ def _is_scan_due(hub: Hub, project: ProjectKey, found: Counters, last: Seen, now
 def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
     labeling = site_of(hub, project.id).labeling()
-    counts: Counter[str] = Counter()
-    total = 0
+    seen = Tally()
     with _last_manifest(hub, project) as known:
         before = next(known, None)
         for example in labeling.records(find(labeling.kind).truth):
@@ -117,8 +115,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
                 if labels is not None:
                     yield f"t{example.task}"
                 continue
-            total += 1
-            counts.update(example.labels)
+            seen.add(example.labels)
             # What the last manifest left out cannot be told from unchanged.
             if not held or labels not in (example.labels, None):
                 yield f"t{example.task}"
@@ -127,7 +124,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         for rest in known:
             yield from _gone(rest)
     if ChampionPointer(hub.store, project).read().champion is None:
-        lacking = lacking_labels(total, counts, labeling.classes, hub.settings.min_labels)
+        lacking = lacking_labels(seen.items, seen.labels, labeling.classes, hub.settings.min_labels)
         hub.state(project).note("missing", lacking)
 
 

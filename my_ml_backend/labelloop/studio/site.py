@@ -19,7 +19,7 @@ from labelloop.studio.control import Control, parse_control, picture_url
 from labelloop.studio.interface import LabelStudioInterface
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.task_files import TaskFiles
-from labelloop.studio.votes import label_votes
+from labelloop.studio.votes import vote_reader
 from labelloop.types import Json, TaskKey
 
 _log = logging.getLogger(__name__)
@@ -140,8 +140,9 @@ class LabelStudioSite:
         return own_backend(backends, self.called_at())
 
     def _examples(self, control: Control) -> Iterator[Example]:
+        read = vote_reader(control)
         for task in self.studio.labeled_tasks(self.project):
-            url, votes = picture_url(control, task), label_votes(control, task.get("annotations") or [])
+            url, votes = picture_url(control, task), read(task.get("annotations") or [])
             reason = "" if url else f"no {control.data_key!r} in its data"
             where, text = ("", url or "") if control.config.inline else (url or "", "")
             yield Example(int(task["id"]), where, votes, reason, text)

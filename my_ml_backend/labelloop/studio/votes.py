@@ -8,14 +8,15 @@ from labelloop.studio.mapping import label_finder
 from labelloop.types import Json
 
 
-def label_votes(control: Control, annotations: Iterable[object]) -> tuple[Vote, ...]:
-    """Read what each annotation of one task chooses; a skipped one votes for nothing.
+def vote_reader(control: Control) -> Callable[[Iterable[object]], tuple[Vote, ...]]:
+    """Make the function that reads what each annotation of one task chooses; a skipped one votes for nothing.
 
     A label that was renamed with ``predicted_values`` counts as what it is called today; one that the label config no
     longer has does not.
     """
+    # Made once: the tables of a label config cost more than to read the annotations of a task.
     find = label_finder(control.labels, labels_first=True)
-    return votes_of(annotations, lambda annotation: _vote(control, find, annotation))
+    return lambda annotations: votes_of(annotations, lambda annotation: _vote(control, find, annotation))
 
 
 def _vote(control: Control, find: Callable[[str], str | None], annotation: Json) -> Vote:
