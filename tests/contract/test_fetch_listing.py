@@ -26,14 +26,15 @@ from labelloop.data.listing import Listing, Record
 from labelloop.data.split import splits
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
-from labelloop.run.context import Labeled
+from labelloop.run.context import Labeled, Missing
+from labelloop.run.fetch import InputFetcher
 from labelloop.run.locations import open_listing
 from labelloop.run.patience import TRIES, patiently, too_many
 from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.reader import CONNECTIONS
-from labelloop.types import LeftOut, ProjectKey
+from labelloop.types import Item, LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
 from support.moto_server import moto_environment, moto_server
@@ -100,6 +101,21 @@ def test_what_the_cache_has_by_content_is_fetched_from_nowhere(server: PictureSe
     found = fetched(Listing.of(records), cache)
     assert [item.task for item in found.manifest.items] == [1]
     assert "is not on this machine and its manifest names no address" in found.manifest.left_out[0].reason
+
+
+def test_texts_and_files_come_in_the_order_of_their_records(cache: PictureCache) -> None:
+    def read(record: Record) -> bytes:
+        if record.uri == "gone":
+            raise MediaError("there is none")
+        return picture(int(record.uri))
+
+    records: list[Record | LeftOut] = [Record("1", ("cat",), 1), Record("", ("dog",), 2, text="3.5")]
+    records += [LeftOut(3, "skipped"), Record("gone", ("dog",), 4), Record("5", ("dog",), 5)]
+    missing, fetcher = Missing(), InputFetcher(read, cache, ProjectKey("shop", 3), lambda _: None)
+    found = [each for _, each in fetcher.fetch(records, 5, lambda *_: None, missing)]
+    assert found[:3] == [Item(1, sha(picture(1)), ("cat",)), Item.of_text(2, "3.5", ("dog",)), LeftOut(3, "skipped")]
+    assert [each.task for each in found] == [1, 2, 3, 4, 5]
+    assert (missing.count, missing.first[0].task) == (1, 4)
 
 
 def test_content_that_is_not_what_the_source_says_is_left_out(server: PictureServer, cache: PictureCache) -> None:

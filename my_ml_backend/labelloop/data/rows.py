@@ -14,7 +14,7 @@ from typing import IO, Generic, Self, TypeVar, overload
 from labelloop.errors import Damaged, StoreError
 from labelloop.types import Json
 
-HELD = 8_000_000
+HELD = 4_000_000
 """Bytes of JSON Lines that are held in memory as the rows they say."""
 
 _AT_ONCE = 1 << 18

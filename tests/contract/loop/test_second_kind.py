@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import labelloop
+from labelloop.data.manifest import Manifest
+from labelloop.data.rows import HELD
 from labelloop.errors import BundleError, LabelConfigError, SettingsError
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
@@ -147,3 +149,21 @@ def test_a_release_without_the_kind_says_so(hub: Hub, monkeypatch: pytest.Monkey
         check_bundle(bundle)
     with pytest.raises(LabelConfigError):
         parse_control(NUMBERS.replace("low", "lower"))
+
+
+def test_labels_that_are_too_many_for_memory_go_round_as_well(hub: Hub, studio: StudioApi) -> None:
+    for task in studio.tasks.values():
+        task["data"]["number"] += " " * 80_000
+    record, project = train(hub), hub.project(7)
+
+    assert (record.state, record.version) == ("promoted", "v1")
+    kept = hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content
+    assert len(kept) > HELD
+    manifest = Manifest.from_jsonl(kept.decode())
+    assert (manifest.hash, [item.task for item in manifest.items]) == (record.manifest, list(range(1, 61)))
+    assert "v1" in Versions(hub.store, project).read_report("v1").decode()
+
+    studio.tasks[5]["annotations"].clear()
+    studio.annotate(5, "high", to_name="number")
+    sweep_project(hub, project, scan_now=True)
+    assert hub.state(project).changes.pending().changed == 1
