@@ -1,6 +1,7 @@
 """``docker compose up`` goes once round the loop, by the words of docs/docker.md."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def project(stack: Stack, pictures: Pictures) -> int:
     answers = upload(studio, client, number, pictures.shown)
     said = stack.labelloop("connect", "--project", str(number), "--url", URL)
     assert f"registered at {URL}" in said
-    Annotator(client, studio.url, number, answers, ("label", "image")).annotate(sorted(answers)[:ANNOTATED])
+    with closing(Annotator(client, studio.url, number, answers, ("label", "image"))) as annotator:
+        annotator.annotate(sorted(answers)[:ANNOTATED])
 
     wait_until(
         lambda: stack.status(number)["announced"] == "v1",

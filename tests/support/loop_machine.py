@@ -52,6 +52,7 @@ class LoopMachine:
         self.client = Studio.of(self.settings)
         self.url = f"http://127.0.0.1:{settings.port}"
         self._child: subprocess.Popen[bytes] | None = None
+        self._annotators: list[Annotator] = []
 
     def __enter__(self) -> Self:
         """Start it and wait until Label Studio could call it."""
@@ -68,6 +69,8 @@ class LoopMachine:
         """End it."""
         if self._child is not None:
             stop_child(self._child, 30)
+        for annotator in self._annotators:
+            annotator.close()
         self.hub.redis.close()
         self.client.close()
 
@@ -77,6 +80,7 @@ class LoopMachine:
         connect(self.client, number, self.url, self.settings, NO_VERSION)
         answers = upload(self.studio, self.client, number, pictures.shown)
         annotator = Annotator(self.client, self.studio.url, number, answers, ("label", "image"))
+        self._annotators.append(annotator)
         return Project(confirmed_project(self.hub, number)[0], answers, annotator)
 
     def status(self, project: Project) -> ProjectStatus:

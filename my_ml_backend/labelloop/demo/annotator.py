@@ -40,6 +40,10 @@ class Annotator:
         self._answers, self._control = answers, control
         self._session = requests.Session()
 
+    def close(self) -> None:
+        """Close the connection to Label Studio."""
+        self._session.close()
+
     def annotate(self, tasks: Iterable[int]) -> int:
         """Label these tasks; returns how many."""
         count = 0

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Self
@@ -193,17 +193,19 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     _connect(demo, project, say)
     say(f"{len(pictures.shown)} pictures are uploaded ...")
     answers = upload(demo.studio, demo.client, project, pictures.shown)
-    annotator = Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
-    rounds = Rounds(hub, confirmed_project(hub, project)[0], annotator, pictures.held_out, say, demo.supervisor.tend)
-    first = hub.settings.min_labels
+    first, place = hub.settings.min_labels, confirmed_project(hub, project)[0]
     say(f"{first} tasks are annotated, then the first version is trained ...")
-    reports = [rounds.first(sorted(answers), first)]
-    _tell(reports[-1], say)
-    if options.auto:
-        for number in range(1, options.rounds + 1):
-            reports.append(rounds.play(number, options.per_round))
-            _tell(reports[-1], say)
-        _write(options, reports, say)
+    with closing(
+        Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
+    ) as annotator:
+        rounds = Rounds(hub, place, annotator, pictures.held_out, say, demo.supervisor.tend)
+        reports = [rounds.first(sorted(answers), first)]
+        _tell(reports[-1], say)
+        if options.auto:
+            for number in range(1, options.rounds + 1):
+                reports.append(rounds.play(number, options.per_round))
+                _tell(reports[-1], say)
+            _write(options, reports, say)
     return project
 
 
