@@ -72,6 +72,7 @@ class LoopMachine:
         for annotator in self._annotators:
             annotator.close()
         self.hub.redis.close()
+        self.hub.tool.close()
         self.client.close()
 
     def project(self, pictures: Pictures, title: str) -> Project:

@@ -111,6 +111,7 @@ class WebMachine:
     def _stop(self) -> None:
         stop_child(self._web, 10)
         self.hub.redis.close()
+        self.hub.tool.close()
         self.client.close()
         self._redis.stop()
 
