@@ -78,6 +78,9 @@ class Numbers(Classification):
     def check(self, content: bytes) -> None:
         read(content)
 
+    def competing(self, settings: Settings) -> tuple[str, ...]:
+        return tuple(self.recipes)
+
     def hyperparameters(self, settings: Settings) -> Means:
         return Means(settings.seed)
 

@@ -73,6 +73,9 @@ class Kind(Protocol):
     def check(self, content: bytes) -> None:
         """Raise Unreadable for a file that is no input of this kind."""
 
+    def competing(self, settings: Settings) -> tuple[str, ...]:
+        """Name the recipes that compete by the settings; reads no file, and so never fails."""
+
     def hyperparameters(self, settings: Settings) -> Hyperparameters:
         """Take from the settings what training needs; raises TrainingError where a file they name cannot be read."""
 

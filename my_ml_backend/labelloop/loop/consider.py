@@ -4,6 +4,7 @@ import logging
 import time
 from datetime import datetime
 
+from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
@@ -102,8 +103,12 @@ def _improve(hub: Hub, project: ProjectKey, last: RunRecord | None) -> str:
     """Train anew, once, where a recipe or the gate has improved since the last run."""
     if last is None:
         return ""
-    kind = find(last.kind)
-    trigger = improvement(last, kind.hyperparameters(hub.settings).recipes, kind.recipes)
+    try:
+        kind = find(last.kind)
+    except UnknownKind:
+        # Made by a newer release; whatever the labels ask for now, what comes next is decided without it.
+        return ""
+    trigger = improvement(last, kind.competing(hub.settings), kind.recipes)
     return _retrain(hub, project, trigger) if trigger else ""
 
 

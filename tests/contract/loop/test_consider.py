@@ -1,6 +1,7 @@
 """What a project needs next, read off its state: real Redis, real RQ, real store."""
 
 import time
+from dataclasses import replace
 
 from rq.job import Job
 from rq.registry import ScheduledJobRegistry
@@ -142,3 +143,11 @@ def test_an_improved_recipe_is_a_reason_to_train_once(hub: Hub) -> None:
     hub.state(PROJECT).note("missing", "")
     Runs(hub.store, PROJECT).save(record(state="promoted", methods=methods))
     assert consider(hub, PROJECT) == "nothing has changed"
+
+
+def test_what_cannot_be_read_here_keeps_no_changed_label_from_its_run(hub: Hub) -> None:
+    hub.state(PROJECT).changes.add(["a1", "a2", "a3"], now=time.time() - 60)
+    gone = Hub(replace(hub.settings, weights="/nowhere/weights.safetensors"), hub.tool)
+    for given in ({"kind": IMAGES}, {"kind": "of a later release"}):
+        Runs(hub.store, PROJECT).save(record(state="promoted", **given))
+        assert consider(gone, PROJECT) == "run enqueued: 3 changed labels"

@@ -44,6 +44,10 @@ class ImageClassification(Classification):
 
         decode(content)
 
+    def competing(self, settings: "Settings") -> tuple[str, ...]:
+        """Take the recipes that the settings name."""
+        return settings.recipes
+
     def hyperparameters(self, settings: "Settings") -> TrainSettings:
         """Take network, weights, recipes and all that they learn by."""
         from labelloop.run.train_settings import train_settings
