@@ -151,7 +151,7 @@ def _by_config(given: Hints, text: str) -> Hints:
 
 def _at_hand(hub: Hub, listing: Listing) -> Listing:
     """Fetch pictures that are not on this machine into its cache, and name them by their files there."""
-    if all(local_file(record.uri) for record in listing.records):
+    if all(record.text or local_file(record.uri) for record in listing.records):
         return listing
     from labelloop.data.cache import PictureCache
     from labelloop.run.source import fetch_listing
@@ -159,8 +159,10 @@ def _at_hand(hub: Hub, listing: Listing) -> Listing:
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     with Bar(True, "picture") as bar:
         fetched = fetch_listing(listing, cache, hub.settings, bar, opens=hub.reader)
-    pictures = {item.task: cache.path(item.content) for item in fetched.manifest.items}
+    pictures = {item.task: item for item in fetched.manifest.items}
     found = [
-        replace(record, uri=pictures[record.task].as_uri()) for record in listing.records if record.task in pictures
+        record if record.text else replace(record, uri=cache.path(pictures[record.task].content).as_uri())
+        for record in listing.records
+        if record.task in pictures
     ]
     return replace(listing, records=tuple(found), left_out=tuple(fetched.manifest.left_out))

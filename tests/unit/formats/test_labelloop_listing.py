@@ -81,6 +81,7 @@ HEADER = {"format": 1, "kind": "single", "classes": ["cat"], "records": 1, "left
         ([HEADER | {"classes": [1]}], "line 1: the header must have"),
         ([HEADER, {"uri": "a.jpg", "labels": "cat"}], "line 2: 'labels' must be a list of texts"),
         ([HEADER, {"labels": ["cat"]}], "line 2: 'uri' must be a text"),
+        ([HEADER, {"text": "", "labels": ["cat"]}], "line 2: 'text' is empty"),
         ([HEADER, {"uri": "a.jpg", "labels": ["cat"], "picture": "../x"}], "line 2: '../x' is no sha256"),
         ([HEADER, {"uri": "a.jpg", "labels": ["cat"], "task": True}], "line 2: 'task' must be a whole number"),
         ([{"uri": "a", "labels": []}, {"uri": "b", "labels": [], "task": 1}], "some entries have a task id"),

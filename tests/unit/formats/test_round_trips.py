@@ -94,6 +94,22 @@ def test_pictures_without_address_cannot_be_listed_elsewhere(format: str, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("format", [name for name in FORMATS if name != "labelloop"])
+def test_texts_are_refused_by_all_formats_of_files(format: str, tmp_path: Path) -> None:
+    sha = hashlib.sha256(b"3.5").hexdigest()
+    for text in (Record("", ("cat",), 1, text="3.5"), Record("", ("cat",), 1, content=sha, text="3.5")):
+        listing = Listing("single", ("cat", "dog"), (text, *SINGLE.records[1:2]), kind="numbers")
+        with pytest.raises(ManifestError, match=f"1 of its records are texts, which format {format} cannot carry"):
+            write_listing(listing, tmp_path / "list", format)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_kind_that_a_table_cannot_name_is_said(tmp_path: Path) -> None:
+    listing = Listing("single", ("cat", "dog"), SINGLE.records, kind="numbers")
+    assert write_listing(listing, tmp_path / "list", "csv") == ["that it is for numbers"]
+    assert through(listing, "labelloop", tmp_path) == (listing, [])
+
+
 def test_a_list_beside_its_pictures_may_be_moved_along_with_them(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()

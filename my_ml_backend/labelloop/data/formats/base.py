@@ -8,7 +8,7 @@ from typing import Literal
 from labelloop.data.listing import Listing
 from labelloop.types import Choice
 
-Carried = Literal["sides", "several labels", "task ids", "hashes", "left out", "classes", "names"]
+Carried = Literal["sides", "several labels", "task ids", "hashes", "left out", "classes", "names", "texts", "kind"]
 """What a format may be able to carry beside an address and a label."""
 
 

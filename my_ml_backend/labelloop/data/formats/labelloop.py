@@ -70,6 +70,8 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
     if "text" in entry.values:
+        if not entry.text("text"):
+            raise entry.wrong("'text' is empty: there is nothing to learn from")
         found.take("", labels, task, entry.side(entry.values.get("side")), text=entry.text("text"))
         return
     picture = entry.picture(entry.values.get("picture"))
@@ -122,7 +124,7 @@ def _texts(value: object) -> TypeGuard[list[str]]:
 LABELLOOP = Format(
     "labelloop",
     "LabelLoop's own JSON Lines, and the manifest of a run",
-    frozenset({"sides", "names", "several labels", "task ids", "hashes", "left out", "classes"}),
+    frozenset({"sides", "names", "several labels", "task ids", "hashes", "left out", "classes", "texts", "kind"}),
     read_labelloop,
     write_labelloop,
 )

@@ -17,6 +17,7 @@ from labelloop.data.formats.labelloop import LABELLOOP
 from labelloop.data.formats.vertex import VERTEX
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
+from labelloop.types import IMAGES
 
 FORMATS: Mapping[str, Format] = {
     one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV)
@@ -67,7 +68,12 @@ def _named(format: str) -> Format:
 
 def _carried(listing: Listing, format: Format) -> Listing:
     """Give what a format can carry: where it takes one label a picture, only records with exactly one."""
-    bare = sum(not record.uri for record in listing.records)
+    texts = sum(bool(record.text) for record in listing.records)
+    if texts and "texts" not in format.carries:
+        raise ManifestError(
+            f"{texts} of its records are texts, which format {format.name} cannot carry: write it as labelloop"
+        )
+    bare = sum(not record.uri and not record.text for record in listing.records)
     if bare and "hashes" not in format.carries:
         raise ManifestError(
             f"{bare} of its pictures have no address, only a hash, which format {format.name} cannot carry"
@@ -82,7 +88,7 @@ def _extras(listing: Listing) -> dict[Carried, str]:
     records = listing.records
     sides = sum(record.side is not None for record in records)
     several = sum(len(record.labels) != 1 for record in records)
-    hashes = sum(bool(record.content) for record in records)
+    hashes = sum(bool(record.content) and not record.text for record in records)
     used = {label for record in records for label in record.labels}
     bare = [name for name in listing.classes if name not in used]
     numbered = [record.task for record in records] == list(range(1, len(records) + 1))
@@ -94,6 +100,7 @@ def _extras(listing: Listing) -> dict[Carried, str]:
         "left out": f"{len(listing.left_out)} tasks that are left out, and why" if listing.left_out else "",
         "classes": _classes(listing.classes, bare),
         "names": _renamed(used),
+        "kind": "" if listing.kind == IMAGES else f"that it is for {listing.kind}",
     }
 
 
