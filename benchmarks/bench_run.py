@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 _PICTURES = 60
-_OWN = ("run/source.py", "run/locations.py", "run/search/defaults.py")
-"""Where the command's labels come from, and what a search found best for the loop's project."""
+_OWN = ("run/source.py", "run/locations.py", "run/sides.py", "run/search/defaults.py")
+"""Where the command's labels and sides come from, and what a search found best for the loop's project."""
 
 
 def run() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sides of a run's pictures: those that the source named, and for all others the split by content."""
+"""The sides that a list of labels names; all other inputs go by their content (data/split.py)."""
 
 from collections.abc import Iterable, Mapping
 
