@@ -15,6 +15,9 @@ Choice = Literal["single", "multiple"]
 IMAGES = "image-classification"
 """The kind that was there first: where nothing says what is learned, it is this."""
 
+ADOPTED = "adopted"
+"""The recipe of a version that was not trained here (``labelloop adopt``)."""
+
 Side = Literal["train", "validation", "test"]
 
 NO_VERSION = "labelloop-untrained"

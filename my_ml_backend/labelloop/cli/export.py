@@ -13,7 +13,7 @@ from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import BundleInfo, Json
+from labelloop.types import ADOPTED, BundleInfo, Json
 
 _CARD, _RECORD = "README.md", "version.json"
 
@@ -72,7 +72,10 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
     yield from _figures(measured)
     yield ""
     few = " These are too few to judge by." if measured.get("few") else ""
-    yield f"Measured on {measured.get('items', 'no')} test items that training has not seen.{few}"
+    seen = (
+        "; whether it had learned from them is not known" if record.recipe == ADOPTED else " that training has not seen"
+    )
+    yield f"Measured on {measured.get('items', 'no')} test items{seen}.{few}"
     yield from _classes(info, measured.get("per_class") or {})
     yield ""
     yield "## How it came about"

@@ -84,12 +84,14 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     pictures = PictureCache(directory / "cache" / "pictures")
     manifest = read_labels(hub, project, site_of(hub, project.id).labeling(), report).manifest
     champion = ChampionPointer(hub.store, project).read().champion
-    if champion is None:
-        bundle, training = None, train_settings(project_settings(hub, project))
-    else:
+    bundle, training = None, train_settings(project_settings(hub, project))
+    if champion is not None:
         from labelloop.train.load import read_info
+        from labelloop.train.parity import WEIGHTS
 
         versions = Versions(hub.store, project)
-        bundle = versions.fetch_bundle(champion, directory / "cache" / "bundles")
-        training = recorded_settings(versions.get(champion).trained_with, read_info(bundle))
+        found = versions.fetch_bundle(champion, directory / "cache" / "bundles")
+        # One that was adopted from an ONNX file has no weights to look through.
+        if WEIGHTS in (info := read_info(found)).files:
+            bundle, training = found, recorded_settings(versions.get(champion).trained_with, info)
     return examine_manifest(manifest, training, pictures, directory / "cache" / "train", bundle, report)

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from labelloop import __version__
+from labelloop.cli.adopt import adopt
 from labelloop.cli.border import STDOUT, explain
 from labelloop.cli.endpoint_suite import test_endpoint
 from labelloop.cli.export import export
@@ -439,5 +440,5 @@ def demo(hub: Hub, /, label_studio: Path | None, backbone: str | None, weights: 
     run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
 
 
-for command in (export, label_errors, manifest, move, report, search, stage, test_endpoint, train):
+for command in (adopt, export, label_errors, manifest, move, report, search, stage, test_endpoint, train):
     main.add_command(command)

@@ -17,7 +17,8 @@ from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.methods import methods_of
 from labelloop.run.scoring import Rename
 from labelloop.run.verdict import Verdict, force_version
-from labelloop.types import ProjectKey
+from labelloop.train.proportions import TOO_FEW
+from labelloop.types import Json, ProjectKey
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,16 @@ class Registrar:
             raise NotFound(f"run {key} of {self.project} has no record: it never began")
         return record
 
-    def register(self, context: Context, key: str, *, force: bool = False) -> RunRecord:
+    def register(self, context: Context, key: str, *, force: bool = False, adopted: str = "") -> RunRecord:
         """Judge, publish and promote the run of that ``key``, which keeps its version for ever; gives its record.
 
         What was done before is not done again. ``force`` promotes it whatever the gate says, and the version's record
-        says so. Raises StoreError, BundleError, or Fenced when another run of this project began later.
+        says so. ``adopted`` is the file that the bundle was made of where it was not trained: a person has chosen it,
+        so as the first version it is not judged. Raises StoreError, BundleError, or Fenced when another run of this
+        project began later.
         """
         name = self.versions.claim(key)
-        version = self.versions.find(name) or self._judge_and_publish(context, name, key)
+        version = self.versions.find(name) or self._judge_and_publish(context, name, key, adopted)
         if force:
             version = force_version(self.versions, name)
         promoted, told = self._promote(version, force=force)
@@ -82,10 +85,12 @@ class Registrar:
             )
         )
 
-    def _judge_and_publish(self, context: Context, name: str, key: str) -> VersionRecord:
+    def _judge_and_publish(self, context: Context, name: str, key: str, adopted: str) -> VersionRecord:
         self.begins("judge")
         champion = self._champion(context.settings.directory / "cache" / "bundles")
-        verdict = self._judge(context, name, champion)
+        verdict = (
+            self._judge_adopted(context, name, champion, adopted) if adopted else self._judge(context, name, champion)
+        )
         self.begins("publish")
         trained = read_json(context.folder.trained, "train")
         record = VersionRecord(
@@ -105,7 +110,7 @@ class Registrar:
                 "test": read_json(context.folder.metrics, "evaluate"),
                 "gate": verdict.numbers,
             },
-            trained_with=context.training.to_json(),
+            trained_with={} if adopted else context.training.to_json(),
         )
         return self.versions.publish(name, context.folder.bundle, record)
 
@@ -125,6 +130,22 @@ class Registrar:
         if champion is not None and describe(champion[1]).kind != kind.name:
             champion = None
         return kind.judge(context, name, champion, self.rename)
+
+    def _judge_adopted(
+        self, context: Context, name: str, champion: tuple[VersionRecord, Path] | None, adopted: str
+    ) -> Verdict:
+        """Let a model that a person has chosen meet the champion, where there is one, and test items to meet on."""
+        measured = read_json(context.folder.metrics, "evaluate")
+        told = f"adopted from {adopted}, {_reached(measured)}"
+        if champion is None:
+            numbers = {"test_items": measured.get("items", 0), "conceded": 0.0}
+            return Verdict(True, f"{name} becomes the first champion: {told}", numbers)
+        if not measured:
+            stands = champion[0].version
+            sentence = f"{name} is kept, not promoted: {told}, so it cannot be compared with {stands}"
+            return Verdict(False, sentence, {"test_items": 0})
+        verdict = self._judge(context, name, champion)
+        return replace(verdict, sentence=f"{verdict.sentence}; {told}")
 
     def _promote(self, version: VersionRecord, *, force: bool) -> tuple[bool, str]:
         """Make a version that passed champion; says whether it is one, or has been, and the verdict with what came.
@@ -152,6 +173,16 @@ class Registrar:
         stands = {"passed": version.promoted, "sentence": told, "forced": version.forced}
         known = {"numbers": version.metrics["gate"], "version": version.version, "champion": version.parent}
         write_json(context.folder.verdict, known | stands)
+
+
+def _reached(measured: Json) -> str:
+    """Say what a bundle was measured at, and how much that says."""
+    if not measured:
+        return "measured on nothing, for there are no labeled test items"
+    found, items = measured["accuracy"], measured["items"]
+    few = f", {TOO_FEW}" if measured["few"] else ""
+    low, high = found["low"], found["high"]
+    return f"measured accuracy {found['value']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {items} test items{few}"
 
 
 def _new_record(context: Context, key: str) -> RunRecord:

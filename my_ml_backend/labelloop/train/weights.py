@@ -32,12 +32,18 @@ def first_weights(weights: str, model: nn.Module, backbone: str) -> State | None
     if weights == "none":
         return None
     path = _from_hub(model, backbone) if weights == "pretrained" else _local(weights)
-    try:
-        given: State = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise TrainingError(f"weights {path.name} are no readable safetensors file: {error}") from error
+    given = read_state(path)
     own = {key: tensor for key, tensor in model.state_dict().items() if _is_own(key, model)}
     return {key: tensor for key, tensor in given.items() if not _is_own(key, model)} | own
+
+
+def read_state(path: Path) -> State:
+    """Read a safetensors file; raises TrainingError."""
+    try:
+        state: State = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(f"weights {path.name} are no readable safetensors file: {error}") from error
+    return state
 
 
 def _local(weights: str) -> Path:
