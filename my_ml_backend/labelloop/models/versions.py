@@ -138,8 +138,8 @@ class Versions:
             return self._store.read(f"{self._folder}{self.get(version).version}/{REPORT}").content
         except NotFound as error:
             raise NotFound(
-                f"{version} of {self._project} has no report: its worker was ended before it wrote one. "
-                "If that was the last run, `labelloop retrain` writes it where the run was made"
+                f"{version} of {self._project} has no report: it was adopted, or its worker was ended before "
+                "it wrote one. If that was the last run, `labelloop retrain` writes it where the run was made"
             ) from error
 
     def find(self, version: str) -> VersionRecord | None:
