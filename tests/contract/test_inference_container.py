@@ -116,6 +116,7 @@ def test_instances_are_predicted_in_order(pinned: Inference, content_type: str) 
 def test_an_instance_that_is_wrong_fails_alone(pinned: Inference) -> None:
     good = {"b64": b64encode(RED).decode()}
     wrong: list[object] = [{"b64": "!"}, {"b64": 7}, {}, None, "x", {"b64": ""}, {"b64": b64encode(b"x" * 50).decode()}]
+    wrong += [{"text": text} for text in ("hello", "", "\ud800", 7)]
     body = json.dumps({"instances": [good, *wrong, good], "parameters": {}}).encode()
     first, *middle, last = predictions(pinned.post(body, content_type="application/json"))
     assert first["label"] == last["label"] == "red"
@@ -634,7 +635,7 @@ def test_until_the_bundle_is_loaded_the_answer_is_503(bundle: Path) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["instances", "b64", "x"]), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["instances", "b64", "text", "x"]), inner),
     max_leaves=8,
 )
 

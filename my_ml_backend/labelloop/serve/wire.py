@@ -71,7 +71,8 @@ def read_body(body: bytes) -> list[Item] | Reference:
     if isinstance(content, dict) and isinstance(content.get("uri"), str):
         return Reference(content["uri"])
     raise BadRequest(
-        'the body must be {"instances": [{"b64": "..."}, {"uri": "..."}]}, {"uri": "..."}, or the bytes of one picture'
+        'the body must be {"instances": [{"b64": "..."}, {"uri": "..."}, {"text": "..."}]}, {"uri": "..."}, '
+        "or the bytes of one picture"
     )
 
 

@@ -79,6 +79,7 @@ HEADER = {"format": 1, "kind": "single", "classes": ["cat"], "records": 1, "left
         ([HEADER | {"format": 2}], "line 1: the header must have"),
         ([HEADER | {"kind": "many"}], "line 1: the header must have"),
         ([HEADER | {"classes": [1]}], "line 1: the header must have"),
+        ([HEADER | {"learns": ["cats"]}], "line 1: 'learns' must be a text"),
         ([HEADER, {"uri": "a.jpg", "labels": "cat"}], "line 2: 'labels' must be a list of texts"),
         ([HEADER, {"labels": ["cat"]}], "line 2: 'uri' must be a text"),
         ([HEADER, {"text": "", "labels": ["cat"]}], "line 2: 'text' is empty"),

@@ -36,15 +36,15 @@ def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
     if "format" not in first.values:
         _take(found, first, base)
         return _rest(found, entries, base).listing()
-    choice, classes = _header(first)
-    listing = replace(_rest(found, entries, base).listing(choice, classes), kind=first.values.get("learns", IMAGES))
+    choice, classes, kind = _header(first)
+    listing = replace(_rest(found, entries, base).listing(choice, classes), kind=kind)
     expected = [first.values.get("records"), first.values.get("left_out")]
     if expected != [len(listing.records), len(listing.left_out)] and hints.choice is None:
         raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
     return listing
 
 
-def _header(first: Entry) -> tuple[Choice, list[str]]:
+def _header(first: Entry) -> tuple[Choice, list[str], str]:
     values = first.values
     classes = values.get("classes")
     if values.get("format") != _FORMAT or values.get("kind") not in _KINDS or not _texts(classes):
@@ -52,7 +52,7 @@ def _header(first: Entry) -> tuple[Choice, list[str]]:
             'the header must have "format": 1, "kind": single or multiple, and "classes", a list of texts'
         )
     choice: Choice = values["kind"]
-    return choice, list(values["classes"])
+    return choice, list(values["classes"]), first.text("learns") if "learns" in values else IMAGES
 
 
 def _rest(found: Collector, entries: Iterator[Entry], base: str) -> Collector:
