@@ -13,6 +13,7 @@ from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import site_of
 from labelloop.loop.site import read_labels
+from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
@@ -23,7 +24,7 @@ from labelloop.run.train_settings import recorded_settings, train_settings
 from labelloop.studio.client import Studio
 from labelloop.studio.tabs import put_tab
 from labelloop.terminal import Bar, show
-from labelloop.types import Json, Progress, ProjectKey
+from labelloop.types import Json, NetworkInfo, Progress, ProjectKey
 
 TAB = "Label errors (LabelLoop)"
 _MOST_IN_TAB = 500
@@ -86,12 +87,12 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     champion = ChampionPointer(hub.store, project).read().champion
     bundle, training = None, train_settings(project_settings(hub, project))
     if champion is not None:
-        from labelloop.train.load import read_info
         from labelloop.train.parity import WEIGHTS
 
         versions = Versions(hub.store, project)
         found = versions.fetch_bundle(champion, directory / "cache" / "bundles")
-        # One that was adopted from an ONNX file has no weights to look through.
-        if WEIGHTS in (info := read_info(found)).files:
+        info = describe(found)
+        # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.
+        if isinstance(info, NetworkInfo) and WEIGHTS in info.files:
             bundle, training = found, recorded_settings(versions.get(champion).trained_with, info)
     return examine_manifest(manifest, training, pictures, directory / "cache" / "train", bundle, report)

@@ -6,9 +6,11 @@ from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.data.site import Labeling
+from labelloop.errors import StoreError
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import site_of
+from labelloop.models.stale import remove_stale
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher
 from labelloop.types import Progress, ProjectKey
@@ -38,10 +40,19 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
 
 def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     """Write a manifest into the store; raises StoreError."""
-    with tempfile.TemporaryDirectory(prefix="labelloop-manifest-") as folder:
-        file = Path(folder) / "manifest.jsonl"
-        manifest.write(file)
-        hub.store.upload(f"{project}/manifests/{manifest.hash}.jsonl", file)
+    beside = hub.settings.directory / "cache" / "labels"
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        remove_stale(beside)
+        with tempfile.TemporaryDirectory(dir=beside) as folder:
+            file = Path(folder) / "manifest.jsonl"
+            manifest.write(file)
+            hub.store.upload(f"{project}/manifests/{manifest.hash}.jsonl", file)
+    except OSError as error:
+        raise StoreError(
+            f"the manifest cannot be kept in {beside}: {error.strerror or error}. Check the folder's rights and free "
+            "space, or correct MODEL_DIR."
+        ) from error
 
 
 def unread(labeled: Labeled) -> str:

@@ -10,17 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import labelloop
+from labelloop.cli.label_errors import label_errors
 from labelloop.data.manifest import Manifest
 from labelloop.data.rows import HELD
-from labelloop.errors import BundleError, LabelConfigError, SettingsError
+from labelloop.errors import BundleError, LabelConfigError, SettingsError, StoreError, TrainingError
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.progress import Reporter
 from labelloop.loop.retrain import retrain
+from labelloop.loop.site import keep_manifest
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -132,6 +135,25 @@ def test_the_command_makes_the_same_run(hub: Hub, tmp_path: Path) -> None:
     assert Versions(hub.store, project).names() == ["v1"]
     assert json.loads((tmp_path / "run" / "verdict.json").read_text())["version"] == "v1"
     assert check_bundle(tmp_path / "run" / "bundle").kind == "numbers"
+
+
+def test_label_errors_are_for_images_and_say_so_of_another_kinds_champion(hub: Hub) -> None:
+    train(hub)
+    assert ChampionPointer(hub.store, hub.project(7)).read().champion == "v1"
+
+    found = CliRunner().invoke(label_errors, ["--project", "7"], obj=hub)
+
+    assert isinstance(found.exception, TrainingError)
+    assert str(found.exception) == "probable label errors are found in pictures; here numbers are learned"
+
+
+def test_a_manifest_that_cannot_be_kept_is_said_with_its_folder(hub: Hub) -> None:
+    project = hub.project(7)
+    folder = hub.settings.directory / "cache" / "labels"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("no folder")
+    with pytest.raises(StoreError, match=f"the manifest cannot be kept in {folder}: File exists"):
+        keep_manifest(hub, project, Manifest(project, "single", ("low", "high"), ()))
 
 
 def test_one_server_learns_several_kinds(hub: Hub, studio: StudioApi) -> None:
