@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from labelloop.children import launcher_is_gone
 from labelloop.errors import LabelLoopError
+from labelloop.kinds.base import kinds
 from labelloop.logs import start_logging
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.startup import (
@@ -21,7 +22,6 @@ from labelloop.loop.startup import (
     trains_here,
     warn_of_unknown,
 )
-from labelloop.run.train_settings import train_settings
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
@@ -59,7 +59,8 @@ def _refuse(settings: Settings) -> None:
     refuse_impossible(open_hub(settings))
     check_engine(settings.engine)
     if trains_here():
-        train_settings(settings)
+        for kind in kinds():
+            kind.hyperparameters(settings)
 
 
 def _check(settings: Settings) -> None:

@@ -70,6 +70,7 @@ class Numbers(Classification):
     """Classes of numbers."""
 
     name = NAME
+    item = "number"
     label_configs = (("Choices", ("Text",)),)
     recipes: Mapping[str, int] = {"nearest": 1}
     settings = ()

@@ -161,7 +161,7 @@ def test_a_picture_in_several_tasks_counts_once() -> None:
     items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), item(3, "cat", shows="a")]
     manifest = Manifest.of(PROJECT, "single", CLASSES, items)
     assert [each.task for each in manifest.distinct()] == [1, 2]
-    assert list(manifest.twins.contradictions()) == []
+    assert list(manifest.twins.contradictions("picture")) == []
 
 
 def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:
@@ -169,12 +169,14 @@ def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:
     manifest = Manifest.of(PROJECT, "single", CLASSES, items)
     assert [each.task for each in manifest.distinct()] == [2]
     reason = "tasks 1, 3, 4 show the same picture and are labeled differently"
-    assert list(manifest.twins.contradictions()) == [LeftOut(task, reason) for task in (1, 3, 4)]
+    assert list(manifest.twins.contradictions("picture")) == [LeftOut(task, reason) for task in (1, 3, 4)]
 
 
 def test_a_long_contradiction_is_told_in_short() -> None:
     items = [item(task, "cat" if task % 2 else "dog", shows="a") for task in range(1, 9)]
-    assert next(Twins.among(items).contradictions()).reason.startswith("tasks 1, 2, 3, 4, 5, ... show the same picture")
+    assert next(Twins.among(items).contradictions("picture")).reason.startswith(
+        "tasks 1, 2, 3, 4, 5, ... show the same picture"
+    )
 
 
 @given(TASKS)
@@ -284,7 +286,7 @@ def test_a_large_manifest_lies_in_a_file_and_says_the_same(large: Manifest, tmp_
         assert found.to_jsonl() == usual.to_jsonl()
         assert replace(found, project=ProjectKey("elsewhere", 1)).hash == usual.hash
         assert list(found.distinct()) == list(usual.distinct())
-        assert list(found.twins.contradictions()) == list(usual.twins.contradictions())
+        assert list(found.twins.contradictions("picture")) == list(usual.twins.contradictions("picture"))
     assert 8_000 < len(list(usual.distinct())) < 8_500
 
 

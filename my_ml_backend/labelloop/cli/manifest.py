@@ -17,7 +17,7 @@ from labelloop.loop.hub import Hub
 from labelloop.settings import names
 from labelloop.sources.urls import local_file
 from labelloop.terminal import Bar, show
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 
 _SHOWN = 5
 """How many of those left out are told."""
@@ -107,7 +107,8 @@ def summary(listing: Listing) -> Json:
 def describe(listing: Listing) -> list[str]:
     """Say the same in lines."""
     found = summary(listing)
-    lines = [f"{found['records']} records, {len(listing.classes)} classes, {listing.choice} choice"]
+    about = "" if listing.kind == IMAGES else f", {listing.kind}"
+    lines = [f"{found['records']} records, {len(listing.classes)} classes, {listing.choice} choice{about}"]
     for side, part in found["sides"].items():
         lines.append(f"{side or 'no side named'}: {part['records']}")
         lines += [f"  {count:>7} {name}" for name, count in part["classes"].items()]

@@ -19,10 +19,9 @@ class _Group:
         self.tasks.append(item.task)
         self.agree &= item.labels == self.labels
 
-    @property
-    def reason(self) -> str:
+    def reason(self, item: str) -> str:
         tasks = ", ".join(map(str, self.tasks[:5])) + (", ..." if len(self.tasks) > 5 else "")
-        return f"tasks {tasks} show the same picture and are labeled differently"
+        return f"tasks {tasks} show the same {item} and are labeled differently"
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,11 @@ class Twins:
             if group is None or (group.agree and item.task == group.tasks[0]):
                 yield item
 
-    def contradictions(self) -> Iterator[LeftOut]:
-        """Name the tasks that are not learned from because another one shows the same input with other labels."""
+    def contradictions(self, item: str) -> Iterator[LeftOut]:
+        """Name the tasks that are not learned from because another one shows the same ``item`` with other labels."""
         for group in self.groups.values():
             if not group.agree:
-                yield from (LeftOut(task, group.reason) for task in group.tasks)
+                yield from (LeftOut(task, group.reason(item)) for task in group.tasks)
 
 
 def _repeated(items: Sequence[Item]) -> set[int]:

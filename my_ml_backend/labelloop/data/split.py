@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from labelloop.data.lacking import Tally, lacking, lacking_labels
 from labelloop.data.manifest import Manifest
+from labelloop.kinds.base import find
 from labelloop.types import Item, Side
 
 __all__ = ["SIDES", "Part", "Tally", "lacking_labels", "missing", "side", "splits", "tally"]
@@ -68,7 +69,7 @@ def tally(manifest: Manifest, named: Mapping[str, Side] = _NONE_NAMED) -> dict[S
 def missing(manifest: Manifest, min_labels: int) -> str:
     """Say what the first version still lacks: ``12 more labels; class 7 has none; no test picture yet``.
 
-    Empty when there is enough: ``min_labels`` pictures, two different answers among them, a picture on every side.
+    Empty when there is enough: ``min_labels`` items, two different answers among them, one on every side.
     Classes without a label are told along with the rest, but alone they do not keep a project from its first version.
     """
-    return lacking(tally(manifest), manifest.classes, min_labels)
+    return lacking(tally(manifest), manifest.classes, min_labels, find(manifest.kind).item)

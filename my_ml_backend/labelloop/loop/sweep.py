@@ -124,7 +124,9 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         for rest in known:
             yield from _gone(rest)
     if ChampionPointer(hub.store, project).read().champion is None:
-        lacking = lacking_labels(seen.items, seen.labels, labeling.classes, hub.settings.min_labels)
+        lacking = lacking_labels(
+            seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind).item
+        )
         hub.state(project).note("missing", lacking)
 
 

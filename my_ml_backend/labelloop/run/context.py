@@ -53,7 +53,7 @@ class Labeled:
 
     def contradicting(self) -> Iterator[LeftOut]:
         """Name tasks that another one of the same input contradicts about its labels: no side of a split has them."""
-        return self.manifest.twins.contradictions()
+        return self.manifest.twins.contradictions(find(self.manifest.kind).item)
 
     def write(self, folder: RunFolder) -> None:
         """Write ``sides.json`` and ``manifest.jsonl``."""

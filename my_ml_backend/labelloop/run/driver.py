@@ -129,7 +129,7 @@ class Run:
                 context.labeled = self._source(self._reporter)
                 context.labeled.write(self.folder)
                 manifest = context.manifest
-                return f"{len(manifest.items)} labeled pictures, {len(manifest.left_out)} left out"
+                return f"{len(manifest.items)} labeled {context.kind.item}s, {len(manifest.left_out)} left out"
             case "preprocess":
                 preprocess(context)
             case "train":

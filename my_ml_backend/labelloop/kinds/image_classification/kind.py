@@ -21,6 +21,7 @@ class ImageClassification(Classification):
     """What one picture shows: one class, or any number of them."""
 
     name = IMAGES
+    item = "picture"
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
     settings = (

@@ -23,7 +23,7 @@ def preprocess(context: Context) -> None:
     manifest = context.manifest
     sides = tally(manifest, context.named_sides)
     needed: dict[Side, Tally] = {name: side for name, side in sides.items() if name != "validation"}
-    if missing := lacking(needed, manifest.classes, _FEWEST):
+    if missing := lacking(needed, manifest.classes, _FEWEST, context.kind.item):
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
     context.kind.check_settings(context.settings, thorough=False)
     items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
