@@ -76,7 +76,12 @@ def studio_hub(make_hub: MakeHub) -> Hub:
 @pytest.fixture
 def job_hub(studio_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub that jobs make of the environment when they are run in this process."""
-    for name, value in environment_of(studio_hub.settings).items():
+    yield from of_this_process(studio_hub, monkeypatch)
+
+
+def of_this_process(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Let commands and jobs in this process work by the settings of a hub."""
+    for name, value in environment_of(hub.settings).items():
         monkeypatch.setenv(name, value)
     process_hub.cache_clear()
     yield process_hub()

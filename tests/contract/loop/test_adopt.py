@@ -16,17 +16,15 @@ from labelloop.cli import main
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
-from labelloop.loop.process import process_hub
 from labelloop.loop.queue import SHORT
 from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
-from labelloop.settings import environment_of
 from support.inference import inference
 from support.studio_api import StudioApi
 
-from .conftest import MakeHub
+from .conftest import MakeHub, of_this_process
 from .test_consider import waiting
 
 pytestmark = pytest.mark.train
@@ -78,15 +76,7 @@ def fill(studio: StudioApi, count: int) -> None:
 def served_hub(make_hub: MakeHub, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """The hub of the commands and jobs of this process; its endpoint serves its store."""
     with inference(tmp_path / "served", LABELLOOP_STORE=hub.settings.store_address) as server:
-        made = make_hub(endpoint=server.address)
-        for name, value in environment_of(made.settings).items():
-            monkeypatch.setenv(name, value)
-        process_hub.cache_clear()
-        yield process_hub()
-        process_hub().redis.close()
-        process_hub().tool.close()
-        process_hub().media.close()
-        process_hub.cache_clear()
+        yield from of_this_process(make_hub(endpoint=server.address), monkeypatch)
 
 
 def adopt(model: Path, *options: str, classes: str = "dog,cat") -> Result:
