@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import existing_project
+from labelloop.loop.registry import existing_project, named_version
 from labelloop.models.bundle import bundle_files, check_bundle
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, Versions
+from labelloop.run.report.numbers import NO_INTERVAL, interval, share
 from labelloop.types import ADOPTED, BundleInfo, Json
 
 _CARD, _RECORD = "README.md", "version.json"
@@ -32,9 +32,7 @@ _CARD, _RECORD = "README.md", "version.json"
 def export(hub: Hub, version: str | None, project_id: int, target: Path) -> None:
     """Hand out VERSION (default: the champion): its bundle, its record and a card, in a folder of their own."""
     project = existing_project(hub, project_id)
-    version = version or ChampionPointer(hub.store, project).read().champion
-    if version is None:
-        raise click.ClickException(f"project {project_id} has no version yet: `labelloop status` says what is missing")
+    version = named_version(hub, project, version)
     versions = Versions(hub.store, project)
     record = versions.get(version)
     if target.exists() and any(target.iterdir()):
@@ -102,9 +100,7 @@ def _figures(measured: Json) -> Iterator[str]:
     known["calibration error"] = measured.get("calibration_error")
     for name, one in known.items():
         if one and one.get("value") is not None:
-            low, high = one.get("low"), one.get("high")
-            ends = "too few to say" if low is None or high is None else f"{low:.3f} to {high:.3f}"
-            yield f"| {name} | {one['value']:.3f} | {ends} |"
+            yield f"| {name} | {share(one['value'])} | {interval(one) or NO_INTERVAL} |"
 
 
 def _classes(info: BundleInfo, by_class: Json) -> Iterator[str]:
@@ -113,17 +109,13 @@ def _classes(info: BundleInfo, by_class: Json) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name in info.classes:
         one = by_class.get(name) or {}
-        shown = [_share(one.get(rate)) for rate in ("recall", "precision")]
-        yield f"| {_cell(name)} | {one.get('support', '')} | {shown[0]} | {shown[1]} |"
+        rates = " | ".join(share(one.get(rate)) for rate in ("recall", "precision"))
+        yield f"| {_cell(name)} | {one.get('support', '')} | {rates} |"
 
 
 def _tells(value: object) -> bool:
     """Whether a hyperparameter says something to who has not this machine: a file's hash does, its path does not."""
     return value not in ("", (), []) and not (isinstance(value, str) and "/" in value)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 def _cell(text: str) -> str:

@@ -7,8 +7,7 @@ import click
 
 from labelloop.cli.border import STDOUT, write_output
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import existing_project
-from labelloop.models.champion import ChampionPointer
+from labelloop.loop.registry import existing_project, named_version
 from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
 
@@ -25,9 +24,7 @@ from labelloop.types import ProjectKey
 def report(hub: Hub, project_id: int, version: str | None, output: Path | None) -> None:
     """Write a version's report: one HTML file that needs no network."""
     project = existing_project(hub, project_id)
-    version = version or ChampionPointer(hub.store, project).read().champion
-    if version is None:
-        raise click.ClickException(f"project {project_id} has no version yet: `labelloop status` says what is missing")
+    version = named_version(hub, project, version)
     versions = Versions(hub.store, project)
     versions.get(version)  # one that does not exist has not lost its report
     content = versions.read_report(version)

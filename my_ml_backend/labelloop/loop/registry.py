@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from labelloop.data.site import Overview, Site
-from labelloop.errors import LabelLoopError, NoSuchProject, QueueError, StoreError, StudioError
+from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import may_be_lost, projects_key, text
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import readable, to_bytes
 from labelloop.models.update import find
 from labelloop.types import Identity, ProjectKey
@@ -127,6 +128,14 @@ def present_project(hub: Hub, project: ProjectKey) -> ProjectKey:
             f"Label Studio has another project {project.id} now, which lies in {found}: what is in {project} is not "
             "touched (`labelloop move` takes it over)"
         )
+    return found
+
+
+def named_version(hub: Hub, project: ProjectKey, version: str | None) -> str:
+    """Give the version that is asked for, without one the champion; raises NotFound while there is none."""
+    found = version or ChampionPointer(hub.store, project).read().champion
+    if found is None:
+        raise NotFound(f"project {project.id} has no version yet: `labelloop status` says what is missing")
     return found
 
 
