@@ -163,7 +163,7 @@ def _prepare(hub: Any, folder: Path) -> Any:
     """The stage ``preprocess`` of the run."""
     from labelloop.run.context import Context
     from labelloop.run.folder import RunFolder
-    from labelloop.run.stages.preprocess import preprocess
+    from labelloop.run.preprocess import preprocess
 
     if "learns" not in (folder / "run" / "manifest.jsonl").open().readline():
         import labelloop.train.backbone

@@ -45,7 +45,7 @@ def run() -> dict[str, Any]:
 
 
 _PREFIXES = tuple(f"labelloop/{one}" for one in _OWN)
-_FIRST = "labelloop/run/stages/preprocess.py"
+_FIRST = "labelloop/run/preprocess.py"
 
 
 def _are_one_way(loop: list[str], command: list[str]) -> bool:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from labelloop.kinds.base import SCORED_BY
 from labelloop.majority import Truth, Vote, settle
-from labelloop.types import Choice
+from labelloop.types import Choice, Item
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from labelloop.models.versions import VersionRecord
     from labelloop.run.context import Context
     from labelloop.run.scoring import Rename
@@ -36,14 +39,11 @@ class Classification(ABC):
         from labelloop.data.split import splits
         from labelloop.run.context import write_json
         from labelloop.run.scored import Scored
-        from labelloop.run.scoring import scores_of
         from labelloop.train.evaluation import measure
 
         manifest, folder = context.manifest, context.folder
         items = tuple(splits(manifest, context.named_sides)["test"])
-        engine = self.open(folder.bundle, SCORED_BY)
-        contents = context.contents(items)
-        scores = scores_of(engine, contents, len(items), manifest.classes, "the new model", context.progress)
+        scores = self._scores(context, folder.bundle, items, "the new model")
         tested = Scored.of(items, manifest.classes, scores)
         tested.write(folder.predictions)
         found = measure(tested.truth, tested.scores, manifest.classes, manifest.choice, context.settings.seed)
@@ -56,7 +56,6 @@ class Classification(ABC):
         from labelloop.data.split import splits
         from labelloop.run.gate import GateRule, Predictions, judge, judge_first
         from labelloop.run.scored import Scored, truth_of
-        from labelloop.run.scoring import scores_of
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores)
@@ -65,9 +64,7 @@ class Classification(ABC):
             learned_from = truth_of(tuple(sides["train"]), manifest.classes)
             return judge_first(tested.truth, challenger, learned_from, manifest.choice)
         record, bundle = champion
-        items, engine = tuple(sides["test"]), self.open(bundle, SCORED_BY)
-        contents, classes = context.contents(items), manifest.classes
-        scores = scores_of(engine, contents, len(items), classes, record.version, context.progress, rename)
+        scores = self._scores(context, bundle, tuple(sides["test"]), record.version, rename)
         return judge(
             tested.truth,
             Predictions(record.version, scores),
@@ -78,3 +75,12 @@ class Classification(ABC):
             context.settings.seed,
             float(record.metrics.get("gate", {}).get("conceded", 0.0)),
         )
+
+    def _scores(
+        self, context: "Context", bundle: Path, items: Sequence[Item], version: str, rename: "Rename" = str
+    ) -> "npt.NDArray[np.float64]":
+        """Let a bundle score items: float64 (items, classes), nan where it has no answer."""
+        from labelloop.run.scoring import scores_of
+
+        engine, classes = self.open(bundle, SCORED_BY), context.manifest.classes
+        return scores_of(engine, context.contents(items), len(items), classes, version, context.progress, rename)

@@ -120,12 +120,11 @@ class Context:
     def contents(self, items: Iterable[Item]) -> Iterator[bytes]:
         """Give the input of each item; nothing for a file that is not on this machine, as for one that is damaged."""
         for item in items:
+            if item.text:
+                yield item.text.encode(errors="surrogatepass")
+                continue
             try:
-                yield (
-                    item.text.encode(errors="surrogatepass")
-                    if item.text
-                    else self.pictures.path(item.content).read_bytes()
-                )
+                yield self.pictures.path(item.content).read_bytes()
             except OSError:
                 yield b""
 

@@ -23,12 +23,12 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.locations import Opener, open_reader
 from labelloop.run.packages import peak_memory
 from labelloop.run.parameters import LOCATIONS, parameters_of, recorded, with_parameters
+from labelloop.run.preprocess import preprocess
 from labelloop.run.record import RunInfo, command
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.source import Source, check_locations, read_locations
 from labelloop.run.stages import STAGES
-from labelloop.run.stages.preprocess import preprocess
 from labelloop.settings import Settings
 from labelloop.types import IMAGES
 

@@ -27,6 +27,7 @@ from labelloop.train.backbone import build, classifier, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.export import session
+from labelloop.train.files import sha256
 from labelloop.train.parity import MOST_LOGIT, ONNX, WEIGHTS
 from labelloop.train.pixels import Pixels
 from labelloop.train.recipes.base import Candidate, Material
@@ -87,7 +88,8 @@ def adopt(model: Path, asked: Asked, folder: Path, work: Path, progress: Progres
     TrainingError or BundleError for what cannot be served.
     """
     source = model_file(model)
-    origin = f"{model.name} (sha256 {_sha256(source)})"
+    digest = sha256(source)
+    origin = f"{model.name} (sha256 {digest})"
     progress(f"reads {model.name}", 0, 0)
     notes: tuple[str, ...] = ()
     outputs = "logits"
@@ -97,7 +99,7 @@ def adopt(model: Path, asked: Asked, folder: Path, work: Path, progress: Progres
         info, notes, outputs = _of_onnx(source, asked, folder, work)
     else:
         info = _of_checkpoint(source, asked, folder, work, progress)
-    facts = (_sha256(source), info.classes, info.choice, info.backbone, outputs, asdict(info.picture))
+    facts = (digest, info.classes, info.choice, info.backbone, outputs, asdict(info.picture))
     return Adopted(info, hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16], origin, notes)
 
 
@@ -132,7 +134,7 @@ def _of_bundle(model: Path, asked: Asked, folder: Path) -> NetworkInfo:
             f"{model} is for kind {info.choice} and the classes {', '.join(info.classes)}: leave out --classes, or "
             "name exactly these, and adopt it for a project that asks the same"
         )
-    kept = {name: sha256 for name, sha256 in info.files.items() if name in (ONNX, WEIGHTS)}
+    kept = {name: known for name, known in info.files.items() if name in (ONNX, WEIGHTS)}
     parity = {name: value for name, value in info.parity.items() if name in kept}
     info = replace(info, files=kept, parity=parity, recipe=ADOPTED)
     for name in kept:
@@ -207,7 +209,7 @@ def _of_onnx(source: Path, asked: Asked, folder: Path, work: Path) -> tuple[Netw
             f"{source.name} answers otherwise for {len(images)} pictures at once than for one at a time ({apart:.2g} "
             f"apart): {_EXPORT_FREE}"
         )
-    files, parity = {ONNX: _sha256(target)}, {ONNX: apart}
+    files, parity = {ONNX: sha256(target)}, {ONNX: apart}
     info = NetworkInfo(asked.classes, asked.choice, ADOPTED, files, backbone="", picture=spec, parity=parity)
     _describe(info, folder)
     return info, tuple(_notes(asked, outputs, free, spec)), outputs
@@ -421,7 +423,7 @@ def _samples(work: Path, spec: PictureSpec, asked: Asked) -> tuple[Sample, ...]:
         Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8)).save(held, "png")
         path = work / f"{number}.png"
         path.write_bytes(held.getvalue())
-        samples.append(Sample(path, _sha256(path), (number % len(asked.classes),)))
+        samples.append(Sample(path, sha256(path), (number % len(asked.classes),)))
     return tuple(samples)
 
 
@@ -431,8 +433,3 @@ def _describe(info: NetworkInfo, folder: Path) -> None:
 
 def _first(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """A candidate as a bundle: the files that are published and served (docs/bundle.md)."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 
 from labelloop.train import export
 from labelloop.train.backbone import classifier
+from labelloop.train.files import sha256
 from labelloop.train.flips import write_flipped_onnx
 from labelloop.train.frozen import Frozen
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
@@ -38,7 +38,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         backbone=material.settings.backbone,
         recipe=candidate.recipe,
         picture=spec,
-        files={name: _sha256(directory / name) for name in (WEIGHTS, TORCHSCRIPT, ONNX)},
+        files={name: sha256(directory / name) for name in (WEIGHTS, TORCHSCRIPT, ONNX)},
         parity=parity(candidate, material, directory),
         flips=candidate.flips,
         temperature=candidate.temperature,
@@ -72,8 +72,3 @@ def _export_head(frozen: Frozen, last: nn.Linear, spec: PictureSpec, directory: 
     export.write_torchscript(whole, example, directory / TORCHSCRIPT)
     weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
     export.append_linear(frozen.onnx, weight, bias, directory / ONNX)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

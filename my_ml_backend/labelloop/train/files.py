@@ -1,5 +1,6 @@
-"""Cached arrays on disk: written whole or not at all, so that several processes may share one cache."""
+"""Files of the training: cached arrays, written whole or not at all so that processes may share them; hashes."""
 
+import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,9 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
     except (OSError, ValueError, EOFError):
         return None
     return array if array.shape == shape and array.dtype == dtype else None
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content: hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,9 +7,9 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.split import tally
 from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.preprocess import describe
 from labelloop.run.report.files import Files
 from labelloop.run.report.sections.data import build
-from labelloop.run.stages.preprocess import describe
 from labelloop.settings import Settings
 from labelloop.types import Item, LeftOut, ProjectKey
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from labelloop.kinds.image_classification.material import Analysis
 from labelloop.run.context import read_json
-from labelloop.run.train_settings import train_settings
+from labelloop.run.datasets import training_of
 
 
 def write_tensorboard(analysis: Analysis) -> None:
@@ -23,4 +23,4 @@ def write_tensorboard(analysis: Analysis) -> None:
     if grid.is_file():
         with Image.open(grid) as drawn:
             shown["augmentations"] = drawn.convert("RGB")
-    write_events(folder.events, curves, metrics, train_settings(context.settings), shown)
+    write_events(folder.events, curves, metrics, training_of(context), shown)

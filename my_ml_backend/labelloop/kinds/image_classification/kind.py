@@ -72,22 +72,22 @@ class ImageClassification(Classification):
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
         """Decode and resize all pictures, as far as that has not been done."""
-        from labelloop.run.datasets import samples_of
+        from labelloop.run.datasets import samples_of, training_of
         from labelloop.train.backbone import spec_of
         from labelloop.train.pixels import Pixels
 
-        pixels = Pixels(spec_of(self.hyperparameters(context.settings)), context.caches)
-        return pixels.check(samples_of(context, items), total, context.progress)
+        pixels = Pixels(spec_of(training_of(context)), context.caches)
+        return pixels.check(samples_of(context.manifest.classes, context.pictures, items), total, context.progress)
 
     def train(self, context: "Context") -> Json:
         """Let the recipes compete on the validation side, from the last checkpoint on."""
-        from labelloop.run.datasets import dataset_of
+        from labelloop.run.datasets import dataset_of, training_of
         from labelloop.train.trainer import train as fit
 
         folder = context.folder
         trained = fit(
             dataset_of(context),
-            self.hyperparameters(context.settings),
+            training_of(context),
             folder.path,
             context.caches,
             context.progress,

@@ -6,15 +6,16 @@ from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.errors import TrainingError
 from labelloop.run.context import Context
-from labelloop.run.train_settings import train_settings
+from labelloop.run.datasets import samples_of, training_of
 from labelloop.types import IMAGES, Json, Progress, TrainSettings
 
 
 def find_label_errors(context: Context) -> Json:
     """Examine the labels of a run, with its bundle at hand; raises TrainingError."""
+    _require_pictures(context.manifest)
     return examine_manifest(
         context.manifest,
-        train_settings(context.settings),
+        training_of(context),
         context.pictures,
         context.caches,
         context.folder.bundle,
@@ -31,22 +32,14 @@ def examine_manifest(
     progress: Progress,
 ) -> Json:
     """Examine every label of a manifest whose pictures are on this machine; raises TrainingError."""
-    if manifest.kind != IMAGES:
-        raise TrainingError(f"probable label errors are found in pictures; here {manifest.kind} are learned")
-    from labelloop.train.dataset import Sample
+    _require_pictures(manifest)
     from labelloop.train.examine import examine
     from labelloop.train.label_errors import FOLDS
 
-    index = {name: at for at, name in enumerate(manifest.classes)}
-    samples = {
-        item.task: Sample(pictures.path(item.content), item.content, tuple(index[name] for name in item.labels))
-        for item in manifest.items
-    }
-    readable, found = examine(
-        list(samples.values()), manifest.classes, manifest.choice, settings, bundle, caches, progress
-    )
+    samples = list(samples_of(manifest.classes, pictures, manifest.items))
+    readable, found = examine(samples, manifest.classes, manifest.choice, settings, bundle, caches, progress)
     kept = {sample.picture for sample in readable}
-    tasks = [task for task, sample in samples.items() if sample.picture in kept]
+    tasks = [item.task for item in manifest.items if item.content in kept]
     names = manifest.classes
     return {
         "examined": len(readable),
@@ -63,3 +56,8 @@ def examine_manifest(
             for one in found.suspects
         ],
     }
+
+
+def _require_pictures(manifest: Manifest) -> None:
+    if manifest.kind != IMAGES:
+        raise TrainingError(f"probable label errors are found in pictures; here {manifest.kind} are learned")

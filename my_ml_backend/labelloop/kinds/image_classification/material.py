@@ -49,9 +49,11 @@ class Analysis:
         tested = Scored.read(context.folder.predictions)
         pixels = Pixels(read_info(context.folder.bundle).picture, context.caches)
         sides = splits(context.manifest, context.named_sides)
-        samples = samples_of(context, sides["test"])
+        classes, pictures = context.manifest.classes, context.pictures
+        samples = samples_of(classes, pictures, sides["test"])
         row = {picture: at for at, picture in enumerate(tested.pictures)}
         kept = [sample for sample in samples if sample.picture in row and not pixels.trouble(sample)]
         scores = tested.scores[[row[sample.picture] for sample in kept]].reshape(-1, len(tested.classes))
-        learned = (sample for sample in samples_of(context, sides["train"]) if not pixels.trouble(sample))
+        known = samples_of(classes, pictures, sides["train"])
+        learned = (sample for sample in known if not pixels.trouble(sample))
         return cls(context, tuple(kept), scores, tuple(islice(learned, _LEARNED)), pixels)

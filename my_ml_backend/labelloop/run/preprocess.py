@@ -25,7 +25,9 @@ def preprocess(context: Context) -> None:
     needed: dict[Side, Tally] = {name: side for name, side in sides.items() if name != "validation"}
     if missing := lacking(needed, manifest.classes, _FEWEST, context.kind.item):
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
-    context.kind.check_settings(context.settings, thorough=False)
+    if context.kind.name != context.expected:
+        # Its settings could not be looked at before the labels said what they are of.
+        context.kind.check_settings(context.settings, thorough=False)
     items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
     write_json(context.folder.data, describe(context, sides, context.kind.prepare(context, items, total)))
 
