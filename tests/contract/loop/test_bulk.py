@@ -135,12 +135,12 @@ def test_whatever_ends_it_nothing_is_predicted_afterwards(studio: StudioApi, mak
     studio.add_tasks(400)
     asked, lost = itertools.count(1), threading.Event()
 
-    def three_until_it_is_lost(exchange: Exchange) -> None:
-        if next(asked) > 3:
+    def a_few_until_it_is_lost(exchange: Exchange) -> None:
+        if next(asked) > 8:  # the third is told of when some after it have been asked for
             lost.wait(30)
         good(exchange)
 
-    with misbehaving(three_until_it_is_lost) as server:
+    with misbehaving(a_few_until_it_is_lost) as server:
         hub = make_hub(endpoint=f"{server.address}/predict", endpoint_concurrency=1)
 
         def report(what: str, done: int, total: int) -> None:
