@@ -31,6 +31,7 @@ LabelLoopError
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
 │   └── TrainingDied       a process of the training ended; another try may go better
+├── DeployError            a version could not be brought to its endpoint
 └── BundleError            a bundle is damaged or of an unknown format
 
 The message of each says what happened, to which object, and what to do next. They end at one border each: an HTTP
@@ -181,6 +182,10 @@ class TrainingDied(TrainingError):
 
 class UnknownKind(LabelLoopError):
     """Something was learned by a kind that this release does not know."""
+
+
+class DeployError(LabelLoopError):
+    """A deployer could not bring a version to its endpoint: what was there before serves on."""
 
 
 class BundleError(LabelLoopError):

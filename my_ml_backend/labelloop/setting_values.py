@@ -122,6 +122,20 @@ def endpoint_address(value: str) -> str:
     )
 
 
+def trainer_address(value: str) -> str:
+    """Check the kind of a trainer's address; what its kind asks for is looked at when it is opened."""
+    return "" if value == "local" or _is_command(value) else "a trainer: local, or command:./train.sh"
+
+
+def deployer_address(value: str) -> str:
+    """Check the kind of a deployer's address; empty is none."""
+    return "" if not value or _is_command(value) else "a deployer: command:./deploy.sh"
+
+
+def _is_command(value: str) -> bool:
+    return value.startswith("command:") and bool(value.removeprefix("command:").partition("?")[0].strip())
+
+
 def redis_address(value: str) -> str:
     """Check ``embedded`` or an address that redis-py takes."""
     parts = _split(value)

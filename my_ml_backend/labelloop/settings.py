@@ -152,6 +152,33 @@ class Settings:
         "What orders tasks for annotators: least_confidence, margin or entropy.",
         choices=("least_confidence", "margin", "entropy"),
     )
+    trainer: str = _setting(
+        "LABELLOOP_TRAINER",
+        "local",
+        "Where runs are trained: local, or command:./train.sh (docs/trainers.md).",
+        check=values.trainer_address,
+    )
+    allowed_trainers: tuple[str, ...] = _setting(
+        "LABELLOOP_ALLOWED_TRAINERS", (), "Trainers that projects may name in extra_params, word for word."
+    )
+    training_seconds: float = _setting(
+        "LABELLOOP_TRAINING_SECONDS",
+        86400.0,
+        "Seconds that the training of one run may take; one beyond is cancelled.",
+        minimum=1,
+    )
+    poll_seconds: float = _setting(
+        "LABELLOOP_POLL_SECONDS", 30.0, "Seconds between two looks at what goes on elsewhere.", minimum=0.1
+    )
+    deployer: str = _setting(
+        "LABELLOOP_DEPLOYER",
+        "",
+        "What brings versions to the endpoint: command:./deploy.sh; empty: nothing does (docs/deployers.md).",
+        check=values.deployer_address,
+    )
+    allowed_deployers: tuple[str, ...] = _setting(
+        "LABELLOOP_ALLOWED_DEPLOYERS", (), "Deployers that projects may name in extra_params, word for word."
+    )
     redis_url: str = _setting(
         "LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.", check=values.redis_address
     )

@@ -248,18 +248,20 @@ class Target:
 class Item:
     """One labeled input: the task, the sha256 of the input's bytes (hex), its labels (sorted).
 
-    ``text`` is the input itself where that is text; of a file the manifest has the hash alone.
+    ``text`` is the input itself where that is text; of a file the manifest has the hash alone. ``result`` is all that
+    its truth says (JSON), where labels alone do not say it.
     """
 
     task: int
     content: str
     labels: tuple[str, ...]
     text: str = ""
+    result: str = ""
 
     @classmethod
-    def of_text(cls, task: int, text: str, labels: tuple[str, ...]) -> Self:
+    def of_text(cls, task: int, text: str, labels: tuple[str, ...], result: str = "") -> Self:
         """Make an item of an input that stands in its task."""
-        return cls(task, hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), labels, text)
+        return cls(task, hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), labels, text, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,16 @@ class NetworkInfo(BundleInfo):
         picture = values["picture"]
         spec = PictureSpec(**{**picture, "mean": tuple(picture["mean"]), "std": tuple(picture["std"])})
         return {**values, "picture": spec}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignInfo(BundleInfo):
+    """What a bundle of any kind says whose model lies elsewhere: the ``model``'s name there.
+
+    Its one file holds what the model answered to the test items (models/answers.py).
+    """
+
+    model: str
 
 
 _ALWAYS_COUNTED = frozenset(

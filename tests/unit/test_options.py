@@ -169,3 +169,23 @@ def test_whatever_is_given_it_is_read_or_refused(given: object) -> None:
         options = options_of(settings, given)
         assert options.endpoint.address == settings.endpoint or options.endpoint.address.startswith("https://")
         assert options.rendering.threshold is None or 0 <= options.rendering.threshold <= 1
+
+
+def test_a_project_may_name_a_trainer_and_a_deployer_that_are_allowed_word_for_word() -> None:
+    settings = Settings(
+        endpoint="sagemaker://scenes?region=eu-west-1",
+        deployer="command:./deploy.sh",
+        allowed_trainers=("command:./train.sh",),
+        allowed_deployers=("command:./other.sh",),
+        allowed_endpoints=("sagemaker://team-*?region=eu-west-1",),
+    )
+    assert (options_of(settings).trainer, options_of(settings).deployer) == ("local", "command:./deploy.sh")
+    named = options_of(settings, {"trainer": "command:./train.sh", "deployer": "command:./other.sh"})
+    assert (named.trainer, named.deployer) == ("command:./train.sh", "command:./other.sh")
+    # What writes to the endpoint of the settings writes to no other one.
+    assert options_of(settings, {"endpoint": "sagemaker://team-a?region=eu-west-1"}).deployer == ""
+    for given in ({"trainer": "command:./train.sh --all"}, {"deployer": "command:./train.sh"}):
+        with pytest.raises(OptionsError, match="LABELLOOP_ALLOWED_(TRAINER|DEPLOYER)S, word for word"):
+            options_of(settings, given)
+    with pytest.raises(OptionsError, match="is not a trainer: local, or command"):
+        options_of(Settings(allowed_trainers=("shell:rm",)), {"trainer": "shell:rm"})

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
+from labelloop.setting_values import Check, deployer_address, trainer_address
 from labelloop.settings import Settings
 from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
@@ -21,10 +22,12 @@ _REMEMBERED = 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """An endpoint, and how its answers are shown."""
+    """An endpoint, how its answers are shown, what trains its versions, and what brings them there (empty: nothing)."""
 
     endpoint: EndpointSpec
     rendering: Rendering
+    trainer: str = "local"
+    deployer: str = ""
 
 
 def options_of(settings: Settings, extra_params: object = None, typed: Json | None = None) -> Options:
@@ -44,14 +47,31 @@ def options_of(settings: Settings, extra_params: object = None, typed: Json | No
     if address != endpoint.address:
         _require_allowed(address, settings.allowed_endpoints)
         endpoint = EndpointSpec(address, timeout=settings.endpoint_timeout, base=settings.vertex_base_url)
+    # What brings versions to the endpoint of the settings has nothing to write to another one.
+    deployer = usual.deployer if endpoint is usual.endpoint else ""
+    trainer = _named("trainer", given, usual.trainer, settings.allowed_trainers, trainer_address)
+    deployer = _named("deployer", given, deployer, settings.allowed_deployers, deployer_address)
     shown = {name: given.pop(name) for name in _RENDERING if name in given}
-    return Options(replace(endpoint, **given), replace(usual.rendering, **shown))
+    return Options(replace(endpoint, **given), replace(usual.rendering, **shown), trainer, deployer)
+
+
+def _named(role: str, given: Json, usual: str, allowed: tuple[str, ...], check: Check) -> str:
+    """Take a trainer or deployer out of what a project says; one that is not the usual one must be allowed."""
+    named = given.pop(role, usual)
+    if named not in (usual, *allowed):
+        raise OptionsError(
+            f"extra_params of the ML backend names a {role} that is not allowed here: whoever runs LabelLoop must add "
+            f"it to LABELLOOP_ALLOWED_{role.upper()}S, word for word"
+        )
+    if wrong := check(named):
+        raise OptionsError(f"extra_params, {role!r}: {named[:100]!r} is not {wrong}")
+    return str(named)
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def _usual(settings: Settings) -> Options:
     """What the settings say for all projects; read once, for they are asked for with each prediction."""
-    return Options(EndpointSpec.of(settings), _rendering(settings))
+    return Options(EndpointSpec.of(settings), _rendering(settings), settings.trainer, settings.deployer)
 
 
 def _rendering(settings: Settings) -> Rendering:
@@ -171,6 +191,8 @@ _KEYS: dict[str, Callable[[object, str], Any]] = {
     "classes": _names,
     "parameters": _object,
     "version": _text,
+    "trainer": _text,
+    "deployer": _text,
     "batch": _count,
     "threshold": _share,
     "label_map": _label_map,

@@ -30,6 +30,8 @@ from labelloop.run.report.html import write_report
 from labelloop.run.source import Source, check_locations, read_locations
 from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
+from labelloop.trainers.base import Trainer, train
+from labelloop.trainers.local import LocalTrainer
 from labelloop.types import IMAGES
 
 
@@ -51,6 +53,7 @@ class Run:
     reads; the version goes to ``registrar``, by default to the project that they name, under a fence of its own.
     ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
+    ``trainer`` trains it, by default this process.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -66,9 +69,11 @@ class Run:
         archive: bool = True,
         kind: str = IMAGES,
         opens: Opener = open_reader,
+        trainer: Trainer | None = None,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
+        self._trainer = trainer or LocalTrainer()
         self._info = _info(folder, settings, given, key, find(kind).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
@@ -133,7 +138,7 @@ class Run:
             case "preprocess":
                 preprocess(context)
             case "train":
-                write_json(self.folder.trained, context.kind.train(context))
+                write_json(self.folder.trained, train(self._trainer, context, self.key, self._settings.poll_seconds))
                 if self._archive:
                     write_archive(self.folder.bundle, self.folder.archive)
             case "evaluate":

@@ -1,0 +1,71 @@
+"""The interface of every trainer, and what it says of a training."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from labelloop.errors import TrainingDied
+from labelloop.types import Answer, Failure, Input, Json
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a training stands: ``done`` of ``total`` (0: unknown) of ``what``, or why it failed."""
+
+    state: Literal["running", "done", "failed"]
+    what: str = "training"
+    done: int = 0
+    total: int = 0
+    reason: str = ""
+
+
+class Trainer(Protocol):
+    """Makes a run's bundle of its labels. Every method raises TrainingError, or an Outage where it may help to wait.
+
+    ``name`` is short and holds no secret: the recipe of what it makes where nothing else names one. What is started
+    ``elsewhere`` goes on when this process ends; otherwise ``start`` comes back when the training is over. ``predicts``
+    says that it can be asked what a model of its own makes of inputs.
+    """
+
+    name: str
+    elsewhere: bool
+    predicts: bool
+
+    def start(self, context: "Context", key: str) -> str:
+        """Begin the training of the run of that key, unless it has begun: give the handle it is known by from now on.
+
+        What has begun is looked up by the key first, so that whoever is killed in here pays for nothing twice. One that
+        has failed is begun anew.
+        """
+
+    def poll(self, handle: str) -> Training:
+        """Say how it stands."""
+
+    def collect(self, handle: str, context: "Context") -> Json:
+        """Write the folder's ``bundle/`` when it is done, and give what ``train.json`` is to hold; may be repeated."""
+
+    def cancel(self, handle: str) -> None:
+        """End it, unless it has ended; may be repeated."""
+
+    def predict(self, model: str, inputs: Sequence[Input]) -> list[Answer | Failure]:
+        """Ask a model that it made, by the name it gave, for one answer per input, in order."""
+
+
+def train(
+    trainer: Trainer, context: "Context", key: str, every: float, wait: Callable[[float], None] = time.sleep
+) -> Json:
+    """Go from ``start`` to ``collect``, looking how it stands ``every`` so many seconds; gives what ``collect`` gives.
+
+    Raises TrainingDied when the training failed.
+    """
+    handle = trainer.start(context, key)
+    while (stands := trainer.poll(handle)).state == "running":
+        context.progress(stands.what, stands.done, stands.total)
+        wait(every)
+    if stands.state == "failed":
+        raise TrainingDied(f"the training of run {key} by {trainer.name} failed: {stands.reason}")
+    return trainer.collect(handle, context)
