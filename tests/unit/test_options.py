@@ -184,8 +184,8 @@ def test_a_project_may_name_a_trainer_and_a_deployer_that_are_allowed_word_for_w
     assert (named.trainer, named.deployer) == ("command:./train.sh", "command:./other.sh")
     # What writes to the endpoint of the settings writes to no other one.
     assert options_of(settings, {"endpoint": "sagemaker://team-a?region=eu-west-1"}).deployer == ""
-    for given in ({"trainer": "command:./train.sh --all"}, {"deployer": "command:./train.sh"}):
-        with pytest.raises(OptionsError, match="LABELLOOP_ALLOWED_(TRAINER|DEPLOYER)S, word for word"):
-            options_of(settings, given)
+    for said in ({"trainer": "command:./train.sh --all"}, {"deployer": "command:./train.sh"}):
+        with pytest.raises(OptionsError, match=r"LABELLOOP_ALLOWED_(TRAINER|DEPLOYER)S, word for word"):
+            options_of(settings, said)
     with pytest.raises(OptionsError, match="is not a trainer: local, or command"):
         options_of(Settings(allowed_trainers=("shell:rm",)), {"trainer": "shell:rm"})
