@@ -9,7 +9,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import backend_url, confirmed_project
-from labelloop.loop.serving import announced_version, learn_unknown, project_endpoint, stands_alone
+from labelloop.loop.serving import announced_version, learn_unknown, project_endpoint
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description
@@ -208,7 +208,7 @@ def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 
 
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
-    trains = not stands_alone(hub, project)
+    trains = project_endpoint(hub, project).serves == "store"
     classes = _classes(hub, project, announced_version(hub, project)) if trains else None
     yield checks.check_labels(info.label_config, classes, trains=trains)
 

@@ -37,7 +37,7 @@ def plan(tmp_path: Path) -> MakePlan:
         key = hub.project(project)
         hear(hub, key, extra_params)
         by = serving(hub, key, "v1")
-        return plan_of(hub, key, by, interface(hub, config)(key, by.endpoint.follows), context)
+        return plan_of(hub, key, by, interface(hub, config)(key, by.trained), context)
 
     return make
 
@@ -94,13 +94,16 @@ def test_what_was_drawn_is_the_prompt(plan: MakePlan) -> None:
     assert plan(context={"result": 7}).prompt == ()
 
 
-def test_only_an_endpoint_that_follows_the_loop_is_asked_for_a_version(plan: MakePlan) -> None:
-    assert plan().target.version is None
+def test_only_an_endpoint_that_serves_the_store_is_asked_for_a_version(plan: MakePlan) -> None:
+    assert (plan().serves, plan().target.version) == ("alone", None)
+    brought = plan(deployer="command:./deploy.sh")
+    assert (brought.serves, brought.target.version) == ("deployed", None)
     choices = (
         '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Choice value="cat"/></Choices></View>'
     )
     target = plan(endpoint="http://here:9091", config=choices).target
     assert (target.project, target.version) == (ProjectKey("localhost-8080", 7), "v1")
+    assert plan(endpoint="http://here:9091", config=choices, deployer="command:./deploy.sh").serves == "deployed"
     with pytest.raises(LabelConfigError):
         plan(endpoint="http://here:9091")
 

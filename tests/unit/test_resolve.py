@@ -25,7 +25,7 @@ def plan(folder: Path, config: str = IMAGE, **more: Any) -> Plan:
     hub = open_hub(Settings(**usual | more))
     key = hub.project(7)
     by = serving(hub, key, "v1")
-    return plan_of(hub, key, by, interface(hub, config)(key, by.endpoint.follows))
+    return plan_of(hub, key, by, interface(hub, config)(key, by.trained))
 
 
 def one(asked: Plan, data: object) -> Input | Unpredicted:

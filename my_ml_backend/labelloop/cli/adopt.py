@@ -16,7 +16,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import confirmed_project, site_of
-from labelloop.loop.serving import learn_unknown, require_follower
+from labelloop.loop.serving import learn_unknown, require_learning
 from labelloop.loop.site import keep_manifest, read_labels, unread
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
@@ -74,7 +74,7 @@ def adopt(
     """Make MODEL a version of a project: an ONNX file, a timm checkpoint (safetensors), or an exported folder."""
     project, _ = confirmed_project(hub, project_id)
     learn_unknown(hub, project)
-    require_follower(hub, project)
+    require_learning(hub, project)
     labeling = site_of(hub, project.id).labeling()
     if labeling.kind != IMAGES:
         raise SettingsError(f"project {project_id} learns {labeling.kind}: only image classification is adopted")

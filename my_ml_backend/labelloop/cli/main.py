@@ -39,10 +39,10 @@ from labelloop.loop.serving import (
     hear,
     learn,
     learn_unknown,
+    learns,
     open_for,
-    require_follower,
+    require_learning,
     share,
-    stands_alone,
 )
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_unknown
 from labelloop.loop.status import known_projects, left_over, project_status
@@ -233,7 +233,7 @@ def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
 def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
     """Retrain now, whatever the policy says."""
     project = existing_project(hub, project_id)
-    require_follower(hub, project)
+    require_learning(hub, project)
     job = hub.queue(project).retrain("labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
     stands, result = project_status(hub, project), queue.job_result(hub.redis, job)
@@ -276,7 +276,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
         f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",
         *(f"  for example: {reason}" for reason in done.reasons),
     ]
-    if not dry_run and stands_alone(hub, project):
+    if not dry_run and not learns(hub, project):
         lines += _order(hub, project, version)
     show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
 
@@ -338,7 +338,7 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
             f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
             "and those that --force lets pass"
         )
-    require_follower(hub, project)
+    require_learning(hub, project)
     if force:
         force_version(Versions(hub.store, project), version)
     job = hub.queue(project).deploy(version)

@@ -8,7 +8,7 @@ from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import stands_alone
+from labelloop.loop.serving import learns
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import improvement
@@ -29,7 +29,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     queue.resume_prelabel()
     # What is decided by, for whoever asks how the project stands and has other settings.
     state.note_policy()
-    if stands_alone(hub, project):
+    if not learns(hub, project):
         # Nobody else will: should the project be trained one day, a scan finds them.
         state.changes.settle(time.time())
         return "its endpoint has a model of its own: nothing is trained"

@@ -5,7 +5,7 @@ import time
 
 from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import stands_alone
+from labelloop.loop.serving import learns
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def note(hub: Hub, event: Event) -> str | None:
 
 def _start(hub: Hub, project: ProjectKey) -> str | None:
     # An error would do harm: Label Studio asks a backend for no predictions after one.
-    if stands_alone(hub, project):
+    if not learns(hub, project):
         _log.warning("project %s: its endpoint has a model of its own, Start Training does nothing", project)
         return None
     return hub.queue(project).retrain("Start Training")

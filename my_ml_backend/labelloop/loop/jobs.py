@@ -17,7 +17,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
-from labelloop.loop.serving import announced_version, learn, learn_unknown, require_follower, stands_alone
+from labelloop.loop.serving import announced_version, learn, learn_unknown, learns, require_learning
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -127,7 +127,7 @@ def deploy(project: str, version: str | None) -> str:
                 hub.queue(place).deploy(version)
                 return _elsewhere(key, place)
             learn_unknown(hub, key)
-            require_follower(hub, key)
+            require_learning(hub, key)
             if version is not None:
                 if pointer.mend(version):
                     _log.warning("project %s: its champion file was damaged and is written anew", key)
@@ -168,7 +168,7 @@ def prelabel(project: str) -> str:
             reporter.stage("prelabel")
             done = prelabeling.prelabel(hub, key, version, reporter)
             state.note("unpredicted", "")
-            if stands_alone(hub, key):
+            if not learns(hub, key):
                 version = announced_version(hub, key)
                 site_of(hub, key.id).announce(version)
     except LeaseLost:

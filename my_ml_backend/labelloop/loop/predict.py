@@ -65,7 +65,7 @@ def predict_tasks(
         by = serving(hub, project, version)
         if by.version == NO_VERSION:
             return [[] for _ in tasks]
-        plan = plan_of(hub, project, by, interface(project, by.endpoint.follows), context)
+        plan = plan_of(hub, project, by, interface(project, by.trained), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
         found = predict_batch(plan, [task if isinstance(task, dict) else {} for task in tasks], began + seconds)
         _log_reasons(project, found)
@@ -138,8 +138,8 @@ def threads_for(plan: Plan) -> int:
 
 
 def note_versions(plan: Plan, versions: Iterable[str]) -> str:
-    """Note with which version an endpoint that stands alone answered; gives what ``/setup`` reports from now on."""
-    if plan.endpoint.follows:
+    """Note with which version an endpoint's own model answered; gives what ``/setup`` reports from now on."""
+    if plan.serves != "alone":
         return plan.version
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 

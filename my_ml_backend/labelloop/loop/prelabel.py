@@ -38,7 +38,7 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     """
     served = serving(hub, project, version)
     site = site_of(hub, project.id)
-    plan = plan_of(hub, project, served, site.interface(trained=served.endpoint.follows))
+    plan = plan_of(hub, project, served, site.interface(trained=served.trained))
     total = site.count_waiting(version)
     report("tasks", 0, total)
     predicted = left_out = 0

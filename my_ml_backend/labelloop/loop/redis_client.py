@@ -17,7 +17,7 @@ labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup
-labelloop:<project>:served         hash     endpoint that stands alone -> version it answered with last
+labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
 labelloop:<project>:progress       string   JSON: what the worker is doing now
 labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look

@@ -26,7 +26,7 @@ from labelloop.loop.attempts import Attempt, note_failure, open_record, project_
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import site_of
-from labelloop.loop.serving import learn_unknown, require_follower
+from labelloop.loop.serving import learn_unknown, require_learning
 from labelloop.loop.site import keep_manifest, read_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
@@ -52,7 +52,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     """
     with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
-        require_follower(hub, project)
+        require_learning(hub, project)
         labeling = site_of(hub, project.id).labeling()
         require_trainable(project_settings(hub, project), labeling.kind)
         fence = ChampionPointer(hub.store, project).take_fence()

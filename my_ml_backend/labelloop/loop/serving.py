@@ -5,7 +5,7 @@ the key that Label Studio's own 2.x server gives them. When Redis is gone, what 
 was wiped, Label Studio has them.
 
 The version is what ``/setup`` answers, instantly, wherever the store is. It is the one the loop announced. For an
-endpoint that stands alone the loop publishes none, and ``/setup`` may not ask it: there the version follows the
+endpoint with a model of its own the loop publishes none, and ``/setup`` may not ask it: there the version follows the
 answers. When the model behind such an endpoint is replaced, the first new answer says so, and Label Studio asks anew.
 The store gets no version of a project that the sweep has not found in Label Studio: anybody may ask for predictions.
 """
@@ -16,7 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from labelloop.data.site import Interface
 from labelloop.endpoints.base import Endpoint
@@ -32,12 +32,28 @@ from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
 
+Serves = Literal["store", "deployed", "alone"]
+"""What an endpoint serves: the store's versions, each request says which; those that a Deployer brings to it; or, with
+``alone``, a model of its own, and nothing is trained for it."""
+
+
+def _serves(options: Options, endpoint: Endpoint) -> Serves:
+    """Say what an endpoint serves; nothing is ever written to one that no deployer is set for."""
+    if options.deployer:
+        return "deployed"
+    return "store" if endpoint.follows else "alone"
+
 
 class ProjectEndpoint(NamedTuple):
     """A project's options, and the endpoint they name, open."""
 
     options: Options
     endpoint: Endpoint
+
+    @property
+    def serves(self) -> Serves:
+        """What it serves."""
+        return _serves(self.options, self.endpoint)
 
 
 class Serving(NamedTuple):
@@ -46,6 +62,16 @@ class Serving(NamedTuple):
     options: Options
     endpoint: Endpoint
     version: str
+
+    @property
+    def serves(self) -> Serves:
+        """What it serves."""
+        return _serves(self.options, self.endpoint)
+
+    @property
+    def trained(self) -> bool:
+        """Whether its answers are of what the loop trains for alone; a foreign container's may be of anything."""
+        return self.serves == "store"
 
 
 def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Serving:
@@ -58,9 +84,7 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
     if version is not None:
         return Serving(options, endpoint, version)
-    if endpoint.follows:
-        return Serving(options, endpoint, _announced(hub, project, shared))
-    return Serving(options, endpoint, _served(hub, project, shared, options.endpoint, endpoint))
+    return Serving(options, endpoint, _reported(hub, project, shared, ProjectEndpoint(options, endpoint)))
 
 
 def announced_version(hub: Hub, project: ProjectKey) -> str:
@@ -84,17 +108,18 @@ def open_for(hub: Hub, given: object) -> ProjectEndpoint:
         raise OptionsError(f"extra_params of the ML backend: {error}") from None
 
 
-def stands_alone(hub: Hub, project: ProjectKey) -> bool:
-    """Say whether the project's endpoint has a model of its own, so that no version trained here would be served."""
-    return not project_endpoint(hub, project).endpoint.follows
+def learns(hub: Hub, project: ProjectKey) -> bool:
+    """Say whether the project's endpoint serves what is trained here; one with a model of its own would not."""
+    return project_endpoint(hub, project).serves != "alone"
 
 
-def require_follower(hub: Hub, project: ProjectKey) -> None:
-    """Raise SettingsError where the project's endpoint stands alone: it would not serve a version of the loop."""
-    if stands_alone(hub, project):
+def require_learning(hub: Hub, project: ProjectKey) -> None:
+    """Raise SettingsError where the project's endpoint has a model of its own: it would serve nothing trained here."""
+    if not learns(hub, project):
         raise SettingsError(
             f"project {project.id} is predicted by an endpoint with a model of its own, which would not serve what is "
-            "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port"
+            "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port, "
+            "or LABELLOOP_DEPLOYER what brings versions to it (docs/deployers.md)"
         )
 
 
@@ -154,11 +179,12 @@ def note_served(hub: Hub, project: ProjectKey, spec: EndpointSpec, reported: str
 
 
 def keep_served(hub: Hub, project: ProjectKey) -> None:
-    """Keep in the store what Redis knows of the version of an endpoint that stands alone; raises StoreError."""
+    """Keep in the store what Redis knows of the version of an endpoint's own model; raises StoreError."""
     shared = hub.state(project).shared()
-    options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
-    if endpoint.follows or shared is None:
+    found = open_for(hub, _read(_noted(hub, project, shared)))
+    if found.serves == "store" or shared is None:
         return
+    options, endpoint = found
     mark, first = options.endpoint.fingerprint, options.endpoint.version or endpoint.name
     cached, stored = shared.served.get(mark), ServedVersion(hub.store, project)
     if cached is not None and cached not in (first, stored.read(mark)):
@@ -175,6 +201,15 @@ def _read(text: str | None) -> object:
         return None if text is None else json.loads(text)
     except ValueError:
         return text
+
+
+def _reported(hub: Hub, project: ProjectKey, shared: Shared | None, found: ProjectEndpoint) -> str:
+    """Say what ``/setup`` answers."""
+    announced = NO_VERSION if found.serves == "alone" else _announced(hub, project, shared)
+    # What no version was brought to yet may hold a model of its own all the same.
+    if found.serves == "store" or announced != NO_VERSION:
+        return announced
+    return _served(hub, project, shared, found.options.endpoint, found.endpoint)
 
 
 def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
@@ -205,7 +240,7 @@ def _served(hub: Hub, project: ProjectKey, shared: Shared | None, spec: Endpoint
 class Plan:
     """All that one request needs, put together once.
 
-    ``version`` is what ``/setup`` reports: an endpoint that follows the loop is asked for it, another one is not.
+    ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
 
     ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the
     same, given one version.
@@ -221,9 +256,14 @@ class Plan:
     mark: bytes
 
     @property
+    def serves(self) -> Serves:
+        """What the endpoint serves."""
+        return _serves(self.options, self.endpoint)
+
+    @property
     def target(self) -> Target:
         """What the endpoint is asked for."""
-        return Target(self.project, self.version if self.endpoint.follows else None)
+        return Target(self.project, self.version if self.serves == "store" else None)
 
     def key(self, content: Input) -> bytes:
         """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it."""
@@ -237,7 +277,7 @@ class Plan:
 def plan_of(hub: Hub, project: ProjectKey, by: Serving, interface: Interface, context: object = None) -> Plan:
     """Make the plan; ``context`` is what an interactive request carries.
 
-    ``interface`` is of what is trained for alone where the endpoint follows the loop: a version knows no other labels.
+    ``interface`` is of what is trained for alone where the endpoint serves the store: a version knows no other labels.
     """
     options, endpoint, version = by
     prompt = interface.prompts(context) if context else ()

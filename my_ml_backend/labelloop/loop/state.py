@@ -78,8 +78,8 @@ class Step:
 class Shared:
     """What processes share of how a project is served, ``None`` where nothing is noted.
 
-    The text of its ``extra_params``, the announced version as ``/setup`` answers it, and the version that each endpoint
-    that stands alone answered with last, by the endpoint's fingerprint.
+    The text of its ``extra_params``, the announced version as ``/setup`` answers it, and the version that each
+    endpoint's own model answered with last, by the endpoint's fingerprint.
     """
 
     extra_params: str | None

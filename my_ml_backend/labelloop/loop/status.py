@@ -125,12 +125,12 @@ def _left(hub: Hub, one: LeftOver) -> str:
 
 def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
     try:
-        endpoint = project_endpoint(hub, project).endpoint
+        found = project_endpoint(hub, project)
     except SettingsError as error:
         return _with(_trained(hub, project, stands, noted), error)
-    if endpoint.follows:
-        return _trained(hub, project, stands, noted)
-    return replace(stands, announced=announced_version(hub, project), endpoint=endpoint.name)
+    if found.serves == "alone":
+        return replace(stands, announced=announced_version(hub, project), endpoint=found.endpoint.name)
+    return _trained(hub, project, stands, noted)
 
 
 def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:

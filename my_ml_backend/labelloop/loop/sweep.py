@@ -20,7 +20,7 @@ from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
-from labelloop.loop.serving import announced_version, keep_served, learn_unknown, stands_alone
+from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
@@ -67,7 +67,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
         state.note("unpredicted", "tasks may be without a prediction")
     if "unpredicted" in state.notes():
         hub.queue(project).prelabel(0.0)
-    if not stands_alone(hub, project) and (scan_now or _is_scan_due(hub, project, found, last, now)):
+    if learns(hub, project) and (scan_now or _is_scan_due(hub, project, found, last, now)):
         changed = list(_scan(hub, project))
         state.changes.replace(changed, now)
         _log.info("project %s: a scan found %d changed labels", project, len(changed))

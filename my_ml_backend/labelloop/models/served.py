@@ -1,4 +1,4 @@
-"""Which version an endpoint that stands alone answered with last: what ``/setup`` reports of it."""
+"""Which version an endpoint's own model answered with last: what ``/setup`` reports of it."""
 
 from dataclasses import dataclass
 

@@ -57,7 +57,7 @@ def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Plan
     hub = make_hub(endpoint=f"{server.address}/predict", **settings)
     key = hub.project(7)
     by = serving(hub, key, "v")
-    return plan_of(hub, key, by, interface(hub, CONFIG)(key, by.endpoint.follows))
+    return plan_of(hub, key, by, interface(hub, CONFIG)(key, by.trained))
 
 
 def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:
