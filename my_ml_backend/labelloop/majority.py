@@ -11,10 +11,14 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The labels of one task (sorted; none is an answer too where many may be chosen), or why there are none to use."""
+    """The labels of one task (sorted; none is an answer too where many may be chosen), or why there are none to use.
+
+    ``result`` is all that is true of it, where labels alone do not say it (see ``Item``).
+    """
 
     labels: tuple[str, ...] = ()
     reason: str = ""
+    result: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +26,14 @@ class Vote:
     """What one annotation says: its labels, or why it says nothing that can be used.
 
     ``skipped`` ones say that the annotator passed the task over, ``ground_truth`` that this annotation is right.
+    ``result`` is all that it says, for a kind to which labels alone do not say it.
     """
 
     labels: frozenset[str] = frozenset()
     reason: str = ""
     skipped: bool = False
     ground_truth: bool = False
+    result: str = ""
 
 
 def counting(votes: Sequence[Vote]) -> list[Vote]:
@@ -42,7 +48,19 @@ def settle(votes: Sequence[Vote], choice: Choice) -> Truth:
     usable = [vote.labels for vote in counted if not vote.reason]
     if usable:
         return _one(usable) if choice == "single" else _several(usable)
-    return Truth(reason=counted[0].reason if counted else "skipped by its annotators" if votes else "not annotated")
+    return Truth(reason=unsaid(votes))
+
+
+def latest(votes: Sequence[Vote]) -> Truth:
+    """Give what the last of the votes says that count and can be used; ``votes`` are from old to new."""
+    said = next((vote for vote in reversed(counting(votes)) if not vote.reason), None)
+    return Truth(reason=unsaid(votes)) if said is None else Truth(tuple(sorted(said.labels)), result=said.result)
+
+
+def unsaid(votes: Sequence[Vote]) -> str:
+    """Say why votes of which none can be used are no truth."""
+    counted = counting(votes)
+    return counted[0].reason if counted else "skipped by its annotators" if votes else "not annotated"
 
 
 def votes_of(annotations: Iterable[object], read: Callable[[Json], Vote]) -> tuple[Vote, ...]:

@@ -15,6 +15,9 @@ Choice = Literal["single", "multiple"]
 IMAGES = "image-classification"
 """The kind that was there first: where nothing says what is learned, it is this."""
 
+ANNOTATIONS = "annotations"
+"""The kind that stands in where a label config asks for nothing that another one learns: whatever annotators say."""
+
 ADOPTED = "adopted"
 """The recipe of a version that was not trained here (``labelloop adopt``)."""
 
@@ -249,7 +252,7 @@ class Item:
     """One labeled input: the task, the sha256 of the input's bytes (hex), its labels (sorted).
 
     ``text`` is the input itself where that is text; of a file the manifest has the hash alone. ``result`` is all that
-    its truth says (JSON), where labels alone do not say it.
+    its truth says (a JSON list, spelled as ``canonical`` does), where labels alone do not say it.
     """
 
     task: int
@@ -262,6 +265,14 @@ class Item:
     def of_text(cls, task: int, text: str, labels: tuple[str, ...], result: str = "") -> Self:
         """Make an item of an input that stands in its task."""
         return cls(task, hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), labels, text, result)
+
+
+def canonical(value: object) -> str:
+    """Spell JSON in the one way that counts: sorted keys, no blanks, ASCII."""
+    return _CANONICAL.encode(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ class NotesSite:
     def interface(self, *, trained: bool) -> NotesInterface:
         return NotesInterface()
 
-    def labeling(self) -> Labeling:
+    def labeling(self, *, foreign: bool = False) -> Labeling:
         return Labeling(
             kind=numbers_kind.NAME,
             choice="single",

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.majority import Truth, settle
 from labelloop.studio.choices import Label
-from labelloop.studio.control import Control, parse_control, picture_url
+from labelloop.studio.control import Control, parse_control
+from labelloop.studio.interface import value_of
 from labelloop.studio.mapping import label_map
 from labelloop.studio.rendering import classify
 from labelloop.studio.votes import vote_reader
@@ -50,7 +51,7 @@ class TestParsing:
 
         assert (found.name, found.to_name, found.data_key, found.choice) == ("scene", "image", "image", "single")
         assert found.labels == (Label("sea", value="sea"), Label("forest", value="forest"))
-        assert found.tags == {"image", "scene"}
+        assert found.config.names == {"image", "scene"}
         assert found.warnings == ()
 
     @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ class TestPictureUrl:
     def test_follows_the_data_key(self, key: str, data: object, url: str | None) -> None:
         found = parse_control(config(labels("a"), image=f'<Image name="image" value="${key}"/>'))
 
-        assert picture_url(found, {"data": data}) == url
+        assert value_of(found.data_key, {"data": data}) == url
 
 
 class TestMapping:

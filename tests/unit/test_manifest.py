@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.data.duplicates import Twins
-from labelloop.data.manifest import Manifest, labels_by_task
+from labelloop.data.manifest import Manifest, truth_by_task
 from labelloop.data.rows import FileRows
 from labelloop.errors import Damaged, StoreError
-from labelloop.types import IMAGES, Item, LeftOut, ProjectKey
+from labelloop.majority import Truth
+from labelloop.types import IMAGES, Item, LeftOut, ProjectKey, canonical
 from support.examples import examples
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -112,12 +113,47 @@ def test_kind_and_texts_are_in_the_hash() -> None:
         Manifest.of(PROJECT, "single", CLASSES, [replace(TEXTS.items[0], text="3.6")])
 
 
+BOX = {"from_name": "box", "value": {"x": 1.5, "y": 2, "rectanglelabels": ["dog"]}, "type": "rectanglelabels"}
+RESULTS = Manifest.of(
+    PROJECT,
+    "multiple",
+    CLASSES,
+    [replace(item(6, "dog"), result=canonical([BOX])), Item.of_text(4, "3.5", (), "[]"), item(9, "cat")],
+    (),
+    "annotations",
+)
+
+
+def test_what_annotators_said_beside_labels_is_kept_and_in_the_hash(tmp_path: Path) -> None:
+    _, first, second, third = map(json.loads, RESULTS.lines())
+    assert first == {"task": 4, "text": "3.5", "labels": [], "result": []}
+    assert second == {"task": 6, "picture": picture(6), "labels": ["dog"], "result": [BOX]}
+    assert third == {"task": 9, "picture": picture(9), "labels": ["cat"]}
+    RESULTS.write(tmp_path / "m")
+    assert Manifest.from_file(tmp_path / "m") == Manifest.from_jsonl(RESULTS.to_jsonl()) == RESULTS
+    told = [Truth((), result="[]"), Truth(("dog",), result=canonical([BOX])), Truth(("cat",))]
+    assert list(truth_by_task(tmp_path / "m")) == list(zip((4, 6, 9), told, strict=True))
+    moved = BOX | {"value": BOX["value"] | {"x": 1.25}}  # type: ignore[operator]
+    for result in ("", "[]", canonical([moved])):
+        other = replace(RESULTS, items=(RESULTS.items[0], replace(RESULTS.items[1], result=result), RESULTS.items[2]))
+        assert other.hash != RESULTS.hash
+
+
+def test_one_input_with_two_results_is_learned_from_in_no_task() -> None:
+    same = [replace(item(task, "dog", shows=1), result=canonical([BOX])) for task in (1, 2)]
+    assert [one.task for one in Manifest.of(PROJECT, "multiple", CLASSES, same).distinct()] == [1]
+    other = replace(same[1], result=canonical([BOX, BOX]))
+    both = Manifest.of(PROJECT, "multiple", CLASSES, [same[0], other])
+    assert list(both.distinct()) == []
+    assert [out.task for out in both.twins.contradictions("picture")] == [1, 2]
+
+
 def test_a_file_of_another_kind_gives_its_labels(tmp_path: Path) -> None:
     (tmp_path / "m").write_text(TEXTS.to_jsonl())
-    assert list(labels_by_task(tmp_path / "m")) == [(4, ("dog",)), (6, ("cat",))]
+    assert list(truth_by_task(tmp_path / "m")) == [(4, Truth(("dog",))), (6, Truth(("cat",)))]
     (tmp_path / "m").write_text(TEXTS.to_jsonl().replace('"numbers"', '"others"'))
     with pytest.raises(Damaged):
-        next(labels_by_task(tmp_path / "m"))
+        next(truth_by_task(tmp_path / "m"))
 
 
 def test_labels_are_sorted_and_taken_once() -> None:
@@ -194,10 +230,10 @@ def test_its_file_gives_labels_in_the_order_of_tasks(items: list[Item], others: 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.jsonl"
         path.write_text(manifest.to_jsonl())
-        found = list(labels_by_task(path))
+        found = list(truth_by_task(path))
 
-    expected = {out.task: None for out in manifest.left_out} | {one.task: one.labels for one in manifest.items}
-    assert found == sorted(expected.items())
+    expected = {out.task: None for out in manifest.left_out} | {one.task: Truth(one.labels) for one in manifest.items}
+    assert found == sorted(expected.items(), key=lambda entry: entry[0])
 
 
 @pytest.mark.parametrize(
@@ -206,7 +242,7 @@ def test_its_file_gives_labels_in_the_order_of_tasks(items: list[Item], others: 
 def test_a_damaged_file_gives_nothing(tmp_path: Path, change: tuple[str, str]) -> None:
     (tmp_path / "m").write_text(MANIFEST.to_jsonl().replace(*change))
     with pytest.raises(Damaged):
-        next(labels_by_task(tmp_path / "m"))
+        next(truth_by_task(tmp_path / "m"))
 
 
 def test_a_manifest_is_json_line_by_line() -> None:

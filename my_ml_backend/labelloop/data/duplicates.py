@@ -9,15 +9,16 @@ from labelloop.types import Item, LeftOut
 
 @dataclass(slots=True)
 class _Group:
-    """The tasks of one content; ``agree`` says whether they have the same labels, those of the first."""
+    """The tasks of one content; ``agree`` says whether they are labeled alike, as the first is."""
 
     labels: tuple[str, ...]
+    result: str
     tasks: list[int] = field(default_factory=list)
     agree: bool = True
 
     def add(self, item: Item) -> None:
         self.tasks.append(item.task)
-        self.agree &= item.labels == self.labels
+        self.agree &= (item.labels, item.result) == (self.labels, self.result)
 
     def reason(self, item: str) -> str:
         tasks = ", ".join(map(str, self.tasks[:5])) + (", ..." if len(self.tasks) > 5 else "")
@@ -37,7 +38,7 @@ class Twins:
         groups: dict[str, _Group] = {}
         for item in items if repeated else ():
             if _beginning(item) in repeated:
-                groups.setdefault(item.content, _Group(item.labels)).add(item)
+                groups.setdefault(item.content, _Group(item.labels, item.result)).add(item)
         return cls({content: group for content, group in groups.items() if len(group.tasks) > 1})
 
     def once(self, items: Iterable[Item]) -> Iterator[Item]:

@@ -13,7 +13,8 @@ class Record:
     """One labeled input: its address, labels (sorted) and task; its side if the source names one.
 
     Local files have the form ``file:///folder/name``. ``content`` is the sha256 of the bytes (hex) where it is known.
-    ``text`` is the input itself where it stands in the task; it has no address then.
+    ``text`` is the input itself where it stands in the task; it has no address then. ``result`` is all that its truth
+    says, where labels alone do not say it (see ``Item``).
     """
 
     uri: str
@@ -22,6 +23,7 @@ class Record:
     side: Side | None = None
     content: str = ""
     text: str = ""
+    result: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from typing import Any, Self, TypeVar
 from labelloop.data.duplicates import Twins
 from labelloop.data.rows import HELD, FileRows, Gathering, OpenFile, Span
 from labelloop.errors import Damaged
-from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey
+from labelloop.majority import Truth
+from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
 
 _FORMAT = 1
 T = TypeVar("T")
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _LEFT_OUT = b'{"left_out":'
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -189,8 +189,8 @@ class Manifest:
         return cls(project, header["kind"], classes, tuple(items), tuple(left_out), kind)
 
 
-def labels_by_task(path: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
-    """Yield what a manifest's file says of every task, in order of task: its labels, None for one that is left out.
+def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
+    """Yield what a manifest's file says of every task, in order of task: its truth, None for one that is left out.
 
     Whatever its length, a line is in memory at a time. Raises Damaged, before anything is given, where the file is not
     what its name in the first line says.
@@ -198,8 +198,10 @@ def labels_by_task(path: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
     with _damage():
         _, items, left_out = _checked(path)
     yield from heapq.merge(
-        FileRows[tuple[int, tuple[str, ...] | None]](items, lambda raw: (raw["task"], tuple(raw["labels"]))),
-        FileRows[tuple[int, tuple[str, ...] | None]](left_out, lambda raw: (raw["task"], None)),
+        FileRows[tuple[int, Truth | None]](
+            items, lambda raw: (raw["task"], Truth(tuple(raw["labels"]), "", _result(raw)))
+        ),
+        FileRows[tuple[int, Truth | None]](left_out, lambda raw: (raw["task"], None)),
         key=lambda entry: entry[0],
     )
 
@@ -252,8 +254,8 @@ def _settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | Lef
     return LeftOut(item.task, reason) if reason else clean
 
 
-def _by_task(item: Item) -> tuple[int, str, tuple[str, ...]]:
-    return item.task, item.content, item.labels
+def _by_task(item: Item) -> tuple[int, str, tuple[str, ...], str]:
+    return item.task, item.content, item.labels, item.result
 
 
 @contextmanager
@@ -274,7 +276,8 @@ def _lines(rows: Sequence[T], line: Callable[[T], str], key: Callable[[T], Any])
 
 def _item_line(item: Item) -> str:
     held = {"text": item.text} if item.text else {"picture": item.content}
-    return _line({"task": item.task, "labels": item.labels} | held)
+    said = {"result": json.loads(item.result)} if item.result else {}
+    return _line({"task": item.task, "labels": item.labels} | held | said)
 
 
 def _left_out_line(out: LeftOut) -> str:
@@ -286,10 +289,14 @@ def _left_out(raw: Json) -> LeftOut:
 
 
 def _item(raw: Json) -> Item:
-    labels = tuple(raw["labels"])
-    return (
-        Item.of_text(raw["task"], raw["text"], labels) if "text" in raw else Item(raw["task"], raw["picture"], labels)
-    )
+    task, labels, result = raw["task"], tuple(raw["labels"]), _result(raw)
+    if "text" in raw:
+        return Item.of_text(task, raw["text"], labels, result)
+    return Item(task, raw["picture"], labels, result=result)
+
+
+def _result(raw: Json) -> str:
+    return canonical(raw["result"]) if "result" in raw else ""
 
 
 def _hasher(choice: Choice, classes: Iterable[str], kind: str) -> "hashlib._Hash":
@@ -303,4 +310,4 @@ def _asked(choice: Choice, classes: Iterable[str], kind: str) -> Json:
 
 def _line(value: Any) -> str:
     # ASCII with escapes: a label may hold what no encoding can write, half a surrogate pair for one.
-    return _ENCODER.encode(value) + "\n"
+    return canonical(value) + "\n"

@@ -28,6 +28,7 @@ class Example:
     """A labeled task: its input, and what each of its annotations says, none of them settled yet.
 
     The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
+    Where what is true is what was said last, ``votes`` are from old to new.
     """
 
     task: int
@@ -59,7 +60,10 @@ class Labeling:
             found = truth(example.votes, self.choice)
             reason = found.reason or example.reason
             task = example.task
-            yield LeftOut(task, reason) if reason else Record(example.uri, found.labels, task, text=example.text)
+            if reason:
+                yield LeftOut(task, reason)
+            else:
+                yield Record(example.uri, found.labels, task, text=example.text, result=found.result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +123,12 @@ class Site(Protocol):
         Raises LabelConfigError where there is nothing of it.
         """
 
-    def labeling(self) -> Labeling:
-        """Read what is asked; raises LabelConfigError where that is nothing that can be learned."""
+    def labeling(self, *, foreign: bool = False) -> Labeling:
+        """Read what is asked; raises LabelConfigError where that is nothing that can be learned.
+
+        Where a ``foreign`` trainer learns, anything can be that is predicted for: what no kind of ours learns is of the
+        kind that takes what annotators say as it is.
+        """
 
     def read(self, record: Record) -> bytes:
         """Read the file of an example; raises MediaError."""

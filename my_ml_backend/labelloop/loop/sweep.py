@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labelloop.data.lacking import Tally, lacking_labels
-from labelloop.data.manifest import labels_by_task
+from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
 from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
@@ -22,6 +22,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
 from labelloop.loop.state import Seen
+from labelloop.majority import Truth
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
@@ -107,17 +108,17 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
                 yield from _gone(before)
                 before = next(known, None)
             held = before is not None and before[0] == example.task
-            labels = before[1] if before is not None and held else None
+            truth = before[1] if before is not None and held else None
             if held:
                 before = next(known, None)
             if isinstance(example, LeftOut):
                 # Left out now; a change only if the last manifest had it.
-                if labels is not None:
+                if truth is not None:
                     yield f"t{example.task}"
                 continue
             seen.add(example.labels)
             # What the last manifest left out cannot be told from unchanged.
-            if not held or labels not in (example.labels, None):
+            if not held or truth not in (Truth(example.labels, result=example.result), None):
                 yield f"t{example.task}"
         if before is not None:
             yield from _gone(before)
@@ -130,25 +131,25 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         hub.state(project).note("missing", lacking)
 
 
-def _gone(entry: tuple[int, tuple[str, ...] | None]) -> Iterator[str]:
+def _gone(entry: tuple[int, Truth | None]) -> Iterator[str]:
     """Name a task of the last manifest that is labeled no more, unless it had been left out."""
-    task, labels = entry
-    if labels is not None:
+    task, truth = entry
+    if truth is not None:
         yield f"t{task}"
 
 
 @contextmanager
-def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int, tuple[str, ...] | None]]]:
-    """Read the last run's manifest, from a file of this machine: labels by task (data/manifest.py)."""
+def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int, Truth | None]]]:
+    """Read the last run's manifest, from a file of this machine: truth by task (data/manifest.py)."""
     record = Runs(hub.store, project).latest()
     with tempfile.TemporaryDirectory(prefix="labelloop-sweep-") as folder:
         yield _read(hub, f"{project}/manifests/{record.manifest}.jsonl", Path(folder)) if record else iter(())
 
 
-def _read(hub: Hub, path: str, folder: Path) -> Iterator[tuple[int, tuple[str, ...] | None]]:
+def _read(hub: Hub, path: str, folder: Path) -> Iterator[tuple[int, Truth | None]]:
     try:
         hub.store.download(path, folder / "manifest.jsonl")
-        yield from labels_by_task(folder / "manifest.jsonl")
+        yield from truth_by_task(folder / "manifest.jsonl")
     except NotFound:
         return
     except Damaged as error:

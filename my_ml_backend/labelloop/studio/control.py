@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from labelloop.kinds.base import kind_of
 from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
-from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import LabelConfig, parse_trained
-from labelloop.types import Choice, Json
+from labelloop.types import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,6 @@ class Control:
         return self.tag.labels
 
     @property
-    def tags(self) -> frozenset[str]:
-        """The names of all tags of the label config."""
-        return self.config.names
-
-    @property
     def warnings(self) -> tuple[str, ...]:
         """What of the label config's ``Choices`` is not predicted for."""
         return self.config.warnings
@@ -71,8 +65,3 @@ def parse_control(label_config: object) -> Control:
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """
     return Control(parse_trained(label_config))
-
-
-def picture_url(control: Control, task: Json) -> str | None:
-    """Give the address of a task's picture as its data has it, None where there is none."""
-    return value_of(control.data_key, task)

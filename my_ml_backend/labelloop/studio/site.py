@@ -9,18 +9,19 @@ from typing import ClassVar
 
 from labelloop.data.listing import Record
 from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
-from labelloop.errors import SettingsError, StudioError
+from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Home, Media
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.control import Control, parse_control, picture_url
-from labelloop.studio.interface import LabelStudioInterface
+from labelloop.studio.control import parse_control
+from labelloop.studio.interface import LabelStudioInterface, value_of
+from labelloop.studio.label_config import LabelConfig, parse_label_config
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.task_files import TaskFiles
-from labelloop.studio.votes import vote_reader
-from labelloop.types import Json, TaskKey
+from labelloop.studio.votes import Reader, result_reader, vote_reader
+from labelloop.types import ANNOTATIONS, Json, TaskKey
 
 _log = logging.getLogger(__name__)
 
@@ -93,17 +94,35 @@ class LabelStudioSite:
         config = self.studio.project(self.project).label_config
         return LabelStudioInterface.of(config, self.media, self.project, trained=trained)
 
-    def labeling(self) -> Labeling:
+    def labeling(self, *, foreign: bool = False) -> Labeling:
         """Read the project's label config and counters."""
         info = self.studio.project(self.project)
-        control = parse_control(info.label_config)
+        try:
+            control = parse_control(info.label_config)
+        except LabelConfigError:
+            if not foreign:
+                raise
+            return self._of_annotations(info)
         return Labeling(
             kind=control.kind,
             choice=control.choice,
             classes=tuple(label.name for label in control.labels),
             counters=_counters(info),
             rename=label_finder(control.labels),
-            examples=lambda: self._examples(control),
+            examples=lambda: self._examples(control.config, vote_reader(control)),
+        )
+
+    def _of_annotations(self, info: ProjectInfo) -> Labeling:
+        """Read a label config of which no kind of ours learns anything: all of it counts."""
+        config = parse_label_config(info.label_config)
+        labels = tuple(label for tag in config.tags for label in tag.labels)
+        return Labeling(
+            kind=ANNOTATIONS,
+            choice="multiple",
+            classes=tuple(dict.fromkeys(label.name for label in labels)),
+            counters=_counters(info),
+            rename=label_finder(labels),
+            examples=lambda: self._examples(config, result_reader(config)),
         )
 
     def read(self, record: Record) -> bytes:
@@ -139,12 +158,11 @@ class LabelStudioSite:
         backends = self.studio.ml_backends(self.project)
         return own_backend(backends, self.called_at())
 
-    def _examples(self, control: Control) -> Iterator[Example]:
-        read = vote_reader(control)
+    def _examples(self, config: LabelConfig, read: Reader) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
-            url, votes = picture_url(control, task), read(task.get("annotations") or [])
-            reason = "" if url else f"no {control.data_key!r} in its data"
-            where, text = ("", url or "") if control.config.inline else (url or "", "")
+            url, votes = value_of(config.data_key, task), read(task.get("annotations") or [])
+            reason = "" if url else f"no {config.data_key!r} in its data"
+            where, text = ("", url or "") if config.inline else (url or "", "")
             yield Example(int(task["id"]), where, votes, reason, text)
 
 

@@ -1,14 +1,26 @@
-"""What a task's annotations say its labels are, each in the words of today's label config."""
+"""What a task's annotations say: its labels, or their whole results, in the words of today's label config."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from labelloop.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control import Control
-from labelloop.studio.mapping import label_finder
-from labelloop.types import Json
+from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.label_config import LabelConfig
+from labelloop.studio.mapping import Find, label_finder
+from labelloop.types import Json, canonical
+
+_COUNTING = ("from_name", "to_name", "type", "value", "original_width", "original_height", "image_rotation")
+"""What of a result counts as said. Its id, origin, score, meta and history change without a word of the annotator."""
+
+_PER_TASK = ("Choices", "Taxonomy", "TextArea", "Rating", "Number")
+"""Control tags that are answered once for a task; of the others there may be any number of results, or none."""
+
+Reader = Callable[[Iterable[object]], tuple[Vote, ...]]
+"""Reads the annotations of one task."""
 
 
-def vote_reader(control: Control) -> Callable[[Iterable[object]], tuple[Vote, ...]]:
+def vote_reader(control: Control) -> Reader:
     """Make the function that reads what each annotation of one task chooses; a skipped one votes for nothing.
 
     A label that was renamed with ``predicted_values`` counts as what it is called today; one that the label config no
@@ -36,8 +48,86 @@ def _vote(control: Control, find: Callable[[str], str | None], annotation: Json)
 
 def _nothing(control: Control, regions: Iterable[Json]) -> Vote:
     """Tell "none of the labels" from an answer to a question that the label config asks no more."""
-    tags = {name for region in regions if isinstance(name := region.get("from_name"), str)}
-    replaced = sorted(tags - control.tags - {control.name})
-    if replaced:
-        return Vote(reason=f"annotated with the control tag {listed(*replaced)}, which the label config has no more")
+    if replaced := _replaced(control.config, regions):
+        return Vote(reason=replaced)
     return Vote() if control.choice == "multiple" else Vote(reason="annotated without a label")
+
+
+def _replaced(config: LabelConfig, regions: Iterable[Json]) -> str:
+    """Say so where results are of control tags that the label config has no more; empty where none is."""
+    names = {name for region in regions if isinstance(name := region.get("from_name"), str)}
+    gone = sorted(names - config.names)
+    return f"annotated with the control tag {listed(*gone)}, which the label config has no more" if gone else ""
+
+
+def result_reader(config: LabelConfig) -> Reader:
+    """Make the function that reads all that each annotation of one task says, from old to new, as ``Vote.result``.
+
+    That is what it has for the control tags that LabelLoop predicts for, without what changes by itself, in an order
+    of its own. Labels are renamed and dropped as for ``vote_reader``, and with its last label a region.
+    """
+    tags = {tag.name: (tag, label_finder(tag.labels, labels_first=True)) for tag in config.tags}
+
+    def read(annotations: Iterable[object]) -> tuple[Vote, ...]:
+        in_order = sorted((one for one in annotations if isinstance(one, dict)), key=_changed)
+        return votes_of(in_order, lambda annotation: _said(config, tags, regions_of(annotation)))
+
+    return read
+
+
+def _changed(annotation: Json) -> tuple[float, int]:
+    """Give the moment of an annotation's last change (Unix seconds) and its id, for two of one moment."""
+    number = annotation.get("id")
+    try:
+        moment = datetime.fromisoformat(str(annotation.get("updated_at"))).timestamp()
+    except (ValueError, OverflowError):
+        moment = 0.0
+    return moment, number if isinstance(number, int) else 0
+
+
+def _said(config: LabelConfig, tags: Mapping[str, tuple[ControlTag, Find]], regions: Sequence[Json]) -> Vote:
+    kept: list[Json] = []
+    labels: set[str] = set()
+    gone: set[str] = set()
+    for region in regions:
+        tag, find = tags.get(str(region.get("from_name")), (None, None))
+        value = region.get("value")
+        if tag is None or find is None or region.get("type") != tag.type or not isinstance(value, dict):
+            continue
+        names = list(_names(tag, value))
+        known = list(dict.fromkeys(label for name in names if (label := find(name)) is not None))
+        gone |= {name for name in names if find(name) is None}
+        if known or not names:
+            labels |= set(known)
+            said = {key: region[key] for key in _COUNTING if key in region}
+            kept.append(said | {"value": value | _written(tag, known)} if known else said)
+    if kept or (not gone and any(_may_be_empty(tag) for tag in config.tags) and not _replaced(config, regions)):
+        return Vote(frozenset(labels), result=canonical(sorted(kept, key=canonical)))
+    if gone:
+        return Vote(reason=f"the label config has no label {listed(*sorted(gone))} any more")
+    return Vote(reason=_replaced(config, regions) or "annotated without an answer")
+
+
+def _names(tag: ControlTag, value: Json) -> Iterator[str]:
+    """Give the labels that a result uses."""
+    listed_there = value.get(tag.type)
+    if tag.tag == "Choices":
+        yield from chosen([value])
+    elif isinstance(listed_there, list) and tag.labels:
+        for entry in listed_there:
+            parts = entry if isinstance(entry, list) else [entry]
+            if parts and all(isinstance(part, str) for part in parts):
+                yield "/".join(parts)
+
+
+def _written(tag: ControlTag, labels: Sequence[str]) -> Json:
+    """Write labels as a result of the tag has them."""
+    if tag.tag == "Taxonomy":
+        paths = {label.name: list(label.path) for label in tag.labels}
+        return {tag.type: [paths[name] for name in labels]}
+    return {tag.type: list(labels)}
+
+
+def _may_be_empty(tag: ControlTag) -> bool:
+    """Whether nothing is an answer, too."""
+    return tag.tag not in _PER_TASK or (tag.tag in ("Choices", "Taxonomy") and tag.choice == "multiple")

@@ -12,7 +12,7 @@ from labelloop.data.formats import Hints, read_listing, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import LabelLoopError, ManifestError, StoreError
-from labelloop.types import Item, LeftOut, ProjectKey
+from labelloop.types import Item, LeftOut, ProjectKey, canonical
 
 SHA = "ab" * 32
 SHA35 = hashlib.sha256(b"3.5").hexdigest()
@@ -59,6 +59,24 @@ def test_texts_and_the_kind_that_learns_from_them_stay(tmp_path: Path) -> None:
     assert read_listing(tmp_path / "list.jsonl") == replace(found, records=records)
     with pytest.raises(ManifestError, match="one list is for numbers, another for image-classification"):
         found.joined(Listing("single", ("cat",), ()))
+
+
+def test_what_annotators_said_beside_labels_stays(tmp_path: Path) -> None:
+    box = {"from_name": "box", "type": "rectanglelabels", "value": {"x": 1.5, "rectanglelabels": ["cat"]}}
+    items = [Item.of_text(9, "3.5", (), "[]"), Item(10, SHA, ("cat",), result=canonical([box]))]
+    path, project = tmp_path / "manifest.jsonl", ProjectKey("x", 7)
+    path.write_text(Manifest.of(project, "multiple", ("cat",), items, kind="annotations").to_jsonl())
+    found = read_listing(path)
+    assert [record.result for record in found.records] == ["[]", canonical([box])]
+    assert write_listing(found, tmp_path / "list.jsonl", "labelloop") == []
+    again = read_listing(tmp_path / "list.jsonl")
+    assert replace(again, records=()) == replace(found, records=())
+    assert again.records == (replace(found.records[0], content=""), found.records[1])
+    picture = replace(found, records=(replace(found.records[1], uri="s3://b/k"),))
+    lost = write_listing(picture, tmp_path / "list.csv", "csv")
+    assert "all but the labels of what annotators said of 1 inputs" in lost
+    with pytest.raises(ManifestError, match="line 1: 'result' must be a list of objects"):
+        read(tmp_path, {"uri": "a.jpg", "labels": [], "result": {"choices": []}})
 
 
 def test_a_cut_list_is_noticed(tmp_path: Path) -> None:

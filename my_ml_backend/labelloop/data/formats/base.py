@@ -8,7 +8,9 @@ from typing import Literal
 from labelloop.data.listing import Listing
 from labelloop.types import Choice
 
-Carried = Literal["sides", "several labels", "task ids", "hashes", "left out", "classes", "names", "texts", "kind"]
+Carried = Literal[
+    "sides", "several labels", "task ids", "hashes", "left out", "classes", "names", "texts", "kind", "results"
+]
 """What a format may be able to carry beside an address and a label."""
 
 

@@ -30,11 +30,12 @@ class Collector:
         side: Side | None = None,
         picture: str = "",
         text: str = "",
+        result: str = "",
     ) -> None:
         """Add a record; raises ManifestError when only some entries have task ids."""
         found = tuple(sorted(set(labels)))
         shared = self._shared.setdefault(found, found)
-        self._records.append(Record(uri, shared, self._number(task), side, picture, text))
+        self._records.append(Record(uri, shared, self._number(task), side, picture, text, result))
 
     def leave_out(self, reason: str, task: int | None) -> None:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""

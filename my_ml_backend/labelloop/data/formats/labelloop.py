@@ -1,5 +1,6 @@
 """LabelLoop's own: JSON Lines, a header and a line for each task, with addresses; and the manifest of a run without."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from labelloop.data.formats.lines import object_lines, text_lines, write_lines
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import ManifestError
-from labelloop.types import IMAGES, Choice, Json
+from labelloop.types import IMAGES, Choice, Json, canonical
 
 _FORMAT = 1
 _KINDS: tuple[Choice, ...] = ("single", "multiple")
@@ -69,14 +70,24 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
     labels = entry.values.get("labels")
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
+    side, result = entry.side(entry.values.get("side")), _result(entry)
     if "text" in entry.values:
         if not entry.text("text"):
             raise entry.wrong("'text' is empty: there is nothing to learn from")
-        found.take("", labels, task, entry.side(entry.values.get("side")), text=entry.text("text"))
+        found.take("", labels, task, side, text=entry.text("text"), result=result)
         return
     picture = entry.picture(entry.values.get("picture"))
     uri = entry.address(entry.text("uri"), base) if "uri" in entry.values or not picture else ""
-    found.take(uri, labels, task, entry.side(entry.values.get("side")), picture)
+    found.take(uri, labels, task, side, picture, result=result)
+
+
+def _result(entry: Entry) -> str:
+    if "result" not in entry.values:
+        return ""
+    result = entry.values["result"]
+    if not isinstance(result, list) or not all(isinstance(region, dict) for region in result):
+        raise entry.wrong("'result' must be a list of objects, as Label Studio writes an annotation's")
+    return canonical(result)
 
 
 def _manifest(path: Path, hints: Hints) -> Listing:
@@ -84,7 +95,10 @@ def _manifest(path: Path, hints: Hints) -> Listing:
         manifest = Manifest.from_jsonl(line for _, line in text_lines(path))
     except RecursionError as error:
         raise ManifestError(f"{path} is no manifest") from error
-    records = tuple(Record("", one.labels, one.task, content=one.content, text=one.text) for one in manifest.items)
+    records = tuple(
+        Record("", one.labels, one.task, content=one.content, text=one.text, result=one.result)
+        for one in manifest.items
+    )
     choice, classes = hints.choice or manifest.choice, manifest.classes if hints.classes is None else hints.classes
     return replace(Listing.of(records, manifest.left_out, choice, classes), kind=manifest.kind)
 
@@ -113,6 +127,8 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
             line["text"] = record.text
         elif record.content:
             line["picture"] = record.content
+        if record.result:
+            line["result"] = json.loads(record.result)
         yield line
     yield from ({"task": out.task, "left_out": out.reason} for out in listing.left_out)
 
@@ -124,7 +140,9 @@ def _texts(value: object) -> TypeGuard[list[str]]:
 LABELLOOP = Format(
     "labelloop",
     "LabelLoop's own JSON Lines, and the manifest of a run",
-    frozenset({"sides", "names", "several labels", "task ids", "hashes", "left out", "classes", "texts", "kind"}),
+    frozenset(
+        {"sides", "names", "several labels", "task ids", "hashes", "left out", "classes", "texts", "kind", "results"}
+    ),
     read_labelloop,
     write_labelloop,
 )

@@ -89,6 +89,7 @@ def _extras(listing: Listing) -> dict[Carried, str]:
     sides = sum(record.side is not None for record in records)
     several = sum(len(record.labels) != 1 for record in records)
     hashes = sum(bool(record.content) and not record.text for record in records)
+    results = sum(bool(record.result) for record in records)
     used = {label for record in records for label in record.labels}
     bare = [name for name in listing.classes if name not in used]
     numbered = [record.task for record in records] == list(range(1, len(records) + 1))
@@ -100,6 +101,7 @@ def _extras(listing: Listing) -> dict[Carried, str]:
         "left out": f"{len(listing.left_out)} tasks that are left out, and why" if listing.left_out else "",
         "classes": _classes(listing.classes, bare),
         "names": _renamed(used),
+        "results": f"all but the labels of what annotators said of {results} inputs" if results else "",
         "kind": "" if listing.kind == IMAGES else f"that it is for {listing.kind}",
     }
 
