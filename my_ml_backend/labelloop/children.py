@@ -2,7 +2,8 @@
 
 Run as ``python -m labelloop.children PARENT COMMAND...`` this module asks the kernel to end the process with its parent
 (prctl(2), PR_SET_PDEATHSIG; Linux), then becomes COMMAND: the request survives exec, and nothing runs between fork and
-exec in a threaded parent. Elsewhere than on Linux the command simply starts.
+exec in a threaded parent. Elsewhere than on Linux the command simply starts. With ``--whole`` before PARENT it does not
+become COMMAND but waits for it, so that all that somebody else's program has started ends with the parent, too.
 """
 
 import ctypes
@@ -11,12 +12,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import IO, NamedTuple, NoReturn
 
 _PR_SET_PDEATHSIG = 1
+_WHOLE = "--whole"
 
 
 @contextmanager
@@ -34,11 +36,11 @@ def on_end_signal(ask: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def die_with_parent(parent: int) -> None:
-    """End this process by SIGKILL as soon as process ``parent`` is gone; at once if it already is."""
+def die_with_parent(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """End this process, by a signal, as soon as process ``parent`` is gone; at once if it already is."""
     if sys.platform != "linux":
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -97,6 +99,34 @@ def start_child(
         )
 
 
+def start_program(
+    command: Sequence[str], *, environment: Mapping[str, str], stdin: IO[bytes] | None = None
+) -> "subprocess.Popen[bytes]":
+    """Start somebody else's program, which ends with this process and takes along what it has started meanwhile.
+
+    It leads a process group, as ``start_child``'s does; both of its outputs are pipes. Raises OSError.
+    """
+    shim = [sys.executable, "-P", str(Path(__file__)), _WHOLE, str(os.getpid()), *command]
+    return subprocess.Popen(
+        shim,
+        env=environment,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
+
+
+def stop_group(child: "subprocess.Popen[bytes]", grace: float) -> None:
+    """Ask a child and all of its group to end, and after ``grace`` seconds end them; one that has ended is left."""
+    for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, None)):
+        if child.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
+
+
 def stop_child(child: "subprocess.Popen[bytes]", grace: float) -> None:
     """Ask a child to end, and after ``grace`` seconds end it and all of its group."""
     if child.poll() is None:
@@ -110,8 +140,28 @@ def stop_child(child: "subprocess.Popen[bytes]", grace: float) -> None:
 
 def _main() -> None:
     parent, *command = sys.argv[1:]
+    if parent == _WHOLE:
+        _stand_for(int(command[0]), command[1:])
     die_with_parent(int(parent))
     os.execvp(command[0], command)  # noqa: S606 - a list of arguments, no shell
+
+
+def _stand_for(parent: int, command: Sequence[str]) -> NoReturn:
+    """Run a command and end as it does; when the parent is gone, end it and the rest of this process group."""
+    signal.signal(signal.SIGUSR1, lambda *_: os.killpg(0, signal.SIGKILL))
+    # The command hears it too, and what it makes of that is waited for.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    die_with_parent(parent, signal.SIGUSR1)
+    try:
+        status = subprocess.Popen(command).wait()
+    except OSError as error:
+        sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
+        sys.exit(127)
+    if status < 0:
+        with suppress(OSError):  # of SIGKILL there is no handler to take away
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

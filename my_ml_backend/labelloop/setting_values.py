@@ -58,6 +58,12 @@ def without_secrets(text: str) -> str:
     return f"{scheme}{'***@' if user else ''}{place}{rest[:1] + '***' if rest else ''}"
 
 
+def names_user(text: str) -> bool:
+    """Whether an address holds a user's name or password."""
+    match = _ADDRESS.fullmatch(text)
+    return match is not None and match[2] is not None
+
+
 def near(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     """Give the known name that a misspelt one is nearest to; empty when none is near."""
     by_lower = {one.lower(): one for one in known}

@@ -430,6 +430,16 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
 
 
+def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give an environment as somebody else's program may have it: without what the settings hold of secrets."""
+    known = {entry.metadata["name"]: entry.metadata["secret"] for entry in fields(Settings)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in known or not (known[name] or values.names_user(value))
+    }
+
+
 _OTHERS = ("LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
 """Beginnings of variables that the tests of LabelLoop itself read."""
 
