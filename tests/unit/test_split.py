@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import SIDES, lacking_labels, missing, side, splits
-from labelloop.types import Choice, Item, ProjectKey
+from labelloop.kinds.base import find
+from labelloop.types import IMAGES, Choice, Item, ProjectKey
 
 PROJECT = ProjectKey("localhost-8080", 7)
 
@@ -125,7 +126,9 @@ def test_the_same_picture_again_is_no_more_labels() -> None:
 
 
 def test_counts_tell_as_much_as_they_can() -> None:
-    assert lacking_labels(28, Counter(a=14, b=14), ("a", "b", "7"), 40, "picture") == "12 more labels; class 7 has none"
-    assert lacking_labels(0, Counter(), ("a", "b"), 40, "picture") == "40 more labels"
-    assert lacking_labels(40, Counter(a=39, b=1), ("a", "b", "7"), 40, "picture") == ""
-    assert "nothing to tell apart" in lacking_labels(40, Counter(a=40), ("a", "b"), 40, "picture")
+    assert (
+        lacking_labels(28, Counter(a=14, b=14), ("a", "b", "7"), 40, find(IMAGES)) == "12 more labels; class 7 has none"
+    )
+    assert lacking_labels(0, Counter(), ("a", "b"), 40, find(IMAGES)) == "40 more labels"
+    assert lacking_labels(40, Counter(a=39, b=1), ("a", "b", "7"), 40, find(IMAGES)) == ""
+    assert "nothing to tell apart" in lacking_labels(40, Counter(a=40), ("a", "b"), 40, find(IMAGES))

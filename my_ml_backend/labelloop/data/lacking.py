@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from labelloop.kinds.base import Kind
 from labelloop.types import Side
 
 _SHOWN = 5
@@ -24,21 +25,18 @@ class Tally:
             self.labels[label] += 1
 
 
-def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, item: str) -> str:
-    """Say what the sides of a split lack, empty when they hold enough; see ``missing``.
-
-    ``item`` is what a sentence calls one of them.
-    """
+def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
+    """Say what the sides of a split lack, empty when they hold enough; see ``missing``."""
     counts = sum((side.labels for side in sides.values()), Counter[str]())
     total = sum(side.items for side in sides.values())
     bare = ["training" if name == "train" else name for name, side in sides.items() if not side.items]
-    empty = f"no {_listed(bare, 'or')} {item} yet" if bare and total else ""
-    return _sentence(_labels(total, min_labels), _answers(total, counts, item), _bare_classes(counts, classes), empty)
+    empty = f"no {_listed(bare, 'or')} {kind.item} yet" if bare and total else ""
+    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), empty)
 
 
-def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int, item: str) -> str:
+def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
     """Say what is lacking as far as counts can tell: ``total`` labeled items, ``counts`` of them by label."""
-    return _sentence(_labels(total, min_labels), _answers(total, counts, item), _bare_classes(counts, classes), "")
+    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), "")
 
 
 def _sentence(labels: str, answers: str, bare_classes: str, sides: str) -> str:
@@ -53,14 +51,14 @@ def _labels(total: int, min_labels: int) -> str:
     return "1 more label" if count == 1 else f"{count} more labels"
 
 
-def _answers(total: int, counts: Mapping[str, int], item: str) -> str:
+def _answers(total: int, counts: Mapping[str, int], kind: Kind) -> str:
     """Complain when all items have the same labels: then each label is on all of them or on none."""
-    if total == 0 or any(0 < count < total for count in counts.values()):
+    if not kind.contrasts or total == 0 or any(0 < count < total for count in counts.values()):
         return ""
     everywhere = [name for name, count in counts.items() if count]
     if not everywhere:
-        return f"no {item} has a label"
-    return f"every {item} is labeled {_listed(everywhere)}, so there is nothing to tell apart"
+        return f"no {kind.item} has a label"
+    return f"every {kind.item} is labeled {_listed(everywhere)}, so there is nothing to tell apart"
 
 
 def _bare_classes(counts: Mapping[str, int], classes: Sequence[str]) -> str:

@@ -72,4 +72,4 @@ def missing(manifest: Manifest, min_labels: int) -> str:
     Empty when there is enough: ``min_labels`` items, two different answers among them, one on every side.
     Classes without a label are told along with the rest, but alone they do not keep a project from its first version.
     """
-    return lacking(tally(manifest), manifest.classes, min_labels, find(manifest.kind).item)
+    return lacking(tally(manifest), manifest.classes, min_labels, find(manifest.kind))

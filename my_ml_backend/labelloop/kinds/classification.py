@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class Classification(ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
+    contrasts = True
+
     @abstractmethod
     def open(self, directory: Path, engine: str) -> "Engine":
         """Load a bundle; its engine answers with outputs. Raises BundleError."""

@@ -126,7 +126,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
             yield from _gone(rest)
     if ChampionPointer(hub.store, project).read().champion is None:
         lacking = lacking_labels(
-            seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind).item
+            seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)
         )
         hub.state(project).note("missing", lacking)
 

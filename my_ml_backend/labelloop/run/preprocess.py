@@ -23,7 +23,7 @@ def preprocess(context: Context) -> None:
     manifest = context.manifest
     sides = tally(manifest, context.named_sides)
     needed: dict[Side, Tally] = {name: side for name, side in sides.items() if name != "validation"}
-    if missing := lacking(needed, manifest.classes, _FEWEST, context.kind.item):
+    if missing := lacking(needed, manifest.classes, _FEWEST, context.kind):
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
     if context.kind.name != context.expected:
         # Its settings could not be looked at before the labels said what they are of.
