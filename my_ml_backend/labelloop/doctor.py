@@ -8,11 +8,20 @@ from functools import cache
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
+from labelloop.loop.options import options_of
 from labelloop.loop.registry import backend_url, confirmed_project
-from labelloop.loop.serving import announced_version, learn_unknown, project_endpoint
+from labelloop.loop.serving import (
+    announced_version,
+    bootstrap_of,
+    learn_unknown,
+    needless_bootstrap,
+    open_for,
+    project_endpoint,
+)
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
@@ -22,7 +31,7 @@ from labelloop.studio.backends import MLBackend, Webhook, own_backend
 from labelloop.studio.checks import Finding
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.webhook import own_webhooks, webhook_secret
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.types import ProjectKey
 
 __all__ = ["Finding", "diagnose"]
 
@@ -58,6 +67,7 @@ def diagnose(
         yield from _guarded("store", lambda: _store(hub))
         yield from _guarded("other projects", lambda: _left_over(hub))
         yield from _guarded("endpoint", lambda: _endpoint(hub))
+        yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
         if project_id is not None:
             yield from _guarded("project", lambda: _project(hub, studio(), project_id))
 
@@ -179,12 +189,25 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
     yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
 
 
+def _bootstrap(hub: Hub) -> Iterator[Finding]:
+    """Ask the settings' bootstrap endpoint, or say that it is not needed."""
+    found = open_for(hub, None)
+    if needless := needless_bootstrap(found):
+        yield Finding(
+            "bootstrap endpoint", ok=True, detail=needless, remedy="Unset it, unless a project names another."
+        )
+    elif other := bootstrap_of(hub, found):
+        when = "it predicts before a project's first version, and where its endpoint is down"
+        yield Finding("bootstrap endpoint", ok=True, detail=f"{other.endpoint.check()}; {when}")
+
+
 def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
     project, _ = confirmed_project(hub, project_id)
     info = studio.project(project_id)
     yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
+    yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))
     backends = studio.ml_backends(project_id)
     own = own_backend(backends, backend_url(hub, project_id))
@@ -207,9 +230,22 @@ def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
         yield Finding("project's endpoint", ok=True, detail=f"{endpoint.check()}, as extra_params want it")
 
 
+def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
+    """Say whether a project's bootstrap endpoint predicts now, and ask one that is not the settings'."""
+    found, name = project_endpoint(hub, project), "project's bootstrap endpoint"
+    usual, announced = options_of(hub.settings).bootstrap, ChampionPointer(hub.store, project).read().announced
+    other = bootstrap_of(hub, found)
+    if other is not None:
+        told = other.endpoint.name if other.options == usual else f"{other.endpoint.check()}, as extra_params want it"
+        now = f"where the one that serves {announced} is down" if announced else "until a version is announced"
+        yield Finding(name, ok=True, detail=f"{told}; it predicts {now}")
+    elif (needless := needless_bootstrap(found)) and found.options.bootstrap != usual:
+        yield Finding(name, ok=True, detail=needless, remedy="Take bootstrap out of extra_params: it is never asked.")
+
+
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
     trains = project_endpoint(hub, project).serves == "store"
-    classes = _classes(hub, project, announced_version(hub, project)) if trains else None
+    classes = _classes(hub, project, ChampionPointer(hub.store, project).read().announced) if trains else None
     yield checks.check_labels(info.label_config, classes, trains=trains)
 
 
@@ -224,9 +260,9 @@ def _webhook_address(studio: Studio, webhooks: list[Webhook], own: MLBackend) ->
         yield Finding("webhook address", ok=True, detail=f"Label Studio may call {shown(webhook.spec.url)}")
 
 
-def _classes(hub: Hub, project: ProjectKey, version: str) -> tuple[str, ...] | None:
+def _classes(hub: Hub, project: ProjectKey, version: str | None) -> tuple[str, ...] | None:
     """Read the classes of a version from its model.json; None before the first."""
-    if version == NO_VERSION:
+    if version is None:
         return None
     bundle = Versions(hub.store, project).get(version).bundle
     return read_description(

@@ -30,10 +30,15 @@ def headers(text: str) -> tuple[tuple[str, str], ...]:
     found = []
     for part in filter(None, map(str.strip, text.split(";"))):
         name, colon, value = part.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) or not value.strip().isprintable():
+        if not colon or not is_header(name, value.strip()):
             raise ValueError("expected Name: value, separated by semicolons")
         found.append((name, value.strip()))
     return tuple(found)
+
+
+def is_header(name: str, value: str) -> bool:
+    """Tell whether a header can have this name and value."""
+    return re.fullmatch(r"[!#$%&'*+.^_`|~\w-]+", name, re.ASCII) is not None and value.isprintable()
 
 
 READERS: dict[type, tuple[Callable[[str], Any], str]] = {
@@ -126,6 +131,11 @@ def endpoint_address(value: str) -> str:
         "an endpoint's address: http://host:port (an inference container), http://host/path (any server), "
         "sagemaker://NAME, vertex://PROJECT/LOCATION/ENDPOINT or fake://?classes=cat,dog"
     )
+
+
+def bootstrap_address(value: str) -> str:
+    """Check the kind of the bootstrap endpoint's address; empty is none."""
+    return endpoint_address(value) if value else ""
 
 
 def trainer_address(value: str) -> str:

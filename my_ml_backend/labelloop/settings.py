@@ -179,6 +179,19 @@ class Settings:
     allowed_deployers: tuple[str, ...] = _setting(
         "LABELLOOP_ALLOWED_DEPLOYERS", (), "Deployers that projects may name in extra_params, word for word."
     )
+    bootstrap_endpoint: str = _setting(
+        "LABELLOOP_BOOTSTRAP_ENDPOINT",
+        "",
+        "Endpoint that predicts before a project's first version, and where ours is down; empty: none does.",
+        check=values.bootstrap_address,
+    )
+    bootstrap_options: str = _setting(
+        "LABELLOOP_BOOTSTRAP_OPTIONS",
+        "",
+        "What it speaks: a JSON object with the keys of extra_params that are of an endpoint, and headers.",
+        secret=True,
+        check=values.json_object,
+    )
     redis_url: str = _setting(
         "LABELLOOP_REDIS_URL", "embedded", "embedded, or redis://host:port/db.", check=values.redis_address
     )

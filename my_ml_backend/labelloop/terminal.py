@@ -23,11 +23,7 @@ def show(as_json: bool, value: Any, lines: list[str]) -> None:
 
 def describe(one: ProjectStatus) -> list[str]:
     """Say how a project stands, a line for each thing worth knowing."""
-    lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
-    if one.endpoint is not None:
-        lines = [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
-    if not one.store:
-        lines = [f"project {one.project}: what the store has of it cannot be read"]
+    lines = _versions(one)
     # What a scan found missing is older than labels that have come since.
     if one.missing and not (one.run is None and 0 < one.needed <= one.changed):
         lines.append(f"  before the first version: {one.missing}")
@@ -46,6 +42,21 @@ def describe(one: ProjectStatus) -> list[str]:
         lines.append(f"  trouble: {one.trouble}")
     if one.workers == 0:
         lines.append("  no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`")
+    return lines
+
+
+def _versions(one: ProjectStatus) -> list[str]:
+    """Say which versions there are, and what predicts besides."""
+    if not one.store:
+        return [f"project {one.project}: what the store has of it cannot be read"]
+    if one.endpoint is not None:
+        return [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
+    lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
+    if one.bootstrap and one.bootstrap.predicts:
+        told = f"{one.bootstrap.endpoint} predicts until a version is announced, as {one.bootstrap.version}"
+        lines.append(f"  bootstrap endpoint {told}")
+    elif one.bootstrap:
+        lines.append(f"  bootstrap endpoint {one.bootstrap.endpoint} predicts where the project's own is down")
     return lines
 
 

@@ -154,6 +154,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "run",
         "queue",
         "endpoint",
+        "bootstrap",
         "wait",
         "store",
         "needed",

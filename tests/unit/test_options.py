@@ -20,6 +20,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 KEYS = ["endpoint", "request", "response", "mapping", "classes", "parameters", "version", "batch", "threshold"]
+KEYS += ["bootstrap"]
 
 
 def allowing(*patterns: str, **settings: Any) -> Settings:
@@ -189,3 +190,76 @@ def test_a_project_may_name_a_trainer_and_a_deployer_that_are_allowed_word_for_w
             options_of(settings, said)
     with pytest.raises(OptionsError, match="is not a trainer: local, or command"):
         options_of(Settings(allowed_trainers=("shell:rm",)), {"trainer": "shell:rm"})
+
+
+BOOTSTRAP = "https://zero-shot/predict"
+
+
+def test_a_bootstrap_endpoint_has_options_of_its_own_and_is_shown_as_the_project_is() -> None:
+    spoken = {"request": "instances", "classes": ["a cat"], "version": "clip", "label_map": {"a cat": "cat"}}
+    headers = {"Authorization": "Bearer x;y", "X-Team": "a"}
+    settings = Settings(
+        bootstrap_endpoint=BOOTSTRAP,
+        bootstrap_options=json.dumps(spoken | {"headers": headers}),
+        endpoint_headers="X-Mine: 1",
+        classes=("cat",),
+        label_map=("Katze=cat",),
+        threshold=0.3,
+        endpoint_timeout=7.0,
+    )
+    found = options_of(settings).bootstrap
+    assert found is not None
+    assert found.endpoint == EndpointSpec(
+        BOOTSTRAP,
+        request="instances",
+        classes=("a cat",),
+        version="clip",
+        headers=tuple(headers.items()),
+        timeout=7.0,
+    )
+    assert (found.rendering.label_map, found.rendering.threshold) == ({"a cat": "cat"}, 0.3)
+    assert found.alone
+    assert options_of(Settings()).bootstrap is None
+
+
+def test_a_project_changes_names_or_switches_off_its_bootstrap_endpoint() -> None:
+    secret = '{"headers": {"Authorization": "Bearer x"}, "batch": 4, "threshold": 0.2}'
+    settings = allowing("https://other/*", bootstrap_endpoint=BOOTSTRAP, bootstrap_options=secret, threshold=0.3)
+
+    changed = options_of(settings, {"bootstrap": {"batch": 2}, "threshold": 0.4}).bootstrap
+    assert changed is not None
+    assert (changed.endpoint.address, changed.endpoint.batch, len(changed.endpoint.headers)) == (BOOTSTRAP, 2, 1)
+    assert changed.rendering.threshold == 0.2
+    other = options_of(settings, {"bootstrap": "https://other/y", "threshold": 0.4}).bootstrap
+    assert other is not None
+    assert other.endpoint == EndpointSpec("https://other/y", timeout=settings.endpoint_timeout)
+    assert other.rendering.threshold == 0.4
+    assert options_of(settings, {"bootstrap": False}).bootstrap is None
+    # The next project is read from the same settings.
+    assert options_of(settings, {"threshold": 0.1}).bootstrap == options_of(settings).bootstrap
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"bootstrap": "https://evil/x"}, "LABELLOOP_ALLOWED_ENDPOINTS"),
+        ({"bootstrap": {"batch": 2}}, "no setting names one"),
+        ({"bootstrap": True}, "or false for none"),
+        ({"bootstrap": {"headers": {}}}, "unknown key 'headers'"),
+        ({"bootstrap": {"trainer": "local"}}, "unknown key 'trainer'"),
+        ({"bootstrap": {"threshold": 2}}, "'bootstrap', 'threshold' must be"),
+    ],
+)
+def test_what_is_wrong_with_a_bootstrap_endpoint_is_named(given: object, told: str) -> None:
+    with pytest.raises(OptionsError, match=told):
+        options_of(DEFAULT, given)
+
+
+@pytest.mark.parametrize(
+    "spoken", ["[]", '{"bach": 2}', '{"headers": {"Bad Name": "s3cret"}}', '{"headers": {"X": "s3\\ncret"}}', "{"]
+)
+def test_what_is_wrong_with_its_setting_is_named_without_its_value(spoken: str) -> None:
+    with pytest.raises(SettingsError, match="LABELLOOP_BOOTSTRAP_OPTIONS") as refused:
+        options_of(Settings(bootstrap_endpoint=BOOTSTRAP, bootstrap_options=spoken))
+    assert not isinstance(refused.value, OptionsError)
+    assert "cret" not in str(refused.value)

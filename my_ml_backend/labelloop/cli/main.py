@@ -39,9 +39,11 @@ from labelloop.loop.serving import (
     hear,
     learn,
     learn_unknown,
-    learns,
+    needless_bootstrap,
     open_for,
+    project_endpoint,
     require_learning,
+    serving,
     share,
 )
 from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_unknown
@@ -155,6 +157,8 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
     version = announced_version(hub, project)
     with closing(Studio.of(hub.settings)) as studio:
         done = connect_project(studio, project_id, url, hub.settings, version, wanted)
+    if needless := needless_bootstrap(project_endpoint(hub, project)):
+        done.append(f"A bootstrap endpoint is named, and {needless}.")
     registry.remember_project(hub, project, url)
     show(as_json, {"project": project_id, "done": done}, done)
 
@@ -267,16 +271,16 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
 
         reporter.stage("prelabel")
         try:
-            done = prelabel(hub, project, version, report, dry_run=dry_run)
+            done = prelabel(hub, project, None, report, dry_run=dry_run)
         finally:
             reporter.close()
-    version = announced_version(hub, project)
+    _, _, version = by = serving(hub, project)
     verb = "would be pre-annotated" if dry_run else "pre-annotated"
     lines = [
         f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",
         *(f"  for example: {reason}" for reason in done.reasons),
     ]
-    if not dry_run and not learns(hub, project):
+    if not dry_run and by.serves != "store":
         lines += _order(hub, project, version)
     show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
 

@@ -17,7 +17,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
-from labelloop.loop.serving import announced_version, learn, learn_unknown, learns, require_learning
+from labelloop.loop.serving import announced_version, learn, learn_unknown, require_learning, serving
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -166,10 +166,11 @@ def prelabel(project: str) -> str:
     try:
         with _existing(hub, key), _noting(state), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
-            done = prelabeling.prelabel(hub, key, version, reporter)
+            done = prelabeling.prelabel(hub, key, None, reporter)
             state.note("unpredicted", "")
-            if not learns(hub, key):
-                version = announced_version(hub, key)
+            by = serving(hub, key)
+            if by.serves != "store":
+                version = by.version
                 site_of(hub, key.id).announce(version)
     except LeaseLost:
         return _postponed(hub, key)

@@ -1,4 +1,4 @@
-"""What one project wants: which endpoint, what it speaks, and how its answers become predictions.
+"""What one project wants: which endpoints, what they speak, and how their answers become predictions.
 
 The settings say so for all projects, the ``extra_params`` of a project's ML backend for that one (docs/endpoints.md).
 """
@@ -13,21 +13,30 @@ from urllib.parse import unquote, urlsplit
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
-from labelloop.setting_values import Check, deployer_address, trainer_address
+from labelloop.setting_values import Check, deployer_address, is_header, trainer_address
 from labelloop.settings import Settings
 from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
 _REMEMBERED = 8
 
+Reader = Callable[[object, str], Any]
+"""Reads a value; the text names it in errors."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """An endpoint, how its answers are shown, what trains its versions, and what brings them there (empty: nothing)."""
+    """An endpoint, how its answers are shown, what trains its versions, and what brings them there (empty: nothing).
+
+    ``bootstrap`` is the endpoint that predicts before the first version, and where this one is down; what is said of it
+    is ``alone``: it is asked for a model of its own, whatever it could serve.
+    """
 
     endpoint: EndpointSpec
     rendering: Rendering
     trainer: str = "local"
     deployer: str = ""
+    bootstrap: "Options | None" = None
+    alone: bool = False
 
 
 def options_of(settings: Settings, extra_params: object = None, typed: Json | None = None) -> Options:
@@ -51,8 +60,47 @@ def options_of(settings: Settings, extra_params: object = None, typed: Json | No
     deployer = usual.deployer if endpoint is usual.endpoint else ""
     trainer = _named("trainer", given, usual.trainer, settings.allowed_trainers, trainer_address)
     deployer = _named("deployer", given, deployer, settings.allowed_deployers, deployer_address)
-    shown = {name: given.pop(name) for name in _RENDERING if name in given}
-    return Options(replace(endpoint, **given), replace(usual.rendering, **shown), trainer, deployer)
+    said = given.pop("bootstrap", {})
+    rendering = _shown(usual.rendering, given)
+    return Options(replace(endpoint, **given), rendering, trainer, deployer, _bootstrap(settings, said, rendering))
+
+
+def _shown(usual: Rendering, given: Json) -> Rendering:
+    """Take how answers are shown out of what is said of an endpoint."""
+    return replace(usual, **{name: given.pop(name) for name in _RENDERING if name in given})
+
+
+def _bootstrap(settings: Settings, said: Json | None, rendering: Rendering) -> Options | None:
+    """Put what a project says of its bootstrap endpoint on top of the settings' one; with None it has none.
+
+    As with the endpoint itself, another address begins with nothing.
+    """
+    usual = _usual_bootstrap(settings)
+    if said is None or not (said or usual):
+        return None
+    if "endpoint" not in usual | said:
+        raise OptionsError("extra_params, 'bootstrap' must say which \"endpoint\": no setting names one")
+    if said.get("endpoint", usual.get("endpoint")) != usual.get("endpoint"):
+        _require_allowed(said["endpoint"], settings.allowed_endpoints)
+        usual = {}
+    given = usual | said
+    rendering, address = _shown(rendering, given), given.pop("endpoint")
+    spec = EndpointSpec(address, timeout=settings.endpoint_timeout, base=settings.vertex_base_url)
+    return Options(replace(spec, **given), rendering, alone=True)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _usual_bootstrap(settings: Settings) -> Json:
+    """Read what the settings say of the bootstrap endpoint, empty where they name none; it is not to be changed."""
+    if not settings.bootstrap_endpoint:
+        return {}
+    keys = {name: _KEYS[name] for name in _OF_AN_ENDPOINT} | {"headers": _headers}
+    try:
+        spoken = json.loads(settings.bootstrap_options or "{}")
+        return _checked(spoken, keys, "LABELLOOP_BOOTSTRAP_OPTIONS") | {"endpoint": settings.bootstrap_endpoint}
+    except (OptionsError, ValueError, RecursionError) as error:
+        told = str(error) if isinstance(error, OptionsError) else "LABELLOOP_BOOTSTRAP_OPTIONS is no JSON"
+        raise SettingsError(told) from None
 
 
 def _named(role: str, given: Json, usual: str, allowed: tuple[str, ...], check: Check) -> str:
@@ -71,7 +119,9 @@ def _named(role: str, given: Json, usual: str, allowed: tuple[str, ...], check: 
 @lru_cache(maxsize=_REMEMBERED)
 def _usual(settings: Settings) -> Options:
     """What the settings say for all projects; read once, for they are asked for with each prediction."""
-    return Options(EndpointSpec.of(settings), _rendering(settings), settings.trainer, settings.deployer)
+    rendering = _rendering(settings)
+    bootstrap = _bootstrap(settings, {}, rendering)
+    return Options(EndpointSpec.of(settings), rendering, settings.trainer, settings.deployer, bootstrap)
 
 
 def _rendering(settings: Settings) -> Rendering:
@@ -100,14 +150,18 @@ def _read(extra_params: object) -> Json:
             raise OptionsError("extra_params of the ML backend is no JSON") from None
     if extra_params is None:
         return {}
-    if not isinstance(extra_params, dict):
-        raise OptionsError('extra_params of the ML backend must be a JSON object, as in {"threshold": 0.5}')
-    unknown = sorted(str(name) for name in extra_params if name not in _KEYS)
+    return _checked(extra_params, _KEYS, "extra_params", "extra_params of the ML backend")
+
+
+def _checked(given: object, keys: Mapping[str, Reader], where: str, whole: str = "") -> Json:
+    """Read every value by its key; ``where`` and ``whole`` name what they stand in."""
+    whole = whole or where
+    if not isinstance(given, dict):
+        raise OptionsError(f'{whole} must be a JSON object, as in {{"threshold": 0.5}}')
+    unknown = sorted(str(name) for name in given if name not in keys)
     if unknown:
-        raise OptionsError(
-            f"extra_params of the ML backend has an unknown key {unknown[0][:60]!r}; known are {', '.join(_KEYS)}"
-        )
-    return {name: _KEYS[name](value, f"extra_params, {name!r}") for name, value in extra_params.items()}
+        raise OptionsError(f"{whole} has an unknown key {unknown[0][:60]!r}; known are {', '.join(keys)}")
+    return {name: keys[name](value, f"{where}, {name!r}") for name, value in given.items()}
 
 
 def _require_allowed(address: str, allowed: tuple[str, ...]) -> None:
@@ -181,9 +235,30 @@ def _uncertainty(value: object, what: str) -> Uncertainty:
     raise OptionsError(f"{what} must be one of {', '.join(UNCERTAINTIES)}")
 
 
+def _headers(value: object, what: str) -> tuple[tuple[str, str], ...]:
+    pairs = list(value.items()) if isinstance(value, dict) else [("", None)]
+    if not all(isinstance(text, str) and is_header(name, text) for name, text in pairs):
+        raise OptionsError(f'{what} must be an object from name to text, as in {{"Authorization": "Bearer TOKEN"}}')
+    return tuple((name, str(text)) for name, text in pairs)
+
+
+def _bootstrap_of(value: object, what: str) -> Json | None:
+    if value is False:
+        return None
+    if isinstance(value, str):
+        return {"endpoint": value}
+    keys = {name: _KEYS[name] for name in ("endpoint", *_OF_AN_ENDPOINT)}
+    if not isinstance(value, dict):
+        raise OptionsError(f"{what} must be an address, an object with {', '.join(keys)}, or false for none")
+    return _checked(value, keys, what)
+
+
 _RENDERING = ("threshold", "label_map", "uncertainty")
 
-_KEYS: dict[str, Callable[[object, str], Any]] = {
+_OF_AN_ENDPOINT = ("request", "response", "mapping", "classes", "parameters", "version", "batch", *_RENDERING)
+"""What is said of any endpoint beside its address."""
+
+_KEYS: dict[str, Reader] = {
     "endpoint": _text,
     "request": _text,
     "response": _text,
@@ -197,5 +272,6 @@ _KEYS: dict[str, Callable[[object, str], Any]] = {
     "threshold": _share,
     "label_map": _label_map,
     "uncertainty": _uncertainty,
+    "bootstrap": _bootstrap_of,
 }
 """What a project may say, and what reads it."""

@@ -15,7 +15,7 @@ from labelloop.chunks import chunks
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import Plan, note_served, plan_of, serving
+from labelloop.loop.serving import Plan, ProjectEndpoint, Serving, fallback, note_served, plan_of, serving
 from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -67,7 +67,9 @@ def predict_tasks(
             return [[] for _ in tasks]
         plan = plan_of(hub, project, by, interface(project, by.trained), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
-        found = predict_batch(plan, [task if isinstance(task, dict) else {} for task in tasks], began + seconds)
+        asked, deadline = [task if isinstance(task, dict) else {} for task in tasks], began + seconds
+        found = predict_batch(plan, asked, deadline)
+        found = _fall_back(plan, by, interface, context, list(zip(asked, found, strict=True)), deadline)
         _log_reasons(project, found)
         return [item if _is_stored(item) else [] for _, item in zip(tasks, found, strict=True)]
     except LabelLoopError as error:
@@ -75,6 +77,34 @@ def predict_tasks(
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
         _log.exception("no predictions for %d tasks of project %s", len(tasks), project_uid)
     return [[] for _ in tasks]
+
+
+def _fall_back(
+    plan: Plan,
+    by: Serving,
+    interface: Callable[[ProjectKey, bool], Interface],
+    context: object,
+    done: Sequence[tuple[Json, Found]],
+    deadline: float,
+) -> list[Found]:
+    """Give what was found, and where the endpoint failed as a whole, what its bootstrap endpoint finds, if it has one.
+
+    It answers under its own version.
+    """
+    found = [item for _, item in done]
+    failed = [at for at, item in enumerate(found) if isinstance(item, Unpredicted) and item.endpoint]
+    try:
+        other = fallback(plan.hub, plan.project, ProjectEndpoint(by.options, by.endpoint)) if failed else None
+        if other is None:
+            return found
+        _log_reasons(plan.project, [found[at] for at in failed])
+        _log.warning("project %s: %s is asked instead for %d tasks", plan.project, other.endpoint.name, len(failed))
+        instead = plan_of(plan.hub, plan.project, other, interface(plan.project, False), context)
+        for at, item in zip(failed, predict_batch(instead, [done[at][0] for at in failed], deadline), strict=True):
+            found[at] = item
+    except LabelLoopError as error:
+        _log.warning("project %s: its bootstrap endpoint cannot be asked: %s", plan.project, error)
+    return found
 
 
 def _log_reasons(project: ProjectKey, found: Sequence[Found]) -> None:

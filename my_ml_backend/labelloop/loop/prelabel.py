@@ -30,8 +30,13 @@ class Prelabeled:
     reasons: tuple[str, ...] = ()
 
 
-def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, dry_run: bool = False) -> Prelabeled:
+def prelabel(
+    hub: Hub, project: ProjectKey, version: str | None, report: Progress, *, dry_run: bool = False
+) -> Prelabeled:
     """Give every unlabeled task a prediction of ``version``; repeating it adds nothing, annotations are not touched.
+
+    None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
+    asked.
 
     Raises EndpointError when the endpoint fails as a whole, StudioError when Label Studio does; what was predicted
     before that is imported, and the next call goes on from there.
@@ -39,6 +44,7 @@ def prelabel(hub: Hub, project: ProjectKey, version: str, report: Progress, *, d
     served = serving(hub, project, version)
     site = site_of(hub, project.id)
     plan = plan_of(hub, project, served, site.interface(trained=served.trained))
+    version = served.version
     total = site.count_waiting(version)
     report("tasks", 0, total)
     predicted = left_out = 0

@@ -7,6 +7,7 @@ was wiped, Label Studio has them.
 The version is what ``/setup`` answers, instantly, wherever the store is. It is the one the loop announced. For an
 endpoint with a model of its own the loop publishes none, and ``/setup`` may not ask it: there the version follows the
 answers. When the model behind such an endpoint is replaced, the first new answer says so, and Label Studio asks anew.
+So it is for a bootstrap endpoint, which predicts as long as no version is announced, and where the project's is down.
 The store gets no version of a project that the sweep has not found in Label Studio: anybody may ask for predictions.
 """
 
@@ -41,7 +42,7 @@ def _serves(options: Options, endpoint: Endpoint) -> Serves:
     """Say what an endpoint serves; nothing is ever written to one that no deployer is set for."""
     if options.deployer:
         return "deployed"
-    return "store" if endpoint.follows else "alone"
+    return "store" if endpoint.follows and not options.alone else "alone"
 
 
 class ProjectEndpoint(NamedTuple):
@@ -81,10 +82,42 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     impossible settings or ``extra_params``.
     """
     shared = hub.state(project).shared()
-    options, endpoint = open_for(hub, _read(_noted(hub, project, shared)))
+    found = open_for(hub, _read(_noted(hub, project, shared)))
     if version is not None:
-        return Serving(options, endpoint, version)
-    return Serving(options, endpoint, _reported(hub, project, shared, ProjectEndpoint(options, endpoint)))
+        return Serving(*found, version)
+    announced = NO_VERSION if found.serves == "alone" else _announced(hub, project, shared)
+    if announced != NO_VERSION:
+        return Serving(*found, announced)
+    found = bootstrap_of(hub, found) or found
+    # What no version was brought to yet may hold a model of its own all the same.
+    return Serving(*found, NO_VERSION if found.serves == "store" else _served(hub, project, shared, *found))
+
+
+def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | None:
+    """Say what predicts where a project's endpoint has failed as a whole; None where nothing does. Raises StoreError.
+
+    It is asked for when that has happened, for it costs another round trip to Redis.
+    """
+    found = bootstrap_of(hub, by)
+    return found and Serving(*found, _served(hub, project, hub.state(project).shared(), *found))
+
+
+def bootstrap_of(hub: Hub, found: ProjectEndpoint) -> ProjectEndpoint | None:
+    """Give the endpoint that predicts before the first version of a project, and where its own is down.
+
+    None where none is named, and where none is needed: an endpoint that stands alone predicts from the beginning.
+    """
+    options = found.options.bootstrap
+    if options is None or found.serves == "alone":
+        return None
+    return ProjectEndpoint(options, hub.endpoint_of(options.endpoint))
+
+
+def needless_bootstrap(found: ProjectEndpoint) -> str:
+    """Say why a bootstrap endpoint that is named is never asked; empty where it is, or none is named."""
+    if found.options.bootstrap is None or found.serves != "alone":
+        return ""
+    return f"it is not needed: endpoint {found.endpoint.name} has a model of its own, which predicts from the beginning"
 
 
 def announced_version(hub: Hub, project: ProjectKey) -> str:
@@ -98,14 +131,24 @@ def project_endpoint(hub: Hub, project: ProjectKey) -> ProjectEndpoint:
 
 
 def open_for(hub: Hub, given: object) -> ProjectEndpoint:
-    """Open the endpoint of a project whose ``extra_params`` these are. Raises OptionsError when they are impossible."""
-    options = options_of(hub.settings, given)
+    """Open the endpoints of a project whose ``extra_params`` these are, and give the one that serves its versions.
+
+    Raises OptionsError when they are impossible.
+    """
+    options, usual = options_of(hub.settings, given), options_of(hub.settings)
+    if options.bootstrap is not None:
+        _open(hub, options.bootstrap, usual.bootstrap, "LABELLOOP_BOOTSTRAP_ENDPOINT")
+    return ProjectEndpoint(options, _open(hub, options, usual, "LABELLOOP_ENDPOINT"))
+
+
+def _open(hub: Hub, options: Options, usual: Options | None, setting: str) -> Endpoint:
     try:
-        return ProjectEndpoint(options, hub.endpoint_of(options.endpoint))
+        return hub.endpoint_of(options.endpoint)
     except SettingsError as error:
-        if options.endpoint == EndpointSpec.of(hub.settings):
-            raise
-        raise OptionsError(f"extra_params of the ML backend: {error}") from None
+        told = str(error).replace("LABELLOOP_ENDPOINT", setting)
+        if usual is not None and options.endpoint == usual.endpoint:
+            raise SettingsError(told) from None
+        raise OptionsError(f"extra_params of the ML backend: {told}") from None
 
 
 def learns(hub: Hub, project: ProjectKey) -> bool:
@@ -182,6 +225,7 @@ def keep_served(hub: Hub, project: ProjectKey) -> None:
     """Keep in the store what Redis knows of the version of an endpoint's own model; raises StoreError."""
     shared = hub.state(project).shared()
     found = open_for(hub, _read(_noted(hub, project, shared)))
+    found = bootstrap_of(hub, found) or found
     if found.serves == "store" or shared is None:
         return
     options, endpoint = found
@@ -203,15 +247,6 @@ def _read(text: str | None) -> object:
         return text
 
 
-def _reported(hub: Hub, project: ProjectKey, shared: Shared | None, found: ProjectEndpoint) -> str:
-    """Say what ``/setup`` answers."""
-    announced = NO_VERSION if found.serves == "alone" else _announced(hub, project, shared)
-    # What no version was brought to yet may hold a model of its own all the same.
-    if found.serves == "store" or announced != NO_VERSION:
-        return announced
-    return _served(hub, project, shared, found.options.endpoint, found.endpoint)
-
-
 def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     if shared is not None and shared.announced is not None:
         return shared.announced
@@ -222,15 +257,15 @@ def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     return version
 
 
-def _served(hub: Hub, project: ProjectKey, shared: Shared | None, spec: EndpointSpec, endpoint: Endpoint) -> str:
+def _served(hub: Hub, project: ProjectKey, shared: Shared | None, options: Options, endpoint: Endpoint) -> str:
     """Say which version an endpoint serves: the one it answered with last, else the one it was given, else its name.
 
     A version that it names itself goes before one that it was given, in its answers too.
     """
-    mark = spec.fingerprint
+    mark = options.endpoint.fingerprint
     if shared is not None and mark in shared.served:
         return shared.served[mark]
-    version = ServedVersion(hub.store, project).read(mark) or spec.version or endpoint.name
+    version = ServedVersion(hub.store, project).read(mark) or options.endpoint.version or endpoint.name
     if shared is not None:
         hub.state(project).serve(mark, version)
     return version

@@ -17,8 +17,8 @@ from rq.serializers import JSONSerializer
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
-from labelloop.loop.options import options_of
 from labelloop.loop.redis_client import text
+from labelloop.loop.serving import open_for
 from labelloop.models.check import check_store
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
@@ -43,8 +43,8 @@ OPEN = (
 
 def refuse_impossible(hub: Hub) -> None:
     """Open what the settings name without sending anything; raises SettingsError or StoreError for what cannot be."""
-    options_of(hub.settings)
-    for part in ("store", "endpoint", "redis"):
+    open_for(hub, None)
+    for part in ("store", "redis"):
         getattr(hub, part)
 
 
@@ -96,6 +96,9 @@ def clashes(settings: Settings) -> list[str]:
         f"LABELLOOP_MAX_WAIT_SECONDS ({settings.max_wait_seconds:g} s) is shorter than LABELLOOP_QUIET_SECONDS "
         f"({settings.quiet_seconds:g} s), so a run never waits for quiet": settings.max_wait_seconds
         < settings.quiet_seconds,
+        "LABELLOOP_BOOTSTRAP_OPTIONS is set without LABELLOOP_BOOTSTRAP_ENDPOINT, so nothing is asked by them": bool(
+            settings.bootstrap_options and not settings.bootstrap_endpoint
+        ),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
     return [sentence for sentence, holds in found.items() if holds]

@@ -11,7 +11,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.policy import Pending, Policy
 from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
-from labelloop.loop.serving import announced_version, project_endpoint
+from labelloop.loop.serving import announced_version, fallback, project_endpoint
 from labelloop.loop.state import Step
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.projects import LeftOver, moment
@@ -19,6 +19,15 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
 
 __all__ = ["ProjectStatus", "known_projects", "project_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A project's bootstrap endpoint, its version, and whether it ``predicts`` now, not only where its own is down."""
+
+    endpoint: str
+    version: str
+    predicts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,7 @@ class ProjectStatus:
     run: Json | None = None
     queue: bool = True
     endpoint: str | None = None
+    bootstrap: Bootstrap | None = None
     wait: Wait | None = None
     store: bool = True
     needed: int = 0
@@ -130,7 +140,11 @@ def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted)
         return _with(_trained(hub, project, stands, noted), error)
     if found.serves == "alone":
         return replace(stands, announced=announced_version(hub, project), endpoint=found.endpoint.name)
-    return _trained(hub, project, stands, noted)
+    stands = _trained(hub, project, stands, noted)
+    other = fallback(hub, project, found)
+    if other is None:
+        return stands
+    return replace(stands, bootstrap=Bootstrap(other.endpoint.name, other.version, stands.announced is None))
 
 
 def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:

@@ -4,6 +4,7 @@ import logging
 
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
+from labelloop.loop.serving import open_for
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.types import Output, Rendering
@@ -17,9 +18,9 @@ _CONFIG = (
 
 
 def warm_up(hub: Hub) -> None:
-    """Open the endpoint and render one prediction: botocore and the SDK take seconds to load. What fails is logged."""
+    """Open the endpoints and render one prediction: botocore and the SDK take seconds to load. What fails is logged."""
     try:
-        hub.endpoint  # noqa: B018 - opened, not asked
+        open_for(hub, None)
         render(parse_label_config(_CONFIG), Output("cat", 1.0, {"cat": 1.0}, "warm"), Rendering())
     except LabelLoopError as error:
         _log.warning("%s", error)
