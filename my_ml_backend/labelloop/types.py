@@ -240,6 +240,13 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class NotAsked(Failure):
+    """Why nobody could be asked about an input: unlike a model that fails on it, none has shown what it is worth."""
+
+    reason: str = "was not asked"
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Which model an endpoint should ask: a project's version; None leaves the choice to the endpoint."""
 
@@ -353,12 +360,13 @@ class NetworkInfo(BundleInfo):
         return {**values, "picture": spec}
 
 
+ANSWERS = "answers.jsonl"
+"""The one file of a bundle whose model lies elsewhere: what that answered to the test items (models/answers.py)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignInfo(BundleInfo):
-    """What a bundle of any kind says whose model lies elsewhere: the ``model``'s name there.
-
-    Its one file holds what the model answered to the test items (models/answers.py).
-    """
+    """What a bundle of any kind says whose model lies elsewhere: the ``model``'s name there."""
 
     model: str
 

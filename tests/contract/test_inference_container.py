@@ -26,8 +26,11 @@ import labelloop
 from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
+from labelloop.models.answers import write_foreign
 from labelloop.models.archive import write_archive
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.engines.onnx import OnnxEngine
@@ -39,7 +42,7 @@ from labelloop.serve.server import THREADS, _prepare, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.serve.wire import read_body
 from labelloop.settings import Settings
-from labelloop.types import Failure, Input, Output, ProjectKey, Target
+from labelloop.types import Failure, ForeignInfo, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.clients import dripping, silent, talk
 from support.inference import SECONDS, Inference, inference
@@ -375,6 +378,21 @@ def test_a_damaged_bundle_is_named_and_not_served(tmp_path: Path) -> None:
     assert answer.status_code == 500
     assert "damaged" in answer.get_json()["error"]
     assert "Traceback" not in answer.text
+
+
+def test_a_version_whose_model_lies_elsewhere_is_refused_with_that_reason(
+    many: Inference, store: FileStore, workdir: Path
+) -> None:
+    project = ProjectKey("ls", 200)
+    write_foreign(workdir / "200", ForeignInfo(("a", "b"), "single", "command", model="model-7"), {})
+    versions, pointer = Versions(store, project), ChampionPointer(store, project)
+    versions.publish(versions.claim("run"), workdir / "200", VersionRecord("v1", "run", "command", None, "", True, ""))
+    pointer.promote("v1", pointer.take_fence())
+
+    answer = many.post(RED, x_labelloop_project=str(project))
+
+    assert answer.status_code == 500
+    assert "its model lies elsewhere, as 'model-7', and cannot be served here" in answer.json()["error"]
 
 
 def test_a_store_that_cannot_be_read_is_no_unknown_project(tmp_path: Path) -> None:
@@ -724,6 +742,9 @@ def test_nothing_listens_for_a_bundle_that_cannot_be_served(tmp_path: Path) -> N
         serve(ServeOptions(bundle=tmp_path), settings, {})
     with pytest.raises(SettingsError, match=r"AIP_STORAGE_URI: gs:// cannot be read yet"):
         serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "gs://bucket/model"})
+    write_foreign(tmp_path, ForeignInfo(("a", "b"), "single", "command", model="model-7"), {})
+    with pytest.raises(BundleError, match=r"its model lies elsewhere, as 'model-7', and cannot be served here"):
+        serve(ServeOptions(bundle=tmp_path), settings, {})
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labelloop.errors import BundleError
+from labelloop.kinds import base
+from labelloop.kinds.base import SCORED_BY, served_files
+from labelloop.models.answers import read_answers, write_foreign
 from labelloop.models.bundle import bundle_files, check_bundle, digest
+from labelloop.models.file_store import FileStore
+from labelloop.models.versions import VersionRecord, Versions
+from labelloop.types import ForeignInfo, ProjectKey
+from support import numbers_kind
 from support.bundles import checked
 from support.file_bundle import INFO, SPEC, write_bundle
 
@@ -140,3 +147,54 @@ def test_a_folder_that_is_no_bundle_is_named(tmp_path: Path) -> None:
 
 def test_a_description_is_read_as_it_was_written(bundle: Path) -> None:
     assert type(INFO).from_json(INFO.to_json()) == INFO
+
+
+FOREIGN = ForeignInfo(("cat", "dog"), "single", "command", model="arn:aws:model/7")
+
+
+@pytest.mark.parametrize("kind", ["image-classification", "numbers"])
+def test_a_bundle_of_any_kind_may_say_that_its_model_lies_elsewhere(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    write_foreign(tmp_path, replace(FOREIGN, kind=kind), {"ab" * 32: {"error": "no"}})
+
+    info = check_bundle(tmp_path)
+
+    assert isinstance(info, ForeignInfo)
+    assert (info.model, info.kind, list(info.files)) == ("arn:aws:model/7", kind, ["answers.jsonl"])
+    assert bundle_files(tmp_path) == ["answers.jsonl", "model.json"]
+    assert read_answers(tmp_path / "answers.jsonl") == {"ab" * 32: {"error": "no"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"model": ""}, "has no name of the model"),
+        ({"model": 7}, "has no name of the model"),
+        ({"files": {}}, "no hash of answers.jsonl"),
+        ({"files": {"answers.jsonl": "0" * 64, "model.onnx": "0" * 64}}, "'model.onnx', which is no part"),
+        ({"files": {"answers.jsonl": "0" * 64}}, "answers.jsonl is damaged"),
+        ({"backbone": "resnet18"}, "unknown form"),
+    ],
+)
+def test_what_is_wrong_with_a_model_that_lies_elsewhere_is_said(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    write_foreign(tmp_path, FOREIGN, {})
+    rewrite(tmp_path, **changes)
+    with pytest.raises(BundleError, match=problem):
+        check_bundle(tmp_path)
+
+
+def test_a_model_elsewhere_is_published_and_fetched_with_its_answers(tmp_path: Path) -> None:
+    write_foreign(tmp_path / "bundle", FOREIGN, {"ab" * 32: {"error": "no"}})
+    project, store = ProjectKey("local", 1), FileStore(tmp_path / "store")
+    versions = Versions(store, project)
+    versions.publish(
+        versions.claim("run"), tmp_path / "bundle", VersionRecord("v1", "run", "command", None, "", True, "")
+    )
+    for _ in range(2):
+        fetched = versions.fetch_bundle("v1", tmp_path / "cache", served_files(SCORED_BY))
+        assert bundle_files(fetched) == ["answers.jsonl", "model.json"]
+        (fetched / "answers.jsonl").unlink()

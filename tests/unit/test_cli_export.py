@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
+from labelloop.models.answers import write_foreign
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import Json, ProjectKey
+from labelloop.types import ForeignInfo, Json, ProjectKey
 from support.file_bundle import write_bundle
 
 pytestmark = pytest.mark.train
@@ -82,6 +83,26 @@ def test_any_version_can_be_had_and_what_is_there_stays(store: FileStore, tmp_pa
     assert again.exit_code == 1
     assert "is not empty: name a new folder" in again.output
     assert json.loads((target / "version.json").read_text())["version"] == "v2"
+
+
+def test_the_card_of_a_model_that_lies_elsewhere_says_where(store: FileStore, tmp_path: Path) -> None:
+    write_foreign(tmp_path / "v3", ForeignInfo(CLASSES, "single", "command", model="arn:model/7"), {})
+    versions = Versions(store, PROJECT)
+    record = VersionRecord(versions.claim("run of v3"), "run of v3", "command", None, "", True, "v3 passed")
+    versions.publish("v3", tmp_path / "v3", record)
+
+    answer = run("v3", "--to", str(tmp_path / "out"))
+
+    assert answer.exit_code == 0, answer.output
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "The model itself lies elsewhere, as arn:model/7: these are its answers to the test items." in card
+    assert "labelloop serve" not in card
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "answers.jsonl",
+        "model.json",
+        "version.json",
+    ]
 
 
 @pytest.mark.parametrize("version", ["v3", "../v1", ""])

@@ -13,7 +13,7 @@ from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.report.numbers import NO_INTERVAL, interval, share
-from labelloop.types import ADOPTED, BundleInfo, Json
+from labelloop.types import ADOPTED, BundleInfo, ForeignInfo, Json
 
 _CARD, _RECORD = "README.md", "version.json"
 
@@ -61,7 +61,8 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
     measured: Json = record.metrics.get("test") or {}
     yield f"# {record.version}"
     yield ""
-    yield f"A model for {info.kind} by LabelLoop, recipe `{record.recipe}`: {_answers(info)}."
+    by = "trained for" if isinstance(info, ForeignInfo) else "by"
+    yield f"A model for {info.kind} {by} LabelLoop, recipe `{record.recipe}`: {_answers(info)}."
     yield ""
     yield f"**{record.verdict}**"
     yield ""
@@ -86,7 +87,13 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
     yield ""
     yield from (f"- `{name}`: sha256 {digest}" for name, digest in sorted(info.files.items()))
     yield ""
-    yield "`labelloop serve --bundle .` serves it; https://onnxruntime.ai and torch run its files without LabelLoop."
+    yield _use(info)
+
+
+def _use(info: BundleInfo) -> str:
+    if isinstance(info, ForeignInfo):
+        return f"The model itself lies elsewhere, as {_cell(info.model)}: these are its answers to the test items."
+    return "`labelloop serve --bundle .` serves it; https://onnxruntime.ai and torch run its files without LabelLoop."
 
 
 def _answers(info: BundleInfo) -> str:

@@ -17,6 +17,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.opening import open_engine
 from labelloop.types import Failure, Json, Output
 
 _FOLDER = Path(str(checks.__file__)).parent
@@ -75,7 +76,7 @@ def run_suite(
 
 
 def _expected(folder: Path, samples: Sequence[Sample]) -> dict[str, Output | Failure]:
-    answers = OnnxEngine(folder).predict([one.content for one in samples], "here")
+    answers = open_engine(folder, "onnx").predict([one.content for one in samples], "here")
     return {one.name: answer for one, answer in zip(samples, answers, strict=True)}
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Protocol
 from labelloop.errors import UnknownKind
 from labelloop.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import IMAGES, BundleInfo, Choice, Item, Json
+from labelloop.types import ANSWERS, IMAGES, BundleInfo, Choice, Item, Json
 
 if TYPE_CHECKING:
-    from labelloop.models.versions import VersionRecord
     from labelloop.run.context import Context
+    from labelloop.run.opponent import Opponent
     from labelloop.run.scoring import Rename
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
@@ -104,12 +104,10 @@ class Kind(Protocol):
     def measure(self, context: "Context") -> None:
         """Write ``metrics.json`` and ``predictions.npz``: the folder's bundle on the test side. Raises BundleError."""
 
-    def judge(
-        self, context: "Context", name: str, champion: "tuple[VersionRecord, Path] | None", rename: "Rename"
-    ) -> "Verdict":
-        """Judge what was measured, as version ``name``, against the champion and its bundle on the same test items.
+    def judge(self, context: "Context", name: str, opponent: "Opponent | None", rename: "Rename") -> "Verdict":
+        """Judge what was measured, as version ``name``, against an opponent on the same test items (None: it is first).
 
-        ``rename`` gives the champion's classes the names that they have today.
+        ``rename`` gives the opponent's classes the names that they have today.
         """
 
     def analyse(self, context: "Context") -> None:
@@ -161,13 +159,13 @@ def kind_of(control: str, about: str) -> Kind:
 
 
 def weight_files() -> tuple[str, ...]:
-    """Name all files that a bundle of any kind may hold its model in."""
-    return tuple(dict.fromkeys(name for kind in kinds() for name in kind.weights))
+    """Name all files that a bundle of any kind may hold its model in, or what one that lies elsewhere answered."""
+    return (*dict.fromkeys(name for kind in kinds() for name in kind.weights), ANSWERS)
 
 
 def served_files(engine: str) -> tuple[str, ...]:
-    """Name the files that an engine runs, whatever the kind."""
-    return tuple(dict.fromkeys(name for kind in kinds() for name in kind.served(engine)))
+    """Name the files that an engine runs, whatever the kind, and what tells of a model that lies elsewhere."""
+    return (*dict.fromkeys(name for kind in kinds() for name in kind.served(engine)), ANSWERS)
 
 
 @lru_cache

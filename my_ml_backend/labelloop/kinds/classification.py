@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.kinds.base import SCORED_BY
 from labelloop.majority import Truth, Vote, settle
 from labelloop.types import Choice, Item
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from labelloop.models.versions import VersionRecord
     from labelloop.run.context import Context
-    from labelloop.run.scoring import Rename
+    from labelloop.run.opponent import Opponent
+    from labelloop.run.scoring import Rename, Scores
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
 
@@ -40,49 +36,50 @@ class Classification(ABC):
         """Measure accuracy, rates of each class and calibration on the test side (docs/evaluation.md)."""
         from labelloop.data.split import splits
         from labelloop.run.context import write_json
+        from labelloop.run.opponent import VersionOpponent
         from labelloop.run.scored import Scored
         from labelloop.train.evaluation import measure
 
         manifest, folder = context.manifest, context.folder
         items = tuple(splits(manifest, context.named_sides)["test"])
-        scores = self._scores(context, folder.bundle, items, "the new model")
-        tested = Scored.of(items, manifest.classes, scores)
+        scores, asked = self._scores(context, VersionOpponent("the new model", folder.bundle), items)
+        kept = tuple(item for item, counts in zip(items, asked, strict=True) if counts)
+        tested = Scored.of(kept, manifest.classes, scores[asked])
         tested.write(folder.predictions)
-        found = measure(tested.truth, tested.scores, manifest.classes, manifest.choice, context.settings.seed)
-        write_json(folder.metrics, found)
+        # Of a model that lies elsewhere and answered nothing there is nothing to measure.
+        arguments = (tested.truth, tested.scores, manifest.classes, manifest.choice, context.settings.seed)
+        write_json(folder.metrics, measure(*arguments) if kept else {})
 
-    def judge(
-        self, context: "Context", name: str, champion: "tuple[VersionRecord, Path] | None", rename: "Rename"
-    ) -> "Verdict":
-        """Let the run's bundle and the champion meet on the same test items (docs/gate.md)."""
+    def judge(self, context: "Context", name: str, opponent: "Opponent | None", rename: "Rename") -> "Verdict":
+        """Let the run's bundle and its opponent meet on the same test items (docs/gate.md)."""
         from labelloop.data.split import splits
         from labelloop.run.gate import GateRule, Predictions, judge, judge_first
         from labelloop.run.scored import Scored, truth_of
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores)
-        sides = splits(manifest, context.named_sides)
-        if champion is None:
+        sides, known = splits(manifest, context.named_sides), set(tested.pictures)
+        items = tuple(sides["test"])
+        met = tuple(item for item in items if item.content in known)
+        left_out = len(items) - len(met)
+        if opponent is None:
             learned_from = truth_of(tuple(sides["train"]), manifest.classes)
-            return judge_first(tested.truth, challenger, learned_from, manifest.choice)
-        record, bundle = champion
-        scores = self._scores(context, bundle, tuple(sides["test"]), record.version, rename)
+            return judge_first(tested.truth, challenger, learned_from, manifest.choice, left_out)
+        gate = opponent.record.metrics.get("gate", {}) if opponent.record else {}
         return judge(
             tested.truth,
-            Predictions(record.version, scores),
+            Predictions(opponent.name, *self._scores(context, opponent, met, rename)),
             challenger,
             manifest.classes,
             manifest.choice,
             GateRule(margin=context.settings.gate_margin),
             context.settings.seed,
-            float(record.metrics.get("gate", {}).get("conceded", 0.0)),
+            float(gate.get("conceded", 0.0)),
+            left_out,
         )
 
-    def _scores(
-        self, context: "Context", bundle: Path, items: Sequence[Item], version: str, rename: "Rename" = str
-    ) -> "npt.NDArray[np.float64]":
-        """Let a bundle score items: float64 (items, classes), nan where it has no answer."""
+    def _scores(self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename" = str) -> "Scores":
+        """Let somebody score items."""
         from labelloop.run.scoring import scores_of
 
-        engine, classes = self.open(bundle, SCORED_BY), context.manifest.classes
-        return scores_of(engine, context.contents(items), len(items), classes, version, context.progress, rename)
+        return scores_of(by.answers(context, items), len(items), context.manifest.classes, rename)

@@ -1,13 +1,21 @@
 """What a model that lies elsewhere answered: a file of a version's bundle, by the content of each input."""
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from labelloop.errors import BundleError
-from labelloop.types import Json
+from labelloop.types import ANSWERS, ForeignInfo, Json
 
-ANSWERS = "answers.jsonl"
+
+def write_foreign(directory: Path, info: ForeignInfo, answers: Mapping[str, Json]) -> None:
+    """Write the bundle of a model that lies elsewhere, with its answers by the sha256 (hex) of their inputs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_answers(directory / ANSWERS, answers)
+    digest = hashlib.sha256((directory / ANSWERS).read_bytes()).hexdigest()
+    (directory / "model.json").write_text(replace(info, files={ANSWERS: digest}).to_json())
 
 
 def write_answers(path: Path, answers: Mapping[str, Json]) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from labelloop.errors import BundleError, UnknownKind
 from labelloop.kinds.base import Kind, find, weight_files
-from labelloop.types import IMAGES, BundleInfo
+from labelloop.types import ANSWERS, IMAGES, BundleInfo, ForeignInfo
 
 FORMAT = 1
 DESCRIPTION = "model.json"
@@ -23,6 +23,11 @@ def files() -> tuple[str, ...]:
     return (*weight_files(), REPORT, DESCRIPTION)
 
 
+def weights_of(info: BundleInfo) -> tuple[str, ...]:
+    """Name the files that this bundle may hold its model in; the one with its answers, where that lies elsewhere."""
+    return (ANSWERS,) if isinstance(info, ForeignInfo) else find(info.kind).weights
+
+
 def check_bundle(directory: Path, weights: Collection[str] | None = None) -> BundleInfo:
     """Read ``model.json`` and hash every file it names; raises BundleError when anything is not as it says.
 
@@ -30,7 +35,7 @@ def check_bundle(directory: Path, weights: Collection[str] | None = None) -> Bun
     one; weight files other than ``weights`` (None: all) may be missing. The report may go without a hash.
     """
     info = describe(directory)
-    for name in find(info.kind).weights:
+    for name in weights_of(info):
         if name not in info.files and (directory / name).exists():
             raise BundleError(f"bundle {directory}: {DESCRIPTION} has no hash of {name}; export the version again")
     for name, expected in info.files.items():
@@ -83,7 +88,7 @@ def read_description(content: bytes, whose: str) -> BundleInfo:
     try:
         raw = json.loads(content)
         kind = find(raw.get("learns", IMAGES))
-        info = kind.describe(raw)
+        info = ForeignInfo.read(raw) if "model" in raw else kind.describe(raw)
         problem = next(_problems(info, kind), "")
     except UnknownKind as error:
         raise BundleError(f"{whose}: {DESCRIPTION}: {error}") from error
@@ -104,11 +109,18 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
         yield "names a class twice"
     if info.choice not in ("single", "multiple"):
         yield f"has kind {info.choice!r}: expected single or multiple"
-    yield from kind.problems(info)
-    if foreign := sorted(set(info.files) - {*kind.weights, REPORT}):
-        yield f"names the file {foreign[0]!r}, which is no part of a bundle"
+    yield from _foreign_problems(info) if isinstance(info, ForeignInfo) else kind.problems(info)
+    if strange := sorted(set(info.files) - {*weights_of(info), REPORT}):
+        yield f"names the file {strange[0]!r}, which is no part of a bundle"
     if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in info.files.values()):
         yield "has a file hash that is no sha256"
+
+
+def _foreign_problems(info: ForeignInfo) -> Iterator[str]:
+    if not isinstance(info.model, str) or not info.model:
+        yield "has no name of the model that lies elsewhere"
+    if ANSWERS not in info.files:
+        yield f"has no hash of {ANSWERS}: nothing could be judged"
 
 
 def _damaged(directory: Path, name: str) -> BundleError:

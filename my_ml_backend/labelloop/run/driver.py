@@ -15,7 +15,7 @@ from typing import Protocol
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, describe
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, digest, read_json, write_json
@@ -32,7 +32,7 @@ from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer, train
 from labelloop.trainers.local import LocalTrainer
-from labelloop.types import IMAGES
+from labelloop.types import ANSWERS, IMAGES, ForeignInfo
 
 
 class Reporter(Protocol):
@@ -180,8 +180,10 @@ class Run:
         return digest(self.context.training.fingerprint(), *made_from[stage])
 
     def _weights(self) -> list[Path]:
-        """Name the files of the bundle that are served."""
-        return [self.folder.bundle / name for name in self.context.kind.served(SCORED_BY)]
+        """Name the files of the bundle that it is measured by."""
+        bundle = self.folder.bundle
+        foreign = bundle.is_dir() and isinstance(describe(bundle), ForeignInfo)
+        return [bundle / name for name in ((ANSWERS,) if foreign else self.context.kind.served(SCORED_BY))]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:
         info = self._info

@@ -14,12 +14,17 @@ from labelloop.types import Choice, Json
 __all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
 
 
-def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indicators, choice: Choice) -> Verdict:
+def judge_first(
+    truth: Indicators, challenger: Predictions, learned_from: Indicators, choice: Choice, left_out: int = 0
+) -> Verdict:
     """Judge the first version: it must beat answering every test item with what was most frequent in training.
 
-    ``truth`` is (test items, classes), ``learned_from`` (training items, classes), at least one item each. Raises
-    ValueError where shapes do not fit.
+    ``truth`` is (test items, classes), ``learned_from`` (training items, classes), at least one item each.
+    ``left_out``: further test items, which the challenger could not be asked about. Raises ValueError where shapes do
+    not fit.
     """
+    if left_out and len(truth) < FEW:
+        return _unjudged(challenger.version, len(truth), left_out)
     _check_shapes(truth, challenger)
     rows, counts = np.unique(learned_from, axis=0, return_counts=True)
     share = accuracy(truth, np.broadcast_to(rows[counts.argmax()], truth.shape))
@@ -35,7 +40,8 @@ def judge_first(truth: Indicators, challenger: Predictions, learned_from: Indica
         sentence = f"{name} becomes the first champion: {right}, the majority class alone has {share:.3f}"
     else:
         sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
-    return Verdict(reached > share, "; ".join([sentence, *_too_few(len(truth)), *failed]), numbers)
+    remarks = [*_too_few(len(truth)), *failed, *_left_out(left_out, numbers)]
+    return Verdict(reached > share, "; ".join([sentence, *remarks]), numbers)
 
 
 def judge(
@@ -47,24 +53,55 @@ def judge(
     rule: GateRule,
     seed: int = 0,
     conceded: float = 0.0,
+    left_out: int = 0,
 ) -> Verdict:
     """Judge a challenger: non-inferior in accuracy, no class fallen, calibration not worse.
 
     ``truth`` is (items, classes), at least one item. ``conceded`` is the champion's own ``numbers["conceded"]``: the
-    accuracy that verdicts before this one let go since the best version. The same arguments give the same verdict, in
-    whatever order the items come. Raises ValueError where shapes do not fit.
+    accuracy that verdicts before this one let go since the best version. ``left_out``: further test items, which the
+    challenger could not be asked about. Only items that both were asked about count. The same arguments give the same
+    verdict, in whatever order the items come. Raises ValueError where shapes do not fit.
     """
+    if champion.asked is not None:
+        met = champion.asked
+        left_out += int((~met).sum())
+        truth, champion, challenger = truth[met], champion.only(met), challenger.only(met)
+    if left_out and len(truth) < FEW:
+        return _unjudged(challenger.version, len(truth), left_out, champion.version, conceded)
     for side in (champion, challenger):
         _check_shapes(truth, side)
     pair = Pair(truth, champion, challenger, classes, choice, rule, seed)
     old, new = (side.right(truth, choice) for side in (champion, challenger))
     paired = compare(old, new, rule.confidence)
     checks = (check_accuracy(paired, rule, conceded), check_classes(pair), check_calibration(pair))
+    numbers = _numbers(paired, checks) | {"seed": seed}
     return Verdict(
         passed=not any(check.reasons for check in checks),
-        sentence=_sentence(pair, paired, checks),
-        numbers=_numbers(paired, checks) | {"seed": seed},
+        sentence="; ".join([_sentence(pair, paired, checks), *_left_out(left_out, numbers)]),
+        numbers=numbers,
     )
+
+
+def _unjudged(name: str, met: int, left_out: int, champion: str = "", conceded: float = 0.0) -> Verdict:
+    """Leave a version unjudged where a part of the test items is known of it that is too small.
+
+    All there are may be as few: those nobody has chosen.
+    """
+    both = f"both it and {champion}" if champion else "it"
+    sentence = (
+        f"{name} cannot be judged: kept, not promoted; {both} could be asked about {met} of {met + left_out} test "
+        f"items, and {FEW} are needed where it is not all of them"
+    )
+    numbers: Json = {"test_items": met, "left_out": left_out, "few": True, "conceded": conceded}
+    return Verdict(False, sentence, numbers)
+
+
+def _left_out(count: int, numbers: Json) -> list[str]:
+    """Say, and note among the numbers, how many test items do not count."""
+    if not count:
+        return []
+    numbers["left_out"] = count
+    return [f"{count} test items that not both could be asked about do not count"]
 
 
 def _sentence(pair: Pair, paired: Paired, checks: Sequence[Check]) -> str:

@@ -15,9 +15,11 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.methods import methods_of
+from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.scoring import Rename
 from labelloop.run.verdict import Verdict, force_version
 from labelloop.train.proportions import TOO_FEW
+from labelloop.trainers.base import Trainer
 from labelloop.types import Json, ProjectKey
 
 
@@ -26,7 +28,9 @@ class Registrar:
     """Judges a run's bundle, publishes it as the project's next version, and makes it champion when it passed.
 
     ``fence`` is this run's right to move the champion pointer. ``rename`` gives a champion's classes the names that
-    they have today. ``begins`` is told as a step begins: ``judge``, ``publish``, ``promote``.
+    they have today. ``begins`` is told as a step begins: ``judge``, ``publish``, ``promote``. ``bootstrap`` is whom a
+    version meets where there is no champion yet (None: nobody). The ``trainer`` is asked about a champion whose model
+    lies elsewhere.
     """
 
     store: Store
@@ -34,6 +38,8 @@ class Registrar:
     fence: int
     rename: Rename = str
     begins: Callable[[str], None] = lambda _: None
+    bootstrap: Opponent | None = None
+    trainer: Trainer | None = None
 
     @classmethod
     def with_fence(cls, store: Store, project: ProjectKey) -> Self:
@@ -97,7 +103,7 @@ class Registrar:
             version=name,
             run=key,
             recipe=trained["recipe"],
-            parent=champion[0].version if champion else None,
+            parent=champion.name if champion else None,
             created=now(),
             promoted=verdict.passed,
             verdict=verdict.sentence,
@@ -114,26 +120,26 @@ class Registrar:
         )
         return self.versions.publish(name, context.folder.bundle, record)
 
-    def _champion(self, cache: Path) -> tuple[VersionRecord, Path] | None:
-        """Give the champion's record and its bundle, fetched as far as scoring needs it; None where there is none."""
+    def _champion(self, cache: Path) -> VersionOpponent | None:
+        """Give the champion, its bundle fetched as far as scoring needs it; None where there is none."""
         champion = ChampionPointer(self.store, self.project).read().champion
         if champion is None:
             return None
-        return self.versions.get(champion), self.versions.fetch_bundle(champion, cache, served_files(SCORED_BY))
+        bundle = self.versions.fetch_bundle(champion, cache, served_files(SCORED_BY))
+        return VersionOpponent(champion, bundle, self.versions.get(champion), self.trainer)
 
-    def _judge(self, context: Context, name: str, champion: tuple[VersionRecord, Path] | None) -> Verdict:
+    def _judge(self, context: Context, name: str, champion: VersionOpponent | None) -> Verdict:
         """Let the run's bundle, called ``name``, and the champion meet on the same test items.
 
         A champion of another kind, from before the label config asked something else, cannot be asked about these.
         """
         kind = context.kind
-        if champion is not None and describe(champion[1]).kind != kind.name:
-            champion = None
-        return kind.judge(context, name, champion, self.rename)
+        if champion is None:
+            return kind.judge(context, name, self.bootstrap, self.rename)
+        same = describe(champion.bundle).kind == kind.name
+        return kind.judge(context, name, champion if same else None, self.rename)
 
-    def _judge_adopted(
-        self, context: Context, name: str, champion: tuple[VersionRecord, Path] | None, adopted: str
-    ) -> Verdict:
+    def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:
         """Let a model that a person has chosen meet the champion, where there is one, and test items to meet on."""
         measured = read_json(context.folder.metrics, "evaluate")
         told = f"adopted from {adopted}, {_reached(measured)}"
@@ -141,8 +147,7 @@ class Registrar:
             numbers = {"test_items": measured.get("items", 0), "conceded": 0.0}
             return Verdict(True, f"{name} becomes the first champion: {told}", numbers)
         if not measured:
-            stands = champion[0].version
-            sentence = f"{name} is kept, not promoted: {told}, so it cannot be compared with {stands}"
+            sentence = f"{name} is kept, not promoted: {told}, so it cannot be compared with {champion.name}"
             return Verdict(False, sentence, {"test_items": 0})
         verdict = self._judge(context, name, champion)
         return replace(verdict, sentence=f"{verdict.sentence}; {told}")

@@ -44,10 +44,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a version makes of the test items: probabilities, (items, classes); nan where a prediction failed."""
+    """What a version makes of the test items: probabilities, (items, classes); nan where a prediction failed.
+
+    ``asked`` (items,) tells which items it could be asked about (None: all); the others show nothing of its worth.
+    """
 
     version: str
     scores: npt.NDArray[np.float64]
+    asked: npt.NDArray[np.bool_] | None = None
+
+    def only(self, items: npt.NDArray[np.bool_]) -> "Predictions":
+        """Give the predictions of some items: bool, (items,)."""
+        return Predictions(self.version, self.scores[items])
 
     @property
     def answered(self) -> npt.NDArray[np.bool_]:

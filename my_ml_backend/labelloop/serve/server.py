@@ -18,7 +18,7 @@ from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
 from labelloop.serve.download import download
-from labelloop.serve.engines.opening import check_engine, open_engine
+from labelloop.serve.engines.opening import check_engine, open_engine, require_model
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
@@ -56,7 +56,7 @@ def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
         open_store(settings.store_address)  # an impossible address is refused here, before anything listens
         return lambda: _of_store(settings)
     bundle = opened(bundle, settings.directory / "pinned")
-    check_bundle(bundle, weights)
+    require_model(check_bundle(bundle, weights), bundle)
     return lambda: _pinned(bundle, plan.version or version_of(bundle), settings.engine)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from flask import request
 
+from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.front.gate import check_json
 from labelloop.serve.errors import BadRequest
 from labelloop.types import Failure, Json, Output, ProjectKey, Target
@@ -97,16 +98,4 @@ def _decoded(text: str) -> Item:
 
 def write_predictions(answers: Sequence[Output | Failure]) -> Json:
     """Write the body of an answer."""
-    return {"predictions": [_write_prediction(answer) for answer in answers]}
-
-
-def _write_prediction(answer: Output | Failure) -> Json:
-    if isinstance(answer, Failure):
-        return {"error": answer.reason}
-    return {
-        "label": answer.label,
-        "score": answer.score,
-        "scores": dict(answer.scores),
-        "model_version": answer.model_version,
-        "kind": answer.choice,
-    }
+    return {"predictions": [write_item(answer) for answer in answers]}

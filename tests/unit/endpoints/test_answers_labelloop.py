@@ -8,10 +8,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.labelloop import read_item, write_item
 from labelloop.endpoints.answers.read import read_answer
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.errors import EndpointError
-from labelloop.types import Answer, Failure, Findings, Input, Output, Point, Region
+from labelloop.types import (
+    Answer,
+    Box,
+    Failure,
+    Findings,
+    Input,
+    Mask,
+    Number,
+    Output,
+    Point,
+    Polygon,
+    Region,
+    Span,
+    Text,
+)
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 PICTURE = Input(b"a picture", "image/png")
@@ -181,3 +196,43 @@ def test_no_json_makes_a_prediction_that_is_not_sound(content: object, count: in
 def test_no_bytes_break_the_decoder(content: bytes) -> None:
     with pytest.raises(EndpointError):
         read_answer(content, Asked([Input(b"x")], name="x"), response="labelloop")
+
+
+MASK = Mask(3, 2, bytes((255, 255, 0, 0, 255, 0)))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        CAT,
+        Output("cat", 0.75, {"cat": 0.75, "dog": 0.75}, "v1", "multiple"),
+        Failure("it is no picture"),
+        Findings((), "v1"),
+        Findings((), "v1", (640, 480)),
+        Findings(
+            (
+                Region("cat", Box(0.25, 0.5, 0.5, 0.25), 0.5),
+                Region("cat", Box(0.25, 0.5, 0.5, 0.25, 30.0)),
+                Region("dog", Point(0.25, 0.5), 1.0),
+                Region("dog", Polygon((Point(0.0, 0.0), Point(0.0, 1.0), Point(1.0, 1.0)))),
+                Region("", MASK, 0.25),
+                Region("", Mask(3, 2, bytes(6))),
+                Region("", Mask(3, 2, b"\xff" * 6)),
+                Region("dog", Span(3, 9)),
+                Region("", Text("a cat"), 0.5),
+                Region("", Number(4.5)),
+            ),
+            "v1",
+        ),
+    ],
+)
+def test_what_is_written_of_an_answer_is_read_back(answer: Answer | Failure) -> None:
+    item = json.loads(json.dumps(write_item(answer)))
+    assert read_item(item, PICTURE, "v1", ("cat", "dog")) == answer
+    assert read_answer(json.dumps({"predictions": [item]}).encode(), Asked([PICTURE], "v1", ("cat", "dog"))) == [answer]
+
+
+def test_an_answer_that_was_spoilt_since_is_a_failure() -> None:
+    assert read_item({"label": "cat"}, PICTURE, "v1", ()) == Failure(
+        'the answer is wrong: "scores" is not a map from class to score'
+    )

@@ -4,7 +4,7 @@ Regions are ``{"regions": [{"label", "score", <one shape>}], "unit"?, "width"?, 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -21,9 +21,26 @@ from labelloop.endpoints.answers.format import (
     within_memory,
 )
 from labelloop.endpoints.answers.geometry import FRACTIONS, PERCENT, Scale, numbers, pixels, size_of
-from labelloop.endpoints.answers.masks import read_mask
+from labelloop.endpoints.answers.masks import read_mask, rle_of_mask
 from labelloop.endpoints.answers.texts import span
-from labelloop.types import Answer, Findings, Number, Output, Point, Polygon, Region, Shape, Span, Text
+from labelloop.endpoints.failures import one_line
+from labelloop.types import (
+    Answer,
+    Box,
+    Failure,
+    Findings,
+    Input,
+    Json,
+    Mask,
+    Number,
+    Output,
+    Point,
+    Polygon,
+    Region,
+    Shape,
+    Span,
+    Text,
+)
 
 
 class LabelLoop:
@@ -160,3 +177,55 @@ _SHAPES: Mapping[str, Callable[[dict[str, Any], Scale, Asked], Shape | None]] = 
         "number": _number_of,
     }
 )
+
+
+def read_item(item: Json, sent: Input, version: str, classes: tuple[str, ...]) -> Answer | Failure:
+    """Read back what ``write_item`` wrote of one input."""
+    if "error" in item:
+        return Failure(one_line(str(item["error"])))
+    try:
+        return LabelLoop().read(item, Asked((sent,), version, classes))
+    except Malformed as wrong:
+        return Failure(f"the answer is wrong: {wrong}")
+
+
+def write_item(answer: Answer | Failure) -> Json:
+    """Write what was said of one input, as ``LabelLoop.read`` takes it; a failure as ``{"error": reason}``."""
+    if isinstance(answer, Failure):
+        return {"error": answer.reason}
+    if isinstance(answer, Findings):
+        size = {"width": answer.size[0], "height": answer.size[1]} if answer.size else {}
+        return {"regions": [_region_of(region) for region in answer.regions], **size}
+    return {
+        "label": answer.label,
+        "score": answer.score,
+        "scores": dict(answer.scores),
+        "model_version": answer.model_version,
+        "kind": answer.choice,
+    }
+
+
+def _region_of(region: Region) -> Json:
+    label = {"label": region.label} if region.label else {}
+    score = {} if region.score is None else {"score": region.score}
+    return {**label, **score, **dict(_place_of(region.shape))}
+
+
+def _place_of(shape: Shape) -> Iterator[tuple[str, object]]:
+    match shape:
+        case Box(x, y, width, height, rotation):
+            yield "box", [x, y, width, height]
+            if rotation:
+                yield "rotation", rotation
+        case Point(x, y):
+            yield "point", [x, y]
+        case Polygon(points):
+            yield "polygon", [[one.x, one.y] for one in points]
+        case Mask() as mask:
+            yield "mask", rle_of_mask(mask)
+        case Span(start, end):
+            yield "span", [start, end]
+        case Text(content):
+            yield "text", content
+        case Number(value):
+            yield "number", value

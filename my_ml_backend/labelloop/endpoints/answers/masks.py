@@ -52,6 +52,13 @@ def mask_of_rle(value: dict[str, Any]) -> Mask:
     return Mask(width, height, columns.reshape(width, height).T.tobytes())
 
 
+def rle_of_mask(mask: Mask) -> dict[str, Any]:
+    """Write a mask as ``mask_of_rle`` reads it, its counts uncompressed."""
+    columns = np.frombuffer(mask.inside, np.uint8).reshape(mask.height, mask.width).T.ravel() > 0
+    ends = np.flatnonzero(np.diff(columns, prepend=False, append=not columns[-1]))
+    return {"size": [mask.height, mask.width], "counts": np.diff(ends, prepend=0).tolist()}
+
+
 def mask_of_rows(value: list[Any]) -> Mask:
     """Read height x width numbers, inside from 0.5 on, perhaps inside a list of one. Raises Malformed."""
     rows = value[0] if len(value) == 1 and _is_rows(value[0]) else value

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from labelloop.types import BundleInfo, Failure, Output
+from labelloop.types import Answer, BundleInfo, Failure, Output
+
+
+class Predictor(Protocol):
+    """What can be asked for answers: a loaded model, or what is known of one."""
+
+    def predict(self, contents: Sequence[bytes], version: str) -> Sequence[Answer | Failure]:
+        """Answer for every input, in order, naming ``version``."""
+        ...
 
 
 class Engine(Protocol):

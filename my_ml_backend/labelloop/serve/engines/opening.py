@@ -3,11 +3,13 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from labelloop.errors import SettingsError
-from labelloop.kinds.base import find
+from labelloop.errors import BundleError, SettingsError
+from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.bundle import describe
-from labelloop.serve.engines.base import Engine
+from labelloop.serve.engines.base import Engine, Predictor
+from labelloop.serve.engines.recorded import RecordedEngine
 from labelloop.settings import Settings
+from labelloop.types import BundleInfo, ForeignInfo
 
 
 def check_engine(engine: str) -> None:
@@ -25,4 +27,26 @@ def check_engine(engine: str) -> None:
 def open_engine(directory: Path, engine: str) -> Engine:
     """Load a bundle of any kind; raises BundleError when it cannot be used, SettingsError for an impossible engine."""
     check_engine(engine)
-    return find(describe(directory).kind).open(directory, engine)
+    info = require_model(describe(directory), directory)
+    return find(info.kind).open(directory, engine)
+
+
+def require_model(info: BundleInfo, directory: Path) -> BundleInfo:
+    """Give a description back; raises BundleError where the model lies elsewhere, so that nothing here can run it."""
+    if isinstance(info, ForeignInfo):
+        raise BundleError(
+            f"bundle {directory}: its model lies elsewhere, as {info.model!r}, and cannot be served here: let "
+            "LABELLOOP_ENDPOINT name the endpoint that serves it"
+        )
+    return info
+
+
+def open_measured(directory: Path) -> Predictor:
+    """Open a bundle of any kind as versions are measured: its model, or the answers of one that lies elsewhere.
+
+    Raises BundleError.
+    """
+    info = describe(directory)
+    if isinstance(info, ForeignInfo):
+        return RecordedEngine(directory, info)
+    return find(info.kind).open(directory, SCORED_BY)
