@@ -15,9 +15,9 @@ from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import confirmed_project, site_of
+from labelloop.loop.registry import confirmed_project
 from labelloop.loop.serving import learn_unknown, require_learning
-from labelloop.loop.site import keep_manifest, read_labels, unread
+from labelloop.loop.site import keep_manifest, labeling_of, read_labels, unread
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -75,7 +75,7 @@ def adopt(
     project, _ = confirmed_project(hub, project_id)
     learn_unknown(hub, project)
     require_learning(hub, project)
-    labeling = site_of(hub, project.id).labeling()
+    labeling = labeling_of(hub, project)
     if labeling.kind != IMAGES:
         raise SettingsError(f"project {project_id} learns {labeling.kind}: only image classification is adopted")
     given = _classes(model, classes, labeling)

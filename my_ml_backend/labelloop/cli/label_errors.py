@@ -11,8 +11,7 @@ from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import site_of
-from labelloop.loop.site import read_labels
+from labelloop.loop.site import labeling_of, read_labels
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
@@ -83,7 +82,7 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     """
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
-    manifest = read_labels(hub, project, site_of(hub, project.id).labeling(), report).manifest
+    manifest = read_labels(hub, project, labeling_of(hub, project), report).manifest
     champion = ChampionPointer(hub.store, project).read().champion
     bundle, training = None, train_settings(project_settings(hub, project))
     if champion is not None:

@@ -25,9 +25,8 @@ from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import site_of
 from labelloop.loop.serving import learn_unknown, require_learning
-from labelloop.loop.site import keep_manifest, read_labels, unread
+from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
@@ -53,7 +52,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
         require_learning(hub, project)
-        labeling = site_of(hub, project.id).labeling()
+        labeling = labeling_of(hub, project)
         require_trainable(project_settings(hub, project), labeling.kind)
         fence = ChampionPointer(hub.store, project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
@@ -106,6 +105,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         key=record.key,
         archive=False,
         kind=manifest.kind,
+        render=renderer(attempt.hub, attempt.project),
     )
 
 

@@ -1,19 +1,47 @@
 """What a project's annotators have labeled, with its pictures, as a run learns from it."""
 
 import tempfile
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
-from labelloop.data.site import Labeling
+from labelloop.data.site import Interface, Labeling
 from labelloop.errors import StoreError
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import site_of
+from labelloop.loop.serving import project_endpoint
 from labelloop.models.stale import remove_stale
-from labelloop.run.context import Labeled, Missing
+from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
-from labelloop.types import Progress, ProjectKey
+from labelloop.types import Answer, Input, Item, Json, Progress, ProjectKey, Rendering
+
+
+def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
+    """Read what is asked in a project, as far as its trainer may learn it.
+
+    Raises LabelConfigError where that is nothing, SettingsError for impossible settings or ``extra_params``.
+    """
+    trainer = project_endpoint(hub, project).options.trainer
+    return site_of(hub, project.id).labeling(foreign=trainer != "local")
+
+
+def renderer(hub: Hub, project: ProjectKey) -> Render:
+    """Make what says how an answer is shown to a project's annotators; the label config is read when it is asked."""
+
+    @cache
+    def read() -> tuple[Interface, Rendering]:
+        rendering = project_endpoint(hub, project).options.rendering
+        return site_of(hub, project.id).interface(trained=False), rendering
+
+    def render(answer: Answer, item: Item) -> Sequence[Json]:
+        interface, rendering = read()
+        found: Sequence[Json] = interface.render(answer, rendering, Input(text=item.text or None))["result"]
+        return found
+
+    return render
 
 
 def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress) -> Labeled:

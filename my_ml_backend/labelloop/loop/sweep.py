@@ -21,6 +21,7 @@ from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
+from labelloop.loop.site import labeling_of
 from labelloop.loop.state import Seen
 from labelloop.majority import Truth
 from labelloop.models.champion import ChampionPointer
@@ -99,7 +100,7 @@ def _is_scan_due(hub: Hub, project: ProjectKey, found: Counters, last: Seen, now
 
 def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
-    labeling = site_of(hub, project.id).labeling()
+    labeling = labeling_of(hub, project)
     seen = Tally()
     with _last_manifest(hub, project) as known:
         before = next(known, None)

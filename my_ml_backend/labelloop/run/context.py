@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
 from labelloop.settings import Settings
-from labelloop.types import IMAGES, Item, Json, LeftOut, Progress, Side
+from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Side
 
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
@@ -87,14 +87,24 @@ class Labeled:
         return _json_text({"sides": dict(self.sides), "moved": moved})
 
 
+Render = Callable[[Answer, Item], Sequence[Json]]
+"""Gives what an annotator of an item would see of an answer, as results; raises LabelConfigError where that is nothing.
+
+Raises the site's errors, too."""
+
+
 @dataclass
 class Context:
-    """One run as its stages see it; what earlier stages wrote is read when first asked for."""
+    """One run as its stages see it; what earlier stages wrote is read when first asked for.
+
+    ``render`` is there where the run is that of a site's project.
+    """
 
     folder: RunFolder
     settings: Settings
     progress: Progress
     expected: str = IMAGES
+    render: Render | None = None
 
     @property
     def pictures(self) -> PictureCache:

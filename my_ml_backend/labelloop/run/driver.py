@@ -18,7 +18,7 @@ from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle, describe
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, digest, read_json, write_json
+from labelloop.run.context import Context, Render, digest, read_json, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.locations import Opener, open_reader
 from labelloop.run.packages import peak_memory
@@ -53,7 +53,7 @@ class Run:
     reads; the version goes to ``registrar``, by default to the project that they name, under a fence of its own.
     ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
-    ``trainer`` trains it, by default this process.
+    ``trainer`` trains it, by default this process. ``render`` says what answers are for the annotators of its project.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -70,6 +70,7 @@ class Run:
         kind: str = IMAGES,
         opens: Opener = open_reader,
         trainer: Trainer | None = None,
+        render: Render | None = None,
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
@@ -77,7 +78,7 @@ class Run:
         self._info = _info(folder, settings, given, key, find(kind).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
-        self.context = Context(folder, self._settings, reporter, kind)
+        self.context = Context(folder, self._settings, reporter, kind, render)
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 
     def check(self) -> None:

@@ -8,7 +8,7 @@ from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration,
 from labelloop.run.paired import Paired, compare
 from labelloop.run.verdict import GateRule, Predictions, Verdict, force
 from labelloop.train.metrics import Indicators, accuracy
-from labelloop.train.proportions import FEW, TOO_FEW, wilson
+from labelloop.train.proportions import FEW, too_few, wilson
 from labelloop.types import Choice, Json
 
 __all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
@@ -40,7 +40,7 @@ def judge_first(
         sentence = f"{name} becomes the first champion: {right}, the majority class alone has {share:.3f}"
     else:
         sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
-    remarks = [*_too_few(len(truth)), *failed, *_left_out(left_out, numbers)]
+    remarks = [*too_few(len(truth)), *failed, *_left_out(left_out, numbers)]
     return Verdict(reached > share, "; ".join([sentence, *remarks]), numbers)
 
 
@@ -107,17 +107,9 @@ def _left_out(count: int, numbers: Json) -> list[str]:
 def _sentence(pair: Pair, paired: Paired, checks: Sequence[Check]) -> str:
     champion, challenger = pair.champion.version, pair.challenger.version
     reasons = [reason for check in checks for reason in check.reasons]
-    opening = f"{challenger} is rejected" if reasons else f"{challenger} replaces {champion}"
-    met = (
-        f"{opening}: {paired.after} of {paired.items} test items right ({paired.after / paired.items:.3f}) "
-        f"against {paired.before} ({paired.before / paired.items:.3f}) of {champion}"
-    )
-    interval = (
-        f"difference {paired.difference:+.3f}, {pair.rule.confidence * 100:g} % interval "
-        f"[{paired.shown[0]:+.3f}, {paired.shown[1]:+.3f}]"
-    )
+    met = paired.told(champion, challenger, pair.rule.confidence, rejected=bool(reasons))
     remarks = reasons or [check.remark for check in checks if check.remark]
-    return "; ".join([met, interval, *remarks, *_too_few(paired.items), *_failures(pair.challenger)])
+    return "; ".join([*met, *remarks, *too_few(paired.items), *_failures(pair.challenger)])
 
 
 def _numbers(paired: Paired, checks: Sequence[Check]) -> Json:
@@ -126,11 +118,6 @@ def _numbers(paired: Paired, checks: Sequence[Check]) -> Json:
     for check in checks:
         numbers |= check.numbers
     return numbers
-
-
-def _too_few(items: int) -> list[str]:
-    """Say so where the test items are too few for anybody to tell."""
-    return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
 
 
 def _failures(predictions: Predictions) -> list[str]:

@@ -47,6 +47,17 @@ class Paired:
         """Whether the whole interval that decides lies below zero."""
         return self.high < 0
 
+    def told(self, champion: str, challenger: str, confidence: float, *, rejected: bool) -> list[str]:
+        """Say how the two met, as the beginning of a verdict's sentence: part by part."""
+        opening = f"{challenger} is rejected" if rejected else f"{challenger} replaces {champion}"
+        met = (
+            f"{opening}: {self.after} of {self.items} test items right ({self.after / self.items:.3f}) "
+            f"against {self.before} ({self.before / self.items:.3f}) of {champion}"
+        )
+        low, high = self.shown
+        interval = f"difference {self.difference:+.3f}, {confidence * 100:g} % interval [{low:+.3f}, {high:+.3f}]"
+        return [met, interval]
+
     def numbers(self) -> Json:
         """Give shares and intervals as JSON: ``difference`` as it is shown, ``decided_by`` what the gate looked at."""
         low, high = self.shown

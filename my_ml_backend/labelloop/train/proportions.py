@@ -15,6 +15,11 @@ TOO_FEW = "too few test items to judge"
 _HALVINGS = 60
 
 
+def too_few(items: int) -> list[str]:
+    """Say so where the test items are too few for anybody to tell."""
+    return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
+
+
 def wilson(hits: int, items: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bound a share of which ``hits`` of ``items`` (at least one) were seen: both ends in [0, 1].
 
