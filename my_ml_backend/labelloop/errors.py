@@ -30,6 +30,7 @@ LabelLoopError
 ├── ServiceError           a process that this machine's set needs did not start or keeps ending
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
+│   ├── RunCancelled       somebody, or its time limit, has ended it
 │   └── TrainingDied       a process of the training ended; another try may go better
 ├── DeployError            a version could not be brought to its endpoint
 └── BundleError            a bundle is damaged or of an unknown format
@@ -174,6 +175,10 @@ class NotEnoughLabels(LabelLoopError):
 
 class TrainingError(LabelLoopError):
     """A run cannot go on; the message names the backbone, weights or data at fault and the ways out."""
+
+
+class RunCancelled(TrainingError):
+    """A run was ended by a person or by its time limit: it is not tried again, other labels make another run."""
 
 
 class TrainingDied(TrainingError):

@@ -12,8 +12,9 @@ from labelloop.errors import QueueError
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
+from labelloop.loop.state import Step
 from labelloop.loop.status import ProjectStatus
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 
 
 def show(as_json: bool, value: Any, lines: list[str]) -> None:
@@ -25,24 +26,41 @@ def describe(one: ProjectStatus) -> list[str]:
     """Say how a project stands, a line for each thing worth knowing."""
     lines = _versions(one)
     # What a scan found missing is older than labels that have come since.
-    if one.missing and not (one.run is None and 0 < one.needed <= one.changed):
-        lines.append(f"  before the first version: {one.missing}")
-    if one.step:
-        share = f" {one.step.done}/{one.step.total or '?'}" if one.step.done else ""
-        lines.append(f"  now: {one.step.stage}: {one.step.what}{share}")
-    if one.changed:
-        lines.append(f"  {_counted(one)}")
-    if one.run:
-        told = one.run["verdict"] if one.run["state"] in ("promoted", "rejected") else one.run["reason"]
-        state = "failed for good" if one.run.get("given_up") else one.run["state"]
-        lines.append(f"  last run {one.run['key']}: {state}, attempt {one.run['attempts']}. {told}")
-    if one.wait:
-        lines.append(f"  {_waiting(one.wait)}")
-    if one.trouble:
-        lines.append(f"  trouble: {one.trouble}")
-    if one.workers == 0:
-        lines.append("  no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`")
-    return lines
+    lacks = one.missing and not (one.run is None and 0 < one.needed <= one.changed)
+    told = (
+        f"before the first version: {one.missing}" if lacks else "",
+        _now(one.step) if one.step else "",
+        _training(one.opened) if one.opened else "",
+        _counted(one) if one.changed else "",
+        _last_run(one.run) if one.run else "",
+        _waiting(one.wait) if one.wait else "",
+        f"trouble: {one.trouble}" if one.trouble else "",
+        _UNATTENDED if one.workers == 0 else "",
+    )
+    return lines + [f"  {line}" for line in told if line]
+
+
+_UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
+
+
+def _now(step: Step) -> str:
+    share = f" {step.done}/{step.total or '?'}" if step.done else ""
+    return f"now: {step.stage}: {step.what}{share}"
+
+
+def _last_run(run: Json) -> str:
+    told = run["verdict"] if run["state"] in ("promoted", "rejected") else run["reason"]
+    state = "failed for good" if run.get("given_up") else run["state"]
+    return f"last run {run['key']}: {state}, attempt {run['attempts']}. {told}"
+
+
+def _training(opened: Json) -> str:
+    """Say who is training the open run, and for how long that may take."""
+    known = f", known there as {opened['handle']}" if opened["handle"] else ", not started yet"
+    if opened["cancelled"]:
+        return f"run {opened['key']} is to end: {opened['cancelled']}"
+    until = datetime.fromtimestamp(opened["until"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"run {opened['key']} is trained by {opened['trainer']}{known}; it may take until {until}"
 
 
 def _versions(one: ProjectStatus) -> list[str]:

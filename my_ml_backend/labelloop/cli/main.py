@@ -50,6 +50,7 @@ from labelloop.loop.startup import keep_private, refuse_impossible, warn_of_unkn
 from labelloop.loop.status import known_projects, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.state import state_of
 from labelloop.models.versions import Versions
 from labelloop.run.verdict import force_version
@@ -248,6 +249,25 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     )
     if ended == "failed":
         sys.exit(1)
+
+
+@main.command()
+@_project
+@_json
+@click.pass_obj
+def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
+    """End the run that is open, here or elsewhere; other labels, or `retrain --force`, make another one."""
+    project = existing_project(hub, project_id)
+    runs = OpenRuns(hub.store, project)
+    opened = runs.read()
+    if opened is None:
+        raise click.ClickException(f"no run of project {project_id} is open: there is nothing to cancel")
+    runs.cancel(opened.key, "it was cancelled by `labelloop cancel`")
+    told = f"run {opened.key} is to end: its worker sees it within seconds"
+    if opened.elsewhere:
+        hub.queue(project).resume()
+        told = f"run {opened.key} is to end: a worker cancels its training"
+    show(as_json, {"run": opened.key}, [told])
 
 
 @main.command()

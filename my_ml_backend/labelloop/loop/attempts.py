@@ -1,23 +1,26 @@
 """Attempts at a run of the loop, and what is kept of them: kills and outages are not held against it."""
 
 import logging
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labelloop.data.site import Labeling
-from labelloop.errors import StoreError, TrainingDied, TrainingError
+from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingError
 from labelloop.kinds.base import find
 from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
+from labelloop.loop.serving import project_endpoint
 from labelloop.models.defaults import ProjectDefaults
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.methods import methods_of
 from labelloop.run.registrar import Registrar
+from labelloop.run.scoring import Rename
 from labelloop.run.search.defaults import with_defaults
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
@@ -30,6 +33,9 @@ _KEPT = ("train", "evaluate", "publish")
 _UNTOLD = ("fetch", "register")
 """Stages that say nothing to who watches the loop: annotations are read already, registering has steps of its own."""
 
+_HEEDED_SECONDS = 5.0
+"""How often a run looks whether it was cancelled."""
+
 _DEATHS = 3
 """So often a run's process may end by itself before the run got any further: what ends it then is in the run."""
 
@@ -38,16 +44,18 @@ _DEATHS = 3
 class Attempt:
     """One attempt at a run of the loop; it is whom the run tells how far it is.
 
-    ``fence`` is its right to move the champion pointer. ``record`` is the run's, once it has one.
+    ``fence`` is its right to move the champion pointer. ``rename`` gives a class of an older model the name that it has
+    today. ``record`` is the run's, once it has one.
     """
 
     hub: Hub
     project: ProjectKey
     fence: int
     reporter: Reporter
-    labeling: Labeling
+    rename: Rename
     labeled: Labeled
     record: RunRecord | None = None
+    heeded: float = 0.0
 
     @property
     def folder(self) -> Path:
@@ -62,7 +70,7 @@ class Attempt:
     @property
     def registrar(self) -> Registrar:
         """Where the version goes. Labels may have been renamed since the champion was trained."""
-        return Registrar(self.hub.store, self.project, self.fence, self.labeling.rename, self.stage)
+        return Registrar(self.hub.store, self.project, self.fence, self.rename, self.stage)
 
     def stage(self, name: str) -> None:
         """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""
@@ -74,8 +82,13 @@ class Attempt:
         self.reporter.stage(name)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        """Report within a stage."""
+        """Report within a stage; raises RunCancelled where the run is to end."""
         self.reporter(what, done, total)
+        if self.record is not None and time.monotonic() - self.heeded > _HEEDED_SECONDS:
+            self.heeded = time.monotonic()
+            opened = OpenRuns(self.hub.store, self.project).read()
+            if opened is not None and opened.key == self.record.key and (why := opened.ending(time.time())):
+                raise RunCancelled(why)
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write the record under the attempt's fence and give it as written; raises Fenced."""
@@ -84,8 +97,9 @@ class Attempt:
 
 
 def project_settings(hub: Hub, project: ProjectKey) -> Settings:
-    """Give the settings that a project is trained with; raises StoreError."""
-    return with_defaults(hub.settings, ProjectDefaults(hub.store, project).read().parameters)
+    """Give the settings that a project is trained with, its trainer among them; raises StoreError and SettingsError."""
+    found = with_defaults(hub.settings, ProjectDefaults(hub.store, project).read().parameters)
+    return replace(found, trainer=project_endpoint(hub, project).options.trainer)
 
 
 def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
@@ -95,23 +109,10 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
     settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
-    labeled = attempt.labeled
-    kind = find(labeled.manifest.kind)
-    training = kind.hyperparameters(settings)
-    key = attempt.registrar.key_of(labeled, training)
+    key = attempt.registrar.key_of(attempt.labeled, find(attempt.labeled.manifest.kind).hyperparameters(settings))
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
-    record = runs.find(key) or RunRecord(
-        key=key,
-        project=str(attempt.project),
-        manifest=labeled.manifest.hash,
-        settings=training.fingerprint(),
-        seed=settings.seed,
-        trigger=trigger,
-        forced=force,
-        methods=methods_of(training.recipes, kind.recipes),
-        kind=kind.name,
-    )
+    record = runs.find(key) or new_record(attempt, key, trigger, force)
     if record.state in ("promoted", "rejected") or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
         latest = runs.latest()
@@ -126,6 +127,24 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     attempt.record = attempt.save(record)
     attempt.hub.state(attempt.project).forget_death()
     return attempt.record
+
+
+def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunRecord:
+    """Make the record of a run that has none."""
+    manifest = attempt.labeled.manifest
+    kind = find(manifest.kind)
+    training = kind.hyperparameters(attempt.settings)
+    return RunRecord(
+        key=key,
+        project=str(attempt.project),
+        manifest=manifest.hash,
+        settings=training.fingerprint(),
+        seed=attempt.settings.seed,
+        trigger=trigger,
+        forced=force,
+        methods=methods_of(training.recipes, kind.recipes),
+        kind=kind.name,
+    )
 
 
 def _counted(attempt: Attempt, record: RunRecord, died: str) -> RunRecord:
@@ -169,13 +188,13 @@ def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
 def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> None:
     """Note in the record as it stands now why the run stopped; a version that is promoted already stays so.
 
-    What is only away for a while is waited for: the run is still running then. Raises Fenced, and nothing when the
-    store fails, which may be why the run stopped.
+    What is only away for a while is waited for: the run is still running then, and open. Raises Fenced, and nothing
+    when the store fails, which may be why the run stopped.
     """
     try:
         record = Runs(attempt.hub.store, attempt.project).find(key)
-        if record is not None:
-            attempt.save(_stopped(attempt, record, error, reason))
+        if record is not None and attempt.save(_stopped(attempt, record, error, reason)).state == "failed":
+            OpenRuns(attempt.hub.store, attempt.project).close(key)
     except StoreError as failure:
         _log.warning("project %s: why run %s stopped is not noted: %s", attempt.project, key, failure)
 

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from redis import RedisError
 
-from labelloop.errors import Fenced, LeaseLost, MediaError, NotEnoughLabels, OptionsError, Outage, SettingsError
+from labelloop.errors import (
+    Fenced,
+    LeaseLost,
+    MediaError,
+    NotEnoughLabels,
+    OptionsError,
+    Outage,
+    RunCancelled,
+    SettingsError,
+)
 
 _LEAST_SECONDS = 1.0
 _MOST_SECONDS = 3600.0
@@ -22,8 +31,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST_SPACE = 1 << 20
 """Bytes; on a disk with less than this whatever failed has failed for want of space."""
 
-NO_FAILURE = (LeaseLost, Fenced, NotEnoughLabels)
-"""How a job may end without its result although nothing is wrong: another worker goes on, or labels are to come."""
+NO_FAILURE = (LeaseLost, Fenced, NotEnoughLabels, RunCancelled)
+"""How a job may end without its result although nothing is wrong: another worker goes on, labels are to come, or it was
+ended on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

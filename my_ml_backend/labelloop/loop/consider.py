@@ -9,7 +9,10 @@ from labelloop.kinds.base import find
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import learns
+from labelloop.loop.state import Wish
+from labelloop.loop.training import look, open_elsewhere
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import improvement
 from labelloop.types import ProjectKey
@@ -27,6 +30,8 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     if state.is_held():
         return "a run is in progress"
     queue.resume_prelabel()
+    if opened := open_elsewhere(hub, project):
+        return _follow(hub, project, opened)
     # What is decided by, for whoever asks how the project stands and has other settings.
     state.note_policy()
     if not learns(hub, project):
@@ -52,6 +57,18 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         or _improve(hub, project, last)
         or _follow_policy(hub, project)
     )
+
+
+def _follow(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
+    """Look how the open run stands that is trained elsewhere; whatever else is wanted, another run comes after it."""
+    state, queue = hub.state(project), hub.queue(project)
+    # The store remembers it; what a killed worker has left here would be one run too many.
+    state.granted(Wish("", force=False, kind="begun"))
+    if (wait := state.wait()) is not None:
+        queue.consider(wait.until)
+        return "the last attempt failed; it is left alone for a while"
+    told = look(hub, project, opened)
+    return _announce(hub, project) or told
 
 
 def _retrain(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:

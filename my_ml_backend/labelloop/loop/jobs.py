@@ -20,6 +20,7 @@ from labelloop.loop.registry import lose_project, present_project, remember_proj
 from labelloop.loop.serving import announced_version, learn, learn_unknown, require_learning, serving
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import NO_VERSION, Identity, ProjectKey
 
@@ -83,18 +84,31 @@ def retrain(project: str, trigger: str, force: bool) -> str:
             with _holding(hub, key) as reporter:
                 before = _last_done(hub, key)
                 record = running.retrain(hub, key, trigger, reporter, force=force)
-                return _nothing_new(record) if record.key == before else record.verdict
-    except NotEnoughLabels as error:
-        _log.info("%s", error)
-        state.note("trouble", "")
+                return _nothing_new(record) if record.key == before else _ended(record)
+    except NO_FAILURE as error:
+        _log.info("project %s: %s", key, error)
+        if isinstance(error, NotEnoughLabels):
+            state.note("trouble", "")
+        if isinstance(error, LeaseLost):
+            state.want_again(trigger, force=force)
         return str(error)
-    except LeaseLost as error:
-        _log.info("%s", error)
-        state.want_again(trigger, force=force)
+
+
+def resume(project: str) -> str:
+    """Go on with the run whose training is elsewhere; returns the verdict, or that it is being trained."""
+    hub, key = process_hub(), ProjectKey.parse(project)
+    state = hub.state(key)
+    try:
+        with _existing(hub, key), _noting(state), state.backing_off(), _holding(hub, key) as reporter:
+            record = running.resume(hub, key, reporter)
+            return _ended(record) if record else "no run is open"
+    except NO_FAILURE as error:
+        _log.info("project %s: %s", key, error)
         return str(error)
-    except Fenced as error:
-        _log.info("%s", error)
-        return str(error)
+
+
+def _ended(record: RunRecord) -> str:
+    return f"run {record.key} is being trained elsewhere" if record.state == "running" else record.verdict
 
 
 def _last_done(hub: Hub, project: ProjectKey) -> str:
@@ -129,6 +143,8 @@ def deploy(project: str, version: str | None) -> str:
             learn_unknown(hub, key)
             require_learning(hub, key)
             if version is not None:
+                # Before it is champion: a run that ends in between has lost its right already.
+                OpenRuns(hub.store, key).bar(f"{version} was made champion by a person while it was being trained")
                 if pointer.mend(version):
                     _log.warning("project %s: its champion file was damaged and is written anew", key)
                 deploying.promote(hub, key, version, pointer.take_fence())

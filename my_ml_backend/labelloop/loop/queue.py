@@ -42,6 +42,10 @@ class ProjectQueue:
         """
         return self._enqueue(LONG, "job", "labelloop.loop.jobs.retrain", (trigger, force), anew=force)
 
+    def resume(self) -> str:
+        """Ask that the open run goes on, whose training is over, to be ended or to be begun elsewhere."""
+        return self._enqueue(LONG, "resume", "labelloop.loop.jobs.resume", (), anew=False)
+
     def deploy(self, version: str | None = None) -> str:
         """Ask for ``version`` (None: the champion) to be made champion, pre-annotated with and announced."""
         return self._enqueue(SHORT, "deploy", "labelloop.loop.jobs.deploy", (version,), anew=version is not None)

@@ -13,12 +13,13 @@ labelloop:<project>:failures       hash     how many there were in a row, since 
 labelloop:<project>:died           string   how a job's process ended, until the run it made notes it
 labelloop:<project>:gone           string   set while a project that Label Studio does not have is not asked for again
 labelloop:<project>:job            string   id of the last retrain job
+labelloop:<project>:resume         string   id of the last job that went on with an open run
 labelloop:<project>:deploy         string   id of the last deploy job
 labelloop:<project>:adding         string   held for as long as one of these jobs is added
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
-labelloop:<project>:progress       string   JSON: what the worker is doing now
+labelloop:<project>:progress       string   JSON: what the worker is doing now, or how training elsewhere stands
 labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:prelabel       string   set while a prelabel job waits

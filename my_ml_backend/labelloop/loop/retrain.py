@@ -12,6 +12,7 @@ from dataclasses import replace
 from labelloop.data.site import Labeling
 from labelloop.data.split import missing
 from labelloop.errors import (
+    Conflict,
     Fenced,
     LabelLoopError,
     LeaseLost,
@@ -22,21 +23,24 @@ from labelloop.errors import (
 )
 from labelloop.kinds.base import find
 from labelloop.loop import deploy
-from labelloop.loop.attempts import Attempt, note_failure, open_record, project_settings
+from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import learn_unknown, require_learning
-from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, unread
+from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, restore_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
+from labelloop.loop.training import begin, is_trained, open_elsewhere
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.runs import RunRecord
+from labelloop.models.open_run import OpenRun, OpenRuns
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.stale import remove_stale
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -52,15 +56,48 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     with hub.state(project).begun(trigger, force):
         learn_unknown(hub, project)
         require_learning(hub, project)
-        labeling = labeling_of(hub, project)
-        require_trainable(project_settings(hub, project), labeling.kind)
+        if opened := open_elsewhere(hub, project):
+            raise LeaseLost(f"run {opened.key} is being trained elsewhere: another one follows it")
+        settings, labeling = project_settings(hub, project), labeling_of(hub, project)
+        require_trainable(settings, labeling.kind)
         fence = ChampionPointer(hub.store, project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
+    return _go_on(attempt, record)
+
+
+def resume(hub: Hub, project: ProjectKey, reporter: Reporter) -> RunRecord | None:
+    """Go on with the run whose training is elsewhere, as far as that has come, and return its record; None for none.
+
+    It is made of the labels it was begun with, whatever has changed since. Raises as ``retrain``.
+    """
+    opened = open_elsewhere(hub, project)
+    if opened is None:
+        return None
+    fence = ChampionPointer(hub.store, project).take_fence()
+    OpenRuns(hub.store, project).begin(replace(opened, fence=fence))
+    attempt = _taken_up(hub, project, opened, fence, reporter)
+    record = Runs(hub.store, project).find(opened.key) or new_record(attempt, opened.key, "the open run", force=False)
+    attempt.record = record
+    return _go_on(attempt, record)
+
+
+def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, reporter: Reporter) -> Attempt:
+    """Bring the labels that a run was begun with onto this machine."""
+    reporter.stage("fetch")
+    labeled, rename = restore_labels(hub, project, opened.manifest, reporter)
+    attempt = Attempt(hub, project, fence, reporter, rename, labeled)
+    attempt.settings = replace(attempt.settings, trainer=opened.trainer)
+    return attempt
+
+
+def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
+    hub, project = attempt.hub, attempt.project
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         _finish(attempt, record)
         return record
     if record.state == "failed":
+        OpenRuns(hub.store, project).close(record.key)
         often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
         raise TrainingError(
             f"run {record.key} {often} because: {record.reason}. "
@@ -81,6 +118,8 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
 
 def require_trainable(settings: Settings, kind: str) -> None:
     """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
+    if open_trainer(settings.trainer).name != "local":
+        return
     if not trains_here():
         raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
     try:
@@ -106,6 +145,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         archive=False,
         kind=manifest.kind,
         render=renderer(attempt.hub, attempt.project),
+        trainer=open_trainer(attempt.settings.trainer),
     )
 
 
@@ -130,21 +170,38 @@ def _begin(
         state.changes.settle(began)
         raise NotEnoughLabels(told)
     keep_manifest(hub, project, manifest)
-    attempt = Attempt(hub, project, fence, reporter, labeling, labeled)
+    attempt = Attempt(hub, project, fence, reporter, labeling.rename, labeled)
     record = open_record(attempt, trigger, force)
+    if record.state == "running":
+        _open(attempt, record)
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
     state.changes.settle(began)
     return attempt, record
 
 
+def _open(attempt: Attempt, record: RunRecord) -> None:
+    """Open the run; where another worker has just opened one elsewhere, this one is to follow it."""
+    try:
+        begin(attempt, record)
+    except Conflict as error:
+        raise LeaseLost(str(error)) from error
+
+
 def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
     run, versions = open_run(attempt, record), attempt.registrar.versions
     name = versions.claimed(record.key)
-    made = ("preprocess", "train", "evaluate") if not name or versions.find(name) is None else ()
+    published = bool(name) and versions.find(name) is not None
     with run.alone():
-        for stage in ("fetch", *made, "register"):
-            run.make(stage)
+        run.make("fetch")
+        if not published:
+            run.make("preprocess")
+            if not is_trained(attempt, run, record.key):
+                return record
+            run.make("train")
+            run.make("evaluate")
+        run.make("register")
     record = attempt.save(attempt.registrar.record_of(record.key))
+    OpenRuns(attempt.hub.store, attempt.project).close(record.key)
     _log.info("project %s: %s", attempt.project, record.verdict)
     version = record.version or ""
     if record.state == "promoted" and ChampionPointer(attempt.hub.store, attempt.project).read().champion == version:
@@ -158,6 +215,7 @@ def _finish(attempt: Attempt, record: RunRecord) -> None:
 
     A report that cannot be made is logged and takes nothing from the version; no more does a lost lease.
     """
+    OpenRuns(attempt.hub.store, attempt.project).close(record.key)
     folder = RunFolder(attempt.folder / record.key)
     try:
         if record.version is not None and folder.predictions.is_file():

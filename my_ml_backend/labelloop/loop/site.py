@@ -8,7 +8,7 @@ from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.data.site import Interface, Labeling
-from labelloop.errors import StoreError
+from labelloop.errors import LabelConfigError, StoreError
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import site_of
@@ -16,6 +16,7 @@ from labelloop.loop.serving import project_endpoint
 from labelloop.models.stale import remove_stale
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
+from labelloop.run.scoring import Rename
 from labelloop.types import Answer, Input, Item, Json, Progress, ProjectKey, Rendering
 
 
@@ -64,6 +65,29 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
         kind.name,
     )
     return Labeled(manifest, missing=missing)
+
+
+def restore_labels(hub: Hub, project: ProjectKey, manifest: str, progress: Progress) -> tuple[Labeled, Rename]:
+    """Read the manifest (hash) that a run was begun with, and bring its files onto this machine.
+
+    A file that the project's tasks show no more stays away: nobody can answer to it. Gives with it what a class of an
+    older model is called today; where the label config asks for nothing of that any more, classes keep their names.
+    Raises StoreError and StudioError.
+    """
+    beside = hub.settings.directory / "cache" / "labels"
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=beside) as folder:
+        file = Path(folder) / "manifest.jsonl"
+        hub.store.download(f"{project}/manifests/{manifest}.jsonl", file)
+        found = Manifest.from_file(file)
+    cache = PictureCache(hub.settings.directory / "cache" / "pictures")
+    try:
+        labeling = labeling_of(hub, project)
+    except LabelConfigError:
+        return Labeled(found), str
+    if all(item.text or cache.has(item.content) for item in found.items):
+        return Labeled(found), labeling.rename
+    return Labeled(found, missing=read_labels(hub, project, labeling, progress).missing), labeling.rename
 
 
 def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:

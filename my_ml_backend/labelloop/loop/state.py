@@ -32,6 +32,7 @@ _FORGOTTEN = (
     "failures",
     "died",
     "job",
+    "resume",
     "deploy",
     "progress",
     "note",
@@ -64,7 +65,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One moment of a run: the stage, what in it, how many of how many (0: unknown), since when (Unix seconds)."""
+    """One moment of a run: the stage, what in it, how many of how many (0: unknown), since when (Unix seconds).
+
+    What goes on ``elsewhere`` needs no worker to be true.
+    """
 
     stage: str
     what: str
@@ -72,6 +76,7 @@ class Step:
     total: int
     since: float
     at: float
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +159,9 @@ class ProjectState:
                 self._redis.set(self._key("progress"), json.dumps(asdict(step)), ex=_PROGRESS_SECONDS)
 
     def step(self) -> Step | None:
-        """Read what a worker is doing; None when no worker has the project: a killed one leaves its last step."""
+        """Read what is being done; None when no worker has the project: a killed one leaves its last step."""
         found = self._last_step()
-        return found if found and self.is_held() else None
+        return found if found and (found.elsewhere or self.is_held()) else None
 
     def note_death(self, how: str) -> None:
         """Note that the process of a run ended by itself (``how``), and where; the run's next attempt counts it."""

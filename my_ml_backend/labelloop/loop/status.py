@@ -13,7 +13,9 @@ from labelloop.loop.queue import count_workers
 from labelloop.loop.registry import known_projects, why_gone
 from labelloop.loop.serving import announced_version, fallback, project_endpoint
 from labelloop.loop.state import Step
+from labelloop.loop.training import open_elsewhere
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, moment
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
@@ -37,6 +39,8 @@ class ProjectStatus:
     ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
     ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
     ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
+    ``opened`` is the open run whose training goes on elsewhere: its key, what kind of trainer has it, the handle it is
+    known by there, its time limit (Unix seconds), and why it is to end.
     ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
     worker's settings. ``workers`` is how many workers there are.
     """
@@ -57,6 +61,7 @@ class ProjectStatus:
     store: bool = True
     needed: int = 0
     workers: int | None = None
+    opened: Json | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -96,7 +101,9 @@ class _Noted:
     @property
     def trouble(self) -> str:
         """Say what went wrong last, or why nothing is known of that."""
-        told = "; ".join(self.notes[name] for name in ("trouble", "pictures", "sweep") if name in self.notes)
+        told = "; ".join(
+            self.notes[name] for name in ("trouble", "training", "pictures", "sweep") if name in self.notes
+        )
         return self.failure or self.gone or told
 
 
@@ -156,7 +163,14 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
     run = describe(record, hub.settings.run_attempts) if record else None
-    stands = replace(stands, champion=pointers.champion, announced=pointers.announced, run=run)
+    opened = open_elsewhere(hub, project)
+    stands = replace(
+        stands,
+        champion=pointers.champion,
+        announced=pointers.announced,
+        run=run,
+        opened=_opened(opened) if opened else None,
+    )
     if noted.failure:
         return stands
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
@@ -171,6 +185,18 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         needed=policy.min_labels if first else policy.retrain_after,
         workers=noted.workers,
     )
+
+
+def _opened(opened: OpenRun) -> Json:
+    """Say of an open run what may be shown: a trainer's address may hold more than its kind."""
+    kind = opened.trainer.partition(":")[0]
+    return {
+        "key": opened.key,
+        "trainer": kind,
+        "handle": opened.handle,
+        "until": opened.until,
+        "cancelled": opened.cancelled,
+    }
 
 
 def _missing(record: RunRecord | None, needed: int, labels: int) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from labelloop.errors import Conflict
+from labelloop.errors import Conflict, Fenced
 from labelloop.models.records import from_bytes, to_bytes
 from labelloop.models.store import Store
 from labelloop.models.update import find, update
@@ -15,18 +15,26 @@ class OpenRun:
     """``open-run.json``: the run's key and manifest (hash), the trainer's address, and how it is known there.
 
     It is written before the training is started: ``handle`` is empty until the trainer has given one. ``fence`` is that
-    of whoever took it up last. ``until`` is its time limit (Unix seconds). ``barred`` says why it has lost its right to
-    move the champion, ``cancelled`` why it is to end. An empty ``key``: no run is open.
+    of whoever took it up last. What is trained ``elsewhere`` goes on when the process that began it is gone. ``until``
+    is its time limit (Unix seconds). ``barred`` says why it has lost its right to move the champion, ``cancelled`` why
+    it is to end. An empty ``key``: no run is open.
     """
 
     key: str = ""
     manifest: str = ""
     trainer: str = "local"
+    elsewhere: bool = False
     handle: str = ""
     fence: int = 0
     until: float = 0.0
     barred: str = ""
     cancelled: str = ""
+
+    def ending(self, now: float) -> str:
+        """Say why it is to end by ``now`` (Unix seconds); empty where it may go on."""
+        if self.cancelled or now <= self.until:
+            return self.cancelled
+        return "its training took longer than LABELLOOP_TRAINING_SECONDS allows, and was ended"
 
 
 class OpenRuns:
@@ -42,17 +50,22 @@ class OpenRuns:
         return _open(from_bytes(OpenRun, found.content, self._path)) if found else None
 
     def begin(self, run: OpenRun) -> OpenRun:
-        """Open a run, or take up the one of that key under a newer fence, and give it as it stands.
+        """Open a run, or take up the one of that key, under a newer fence than before, and give it as it stands.
 
-        Raises Conflict where another one is open, or another worker has taken it up since.
+        One that was trained by a worker, which is gone or fenced off by now, gives way to another. Raises Conflict
+        where another one is trained elsewhere, Fenced where a newer worker has opened or taken one up.
         """
 
         def change(stands: OpenRun | None) -> OpenRun | None:
-            if stands is not None and stands.key != run.key:
+            if stands is None:
+                return run
+            if stands.fence > run.fence:
+                raise Fenced(f"run {stands.key} of {self._project} was taken up by a newer worker: this one stops here")
+            if stands.key == run.key:
+                return replace(stands, fence=run.fence)
+            if stands.elsewhere:
                 raise Conflict(f"run {stands.key} of {self._project} is open: {run.key} begins after it")
-            if stands is not None and stands.fence > run.fence:
-                raise Conflict(f"run {run.key} of {self._project} was taken up by another worker: it goes on there")
-            return run if stands is None else replace(stands, fence=run.fence)
+            return run
 
         return self._change(change) or run
 

@@ -110,8 +110,7 @@ class Run:
         if stage not in STAGES:
             raise SettingsError(f"there is no stage {stage!r}; a run has {', '.join(STAGES)}")
         try:
-            inputs = self._inputs(stage)
-            done = self._info.stages.get(stage) == inputs and is_written(self.folder, stage, archive=self._archive)
+            inputs, done = self._stands(stage)
             if done and stage != "report":
                 return "done before"
             self._info.write(self.folder)
@@ -122,6 +121,16 @@ class Run:
         except OSError as error:
             raise _refused(self.folder, stage, error) from error
         return told
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage is done, of what it would be made from now, and what it wrote is there."""
+        return self._stands(stage)[1]
+
+    def _stands(self, stage: str) -> tuple[str, bool]:
+        """Hash what a stage would be made from now, and say whether it has been made from that."""
+        inputs = self._inputs(stage)
+        made = self._info.stages.get(stage) == inputs
+        return inputs, made and is_written(self.folder, stage, archive=self._archive)
 
     @property
     def key(self) -> str:

@@ -9,6 +9,7 @@ from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters, served_files
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
@@ -75,7 +76,7 @@ class Registrar:
         version = self.versions.find(name) or self._judge_and_publish(context, name, key, adopted)
         if force:
             version = force_version(self.versions, name)
-        promoted, told = self._promote(version, force=force)
+        promoted, told = self._promote(version, key, force=force)
         self._write_verdict(context, version, told)
         runs = Runs(self.store, self.project)
         return runs.save(
@@ -152,7 +153,7 @@ class Registrar:
         verdict = self._judge(context, name, champion)
         return replace(verdict, sentence=f"{verdict.sentence}; {told}")
 
-    def _promote(self, version: VersionRecord, *, force: bool) -> tuple[bool, str]:
+    def _promote(self, version: VersionRecord, key: str, *, force: bool) -> tuple[bool, str]:
         """Make a version that passed champion; says whether it is one, or has been, and the verdict with what came.
 
         It passed against its parent alone. Where another one is champion now, somebody rolled back, or another run was
@@ -166,10 +167,10 @@ class Registrar:
             if version.version in {reign.version for reign in stands.history}:
                 return True, version.verdict
             if stands.champion != version.parent:
-                return False, (
-                    f"{version.verdict}; it is not promoted, for now {stands.champion} is champion: "
-                    "`labelloop rollback` makes it champion, or a new run compares it"
-                )
+                return False, _passed_over(version, f"now {stands.champion} is champion")
+            opened = OpenRuns(self.store, self.project).read()
+            if opened is not None and opened.key == key and opened.barred:
+                return False, _passed_over(version, opened.barred)
         self.begins("promote")
         pointer.promote(version.version, self.fence)
         return True, version.verdict
@@ -178,6 +179,13 @@ class Registrar:
         stands = {"passed": version.promoted, "sentence": told, "forced": version.forced}
         known = {"numbers": version.metrics["gate"], "version": version.version, "champion": version.parent}
         write_json(context.folder.verdict, known | stands)
+
+
+def _passed_over(version: VersionRecord, why: str) -> str:
+    return (
+        f"{version.verdict}; it is not promoted, for {why}: `labelloop rollback` makes it champion, or a new run "
+        "compares it"
+    )
 
 
 def _reached(measured: Json) -> str:

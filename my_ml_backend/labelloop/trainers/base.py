@@ -42,6 +42,9 @@ class Trainer(Protocol):
         has failed is begun anew.
         """
 
+    def find(self, key: str) -> str:
+        """Give the handle of the newest training that was begun for a key, whatever became of it; empty for none."""
+
     def poll(self, handle: str) -> Training:
         """Say how it stands."""
 

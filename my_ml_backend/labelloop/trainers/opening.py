@@ -1,12 +1,18 @@
 """Opening a trainer by its address."""
 
+from collections.abc import Callable
+
 from labelloop.errors import SettingsError
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.local import LocalTrainer
 
+TRAINERS: dict[str, Callable[[str], Trainer]] = {"local": lambda _: LocalTrainer()}
+"""What opens each kind of trainer: by what stands before the colon of its address, given the address."""
+
 
 def open_trainer(address: str) -> Trainer:
     """Open ``local`` or ``command:./train.sh``; raises SettingsError saying what is wrong and what is possible."""
-    if address == "local":
-        return LocalTrainer()
-    raise SettingsError(f"LABELLOOP_TRAINER: {address.partition(':')[0][:40]!r} is no kind of trainer. There is local")
+    kind = address.partition(":")[0]
+    if kind not in TRAINERS:
+        raise SettingsError(f"LABELLOOP_TRAINER: {kind[:40]!r} is no kind of trainer. There are {', '.join(TRAINERS)}")
+    return TRAINERS[kind](address)

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from labelloop.data.manifest import Manifest
-from labelloop.data.site import Counters, Labeling
 from labelloop.errors import (
     EndpointError,
     MediaError,
@@ -33,7 +32,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.context import Context, Labeled
 from labelloop.run.driver import is_written
 from labelloop.run.folder import RunFolder
-from labelloop.types import IMAGES, Item
+from labelloop.types import Item
 from support.file_bundle import write_bundle
 
 from .conftest import PROJECT, MakeHub
@@ -47,12 +46,11 @@ def attempt(make_hub: MakeHub) -> Iterator[Begin]:
     """Begin attempts at the same manifest, each with a newer fence."""
     hub = make_hub(run_attempts=2, retry_seconds=0)
     manifest = Manifest.of(PROJECT, "single", ("cat", "dog"), [Item(1, "a" * 64, ("cat",))])
-    labeling = Labeling(IMAGES, "single", ("cat", "dog"), Counters(1, 1, 1, 0), str, lambda: iter(()))
     with Lease(hub, PROJECT) as lease:
 
         def begin() -> Attempt:
             fence = ChampionPointer(hub.store, PROJECT).take_fence()
-            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), labeling, Labeled(manifest))
+            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), str, Labeled(manifest))
 
         yield begin
 

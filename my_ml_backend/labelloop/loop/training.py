@@ -1,0 +1,109 @@
+"""The open run of a project whose training goes on elsewhere: begun, looked at, ended; none of it holds a worker.
+
+The intent is in the store before the training is started, and a trainer looks a key up before it starts: so a run that
+was cut off anywhere is found again, by whatever worker comes next, and nothing is trained twice at once.
+"""
+
+import logging
+import time
+
+from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError, TrainingDied
+from labelloop.loop.attempts import Attempt
+from labelloop.loop.hub import Hub
+from labelloop.loop.state import Step
+from labelloop.models.open_run import OpenRun, OpenRuns
+from labelloop.models.runs import RunRecord
+from labelloop.run.driver import Run
+from labelloop.trainers.base import Trainer, Training
+from labelloop.trainers.opening import open_trainer
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+
+def open_elsewhere(hub: Hub, project: ProjectKey) -> OpenRun | None:
+    """Give the project's open run if its training goes on elsewhere; raises StoreError."""
+    opened = OpenRuns(hub.store, project).read()
+    return opened if opened is not None and opened.elsewhere else None
+
+
+def trainer_of(hub: Hub, address: str) -> Trainer:
+    """Open the trainer that a run was begun with; raises SettingsError where it is not allowed any more."""
+    settings = hub.settings
+    if address not in ("local", settings.trainer, *settings.allowed_trainers):
+        raise SettingsError(
+            "the open run was begun with a trainer that is not allowed here any more: let LABELLOOP_TRAINER or "
+            "LABELLOOP_ALLOWED_TRAINERS name it until the run is over"
+        )
+    return open_trainer(address)
+
+
+def look(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
+    """See how the training stands: come back later while it goes on, else let a worker go on with the run."""
+    state, queue = hub.state(project), hub.queue(project)
+    trainer = trainer_of(hub, opened.trainer)
+    begun_and_wanted = opened.handle and not opened.ending(time.time())
+    try:
+        stands = trainer.poll(opened.handle) if begun_and_wanted else Training("done")
+    except Outage as error:
+        state.note("training", f"how run {opened.key} stands cannot be asked for now: {error}")
+        queue.consider(time.time() + hub.settings.poll_seconds)
+        return "the trainer is away: it is asked again later"
+    except LabelLoopError as error:
+        # A worker asks the same, and what comes of it is the run's.
+        _log.warning("project %s: run %s: %s", project, opened.key, error)
+        stands = Training("failed")
+    state.note("training", "")
+    if stands.state != "running":
+        queue.resume()
+        return f"run {opened.key} goes on"
+    _tell(hub, project, stands)
+    queue.consider(min(time.time() + hub.settings.poll_seconds, opened.until))
+    return f"run {opened.key} is being trained by {trainer.name}"
+
+
+def begin(attempt: Attempt, record: RunRecord) -> None:
+    """Open the run, before anything of it is begun; raises Conflict where another one is open, and Fenced."""
+    address = attempt.settings.trainer
+    OpenRuns(attempt.hub.store, attempt.project).begin(
+        OpenRun(
+            key=record.key,
+            manifest=record.manifest,
+            trainer=address,
+            elsewhere=open_trainer(address).elsewhere,
+            fence=attempt.fence,
+            until=time.time() + attempt.settings.training_seconds,
+        )
+    )
+
+
+def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
+    """See to it that the run is being trained elsewhere, and say whether that is over; collected it is by the run.
+
+    Raises TrainingDied when it failed, RunCancelled where the run is to end: the training is cancelled then.
+    """
+    runs, hub = OpenRuns(attempt.hub.store, attempt.project), attempt.hub
+    opened = runs.read()
+    if opened is None or opened.key != key or not opened.elsewhere:
+        return True
+    trainer = trainer_of(hub, opened.trainer)
+    if why := opened.ending(time.time()):
+        handle = opened.handle or trainer.find(key)
+        if handle:
+            trainer.cancel(handle)
+        raise RunCancelled(why)
+    if run.has("train"):
+        return True
+    handle = opened.handle or trainer.start(run.context, key)
+    runs.note(key, handle)
+    stands = trainer.poll(handle)
+    if stands.state == "failed":
+        raise TrainingDied(f"its training by {trainer.name} failed: {stands.reason}")
+    if stands.state == "running":
+        _tell(hub, attempt.project, stands)
+    return stands.state == "done"
+
+
+def _tell(hub: Hub, project: ProjectKey, stands: Training) -> None:
+    now = time.time()
+    hub.state(project).tell(Step("train", stands.what, stands.done, stands.total, now, now, elsewhere=True))
