@@ -156,7 +156,11 @@ class ProjectState:
             if step is None:
                 self._redis.delete(self._key("progress"))
             else:
-                self._redis.set(self._key("progress"), json.dumps(asdict(step)), ex=_PROGRESS_SECONDS)
+                told = asdict(step)
+                if not step.elsewhere:
+                    # As releases read it that know no other way.
+                    del told["elsewhere"]
+                self._redis.set(self._key("progress"), json.dumps(told), ex=_PROGRESS_SECONDS)
 
     def step(self) -> Step | None:
         """Read what is being done; None when no worker has the project: a killed one leaves its last step."""
