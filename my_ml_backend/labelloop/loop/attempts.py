@@ -23,6 +23,8 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.scoring import Rename
 from labelloop.run.search.defaults import with_defaults
 from labelloop.settings import Settings
+from labelloop.trainers.base import Trainer
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -67,10 +69,15 @@ class Attempt:
         """The settings that this project is trained with: what a search found best, where nothing else is set."""
         return project_settings(self.hub, self.project)
 
+    @cached_property
+    def trainer(self) -> Trainer:
+        """What trains the run, and is asked about versions whose model lies elsewhere; raises SettingsError."""
+        return open_trainer(self.settings.trainer)
+
     @property
     def registrar(self) -> Registrar:
         """Where the version goes. Labels may have been renamed since the champion was trained."""
-        return Registrar(self.hub.store, self.project, self.fence, self.rename, self.stage)
+        return Registrar(self.hub.store, self.project, self.fence, self.rename, self.stage, trainer=self.trainer)
 
     def stage(self, name: str) -> None:
         """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""

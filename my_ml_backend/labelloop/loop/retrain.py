@@ -145,7 +145,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         archive=False,
         kind=manifest.kind,
         render=renderer(attempt.hub, attempt.project),
-        trainer=open_trainer(attempt.settings.trainer),
+        trainer=attempt.trainer,
     )
 
 
