@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from labelloop.errors import UnknownKind
 from labelloop.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import ANSWERS, IMAGES, BundleInfo, Choice, Item, Json
+from labelloop.types import ANNOTATIONS, ANSWERS, IMAGES, BundleInfo, Choice, Item, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
 
-KINDS: dict[str, str] = {IMAGES: "labelloop.kinds.image_classification.kind"}
+KINDS: dict[str, str] = {
+    IMAGES: "labelloop.kinds.image_classification.kind",
+    ANNOTATIONS: "labelloop.kinds.annotations.kind",
+}
 """The module of each kind, by the kind's name; its ``KIND`` is the kind. It is imported when it is first asked for."""
 
 SCORED_BY = "onnx"

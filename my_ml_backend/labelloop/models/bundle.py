@@ -103,7 +103,7 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
     """Say what is wrong with a description, the first thing first."""
     if info.format != FORMAT:
         yield f"has format {info.format!r}, this release reads {FORMAT}: install the release that wrote it"
-    if not info.classes or not all(isinstance(name, str) for name in info.classes):
+    if (kind.contrasts and not info.classes) or not all(isinstance(name, str) for name in info.classes):
         yield "names no classes"
     if len(set(info.classes)) != len(info.classes):
         yield "names a class twice"

@@ -36,7 +36,8 @@ def build(files: Files) -> Section | None:
             "confidence": round(100 * metrics.get("interval", 0.95)),
             "resamples": metrics.get("resamples"),
             "few": is_few(metrics.get("items")),
-            "log_loss": share(metrics.get("log_loss")),
+            "log_loss": share(metrics["log_loss"]) if "log_loss" in metrics else "",
+            "untold": metrics.get("untold", 0),
         },
     )
 

@@ -1,0 +1,255 @@
+"""Annotations as they stand: handed to a trainer of one's own, and judged by right and wrong on the test items."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import missing, side
+from labelloop.endpoints.answers.labelloop import write_item
+from labelloop.errors import BundleError, SettingsError, TrainingError, Unreadable
+from labelloop.kinds.annotations.kind import KIND
+from labelloop.kinds.base import find
+from labelloop.models.answers import write_foreign
+from labelloop.models.bundle import describe
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.file_store import FileStore
+from labelloop.models.runs import RunRecord
+from labelloop.models.versions import Versions
+from labelloop.run.context import Context, Labeled, read_json, write_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.preprocess import preprocess
+from labelloop.run.registrar import Registrar
+from labelloop.run.report.html import write_report
+from labelloop.serve.engines.opening import open_engine
+from labelloop.settings import Settings
+from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.rendering import render
+from labelloop.types import (
+    ANNOTATIONS,
+    Answer,
+    Box,
+    BundleInfo,
+    Failure,
+    Findings,
+    ForeignInfo,
+    Item,
+    Json,
+    ProjectKey,
+    Region,
+    Rendering,
+    Span,
+    canonical,
+)
+
+pytestmark = pytest.mark.train
+
+PROJECT = ProjectKey("localhost-8080", 7)
+CONFIG = parse_label_config(
+    '<View><Text name="text" value="$text"/><Labels name="who" toName="text">'
+    '<Label value="person" predicted_values="human"/></Labels></View>'
+)
+TRAINED: Json = {
+    "recipe": "command",
+    "validation": {},
+    "seconds": {},
+    "left_out": {},
+    "notes": [],
+    "calibration": {},
+    "device": "elsewhere",
+}
+
+
+def texts(test: int, others: int = 8) -> list[Item]:
+    """Give texts in each of which one person is named: so many of the test side, and of the others."""
+    found: dict[bool, list[Item]] = {True: [], False: []}
+    task = 0
+    while len(found[True]) < test or len(found[False]) < others:
+        task += 1
+        text = f"{'x' * (task % 7)} Ada{task} wrote it"
+        start, end = text.index("Ada"), text.index(" wrote")
+        item = Item.of_text(task, text, ("person",), result(start, end))
+        kept = found[side(item.content) == "test"]
+        if len(kept) < (test if side(item.content) == "test" else others):
+            kept.append(item)
+    return found[True] + found[False]
+
+
+def result(start: int, end: int) -> str:
+    value = {"start": start, "end": end, "labels": ["person"]}
+    return canonical([{"from_name": "who", "to_name": "text", "type": "labels", "value": value}])
+
+
+def found_in(item: Item, *, right: bool = True) -> Answer:
+    value = json.loads(item.result)[0]["value"]
+    # What the model calls a human is a person in the label config.
+    return Findings((Region("human", Span(value["start"], value["end"] + (0 if right else 1)), 0.9),), "m")
+
+
+def shown(answer: Answer, item: Item) -> Sequence[Json]:
+    found: list[Json] = render(CONFIG, answer, Rendering(), text=item.text)["result"]
+    return found
+
+
+@dataclass
+class Machine:
+    """A project's runs on one machine: each leaves what its model answered, and is judged."""
+
+    path: Path
+    held: list[Item]
+    run: int = 0
+
+    @property
+    def versions(self) -> Versions:
+        return Versions(FileStore(self.path / "store"), PROJECT)
+
+    @property
+    def tested(self) -> list[Item]:
+        return [item for item in self.held if side(item.content) == "test"]
+
+    def context(self, **more: Any) -> Context:
+        self.run += 1
+        settings, folder = Settings(model_dir=str(self.path)), RunFolder(self.path / f"run{self.run}")
+        context = Context(folder, settings, lambda *_: None, **{"render": shown} | more)
+        context.labeled = Labeled(Manifest.of(PROJECT, "multiple", ("person",), self.held, kind=ANNOTATIONS))
+        context.labeled.write(folder)
+        write_json(folder.trained, TRAINED)
+        return context
+
+    def register(self, answers: Mapping[str, Answer | Failure], *, force: bool = False) -> RunRecord:
+        context = self.context()
+        preprocess(context)
+        info = ForeignInfo(("person",), "multiple", "command", kind=ANNOTATIONS, model=f"model-{self.run}")
+        write_foreign(context.folder.bundle, info, {one: write_item(said) for one, said in answers.items()})
+        context.kind.measure(context)
+        store = FileStore(self.path / "store")
+        registrar = Registrar(store, PROJECT, ChampionPointer(store, PROJECT).take_fence())
+        record = registrar.register(context, f"key{self.run}", force=force)
+        self.page = write_report(context.folder).read_text()
+        return record
+
+    def answers(self, wrong: int = 0, asked: int | None = None) -> dict[str, Answer]:
+        """Answer the test items: the first so many wrongly, and only so many of all."""
+        return {item.content: found_in(item, right=at >= wrong) for at, item in enumerate(self.tested[:asked])}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path, texts(40))
+
+
+def test_the_first_version_must_be_right_more_often_than_the_most_frequent_answer(machine: Machine) -> None:
+    record = machine.register(machine.answers(wrong=4))
+    assert (record.state, record.version, record.kind) == ("promoted", "v1", ANNOTATIONS)
+    assert record.verdict.startswith("v1 becomes the first champion: 36 of 40 test items right (0.900, 95 % interval")
+    assert "the most frequent answer alone has 0." in record.verdict
+    test = machine.versions.get("v1").metrics["test"]
+    assert (test["items"], test["accuracy"]["value"], test["untold"], test["failed"]) == (40, 0.9, 0, 0)
+    for part in (record.verdict, "Key figures", "40 test pictures", "0.900"):
+        assert part in machine.page
+    assert "could not be made" not in machine.page
+
+
+def test_one_that_says_the_same_to_all_is_no_first_champion(machine: Machine) -> None:
+    usual = Findings((), "m")
+    record = machine.register({item.content: usual for item in machine.tested})
+    assert record.state == "rejected"
+    assert "0 of 40 test items right" in record.verdict
+    assert "no better than the most frequent answer" in record.verdict
+
+
+def test_champion_and_challenger_meet_on_the_same_items(machine: Machine) -> None:
+    machine.register(machine.answers(wrong=4))
+    worse = machine.register(machine.answers(wrong=20))
+    assert worse.state == "rejected"
+    assert "v2 is rejected: 20 of 40 test items right (0.500) against 36 (0.900) of v1" in worse.verdict
+    assert worse.metrics["gate"]["lost"] == 16
+    better = machine.register(machine.answers())
+    assert (better.state, better.metrics["gate"]["gained"]) == ("promoted", 4)
+    assert "v3 replaces v1: 40 of 40 test items right" in better.verdict
+    assert better.verdict in machine.page
+
+
+def test_an_answer_that_failed_or_cannot_be_shown_is_wrong_and_the_reason_is_kept(machine: Machine) -> None:
+    answers: dict[str, Answer | Failure] = {**machine.answers()}
+    failed, drawn, other = (item.content for item in machine.tested[:3])
+    answers[failed] = Failure("out of memory")
+    answers[drawn] = Findings((Region("human", Box(0.1, 0.1, 0.5, 0.5)),), "m")
+    # A class that is no label is passed over where the label config says what classes mean: nothing is found.
+    answers[other] = Findings((Region("ship", Span(0, 1)),), "m")
+    record = machine.register(answers)
+    test = machine.versions.get("v1").metrics["test"]
+    assert (test["accuracy"]["value"], test["failed"], test["reason"]) == (37 / 40, 2, "out of memory")
+    assert "37 of 40 test items right" in record.verdict
+    assert "40 test pictures, 2 of them without an answer" in machine.page
+
+
+def test_where_too_few_items_were_answered_nothing_is_judged(machine: Machine) -> None:
+    record = machine.register(machine.answers(asked=12))
+    assert record.state == "rejected"
+    assert record.verdict == (
+        "v1 cannot be judged: kept, not promoted; it can be compared on 12 of 40 test items, and 20 are needed where "
+        "it is not all of them; 28 test items that nobody could be asked about do not count"
+    )
+    assert machine.register(machine.answers(asked=12), force=True).state == "promoted"
+    met = machine.register(machine.answers(asked=25))
+    assert "it can be compared with v2 on 12 of 40 test items" in met.verdict
+
+
+def test_a_project_of_masks_cannot_be_judged(tmp_path: Path) -> None:
+    mask = canonical([{"from_name": "m", "to_name": "text", "type": "brushlabels", "value": {"rle": [1]}}])
+    machine = Machine(tmp_path, [replace(item, result=mask) for item in texts(30)])
+    record = machine.register({item.content: Findings((), "m") for item in machine.tested})
+    assert record.state == "rejected"
+    assert record.verdict == (
+        "v1 cannot be judged: kept, not promoted; it can be compared on 0 of 30 test items, and 20 are needed where it "
+        "is not all of them; 30 test items cannot be compared (masks, polygons, key points)"
+    )
+    assert record.verdict in machine.page
+    assert machine.register({}, force=True).state == "promoted"
+
+
+def test_items_that_cannot_be_compared_do_not_count(tmp_path: Path) -> None:
+    held = texts(30)
+    extra = {"from_name": "m", "to_name": "text", "type": "polygonlabels", "value": {}}
+    odd = [replace(item, result=canonical([*json.loads(item.result), extra])) for item in held[:5]]
+    machine = Machine(tmp_path, odd + held[5:])
+    record = machine.register(machine.answers())
+    assert record.verdict.startswith("v1 becomes the first champion: 25 of 25 test items right")
+    assert record.verdict.endswith("5 test items cannot be compared (masks, polygons, key points)")
+    assert "5 more cannot be compared (masks, polygons, key points) and do not count" in machine.page
+
+
+def test_one_label_is_enough_and_none_at_all_too(machine: Machine) -> None:
+    held = texts(10, 60)
+    for labels in (("person",), ()):
+        labeled = [replace(item, labels=labels) for item in held]
+        assert missing(Manifest.of(PROJECT, "multiple", labels, labeled, kind=ANNOTATIONS), 70) == ""
+        assert missing(Manifest.of(PROJECT, "multiple", labels, labeled, kind=ANNOTATIONS), 71) == "1 more label"
+
+
+def test_nothing_here_learns_or_serves_it(machine: Machine, tmp_path: Path) -> None:
+    context = machine.context()
+    with pytest.raises(TrainingError, match="learned by a trainer of your own \\(LABELLOOP_TRAINER"):
+        KIND.train(context)
+    with pytest.raises(SettingsError, match="`labelloop retrain --project ID`"):
+        preprocess(machine.context(render=None))
+    with pytest.raises(Unreadable, match="empty"):
+        KIND.check(b"")
+    KIND.check(b"\0 anything")
+    write_foreign(tmp_path / "bundle", ForeignInfo((), "multiple", "command", kind=ANNOTATIONS, model="m"), {})
+    assert describe(tmp_path / "bundle").classes == ()
+    with pytest.raises(BundleError, match="cannot be served here"):
+        open_engine(tmp_path / "bundle", "onnx")
+    ours = BundleInfo(("person",), "multiple", "command", kind=ANNOTATIONS)
+    (tmp_path / "bundle" / "model.json").write_text(ours.to_json())
+    with pytest.raises(BundleError, match="names no model that lies elsewhere"):
+        describe(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="no model that could be served here"):
+        KIND.open(tmp_path, "onnx")
+    assert find(ANNOTATIONS) is KIND
+    assert read_json(context.folder.trained, "train") == TRAINED
