@@ -44,7 +44,8 @@ class Labeling:
 
     ``kind`` is the name of what is learned (labelloop.kinds). ``counters`` are from just before the examples are read,
     so that nothing is missed. ``rename`` gives the name that a class of an older model has today, None for one that
-    there is no more. ``examples`` yields every labeled task, in order of id.
+    there is no more. ``examples`` yields every labeled task, in order of id. ``instead`` says what a file is that is
+    recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Labeling:
     counters: Counters
     rename: Callable[[str], str | None]
     examples: Callable[[], Iterator[Example]]
+    instead: Callable[[bytes], str | None] = lambda _: None
 
     def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
         """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""

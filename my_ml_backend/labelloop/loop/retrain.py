@@ -26,7 +26,7 @@ from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
-from labelloop.loop.serving import learn_unknown, require_learning
+from labelloop.loop.serving import learn_unknown, require_learning, require_served
 from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, restore_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
@@ -60,6 +60,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
             raise LeaseLost(f"run {opened.key} is being trained elsewhere: another one follows it")
         settings, labeling = project_settings(hub, project), labeling_of(hub, project)
         require_trainable(settings, labeling.kind)
+        require_served(hub, project, find(labeling.kind))
         fence = ChampionPointer(hub.store, project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
     return _go_on(attempt, record)

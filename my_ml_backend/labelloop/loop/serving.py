@@ -23,6 +23,7 @@ from labelloop.data.site import Interface
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError, StoreError
+from labelloop.kinds.base import Kind
 from labelloop.loop import registry
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
@@ -163,6 +164,16 @@ def require_learning(hub: Hub, project: ProjectKey) -> None:
             f"project {project.id} is predicted by an endpoint with a model of its own, which would not serve what is "
             "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port, "
             "or LABELLOOP_DEPLOYER what brings versions to it (docs/deployers.md)"
+        )
+
+
+def require_served(hub: Hub, project: ProjectKey, kind: Kind) -> None:
+    """Raise SettingsError where an inference container would have to serve a kind whose models always lie elsewhere."""
+    if not kind.weights and project_endpoint(hub, project).serves == "store":
+        raise SettingsError(
+            f"what project {project.id} asks for is learned as {kind.name}, whose models lie elsewhere: an inference "
+            "container cannot serve them. Let LABELLOOP_ENDPOINT (or extra_params) name the endpoint that does, and "
+            "LABELLOOP_DEPLOYER what brings versions to it"
         )
 
 

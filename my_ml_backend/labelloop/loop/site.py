@@ -8,7 +8,7 @@ from pathlib import Path
 from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
 from labelloop.data.site import Interface, Labeling
-from labelloop.errors import LabelConfigError, StoreError
+from labelloop.errors import LabelConfigError, StoreError, Unreadable
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import site_of
@@ -53,7 +53,13 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
     """
     site = site_of(hub, project.id)
     kind, cache = find(labeling.kind), PictureCache(hub.settings.directory / "cache" / "pictures")
-    fetcher = InputFetcher(site.read, cache, project, kind.check)
+
+    def check(content: bytes) -> None:
+        if other := labeling.instead(content):
+            raise Unreadable(f"it is {other}, which is nothing that annotators are shown")
+        kind.check(content)
+
+    fetcher = InputFetcher(site.read, cache, project, check)
     missing, records = Missing(), labeling.records(kind.truth)
     fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
     manifest = Manifest.gathered(

@@ -16,7 +16,7 @@ from labelloop.sources.media import Home, Media
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control import parse_control
-from labelloop.studio.interface import LabelStudioInterface, value_of
+from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.task_files import TaskFiles
@@ -123,6 +123,7 @@ class LabelStudioSite:
             counters=_counters(info),
             rename=label_finder(labels),
             examples=lambda: self._examples(config, result_reader(config)),
+            instead=lambda content: shown_instead(config.object_tag, content),
         )
 
     def read(self, record: Record) -> bytes:

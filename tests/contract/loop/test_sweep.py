@@ -5,19 +5,24 @@ from dataclasses import replace
 
 import pytest
 
+from labelloop.data.listing import Record
 from labelloop.data.manifest import Manifest
+from labelloop.errors import LabelConfigError
+from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.registry import remember_project
+from labelloop.loop.site import labeling_of, read_labels
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.types import Item, LeftOut
-from support.studio_api import StudioApi
+from labelloop.types import ANNOTATIONS, IMAGES, Item, LeftOut
+from support.studio_api import CONFIG, StudioApi
 
+from .conftest import MakeHub
 from .test_consider import waiting
 
 
@@ -197,3 +202,75 @@ def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:
     waiting(hub, SHORT)[0].delete()
     enqueue_sweep(hub.redis, every=60)
     assert len(waiting(hub, SHORT)) == 1
+
+
+BOXES = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image">'
+    '<Label value="car"/></RectangleLabels></View>'
+)
+
+
+def test_a_box_that_was_moved_is_a_changed_label(studio: StudioApi, make_hub: MakeHub) -> None:
+    hub = make_hub(trainer="command:./train.sh", deployer="command:./deploy.sh")
+    studio.config = BOXES
+    studio.connect("labelloop")
+    studio.add_tasks(4)
+    for task in (1, 2, 3):
+        draw(studio, task, x=10.0)
+    project = hub.project(7)
+    labeling = labeling_of(hub, project)
+    assert (labeling.kind, labeling.choice, labeling.classes) == (ANNOTATIONS, "multiple", ("car",))
+    records = [one for one in labeling.records(find(labeling.kind).truth) if isinstance(one, Record)]
+    items = [Item(one.task, f"{one.task:064x}", one.labels, result=one.result) for one in records]
+    manifest = Manifest.of(project, "multiple", ("car",), items, kind=ANNOTATIONS)
+    hub.store.write(f"{project}/manifests/{manifest.hash}.jsonl", manifest.to_jsonl().encode())
+    Runs(hub.store, project).save(RunRecord("k", str(project), manifest.hash, "s", 0, state="promoted"))
+
+    sweep_project(hub, project, scan_now=True)
+    assert hub.state(project).changes.pending().changed == 0
+
+    # Saved again as it was: nothing of what was said has changed.
+    draw(studio, 1, x=10.0, id="another", origin="manual")
+    draw(studio, 2, x=12.5)
+    sweep_project(hub, project, scan_now=True)
+    assert hub.state(project).changes.pending().changed == 1
+    # All have the same label, and that is no reason to wait.
+    assert "apart" not in hub.state(project).notes().get("missing", "")
+
+
+def draw(studio: StudioApi, task: int, *, x: float, **more: object) -> None:
+    """Let an annotator draw one box around the car of a task, in place of what was there."""
+    value = {"x": x, "y": 5, "width": 20, "height": 10, "rotation": 0, "rectanglelabels": ["car"]}
+    region = {"from_name": "box", "to_name": "image", "type": "rectanglelabels", "value": value} | more
+    studio.tasks[task]["annotations"] = [{"id": 100 * task, "result": [region], "was_cancelled": False}]
+
+
+def test_without_a_trainer_of_its_own_a_project_of_boxes_is_none_that_anything_is_learned_of(
+    studio: StudioApi, make_hub: MakeHub
+) -> None:
+    hub = make_hub()
+    studio.config = BOXES
+    studio.connect("labelloop")
+    with pytest.raises(LabelConfigError):
+        labeling_of(hub, hub.project(7))
+    studio.config = CONFIG
+    foreign = make_hub(trainer="command:./train.sh")
+    assert labeling_of(foreign, foreign.project(7)).kind == IMAGES
+
+
+def test_files_that_are_not_what_annotators_see_are_no_items(studio: StudioApi, make_hub: MakeHub) -> None:
+    hub = make_hub(trainer="command:./train.sh", min_labels=1)
+    studio.config = BOXES
+    studio.connect("labelloop")
+    studio.add_tasks(3)
+    for task in (1, 2, 3):
+        draw(studio, task, x=10.0)
+    studio.pictures["/data/upload/7/2.png"] = b"<!DOCTYPE html><title>Log in</title>"
+    studio.pictures["/data/upload/7/3.png"] = b""
+    project = hub.project(7)
+    found = read_labels(hub, project, labeling_of(hub, project), lambda *_: None).manifest
+    assert [item.task for item in found.items] == [1]
+    assert [out.reason.partition(": ")[2] for out in found.left_out] == [
+        "it is HTML or XML, which is nothing that annotators are shown",
+        "it is empty, which is nothing that annotators are shown",
+    ]
