@@ -16,7 +16,8 @@ LabelLoopError
 │   └── Unreadable         its bytes are no whole picture
 ├── ManifestError          a list of labeled pictures cannot be read, or not be written in a format
 ├── EndpointError          (an Outage) the endpoint failed as a whole
-│   └── CircuitOpen        it failed before and is left alone for a while
+│   ├── CircuitOpen        it failed before and is left alone for a while
+│   └── BootstrapAway      it is a bootstrap endpoint, and a version is to be compared with it
 ├── StoreError             the store failed
 │   ├── NotFound           no object at that path
 │   ├── Conflict           someone else wrote the object first
@@ -117,6 +118,12 @@ class EndpointError(Outage):
 
 class CircuitOpen(EndpointError):
     """The endpoint failed several times in a row and is left alone for a while."""
+
+
+class BootstrapAway(EndpointError):
+    """The bootstrap endpoint failed as a whole while a project's first version was to meet it."""
+
+    away = "the bootstrap endpoint"
 
 
 class StoreError(LabelLoopError):

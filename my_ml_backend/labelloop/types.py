@@ -233,6 +233,13 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer as annotators see it: results in the words of their tool, what means the same brought together."""
+
+    results: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why one input has no output."""
 

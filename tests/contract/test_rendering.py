@@ -103,6 +103,34 @@ class TestClassification:
 
         assert only(render(asked, output(cat=1.0), Rendering()))["from_name"] == "second"
 
+    @pytest.mark.parametrize(("said", "chosen"), [(" Dog.\n", ["dog"]), ("**a cat**", ["cat"]), ('"cat, dog"', None)])
+    def test_words_that_name_a_label_choose_it(self, said: str, chosen: list[str] | None) -> None:
+        asked, answer = config(choices("cat", "dog")), findings(Text(said), label="", score=None)
+        how = Rendering(label_map={"a cat": "cat"})
+        if chosen is None:
+            with pytest.raises(LabelConfigError, match="TextArea"):
+                render(asked, answer, how)
+            return
+        found = render(asked, answer, how)
+        assert only(found)["value"] == {"choices": chosen}
+        assert (found["score"], "score" in only(found)) == (0.5, False), "nobody says how sure it is"
+
+    def test_words_may_list_labels_where_several_are_chosen_and_belong_into_a_text_area_where_there_is_one(
+        self,
+    ) -> None:
+        several = choices("b", "a", "c, d", attributes='choice="multiple"')
+        for said, chosen in (("- a\n- b", ["b", "a"]), ("c, d", ["c, d"]), ("a; b", ["b", "a"])):
+            found = render(config(several), findings(Text(said), label="", score=0.75), Rendering())
+            assert (only(found)["value"], found["score"]) == ({"choices": chosen}, 0.75)
+        with pytest.raises(LabelConfigError):
+            render(config(several), findings(Text("a, e"), label=""), Rendering())
+        hidden = render(config(several), findings(Text("a"), label="", score=0.75), Rendering(threshold=0.8))
+        assert hidden["result"] == []
+        written = render(
+            config(several, '<TextArea name="w" toName="it"/>'), findings(Text("a"), label=""), Rendering()
+        )
+        assert only(written)["type"] == "textarea"
+
     def test_below_the_threshold_nothing_is_chosen(self) -> None:
         answer = output(cat=0.6, dog=0.4)
 

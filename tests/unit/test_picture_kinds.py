@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from labelloop.errors import Unreadable
-from labelloop.pictures import decode, upright_size
+from labelloop.pictures import decode, media_type_of, upright_size
 from support.examples import examples
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -99,6 +99,13 @@ def test_a_picture_is_upright_however_the_camera_was_held(form: str, orientation
 def test_damaged_exif_does_not_cost_a_picture(form: str, exif: bytes) -> None:
     content = saved(noise(48, 32), form, exif=exif)
     assert decode(content).size == upright_size(content) == (48, 32)
+
+
+@pytest.mark.parametrize("form", ["AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP"])
+def test_a_pictures_type_is_told_by_its_content(form: str) -> None:
+    content = saved(noise(48, 32), form)
+    assert media_type_of(content) == f"image/{form.lower()}"
+    assert media_type_of(content[:3]) == media_type_of(b"") == media_type_of(b"a note") == "application/octet-stream"
 
 
 @given(st.binary(max_size=60))

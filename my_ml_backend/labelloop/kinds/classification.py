@@ -52,8 +52,10 @@ class Classification(ABC):
 
     def judge(self, context: "Context", name: str, opponent: "Opponent | None", rename: "Rename") -> "Verdict":
         """Let the run's bundle and its opponent meet on the same test items (docs/gate.md)."""
+        import numpy as np
+
         from labelloop.data.split import splits
-        from labelloop.run.gate import GateRule, Predictions, judge, judge_first
+        from labelloop.run.gate import GateRule, Predictions, judge, judge_first, meet_bootstrap
         from labelloop.run.scored import Scored, truth_of
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
@@ -62,9 +64,16 @@ class Classification(ABC):
         items = tuple(sides["test"])
         met = tuple(item for item in items if item.content in known)
         left_out = len(items) - len(met)
-        if opponent is None:
+        if opponent is None or opponent.record is None:
             learned_from = truth_of(tuple(sides["train"]), manifest.classes)
-            return judge_first(tested.truth, challenger, learned_from, manifest.choice, left_out)
+            first = judge_first(tested.truth, challenger, learned_from, manifest.choice, left_out)
+            if opponent is None or not first.passed:
+                # Nobody is asked, and paid, where that changes nothing.
+                return first
+            other = Predictions(opponent.name, *self._scores(context, opponent, met, rename))
+            answered = np.ones(len(met), dtype=bool) if other.asked is None else other.asked
+            right, theirs = (side.right(tested.truth, manifest.choice) for side in (challenger, other))
+            return meet_bootstrap(first, name, opponent.name, right, theirs, answered)
         gate = opponent.record.metrics.get("gate", {}) if opponent.record else {}
         return judge(
             tested.truth,
@@ -82,4 +91,5 @@ class Classification(ABC):
         """Let somebody score items."""
         from labelloop.run.scoring import scores_of
 
-        return scores_of(by.answers(context, items), len(items), context.manifest.classes, rename)
+        manifest = context.manifest
+        return scores_of(by.answers(context, items), len(items), manifest.classes, rename, manifest.choice)

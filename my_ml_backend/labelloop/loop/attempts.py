@@ -11,6 +11,7 @@ from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingErr
 from labelloop.kinds.base import find
 from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub
+from labelloop.loop.opponent import bootstrap_opponent
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import project_endpoint
 from labelloop.models.defaults import ProjectDefaults
@@ -19,6 +20,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.methods import methods_of
+from labelloop.run.opponent import Opponent
 from labelloop.run.registrar import Registrar
 from labelloop.run.scoring import Rename
 from labelloop.run.search.defaults import with_defaults
@@ -77,7 +79,14 @@ class Attempt:
     @property
     def registrar(self) -> Registrar:
         """Where the version goes. Labels may have been renamed since the champion was trained."""
-        return Registrar(self.hub.store, self.project, self.fence, self.rename, self.stage, trainer=self.trainer)
+        return Registrar(
+            self.hub.store, self.project, self.fence, self.rename, self.stage, self.bootstrap, trainer=self.trainer
+        )
+
+    @cached_property
+    def bootstrap(self) -> Opponent | None:
+        """Whom the project's first version must beat."""
+        return bootstrap_opponent(self.hub, self.project)
 
     def stage(self, name: str) -> None:
         """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""

@@ -103,6 +103,11 @@ def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | No
     return found and Serving(*found, _served(hub, project, hub.state(project).shared(), *found))
 
 
+def bootstrap(hub: Hub, project: ProjectKey) -> Serving | None:
+    """Say what predicts until a project has a version that beats it; None where nothing does. Raises StoreError."""
+    return fallback(hub, project, project_endpoint(hub, project))
+
+
 def bootstrap_of(hub: Hub, found: ProjectEndpoint) -> ProjectEndpoint | None:
     """Give the endpoint that predicts before the first version of a project, and where its own is down.
 

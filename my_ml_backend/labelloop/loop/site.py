@@ -29,12 +29,15 @@ def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
     return site_of(hub, project.id).labeling(foreign=trainer != "local")
 
 
-def renderer(hub: Hub, project: ProjectKey) -> Render:
-    """Make what says how an answer is shown to a project's annotators; the label config is read when it is asked."""
+def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Render:
+    """Make what says how an answer is shown to a project's annotators; the label config is read when it is asked.
+
+    ``how`` is that of another endpoint than the project's own.
+    """
 
     @cache
     def read() -> tuple[Interface, Rendering]:
-        rendering = project_endpoint(hub, project).options.rendering
+        rendering = how or project_endpoint(hub, project).options.rendering
         return site_of(hub, project.id).interface(trained=False), rendering
 
     def render(answer: Answer, item: Item) -> Sequence[Json]:

@@ -1,6 +1,7 @@
 """Nothing measurably worse is promoted: champion and challenger meet on the same test items (docs/gate.md)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from labelloop.train.metrics import Indicators, accuracy
 from labelloop.train.proportions import FEW, too_few, wilson
 from labelloop.types import Choice, Json
 
-__all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first"]
+__all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first", "meet_bootstrap"]
 
 
 def judge_first(
@@ -42,6 +43,28 @@ def judge_first(
         sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
     remarks = [*too_few(len(truth)), *failed, *_left_out(left_out, numbers)]
     return Verdict(reached > share, "; ".join([sentence, *remarks]), numbers)
+
+
+def meet_bootstrap(
+    first: Verdict, version: str, bootstrap: str, right: Indicators, theirs: Indicators, answered: Indicators
+) -> Verdict:
+    """Judge a first version that has passed once more: it must beat the endpoint that has predicted until now, too.
+
+    ``right`` and ``theirs`` tell what it and the ``bootstrap`` endpoint have right, ``answered`` what that one answered
+    at all: bool, (items,) each. Only those items count; where they are a part that is too small, the verdict stands.
+    """
+    count = int(answered.sum())
+    if not count or count < min(FEW, len(answered)):
+        why = f"{bootstrap} answered {count} of {len(answered)} test items, too few for it to be compared with"
+        return replace(first, sentence=f"{first.sentence}; {why}")
+    confidence = GateRule().confidence
+    paired = compare(theirs[answered], right[answered], confidence)
+    passed, left_out = paired.after > paired.before, len(answered) - count
+    told = paired.told(bootstrap, version, confidence, rejected=not passed)
+    told += [f"{left_out} test items that {bootstrap} did not answer do not count there"] if left_out else []
+    told += [first.sentence] if passed else [f"{bootstrap} predicts until a version beats it", *too_few(count)]
+    numbers = first.numbers | {"bootstrap": {"version": bootstrap, **paired.numbers()}}
+    return Verdict(passed, "; ".join(told), numbers)
 
 
 def judge(

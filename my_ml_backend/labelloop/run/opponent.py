@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol, overload
 from labelloop.errors import TrainingError
 from labelloop.models.bundle import describe
 from labelloop.models.versions import VersionRecord
+from labelloop.pictures import media_type_of
 from labelloop.serve.engines.opening import open_measured
 from labelloop.trainers.base import Trainer
-from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, NotAsked
+from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, NotAsked, Shown
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -35,7 +36,7 @@ class Opponent(Protocol):
         """Its record, where it is a version."""
         ...
 
-    def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
+    def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Shown | Failure]:
         """Give one answer per item, in order: NotAsked where nobody could be asked, which shows nothing of its worth.
 
         Raises BundleError, or an Outage where it may help to wait.
@@ -88,7 +89,10 @@ class Inputs(Sequence[Input]):
         if isinstance(at, slice):
             return Inputs(self._context, self._items[at])
         item = self._items[at]
-        return Input(text=item.text) if item.text else Input(next(self._context.contents((item,))))
+        if item.text:
+            return Input(text=item.text)
+        content = next(self._context.contents((item,)))
+        return Input(content, media_type_of(content))
 
     def only(self, rows: Sequence[int]) -> "Inputs":
         """Give the inputs of some of the items."""

@@ -136,7 +136,8 @@ class Registrar:
         """
         kind = context.kind
         if champion is None:
-            return kind.judge(context, name, self.bootstrap, self.rename)
+            # What it answers is put into the labels of today already.
+            return kind.judge(context, name, self.bootstrap, str)
         same = describe(champion.bundle).kind == kind.name
         return kind.judge(context, name, champion if same else None, self.rename)
 

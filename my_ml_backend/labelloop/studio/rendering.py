@@ -1,5 +1,6 @@
 """From any endpoint's answer to a Label Studio prediction, checked with Label Studio's own checker."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -7,10 +8,10 @@ from typing import Any
 from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
-from labelloop.studio.mapping import class_labels, no_label
-from labelloop.studio.results.findings import draw_findings, no_tag
+from labelloop.studio.mapping import class_labels, no_label, tag_finder
+from labelloop.studio.results.findings import TAKEN_BY, UNKNOWN, draw_findings, no_tag
 from labelloop.studio.results.prediction import least_score, of_each, of_one, prediction_of, probability, result_of
-from labelloop.types import Answer, Json, Output, Prompted, Rendering, Uncertainty
+from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty
 
 _CHECKERS = 32
 _LONGEST = 300
@@ -34,6 +35,8 @@ def render(
     """
     if isinstance(answer, Output):
         prediction = _classified(config.tags, answer, how)
+    elif (named := _named(config.tags, answer, how)) is not None:
+        prediction = named
     else:
         label = next((one.label for one in prompt if one.positive and one.label), "")
         prediction = draw_findings(config.tags, answer, how, text=text, prompted=label)
@@ -53,6 +56,37 @@ def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> 
         if prediction is not None:
             return prediction
     raise no_label(tags, classes)
+
+
+def _named(among: Sequence[ControlTag], findings: Findings, how: Rendering) -> Json | None:
+    """Choose the labels that a text names, as that of an LLM does, where no control tag takes texts; else None.
+
+    It is one label, or, where several may be chosen, a list of them, and nothing else.
+    """
+    (said,) = findings.regions if len(findings.regions) == 1 else (None,)
+    if said is None or not isinstance(said.shape, Text) or any(tag.tag in TAKEN_BY[Text] for tag in among):
+        return None
+    for tag in among:
+        chosen = _read_labels(tag, said.shape.content, how) if tag.tag in ("Choices", "Taxonomy") else []
+        if chosen:
+            score = None if said.score is None else probability(said.score)
+            sure = [result_of(tag, _chosen_value(tag, chosen), score)]
+            shown = score is None or score >= (least_score(how, tag) or 0.0)
+            return prediction_of(sure if shown else [], UNKNOWN if score is None else score, findings.model_version)
+    return None
+
+
+def _read_labels(tag: ControlTag, text: str, how: Rendering) -> list[str]:
+    """Read labels of a tag, in its order; none where a word of the text is none."""
+    find = tag_finder(tag, how.given)
+    words = [text] if tag.choice == "single" or find(_bare(text)) else re.split(r"[,;\n]", text)
+    found = {find(_bare(word)) for word in words if _bare(word)}
+    return [] if None in found else [label.name for label in tag.labels if label.name in found]
+
+
+def _bare(text: str) -> str:
+    """Take away what stands around a word that is written as a sentence, a quotation or an entry of a list."""
+    return text.strip(" \t\r\n.\"'`*-")
 
 
 def classify(

@@ -1,7 +1,7 @@
 """Annotations as they stand: handed to a trainer of one's own, and judged by right and wrong on the test items."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.opponent import Opponent
 from labelloop.run.preprocess import preprocess
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
@@ -39,9 +40,11 @@ from labelloop.types import (
     ForeignInfo,
     Item,
     Json,
+    NotAsked,
     ProjectKey,
     Region,
     Rendering,
+    Shown,
     Span,
     canonical,
 )
@@ -120,14 +123,16 @@ class Machine:
         write_json(folder.trained, TRAINED)
         return context
 
-    def register(self, answers: Mapping[str, Answer | Failure], *, force: bool = False) -> RunRecord:
+    def register(
+        self, answers: Mapping[str, Answer | Failure], *, force: bool = False, bootstrap: Opponent | None = None
+    ) -> RunRecord:
         context = self.context()
         preprocess(context)
         info = ForeignInfo(("person",), "multiple", "command", kind=ANNOTATIONS, model=f"model-{self.run}")
         write_foreign(context.folder.bundle, info, {one: write_item(said) for one, said in answers.items()})
         context.kind.measure(context)
         store = FileStore(self.path / "store")
-        registrar = Registrar(store, PROJECT, ChampionPointer(store, PROJECT).take_fence())
+        registrar = Registrar(store, PROJECT, ChampionPointer(store, PROJECT).take_fence(), bootstrap=bootstrap)
         record = registrar.register(context, f"key{self.run}", force=force)
         self.page = write_report(context.folder).read_text()
         return record
@@ -186,6 +191,42 @@ def test_an_answer_that_failed_or_cannot_be_shown_is_wrong_and_the_reason_is_kep
     assert (test["accuracy"]["value"], test["failed"], test["reason"]) == (37 / 40, 2, "out of memory")
     assert "37 of 40 test items right" in record.verdict
     assert "40 test pictures, 2 of them without an answer" in machine.page
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """A bootstrap endpoint whose answers annotators see as they are: the first so many wrong, the last so many none."""
+
+    wrong: int
+    unanswered: int = 0
+    name: str = "zero-shot"
+    record: None = None
+
+    def answers(self, context: Context, items: Sequence[Item]) -> Iterator[Shown | Failure]:  # noqa: ARG002
+        for at, item in enumerate(items):
+            truth = Shown(tuple(json.loads(item.result)))
+            yield NotAsked() if at >= len(items) - self.unanswered else Shown(()) if at < self.wrong else truth
+
+
+def test_the_first_version_must_beat_the_bootstrap_endpoint_too(machine: Machine) -> None:
+    lost = machine.register(machine.answers(wrong=4), bootstrap=ZeroShot(wrong=4))
+    assert lost.state == "rejected"
+    assert lost.verdict.startswith(
+        "v1 is rejected: 36 of 40 test items right (0.900) against 36 (0.900) of zero-shot; difference +0.000, 95 %"
+    )
+    assert "zero-shot predicts until a version beats it" in lost.verdict
+    won = machine.register(machine.answers(wrong=4), bootstrap=ZeroShot(wrong=6, unanswered=10))
+    assert won.verdict.startswith("v2 replaces zero-shot: 26 of 30 test items right (0.867) against 24 (0.800)")
+    assert "10 test items that zero-shot did not answer do not count there" in won.verdict
+    assert "v2 becomes the first champion: 36 of 40 test items right" in won.verdict
+    later = machine.register(machine.answers(), bootstrap=ZeroShot(wrong=0))
+    assert later.verdict.startswith("v3 replaces v2: ")
+
+
+def test_where_the_bootstrap_endpoint_answers_too_few_it_is_not_met(machine: Machine) -> None:
+    record = machine.register(machine.answers(wrong=4), bootstrap=ZeroShot(wrong=0, unanswered=25))
+    assert record.state == "promoted"
+    assert "zero-shot answered 15 of 40 test items, too few for it to be compared with" in record.verdict
 
 
 def test_where_too_few_items_were_answered_nothing_is_judged(machine: Machine) -> None:

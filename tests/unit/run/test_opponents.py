@@ -252,6 +252,7 @@ def test_who_meets_the_first_version_need_be_no_version(tmp_path: Path) -> None:
     record = Registrar(store, PROJECT, fence, bootstrap=Endpoint()).register(context, "key")
 
     assert record.verdict.startswith("v1 replaces zero-shot: 25 of 25 test items right (1.000) against 13 (0.520)")
+    assert "; v1 becomes the first champion: 25 of 25 test items right" in record.verdict
     assert record.state == "promoted"
     assert read_json(context.folder.verdict, "register")["champion"] is None
 

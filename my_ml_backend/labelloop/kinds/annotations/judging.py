@@ -15,11 +15,12 @@ from labelloop.errors import LabelConfigError, SettingsError, StoreError
 from labelloop.kinds.annotations.compare import is_right
 from labelloop.run.checks import check_accuracy
 from labelloop.run.context import Context, write_json
+from labelloop.run.gate import meet_bootstrap
 from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.paired import compare
 from labelloop.run.verdict import GateRule, Verdict
 from labelloop.train.proportions import FEW, too_few, wilson
-from labelloop.types import Answer, Failure, Item, Json, NotAsked
+from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown
 
 _WRONG, _RIGHT, _UNTOLD, _UNASKED = 0, 1, -1, -2
 
@@ -58,9 +59,11 @@ def compared(context: Context, by: Opponent, items: Sequence[Item]) -> Compared:
     return Compared(marks, failed, reason)
 
 
-def _shown(context: Context, answer: Answer | Failure, item: Item) -> Sequence[Json] | Failure:
+def _shown(context: Context, answer: Answer | Shown | Failure, item: Item) -> Sequence[Json] | Failure:
     if isinstance(answer, Failure):
         return answer
+    if isinstance(answer, Shown):
+        return answer.results
     if context.render is None:
         raise SettingsError("nobody says how answers are shown in Label Studio: make this run by `labelloop retrain`")
     try:
@@ -101,11 +104,15 @@ def judge(context: Context, name: str, opponent: Opponent | None) -> Verdict:
     sides = splits(context.manifest, context.named_sides)
     items = tuple(sides["test"])
     after = _read(context.folder.predictions, items)
-    if opponent is None:
-        return _unjudged(name, after) or _first(name, after, items, sides["train"])
+    if opponent is None or opponent.record is None:
+        first = _unjudged(name, after) or _first(name, after, items, sides["train"])
+        if opponent is None or not first.passed:
+            # Nobody is asked, and paid, where that changes nothing.
+            return first
+        own, theirs = after[after >= 0], compared(context, opponent, items).marks[after >= 0]
+        return meet_bootstrap(first, name, opponent.name, own == _RIGHT, theirs == _RIGHT, theirs >= 0)
     before = compared(context, opponent, items).marks
-    record = opponent.record
-    conceded = float(record.metrics.get("gate", {}).get("conceded", 0.0)) if record else 0.0
+    conceded = float(opponent.record.metrics.get("gate", {}).get("conceded", 0.0))
     return _unjudged(name, np.minimum(before, after), opponent.name, conceded) or _against(
         name, opponent.name, before, after, GateRule(margin=context.settings.gate_margin), conceded
     )

@@ -30,7 +30,7 @@ _CALLED: Mapping[type[Shape], str] = {
     Text: "texts",
     Number: "numbers",
 }
-_UNKNOWN = 0.5
+UNKNOWN = 0.5
 """How sure a model is that does not say so: neither the first nor the last that annotators are asked."""
 
 
@@ -63,7 +63,7 @@ def draw_findings(
     scores += [one.score for one in written if one.score is not None]
     results += _texts(written)
     left_out = [one.score for one in placed if one.score is not None and not _is_sure(one, how)]
-    sure = of_regions(scores, left_out) if scores or not results else _UNKNOWN
+    sure = of_regions(scores, left_out) if scores or not results else UNKNOWN
     return prediction_of(results, sure, findings.model_version)
 
 
