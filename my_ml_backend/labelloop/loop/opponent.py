@@ -5,6 +5,7 @@ So an endpoint that names labels alone, in whatever form, can be met too.
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from labelloop.run.opponent import Inputs
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Output, ProjectKey, Shown, Target
 
 _log = logging.getLogger(__name__)
+
+_REASONS = 3
 
 
 def bootstrap_opponent(hub: Hub, project: ProjectKey) -> "BootstrapOpponent | None":
@@ -56,26 +59,24 @@ class BootstrapOpponent:
     def answers(self, context: Context, items: Sequence[Item]) -> Iterator[Shown | Failure]:
         """Give what annotators would see of each item; see Opponent. Raises BootstrapAway, and the site's errors."""
         kept = _Kept(context.folder.evaluation / f"bootstrap-{self.by.options.endpoint.fingerprint}.jsonl")
-        found = kept.read(items)
-        missing = [item for item in items if item.content not in found]
-        if missing:
+        if due := sum(item.content not in kept for item in items):
             _log.info(
                 "project %s: %d test items are sent to its bootstrap endpoint %s, which a first version must beat",
                 self.project,
-                len(missing),
+                due,
                 self.by.endpoint.name,
             )
-        failed: list[str] = []
-        for part in chunks(missing, self.by.endpoint.batch * self.by.endpoint.concurrency):
-            told = dict(zip((item.content for item in part), self._ask(context, part), strict=True))
-            answered = {content: one for content, one in told.items() if not isinstance(one, Failure)}
-            failed += [one.reason for one in told.values() if isinstance(one, Failure)]
-            kept.add(answered)
-            found |= answered
-            context.progress(f"test items with {self.name}", len(found), len(items))
-        if failed:
-            _log.warning("project %s: %s did not answer %d: %s", self.project, self.name, len(failed), failed[0])
-        return (self._shown(item, found.get(item.content)) for item in items)
+        failed, done = Counter[str](), 0
+        for part in chunks(items, self.by.endpoint.batch * self.by.endpoint.concurrency):
+            missing = [item for item in part if item.content not in kept]
+            told = dict(zip(missing, self._ask(context, missing), strict=True))
+            kept.add({item: one for item, one in told.items() if not isinstance(one, Failure)})
+            failed.update(one.reason for one in told.values() if isinstance(one, Failure))
+            done += len(part)
+            context.progress(f"test items with {self.name}", done, len(items))
+            yield from (self._shown(item, kept.read(item)) for item in part)
+        for reason, count in failed.most_common(_REASONS):
+            _log.warning("project %s: %s did not answer %d test items: %s", self.project, self.name, count, reason)
 
     def _ask(self, context: Context, items: Sequence[Item]) -> list[Answer | Failure]:
         try:
@@ -83,17 +84,13 @@ class BootstrapOpponent:
         except EndpointError as error:
             raise BootstrapAway(f"the bootstrap endpoint cannot be asked about the test items: {error}") from error
 
-    def _shown(self, item: Item, answer: Answer | None) -> Shown | Failure:
-        if answer is None:
-            return NotAsked()
+    def _shown(self, item: Item, answer: Answer | Failure) -> Shown | Failure:
+        if isinstance(answer, Failure):
+            return answer
         try:
             return Shown(tuple((self.names if isinstance(answer, Output) else self.shows)(answer, item)))
         except LabelConfigError as error:
             return Failure(str(error))
-
-
-def _sent(item: Item) -> Input:
-    return Input(text=item.text or None)
 
 
 class _Kept:
@@ -101,23 +98,29 @@ class _Kept:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
+        self._known = {one["content"]: one for line in lines if (one := _object(line))}
 
-    def read(self, items: Sequence[Item]) -> dict[str, Answer]:
-        lines = self._path.read_text(encoding="ascii").splitlines() if self._path.is_file() else []
-        known = {one["content"]: one for line in lines if (one := _object(line))}
-        read = {
-            item.content: read_item(found["answer"], _sent(item), found["version"], ())
-            for item in items
-            if (found := known.get(item.content))
-        }
-        return {content: answer for content, answer in read.items() if not isinstance(answer, Failure)}
+    def __contains__(self, content: str) -> bool:
+        return content in self._known
 
-    def add(self, answers: Mapping[str, Answer]) -> None:
+    def read(self, item: Item) -> Answer | Failure:
+        """Give the answer to an item; NotAsked where there is none."""
+        found = self._known.get(item.content)
+        return read_item(found["answer"], _sent(item), found["version"], ()) if found else NotAsked()
+
+    def add(self, answers: Mapping[Item, Answer]) -> None:
+        """Keep answers to items."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="ascii") as file:
-            for content, answer in answers.items():
-                said = {"content": content, "answer": write_item(answer), "version": answer.model_version}
+            for item, answer in answers.items():
+                said = {"content": item.content, "answer": write_item(answer), "version": answer.model_version}
                 file.write(f"\n{json.dumps(said)}")
+                self._known[item.content] = said
+
+
+def _sent(item: Item) -> Input:
+    return Input(text=item.text or None)
 
 
 def _object(line: str) -> Json:

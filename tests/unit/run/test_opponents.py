@@ -3,11 +3,13 @@
 # ruff: noqa: ARG002 - trainers and opponents are asked in one way, whatever they need of that
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import side
@@ -21,6 +23,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.opponent import Inputs
 from labelloop.run.registrar import Registrar
 from labelloop.serve.engines.opening import open_engine, open_measured
 from labelloop.settings import Settings
@@ -270,3 +273,14 @@ def test_recorded_answers_are_found_by_content_and_no_server_runs_the_model(tmp_
     assert hashlib.sha256(one.text.encode()).hexdigest() == one.content
     with pytest.raises(BundleError, match=r"its model lies elsewhere, as 'arn:model/7'.*LABELLOOP_ENDPOINT"):
         open_engine(tmp_path / "bundle", "onnx")
+
+
+def test_a_picture_goes_out_under_its_own_type_and_a_text_as_it_is(tmp_path: Path) -> None:
+    context = Machine(tmp_path, items(test=1)).context()
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    kept = hashlib.sha256(picture.getvalue()).hexdigest()
+    context.pictures.path(kept).parent.mkdir(parents=True, exist_ok=True)
+    context.pictures.path(kept).write_bytes(picture.getvalue())
+    asked = Inputs(context, [Item(1, kept, ("low",)), Item.of_text(2, "7.5", ("high",))])
+    assert list(asked) == [Input(picture.getvalue(), "image/png"), Input(text="7.5")]
