@@ -98,6 +98,12 @@ class Command:
         names = [Path(word).name for word in self.words if not word.startswith("-")]
         return next((name for name in names if not _INTERPRETER.fullmatch(name)), names[0] if names else "command")
 
+    @property
+    def missing(self) -> str:
+        """Say that there is no such program here; empty where there is."""
+        program = self.words[0]
+        return "" if shutil.which(program) else f"{program} is no program that may be run in {Path.cwd()}"
+
     def run(
         self,
         *arguments: str,
@@ -113,8 +119,8 @@ class Command:
         is asked all the time whether this is to go on: whatever it raises ends the program, and is raised.
         ``environment`` is added to this process's own.
         """
-        if shutil.which(self.words[0]) is None:
-            return Ended("", f"cannot be started: {self.words[0]} is no program that may be run in {Path.cwd()}")
+        if missing := self.missing:
+            return Ended("", f"cannot be started: {missing}")
         inherited = {**shared_environment(os.environ), **(environment or {})}
         child = start_program([*self.words, *arguments], environment=inherited, stdin=stdin)
         output: list[str] = []

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import cache
 
+from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
@@ -67,6 +68,7 @@ def diagnose(
         yield from _guarded("store", lambda: _store(hub))
         yield from _guarded("other projects", lambda: _left_over(hub))
         yield from _guarded("endpoint", lambda: _endpoint(hub))
+        yield from _guarded("deployer", lambda: _deployer(hub, "deployer", hub.settings.deployer))
         yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
         if project_id is not None:
             yield from _guarded("project", lambda: _project(hub, studio(), project_id))
@@ -189,6 +191,13 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
     yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
 
 
+def _deployer(hub: Hub, name: str, address: str, project: ProjectKey | None = None) -> Iterator[Finding]:
+    """Open what brings versions to the endpoint, and ask what serves there."""
+    if address:
+        detail = open_deployer(address, project, hub.settings.deploy_seconds).check()
+        yield Finding(name, ok=True, detail=detail)
+
+
 def _bootstrap(hub: Hub) -> Iterator[Finding]:
     """Ask the settings' bootstrap endpoint, or say that it is not needed."""
     found = open_for(hub, None)
@@ -207,6 +216,7 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     info = studio.project(project_id)
     yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
+    yield from _guarded("project's deployer", lambda: _own_deployer(hub, project))
     yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))
     backends = studio.ml_backends(project_id)
@@ -228,6 +238,10 @@ def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
     options, endpoint = project_endpoint(hub, project)
     if options.endpoint != EndpointSpec.of(hub.settings):
         yield Finding("project's endpoint", ok=True, detail=f"{endpoint.check()}, as extra_params want it")
+
+
+def _own_deployer(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
+    yield from _deployer(hub, "project's deployer", project_endpoint(hub, project).options.deployer, project)
 
 
 def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:

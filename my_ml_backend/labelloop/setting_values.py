@@ -148,6 +148,17 @@ def deployer_address(value: str) -> str:
     return "" if not value or _is_command(value) else "a deployer: command:./deploy.sh"
 
 
+def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:
+    """Put trainers or deployers together again that were cut at the commas between their verbs."""
+    found: list[str] = []
+    for part in listed:
+        if found and part != "local" and not _is_command(part):
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return tuple(found)
+
+
 def _is_command(value: str) -> bool:
     return value.startswith("command:") and bool(value.removeprefix("command:").partition("?")[0].strip())
 

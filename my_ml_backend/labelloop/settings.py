@@ -179,6 +179,12 @@ class Settings:
     allowed_deployers: tuple[str, ...] = _setting(
         "LABELLOOP_ALLOWED_DEPLOYERS", (), "Deployers that projects may name in extra_params, word for word."
     )
+    deploy_seconds: float = _setting(
+        "LABELLOOP_DEPLOY_SECONDS",
+        3600.0,
+        "Seconds that bringing a version to its endpoint may take; what takes longer has failed, and is tried again.",
+        minimum=1,
+    )
     bootstrap_endpoint: str = _setting(
         "LABELLOOP_BOOTSTRAP_ENDPOINT",
         "",

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from labelloop.deployers.base import Deployed
 from labelloop.errors import QueueError
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
@@ -70,12 +71,23 @@ def _versions(one: ProjectStatus) -> list[str]:
     if one.endpoint is not None:
         return [f"project {one.project}: version {one.announced} of endpoint {one.endpoint}; nothing is trained"]
     lines = [f"project {one.project}: champion {one.champion or 'none'}, announced {one.announced or 'none'}"]
+    if one.deployed:
+        lines.append(f"  {_deployed(one.deployed)}")
     if one.bootstrap and one.bootstrap.predicts:
         told = f"{one.bootstrap.endpoint} predicts until a version is announced, as {one.bootstrap.version}"
         lines.append(f"  bootstrap endpoint {told}")
     elif one.bootstrap:
         lines.append(f"  bootstrap endpoint {one.bootstrap.endpoint} predicts where the project's own is down")
     return lines
+
+
+def _deployed(there: Deployed) -> str:
+    """Say what an endpoint serves that versions are brought to."""
+    since = f" since {there.since}" if there.since else ""
+    told = f"deployed: {there.version or 'no version of this project'}{since}"
+    if there.between:
+        told += f"; just now {' or '.join(there.between)} answers"
+    return told + (f"; the last deployment failed: {there.reason}" if there.reason else "")
 
 
 def _counted(one: ProjectStatus) -> str:

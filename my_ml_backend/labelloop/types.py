@@ -255,10 +255,16 @@ class NotAsked(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which model an endpoint should ask: a project's version; None leaves the choice to the endpoint."""
+    """Which model an endpoint should ask: a project's version; None leaves the choice to the endpoint.
+
+    ``deployed`` is what was brought to the endpoint, which answers are of that name no version themselves; empty where
+    nothing was. While it is ``between`` two versions, what the transport tells goes before.
+    """
 
     project: ProjectKey | None = None
     version: str | None = None
+    deployed: str = ""
+    between: bool = False
 
 
 @dataclass(frozen=True, slots=True)

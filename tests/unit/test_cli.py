@@ -155,6 +155,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "queue",
         "endpoint",
         "bootstrap",
+        "deployed",
         "wait",
         "store",
         "needed",

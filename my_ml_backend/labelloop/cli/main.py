@@ -294,7 +294,8 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
             done = prelabel(hub, project, None, report, dry_run=dry_run)
         finally:
             reporter.close()
-    _, _, version = by = serving(hub, project)
+    by = serving(hub, project)
+    version = by.version
     verb = "would be pre-annotated" if dry_run else "pre-annotated"
     lines = [
         f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",

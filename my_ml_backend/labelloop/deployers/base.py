@@ -34,16 +34,21 @@ class Deployed:
 class Deployer(Protocol):
     """Brings versions to one endpoint. Every method raises DeployError, or an Outage where it may help to wait.
 
-    ``name`` is short and holds no secret.
+    ``name`` is short and holds no secret. One that ``tells`` can be asked for its ``state``; of another the loop goes
+    by what the last deployment brought.
     """
 
     name: str
+    tells: bool
+
+    def check(self) -> str:
+        """Say in words what serves, as far as it tells; raises DeployError where it could bring nothing."""
 
     def deploy(self, version: Deployable) -> Deployed:
         """Begin to bring a version to the endpoint, unless it is there or on its way, and say how that stands.
 
-        It may come back before the endpoint answers with it: ``state`` says when. A deployment that fails leaves what
-        was there serving. May be repeated.
+        One that ``tells`` may come back before the endpoint answers with it: ``state`` says when. A deployment that
+        fails leaves what was there serving. May be repeated.
         """
 
     def state(self) -> Deployed:

@@ -18,7 +18,7 @@ class Endpoint(Protocol):
 
     @property
     def follows(self) -> bool:
-        """Whether it serves the versions that the loop publishes; otherwise it stands alone, with its own model."""
+        """Whether each request may ask it for a version of the store; otherwise it answers by the model it holds."""
         ...
 
     @property

@@ -129,16 +129,19 @@ class Caller:
     def _answers(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
         try:
             answers = self._process().guarded.call(
-                inputs, body, target, deadline, lambda told: self._read(told, inputs)
+                inputs, body, target, deadline, lambda told: self._read(told, inputs, target)
             )
         except Late:
             return [DEADLINE] * len(inputs)
         return [_of_version(answer, target.version) for answer in answers] if self.follows else answers
 
-    def _read(self, told: Told, inputs: Sequence[Input]) -> Answers:
+    def _read(self, told: Told, inputs: Sequence[Input], target: Target) -> Answers:
         """Read an answer; one of an inference container must name its version itself."""
-        spec, name = self._spec, "" if self.follows else told.version or self._plan.name
-        asked = Asked(inputs, "" if self.follows else spec.version, spec.classes, name, told.media_type)
+        spec = self._spec
+        version, name = ("", "") if self.follows else (spec.version, told.version or self._plan.name)
+        if target.deployed and not self.follows:
+            version, name = ("", told.version or target.deployed) if target.between else (target.deployed, "")
+        asked = Asked(inputs, version, spec.classes, name, told.media_type)
         response = "labelloop" if self.follows and spec.response == "auto" and not spec.mapping else spec.response
         try:
             return read_answer(told.content, asked, response=response, mapping=spec.mapping)

@@ -55,7 +55,7 @@ class FakeEndpoint:
             raise EndpointError("the fake endpoint is down, as its script says")
         if step == "open":
             raise CircuitOpen("the fake endpoint is left alone for a while, as its script says")
-        version = target.version or self._version
+        version = target.version or target.deployed or self._version
         return [self._answer(item, step, index, version) for index, item in enumerate(inputs)]
 
     def check(self) -> str:

@@ -47,6 +47,11 @@ class EndpointSpec:
         said = (self.address, self.request, self.response, self.mapping, self.classes, self.parameters, self.version)
         return hashlib.sha256(json.dumps([*said, self.base]).encode()).hexdigest()[:16]
 
+    @cached_property
+    def place(self) -> str:
+        """Hash the address alone: it is the same endpoint, whatever language is spoken with it; safe to show."""
+        return hashlib.sha256(self.address.encode()).hexdigest()[:16]
+
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Describe the endpoint of the settings; raises SettingsError for headers of another form."""

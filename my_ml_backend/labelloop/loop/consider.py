@@ -6,6 +6,7 @@ from datetime import datetime
 
 from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
+from labelloop.loop import deploy as deploying
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import learns
@@ -52,6 +53,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     unfinished = last if last is not None and _is_unfinished(hub, last) else None
     return (
         _resume(hub, project, unfinished)
+        or (_due(hub, project) if deploying.has_failed(hub, project) else "")
         or _announce(hub, project)
         or _retry(hub, project, unfinished)
         or _improve(hub, project, last)
@@ -110,8 +112,11 @@ def retry_at(hub: Hub, record: RunRecord) -> float:
 
 def _announce(hub: Hub, project: ProjectKey) -> str:
     pointers = ChampionPointer(hub.store, project).read()
-    if pointers.champion is None or pointers.champion == pointers.announced:
+    if not deploying.is_behind(hub, project, pointers):
         return ""
+    if (at := deploying.looked_at_again(hub, project, pointers.champion)) > time.time():
+        hub.queue(project).consider(at)
+        return f"{pointers.champion} is on its way to its endpoint"
     hub.queue(project).deploy()
     return f"{pointers.champion} is to be announced"
 
@@ -129,12 +134,20 @@ def _improve(hub: Hub, project: ProjectKey, last: RunRecord | None) -> str:
     return _retrain(hub, project, trigger) if trigger else ""
 
 
-def _follow_policy(hub: Hub, project: ProjectKey) -> str:
+def _due(hub: Hub, project: ProjectKey) -> str:
+    """Train where the changed labels call for it now."""
     state = hub.state(project)
-    pending, due = state.changes.pending(), state.due()
-    if due is None:
+    due = state.due()
+    if due is None or due > time.time():
+        return ""
+    return _retrain(hub, project, f"{state.changes.pending().changed} changed labels")
+
+
+def _follow_policy(hub: Hub, project: ProjectKey) -> str:
+    if enqueued := _due(hub, project):
+        return enqueued
+    state = hub.state(project)
+    if (due := state.due()) is None:
         return "nothing has changed"
-    if due <= time.time():
-        return _retrain(hub, project, f"{pending.changed} changed labels")
     hub.queue(project).consider(due)
-    return f"{pending.changed} changed labels wait for their moment"
+    return f"{state.changes.pending().changed} changed labels wait for their moment"

@@ -1,14 +1,31 @@
-"""What follows when a version becomes champion: pre-annotate, announce, flip the title (contract, section 8).
+"""What follows when a version becomes champion: deploy, pre-annotate, announce, flip the title (contract, section 8).
 
-The order matters and every step may be repeated: see docs/versions.md.
+The order matters and every step may be repeated: see docs/versions.md. An endpoint that serves the store has a version
+as soon as it is champion. To another one a Deployer brings it (docs/deployers.md), which may take long and holds no
+worker: it is begun, and looked at again every ``LABELLOOP_POLL_SECONDS``.
 """
 
+import logging
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from labelloop.deployers.base import Deployable, Deployed, Deployer
+from labelloop.deployers.opening import open_deployer
+from labelloop.errors import DeployError, Fenced, LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import site_of
-from labelloop.models.champion import ChampionPointer
-from labelloop.types import ProjectKey
+from labelloop.loop.serving import ProjectEndpoint, announced_version, note_deployment, project_endpoint
+from labelloop.models.bundle import describe
+from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.served import Deployment, Deployments, take_place
+from labelloop.models.versions import Versions
+from labelloop.types import ForeignInfo, ProjectKey
+
+_log = logging.getLogger(__name__)
 
 
 def promote(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
@@ -16,11 +33,33 @@ def promote(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
     ChampionPointer(hub.store, project).promote(version, fence)
 
 
-def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled:
+def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled | None:
     """Pre-annotate with the champion, then let ``/setup`` answer it, then flip the ML backend's title to it.
 
-    Raises Fenced, EndpointError or StudioError; the version stays champion, and the sweep comes back to announce it.
+    None where it has to be brought to its endpoint first, which is a job of its own: see ``deliver``. Raises Fenced,
+    EndpointError or StudioError; the version stays champion, and the sweep comes back to announce it.
     """
+    if project_endpoint(hub, project).serves == "deployed":
+        return None
+    return _announce(hub, project, version, fence, reporter)
+
+
+def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled | None:
+    """The same, and before it the champion is brought to its endpoint; None while it is on its way there.
+
+    Raises DeployError, too: what was there before serves on, and stays announced.
+    """
+    found = project_endpoint(hub, project)
+    if found.serves == "deployed":
+        reporter.stage("deploy")
+        if not _bring(hub, project, found, version):
+            return None
+        if ChampionPointer(hub.store, project).read().champion != version:
+            raise Fenced(f"{version} of {project} is no longer champion: what is now is brought next")
+    return _announce(hub, project, version, fence, reporter)
+
+
+def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled:
     reporter.stage("prelabel")
     prelabeled = prelabel(hub, project, version, reporter)
     reporter.stage("flip")
@@ -28,3 +67,136 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
     hub.state(project).announce(version)
     site_of(hub, project.id).announce(version)
     return prelabeled
+
+
+def is_behind(hub: Hub, project: ProjectKey, pointers: Pointers) -> bool:
+    """Whether the champion is to be announced, or was never brought to the endpoint that the project has now."""
+    if pointers.champion is None or pointers.champion != pointers.announced:
+        return pointers.champion is not None
+    seen = _seen_of(hub, project)
+    return seen is not None and not seen.brought
+
+
+def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
+    """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
+    seen = _seen_of(hub, project)
+    return seen.looked + hub.settings.poll_seconds if seen is not None and version and seen.wanted == version else 0.0
+
+
+def has_failed(hub: Hub, project: ProjectKey) -> bool:
+    """Whether the last deployment has failed: a run that is due does not wait for the next one."""
+    seen = _seen_of(hub, project)
+    return seen is not None and bool(seen.reason) and not seen.wanted
+
+
+def look(hub: Hub, project: ProjectKey) -> None:
+    """See what the endpoint serves, where its deployer tells: somebody may have brought something else there by hand.
+
+    Raises DeployError.
+    """
+    found, seen = project_endpoint(hub, project), _seen_of(hub, project)
+    # Whoever brings a version looks for itself, and before the first one the endpoint is none of the loop's business.
+    if seen is None or seen.wanted or not seen.brought or hub.state(project).is_held():
+        return
+    deployer = _deployer(hub, project, found)
+    if deployer.tells:
+        stands = deployer.state()
+        with suppress(Fenced):
+            note_deployment(hub, project, seen, _as_told(seen, stands, reason=stands.reason or seen.reason))
+
+
+def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) -> bool:
+    """Begin to bring a version to its endpoint, or see how that stands; says whether the endpoint answers with it."""
+    deployer, seen = _deployer(hub, project, found), _seen(hub, project, found)
+    # Before it is asked: another project's v1 would pass for this one's.
+    if other := take_place(hub.store, seen.place, project, frozenset(map(str, hub.projects.here().values()))):
+        raise DeployError(
+            f"endpoint {found.endpoint.name} takes the versions of project {other}, and {version} of {project} would "
+            "replace them: let extra_params name another endpoint and its deployer for one of the two"
+        )
+    stands = deployer.state() if deployer.tells else Deployed(seen.version, seen.since, seen.between)
+    if stands.version == version and not stands.between:
+        note_deployment(hub, project, seen, _as_told(seen, stands, reason="", wanted=""))
+        return True
+    if seen.wanted != version:
+        return _begin(hub, project, found, deployer, seen, stands, version)
+    if reason := _failure(hub, deployer, seen, stands):
+        note_deployment(hub, project, seen, _as_told(seen, stands, reason=reason, wanted=""))
+        raise DeployError(f"{version} could not be brought to endpoint {found.endpoint.name}: {reason}")
+    note_deployment(hub, project, seen, _as_told(seen, stands, reason="", looked=time.time()))
+    return False
+
+
+def _failure(hub: Hub, deployer: Deployer, seen: Deployment, stands: Deployed) -> str:
+    """Say why a deployment that was begun has failed; empty while it is on its way."""
+    if not stands.between:
+        serves = f"{stands.version} serves" if stands.version else "no version of this project serves"
+        return stands.reason or f"{deployer.name} says that {serves}, and that nothing is on its way"
+    most = hub.settings.deploy_seconds
+    return f"{stands.reason or 'it is not over'} after {most:g} s" if time.time() > seen.begun + most else ""
+
+
+def _begin(
+    hub: Hub,
+    project: ProjectKey,
+    found: ProjectEndpoint,
+    deployer: Deployer,
+    seen: Deployment,
+    stands: Deployed,
+    version: str,
+) -> bool:
+    bundle = Versions(hub.store, project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
+    info = describe(bundle)
+    deployable = Deployable(project, version, bundle, info.model if isinstance(info, ForeignInfo) else "")
+    answering = stands.between or (stands.version or announced_version(hub, project),)
+    between = tuple(dict.fromkeys((*answering, version)))
+    # From here on either may answer: everybody has to know before that is so.
+    begun = note_deployment(
+        hub,
+        project,
+        seen,
+        replace(_as_told(seen, stands, reason="", wanted=""), between=between, begun=time.time()),
+    )
+    _log.info("project %s: %s brings %s to endpoint %s", project, deployer.name, version, found.endpoint.name)
+    try:
+        now = (deployer.rollback if version in seen.brought else deployer.deploy)(deployable)
+    except Exception as error:
+        now = _after_failure(deployer, stands)
+        note_deployment(hub, project, begun, _as_told(begun, now, reason=str(error) or type(error).__name__))
+        raise
+    is_there = now.version == version and not now.between
+    wanted = "" if is_there else version
+    note_deployment(hub, project, begun, _as_told(begun, now, reason="", wanted=wanted, looked=time.time()))
+    return is_there
+
+
+def _after_failure(deployer: Deployer, before: Deployed) -> Deployed:
+    """Say what serves after a deployment that failed: what was there before, where the deployer does not tell."""
+    if deployer.tells:
+        with suppress(LabelLoopError):
+            return deployer.state()
+    return Deployed(before.version, before.since)
+
+
+def _as_told(seen: Deployment, stands: Deployed, **more: Any) -> Deployment:
+    """Put into what is kept what a deployer says; a version that serves alone was brought."""
+    alone = (stands.version,) if stands.version and not stands.between else ()
+    brought = (*(one for one in seen.brought if one not in alone), *alone)
+    # A deployer need not know what the team's own model is called that answers beside the first version.
+    known = stands.between if len(stands.between) != 1 else tuple(dict.fromkeys((*seen.between, *stands.between)))
+    told = {"version": stands.version, "since": stands.since, "between": known, "brought": brought}
+    return replace(seen, **(told | more))
+
+
+def _seen_of(hub: Hub, project: ProjectKey) -> Deployment | None:
+    """Read what was last seen of the project's endpoint; None where nothing is brought to it."""
+    found = project_endpoint(hub, project)
+    return _seen(hub, project, found) if found.serves == "deployed" else None
+
+
+def _seen(hub: Hub, project: ProjectKey, found: ProjectEndpoint) -> Deployment:
+    return Deployments(hub.store, project).read(found.options.endpoint.place)
+
+
+def _deployer(hub: Hub, project: ProjectKey, found: ProjectEndpoint) -> Deployer:
+    return open_deployer(found.options.deployer, project, hub.settings.deploy_seconds)

@@ -17,7 +17,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
-from labelloop.loop.serving import announced_version, learn, learn_unknown, require_learning, serving
+from labelloop.loop.serving import learn, learn_unknown, require_learning, serving
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
@@ -128,7 +128,7 @@ def _nothing_new(record: RunRecord) -> str:
 
 
 def deploy(project: str, version: str | None) -> str:
-    """Make ``version`` (None: the champion as it is) champion, pre-annotate with it and announce it.
+    """Make ``version`` (None: the champion as it is) champion, bring it to its endpoint, pre-annotate, announce it.
 
     ``version`` becomes champion at once: a run in progress is fenced off, and it is announced after that run.
     """
@@ -153,7 +153,8 @@ def deploy(project: str, version: str | None) -> str:
                     return "there is no champion to announce"
                 fence = pointer.take_fence()
                 champion = pointer.read().champion or ""
-                deploying.announce(hub, key, champion, fence, reporter)
+                if deploying.deliver(hub, key, champion, fence, reporter) is None:
+                    return f"{champion} is on its way to its endpoint"
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
         return f"the champion is announced later: {error}"
@@ -175,7 +176,11 @@ def prelabel(project: str) -> str:
             hub.queue(place).prelabel(0.0)
             return _elsewhere(key, place)
         learn(hub, key)
-        version = announced_version(hub, key)
+        by = serving(hub, key)
+        version = by.version
+    if by.deployment.between:
+        hub.queue(key).postpone_prelabel()
+        return f"{by.deployment.answers} may answer: it is done when that is settled"
     if version == NO_VERSION:
         state.note("unpredicted", "")
         return "there is no version yet"

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
-from labelloop.setting_values import Check, deployer_address, is_header, trainer_address
+from labelloop.setting_values import Check, deployer_address, is_header, trainer_address, whole_addresses
 from labelloop.settings import Settings
 from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
@@ -106,7 +106,7 @@ def _usual_bootstrap(settings: Settings) -> Json:
 def _named(role: str, given: Json, usual: str, allowed: tuple[str, ...], check: Check) -> str:
     """Take a trainer or deployer out of what a project says; one that is not the usual one must be allowed."""
     named = given.pop(role, usual)
-    if named not in (usual, *allowed):
+    if named not in (usual, *whole_addresses(allowed)):
         raise OptionsError(
             f"extra_params of the ML backend names a {role} that is not allowed here: whoever runs LabelLoop must add "
             f"it to LABELLOOP_ALLOWED_{role.upper()}S, word for word"

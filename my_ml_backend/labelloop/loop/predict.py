@@ -149,7 +149,8 @@ def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = Non
 def _predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> list[Found]:
     resolved = resolve_all(plan, tasks, deadline)
     keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
-    known = [plan.hub.cache.get(_kept_as(key, plan.version)) if key else None for key in keys]
+    # While two versions answer, which of them one answer was of may be a guess: nothing is kept of that.
+    known = [plan.hub.cache.get(_kept_as(key, plan.expected)) if key and plan.expected else None for key in keys]
     asked = [
         (item, key)
         for item, key, found in zip(resolved, keys, known, strict=True)
@@ -169,7 +170,7 @@ def threads_for(plan: Plan) -> int:
 
 def note_versions(plan: Plan, versions: Iterable[str]) -> str:
     """Note with which version an endpoint's own model answered; gives what ``/setup`` reports from now on."""
-    if plan.serves != "alone":
+    if plan.serves == "store" or plan.deployment.answers:
         return plan.version
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 
@@ -212,7 +213,8 @@ def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> 
     except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
         _log.exception("project %s: an answer could not be made a prediction", plan.project)
         return Unpredicted(f"its answer brought an unforeseen {type(error).__name__}; the log has the traceback")
-    plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
+    if plan.expected:
+        plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
     return found
 
 

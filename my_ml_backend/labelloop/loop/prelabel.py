@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
+from labelloop.errors import DeployError
 from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
@@ -38,13 +39,20 @@ def prelabel(
     None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
     asked.
 
-    Raises EndpointError when the endpoint fails as a whole, StudioError when Label Studio does; what was predicted
-    before that is imported, and the next call goes on from there.
+    Raises DeployError where the endpoint answers with another version, EndpointError when it fails as a whole,
+    StudioError when Label Studio does; what was predicted before that is imported, and the next call goes on from
+    there.
     """
     served = serving(hub, project, version)
     site = site_of(hub, project.id)
     plan = plan_of(hub, project, served, site.interface(trained=served.trained))
     version = served.version
+    deployed = plan.deployment
+    if deployed.brought and not deployed.serves(version):
+        raise DeployError(
+            f"project {project.id} cannot be pre-annotated with {version}: its endpoint answers as "
+            f"{deployed.answers or 'no version of this project'}"
+        )
     total = site.count_waiting(version)
     report("tasks", 0, total)
     predicted = left_out = 0
@@ -57,6 +65,11 @@ def prelabel(
     ):
         for task, found in stream:
             if isinstance(found, dict):
+                if deployed.brought and found["model_version"] != version:
+                    raise DeployError(
+                        f"the endpoint answers as {found['model_version']}, and {version} is to serve there: have the "
+                        "model name the version that it was deployed as, or none"
+                    )
                 predicted += 1
                 latest[found["model_version"]] += 1
                 if imports is not None:

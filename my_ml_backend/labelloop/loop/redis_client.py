@@ -19,8 +19,9 @@ labelloop:<project>:adding         string   held for as long as one of these job
 labelloop:<project>:lease          string   token of the worker that has the project
 labelloop:<project>:announced      string   cached answer of /setup
 labelloop:<project>:served         hash     endpoint with a model of its own -> version it answered with last
+labelloop:<project>:deployed       string   JSON: cached, what the endpoint serves that versions are brought to
 labelloop:<project>:progress       string   JSON: what the worker is doing now, or how training elsewhere stands
-labelloop:<project>:note           hash     missing, trouble, sweep: what status shows; unpredicted: tasks may be
+labelloop:<project>:note           hash     missing, trouble, sweep, ...: what status shows; unpredicted: tasks may be
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress

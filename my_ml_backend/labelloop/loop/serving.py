@@ -29,7 +29,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
 from labelloop.loop.state import Shared
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.served import ServedVersion
+from labelloop.models.served import Deployment, Deployments, ServedVersion
 from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
@@ -59,11 +59,15 @@ class ProjectEndpoint(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """What predicts for a project; ``version`` is NO_VERSION before the loop's first."""
+    """What predicts for a project; ``version`` is NO_VERSION before the loop's first.
+
+    ``deployment`` is what was last seen of an endpoint that versions are brought to.
+    """
 
     options: Options
     endpoint: Endpoint
     version: str
+    deployment: Deployment = Deployment()
 
     @property
     def serves(self) -> Serves:
@@ -84,14 +88,17 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     """
     shared = hub.state(project).shared()
     found = open_for(hub, _read(_noted(hub, project, shared)))
+    deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else Deployment()
     if version is not None:
-        return Serving(*found, version)
-    announced = NO_VERSION if found.serves == "alone" else _announced(hub, project, shared)
-    if announced != NO_VERSION:
-        return Serving(*found, announced)
-    found = bootstrap_of(hub, found) or found
+        return Serving(*found, version, deployment)
+    versioned = found.serves == "store" or bool(deployment.brought)
+    if versioned and (announced := _announced(hub, project, shared)) != NO_VERSION:
+        return Serving(*found, announced, deployment)
+    if other := bootstrap_of(hub, found):
+        found, deployment = other, Deployment()
     # What no version was brought to yet may hold a model of its own all the same.
-    return Serving(*found, NO_VERSION if found.serves == "store" else _served(hub, project, shared, *found))
+    reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, *found)
+    return Serving(*found, reported, deployment)
 
 
 def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | None:
@@ -263,6 +270,30 @@ def _read(text: str | None) -> object:
         return text
 
 
+def note_deployment(hub: Hub, project: ProjectKey, before: Deployment, after: Deployment) -> Deployment:
+    """Keep what an endpoint was seen to serve now, in the store and for every process; gives it.
+
+    Raises Fenced where another worker has looked since ``before``.
+    """
+    if after != before:
+        Deployments(hub.store, project).replace(before, after)
+    hub.state(project).deployed(after.to_json())
+    return after
+
+
+def _deployment(hub: Hub, project: ProjectKey, shared: Shared | None, found: ProjectEndpoint) -> Deployment:
+    """Say what was last seen of an endpoint that versions are brought to: by Redis, else by the store."""
+    place = found.options.endpoint.place
+    if shared is not None and shared.deployed is not None:
+        held = Deployment.parse(shared.deployed)
+        if held.place == place:
+            return held
+    deployment = Deployments(hub.store, project).read(place)
+    if shared is not None:
+        hub.state(project).deployed(deployment.to_json(), fresh=False)
+    return deployment
+
+
 def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     if shared is not None and shared.announced is not None:
         return shared.announced
@@ -293,6 +324,7 @@ class Plan:
 
     ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
 
+    ``deployment`` is what was last seen of an endpoint that versions are brought to.
     ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the
     same, given one version.
     """
@@ -303,6 +335,7 @@ class Plan:
     options: Options
     endpoint: Endpoint
     version: str
+    deployment: Deployment
     prompt: tuple[Prompted, ...]
     mark: bytes
 
@@ -314,7 +347,14 @@ class Plan:
     @property
     def target(self) -> Target:
         """What the endpoint is asked for."""
-        return Target(self.project, self.version if self.serves == "store" else None)
+        if self.serves == "store":
+            return Target(self.project, self.version)
+        return Target(self.project, None, self.deployment.answers, bool(self.deployment.between))
+
+    @property
+    def expected(self) -> str:
+        """The version that answers are most likely of; none in particular while two of them answer."""
+        return "" if self.deployment.between else self.deployment.version or self.version
 
     def key(self, content: Input) -> bytes:
         """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it."""
@@ -330,7 +370,7 @@ def plan_of(hub: Hub, project: ProjectKey, by: Serving, interface: Interface, co
 
     ``interface`` is of what is trained for alone where the endpoint serves the store: a version knows no other labels.
     """
-    options, endpoint, version = by
+    options = by.options
     prompt = interface.prompts(context) if context else ()
     rendering = options.rendering
     decides = (
@@ -341,4 +381,4 @@ def plan_of(hub: Hub, project: ProjectKey, by: Serving, interface: Interface, co
         repr(prompt),
     )
     mark = hashlib.sha256(json.dumps(decides).encode()).digest()
-    return Plan(hub, project, interface, options, endpoint, version, prompt, mark)
+    return Plan(hub, project, interface, options, by.endpoint, by.version, by.deployment, prompt, mark)

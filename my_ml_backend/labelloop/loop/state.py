@@ -42,6 +42,7 @@ _FORGOTTEN = (
     "policy",
     "announced",
     "served",
+    "deployed",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -84,12 +85,14 @@ class Shared:
     """What processes share of how a project is served, ``None`` where nothing is noted.
 
     The text of its ``extra_params``, the announced version as ``/setup`` answers it, and the version that each
-    endpoint's own model answered with last, by the endpoint's fingerprint.
+    endpoint's own model answered with last, by the endpoint's fingerprint. Of an endpoint that versions are brought to,
+    what was last seen of it (JSON of a Deployment).
     """
 
     extra_params: str | None
     announced: str | None
     served: Mapping[str, str]
+    deployed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +274,14 @@ class ProjectState:
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hget(self._values, EXTRA_PARAMS)
-                pipe.get(self._key("announced"))
+                pipe.mget(self._key("announced"), self._key("deployed"))
                 pipe.hgetall(self._key("served"))
-                extra_params, announced, served = pipe.execute()
+                extra_params, (announced, deployed), served = pipe.execute()
         except QueueError as error:
             _log.warning("project %s is served by what the store and this process know: %s", self._project, error)
             return None
         versions = {text(mark): text(version) for mark, version in served.items()}
-        return Shared(_text(extra_params), _text(announced), versions)
+        return Shared(_text(extra_params), _text(announced), versions, _text(deployed))
 
     def share(self, extra_params: str) -> None:
         """Let every process know the project's ``extra_params``."""
@@ -289,6 +292,11 @@ class ProjectState:
         """Let every process know the announced version, which the store holds; what is not ``fresh`` replaces none."""
         with may_be_lost(f"announced version {version} of project {self._project}"):
             self._redis.set(self._key("announced"), version, ex=_ANNOUNCED_SECONDS, nx=not fresh)
+
+    def deployed(self, content: str, *, fresh: bool = True) -> None:
+        """Let every process know what is deployed, which the store holds; what is not ``fresh`` replaces none."""
+        with may_be_lost(f"what is deployed for project {self._project}"):
+            self._redis.set(self._key("deployed"), content, ex=_ANNOUNCED_SECONDS, nx=not fresh)
 
     def serve(self, mark: str, version: str) -> None:
         """Let every process know the version that the endpoint of a fingerprint answers with."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
+from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import describe
 from labelloop.loop.backoff import Wait
@@ -18,6 +19,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, moment
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.served import Deployments
 from labelloop.types import Json, ProjectKey
 
 __all__ = ["ProjectStatus", "known_projects", "project_status"]
@@ -42,7 +44,8 @@ class ProjectStatus:
     ``opened`` is the open run whose training goes on elsewhere: its key, what kind of trainer has it, the handle it is
     known by there, its time limit (Unix seconds), and why it is to end.
     ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
-    worker's settings. ``workers`` is how many workers there are.
+    worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
+    versions are brought to, and why the last one could not be.
     """
 
     project: str
@@ -62,6 +65,7 @@ class ProjectStatus:
     needed: int = 0
     workers: int | None = None
     opened: Json | None = None
+    deployed: Deployed | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -102,7 +106,7 @@ class _Noted:
     def trouble(self) -> str:
         """Say what went wrong last, or why nothing is known of that."""
         told = "; ".join(
-            self.notes[name] for name in ("trouble", "training", "pictures", "sweep") if name in self.notes
+            self.notes[name] for name in ("trouble", "training", "pictures", "sweep", "deployer") if name in self.notes
         )
         return self.failure or self.gone or told
 
@@ -145,6 +149,9 @@ def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted)
         found = project_endpoint(hub, project)
     except SettingsError as error:
         return _with(_trained(hub, project, stands, noted), error)
+    if found.serves == "deployed":
+        seen = Deployments(hub.store, project).read(found.options.endpoint.place)
+        stands = replace(stands, deployed=Deployed(seen.version, seen.since, seen.between, seen.reason))
     if found.serves == "alone":
         return replace(stands, announced=announced_version(hub, project), endpoint=found.endpoint.name)
     stands = _trained(hub, project, stands, noted)

@@ -15,9 +15,10 @@ from pathlib import Path
 from labelloop.data.lacking import Tally, lacking_labels
 from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
-from labelloop.errors import Damaged, LabelLoopError, NoSuchProject, NotFound
+from labelloop.errors import Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
 from labelloop.loop.consider import consider
+from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
@@ -77,10 +78,21 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     state.see(replace(last, tasks=found.tasks))
     keep_project(hub, project)
     keep_served(hub, project)
+    _look(hub, project)
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")
     return done
+
+
+def _look(hub: Hub, project: ProjectKey) -> None:
+    """See what is deployed; a deployer that does not tell takes nothing from the rest of the sweep."""
+    try:
+        look(hub, project)
+    except DeployError as error:
+        hub.state(project).note("deployer", str(error))
+    else:
+        hub.state(project).note("deployer", "")
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:

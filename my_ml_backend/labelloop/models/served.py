@@ -1,10 +1,13 @@
-"""Which version an endpoint's own model answered with last: what ``/setup`` reports of it."""
+"""What is kept of an endpoint that is not asked for versions of the store: its own model's, and what is deployed."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Self
 
-from labelloop.models.records import readable, to_bytes
+from labelloop.errors import Fenced
+from labelloop.models.records import from_bytes, readable, to_bytes
 from labelloop.models.store import Store
-from labelloop.models.update import find
+from labelloop.models.update import find, update
 from labelloop.types import ProjectKey
 
 
@@ -35,3 +38,98 @@ class ServedVersion:
     def write(self, endpoint: str, version: str) -> None:
         """Note the version. Raises StoreError."""
         self._store.write(self._path, to_bytes(Served(endpoint, version)))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """``deployed.json``: what an endpoint (``place``: which) serves, as it was last seen, and what it was last told.
+
+    ``version``, ``since``, ``between`` and ``reason`` are a deployer's words (deployers/base.py). ``wanted`` is the
+    version that it was told to bring, ``begun`` when (Unix seconds), until that is there or has failed. ``looked`` is
+    when it was asked last. ``brought`` are the versions that the endpoint has served. Before a deployer is told
+    anything, the version that is to come is among ``between``: from then on either may answer.
+    """
+
+    place: str = ""
+    version: str = ""
+    since: str = ""
+    between: tuple[str, ...] = ()
+    reason: str = ""
+    wanted: str = ""
+    begun: float = 0.0
+    looked: float = 0.0
+    brought: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> str:
+        """What answers just now, in words: a version, ``v1 or v2``, or nothing that was ever brought there."""
+        return " or ".join(self.between) or self.version
+
+    def serves(self, version: str) -> bool:
+        """Whether the endpoint answers with that version, and with no other."""
+        return self.version == version and not self.between
+
+    def to_json(self) -> str:
+        """Write as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, content: str) -> Self:
+        """Read what ``to_json`` wrote. Raises Damaged."""
+        found = from_bytes(cls, content.encode(), "what is kept of deployed.json")
+        return replace(found, between=tuple(found.between), brought=tuple(found.brought))
+
+
+class Deployments:
+    """Reads and moves one project's ``deployed.json``, by compare-and-swap only."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store, self._project = store, project
+        self._path = f"{project}/deployed.json"
+
+    def read(self, place: str) -> Deployment:
+        """Read what is known of an endpoint: nothing, where versions were brought to another one. Raises StoreError."""
+        found = find(self._store, self._path)
+        return self._held(found.content if found else None, place)
+
+    def replace(self, before: Deployment, after: Deployment) -> Deployment:
+        """Put ``after`` in the place of ``before``, and give it. Raises Fenced where something else is there by now."""
+
+        def change(content: bytes | None) -> bytes:
+            if self._held(content, before.place) != before:
+                raise Fenced(f"another worker has looked at what is deployed for {self._project}: it goes on there")
+            return after.to_json().encode()
+
+        update(self._store, self._path, change)
+        return after
+
+    def _held(self, content: bytes | None, place: str) -> Deployment:
+        """Read what is held of an endpoint; what is damaged counts as not there: the next look writes it anew."""
+        held = None if content is None else readable(Deployment, content, self._path)
+        if held is None or held.place != place:
+            return Deployment(place)
+        return replace(held, between=tuple(held.between), brought=tuple(held.brought))
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """``_deployed/<place>.json``: whose versions an endpoint takes."""
+
+    project: str
+
+
+def take_place(store: Store, place: str, project: ProjectKey, others: frozenset[str]) -> str:
+    """Make an endpoint a project's own; gives the project that has it, where that is one of the ``others``, else empty.
+
+    Versions of two projects would take turns on it, and both are called v1. Raises StoreError.
+    """
+    other = ""
+
+    def change(content: bytes | None) -> bytes | None:
+        nonlocal other
+        held = "" if content is None else from_bytes(_Holder, content, f"_deployed/{place}.json").project
+        other = held if held != str(project) and held in others else ""
+        return None if other or held == str(project) else to_bytes(_Holder(str(project)))
+
+    update(store, f"_deployed/{place}.json", change)
+    return other
