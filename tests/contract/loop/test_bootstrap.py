@@ -138,6 +138,29 @@ def test_new_tasks_are_pre_annotated_and_ordered_by_it(
     assert {request.headers["x-labelloop-version"] for request in own.requests} == {"v1"}
 
 
+def test_the_command_pre_annotates_what_is_there(
+    studio: StudioApi, started: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in of_this_process(started, monkeypatch):
+        ran = CliRunner().invoke(main, ["predict", "--project", "7"])
+        assert "3 tasks pre-annotated with zs, 0 left out" in ran.output
+    assert [studio.versions_of(task) for task in studio.tasks] == [["zs"]] * 3
+    assert studio.backends[0]["title"] == "zs"
+
+
+def test_an_endpoint_that_versions_are_brought_to_has_one_as_well(
+    studio: StudioApi, make: MakeHub, hub: Hub, own: Misbehaving
+) -> None:
+    brought = make(endpoint=f"{own.address}/predict", deployer="command:./deploy.sh")
+    assert told(predict(brought, studio)) == [("zs", "dog")] * 3
+    assert not own.requests
+    announce(brought)
+    own.replies = [DOWN]
+    assert told(predict(brought, studio)) == [("zs", "dog")] * 3
+    assert own.requests
+    assert announced_version(brought, brought.project(7)) == "v1"
+
+
 def test_the_version_survives_redis_and_costs_one_round_trip(studio: StudioApi, started: Hub, make: MakeHub) -> None:
     project = started.project(7)
     sweep_project(started, project)
