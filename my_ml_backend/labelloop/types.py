@@ -234,9 +234,13 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An answer as annotators see it: results in the words of their tool, what means the same brought together."""
+    """An answer as annotators see it: results in the words of their tool, what means the same brought together.
+
+    ``tags`` names the control tags that an answer of this form can fill; of the others it says nothing.
+    """
 
     results: tuple[Json, ...]
+    tags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

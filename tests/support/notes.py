@@ -47,6 +47,9 @@ class NotesInterface:
             raise LabelConfigError("notes are classified")
         return {"says": answer.label, "score": answer.score, "model_version": answer.model_version}
 
+    def tags_for(self, answer: Answer, how: Rendering) -> frozenset[str]:
+        return frozenset({"says"})
+
 
 @dataclass
 class NotesSite:

@@ -109,6 +109,9 @@ class Interface(Protocol):
         Raises LabelConfigError where the answer fits nothing that annotators are asked.
         """
 
+    def tags_for(self, answer: Answer, how: Rendering) -> frozenset[str]:
+        """Name what of all that annotators are asked an answer of this form can say, whatever it says."""
+
 
 class Site(Protocol):
     """One project in the tool. Every method raises the tool's errors (StudioError), above all where it is away."""

@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.chunks import chunks
@@ -18,7 +18,7 @@ from labelloop.loop.serving import Serving, bootstrap
 from labelloop.loop.site import renderer
 from labelloop.run.context import Context, Render
 from labelloop.run.opponent import Inputs
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Output, ProjectKey, Shown, Target
+from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target
 
 _log = logging.getLogger(__name__)
 
@@ -30,25 +30,20 @@ def bootstrap_opponent(hub: Hub, project: ProjectKey) -> "BootstrapOpponent | No
     by = bootstrap(hub, project)
     if by is None:
         return None
-    rendering = by.options.rendering
-    return BootstrapOpponent(
-        project, by, renderer(hub, project, rendering), renderer(hub, project, replace(rendering, threshold=None))
-    )
+    return BootstrapOpponent(project, by, renderer(hub, project, by.options.rendering))
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapOpponent:
     """Implements Opponent; ``by`` is the endpoint with its version.
 
-    ``shows`` gives what annotators see of what it finds, ``names`` of how it classifies: as with versions of ours, the
-    best class counts, whatever its score. What it has answered is kept in the run's folder: neither an outage nor a
-    killed worker makes anybody pay twice.
+    ``shows`` gives what annotators see of what it finds. What it has answered is kept in the run's folder: neither an
+    outage nor a killed worker makes anybody pay twice.
     """
 
     project: ProjectKey
     by: Serving
     shows: Render
-    names: Render
     record: None = None
 
     @property
@@ -88,7 +83,7 @@ class BootstrapOpponent:
         if isinstance(answer, Failure):
             return answer
         try:
-            return Shown(tuple((self.names if isinstance(answer, Output) else self.shows)(answer, item)))
+            return self.shows(answer, item)
         except LabelConfigError as error:
             return Failure(str(error))
 

@@ -1,7 +1,7 @@
 """What a project's annotators have labeled, with its pictures, as a run learns from it."""
 
 import tempfile
-from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from labelloop.models.stale import remove_stale
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
-from labelloop.types import Answer, Input, Item, Json, Progress, ProjectKey, Rendering
+from labelloop.types import Answer, Input, Item, Output, Progress, ProjectKey, Rendering, Shown
 
 
 def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
@@ -32,7 +32,8 @@ def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
 def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Render:
     """Make what says how an answer is shown to a project's annotators; the label config is read when it is asked.
 
-    ``how`` is that of another endpoint than the project's own.
+    Of a classification the best class counts, whatever its score, as with versions of ours. ``how`` is that of another
+    endpoint than the project's own.
     """
 
     @cache
@@ -40,10 +41,12 @@ def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Ren
         rendering = how or project_endpoint(hub, project).options.rendering
         return site_of(hub, project.id).interface(trained=False), rendering
 
-    def render(answer: Answer, item: Item) -> Sequence[Json]:
+    def render(answer: Answer, item: Item) -> Shown:
         interface, rendering = read()
-        found: Sequence[Json] = interface.render(answer, rendering, Input(text=item.text or None))["result"]
-        return found
+        if isinstance(answer, Output):
+            rendering = replace(rendering, threshold=None)
+        found = interface.render(answer, rendering, Input(text=item.text or None))
+        return Shown(tuple(found["result"]), interface.tags_for(answer, rendering))
 
     return render
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
 from labelloop.settings import Settings
-from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Side
+from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Shown, Side
 
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
@@ -87,8 +87,8 @@ class Labeled:
         return _json_text({"sides": dict(self.sides), "moved": moved})
 
 
-Render = Callable[[Answer, Item], Sequence[Json]]
-"""Gives what an annotator of an item would see of an answer, as results; raises LabelConfigError where that is nothing.
+Render = Callable[[Answer, Item], Shown]
+"""Gives what an annotator of an item would see of an answer; raises LabelConfigError where nothing takes it.
 
 Raises the site's errors, too."""
 

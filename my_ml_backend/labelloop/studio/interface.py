@@ -13,7 +13,7 @@ from labelloop.sources.media import Media
 from labelloop.sources.urls import shown
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.prompts import prompts_of
-from labelloop.studio.rendering import render
+from labelloop.studio.rendering import render, tags_for
 from labelloop.types import Answer, Input, Json, Prompted, Rendering, TaskKey
 
 _REFERABLE = ("s3://", "gs://", "http://", "https://")
@@ -74,6 +74,10 @@ class LabelStudioInterface:
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of one task; raises LabelConfigError where no control tag takes the answer."""
         return render(self.config, answer, how, text=asked.text, prompt=asked.prompt)
+
+    def tags_for(self, answer: Answer, how: Rendering) -> frozenset[str]:
+        """Name the control tags that an answer of this form can fill."""
+        return tags_for(self.config, answer, how)
 
     def _is_referable(self, url: str) -> bool:
         """Whether another machine can read an address: not Label Studio's own files, nor one with a password."""

@@ -13,6 +13,7 @@ from labelloop.studio.results.findings import TAKEN_BY, UNKNOWN, draw_findings, 
 from labelloop.studio.results.prediction import least_score, of_each, of_one, prediction_of, probability, result_of
 from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty
 
+_CLASSIFYING = ("Choices", "Taxonomy")
 _CHECKERS = 32
 _LONGEST = 300
 _HALF = 0.5
@@ -44,9 +45,23 @@ def render(
     return prediction
 
 
+def tags_for(config: LabelConfig, answer: Answer, how: Rendering) -> frozenset[str]:
+    """Name the control tags that an answer of this form can fill: a classification one of them, else all but those."""
+    if isinstance(answer, Output):
+        classes = tuple(answer.scores)
+        classifying = (tag for tag in config.tags if tag.tag in _CLASSIFYING)
+        # The first that shares a label with the model is the one that is classified for.
+        first = next((tag for tag in classifying if class_labels(tag, how.given, classes)), None)
+        return frozenset() if first is None else frozenset({first.name})
+    named = _named(config.tags, answer, how)
+    if named is not None:
+        return frozenset({result["from_name"] for result in named["result"]})
+    return frozenset({tag.name for tag in config.tags if tag.tag not in _CLASSIFYING})
+
+
 def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> Json:
     """Classify for the first control tag that shares a label with the model."""
-    tags = [tag for tag in among if tag.tag in ("Choices", "Taxonomy")]
+    tags = [tag for tag in among if tag.tag in _CLASSIFYING]
     if not tags:
         raise no_tag("a classification (for <Choices> or <Taxonomy>)", among)
     classes = tuple(output.scores)
@@ -67,7 +82,7 @@ def _named(among: Sequence[ControlTag], findings: Findings, how: Rendering) -> J
     if said is None or not isinstance(said.shape, Text) or any(tag.tag in TAKEN_BY[Text] for tag in among):
         return None
     for tag in among:
-        chosen = _read_labels(tag, said.shape.content, how) if tag.tag in ("Choices", "Taxonomy") else []
+        chosen = _read_labels(tag, said.shape.content, how) if tag.tag in _CLASSIFYING else []
         if chosen:
             score = None if said.score is None else probability(said.score)
             sure = [result_of(tag, _chosen_value(tag, chosen), score)]

@@ -22,7 +22,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.opponent import Opponent
+from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.preprocess import preprocess
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
@@ -56,6 +56,8 @@ CONFIG = parse_label_config(
     '<View><Text name="text" value="$text"/><Labels name="who" toName="text">'
     '<Label value="person" predicted_values="human"/></Labels></View>'
 )
+FOREIGN = ForeignInfo(("person",), "multiple", "command", kind=ANNOTATIONS, model="model")
+TAGS = frozenset({"who", "m"})
 TRAINED: Json = {
     "recipe": "command",
     "validation": {},
@@ -93,9 +95,9 @@ def found_in(item: Item, *, right: bool = True) -> Answer:
     return Findings((Region("human", Span(value["start"], value["end"] + (0 if right else 1)), 0.9),), "m")
 
 
-def shown(answer: Answer, item: Item) -> Sequence[Json]:
-    found: list[Json] = render(CONFIG, answer, Rendering(), text=item.text)["result"]
-    return found
+def shown(answer: Answer, item: Item) -> Shown:
+    found = render(CONFIG, answer, Rendering(), text=item.text)["result"]
+    return Shown(tuple(found), TAGS)
 
 
 @dataclass
@@ -128,7 +130,7 @@ class Machine:
     ) -> RunRecord:
         context = self.context()
         preprocess(context)
-        info = ForeignInfo(("person",), "multiple", "command", kind=ANNOTATIONS, model=f"model-{self.run}")
+        info = replace(FOREIGN, model=f"model-{self.run}")
         write_foreign(context.folder.bundle, info, {one: write_item(said) for one, said in answers.items()})
         context.kind.measure(context)
         store = FileStore(self.path / "store")
@@ -200,12 +202,13 @@ class ZeroShot:
     wrong: int
     unanswered: int = 0
     name: str = "zero-shot"
+    tags: frozenset[str] = TAGS
     record: None = None
 
     def answers(self, context: Context, items: Sequence[Item]) -> Iterator[Shown | Failure]:  # noqa: ARG002
         for at, item in enumerate(items):
-            truth = Shown(tuple(json.loads(item.result)))
-            yield NotAsked() if at >= len(items) - self.unanswered else Shown(()) if at < self.wrong else truth
+            said = Shown(() if at < self.wrong else tuple(json.loads(item.result)), self.tags)
+            yield NotAsked() if at >= len(items) - self.unanswered else said
 
 
 def test_the_first_version_must_beat_the_bootstrap_endpoint_too(machine: Machine) -> None:
@@ -227,6 +230,30 @@ def test_where_the_bootstrap_endpoint_answers_too_few_it_is_not_met(machine: Mac
     record = machine.register(machine.answers(wrong=4), bootstrap=ZeroShot(wrong=0, unanswered=25))
     assert record.state == "promoted"
     assert "zero-shot answered 15 of 40 test items, too few for it to be compared with" in record.verdict
+
+
+def test_who_answers_another_question_is_not_met(machine: Machine) -> None:
+    other = ZeroShot(wrong=0, tags=frozenset({"mood"}))
+    record = machine.register(machine.answers(wrong=4), bootstrap=other)
+    assert record.state == "promoted"
+    assert "it answers for m, who, and zero-shot for mood, so the two cannot be compared" in record.verdict
+
+    context = machine.context(render=lambda answer, item: replace(shown(answer, item), tags=other.tags))
+    write_foreign(context.folder.bundle, FOREIGN, {one: write_item(said) for one, said in machine.answers().items()})
+    context.kind.measure(context)
+    champion = VersionOpponent("v1", machine.path / "run1" / "bundle", machine.versions.get("v1"))
+    again = KIND.judge(replace(context, render=shown), "v2", champion, str)
+    assert not again.passed
+    assert again.sentence == (
+        "v2 cannot be judged: kept, not promoted; it answers for mood, and v1 for m, who, so the two cannot be compared"
+    )
+
+
+def test_what_no_such_answer_can_say_does_not_count(tmp_path: Path) -> None:
+    held = texts(30)
+    mood = {"from_name": "mood", "to_name": "text", "type": "choices", "value": {"choices": ["glad"]}}
+    machine = Machine(tmp_path, [replace(one, result=canonical([*json.loads(one.result), mood])) for one in held])
+    assert machine.register(machine.answers()).verdict.startswith("v1 becomes the first champion: 30 of 30 test items")
 
 
 def test_where_too_few_items_were_answered_nothing_is_judged(machine: Machine) -> None:

@@ -12,6 +12,8 @@ from labelloop.studio.control import parse_control
 from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.mapping import class_labels
+from labelloop.studio.rendering import tags_for
+from labelloop.types import Answer, Box, Findings, Output, Region, Rendering, Text
 from support.label_configs import TREES, rich_label_configs
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -205,3 +207,25 @@ def test_any_label_config_is_read_or_refused(text: str) -> None:
 
 def taxonomy(choices: str, attributes: str = "") -> str:
     return f'<View>{IMAGE}<Taxonomy name="t" toName="image" {attributes}>{choices}</Taxonomy></View>'
+
+
+SEVERAL = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image"><Label value="car"/>'
+    '</RectangleLabels><Rating name="stars" toName="image"/><Choices name="sky" toName="image"><Choice value="clear"/>'
+    '</Choices><Choices name="road" toName="image"><Choice value="wet"/></Choices></View>'
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "tags"),
+    [
+        (Output("wet", 1.0, {"wet": 1.0}, "v1"), {"road"}),
+        (Output("wet", 1.0, {"wet": 1.0, "clear": 0.0}, "v1"), {"sky"}),
+        (Output("dry", 1.0, {"dry": 1.0}, "v1"), set()),
+        (Findings((), "v1"), {"box", "stars"}),
+        (Findings((Region("car", Box(0, 0, 1, 1)),), "v1"), {"box", "stars"}),
+        (Findings((Region("", Text("wet")),), "v1"), {"road"}),
+    ],
+)
+def test_an_answer_either_classifies_for_one_control_tag_or_fills_all_others(answer: Answer, tags: set[str]) -> None:
+    assert tags_for(parse_label_config(SEVERAL), answer, Rendering()) == tags

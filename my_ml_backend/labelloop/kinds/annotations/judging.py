@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,13 @@ from labelloop.data.split import splits
 from labelloop.errors import LabelConfigError, SettingsError, StoreError
 from labelloop.kinds.annotations.compare import is_right
 from labelloop.run.checks import check_accuracy
-from labelloop.run.context import Context, write_json
+from labelloop.run.context import Context, Render, write_json
 from labelloop.run.gate import meet_bootstrap
 from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.paired import compare
 from labelloop.run.verdict import GateRule, Verdict
 from labelloop.train.proportions import FEW, too_few, wilson
-from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown
+from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown, canonical
 
 _WRONG, _RIGHT, _UNTOLD, _UNASKED = 0, 1, -1, -2
 
@@ -30,9 +30,13 @@ Marks = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What became of items: ``marks`` (items,), how many answers failed, and why the first of them did."""
+    """What became of items: ``marks`` (items,), how many answers failed, and why the first of them did.
+
+    ``tags`` names the control tags that answers of their form can fill: they were compared by these alone.
+    """
 
     marks: Marks
+    tags: frozenset[str]
     failed: int = 0
     reason: str = ""
 
@@ -43,40 +47,54 @@ def compared(context: Context, by: Opponent, items: Sequence[Item]) -> Compared:
     An answer that failed, or that cannot be shown, is wrong. Raises BundleError.
     """
     marks = np.full(len(items), _UNASKED, dtype=np.int8)
-    failed, reason = 0, ""
+    tags: frozenset[str] = frozenset()
+    failures: dict[int, str] = {}
     for at, (item, answer) in enumerate(zip(items, by.answers(context, items), strict=True)):
-        truth = json.loads(item.result or "[]")
         if isinstance(answer, NotAsked):
             continue
         shown = _shown(context, answer, item)
-        right = is_right(truth, [] if isinstance(shown, Failure) else shown)
-        if right is None:
-            marks[at] = _UNTOLD
-        elif isinstance(shown, Failure):
-            marks[at], failed, reason = _WRONG, failed + 1, reason or shown.reason
-        else:
-            marks[at] = _RIGHT if right else _WRONG
-    return Compared(marks, failed, reason)
+        if isinstance(shown, Failure):
+            failures[at] = shown.reason
+            continue
+        tags |= shown.tags
+        marks[at] = _mark(is_right(_only(item.result, shown.tags), shown.results))
+    for at in failures:
+        # Where even the truth could not be told, a failure is no more wrong than an answer.
+        truth = _only(items[at].result, tags)
+        marks[at] = _UNTOLD if is_right(truth, truth) is None else _WRONG
+    return Compared(marks, tags, len(failures), next(iter(failures.values()), ""))
 
 
-def _shown(context: Context, answer: Answer | Shown | Failure, item: Item) -> Sequence[Json] | Failure:
+def _mark(right: bool | None) -> int:
+    return _UNTOLD if right is None else _RIGHT if right else _WRONG
+
+
+def _only(result: str, tags: frozenset[str]) -> list[Json]:
+    """Give what a result says for some control tags."""
+    return [region for region in json.loads(result or "[]") if region.get("from_name") in tags]
+
+
+def _shown(context: Context, answer: Answer | Shown | Failure, item: Item) -> Shown | Failure:
     if isinstance(answer, Failure):
         return answer
-    if isinstance(answer, Shown):
-        return answer.results
-    if context.render is None:
-        raise SettingsError("nobody says how answers are shown in Label Studio: make this run by `labelloop retrain`")
     try:
-        return context.render(answer, item)
+        shown = answer if isinstance(answer, Shown) else _render(context)(answer, item)
     except LabelConfigError as error:
         return Failure(str(error))
+    return shown if shown.tags else Failure("it says nothing that annotators are asked")
+
+
+def _render(context: Context) -> Render:
+    if context.render is None:
+        raise SettingsError("nobody says how answers are shown in Label Studio: make this run by `labelloop retrain`")
+    return context.render
 
 
 def measure(context: Context) -> None:
     """Write ``metrics.json`` and ``predictions.npz``; where there is no item to measure on, metrics of nothing."""
     items = tuple(splits(context.manifest, context.named_sides)["test"])
     found = compared(context, VersionOpponent("the new model", context.folder.bundle), items)
-    _write(context.folder.predictions, items, found.marks)
+    _write(context.folder.predictions, items, found)
     count, right = int((found.marks >= 0).sum()), int((found.marks == _RIGHT).sum())
     write_json(context.folder.metrics, _metrics(context, found, count, right) if count else {})
 
@@ -92,6 +110,7 @@ def _metrics(context: Context, found: Compared, count: int, right: int) -> Json:
         "few": count < FEW,
         "kind": context.manifest.choice,
         "classes": list(context.manifest.classes),
+        "tags": sorted(found.tags),
         "accuracy": {"value": right / count, "low": low, "high": high},
     }
 
@@ -105,17 +124,32 @@ def judge(context: Context, name: str, opponent: Opponent | None) -> Verdict:
     items = tuple(sides["test"])
     after = _read(context.folder.predictions, items)
     if opponent is None or opponent.record is None:
-        first = _unjudged(name, after) or _first(name, after, items, sides["train"])
+        first = _unjudged(name, after.marks) or _first(name, after, items, sides["train"])
         if opponent is None or not first.passed:
             # Nobody is asked, and paid, where that changes nothing.
             return first
-        own, theirs = after[after >= 0], compared(context, opponent, items).marks[after >= 0]
+        before, met = compared(context, opponent, items), after.marks >= 0
+        if told := _apart(before, after, opponent.name):
+            return replace(first, sentence=f"{first.sentence}; {told}")
+        own, theirs = after.marks[met], before.marks[met]
         return meet_bootstrap(first, name, opponent.name, own == _RIGHT, theirs == _RIGHT, theirs >= 0)
-    before = compared(context, opponent, items).marks
+    before = compared(context, opponent, items)
     conceded = float(opponent.record.metrics.get("gate", {}).get("conceded", 0.0))
-    return _unjudged(name, np.minimum(before, after), opponent.name, conceded) or _against(
-        name, opponent.name, before, after, GateRule(margin=context.settings.gate_margin), conceded
+    if told := _apart(before, after, opponent.name):
+        numbers: Json = {"test_items": 0, "left_out": len(items), "few": True, "conceded": conceded}
+        return Verdict(False, f"{name} cannot be judged: kept, not promoted; {told}", numbers)
+    marks = np.minimum(before.marks, after.marks)
+    return _unjudged(name, marks, opponent.name, conceded) or _against(
+        name, opponent.name, before.marks, after.marks, GateRule(margin=context.settings.gate_margin), conceded
     )
+
+
+def _apart(before: Compared, after: Compared, other: str) -> str:
+    """Say so where two answer different questions; empty where they do not, or one answers none."""
+    if not before.tags or not after.tags or before.tags == after.tags:
+        return ""
+    own, theirs = (", ".join(sorted(one.tags)) for one in (after, before))
+    return f"it answers for {own}, and {other} for {theirs}, so the two cannot be compared"
 
 
 def _unjudged(name: str, marks: Marks, champion: str = "", conceded: float = 0.0) -> Verdict | None:
@@ -140,11 +174,11 @@ def _left_out(marks: Marks) -> list[str]:
     return [part for part in (told, asked) if part]
 
 
-def _first(name: str, marks: Marks, items: Sequence[Item], learned_from: Iterable[Item]) -> Verdict:
-    met = marks >= 0
+def _first(name: str, found: Compared, items: Sequence[Item], learned_from: Iterable[Item]) -> Verdict:
+    marks, met = found.marks, found.marks >= 0
     count, right = int(met.sum()), int((marks == _RIGHT).sum())
-    usual = json.loads(_most_frequent(learned_from))
-    truths = [json.loads(item.result or "[]") for item, counts in zip(items, met, strict=True) if counts]
+    usual = _most_frequent(learned_from, found.tags)
+    truths = [_only(item.result, found.tags) for item, counts in zip(items, met, strict=True) if counts]
     reached, share = right / count, sum(is_right(truth, usual) is True for truth in truths) / count
     low, high = wilson(right, count)
     numbers: Json = {"test_items": count, "challenger": reached, "majority": share, "conceded": 0.0}
@@ -157,18 +191,18 @@ def _first(name: str, marks: Marks, items: Sequence[Item], learned_from: Iterabl
     return _told(reached > share, [sentence], marks, numbers)
 
 
-def _most_frequent(items: Iterable[Item]) -> str:
-    """Give the result that most items have; of several the first."""
+def _most_frequent(items: Iterable[Item], tags: frozenset[str]) -> list[Json]:
+    """Give what most items have for some control tags; of several the first."""
     # By their hashes: of a million items, each with boxes of its own, the results are more than memory should hold.
     counts: Counter[bytes] = Counter()
     for item in items:
-        counts[_hash(item)] += 1
+        counts[_hash(_only(item.result, tags))] += 1
     most = max(counts, key=counts.__getitem__)
-    return next(item.result for item in items if _hash(item) == most) or "[]"
+    return next(result for item in items if _hash(result := _only(item.result, tags)) == most)
 
 
-def _hash(item: Item) -> bytes:
-    return hashlib.sha256(item.result.encode()).digest()
+def _hash(result: list[Json]) -> bytes:
+    return hashlib.sha256(canonical(result).encode()).digest()
 
 
 def _against(name: str, champion: str, before: Marks, after: Marks, rule: GateRule, conceded: float) -> Verdict:
@@ -189,7 +223,7 @@ def _told(passed: bool, parts: Sequence[str], marks: Marks, numbers: Json) -> Ve
     return Verdict(passed, "; ".join([*parts, *remarks]), numbers | ({"left_out": left_out} if left_out else {}))
 
 
-def _write(path: Path, items: Sequence[Item], marks: Marks) -> None:
+def _write(path: Path, items: Sequence[Item], found: Compared) -> None:
     """Write marks by item, in a form that a report reads as that of a version without scores."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.partial.npz")
@@ -200,16 +234,18 @@ def _write(path: Path, items: Sequence[Item], marks: Marks) -> None:
         tasks=np.array([item.task for item in items], dtype=np.int64),
         truth=np.zeros((len(items), 0), dtype=bool),
         scores=np.zeros((len(items), 0)),
-        marks=marks,
+        marks=found.marks,
+        tags=np.array(sorted(found.tags), dtype=str),
     )
     aside.replace(path)
 
 
-def _read(path: Path, items: Sequence[Item]) -> Marks:
+def _read(path: Path, items: Sequence[Item]) -> Compared:
     """Read the marks of these items; raises StoreError."""
     try:
         with np.load(path, allow_pickle=False) as held:
             known = dict(zip(held["pictures"].tolist(), held["marks"].tolist(), strict=True))
+            tags = frozenset(held["tags"].tolist())
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path} cannot be read ({error}): run the evaluate stage of this run") from error
-    return np.array([known.get(item.content, _UNASKED) for item in items], dtype=np.int8)
+    return Compared(np.array([known.get(item.content, _UNASKED) for item in items], dtype=np.int8), tags)
