@@ -192,6 +192,7 @@ def test_an_answer_that_failed_or_cannot_be_shown_is_wrong_and_the_reason_is_kep
     test = machine.versions.get("v1").metrics["test"]
     assert (test["accuracy"]["value"], test["failed"], test["reason"]) == (37 / 40, 2, "out of memory")
     assert "37 of 40 test items right" in record.verdict
+    assert record.verdict.endswith("; 2 answers failed and count as wrong: out of memory")
     assert "40 test pictures, 2 of them without an answer" in machine.page
 
 

@@ -24,6 +24,9 @@ from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown, canoni
 
 _WRONG, _RIGHT, _UNTOLD, _UNASKED = 0, 1, -1, -2
 
+_SHOWN = 200
+"""Characters of a reason in a sentence; the metrics have the rest."""
+
 Marks = npt.NDArray[np.int8]
 """One mark per item: right (1), wrong (0), one that nobody can tell of (-1), one that nobody was asked about (-2)."""
 
@@ -139,8 +142,9 @@ def judge(context: Context, name: str, opponent: Opponent | None) -> Verdict:
         numbers: Json = {"test_items": 0, "left_out": len(items), "few": True, "conceded": conceded}
         return Verdict(False, f"{name} cannot be judged: kept, not promoted; {told}", numbers)
     marks = np.minimum(before.marks, after.marks)
+    rule = GateRule(margin=context.settings.gate_margin)
     return _unjudged(name, marks, opponent.name, conceded) or _against(
-        name, opponent.name, before.marks, after.marks, GateRule(margin=context.settings.gate_margin), conceded
+        name, opponent.name, before.marks, after, rule, conceded
     )
 
 
@@ -188,7 +192,7 @@ def _first(name: str, found: Compared, items: Sequence[Item], learned_from: Iter
         sentence = f"{name} becomes the first champion: {told}, the most frequent answer alone has {share:.3f}"
     else:
         sentence = f"{name} is rejected: {told}, no better than the most frequent answer with {share:.3f}"
-    return _told(reached > share, [sentence], marks, numbers)
+    return _told(reached > share, [sentence], marks, found, numbers)
 
 
 def _most_frequent(items: Iterable[Item], tags: frozenset[str]) -> list[Json]:
@@ -205,21 +209,23 @@ def _hash(result: list[Json]) -> bytes:
     return hashlib.sha256(canonical(result).encode()).digest()
 
 
-def _against(name: str, champion: str, before: Marks, after: Marks, rule: GateRule, conceded: float) -> Verdict:
-    marks = np.minimum(before, after)
+def _against(name: str, champion: str, before: Marks, after: Compared, rule: GateRule, conceded: float) -> Verdict:
+    marks = np.minimum(before, after.marks)
     met = marks >= 0
-    paired = compare(before[met] == _RIGHT, after[met] == _RIGHT, rule.confidence)
+    paired = compare(before[met] == _RIGHT, after.marks[met] == _RIGHT, rule.confidence)
     check = check_accuracy(paired, rule, conceded)
     shares = paired.numbers()
     numbers: Json = {"test_items": shares.pop("items"), **shares, "few": paired.items < FEW} | check.numbers
     parts = paired.told(champion, name, rule.confidence, rejected=bool(check.reasons))
     parts += check.reasons or ([check.remark] if check.remark else [])
-    return _told(not check.reasons, parts, marks, numbers)
+    return _told(not check.reasons, parts, marks, after, numbers)
 
 
-def _told(passed: bool, parts: Sequence[str], marks: Marks, numbers: Json) -> Verdict:
+def _told(passed: bool, parts: Sequence[str], marks: Marks, found: Compared, numbers: Json) -> Verdict:
+    """Put a verdict together; ``marks`` say which items count, ``found`` is what became of the challenger's answers."""
     left_out = int((marks < 0).sum())
-    remarks = [*too_few(len(marks) - left_out), *_left_out(marks)]
+    failed = [f"{found.failed} answers failed and count as wrong: {found.reason[:_SHOWN]}"] if found.failed else []
+    remarks = [*too_few(len(marks) - left_out), *failed, *_left_out(marks)]
     return Verdict(passed, "; ".join([*parts, *remarks]), numbers | ({"left_out": left_out} if left_out else {}))
 
 
@@ -236,6 +242,8 @@ def _write(path: Path, items: Sequence[Item], found: Compared) -> None:
         scores=np.zeros((len(items), 0)),
         marks=found.marks,
         tags=np.array(sorted(found.tags), dtype=str),
+        failed=np.int64(found.failed),
+        reason=np.str_(found.reason),
     )
     aside.replace(path)
 
@@ -245,7 +253,8 @@ def _read(path: Path, items: Sequence[Item]) -> Compared:
     try:
         with np.load(path, allow_pickle=False) as held:
             known = dict(zip(held["pictures"].tolist(), held["marks"].tolist(), strict=True))
-            tags = frozenset(held["tags"].tolist())
+            tags, failed, reason = frozenset(held["tags"].tolist()), int(held["failed"]), str(held["reason"])
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path} cannot be read ({error}): run the evaluate stage of this run") from error
-    return Compared(np.array([known.get(item.content, _UNASKED) for item in items], dtype=np.int8), tags)
+    marks = np.array([known.get(item.content, _UNASKED) for item in items], dtype=np.int8)
+    return Compared(marks, tags, failed, reason)
