@@ -42,13 +42,15 @@ echo "brought $version" >&2
 class Place:
     """The folder of a deploy script, and the server that answers by what it has brought.
 
-    ``named`` has the model name its version in each answer; ``told`` the transport, as SageMaker's does.
+    ``named`` has the model name its version in each answer; ``told`` the transport, as SageMaker's does. Whatever it is
+    asked, the answer is the first of ``classes``.
     """
 
     folder: Path
     server: Misbehaving
     named: bool = False
     told: bool = False
+    classes: tuple[str, str] = ("cat", "dog")
     asked: int = 0
 
     @property
@@ -109,7 +111,8 @@ def running_place(folder: Path) -> Iterator[Place]:
             serving = place.serving
             version = serving[next(numbers) % len(serving)] if serving else "team-model"
             place.asked += 1
-        one = {"label": "cat", "score": 0.75, "scores": {"cat": 0.75, "dog": 0.25}, "kind": "single"}
+        best, other = place.classes
+        one = {"label": best, "score": 0.75, "scores": {best: 0.75, other: 0.25}, "kind": "single"}
         said = {"model_version": version} if place.named else {}
         headers = f"x-Amzn-Invoked-Production-Variant: variant-{version}\r\n" if place.told else ""
         content = json.dumps({"predictions": [one | said]}).encode()

@@ -15,6 +15,7 @@ from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
+from labelloop.loop.queue import job_result
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.serving import learn_unknown, require_learning
 from labelloop.loop.site import keep_manifest, labeling_of, read_labels, unread
@@ -102,7 +103,8 @@ def adopt(
     show(as_json, told_of, lines)
     if job is not None and wait:
         ended = follow(hub, project, job, quiet=as_json)
-        click.echo(f"announcement of {record.version}: {ended}", err=as_json)
+        result = job_result(hub.redis, job) if ended == "finished" else ""
+        click.echo(f"announcement of {record.version}: {': '.join(filter(None, (ended, result)))}", err=as_json)
         if ended != "finished":
             sys.exit(1)
 

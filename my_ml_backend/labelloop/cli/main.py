@@ -369,7 +369,10 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
     job = hub.queue(project).deploy(version)
     ended = follow(hub, project, job, quiet=as_json)
     announced = ChampionPointer(hub.store, project).read().announced
-    told = f"rollback to {version}: {ended}" if announced == version else f"{version} is announced when the run is over"
+    if announced == version or ended != "finished":
+        told = f"rollback to {version}: {ended}"
+    else:
+        told = f"{version} is champion: {queue.job_result(hub.redis, job) or 'it is announced when the run is over'}"
     show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
     if ended != "finished":
         sys.exit(1)

@@ -1,5 +1,7 @@
 """Opening a deployer by its address."""
 
+from functools import lru_cache
+
 from labelloop.deployers.base import Deployer
 from labelloop.deployers.command import CommandDeployer
 from labelloop.errors import SettingsError
@@ -13,6 +15,10 @@ def open_deployer(address: str, project: ProjectKey | None = None, seconds: floa
     """
     if address.startswith("command:"):
         return CommandDeployer(address, project, seconds)
-    raise SettingsError(
-        f"LABELLOOP_DEPLOYER: {address.partition(':')[0][:40]!r} is no kind of deployer. There is command"
-    )
+    raise SettingsError(f"{address.partition(':')[0][:40]!r} is no kind of deployer. There is command")
+
+
+@lru_cache(maxsize=64)
+def check_deployer(address: str) -> None:
+    """Raise SettingsError for an address that names no deployer."""
+    open_deployer(address)

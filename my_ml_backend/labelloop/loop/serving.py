@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from labelloop.data.site import Interface
+from labelloop.deployers.opening import check_deployer
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError, StoreError
@@ -151,7 +152,18 @@ def open_for(hub: Hub, given: object) -> ProjectEndpoint:
     options, usual = options_of(hub.settings, given), options_of(hub.settings)
     if options.bootstrap is not None:
         _open(hub, options.bootstrap, usual.bootstrap, "LABELLOOP_BOOTSTRAP_ENDPOINT")
+    if options.deployer:
+        _check_deployer(options.deployer, usual.deployer)
     return ProjectEndpoint(options, _open(hub, options, usual, "LABELLOOP_ENDPOINT"))
+
+
+def _check_deployer(address: str, usual: str) -> None:
+    try:
+        check_deployer(address)
+    except SettingsError as error:
+        if address == usual:
+            raise SettingsError(f"LABELLOOP_DEPLOYER: {error}") from None
+        raise OptionsError(f"extra_params of the ML backend: {error}") from None
 
 
 def _open(hub: Hub, options: Options, usual: Options | None, setting: str) -> Endpoint:

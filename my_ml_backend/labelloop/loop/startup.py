@@ -14,6 +14,8 @@ from pathlib import Path
 from rq import Worker
 from rq.serializers import JSONSerializer
 
+from labelloop.endpoints.address import open_endpoint
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
@@ -99,9 +101,19 @@ def clashes(settings: Settings) -> list[str]:
         "LABELLOOP_BOOTSTRAP_OPTIONS is set without LABELLOOP_BOOTSTRAP_ENDPOINT, so nothing is asked by them": bool(
             settings.bootstrap_options and not settings.bootstrap_endpoint
         ),
+        "LABELLOOP_DEPLOYER is set for an inference container, which serves the store's versions by itself: what is "
+        "deployed has to be what answers there": bool(settings.deployer) and _is_container(settings),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
     return [sentence for sentence, holds in found.items() if holds]
+
+
+def _is_container(settings: Settings) -> bool:
+    """Whether each request may ask the endpoint for a version of the store."""
+    try:
+        return open_endpoint(EndpointSpec.of(settings)).follows
+    except SettingsError:
+        return False
 
 
 def trains_here() -> bool:

@@ -15,22 +15,26 @@ from click.testing import CliRunner
 from labelloop.cli import main
 from labelloop.doctor import diagnose
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import DeployError, OptionsError
+from labelloop.errors import DeployError, OptionsError, SettingsError
+from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
-from labelloop.loop.serving import announced_version, hear, share
+from labelloop.loop.serving import announced_version, hear, open_for, share
+from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.runs import Runs
 from labelloop.models.served import Deployments
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.settings import environment_of
+from labelloop.settings import Settings, environment_of
 from labelloop.terminal import describe
 from labelloop.types import ProjectKey
+from support import numbers_kind
 from support.aws_wire import aws_account
 from support.crash_store import CrashStore, Killed
 from support.deployed import Place, running_place
@@ -41,6 +45,7 @@ from support.waiting import wait_until
 
 from .conftest import MakeHub, of_this_process
 from .test_consider import scheduled, waiting
+from .test_second_kind import NUMBERS
 from .test_standalone import NO_TORCH, versions
 
 MakeLoop = Callable[..., Hub]
@@ -424,7 +429,7 @@ def test_the_sweep_sees_what_somebody_brought_by_hand(studio: StudioApi, loop: H
     assert project_status(loop, project).trouble == ""
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["before", "after"])
 def test_killed_between_every_two_steps_it_ends_as_if_it_had_not_been(
     studio: StudioApi, loop: Hub, place: Place, after: bool
 ) -> None:
@@ -466,6 +471,47 @@ def test_killed_while_its_script_runs_it_goes_on_with_the_next_look(studio: Stud
     loop.redis.delete(key_of(loop.project(7), "lease"))
     assert deploy(loop) == "v2 is announced"
     assert place.calls == ["deploy v1", "deploy v2", "deploy v2"]
+
+
+@pytest.mark.train
+def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_it(
+    studio: StudioApi, make_hub: MakeHub, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    studio.config = NUMBERS
+    studio.connect("labelloop")
+    for number in range(1, 71):
+        value = number / 100 + (1 if number % 2 else 8)
+        studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
+        if number <= 60:
+            studio.annotate(number, "low" if number % 2 else "high", to_name="number")
+    place.classes = ("low", "high")
+    made = make_hub(endpoint=place.endpoint, deployer=place.deployer, backbone="no-such-network", image_size=7)
+    for loop in of_this_process(made, monkeypatch):
+        project = loop.project(7)
+        assert "v1 becomes the first champion" in jobs.retrain(str(project), "test", False)
+        run = Runs(loop.store, project).latest()
+        assert run is not None
+        assert (run.state, run.stage, pointers(loop), place.calls) == ("promoted", "done", ("v1", None), [])
+        assert studio.predictions == [], "nothing is predicted with what serves nowhere"
+        assert run.verdict in Versions(loop.store, project).read_report("v1").decode()
+
+        assert consider(loop, project) == "v1 is to be announced"
+        assert deploy(loop) == "v1 is announced"
+        assert {number: studio.versions_of(number) for number in range(61, 71)} == {
+            number: ["v1"] for number in range(61, 71)
+        }
+
+
+def test_what_cannot_be_a_deployer_is_refused_before_anything_starts(make_hub: MakeHub, place: Place) -> None:
+    for wrong, told in (("command:./a 'b", "No closing quotation"), ("command:./a?verbs=stop", "'stop' is no verb")):
+        with pytest.raises(SettingsError, match=f"LABELLOOP_DEPLOYER: .*{told}"):
+            refuse_impossible(make_hub(deployer=wrong))
+        hub = make_hub(allowed_deployers=(wrong,))
+        with pytest.raises(OptionsError, match=told):
+            open_for(hub, {"deployer": wrong})
+    assert "LABELLOOP_DEPLOYER" in " ".join(clashes(Settings(deployer=place.plain)))
+    assert not [one for one in clashes(Settings(deployer=place.plain, endpoint=place.endpoint)) if "DEPLOYER" in one]
 
 
 def test_only_a_deployer_that_is_allowed_may_be_named(make_loop: MakeLoop, place: Place) -> None:
