@@ -201,18 +201,18 @@ def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
     return Runs(attempt.hub.store, attempt.project).save(replace(record, fence=attempt.fence))
 
 
-def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> None:
-    """Note in the record as it stands now why the run stopped; a version that is promoted already stays so.
+def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> RunRecord | None:
+    """Note in the record as it stands now why the run stopped, and give it; a version that is promoted stays so.
 
-    What is only away for a while is waited for: the run is still running then, and open. Raises Fenced, and nothing
-    when the store fails, which may be why the run stopped.
+    What is only away for a while is waited for: the run is still running then. Raises Fenced. Gives None when the store
+    fails, which may be why the run stopped.
     """
     try:
         record = Runs(attempt.hub.store, attempt.project).find(key)
-        if record is not None and attempt.save(_stopped(attempt, record, error, reason)).state == "failed":
-            OpenRuns(attempt.hub.store, attempt.project).close(key)
+        return attempt.save(_stopped(attempt, record, error, reason)) if record is not None else None
     except StoreError as failure:
         _log.warning("project %s: why run %s stopped is not noted: %s", attempt.project, key, failure)
+        return None
 
 
 def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str) -> RunRecord:

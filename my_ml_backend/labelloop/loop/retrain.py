@@ -30,7 +30,7 @@ from labelloop.loop.serving import learn_unknown, require_learning, require_serv
 from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, restore_labels, unread
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
-from labelloop.loop.training import begin, is_trained, open_elsewhere
+from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun, OpenRuns
 from labelloop.models.runs import RunRecord, Runs
@@ -92,13 +92,13 @@ def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, report
 
 
 def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
-    hub, project = attempt.hub, attempt.project
+    project = attempt.project
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         _finish(attempt, record)
         return record
     if record.state == "failed":
-        OpenRuns(hub.store, project).close(record.key)
+        end(attempt, record.key)
         often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
         raise TrainingError(
             f"run {record.key} {often} because: {record.reason}. "
@@ -109,11 +109,12 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     except (Fenced, LeaseLost):
         # The record is another worker's now.
         raise
-    except LabelLoopError as error:
-        note_failure(attempt, record.key, error, str(error))
-        raise
     except Exception as error:
-        note_failure(attempt, record.key, error, f"{type(error).__name__}; the worker's log has the traceback")
+        known = isinstance(error, LabelLoopError)
+        reason = str(error) if known else f"{type(error).__name__}; the worker's log has the traceback"
+        stopped = note_failure(attempt, record.key, error, reason)
+        if stopped is not None and stopped.state == "failed":
+            end(attempt, record.key)
         raise
 
 

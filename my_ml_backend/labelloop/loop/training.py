@@ -94,14 +94,33 @@ def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
         raise RunCancelled(why)
     if run.has("train"):
         return True
-    handle = opened.handle or trainer.start(run.context, key)
-    runs.note(key, handle)
-    stands = trainer.poll(handle)
+    run.handle = opened.handle or trainer.start(run.context, key)
+    runs.note(key, run.handle)
+    stands = trainer.poll(run.handle)
     if stands.state == "failed":
         raise TrainingDied(f"its training by {trainer.name} failed: {stands.reason}")
     if stands.state == "running":
         _tell(hub, attempt.project, stands)
     return stands.state == "done"
+
+
+def end(attempt: Attempt, key: str) -> None:
+    """Close a run that has failed, and cancel what of its training may still go on elsewhere."""
+    runs = OpenRuns(attempt.hub.store, attempt.project)
+    opened = runs.read()
+    if opened is not None and opened.key == key and opened.elsewhere and opened.handle:
+        try:
+            trainer_of(attempt.hub, opened.trainer).cancel(opened.handle)
+        except LabelLoopError as error:
+            _log.warning(
+                "project %s: the training of run %s, known as %s, may still go on: end it there. It could not be "
+                "cancelled: %s",
+                attempt.project,
+                key,
+                opened.handle,
+                error,
+            )
+    runs.close(key)
 
 
 def _tell(hub: Hub, project: ProjectKey, stands: Training) -> None:

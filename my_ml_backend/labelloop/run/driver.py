@@ -75,6 +75,8 @@ class Run:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
         self._trainer = trainer or LocalTrainer()
+        self.handle = ""
+        """By which its training is known that has been started already."""
         self._info = _info(folder, settings, given, key, find(kind).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
@@ -148,7 +150,10 @@ class Run:
             case "preprocess":
                 preprocess(context)
             case "train":
-                write_json(self.folder.trained, train(self._trainer, context, self.key, self._settings.poll_seconds))
+                write_json(
+                    self.folder.trained,
+                    train(self._trainer, context, self.key, self._settings.poll_seconds, self.handle),
+                )
                 if self._archive:
                     write_archive(self.folder.bundle, self.folder.archive)
             case "evaluate":

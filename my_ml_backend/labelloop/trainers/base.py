@@ -59,13 +59,18 @@ class Trainer(Protocol):
 
 
 def train(
-    trainer: Trainer, context: "Context", key: str, every: float, wait: Callable[[float], None] = time.sleep
+    trainer: Trainer,
+    context: "Context",
+    key: str,
+    every: float,
+    handle: str = "",
+    wait: Callable[[float], None] = time.sleep,
 ) -> Json:
     """Go from ``start`` to ``collect``, looking how it stands ``every`` so many seconds; gives what ``collect`` gives.
 
-    Raises TrainingDied when the training failed.
+    ``handle`` is that of a training that has been started. Raises TrainingDied when the training failed.
     """
-    handle = trainer.start(context, key)
+    handle = handle or trainer.start(context, key)
     while (stands := trainer.poll(handle)).state == "running":
         context.progress(stands.what, stands.done, stands.total)
         wait(every)
