@@ -40,6 +40,10 @@ Serves = Literal["store", "deployed", "alone"]
 ``alone``, a model of its own, and nothing is trained for it."""
 
 
+_NOTHING = Deployment()
+"""Nothing is brought anywhere."""
+
+
 def _serves(options: Options, endpoint: Endpoint) -> Serves:
     """Say what an endpoint serves; nothing is ever written to one that no deployer is set for."""
     if options.deployer:
@@ -68,7 +72,7 @@ class Serving(NamedTuple):
     options: Options
     endpoint: Endpoint
     version: str
-    deployment: Deployment = Deployment()
+    deployment: Deployment = _NOTHING
 
     @property
     def serves(self) -> Serves:
@@ -89,14 +93,14 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     """
     shared = hub.state(project).shared()
     found = open_for(hub, _read(_noted(hub, project, shared)))
-    deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else Deployment()
+    deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else _NOTHING
     if version is not None:
         return Serving(*found, version, deployment)
     versioned = found.serves == "store" or bool(deployment.brought)
     if versioned and (announced := _announced(hub, project, shared)) != NO_VERSION:
         return Serving(*found, announced, deployment)
     if other := bootstrap_of(hub, found):
-        found, deployment = other, Deployment()
+        found, deployment = other, _NOTHING
     # What no version was brought to yet may hold a model of its own all the same.
     reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, *found)
     return Serving(*found, reported, deployment)
