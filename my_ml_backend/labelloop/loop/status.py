@@ -149,16 +149,18 @@ def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted)
         found = project_endpoint(hub, project)
     except SettingsError as error:
         return _with(_trained(hub, project, stands, noted), error)
-    if found.serves == "deployed":
-        seen = Deployments(hub.store, project).read(found.options.endpoint.place)
-        stands = replace(stands, deployed=Deployed(seen.version, seen.since, seen.between, seen.reason))
     if found.serves == "alone":
         return replace(stands, announced=announced_version(hub, project), endpoint=found.endpoint.name)
     stands = _trained(hub, project, stands, noted)
+    first = stands.announced is None
+    if found.serves == "deployed":
+        seen = Deployments(hub.store, project).read(found.options.endpoint.place)
+        stands = replace(stands, deployed=Deployed(seen.version, seen.since, seen.between, seen.reason))
+        first = first or not seen.brought
     other = fallback(hub, project, found)
     if other is None:
         return stands
-    return replace(stands, bootstrap=Bootstrap(other.endpoint.name, other.version, stands.announced is None))
+    return replace(stands, bootstrap=Bootstrap(other.endpoint.name, other.version, first))
 
 
 def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:

@@ -1,6 +1,7 @@
 """A project with a bootstrap endpoint: who predicts when, under which version, and what of it is kept."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,7 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.serving import announced_version, hear, open_for, share
+from labelloop.loop.serving import announced_version, hear, note_deployment, open_for, serving, share
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
@@ -155,6 +156,9 @@ def test_an_endpoint_that_versions_are_brought_to_has_one_as_well(
     assert told(predict(brought, studio)) == [("zs", "dog")] * 3
     assert not own.requests
     announce(brought)
+    assert told(predict(brought, studio)) == [("zs", "dog")] * 3, "announced elsewhere, and not brought there yet"
+    seen = serving(brought, brought.project(7), "v1").deployment
+    note_deployment(brought, brought.project(7), seen, replace(seen, version="v1", brought=("v1",)))
     own.replies = [DOWN]
     assert told(predict(brought, studio)) == [("zs", "dog")] * 3
     assert own.requests
