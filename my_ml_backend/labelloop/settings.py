@@ -459,8 +459,11 @@ def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-_OTHERS = ("LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
-"""Beginnings of variables that the tests of LabelLoop itself read."""
+HANDED_ON = ("LABELLOOP_PROJECT", "LABELLOOP_RUN_KEY")
+"""What LabelLoop tells the programs that it runs as trainers and deployers; they may run LabelLoop in turn."""
+
+_OTHERS = (*HANDED_ON, "LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
+"""Beginnings of variables that are no settings and no mistakes: the last two are read by the tests of LabelLoop."""
 
 _SHARED = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
 """Settings without our prefix whose misspellings can hardly be other programs' variables."""

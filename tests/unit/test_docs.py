@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.cli import main, settings_table
+from labelloop.settings import HANDED_ON
 from support.tools import REQUIRED
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 def test_every_variable_in_the_docs_is_a_setting_or_another_programs() -> None:
-    known = {row["name"] for row in settings_table()} | {REQUIRED}
+    known = {row["name"] for row in settings_table()} | {REQUIRED, *HANDED_ON}
     named = {name for page in PAGES for name in re.findall(r"\bLABELLOOP_[A-Z_]+\b", page.read_text())}
 
     assert {name for name in named - known if not name.startswith("LABELLOOP_TEST_")} == set()

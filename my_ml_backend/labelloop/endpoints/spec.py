@@ -100,7 +100,7 @@ def address_options(address: str, known: Sequence[str], example: str) -> dict[st
 class Plan:
     """One endpoint as its address describes it, with its kind's own limits.
 
-    The kind ``loop`` is an inference container of ours, which follows the loop; the others stand alone.
+    The kind ``loop`` is an inference container of ours, which serves the store; the others hold a model.
     ``name`` and ``shown`` hold no secret; ``payload`` is in bytes of one request's body. ``service`` makes what a
     process needs to call it, given the number of calls at a time.
     """

@@ -123,7 +123,7 @@ def bootstrap(hub: Hub, project: ProjectKey) -> Serving | None:
 def bootstrap_of(hub: Hub, found: ProjectEndpoint) -> ProjectEndpoint | None:
     """Give the endpoint that predicts before the first version of a project, and where its own is down.
 
-    None where none is named, and where none is needed: an endpoint that stands alone predicts from the beginning.
+    None where none is named, and where none is needed: one that serves alone predicts from the beginning.
     """
     options = found.options.bootstrap
     if options is None or found.serves == "alone":
