@@ -145,6 +145,19 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     return attempt.record
 
 
+def take_up(hub: Hub, project: ProjectKey, record: RunRecord, fence: int) -> RunRecord:
+    """Go on with a run whose training is elsewhere, and give its record: failed where its process keeps dying here."""
+    state = hub.state(project)
+    died = state.death()
+    if died and record.state == "running":
+        record = replace(record, deaths=record.deaths + 1, fence=fence)
+        if record.deaths >= _DEATHS:
+            record = replace(record, state="failed", final=True, reason=_lethal(record, died))
+        record = Runs(hub.store, project).save(record)
+    state.forget_death()
+    return record
+
+
 def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunRecord:
     """Make the record of a run that has none."""
     manifest = attempt.labeled.manifest

@@ -23,7 +23,7 @@ from labelloop.errors import (
 )
 from labelloop.kinds.base import find
 from labelloop.loop import deploy
-from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings
+from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import learn_unknown, require_learning, require_served
@@ -76,10 +76,13 @@ def resume(hub: Hub, project: ProjectKey, reporter: Reporter) -> RunRecord | Non
         return None
     fence = ChampionPointer(hub.store, project).take_fence()
     OpenRuns(hub.store, project).begin(replace(opened, fence=fence))
+    record = Runs(hub.store, project).find(opened.key)
+    if record is not None:
+        record = take_up(hub, project, record, fence)
+        _refuse_failed(hub, project, record)
     attempt = _taken_up(hub, project, opened, fence, reporter)
-    record = Runs(hub.store, project).find(opened.key) or new_record(attempt, opened.key, "the open run", force=False)
-    attempt.record = record
-    return _go_on(attempt, record)
+    attempt.record = record or new_record(attempt, opened.key, "the open run", force=False)
+    return _go_on(attempt, attempt.record)
 
 
 def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, reporter: Reporter) -> Attempt:
@@ -97,13 +100,7 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         _finish(attempt, record)
         return record
-    if record.state == "failed":
-        end(attempt, record.key)
-        often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
-        raise TrainingError(
-            f"run {record.key} {often} because: {record.reason}. "
-            f"Mend that, then `labelloop retrain --project {project.id} --force`"
-        )
+    _refuse_failed(attempt.hub, project, record)
     try:
         return _carry_out(attempt, record)
     except (Fenced, LeaseLost):
@@ -114,8 +111,19 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
         reason = str(error) if known else f"{type(error).__name__}; the worker's log has the traceback"
         stopped = note_failure(attempt, record.key, error, reason)
         if stopped is not None and stopped.state == "failed":
-            end(attempt, record.key)
+            end(attempt.hub, project, record.key)
         raise
+
+
+def _refuse_failed(hub: Hub, project: ProjectKey, record: RunRecord) -> None:
+    """Raise TrainingError for a run that has failed, and close it."""
+    if record.state == "failed":
+        end(hub, project, record.key)
+        often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
+        raise TrainingError(
+            f"run {record.key} {often} because: {record.reason}. "
+            f"Mend that, then `labelloop retrain --project {project.id} --force`"
+        )
 
 
 def require_trainable(settings: Settings, kind: str) -> None:

@@ -104,18 +104,18 @@ def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
     return stands.state == "done"
 
 
-def end(attempt: Attempt, key: str) -> None:
+def end(hub: Hub, project: ProjectKey, key: str) -> None:
     """Close a run that has failed, and cancel what of its training may still go on elsewhere."""
-    runs = OpenRuns(attempt.hub.store, attempt.project)
+    runs = OpenRuns(hub.store, project)
     opened = runs.read()
     if opened is not None and opened.key == key and opened.elsewhere and opened.handle:
         try:
-            trainer_of(attempt.hub, opened.trainer).cancel(opened.handle)
+            trainer_of(hub, opened.trainer).cancel(opened.handle)
         except LabelLoopError as error:
             _log.warning(
                 "project %s: the training of run %s, known as %s, may still go on: end it there. It could not be "
                 "cancelled: %s",
-                attempt.project,
+                project,
                 key,
                 opened.handle,
                 error,

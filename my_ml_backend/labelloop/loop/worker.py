@@ -43,7 +43,7 @@ _TOLD_SECONDS = 300.0
 
 _ASKED_TO_END = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-_BACKED_OFF = ("retrain", "deploy")
+_BACKED_OFF = ("retrain", "resume", "deploy")
 """The jobs that are started again by themselves."""
 
 _WORKER_TTL = 60
@@ -154,7 +154,7 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     state = hub.state(project)
     state.note("trouble", f"the process of the last {job} ended by {how}; was there too little memory?")
     # After the sentence: who finds the death finds what is said of it.
-    if job == "retrain":
+    if job != "deploy":
         state.note_death(how)
     # A moment later the lease of the dead one has run out.
     hub.queue(project).consider(max(state.back_off(), time.time() + LEASE_SECONDS + 1))

@@ -301,6 +301,24 @@ def test_a_job_that_fails_is_begun_anew_and_in_the_end_given_up(machine: Factory
     assert (record.state, record.own_failures, len(one.cloud.jobs()), one.open_run()) == ("failed", 2, 2, None)
 
 
+def test_a_run_whose_process_dies_here_again_and_again_ends(machine: Factory) -> None:
+    one = machine(retry_seconds=0.0)
+    one.label(0)
+    one.work()
+    one.cloud.settle("job-1", "done")
+    for _ in range(3):
+        one.hub.state(one.project).note_death("signal SIGKILL")
+        one.pass_time()
+        one.work(killed_at=7)
+    one.pass_time()
+    one.work()
+    record = Runs(one.hub.store, one.project).latest()
+    assert record is not None
+    assert (record.state, record.final) == ("failed", True)
+    assert "its process ended 3 times without getting any further, last by signal SIGKILL" in record.reason
+    assert one.open_run() is None
+
+
 def test_a_trainer_that_is_not_allowed_any_more_is_not_run(machine: Factory) -> None:
     one = machine()
     one.label(0)
