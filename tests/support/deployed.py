@@ -17,7 +17,7 @@ cd "$(dirname "$0")" || exit 1
 if [ "$1" = state ]; then
     [ -f silent ] && { echo "the cloud does not answer" >&2; exit 4; }
     serving=$(cat serving)
-    between=$([ -f between ] && sed 's/[^ ][^ ]*/"&"/g; s/ /, /g' between)
+    between=$([ -f between ] && [ ! -f late ] && sed 's/[^ ][^ ]*/"&"/g; s/ /, /g' between)
     printf '{"version": "%s", "since": "%s", "between": [%s], "reason": "%s"}' \\
         "$serving" "$(cat since)" "$between" "$([ -f reason ] && cat reason)"
     exit 0

@@ -116,7 +116,7 @@ def test_whoever_has_looked_earlier_writes_nothing(tmp_path: Path) -> None:
     assert kept.read("here") == first == Deployment.parse(first.to_json())
     with pytest.raises(Fenced):
         kept.replace(empty, replace(empty, version="v2"))
-    between = kept.replace(first, replace(first, between=("v1", "v2"), wanted="v2"))
+    between = kept.replace(first, replace(first, between=("v1", "v2"), wanted="v2", stage="begun"))
     assert (between.answers, between.serves("v1"), first.serves("v1")) == ("v1 or v2", False, True)
     assert kept.read("elsewhere") == Deployment("elsewhere"), "of another endpoint nothing is known"
 

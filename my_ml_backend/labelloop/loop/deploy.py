@@ -70,23 +70,26 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
 
 
 def is_behind(hub: Hub, project: ProjectKey, pointers: Pointers) -> bool:
-    """Whether the champion is to be announced, or was never brought to the endpoint that the project has now."""
+    """Whether the champion is to be announced, or brought to the endpoint that the project has now.
+
+    What somebody else has brought there since is left alone.
+    """
     if pointers.champion is None or pointers.champion != pointers.announced:
         return pointers.champion is not None
     seen = _seen_of(hub, project)
-    return seen is not None and not seen.brought
+    return seen is not None and (seen.wanted, seen.stage) != (pointers.champion, "there")
 
 
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
     """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
     seen = _seen_of(hub, project)
-    return seen.looked + hub.settings.poll_seconds if seen is not None and version and seen.wanted == version else 0.0
+    return 0.0 if seen is None or not _is_under_way(seen, version) else seen.looked + hub.settings.poll_seconds
 
 
 def has_failed(hub: Hub, project: ProjectKey) -> bool:
     """Whether the last deployment has failed: a run that is due does not wait for the next one."""
     seen = _seen_of(hub, project)
-    return seen is not None and bool(seen.reason) and not seen.wanted
+    return seen is not None and seen.stage == "failed"
 
 
 def look(hub: Hub, project: ProjectKey) -> None:
@@ -96,7 +99,7 @@ def look(hub: Hub, project: ProjectKey) -> None:
     """
     found, seen = project_endpoint(hub, project), _seen_of(hub, project)
     # Whoever brings a version looks for itself, and before the first one the endpoint is none of the loop's business.
-    if seen is None or seen.wanted or not seen.brought or hub.state(project).is_held():
+    if seen is None or seen.stage in ("told", "begun") or not seen.brought or hub.state(project).is_held():
         return
     deployer = _deployer(hub, project, found)
     if deployer.tells:
@@ -116,12 +119,12 @@ def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) 
         )
     stands = deployer.state() if deployer.tells else Deployed(seen.version, seen.since, seen.between)
     if stands.version == version and not stands.between:
-        note_deployment(hub, project, seen, _as_told(seen, stands, reason="", wanted=""))
+        note_deployment(hub, project, seen, _as_told(seen, stands, reason="", wanted=version, stage="there"))
         return True
-    if seen.wanted != version:
+    if not _is_under_way(seen, version):
         return _begin(hub, project, found, deployer, seen, stands, version)
     if reason := _failure(hub, deployer, seen, stands):
-        note_deployment(hub, project, seen, _as_told(seen, stands, reason=reason, wanted=""))
+        note_deployment(hub, project, seen, _as_told(seen, stands, reason=reason, stage="failed"))
         raise DeployError(f"{version} could not be brought to endpoint {found.endpoint.name}: {reason}")
     note_deployment(hub, project, seen, _as_told(seen, stands, reason="", looked=time.time()))
     return False
@@ -155,19 +158,26 @@ def _begin(
         hub,
         project,
         seen,
-        replace(_as_told(seen, stands, reason="", wanted=""), between=between, begun=time.time()),
+        _as_told(seen, stands, between=between, reason="", wanted=version, stage="told", begun=time.time()),
     )
     _log.info("project %s: %s brings %s to endpoint %s", project, deployer.name, version, found.endpoint.name)
     try:
         now = (deployer.rollback if version in seen.brought else deployer.deploy)(deployable)
     except Exception as error:
-        now = _after_failure(deployer, stands)
-        note_deployment(hub, project, begun, _as_told(begun, now, reason=str(error) or type(error).__name__))
+        told, reason = _after_failure(deployer, stands), str(error) or type(error).__name__
+        note_deployment(hub, project, begun, _as_told(begun, told, reason=reason, stage="failed"))
         raise
-    is_there = now.version == version and not now.between
-    wanted = "" if is_there else version
-    note_deployment(hub, project, begun, _as_told(begun, now, reason="", wanted=wanted, looked=time.time()))
-    return is_there
+    if now.version == version and not now.between:
+        note_deployment(hub, project, begun, _as_told(begun, now, stage="there"))
+        return True
+    # Where it does not show yet what it has begun, either may answer all the same.
+    now = now if now.between else replace(now, between=between)
+    note_deployment(hub, project, begun, _as_told(begun, now, reason="", stage="begun", looked=time.time()))
+    return False
+
+
+def _is_under_way(seen: Deployment, version: str | None) -> bool:
+    return (seen.wanted, seen.stage) == (version, "begun")
 
 
 def _after_failure(deployer: Deployer, before: Deployed) -> Deployed:

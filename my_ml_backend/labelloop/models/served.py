@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Self
+from typing import Literal, Self
 
 from labelloop.errors import Fenced
 from labelloop.models.records import from_bytes, readable, to_bytes
@@ -45,9 +45,10 @@ class Deployment:
     """``deployed.json``: what an endpoint (``place``: which) serves, as it was last seen, and what it was last told.
 
     ``version``, ``since``, ``between`` and ``reason`` are a deployer's words (deployers/base.py). ``wanted`` is the
-    version that it was told to bring, ``begun`` when (Unix seconds), until that is there or has failed. ``looked`` is
-    when it was asked last. ``brought`` are the versions that the endpoint has served. Before a deployer is told
-    anything, the version that is to come is among ``between``: from then on either may answer.
+    version that it was told last to bring, and ``stage`` what came of that: it is being told, it has ``begun``, the
+    version is ``there``, or it has ``failed``. ``begun`` and ``looked`` are when it was told and asked last (Unix
+    seconds). ``brought`` are the versions that the endpoint has served. Before a deployer is told anything, the version
+    that is to come is among ``between``: from then on either may answer.
     """
 
     place: str = ""
@@ -56,6 +57,7 @@ class Deployment:
     between: tuple[str, ...] = ()
     reason: str = ""
     wanted: str = ""
+    stage: Literal["", "told", "begun", "there", "failed"] = ""
     begun: float = 0.0
     looked: float = 0.0
     brought: tuple[str, ...] = ()

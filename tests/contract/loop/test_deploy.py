@@ -20,6 +20,7 @@ from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
@@ -306,6 +307,40 @@ def test_a_rollback_ends_a_deployment_that_is_under_way(loop: Hub, place: Place)
     assert deploy(loop, "v1") == "v1 is announced"
     assert place.calls == ["deploy v1", "deploy v2", "rollback v1"]
     assert place.serving == ["v1"]
+
+
+def test_a_rollback_to_what_is_announced_still_is_brought_there_later(loop: Hub, place: Place) -> None:
+    project = loop.project(7)
+    deploy(loop, "v1")
+    place.write("slow", "")
+    deploy(loop, "v2")
+    with Lease(loop, project):
+        assert "announced later" in deploy(loop, "v1"), "another worker is at it"
+    assert pointers(loop) == ("v1", "v1")
+    place.remove("slow")
+    place.arrive("v2")
+    place.write("refuse", "no quota")
+    assert consider(loop, project) == "v1 is to be announced"
+    with pytest.raises(DeployError, match="no quota"):
+        deploy(loop)
+    place.remove("refuse")
+    loop.redis.delete(key_of(project, "failures"))
+    assert consider(loop, project) == "v1 is to be announced"
+    assert deploy(loop) == "v1 is announced"
+    assert place.serving == ["v1"]
+    assert consider(loop, project) == "nothing has changed"
+
+
+def test_one_that_does_not_show_at_once_what_it_has_begun_may_answer_with_either(
+    studio: StudioApi, loop: Hub, place: Place
+) -> None:
+    deploy(loop, "v1")
+    place.write("slow", "")
+    place.write("late", "")
+    assert "on its way" in deploy(loop, "v2")
+    assert versions(predict(loop, studio)) == ["v1 or v2"]
+    place.arrive("v2")
+    assert deploy(loop) == "v2 is announced"
 
 
 def test_a_program_that_only_deploys_is_waited_for(studio: StudioApi, make_loop: MakeLoop, place: Place) -> None:
