@@ -25,6 +25,7 @@ from labelloop.loop.startup import (
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
+from labelloop.trainers.foreign import learner
 from labelloop.web.gate import BasicAuth
 from labelloop.web.machine import machine
 from labelloop.web.server import address, warn_of_doubts
@@ -58,9 +59,9 @@ def _refuse(settings: Settings) -> None:
     BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
     refuse_impossible(open_hub(settings))
     check_engine(settings.engine)
-    if trains_here():
+    if trains_here(settings):
         for kind in kinds():
-            kind.hyperparameters(settings)
+            learner(kind, settings).hyperparameters(settings)
 
 
 def _check(settings: Settings) -> None:
@@ -71,7 +72,7 @@ def _check(settings: Settings) -> None:
     hub = open_hub(settings)
     create_app(settings, hub, LabelLoop)
     LabelLoop(hub=hub)
-    if trains_here():
+    if trains_here(settings):
         check_training(settings)
     print("LabelLoop can be made with these settings", flush=True)  # noqa: T201
 

@@ -100,11 +100,16 @@ def start_child(
 
 
 def start_program(
-    command: Sequence[str], *, environment: Mapping[str, str], stdin: IO[bytes] | None = None
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    stdin: IO[bytes] | None = None,
+    keep: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
     """Start somebody else's program, which ends with this process and takes along what it has started meanwhile.
 
-    It leads a process group, as ``start_child``'s does; both of its outputs are pipes. Raises OSError.
+    It leads a process group, as ``start_child``'s does; both of its outputs are pipes, and the descriptors ``keep`` are
+    open in it, too. Raises OSError.
     """
     shim = [sys.executable, "-P", str(Path(__file__)), _WHOLE, str(os.getpid()), *command]
     return subprocess.Popen(
@@ -114,6 +119,7 @@ def start_program(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         process_group=0,
+        pass_fds=tuple(keep),
     )
 
 
@@ -153,7 +159,7 @@ def _stand_for(parent: int, command: Sequence[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, lambda *_: None)
     die_with_parent(parent, signal.SIGUSR1)
     try:
-        status = subprocess.Popen(command).wait()
+        status = subprocess.Popen(command, close_fds=False).wait()
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be started: {error.strerror}\n")
         sys.exit(127)

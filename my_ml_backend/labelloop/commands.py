@@ -39,10 +39,14 @@ _LEFT_SECONDS = 5.0
 
 
 class Ended(NamedTuple):
-    """How a program ended: what it wrote to standard output, and what went wrong in words, empty where nothing did."""
+    """How a program ended: what it wrote to standard output, and what went wrong in words, empty where nothing did.
+
+    ``late``: it took longer than it may.
+    """
 
     output: str
     problem: str = ""
+    late: bool = False
 
     @property
     def last_line(self) -> str:
@@ -112,17 +116,19 @@ class Command:
         line: Callable[[str], None] = _nothing,
         check: Callable[[], None] = _never,
         environment: Mapping[str, str] | None = None,
+        keep: Sequence[int] = (),
     ) -> Ended:
         """Run it with these arguments to its end, ``seconds`` at most; what is beyond them is ended and has failed.
 
         ``line`` gets each line of its output as it comes, what it writes to standard error goes to the log. ``check``
         is asked all the time whether this is to go on: whatever it raises ends the program, and is raised.
-        ``environment`` is added to this process's own.
+        ``environment`` is added to this process's own. ``keep`` are descriptors that it holds as long as it lives, and
+        with it all that it has started.
         """
         if missing := self.missing:
             return Ended("", f"cannot be started: {missing}")
         inherited = {**shared_environment(os.environ), **(environment or {})}
-        child = start_program([*self.words, *arguments], environment=inherited, stdin=stdin)
+        child = start_program([*self.words, *arguments], environment=inherited, stdin=stdin, keep=keep)
         output: list[str] = []
         said: deque[str] = deque(maxlen=_TOLD_LINES)
         late = time.monotonic() + seconds
@@ -130,7 +136,7 @@ class Command:
             for text, is_output in _heard(child, self.name):
                 check()
                 if time.monotonic() > late:
-                    return Ended("".join(output), f"was ended after {seconds:g} s{_told(said)}")
+                    return Ended("".join(output), f"was ended after {seconds:g} s{_told(said)}", late=True)
                 if is_output:
                     output.append(text)
                     line(text.rstrip("\r\n"))

@@ -106,12 +106,13 @@ def _settings(settings: Settings, environment: Mapping[str, str], faults: Mappin
 
 
 def _training(settings: Settings) -> Iterator[Finding]:
-    if not trains_here():
+    if not trains_here(settings):
         detail = "torch is not installed here, so network, weights and optimizer are looked at where a worker starts"
         yield Finding("training", ok=True, detail=detail)
         return
     check_training(settings)
-    yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
+    what = settings.backbone if settings.trainer == "local" else "what LABELLOOP_TRAINER names"
+    yield Finding("training", ok=True, detail=f"{what} can be trained with these settings")
 
 
 def _workers(hub: Hub) -> Iterator[Finding]:

@@ -32,7 +32,8 @@ LabelLoopError
 ├── NotEnoughLabels        the project cannot be trained yet
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
 │   ├── RunCancelled       somebody, or its time limit, has ended it
-│   └── TrainingDied       a process of the training ended; another try may go better
+│   ├── TrainingDied       a process of the training ended; another try may go better
+│   └── TrainerAway        (also an Outage) what trains elsewhere could not be asked
 ├── DeployError            a version could not be brought to its endpoint
 └── BundleError            a bundle is damaged or of an unknown format
 
@@ -190,6 +191,12 @@ class RunCancelled(TrainingError):
 
 class TrainingDied(TrainingError):
     """A process of the training ended before its work: unlike what the settings get wrong, it may not happen again."""
+
+
+class TrainerAway(Outage, TrainingError):
+    """What trains elsewhere could not be asked how that stands, or to end it; it may still be at work."""
+
+    away = "the trainer"
 
 
 class UnknownKind(LabelLoopError):

@@ -1,6 +1,7 @@
 """Metrics agree with scikit-learn's, whatever was predicted; intervals hold what they should."""
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from labelloop.train import intervals
 from labelloop.train.evaluation import chosen, measure
-from labelloop.train.rates import rates
+from labelloop.train.rates import exact, rates
 from labelloop.types import Choice
 from support.examples import examples
 
@@ -99,13 +100,41 @@ def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Choice]) 
         assert found["log_loss"] >= 0
 
 
+def by_torchmetrics(truth: Indicators, predicted: Indicators, scores: Matrix) -> dict[str, Matrix]:
+    """Give each class's rates against the rest: what torchmetrics calls a label, whatever the choice."""
+    import torch
+    from torchmetrics.functional import classification as by
+
+    shown, given = torch.from_numpy(truth.astype(np.int64)), torch.from_numpy(predicted.astype(np.int64))
+    how: dict[str, Any] = {"num_labels": truth.shape[1], "average": "none"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="No (positive|negative) samples in targets", category=UserWarning)
+        found = {
+            "f1": by.multilabel_f1_score(given, shown, **how),
+            "precision": by.multilabel_precision(given, shown, **how),
+            "recall": by.multilabel_recall(given, shown, **how),
+            "auroc": by.multilabel_auroc(torch.from_numpy(scores), shown, **how),
+        }
+    counts = truth.sum(axis=0)
+    defined = {rate: (counts > 0) & ((counts < len(truth)) | (rate != "auroc")) for rate in found}
+    return {rate: np.where(defined[rate], value.double().numpy(), np.nan) for rate, value in found.items()}
+
+
 @given(predictions())
 @settings(max_examples=examples(40))
 def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tuple[Indicators, Matrix, Choice]) -> None:
+    import torch
+    from torchmetrics.functional.classification import multilabel_exact_match
+
     truth, scores, choice = drawn
     scores = np.nan_to_num(scores)
     predicted, once = chosen(scores, choice), np.ones((1, len(truth)))
-    expected = rates(truth, predicted, scores)
+    expected = by_torchmetrics(truth, predicted, scores)
+    for name, values in rates(truth, predicted, scores).items():
+        np.testing.assert_allclose(values, expected[name], atol=1e-6, err_msg=name)
+    given, shown = (torch.from_numpy(one.astype(np.int64)) for one in (predicted, truth))
+    match = float(multilabel_exact_match(given, shown, num_labels=truth.shape[1]))
+    assert exact(truth, predicted) == pytest.approx(match, abs=1e-6)
     found = dict(intervals.shares(once, truth, predicted)) | {"auroc": intervals.areas(once, truth, scores)}
     for name, values in expected.items():
         np.testing.assert_allclose(found[name][0], values, atol=1e-6, err_msg=name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingError
-from labelloop.kinds.base import find
+from labelloop.kinds.base import Hyperparameters, find
 from labelloop.loop.backoff import away
 from labelloop.loop.hub import Hub
 from labelloop.loop.opponent import bootstrap_opponent
@@ -26,6 +26,7 @@ from labelloop.run.scoring import Rename
 from labelloop.run.search.defaults import with_defaults
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer
+from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 
@@ -125,7 +126,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
     settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
-    key = attempt.registrar.key_of(attempt.labeled, find(attempt.labeled.manifest.kind).hyperparameters(settings))
+    key = attempt.registrar.key_of(attempt.labeled, _training(attempt))
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
     record = runs.find(key) or new_record(attempt, key, trigger, force)
@@ -162,7 +163,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
     """Make the record of a run that has none."""
     manifest = attempt.labeled.manifest
     kind = find(manifest.kind)
-    training = kind.hyperparameters(attempt.settings)
+    training = _training(attempt)
     return RunRecord(
         key=key,
         project=str(attempt.project),
@@ -174,6 +175,11 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         methods=methods_of(training.recipes, kind.recipes),
         kind=kind.name,
     )
+
+
+def _training(attempt: Attempt) -> Hyperparameters:
+    """Take what decides what training makes of the labels."""
+    return learner(find(attempt.labeled.manifest.kind), attempt.settings).hyperparameters(attempt.settings)
 
 
 def _counted(attempt: Attempt, record: RunRecord, died: str) -> RunRecord:

@@ -17,7 +17,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.serving import Serving, bootstrap
 from labelloop.loop.site import renderer
 from labelloop.run.context import Context, Render
-from labelloop.run.opponent import Inputs
+from labelloop.trainers.handover import Inputs
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target
 
 _log = logging.getLogger(__name__)

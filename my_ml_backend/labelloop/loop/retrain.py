@@ -40,7 +40,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
-from labelloop.trainers.opening import open_trainer
+from labelloop.trainers.foreign import learner
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -128,12 +128,10 @@ def _refuse_failed(hub: Hub, project: ProjectKey, record: RunRecord) -> None:
 
 def require_trainable(settings: Settings, kind: str) -> None:
     """Raise SettingsError for what no run could be made with, on this machine: a network, a recipe, a missing file."""
-    if open_trainer(settings.trainer).name != "local":
-        return
-    if not trains_here():
+    if not trains_here(settings):
         raise SettingsError("this worker cannot train: torch is not installed (requirements-train.txt)")
     try:
-        find(kind).check_settings(settings, thorough=False)
+        learner(find(kind), settings).check_settings(settings, thorough=False)
     except TrainingError as error:
         raise SettingsError(f"nothing can be trained with these settings: {error}") from error
 
@@ -143,7 +141,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
     manifest = attempt.labeled.manifest
     kept = f"{attempt.hub.settings.store_address}/{attempt.project}/manifests/{manifest.hash}.jsonl"
     location = {"train_location": str(local_file(kept) or kept), "format": "labelloop"}
-    own = find(manifest.kind).settings
+    own = learner(find(manifest.kind), attempt.settings).settings
     return Run(
         RunFolder(attempt.folder / record.key),
         attempt.settings,

@@ -24,6 +24,8 @@ from labelloop.loop.serving import open_for
 from labelloop.models.check import check_store
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
+from labelloop.trainers.foreign import learner
+from labelloop.trainers.opening import open_trainer
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ OPEN = (
 def refuse_impossible(hub: Hub) -> None:
     """Open what the settings name without sending anything; raises SettingsError or StoreError for what cannot be."""
     open_for(hub, None)
+    open_trainer(hub.settings.trainer)
     for part in ("store", "redis"):
         getattr(hub, part)
 
@@ -116,9 +119,9 @@ def _is_container(settings: Settings) -> bool:
         return False
 
 
-def trains_here() -> bool:
-    """Whether what training needs is installed."""
-    return importlib.util.find_spec("torch") is not None
+def trains_here(settings: Settings) -> bool:
+    """Whether what training needs is installed: nothing, where somebody else trains."""
+    return settings.trainer != "local" or importlib.util.find_spec("torch") is not None
 
 
 ABOUT = "labelloop"
@@ -189,7 +192,7 @@ def _try_training(settings: Settings, told: Connection) -> None:
 def _wrong_training(settings: Settings) -> str:
     try:
         for kind in kinds():
-            kind.check_settings(settings, thorough=True)
+            learner(kind, settings).check_settings(settings, thorough=True)
     except LabelLoopError as error:
         return " ".join(str(error).split())
     return ""

@@ -60,7 +60,7 @@ def run_worker(hub: Hub) -> None:
     refuse_impossible(hub)
     keep_private(hub.settings.directory)
     _load(hub)
-    if trains_here():
+    if trains_here(hub.settings):
         check_training(hub.settings)
     require_safe_store(hub)
     _wait_for_redis(hub)
@@ -132,7 +132,7 @@ class _LoopWorker(Worker):
     def register_birth(self) -> None:
         """Tell whoever looks, ``labelloop doctor`` above all, what this worker can do and by which settings."""
         super().register_birth()  # type: ignore[no-untyped-call]
-        told = {"trains": trains_here(), "settings": comparable(self.hub.settings)}
+        told = {"trains": trains_here(self.hub.settings), "settings": comparable(self.hub.settings)}
         self.connection.hset(self.key, ABOUT, json.dumps(told))
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
@@ -164,8 +164,8 @@ def _load(hub: Hub) -> None:
     """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks the tool."""
     for name in (*_NEEDED, *hub.tool.needed):
         importlib.import_module(name)
-    if not trains_here():
+    if not trains_here(hub.settings):
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
-        return
-    for name in _TRAINING:
-        importlib.import_module(name)
+    elif hub.settings.trainer == "local":
+        for name in _TRAINING:
+            importlib.import_module(name)

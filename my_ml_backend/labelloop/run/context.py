@@ -15,6 +15,7 @@ from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
 from labelloop.settings import Settings
+from labelloop.trainers.foreign import Learner, learner
 from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Shown, Side
 
 _NAMED = 3
@@ -97,7 +98,8 @@ Raises the site's errors, too."""
 class Context:
     """One run as its stages see it; what earlier stages wrote is read when first asked for.
 
-    ``render`` is there where the run is that of a site's project.
+    ``render`` is there where the run is that of a site's project. ``champion`` says which version stands, and the name
+    of its model where that lies elsewhere.
     """
 
     folder: RunFolder
@@ -105,6 +107,7 @@ class Context:
     progress: Progress
     expected: str = IMAGES
     render: Render | None = None
+    champion: Callable[[], Json | None] = lambda: None
 
     @property
     def pictures(self) -> PictureCache:
@@ -125,7 +128,12 @@ class Context:
     @cached_property
     def training(self) -> Hyperparameters:
         """What training takes from the settings."""
-        return self.kind.hyperparameters(self.settings)
+        return self.learner.hyperparameters(self.settings)
+
+    @property
+    def learner(self) -> Learner:
+        """Who knows what training takes: the kind, or nobody but the trainer."""
+        return learner(self.kind, self.settings)
 
     def contents(self, items: Iterable[Item]) -> Iterator[bytes]:
         """Give the input of each item; nothing for a file that is not on this machine, as for one that is damaged."""

@@ -16,6 +16,7 @@ from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle, describe
+from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store, open_store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Render, digest, read_json, write_json
@@ -31,8 +32,9 @@ from labelloop.run.source import Source, check_locations, read_locations
 from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer, train
-from labelloop.trainers.local import LocalTrainer
-from labelloop.types import ANSWERS, IMAGES, ForeignInfo
+from labelloop.trainers.foreign import learner
+from labelloop.trainers.opening import open_trainer
+from labelloop.types import ANSWERS, IMAGES, ForeignInfo, Json
 
 
 class Reporter(Protocol):
@@ -53,7 +55,8 @@ class Run:
     reads; the version goes to ``registrar``, by default to the project that they name, under a fence of its own.
     ``key`` is that of a run which is named already: its folder is its alone. ``archive`` says whether the bundle is
     packed as SageMaker wants it, too. ``kind`` is what is to be learned, as far as that is known before the labels are.
-    ``trainer`` trains it, by default this process. ``render`` says what answers are for the annotators of its project.
+    ``trainer`` trains it, by default the one of the settings. ``render`` says what answers are for the annotators of
+    its project.
     Raises SettingsError for parameters that there are not, that cannot be, or that the run has otherwise.
     """
 
@@ -74,13 +77,13 @@ class Run:
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
-        self._trainer = trainer or LocalTrainer()
+        self._trainer = trainer or open_trainer(settings.trainer)
         self.handle = ""
         """By which its training is known that has been started already."""
-        self._info = _info(folder, settings, given, key, find(kind).settings)
+        self._info = _info(folder, settings, given, key, learner(find(kind), settings).settings)
         places = {**self._info.parameters, **{name: given[name] for name in LOCATIONS if given.get(name)}}
         self._settings = with_parameters(settings, self._info.parameters)
-        self.context = Context(folder, self._settings, reporter, kind, render)
+        self.context = Context(folder, self._settings, reporter, kind, render, self._champion)
         self._source = source or partial(read_locations, places, self._settings, self.context.pictures, opens)
 
     def check(self) -> None:
@@ -89,7 +92,7 @@ class Run:
         Before the first stage, what is to be trained is made once on the way.
         """
         check_locations(self._info.parameters)
-        self.context.kind.check_settings(self._settings, thorough=not self._info.stages)
+        self.context.learner.check_settings(self._settings, thorough=not self._info.stages)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -176,6 +179,16 @@ class Run:
             version = read_json(self.folder.verdict, "register")["version"]
             Versions(self._store(), self.context.manifest.project).write_report(version, page.read_bytes())
         return str(page)
+
+    def _champion(self) -> Json | None:
+        """Say which version stands, and the name of its model where that lies elsewhere; None where there is none."""
+        project = self.context.manifest.project
+        version = ChampionPointer(self._store(), project).read().champion
+        if version is None:
+            return None
+        cache = self._settings.directory / "cache" / "bundles"
+        info = describe(Versions(self._store(), project).fetch_bundle(version, cache, ()))
+        return {"version": version, "model": info.model if isinstance(info, ForeignInfo) else ""}
 
     def _store(self) -> Store:
         return self._registrar.store if self._registrar else open_store(self._settings.store_address)

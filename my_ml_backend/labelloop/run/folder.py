@@ -38,6 +38,11 @@ class RunFolder:
         return self.checkpoints_at or self.path / "checkpoints"
 
     @property
+    def command(self) -> Path:
+        """``train``: what is handed to somebody else's training, and what that leaves (docs/trainers.md)."""
+        return self.path / "command"
+
+    @property
     def bundle(self) -> Path:
         """``train``: the bundle (docs/bundle.md)."""
         return self.path / "bundle"

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Protocol
 
-from labelloop.errors import TrainingError
+from labelloop.errors import Outage, TrainingError
 from labelloop.models.bundle import describe
 from labelloop.models.versions import VersionRecord
-from labelloop.pictures import media_type_of
 from labelloop.serve.engines.opening import open_measured
 from labelloop.trainers.base import Trainer
-from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, NotAsked, Shown
+from labelloop.trainers.handover import Inputs
+from labelloop.types import Answer, Failure, ForeignInfo, Item, NotAsked, Shown
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -63,7 +63,7 @@ class VersionOpponent:
         info = describe(self.bundle)
         if self.trainer is None or not self.trainer.predicts or not isinstance(info, ForeignInfo):
             return found
-        return iter(_completed(list(found), self.trainer, info.model, Inputs(context, items)))
+        return iter(_completed(list(found), self.trainer, info, context, items))
 
     def _measured(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
         engine, contents, count = open_measured(self.bundle), context.contents(items), len(items)
@@ -72,42 +72,19 @@ class VersionOpponent:
             context.progress(f"test items with {self.name}", min(start + _AT_ONCE, count), count)
 
 
-class Inputs(Sequence[Input]):
-    """The inputs of items, each read when it is taken, so that they never are in memory together."""
-
-    def __init__(self, context: "Context", items: Sequence[Item]) -> None:
-        self._context, self._items = context, items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @overload
-    def __getitem__(self, at: int) -> Input: ...
-    @overload
-    def __getitem__(self, at: slice) -> "Inputs": ...
-    def __getitem__(self, at: int | slice) -> "Input | Inputs":
-        if isinstance(at, slice):
-            return Inputs(self._context, self._items[at])
-        item = self._items[at]
-        if item.text:
-            return Input(text=item.text)
-        content = next(self._context.contents((item,)))
-        return Input(content, media_type_of(content))
-
-    def only(self, rows: Sequence[int]) -> "Inputs":
-        """Give the inputs of some of the items."""
-        return Inputs(self._context, [self._items[row] for row in rows])
-
-
-def _completed(answers: list[Answer | Failure], trainer: Trainer, model: str, inputs: Inputs) -> list[Answer | Failure]:
+def _completed(
+    answers: list[Answer | Failure], trainer: Trainer, info: ForeignInfo, context: "Context", items: Sequence[Item]
+) -> list[Answer | Failure]:
     """Ask a trainer about what a model of its own was not asked yet; where it cannot be, that stays as it is."""
     rows = [row for row, answer in enumerate(answers) if isinstance(answer, NotAsked)]
     if not rows:
         return answers
     try:
-        told = trainer.predict(model, inputs.only(rows))
+        told = trainer.predict(info.model, Inputs(context, [items[row] for row in rows]), info.classes)
+    except Outage:
+        raise
     except TrainingError as error:
-        _log.warning("%s could not be asked about %d test items: %s", model, len(rows), error)
+        _log.warning("%s could not be asked about %d test items: %s", info.model, len(rows), error)
         return answers
     for row, answer in zip(rows, told, strict=True):
         answers[row] = answer

@@ -27,9 +27,9 @@ def preprocess(context: Context) -> None:
         raise NotEnoughLabels(f"run {context.folder.path} cannot be trained: {missing}")
     if context.kind.name != context.expected:
         # Its settings could not be looked at before the labels said what they are of.
-        context.kind.check_settings(context.settings, thorough=False)
+        context.learner.check_settings(context.settings, thorough=False)
     items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
-    write_json(context.folder.data, describe(context, sides, context.kind.prepare(context, items, total)))
+    write_json(context.folder.data, describe(context, sides, context.learner.prepare(context, items, total)))
 
 
 def describe(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping[str, str]) -> Json:

@@ -101,7 +101,7 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
     return " ".join((*variables, "labelloop train --run RUN --no-register", *words))
 
 
-_NEEDED = ("MODEL_DIR", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
+_NEEDED = ("MODEL_DIR", "LABELLOOP_TRAINER", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
 _BUILT_IN = {entry.metadata["name"]: entry.default for entry in fields(Settings)}
 _FILES = ("train_location", "validation_location", "test_location", "weights", "augmentations")
 

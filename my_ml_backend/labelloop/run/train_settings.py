@@ -54,7 +54,7 @@ def recorded_settings(recorded: Json, bundle: NetworkInfo) -> TrainSettings:
     """
     known = {entry.name for entry in fields(TrainSettings)}
     held = {name: value for name, value in recorded.items() if name in known}
-    if not held:
+    if "backbone" not in held:
         size = max(bundle.picture.width, bundle.picture.height)
         return train_settings(Settings(backbone=bundle.backbone, weights="none", image_size=size))
     lists: Json = {name: tuple(held[name]) for name in ("recipes", "raised") if name in held}

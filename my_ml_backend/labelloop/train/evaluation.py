@@ -1,4 +1,4 @@
-"""How good a version is on pictures it has not seen: metrics by torchmetrics, with intervals.
+"""How good a version is on pictures it has not seen: metrics as torchmetrics has them, with intervals.
 
 Those of proportions are Wilson's, the others the bootstrap's; where no draw of it differs from another there is none.
 
@@ -24,7 +24,7 @@ Indicators = npt.NDArray[np.bool_]
 
 RESAMPLES = 1000
 _THRESHOLD = 0.5
-_DIGITS = 6  # torchmetrics counts in float32
+_DIGITS = 6
 _NO_WIDTH = 1e-9
 _PROPORTIONS: Mapping[Choice, Sequence[str]] = {"single": ("accuracy", "weighted recall"), "multiple": ("accuracy",)}
 """Metrics that are the share of pictures with exactly the right classes."""

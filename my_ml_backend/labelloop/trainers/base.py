@@ -54,8 +54,11 @@ class Trainer(Protocol):
     def cancel(self, handle: str) -> None:
         """End it, unless it has ended; may be repeated."""
 
-    def predict(self, model: str, inputs: Sequence[Input]) -> list[Answer | Failure]:
-        """Ask a model that it made, by the name it gave, for one answer per input, in order."""
+    def predict(self, model: str, inputs: Sequence[Input], classes: tuple[str, ...] = ()) -> list[Answer | Failure]:
+        """Ask a model that it made, by the name it gave, for one answer per input, in order.
+
+        ``classes`` are those of its labels, for answers that only hold numbers.
+        """
 
 
 def train(
@@ -66,9 +69,10 @@ def train(
     handle: str = "",
     wait: Callable[[float], None] = time.sleep,
 ) -> Json:
-    """Go from ``start`` to ``collect``, looking how it stands ``every`` so many seconds; gives what ``collect`` gives.
+    """Go from ``start``, unless that is known to have been, to ``collect``; gives what that gives.
 
-    ``handle`` is that of a training that has been started. Raises TrainingDied when the training failed.
+    In between it is looked ``every`` so many seconds how it stands. ``handle`` is that of a training that has been
+    started. Raises TrainingDied when the training failed.
     """
     handle = handle or trainer.start(context, key)
     while (stands := trainer.poll(handle)).state == "running":

@@ -39,6 +39,11 @@ class LocalTrainer:
     def cancel(self, handle: str) -> None:
         """Who holds the project's lease stops by itself."""
 
-    def predict(self, model: str, inputs: Sequence[Input]) -> list[Answer | Failure]:  # noqa: ARG002
+    def predict(
+        self,
+        model: str,
+        inputs: Sequence[Input],  # noqa: ARG002
+        classes: tuple[str, ...] = (),  # noqa: ARG002
+    ) -> list[Answer | Failure]:
         """What is trained here answers by its bundle."""
         raise TrainingError(f"{model} was trained here: its bundle answers")

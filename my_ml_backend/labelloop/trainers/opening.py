@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from labelloop.errors import SettingsError
 from labelloop.trainers.base import Trainer
+from labelloop.trainers.command import CommandTrainer
 from labelloop.trainers.local import LocalTrainer
 
-TRAINERS: dict[str, Callable[[str], Trainer]] = {"local": lambda _: LocalTrainer()}
+TRAINERS: dict[str, Callable[[str], Trainer]] = {"local": lambda _: LocalTrainer(), "command": CommandTrainer}
 """What opens each kind of trainer: by what stands before the colon of its address, given the address."""
 
 

@@ -23,11 +23,11 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.opponent import Inputs
 from labelloop.run.registrar import Registrar
 from labelloop.serve.engines.opening import open_engine, open_measured
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
+from labelloop.trainers.handover import Inputs
 from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked, Output, ProjectKey
 from support import numbers_kind
 
@@ -130,7 +130,7 @@ class Asked:
     def cancel(self, handle: str) -> None:
         return
 
-    def predict(self, model: str, inputs: Sequence[Input]) -> list[Answer | Failure]:
+    def predict(self, model: str, inputs: Sequence[Input], classes: tuple[str, ...] = ()) -> list[Answer | Failure]:
         self.asked += [str(one.text) for one in inputs]
         return [self.answer(model, one) for one in inputs]
 

@@ -35,6 +35,7 @@ class Format:
     """One format. ``read`` takes a local path, hints, and the base that relative addresses are relative to.
 
     ``write`` takes a listing that holds only what the format carries. Both raise ManifestError, whatever they find.
+    ``suffix`` ends the names of its files; of folders it is empty.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Format:
     carries: Set[Carried]
     read: Callable[[Path, Hints, str], Listing]
     write: Callable[[Listing, Path, Hints], None]
+    suffix: str = ".jsonl"

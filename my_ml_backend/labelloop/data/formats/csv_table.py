@@ -159,4 +159,5 @@ CSV = Format(
     frozenset({"sides", "names", "several labels", "task ids", "hashes"}),
     read_csv,
     write_csv,
+    ".csv",
 )

@@ -97,4 +97,5 @@ IMAGEFOLDER = Format(
     frozenset({"sides"}),
     read_imagefolder,
     write_imagefolder,
+    "",
 )

@@ -86,4 +86,5 @@ LABEL_STUDIO = Format(
     frozenset({"sides", "names", "several labels", "task ids"}),
     read_label_studio,
     write_label_studio,
+    ".json",
 )

@@ -9,8 +9,10 @@ from labelloop.errors import Fenced, LabelLoopError, LeaseLost
 from labelloop.kinds.image_classification.events import write_tensorboard
 from labelloop.kinds.image_classification.label_errors import find_label_errors
 from labelloop.kinds.image_classification.material import Analysis
+from labelloop.models.bundle import describe
 from labelloop.run.context import Context, read_json, write_json
 from labelloop.run.report.mistakes import write_mistakes, write_thumbnails
+from labelloop.types import ForeignInfo
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +27,12 @@ def analyse(context: Context) -> None:
     """Write the rest of ``evaluation/`` and TensorBoard's events from the bundle and its predictions.
 
     A part that this network or these data cannot have is left out and said in the log. Raises StoreError without
-    predictions, and LeaseLost or Fenced where another worker has the project.
+    predictions, and LeaseLost or Fenced where another worker has the project. Of a model that lies elsewhere there are
+    mistakes to show, and no network for the rest.
     """
+    if isinstance(describe(context.folder.bundle), ForeignInfo):
+        write_mistakes(context.folder, context.manifest.choice, context.pictures.path)
+        return
     analysis = Analysis.of(context)
     parts: dict[str, Callable[[Analysis], None]] = {
         "mistakes": _mistakes,

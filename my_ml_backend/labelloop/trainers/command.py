@@ -1,0 +1,292 @@
+"""``command:./train.sh``: training as somebody else's program (docs/trainers.md)."""
+
+import fcntl
+import hashlib
+import json
+import logging
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from labelloop.commands import Command, Ended
+from labelloop.data.formats.registry import FORMATS
+from labelloop.data.split import splits
+from labelloop.endpoints.answers.labelloop import write_item
+from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
+from labelloop.models.answers import write_foreign
+from labelloop.models.bundle import bundle_files, check_bundle
+from labelloop.trainers.base import Training
+from labelloop.trainers.handover import BUNDLE, Handover, Inputs, Result, read_predictions, write_items
+from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+
+_log = logging.getLogger(__name__)
+
+VERBS = ("start", "find", "poll", "collect", "cancel", "predict")
+
+_LONG_SECONDS, _SHORT_SECONDS = 3600.0, 300.0
+"""What a verb may take: those that move files, and those that ask."""
+
+_OCCUPIED_SECONDS = 15.0
+"""How long a child that is just being ended is waited for."""
+
+_PROGRESS = re.compile(r"progress\s+(\d{1,15})\s+(\d{1,15})(?:\s+(\S.*))?")
+_BEAT_SECONDS = 1.0
+
+
+class CommandTrainer:
+    """Runs a program with a folder: to its end, or, where it has the verb ``start``, by verbs.
+
+    It trains ``elsewhere`` where it can be asked how that stands: with the verbs ``start`` and ``poll``. Otherwise it
+    holds the worker, and ends with it.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._command = Command.parse(address, VERBS, ("format",))
+        self._form = self._command.options.get("format", "labelloop")
+        self.name = self._command.name
+        verbs = self._command.verbs
+        if self._form not in FORMATS:
+            raise SettingsError(f"command: there is no format {self._form[:40]!r}. There are {', '.join(FORMATS)}")
+        if "start" not in verbs and (alone := sorted(verbs - {"predict"})):
+            raise SettingsError(f"command: the verb {alone[0]} is for what the verb start began: name start, too")
+        if "poll" not in verbs and (alone := sorted(verbs & {"find", "cancel"})):
+            raise SettingsError(f"command: the verb {alone[0]} is for what goes on after start: name poll, too")
+        self.predicts, self.elsewhere = "predict" in verbs, {"start", "poll"} <= verbs
+
+    def start(self, context: "Context", key: str) -> str:
+        """Train, or begin to; see Trainer. Raises RunOccupied while an earlier child of this run is at work."""
+        handover = Handover(context.folder.command)
+        with _alone(handover.path) as lock:
+            if known := self._known(handover, key):
+                return known
+            seconds = context.settings.training_seconds
+            lost = handover.write(context, key, self._form, time.time() + seconds)
+            (handover.path / ".lost").write_text(json.dumps(lost))
+            if not self.elsewhere:
+                handle = self._train(context, handover, key, lock)
+            else:
+                handle = self._verb("start", handover.name, seconds=_LONG_SECONDS, key=key).last_line
+                if not handle:
+                    raise TrainingError(f"{self.name} start wrote no handle: its last line must be one")
+            (handover.path / ".handle").write_text(json.dumps({"key": key, "handle": handle}))
+            return handle
+
+    def find(self, key: str) -> str:
+        """Ask for the newest training of a key; empty where the program has no such verb."""
+        return self._verb("find", key, error=TrainerAway).last_line if "find" in self._command.verbs else ""
+
+    def poll(self, handle: str) -> Training:
+        """Ask how it stands; a training that holds its worker is over when anybody can ask."""
+        if not self.elsewhere:
+            return Training("done")
+        told = self._verb("poll", handle, error=TrainerAway).output
+        try:
+            return _training(json.loads(told))
+        except (ValueError, TypeError, KeyError) as error:
+            raise TrainingError(
+                f'{self.name} poll must write a JSON object, as in {{"state": "running", "done": 3, "total": 10}}, and '
+                f"wrote {told.strip()[:100]!r}"
+            ) from error
+
+    def collect(self, handle: str, context: "Context") -> Json:
+        """Take over what was left: a bundle, or the name of a model and what that answers to the test items."""
+        begun, handover = time.monotonic(), Handover(context.folder.command)
+        if "collect" in self._command.verbs:
+            shutil.rmtree(handover.output, ignore_errors=True)
+            handover.output.mkdir(parents=True)
+            self._verb("collect", handle, handover.name, seconds=_LONG_SECONDS)
+        result = handover.result()
+        notes = [f"the format {self._form} does not carry {what}" for what in _lost(handover)]
+        if result.model:
+            recipe = result.recipe or "command"
+            notes += self._take_model(context, handover, result, recipe)
+        else:
+            recipe = _take_bundle(context, handover)
+        return {
+            "recipe": recipe,
+            "validation": dict(result.validation or {}),
+            "seconds": {"collect": round(time.monotonic() - begun, 3)},
+            "left_out": {},
+            "notes": [*result.notes, *notes],
+            "calibration": {},
+            "device": "",
+            "policy": "",
+        }
+
+    def cancel(self, handle: str) -> None:
+        """Have it ended; what holds a worker ends with that."""
+        if "cancel" in self._command.verbs:
+            self._verb("cancel", handle, error=TrainerAway)
+
+    def predict(self, model: str, inputs: Sequence[Input], classes: tuple[str, ...] = ()) -> list[Answer | Failure]:
+        """Ask a model for answers; see Trainer."""
+        contents = [hashlib.sha256(_content(one)).hexdigest() for one in inputs]
+        with tempfile.TemporaryDirectory(prefix="labelloop-predict-") as place:
+            folder, asked = Path(place) / "inputs", Path(place) / "items.jsonl"
+            folder.mkdir()
+            write_items(inputs, contents, folder, asked)
+            with asked.open("rb") as stdin:
+                ended = self._verb("predict", "--model", model, seconds=_LONG_SECONDS, stdin=stdin)
+        return read_predictions(ended.output, contents, inputs, model, classes)
+
+    def _known(self, handover: Handover, key: str) -> str:
+        """Give the handle of what has begun for a key and has not failed; empty where nothing has, or it has failed."""
+        if not self.elsewhere:
+            return ""
+        handle = self.find(key) if "find" in self._command.verbs else _noted(handover, key)
+        return handle if handle and self.poll(handle).state != "failed" else ""
+
+    def _train(self, context: "Context", handover: Handover, key: str, lock: IO[str]) -> str:
+        """Run the program to its end, and give the handle; raises TrainingError beyond its time, TrainingDied."""
+        verb = ("start",) if "start" in self._command.verbs else ()
+        told = _Told(context.progress)
+        seconds = context.settings.training_seconds
+        ended = self._command.run(
+            *verb,
+            handover.name,
+            seconds=seconds,
+            line=told.line,
+            check=told.beat,
+            environment={"LABELLOOP_RUN_KEY": key},
+            keep=(lock.fileno(),),
+        )
+        if ended.late:
+            raise TrainingError(f"the training by {self.name} {ended.problem}: LABELLOOP_TRAINING_SECONDS is its limit")
+        if ended.problem:
+            raise TrainingDied(f"the training by {self.name} {ended.problem}")
+        return (ended.last_line if verb else "") or key
+
+    def _verb(
+        self,
+        verb: str,
+        *arguments: str,
+        seconds: float = _SHORT_SECONDS,
+        stdin: IO[bytes] | None = None,
+        error: type[TrainingError] = TrainingDied,
+        key: str = "",
+    ) -> Ended:
+        """Run a verb to its end; raises ``error`` where it fails."""
+        if verb not in self._command.verbs:
+            raise TrainingError(f"{self.name} has no verb {verb}: LABELLOOP_TRAINER must name it, as in ?verbs={verb}")
+        environment = {"LABELLOOP_RUN_KEY": key} if key else {}
+        ended = self._command.run(verb, *arguments, seconds=seconds, stdin=stdin, environment=environment)
+        if ended.problem:
+            raise error(f"{self.name} {verb} {ended.problem}")
+        return ended
+
+    def _take_model(self, context: "Context", handover: Handover, result: Result, recipe: str) -> list[str]:
+        """Write the bundle of a model that lies elsewhere, its answers to the test items in it; gives notes."""
+        manifest = context.manifest
+        items = [item for item in splits(manifest, context.named_sides)["test"] if _is_here(context, item)]
+        found = handover.answers(Inputs(context, items), result.model, manifest.classes)
+        unasked = [item for item in items if item.content not in found]
+        if unasked and self.predicts:
+            answers = self.predict(result.model, Inputs(context, unasked), manifest.classes)
+            found |= {item.content: one for item, one in zip(unasked, answers, strict=True)}
+        info = ForeignInfo(manifest.classes, manifest.choice, recipe, kind=manifest.kind, model=result.model)
+        shutil.rmtree(context.folder.bundle, ignore_errors=True)
+        told = {content: write_item(one) for content, one in found.items() if not isinstance(one, NotAsked)}
+        write_foreign(context.folder.bundle, info, told)
+        return [f"the model lies elsewhere, as {result.model}: what needs its weights is left out of this report"]
+
+
+def _take_bundle(context: "Context", handover: Handover) -> str:
+    """Copy a bundle from the output to its place, and give its recipe; raises TrainingError for one that is none."""
+    source, manifest = handover.output / BUNDLE, context.manifest
+    try:
+        info = check_bundle(source)
+    except BundleError as error:
+        raise TrainingError(f"the trainer left a bundle that cannot be used: {error}") from error
+    if (info.kind, info.choice) != (manifest.kind, manifest.choice):
+        raise TrainingError(
+            f"the trainer left a bundle for {info.kind}, {info.choice} choice; the labels are for {manifest.kind}, "
+            f"{manifest.choice} choice"
+        )
+    shutil.rmtree(context.folder.bundle, ignore_errors=True)
+    context.folder.bundle.mkdir(parents=True)
+    for name in bundle_files(source):
+        shutil.copyfile(source / name, context.folder.bundle / name)
+    return info.recipe
+
+
+class _Told:
+    """Hears how far a program says it is, and tells it on: at once what is new, else every second that it goes on."""
+
+    def __init__(self, progress: Callable[[str, int, int], None]) -> None:
+        self._progress, self._state, self._at = progress, ("training", 0, 0), 0.0
+
+    def line(self, text: str) -> None:
+        """Hear a line of output; what is no progress goes to the log."""
+        found = _PROGRESS.fullmatch(text.strip())
+        if found is None:
+            _log.info("%s", text)
+            return
+        self._state = found[3] or "training", int(found[1]), int(found[2])
+        self._at = 0.0
+
+    def beat(self) -> None:
+        """Tell it; raises what ends the run."""
+        now = time.monotonic()
+        if now - self._at >= _BEAT_SECONDS:
+            self._at = now
+            self._progress(*self._state)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[IO[str]]:
+    """Hold a folder; raises RunOccupied where a child of an earlier attempt at the run does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        late = time.monotonic() + _OCCUPIED_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > late:
+                    raise RunOccupied(
+                        f"an earlier attempt at the training in {folder} is still at work: it is waited for, or end it"
+                    ) from None
+                time.sleep(0.1)
+        yield lock
+
+
+def _noted(handover: Handover, key: str) -> str:
+    """Give the handle that was noted when the training of a key began here; empty where none was."""
+    try:
+        found = json.loads((handover.path / ".handle").read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(found["handle"]) if found.get("key") == key else ""
+
+
+def _lost(handover: Handover) -> list[str]:
+    try:
+        return [str(what) for what in json.loads((handover.path / ".lost").read_text())]
+    except (OSError, ValueError):
+        return []
+
+
+def _training(told: Any) -> Training:
+    """Read what ``poll`` says; raises ValueError, TypeError or KeyError."""
+    state = told["state"]
+    if state not in ("running", "done", "failed"):
+        raise ValueError(f"{state!r} is no state")
+    what, reason = str(told.get("what") or "training"), str(told.get("reason") or "")
+    return Training(state, what, int(told.get("done") or 0), int(told.get("total") or 0), reason)
+
+
+def _is_here(context: "Context", item: Item) -> bool:
+    return bool(item.text) or context.pictures.has(item.content)
+
+
+def _content(one: Input) -> bytes:
+    return one.content if one.text is None else one.text.encode(errors="surrogatepass")
