@@ -213,6 +213,28 @@ def test_it_answers_while_the_breaker_of_the_own_endpoint_is_open(
     assert len(own.requests) == 5, "then the breaker is open, and nobody waits for it"
 
 
+def test_it_answers_for_all_of_the_label_config_a_version_for_what_it_has_learned(
+    studio: StudioApi, make: MakeHub, hub: Hub, own: Misbehaving, bootstrap: Misbehaving
+) -> None:
+    boxes = '<RectangleLabels name="box" toName="image"><Label value="dog"/></RectangleLabels></View>'
+    config, one = CONFIG.replace("</View>", boxes), list(studio.tasks.values())[:1]
+    region = {"label": "a dog", "score": 0.75, "box": [0.1, 0.2, 0.3, 0.4]}
+    bootstrap.replies = [answer({"predictions": [{"regions": [region], "model_version": "zs"}]})]
+    finds = make()
+
+    def types() -> list[str]:
+        (found,) = predict_tasks(finds, 7, interface(finds, config), one)
+        assert isinstance(found, dict)
+        return [result["type"] for result in found["result"]]
+
+    assert types() == ["rectanglelabels"]
+    announce(finds)
+    assert types() == ["choices"]
+    finds = make()
+    own.replies = [DOWN]
+    assert types() == ["rectanglelabels"]
+
+
 def test_a_call_that_fails_among_others_is_answered_by_it_in_its_place(
     studio: StudioApi, started: Hub, own: Misbehaving
 ) -> None:

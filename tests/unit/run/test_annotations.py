@@ -227,6 +227,16 @@ def test_the_first_version_must_beat_the_bootstrap_endpoint_too(machine: Machine
     assert later.verdict.startswith("v3 replaces v2: ")
 
 
+def test_a_version_that_beats_no_most_frequent_answer_costs_no_call_of_the_bootstrap_endpoint(machine: Machine) -> None:
+    class Costly(ZeroShot):
+        def answers(self, context: Context, items: Sequence[Item]) -> Iterator[Shown | Failure]:  # noqa: ARG002
+            raise AssertionError("it was asked")
+
+    usual = Findings((), "m")
+    record = machine.register({item.content: usual for item in machine.tested}, bootstrap=Costly(wrong=0))
+    assert "no better than the most frequent answer" in record.verdict
+
+
 def test_where_the_bootstrap_endpoint_answers_too_few_it_is_not_met(machine: Machine) -> None:
     record = machine.register(machine.answers(wrong=4), bootstrap=ZeroShot(wrong=0, unanswered=25))
     assert record.state == "promoted"
