@@ -59,15 +59,17 @@ class Kind(Protocol):
     """One kind. What needs torch is imported by the methods of the stages, and not before: servers have none.
 
     ``item`` is what a sentence calls an input, such as ``picture``. ``contrasts`` says that items must differ in their
-    labels, or there is nothing to learn. ``label_configs`` are the control tags it learns, with what they are about.
-    ``recipes`` maps its recipes to their versions: one is raised where the same labels now give a better model, and
-    every project is then trained once with it. ``settings`` are the fields of the settings that are its own; the seed
-    is everybody's. ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
+    labels, or there is nothing to learn; ``as_shown`` that answers are judged as annotators would see them, which only
+    a site's project says. ``label_configs`` are the control tags it learns, with what they are about. ``recipes`` maps
+    its recipes to their versions: one is raised where the same labels now give a better model, and every project is
+    then trained once with it. ``settings`` are the fields of the settings that are its own; the seed is everybody's.
+    ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
     """
 
     name: str
     item: str
     contrasts: bool
+    as_shown: bool
     label_configs: Supported
     recipes: Mapping[str, int]
     settings: tuple[str, ...]

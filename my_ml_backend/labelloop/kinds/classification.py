@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Classification(ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
-    contrasts = True
+    contrasts, as_shown = True, False
 
     @abstractmethod
     def open(self, directory: Path, engine: str) -> "Engine":

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from labelloop.data.lacking import Tally, lacking
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import SIDES, Part, tally
-from labelloop.errors import NotEnoughLabels
+from labelloop.errors import NotEnoughLabels, SettingsError
 from labelloop.run.context import Context, write_json
 from labelloop.types import Json, Side
 
@@ -19,8 +19,16 @@ _MOST_LISTED = 10_000
 
 
 def preprocess(context: Context) -> None:
-    """Read the manifest, write ``data.json``. Raises NotEnoughLabels where nothing can be learned or tested."""
+    """Read the manifest, write ``data.json``.
+
+    Raises NotEnoughLabels where nothing can be learned or tested, SettingsError where nothing could be judged.
+    """
     manifest = context.manifest
+    if context.kind.as_shown and context.render is None:
+        raise SettingsError(
+            f"what is learned here, {context.kind.name}, is judged as annotators would see it, and only the project of "
+            "the labels says how that is: let the loop make this run (`labelloop retrain --project ID`)"
+        )
     sides = tally(manifest, context.named_sides)
     needed: dict[Side, Tally] = {name: side for name, side in sides.items() if name != "validation"}
     if missing := lacking(needed, manifest.classes, _FEWEST, context.kind):

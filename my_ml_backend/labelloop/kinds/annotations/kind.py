@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from labelloop.errors import BundleError, SettingsError, TrainingError, Unreadable
+from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import Kind, Supported
 from labelloop.majority import Truth, Vote, latest
 from labelloop.types import ANNOTATIONS, BundleInfo, Choice, Item, Json
@@ -45,7 +45,7 @@ class Annotations:
 
     name = ANNOTATIONS
     item = "task"
-    contrasts = False
+    contrasts, as_shown = False, True
     label_configs: Supported = ()
     recipes: Mapping[str, int] = {}
     settings: tuple[str, ...] = ()
@@ -72,12 +72,7 @@ class Annotations:
         """None of them matters here."""
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:  # noqa: ARG002
-        """Leave the items as they are. Raises SettingsError where answers could not be compared with them later."""
-        if context.render is None:
-            raise SettingsError(
-                "answers are compared with annotations as Label Studio would show them, so this run needs its project: "
-                "`labelloop retrain --project ID`"
-            )
+        """Leave the items as they are."""
         return {}
 
     def train(self, context: "Context") -> Json:
