@@ -23,7 +23,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.queue import LONG, SHORT
-from labelloop.loop.redis_client import key_of
+from labelloop.loop.redis_client import key_of, projects_key
 from labelloop.loop.serving import announced_version, hear, open_for, share
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
@@ -48,6 +48,7 @@ from .conftest import MakeHub, of_this_process
 from .test_consider import scheduled, waiting
 from .test_second_kind import NUMBERS
 from .test_standalone import NO_TORCH, versions
+from .test_worker import working
 
 MakeLoop = Callable[..., Hub]
 
@@ -536,6 +537,47 @@ def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_i
         assert {number: studio.versions_of(number) for number in range(61, 71)} == {
             number: ["v1"] for number in range(61, 71)
         }
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.slow
+@pytest.mark.process
+def test_workers_look_again_until_a_version_is_there_also_when_one_is_killed(
+    studio: StudioApi, make_loop: MakeLoop, place: Place, tmp_path: Path
+) -> None:
+    loop, log = make_loop(poll_seconds=0.5, sweep_seconds=2.0, retry_seconds=1.0), tmp_path / "worker.log"
+    project = loop.project(7)
+    place.write("slow", "")
+    with working(loop, log) as worker:
+        loop.queue(project).deploy("v1")
+        wait_until(lambda: (place.folder / "between").exists(), log.read_text, 60)
+        seen = Deployments(loop.store, project).read(EndpointSpec.of(loop.settings).place)
+        wait_until(lambda: looked(loop) > seen.looked, "it is looked at again", 30)
+        assert pointers(loop) == ("v1", None)
+        for process in (*worker.children(recursive=True), worker):
+            process.kill()
+    loop.redis.flushall()
+    loop.redis.hset(projects_key(loop.tool.addresses[0]), "7", "")
+    with working(loop, log):
+        before = looked(loop)
+        wait_until(lambda: looked(loop) > before, log.read_text, 60)
+        place.arrive("v1")
+        wait_until(lambda: pointers(loop) == ("v1", "v1"), log.read_text, 60)
+        wait_until(lambda: studio.backends[0]["title"] == "v1", log.read_text, 60)
+        place.remove("slow")
+        place.write("refuse", "no quota")
+        loop.queue(project).deploy("v2")
+        wait_until(lambda: place.calls.count("deploy v2") >= 2, log.read_text, 60)
+        assert pointers(loop) == ("v2", "v1")
+        place.remove("refuse")
+        wait_until(lambda: pointers(loop) == ("v2", "v2"), log.read_text, 60)
+    assert all(found == ["v1", "v2"] for found in predicted(studio).values())
+    assert place.calls.count("deploy v1") == 1
+
+
+def looked(hub: Hub) -> float:
+    """When the deployer was asked last."""
+    return Deployments(hub.store, hub.project(7)).read(EndpointSpec.of(hub.settings).place).looked
 
 
 def test_what_cannot_be_a_deployer_is_refused_before_anything_starts(make_hub: MakeHub, place: Place) -> None:
