@@ -550,7 +550,7 @@ def test_workers_look_again_until_a_version_is_there_also_when_one_is_killed(
     place.write("slow", "")
     with working(loop, log) as worker:
         loop.queue(project).deploy("v1")
-        wait_until(lambda: (place.folder / "between").exists(), log.read_text, 60)
+        wait_until((place.folder / "between").exists, log.read_text, 60)
         seen = Deployments(loop.store, project).read(EndpointSpec.of(loop.settings).place)
         wait_until(lambda: looked(loop) > seen.looked, "it is looked at again", 30)
         assert pointers(loop) == ("v1", None)
