@@ -165,7 +165,7 @@ def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project)
     assert all(sorted(predictions[task]) == expected for task in unlabeled)
 
 
-def test_the_same_labels_never_train_twice_unless_forced(machine: LoopMachine, trained: Project) -> None:
+def test_the_same_labels_never_train_twice(machine: LoopMachine, trained: Project) -> None:
     runs = Runs(machine.hub.store, trained.key)
     if machine.status(trained).changed:  # on a slow machine a second passes between two corrections, and the run begins
         machine.hub.queue(trained.key).retrain("the rest of the corrections")
@@ -179,12 +179,29 @@ def test_the_same_labels_never_train_twice_unless_forced(machine: LoopMachine, t
     assert after is not None
     assert (after.key, after.attempts, after.seconds) == (before.key, before.attempts, before.seconds)
 
+
+def test_a_forced_run_trains_again_and_goes_on_where_its_worker_was_killed(
+    machine: LoopMachine, trained: Project
+) -> None:
+    runs, versions = Runs(machine.hub.store, trained.key), Versions(machine.hub.store, trained.key)
     machine.wait_for(trained, lambda status: status.step is None, "the worker is free")
+    before, names = runs.latest(), versions.names()
+    assert before is not None
+
     machine.hub.queue(trained.key).retrain("test", force=True)
-    machine.wait_for(trained, settled_after(before.key), "a forced run trains again")
+    machine.wait_for(trained, in_stage("train"), "the training begins")
+    worker = machine.worker()
+    children = worker.children(recursive=True)
+    worker.kill()
+    _gone, alive = psutil.wait_procs([worker, *children], timeout=20)
+    assert not alive, "a job outlived its worker"
+
+    machine.wait_for(trained, settled_after(before.key), "the run is taken up by the worker that replaces it")
     after = runs.latest()
     assert after is not None
     assert (after.manifest, after.forced, after.key) == (before.manifest, True, f"{before.key}.2")
+    assert after.attempts == 2
+    assert versions.names() == [*names, f"v{len(names) + 1}"]
 
 
 def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Project) -> None:
@@ -217,22 +234,15 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
     assert "seven" in chosen
 
 
-def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, pictures: Pictures) -> None:
-    project = machine.project(pictures, "no webhooks")
-    for webhook in machine.client.webhooks(project.key.id):
-        machine.client.delete_webhook(webhook)
-    project.annotator.annotate(project.tasks[:FIRST])
-
-    machine.wait_for(project, announced("v1"), "the sweep leads to v1")
-    predictions = machine.predictions(project)
-    assert {task: found for task in project.tasks[FIRST:] if (found := predictions[task]) != ["v1"]} == {}
-
-
-def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine, pictures: Pictures) -> None:
+@pytest.fixture(scope="module")
+def swept(machine: LoopMachine, pictures: Pictures) -> Project:
+    """A project of several labels a picture, or none, whose first version came without any webhook."""
     config = label_config(("even", "big")).replace('choice="single"', 'choice="multiple"')
-    number = machine.studio.create_project("several labels", config)
+    number = machine.studio.create_project("several labels, no webhooks", config)
     connect(machine.client, number, machine.url, machine.settings, NO_VERSION)
     digit = upload(machine.studio, machine.client, number, pictures.shown)
+    for webhook in machine.client.webhooks(number):
+        machine.client.delete_webhook(webhook)
     for task in sorted(digit)[:FIRST]:
         given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task] in holds]
         region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": given}}
@@ -240,33 +250,25 @@ def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine,
     project = Project(
         confirmed_project(machine.hub, number)[0], digit, Annotator(machine.client, "", number, {}, ("", ""))
     )
+    machine.wait_for(project, announced("v1"), "the sweep leads to v1")
+    return project
 
-    machine.wait_for(project, announced("v1"), "annotations with several labels lead to v1")
-    found = list(machine.client.tasks(number, labeled=False, fields=("id", "predictions")))
+
+def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, swept: Project) -> None:
+    assert not machine.client.webhooks(swept.key.id)
+    predictions = machine.predictions(swept)
+    assert {task: found for task in swept.tasks[FIRST:] if (found := predictions[task]) != ["v1"]} == {}
+
+
+def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine, swept: Project) -> None:
+    found = list(machine.client.tasks(swept.key.id, labeled=False, fields=("id", "predictions")))
     chosen = {
         tuple(choice for region in task["predictions"][0]["result"] for choice in region["value"]["choices"])
         for task in found
     }
-    assert len(found) == len(digit) - FIRST
+    assert len(found) == len(swept.tasks) - FIRST
     assert chosen <= {(), ("even",), ("big",), ("even", "big")}
     assert len(chosen) >= 3
-
-
-def test_a_worker_killed_in_training_is_replaced_and_the_run_goes_on(machine: LoopMachine, pictures: Pictures) -> None:
-    project = machine.project(pictures, "killed worker")
-    project.annotator.annotate(project.tasks[:FIRST])
-    machine.wait_for(project, in_stage("train"), "the training begins")
-    worker = machine.worker()
-    children = worker.children(recursive=True)
-    worker.kill()
-    _gone, alive = psutil.wait_procs([worker, *children], timeout=20)
-    assert not alive, "a job outlived its worker"
-
-    machine.wait_for(project, announced("v1"), "the run is taken up")
-    record = Runs(machine.hub.store, project.key).latest()
-    assert record is not None
-    assert record.attempts == 2
-    assert Versions(machine.hub.store, project.key).names() == ["v1"]
 
 
 # Half a minute for what is rare: that a run keeps its lease, and labels and versions are found again, is told by the

@@ -26,6 +26,26 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Trained:
+    """A finetune of five epochs, which has learned bars."""
+    folder = tmp_path_factory.mktemp("finetuned")
+    return run(shapes.dataset(folder / "pictures"), shapes.settings(("finetune",), epochs=5), folder, cache)
+
+
+@pytest.fixture(scope="module")
+def learned(finetuned: Trained) -> Path:
+    """Weights that have learned bars: the safetensors file of a finetuned bundle."""
+    return finetuned.bundle / "model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def brief(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Trained:
+    """A finetune of one epoch, by the settings that other runs are compared with."""
+    folder = tmp_path_factory.mktemp("brief")
+    return run(shapes.dataset(folder / "pictures"), shapes.settings(("finetune",)), folder, cache)
+
+
 def quiet(what: str, done: int, total: int) -> None: ...
 
 
@@ -108,32 +128,31 @@ def test_the_next_head_on_the_same_backbone_exports_nothing(tmp_path: Path, cach
     assert checked(first.bundle).files != checked(second.bundle).files
 
 
-def test_a_finetune_learns_and_its_three_files_agree(tmp_path: Path, cache: Path) -> None:
-    data = shapes.dataset(tmp_path / "pictures")
-    trained = run(data, shapes.settings(("finetune",), epochs=5), tmp_path, cache)
+def test_a_finetune_learns_and_its_three_files_agree(tmp_path: Path, finetuned: Trained) -> None:
     unseen = shapes.samples(tmp_path / "unseen", 40, 3)
-    assert accuracy(trained.bundle, unseen, data.classes) >= 0.95
-    for logits in file_logits(trained.bundle, unseen):
-        np.testing.assert_allclose(logits, torch_logits(trained.bundle, unseen), atol=1e-3)
-    assert b"/train/" not in (trained.bundle / "model.onnx").read_bytes()  # no source path of this machine
+    assert accuracy(finetuned.bundle, unseen, shapes.CLASSES) >= 0.95
+    for logits in file_logits(finetuned.bundle, unseen):
+        np.testing.assert_allclose(logits, torch_logits(finetuned.bundle, unseen), atol=1e-3)
+    assert b"/train/" not in (finetuned.bundle / "model.onnx").read_bytes()  # no source path of this machine
 
 
 @pytest.mark.parametrize("recipe", ["head", "finetune"])
 def test_the_same_run_gives_the_same_model_in_whatever_order_labels_came(
-    recipe: str, tmp_path: Path, cache: Path
+    recipe: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest
 ) -> None:
     data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings((recipe,))
     turned = replace(data, train=data.train[::-1], validation=data.validation[::-1])
-    one, two = (run(given, settings, tmp_path / str(at), cache) for at, given in enumerate((data, turned)))
+    before = recipe == "finetune"
+    one = request.getfixturevalue("brief") if before else run(data, settings, tmp_path / "one", cache)
+    two = run(turned, settings, tmp_path / "two", cache)
     for file in ("model.safetensors", "model.onnx"):  # TorchScript numbers its modules anew in each trace
         assert checked(one.bundle).files[file] == checked(two.bundle).files[file]
     assert one.validation == two.validation
 
 
-def test_another_seed_gives_another_model(tmp_path: Path, cache: Path) -> None:
-    data = shapes.dataset(tmp_path / "pictures")
-    one, two = (run(data, shapes.settings(("finetune",), seed=seed), tmp_path / str(seed), cache) for seed in range(2))
-    assert checked(one.bundle).files["model.safetensors"] != checked(two.bundle).files["model.safetensors"]
+def test_another_seed_gives_another_model(tmp_path: Path, cache: Path, brief: Trained) -> None:
+    other = run(shapes.dataset(tmp_path / "pictures"), shapes.settings(("finetune",), seed=1), tmp_path, cache)
+    assert checked(brief.bundle).files["model.safetensors"] != checked(other.bundle).files["model.safetensors"]
 
 
 def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path, cache: Path) -> None:
@@ -144,14 +163,6 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path: Path, cache:
     torch.manual_seed(5)
     run(shapes.dataset(tmp_path / "pictures"), shapes.settings(("head",)), tmp_path, cache)
     assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
-    """Weights that have learned bars: the safetensors file of a finetuned bundle."""
-    folder = tmp_path_factory.mktemp("learned")
-    data = shapes.dataset(folder / "pictures")
-    return run(data, shapes.settings(("finetune",), epochs=5), folder, cache).bundle / "model.safetensors"
 
 
 def test_two_recipes_compete_from_learned_weights(tmp_path: Path, cache: Path, learned: Path) -> None:
