@@ -18,7 +18,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import site_of
-from labelloop.loop.serving import ProjectEndpoint, announced_version, note_deployment, project_endpoint
+from labelloop.loop.serving import ProjectEndpoint, Serving, announced_version, note_deployment, project_endpoint
 from labelloop.models.bundle import describe
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.served import Deployment, Deployments, take_place
@@ -80,6 +80,15 @@ def is_behind(hub: Hub, project: ProjectKey, pointers: Pointers) -> bool:
     return seen is not None and (seen.wanted, seen.stage) != (pointers.champion, "there")
 
 
+def is_unsettled(hub: Hub, project: ProjectKey, by: Serving) -> bool:
+    """Whether what answers is about to change, or is not yet what is announced: bulk waits for that."""
+    if by.deployment.between:
+        return True
+    if not by.deployment.brought or by.deployment.serves(by.version):
+        return False
+    return is_behind(hub, project, ChampionPointer(hub.store, project).read())
+
+
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
     """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
     seen = _seen_of(hub, project)
@@ -112,7 +121,7 @@ def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) 
     """Begin to bring a version to its endpoint, or see how that stands; says whether the endpoint answers with it."""
     deployer, seen = _deployer(hub, project, found), _seen(hub, project, found)
     # Before it is asked: another project's v1 would pass for this one's.
-    if other := take_place(hub.store, seen.place, project, frozenset(map(str, hub.projects.here().values()))):
+    if other := take_place(hub.store, seen.place, project, lambda name: _is_project(hub, name)):
         raise DeployError(
             f"endpoint {found.endpoint.name} takes the versions of project {other}, and {version} of {project} would "
             "replace them: let extra_params name another endpoint and its deployer for one of the two"
@@ -174,6 +183,11 @@ def _begin(
     now = now if now.between else replace(now, between=between)
     note_deployment(hub, project, begun, _as_told(begun, now, reason="", stage="begun", looked=time.time()))
     return False
+
+
+def _is_project(hub: Hub, name: str) -> bool:
+    """Whether that is a project of this Label Studio, as far as the store knows."""
+    return name in map(str, hub.projects.here().values())
 
 
 def _is_under_way(seen: Deployment, version: str | None) -> bool:

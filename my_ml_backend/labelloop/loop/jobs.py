@@ -178,7 +178,7 @@ def prelabel(project: str) -> str:
         learn(hub, key)
         by = serving(hub, key)
         version = by.version
-    if by.deployment.between:
+    if deploying.is_unsettled(hub, key, by):
         hub.queue(key).postpone_prelabel()
         return f"{by.deployment.answers} may answer: it is done when that is settled"
     if version == NO_VERSION:

@@ -1,6 +1,7 @@
 """What is kept of an endpoint that is not asked for versions of the store: its own model's, and what is deployed."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
@@ -120,8 +121,8 @@ class _Holder:
     project: str
 
 
-def take_place(store: Store, place: str, project: ProjectKey, others: frozenset[str]) -> str:
-    """Make an endpoint a project's own; gives the project that has it, where that is one of the ``others``, else empty.
+def take_place(store: Store, place: str, project: ProjectKey, is_there: Callable[[str], bool]) -> str:
+    """Make an endpoint a project's own; gives the project that has it, where that one ``is_there`` still, else empty.
 
     Versions of two projects would take turns on it, and both are called v1. Raises StoreError.
     """
@@ -130,7 +131,7 @@ def take_place(store: Store, place: str, project: ProjectKey, others: frozenset[
     def change(content: bytes | None) -> bytes | None:
         nonlocal other
         held = "" if content is None else from_bytes(_Holder, content, f"_deployed/{place}.json").project
-        other = held if held != str(project) and held in others else ""
+        other = held if held not in ("", str(project)) and is_there(held) else ""
         return None if other or held == str(project) else to_bytes(_Holder(str(project)))
 
     update(store, f"_deployed/{place}.json", change)

@@ -412,6 +412,12 @@ def test_before_the_first_version_the_teams_own_model_answers(studio: StudioApi,
     place.named = False
     assert versions(predict(loop, studio)) == ["team-model or v1"]
     place.arrive("v1")
+    real = loop.store
+    loop.__dict__["_store"] = CrashStore(real, 2)
+    with pytest.raises(Killed):
+        deploy(loop)
+    loop.__dict__["_store"] = real
+    assert jobs.prelabel(str(project)) == "v1 may answer: it is done when that is settled", "it is there, not announced"
     assert deploy(loop) == "v1 is announced"
     assert announced_version(loop, project) == "v1"
 
