@@ -564,25 +564,12 @@ ONLY_TRAINING = (
 
 
 def test_a_run_with_a_program_needs_no_torch(tmp_path: Path) -> None:
-    """Pictures from a folder, by the command, in a process where torch cannot be imported."""
+    """The page's program, pictures from a folder, by the command, in a process where torch cannot be imported."""
     from support.digit_pictures import write_digits
 
     write_digits(tmp_path / "pictures", range(150), classes=2)
-    text = (
-        "import io, json, sys\nfrom pathlib import Path\nfrom PIL import Image\nimport numpy as np\n"
-        "from sklearn.linear_model import LogisticRegression\n"
-        "folder = Path(sys.argv[1])\n"
-        "def seen(name):\n"
-        "    picture = Image.open(folder / 'inputs' / name).convert('L').resize((8, 8))\n"
-        "    return np.asarray(picture, float).ravel() / 255\n"
-        "rows = [json.loads(line) for line in (folder / 'train.jsonl').read_text().splitlines()][1:]\n"
-        "inputs, labels = [seen(row['picture']) for row in rows], [row['labels'][0] for row in rows]\n"
-        "fitted = LogisticRegression(max_iter=500).fit(inputs, labels)\n"
-        "tests = [json.loads(line)['content'] for line in (folder / 'test.jsonl').read_text().splitlines()]\n"
-        "lines = [{'content': one, 'answer': fitted.predict_proba([seen(one)])[0].tolist()} for one in tests]\n"
-        "(folder / 'output' / 'answers.jsonl').write_text(''.join(json.dumps(line) + '\\n' for line in lines))\n"
-        '(folder / \'output\' / \'result.json\').write_text(\'{"model": "logistic", "recipe": "sklearn"}\')\n'
-    )
+    page = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text()
+    text = page.partition("```python\n")[2].partition("```")[0]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("LABELLOOP_")},
         "MODEL_DIR": str(tmp_path / "machine"),
@@ -593,18 +580,20 @@ def test_a_run_with_a_program_needs_no_torch(tmp_path: Path) -> None:
         f"for name in {ONLY_TRAINING!r}: sys.modules[name] = None\n"
         "from labelloop.cli import main\nmain(sys.argv[1:])\n"
     )
-    arguments = ["train", "--run", str(tmp_path / "run"), "--train-location", str(tmp_path / "pictures")]
+    arguments = ["train", "--run", "run", "--train-location", "pictures"]
+
     done = subprocess.run(
-        [sys.executable, "-c", no_torch, *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", no_torch, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
     assert done.returncode == 0, done.stdout + done.stderr
     assert "v1 becomes the first champion" in done.stdout
     report = (tmp_path / "run" / "report.html").read_text()
-    assert "sklearn" in report
-    assert "the model lies elsewhere, as logistic" in report
+    assert "the model lies elsewhere, as " in report
     assert "could not be made" not in report
     assert (tmp_path / "run" / "evaluation" / "mistakes.json").exists()
-    again = subprocess.run(
-        [sys.executable, "-c", no_torch, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    assert again.stdout.count("done before") == 4

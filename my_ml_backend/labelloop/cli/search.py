@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,8 @@ def search(
     with Bar(not as_json and sys.stderr.isatty(), "trial") as bar:
         wanted = Search(
             folder=RunFolder(run),
-            settings=hub.settings,
+            # What is tried are settings of our own training, whoever trains the project.
+            settings=replace(hub.settings, trainer="local"),
             budget=Budget(trials, None if minutes is None else minutes * 60),
             jobs=jobs,
             reporter=bar,

@@ -100,8 +100,7 @@ class CommandTrainer:
         """Take over what was left: a bundle, or the name of a model and what that answers to the test items."""
         begun, handover = time.monotonic(), Handover(context.folder.command)
         if "collect" in self._command.verbs:
-            shutil.rmtree(handover.output, ignore_errors=True)
-            handover.output.mkdir(parents=True)
+            handover.empty_output()
             self._verb("collect", handle, handover.name, seconds=_LONG_SECONDS)
         result = handover.result()
         notes = [f"the format {self._form} does not carry {what}" for what in _lost(handover)]

@@ -105,13 +105,14 @@ class Handover:
         """Begin anew, with nothing but the lock that whoever is at work here holds."""
         self.path.mkdir(parents=True, exist_ok=True)
         for entry in self.path.iterdir():
-            if entry.name == ".lock":
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            if entry.name != ".lock":
+                _remove(entry)
         (self.path / "inputs").mkdir()
+
+    def empty_output(self) -> None:
+        """Take away what was left before."""
+        _remove(self.output)
+        self.output.mkdir(parents=True)
 
     def _lay_out(self, context: "Context", item: Item) -> bool:
         """Put an item's file among the inputs, and say whether the item is whole."""
@@ -307,6 +308,14 @@ def _result(path: Path) -> Result:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, a folder with all in it, or a link, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _below(folder: Path) -> Iterable[Path]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -28,9 +29,9 @@ def analyse(context: Context) -> None:
 
     A part that this network or these data cannot have is left out and said in the log. Raises StoreError without
     predictions, and LeaseLost or Fenced where another worker has the project. Of a model that lies elsewhere there are
-    mistakes to show, and no network for the rest.
+    mistakes to show, and no network for the rest; no more is there where torch is not installed.
     """
-    if isinstance(describe(context.folder.bundle), ForeignInfo):
+    if isinstance(describe(context.folder.bundle), ForeignInfo) or find_spec("torch") is None:
         write_mistakes(context.folder, context.manifest.choice, context.pictures.path)
         return
     analysis = Analysis.of(context)
