@@ -20,6 +20,7 @@ from support.file_bundle import write_bundle
 PROJECT = ProjectKey("localhost-8080", 7)
 COMMANDS = [
     "adopt",
+    "cancel",
     "connect",
     "demo",
     "doctor",
@@ -160,6 +161,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "store",
         "needed",
         "workers",
+        "opened",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")
