@@ -1,14 +1,17 @@
-"""Spans in texts go once round by a trainer, a deployer and an endpoint of somebody else: no kind of ours learns them.
+"""Spans and boxes go once round by a trainer, a deployer and an endpoint of somebody else: no kind of ours learns them.
 
-The trainer is a program that remembers how the names begin that annotators have marked.
+The trainers are programs. One remembers how the names begin that annotators have marked, one how bright things are
+that they have drawn boxes around.
 """
 
+import io
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from labelloop.errors import SettingsError
 from labelloop.loop.deploy import deliver
@@ -93,6 +96,46 @@ if __name__ == "__main__":
 """
 
 
+BOXES = (
+    '<View><Image name="picture" value="$image"/><RectangleLabels name="thing" toName="picture">'
+    '<Label value="Lamp"/></RectangleLabels></View>'
+)
+LAMPS = """
+import json
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def boxes(file, bright):
+    picture = Image.open(file).convert("L")
+    found = picture.point(lambda value: 255 if value >= bright else 0).getbbox()
+    size = {"width": picture.width, "height": picture.height}
+    return {"regions": [{"label": "Lamp", "corners": list(found)}] if found else [], "unit": "pixels", **size}
+
+
+def train(folder):
+    _, *items = map(json.loads, (folder / "train.jsonl").read_text().splitlines())
+    seen = []
+    for item in items:
+        picture = Image.open(folder / item["uri"]).convert("L")
+        for region in item["result"]:
+            value, size = region["value"], picture.size
+            corner = [int(share * length / 100 + 0.5) for share, length in zip((value["x"], value["y"]), size)]
+            seen.append(picture.getpixel(tuple(corner)))
+    model = f"lamps-{min(seen)}"
+    tested = map(json.loads, (folder / "test.jsonl").read_text().splitlines())
+    answers = [{"content": one["content"], **boxes(folder / one["file"], min(seen))} for one in tested]
+    (folder / "output" / "answers.jsonl").write_text("".join(json.dumps(one) + "\\n" for one in answers))
+    (folder / "output" / "result.json").write_text(json.dumps({"model": model}))
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]))
+"""
+
+
 def text_of(number: int) -> str:
     """Name a person, and in every third text a ship."""
     return f"Note {number}: Ada{number} was there" + (f" on Bark{number}" if number % 3 == 0 else "")
@@ -135,7 +178,7 @@ def endpoint(models: Path) -> Iterator[Misbehaving]:
 
 
 @pytest.fixture
-def hub(make_hub: MakeHub, studio: StudioApi, endpoint: Misbehaving, models: Path) -> Hub:
+def names_hub(make_hub: MakeHub, studio: StudioApi, endpoint: Misbehaving, models: Path) -> Hub:
     """A hub whose project asks for names in 240 texts; in 200 of them persons are marked, and no ship."""
     studio.config = CONFIG
     studio.connect("labelloop")
@@ -166,23 +209,23 @@ def train(hub: Hub) -> RunRecord:
         return record
 
 
-def test_spans_go_once_round_by_a_trainer_that_is_not_ours(hub: Hub, studio: StudioApi) -> None:
-    record, project = train(hub), hub.project(7)
-    versions = Versions(hub.store, project)
+def test_spans_go_once_round_by_a_trainer_that_is_not_ours(names_hub: Hub, studio: StudioApi) -> None:
+    record, project = train(names_hub), names_hub.project(7)
+    versions = Versions(names_hub.store, project)
 
     assert (record.state, record.version, record.kind) == ("promoted", "v1", ANNOTATIONS)
-    info = check_bundle(versions.fetch_bundle("v1", hub.settings.directory / "cache" / "bundles"))
+    info = check_bundle(versions.fetch_bundle("v1", names_hub.settings.directory / "cache" / "bundles"))
     assert isinstance(info, ForeignInfo)
     assert (info.model, info.classes) == ("lexicon-1", ("Person", "Ship"))
     tested = versions.get("v1").metrics["test"]
     assert (tested["accuracy"]["value"], tested["untold"], tested["failed"]) == (1.0, 0, 0)
     assert "v1 becomes the first champion" in versions.read_report("v1").decode()
-    first = json.loads(hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[1])
+    first = json.loads(names_hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[1])
     assert (first["text"], first["labels"]) == (text_of(1), ["Person"])
     assert first["result"][0]["value"] == {"start": 8, "end": 12, "labels": ["Person"]}
 
     # Whoever waits is pre-annotated by the endpoint that the version was brought to.
-    assert ChampionPointer(hub.store, project).read().announced == "v1"
+    assert ChampionPointer(names_hub.store, project).read().announced == "v1"
     assert sorted(one["task"] for one in studio.predictions) == list(range(201, 241))
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
     assert [region["value"]["labels"] for region in studio.predictions[0]["result"]] == [["Person"]]
@@ -190,15 +233,61 @@ def test_spans_go_once_round_by_a_trainer_that_is_not_ours(hub: Hub, studio: Stu
     # Ships are marked, too: the same labels in other places, and one more label. The champion is asked about new items.
     for number in range(1, 241):
         mark(studio, number, "Ada", "Bark")
-    sweep_project(hub, project, scan_now=True)
-    assert hub.state(project).changes.pending().changed == 200 // 3 + 40
-    later = train(hub)
+    sweep_project(names_hub, project, scan_now=True)
+    assert names_hub.state(project).changes.pending().changed == 200 // 3 + 40
+    later = train(names_hub)
     assert (later.version, versions.get("v2").parent) == ("v2", "v1")
     assert "v2 replaces v1" in later.verdict
     assert (later.metrics["gate"]["challenger"], later.metrics["gate"]["lost"]) == (1.0, 0)
 
 
-def test_a_container_of_ours_would_have_to_refuse_it(hub: Hub, make_hub: MakeHub) -> None:
-    ours = make_hub(endpoint="http://127.0.0.1:9", trainer=hub.settings.trainer)
+def lamp(number: int) -> tuple[bytes, tuple[int, int, int, int]]:
+    """Give a picture (PNG) of a lamp, and its left, top, width and height in pixels; every fifth picture has none."""
+    left, top, width, height = number % 30, number % 19, 8 + number % 7, 6 + number % 11
+    picture = Image.new("L", (64, 48), number % 100)
+    if number % 5:
+        picture.paste(180 + number % 60, (left, top, left + width, top + height))
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    return content.getvalue(), (left, top, width, height)
+
+
+def test_boxes_go_once_round_by_a_trainer_that_answers_the_test_items_itself(
+    make_hub: MakeHub, studio: StudioApi, tmp_path: Path
+) -> None:
+    studio.config = BOXES
+    studio.connect("labelloop")
+    for number in range(1, 241):
+        content, (left, top, width, height) = lamp(number)
+        path = f"/data/upload/7/{number}.png"
+        studio.pictures[path] = content
+        drawn = {"x": left / 0.64, "y": top / 0.48, "width": (width + 1) / 0.64, "height": height / 0.48, "rotation": 0}
+        region = {"from_name": "thing", "to_name": "picture", "type": "rectanglelabels", "original_width": 64}
+        region |= {"original_height": 48, "value": drawn | {"rectanglelabels": ["Lamp"]}}
+        made = {"id": number, "result": [region] if number % 5 else [], "was_cancelled": False}
+        studio.tasks[number] = {"id": number, "data": {"image": path}, "annotations": [made]}
+    (tmp_path / "lamps.py").write_text(LAMPS)
+    hub = make_hub(
+        endpoint="http://127.0.0.1:9/lamps",
+        trainer=f"command:{sys.executable} {tmp_path / 'lamps.py'}",
+        deployer="command:./deploy.sh",
+    )
+    project = hub.project(7)
+    with Lease(hub, project) as lease:
+        record = retrain(hub, project, "test", Reporter(hub, project, lease))
+
+    tested = Versions(hub.store, project).get("v1").metrics["test"]
+    assert (record.state, tested["accuracy"]["value"], tested["tags"]) == ("promoted", 1.0, ["thing"])
+    assert record.verdict.startswith(
+        f"v1 becomes the first champion: {tested['items']} of {tested['items']} test items"
+    )
+    assert 0 < record.metrics["gate"]["majority"] < 0.5, "no box at all is the most frequent answer"
+    info = check_bundle(Versions(hub.store, project).fetch_bundle("v1", hub.settings.directory / "cache" / "bundles"))
+    assert isinstance(info, ForeignInfo)
+    assert info.model == "lamps-181"
+
+
+def test_a_container_of_ours_would_have_to_refuse_it(names_hub: Hub, make_hub: MakeHub) -> None:
+    ours = make_hub(endpoint="http://127.0.0.1:9", trainer=names_hub.settings.trainer)
     with pytest.raises(SettingsError, match="an inference container cannot serve them"):
         train(ours)
