@@ -90,9 +90,13 @@ class Attempt:
         return bootstrap_opponent(self.hub, self.project)
 
     def stage(self, name: str) -> None:
-        """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far."""
+        """Begin a stage, and keep in the record which: so an attempt that is cut off has come so far.
+
+        Raises RunCancelled where the run is to end.
+        """
         if name in _UNTOLD:
             return
+        self._heed()
         # Before it is told: who sees the stage finds it in the record.
         if self.record is not None and name in _KEPT:
             self.record = self.save(replace(self.record, stage=name))
@@ -101,11 +105,18 @@ class Attempt:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Report within a stage; raises RunCancelled where the run is to end."""
         self.reporter(what, done, total)
-        if self.record is not None and time.monotonic() - self.heeded > _HEEDED_SECONDS:
-            self.heeded = time.monotonic()
-            opened = OpenRuns(self.hub.store, self.project).read()
-            if opened is not None and opened.key == self.record.key and (why := opened.ending(time.time())):
-                raise RunCancelled(why)
+        if time.monotonic() - self.heeded > _HEEDED_SECONDS:
+            self._heed()
+
+    def _heed(self) -> None:
+        """Stop where somebody has cancelled the run, or its time is over."""
+        self.heeded = time.monotonic()
+        if self.record is None:
+            return
+        opened = OpenRuns(self.hub.store, self.project).read()
+        why = opened.ending(time.time()) if opened is not None and opened.key == self.record.key else ""
+        if why:
+            raise RunCancelled(why)
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write the record under the attempt's fence and give it as written; raises Fenced."""

@@ -13,12 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.cli.main import cancel
-from labelloop.errors import Conflict, Fenced, LabelLoopError
+from labelloop.errors import Conflict, Fenced, LabelLoopError, RunCancelled
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
+from labelloop.loop.retrain import retrain
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
@@ -171,15 +174,15 @@ class Factory:
             studio.tasks[number] = {"id": number, "data": {"number": f"{value:g}"}, "annotations": []}
         for number in range(1, 41):
             studio.annotate(number, "low" if number % 2 else "high", to_name="number")
-        hub = self.make_hub(
-            endpoint="fake://?classes=low,high",
-            store=(folder / "store").as_uri(),
-            model_dir=str(folder / "model"),
-            trainer="cloud:",
-            retrain_after=2,
-            quiet_seconds=0,
-            **given,
-        )
+        usual: dict[str, object] = {
+            "endpoint": "fake://?classes=low,high",
+            "store": (folder / "store").as_uri(),
+            "model_dir": str(folder / "model"),
+            "trainer": "cloud:",
+            "retrain_after": 2,
+            "quiet_seconds": 0,
+        }
+        hub = self.make_hub(**{**usual, **given})
         hub.redis.flushall()
         store = DoomedStore(hub.store, doom)
         hub.__dict__["_store"] = store
@@ -272,6 +275,31 @@ def test_a_cancelled_run_ends_and_the_next_labels_make_another(machine: Factory)
     one.label(4)
     one.finish()
     assert ChampionPointer(one.hub.store, one.project).read().announced == "v1"
+
+
+class Cancelling(Reporter):
+    """A reporter while somebody cancels the run, as it is trained."""
+
+    cancelling: Hub
+
+    def stage(self, name: str) -> None:
+        super().stage(name)
+        if name == "train":
+            assert CliRunner().invoke(cancel, ["--project", "7"], obj=self.cancelling).exit_code == 0
+
+
+def test_a_run_of_a_worker_is_cancelled_as_well(machine: Factory) -> None:
+    one = machine(trainer="local")
+    with Lease(one.hub, one.project) as lease:
+        reporter = Cancelling(one.hub, one.project, lease)
+        reporter.cancelling = one.hub
+        with pytest.raises(RunCancelled):
+            retrain(one.hub, one.project, "test", reporter)
+    record = Runs(one.hub.store, one.project).latest()
+    assert record is not None
+    assert (record.state, record.final, record.reason) == ("failed", True, "it was cancelled by `labelloop cancel`")
+    assert one.open_run() is None
+    assert Versions(one.hub.store, one.project).names() == []
 
 
 def test_a_run_beyond_its_time_limit_is_cancelled_with_that_reason(machine: Factory) -> None:
