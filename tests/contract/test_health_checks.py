@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from labelloop.children import start_child, stop_child
-from labelloop.loop.redis_server import RedisServer
+from labelloop.loop.redis_server import RedisServer, find_binary
 from support.servers import free_port
 from support.waiting import wait_until
 
@@ -85,32 +85,33 @@ def test_a_container_is_healthy_while_its_command_answers(
     assert not healthy(image, environment)
 
 
-@pytest.mark.train
-def test_a_worker_is_healthy_while_redis_hears_of_it(environment: dict[str, str], tmp_path: Path) -> None:
-    server = RedisServer(tmp_path / "redis")
-    environment["LABELLOOP_REDIS_URL"] = server.url
-    log = tmp_path / "log"
-
-    assert not healthy("worker", environment)
+@contextmanager
+def guarded_redis(port: int, password: str, log: Path) -> Iterator[None]:
+    """Run a Redis at a port of this machine that lets in only who knows the password."""
+    only = ["--port", str(port), "--bind", "127.0.0.1", "--requirepass", password, "--save", ""]
+    child = start_child([str(find_binary()), *only], log=log)
     try:
-        with started("worker", environment, log) as child:
-            wait_until(lambda: "waits for Redis" in log.read_text(), log.read_text, START_SECONDS)
-            assert not healthy("worker", environment)
-            server.start()
-            assert becomes_healthy("worker", environment, child), log.read_text()
-            assert "answers: this worker begins" in log.read_text()
-        assert not healthy("worker", environment)
+        yield
     finally:
-        server.stop()
+        stop_child(child, grace=15)
 
 
-def test_a_worker_that_waits_says_for_which_redis_and_not_its_password(
+@pytest.mark.train
+def test_a_worker_waits_for_its_redis_without_saying_the_password_and_is_healthy_while_that_hears_of_it(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     port, log = free_port(), tmp_path / "log"
     environment["LABELLOOP_REDIS_URL"] = f"redis://:hush@127.0.0.1:{port}/0"
-    with started("worker", environment, log) as child:
-        waits = f"waits for Redis at redis://127.0.0.1:{port}/0"
-        wait_until(lambda: waits in log.read_text(), log.read_text, START_SECONDS)
-        assert child.poll() is None
+
+    assert not healthy("worker", environment)
+    with ExitStack() as running:
+        with started("worker", environment, log) as child:
+            waits = f"waits for Redis at redis://127.0.0.1:{port}/0"
+            wait_until(lambda: waits in log.read_text(), log.read_text, START_SECONDS)
+            assert child.poll() is None
+            assert not healthy("worker", environment)
+            running.enter_context(guarded_redis(port, "hush", tmp_path / "redis.log"))
+            assert becomes_healthy("worker", environment, child), log.read_text()
+            assert "answers: this worker begins" in log.read_text()
+        assert not healthy("worker", environment)
     assert "hush" not in log.read_text()

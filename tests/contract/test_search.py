@@ -27,7 +27,7 @@ from labelloop.run.search.leader import Budget
 from labelloop.run.search.run import search
 from labelloop.run.search.space import space_of
 from labelloop.run.search.trials import Tried, tried
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 from support import searching
 from support.digit_pictures import write_digits
 from support.waiting import wait_until
@@ -86,16 +86,46 @@ def _is_worker(process: psutil.Process) -> bool:
     return "labelloop.run.search.worker" in process.cmdline()
 
 
-@pytest.mark.timeout(600)
-def test_a_search_that_is_killed_goes_on_and_ends_with_its_winner_tested(machine: Path, tmp_path: Path) -> None:
+def words(machine: Path, trials: int) -> list[str]:
+    """Write the pictures of three sides, and give the words of a search on them."""
     write_digits(machine / "train", range(60), classes=3)
     write_digits(machine / "validation", range(60, 80), classes=3)
     write_digits(machine / "test", range(80, 92), classes=3)
-    run = machine / "run"
     places = [f"--{side}-location={machine / side}" for side in ("train", "validation", "test")]
-    small = ["--trials", "3", "--jobs", "1", "--batch-size", "8", "--augmentations", "none"]
-    arguments = ["search", "--run", str(run), *places, *small, "--project", "7", "--json"]
-    with Searching(arguments, run, tmp_path / "log") as first:
+    small = ["--trials", str(trials), "--jobs", "1", "--batch-size", "8", "--augmentations", "none"]
+    return ["search", "--run", str(machine / "run"), *places, *small, "--project", "7", "--json"]
+
+
+def require_winner(machine: Path, found: Json) -> None:
+    """Assert that the best trial of a search was trained, tested and remembered."""
+    run, winner, best = machine / "run", Path(found["winner"]), found["best"]
+    assert found["test"]["items"] == 12
+    assert json.loads((winner / "train.json").read_text())["validation"]["finetune"] == best["accuracy"]
+    assert (winner / "search" / "search.json").read_text() == (run / "search" / "search.json").read_text()
+    parameters = json.loads((winner / "run.json").read_text())["parameters"]
+    assert parameters.items() >= {**best["parameters"], "epochs": "2"}.items()
+    kept = ProjectDefaults(open_store((machine / "machine" / "store").as_uri()), ProjectKey("localhost-8080", 7)).read()
+    assert kept.parameters == {name: value for name, value in best["parameters"].items() if name != "recipe"}
+    page = (run / "search" / "search.html").read_text()
+    assert page.count("<tr class=") == len(found["trials"])
+    assert "://" not in page
+
+
+def test_a_search_ends_with_its_winner_tested(machine: Path) -> None:
+    answer = CliRunner().invoke(main, words(machine, trials=1))
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert [one["state"] for one in found["trials"]] == ["finished"]
+    require_winner(machine, found)
+
+
+# Three processes that load torch: that an interrupted trial is tried anew and not counted, and that a search chooses in
+# another process as it would have, is told by the unit tests of asking.
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_search_that_is_killed_goes_on_and_ends_with_its_winner_tested(machine: Path, tmp_path: Path) -> None:
+    arguments = words(machine, trials=3)
+    with Searching(arguments, machine / "run", tmp_path / "log") as first:
         first.wait_for(1)
         (worker,) = first.workers()
         first.child.kill()
@@ -107,18 +137,7 @@ def test_a_search_that_is_killed_goes_on_and_ends_with_its_winner_tested(machine
     states = [one["state"] for one in found["trials"]]
     assert states == ["finished", "interrupted", "finished", "finished"]
     assert found["trials"][2]["parameters"].items() >= found["trials"][1]["parameters"].items()
-
-    winner, best = Path(found["winner"]), found["best"]
-    assert found["test"]["items"] == 12
-    assert json.loads((winner / "train.json").read_text())["validation"]["finetune"] == best["accuracy"]
-    assert (winner / "search" / "search.json").read_text() == (run / "search" / "search.json").read_text()
-    parameters = json.loads((winner / "run.json").read_text())["parameters"]
-    assert parameters.items() >= {**best["parameters"], "epochs": "2"}.items()
-    kept = ProjectDefaults(open_store((machine / "machine" / "store").as_uri()), ProjectKey("localhost-8080", 7)).read()
-    assert kept.parameters == {name: value for name, value in best["parameters"].items() if name != "recipe"}
-    page = (run / "search" / "search.html").read_text()
-    assert page.count("<tr class=") == len(states)
-    assert "://" not in page
+    require_winner(machine, found)
 
 
 def test_a_search_that_is_asked_to_end_keeps_what_it_has(tmp_path: Path) -> None:
@@ -172,7 +191,7 @@ def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("given", "said"),
     [
         (["--models", "resnet19"], "timm has no network named 'resnet19'"),
         (["--optimizers", "adamm"], "timm has no optimizer named 'adamm'"),
@@ -182,8 +201,8 @@ def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
         (["--recipe", "magic"], "head, finetune"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(machine: Path, words: list[str], said: str) -> None:
-    answer = CliRunner().invoke(main, ["search", "--run", str(machine / "run"), "--train-location", "none", *words])
+def test_what_cannot_be_is_refused_before_any_work(machine: Path, given: list[str], said: str) -> None:
+    answer = CliRunner().invoke(main, ["search", "--run", str(machine / "run"), "--train-location", "none", *given])
 
     assert answer.exit_code == 1
     assert said in answer.stderr
