@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +31,7 @@ WSGI = Path(__file__).parents[2] / "my_ml_backend" / "_wsgi.py"
 
 @dataclass(frozen=True)
 class Project:
-    """A connected project of digits whose answers are known."""
+    """A connected project whose answers are known."""
 
     key: ProjectKey
     answers: dict[int, str]
@@ -44,10 +44,21 @@ class Project:
 
 
 class LoopMachine:
-    """``python my_ml_backend/_wsgi.py`` with these settings; ends with the ``with`` block."""
+    """``python my_ml_backend/_wsgi.py`` with these settings; ends with the ``with`` block.
 
-    def __init__(self, studio: LabelStudio, settings: Settings, log: Path) -> None:
+    It is started in ``folder``, by default in this process's; ``environment`` is added to that of this process.
+    """
+
+    def __init__(
+        self,
+        studio: LabelStudio,
+        settings: Settings,
+        log: Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.studio, self.settings, self.log = studio, settings, log
+        self._folder, self._added = folder or Path.cwd(), environment or {}
         self.hub = open_hub(settings)
         self.client = Studio.of(self.settings)
         self.url = f"http://127.0.0.1:{settings.port}"
@@ -56,10 +67,9 @@ class LoopMachine:
 
     def __enter__(self) -> Self:
         """Start it and wait until Label Studio could call it."""
-        environment = {**os.environ, **environment_of(self.settings)}
-        self._child = start_child(
-            [sys.executable, str(WSGI), "-p", str(self.settings.port)], log=self.log, environment=environment
-        )
+        environment = {**os.environ, **environment_of(self.settings), **self._added}
+        command = [sys.executable, str(WSGI), "-p", str(self.settings.port)]
+        self._child = start_child(["env", "-C", str(self._folder), *command], log=self.log, environment=environment)
         wait_until(self._is_up, lambda: f"LabelLoop is up:\n{self.log.read_text()[-3000:]}", 120)
         return self
 
@@ -77,10 +87,17 @@ class LoopMachine:
 
     def project(self, pictures: Pictures, title: str) -> Project:
         """Make a project of these pictures and connect it."""
-        number = self.studio.create_project(title, label_config(pictures.classes))
+        return self.connected(
+            self.studio.create_project(title, label_config(pictures.classes)),
+            lambda number: upload(self.studio, self.client, number, pictures.shown),
+            ("label", "image"),
+        )
+
+    def connected(self, number: int, fill: Callable[[int], dict[int, str]], control: tuple[str, str]) -> Project:
+        """Connect a project and fill it; ``fill`` gives the answers by task, ``control`` is what chooses among them."""
         connect(self.client, number, self.url, self.settings, NO_VERSION)
-        answers = upload(self.studio, self.client, number, pictures.shown)
-        annotator = Annotator(self.client, self.studio.url, number, answers, ("label", "image"))
+        answers = fill(number)
+        annotator = Annotator(self.client, self.studio.url, number, answers, control)
         self._annotators.append(annotator)
         return Project(confirmed_project(self.hub, number)[0], answers, annotator)
 

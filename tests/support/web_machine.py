@@ -34,22 +34,32 @@ class Ran(NamedTuple):
 class WebMachine:
     """Runs with the ``with`` block; projects may name every endpoint of this machine in their ``extra_params``.
 
-    ``environment`` is added to that of the web process and of the commands.
+    ``environment`` is added to that of the web process and of the commands, ``given`` to their settings. What is
+    begun by ``start`` begins in the folder ``home``, by default in this process's.
     """
 
-    def __init__(self, studio: LabelStudio, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        studio: LabelStudio,
+        folder: Path,
+        environment: Mapping[str, str],
+        given: Mapping[str, object] | None = None,
+        home: Path | None = None,
+    ) -> None:
+        self._folder = home or Path.cwd()
         self.log = folder / "web.log"
         self._redis = RedisServer(folder / "redis")
-        self.settings = Settings(
-            label_studio_url=studio.url,
-            label_studio_api_key=studio.token,
-            model_dir=str(folder),
-            host="127.0.0.1",
-            port=free_port(),
-            redis_url=self._redis.url,
-            allowed_endpoints=("http://127.0.0.1:*/*",),
-            retry_seconds=0.5,
-        )
+        usual: dict[str, Any] = {
+            "label_studio_url": studio.url,
+            "label_studio_api_key": studio.token,
+            "model_dir": str(folder),
+            "host": "127.0.0.1",
+            "port": free_port(),
+            "redis_url": self._redis.url,
+            "allowed_endpoints": ("http://127.0.0.1:*/*",),
+            "retry_seconds": 0.5,
+        }
+        self.settings = Settings(**{**usual, **(given or {})})
         self.hub = open_hub(self.settings)
         self.client = Studio.of(self.settings)
         self.url = f"http://127.0.0.1:{self.settings.port}"
@@ -93,7 +103,8 @@ class WebMachine:
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Begin a command; what it says is in the web process's log."""
-        return start_child([sys.executable, "-m", "labelloop", *arguments], log=self.log, environment=self._environment)
+        command = [sys.executable, "-m", "labelloop", *arguments]
+        return start_child(["env", "-C", str(self._folder), *command], log=self.log, environment=self._environment)
 
     def predictions(self, project: int) -> list[list[Json]]:
         """Every task's predictions as Label Studio has them, tasks and predictions in order of id."""
