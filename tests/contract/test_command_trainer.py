@@ -33,7 +33,7 @@ from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ForeignInfo, Input, Item, Output, ProjectKey
 from support import numbers_kind
-from support.training_programs import BY_VERB, LEARN, PLAIN, program, shell
+from support.training_programs import BUNDLE, BY_VERB, LEARN, PLAIN, program, shell
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.train
@@ -278,18 +278,7 @@ def test_a_handle_that_is_known_is_collected_and_nothing_is_begun(tmp_path: Path
 
 
 def test_a_bundle_that_a_program_leaves_is_taken_as_it_is(tmp_path: Path) -> None:
-    leave = LEARN + (
-        "import hashlib\n"
-        "bundle = Path(sys.argv[1]) / 'output' / 'bundle'\n"
-        "bundle.mkdir(parents=True)\n"
-        "content = json.dumps(learn(Path(sys.argv[1]))).encode()\n"
-        "(bundle / 'means.json').write_bytes(content)\n"
-        "files = {'means.json': hashlib.sha256(content).hexdigest()}\n"
-        "about = {'classes': ['low', 'high'], 'kind': 'single', 'recipe': 'theirs', 'files': files, 'format': 1}\n"
-        "(bundle / 'model.json').write_text(json.dumps(about | {'learns': 'numbers'}))\n"
-        "(bundle / 'other.bin').write_bytes(b'x')\n"
-    )
-    machine = Machine(tmp_path, program(tmp_path / "theirs", leave))
+    machine = Machine(tmp_path, program(tmp_path / "theirs", BUNDLE))
 
     run = machine.make()
 

@@ -59,6 +59,22 @@ leave(folder, learn(folder), notes=["means of numbers"], validation={"accuracy":
 )
 """Trains while it is waited for, answers the test items itself, and can be asked about others."""
 
+BUNDLE = (
+    LEARN
+    + """
+import hashlib
+bundle = Path(sys.argv[1]) / "output" / "bundle"
+bundle.mkdir(parents=True)
+content = json.dumps(learn(Path(sys.argv[1]))).encode()
+(bundle / "means.json").write_bytes(content)
+files = {"means.json": hashlib.sha256(content).hexdigest()}
+about = {"classes": ["low", "high"], "kind": "single", "recipe": "theirs", "files": files, "format": 1}
+(bundle / "model.json").write_text(json.dumps(about | {"learns": "numbers"}))
+(bundle / "other.bin").write_bytes(b"x")
+"""
+)
+"""Leaves a bundle, as ``numbers_kind`` opens it."""
+
 BY_VERB = (
     LEARN
     + """

@@ -37,6 +37,7 @@ from support import numbers_kind
 from support.inference import SCRIPT, inference
 from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
+from support.training_programs import BUNDLE, program
 
 from .conftest import MakeHub
 from .test_retrain import Quiet
@@ -121,6 +122,27 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
         b'{"left_out":"it is no number","task":81}'
         in hub.store.read(f"{project}/manifests/{later.manifest}.jsonl").content
     )
+
+
+def test_a_program_trains_what_our_server_serves_and_another_one_makes_another_run(
+    hub: Hub, make_hub: MakeHub, studio: StudioApi, tmp_path: Path
+) -> None:
+    address = program(tmp_path / "theirs", BUNDLE)
+    theirs = make_hub(endpoint=hub.settings.endpoint, store=hub.settings.store, trainer=address)
+
+    record, project = train(theirs), theirs.project(7)
+
+    assert (record.state, record.version, record.recipe) == ("promoted", "v1", "theirs")
+    assert record.methods == {"command": 1, "gate": 1}
+    assert Versions(hub.store, project).read_report("v1")
+    assert {one["model_version"] for one in studio.predictions} == {"v1"}
+    brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}
+    assert brought == {number: [answer(number)] for number in range(61, 81)}
+    assert train(theirs).key == record.key
+    ours = train(hub)
+    assert (ours.version, ours.recipe, ours.manifest) == ("v2", "nearest", record.manifest)
+    assert ours.key != record.key
+    assert train(theirs).version == "v1"
 
 
 def test_the_command_makes_the_same_run(hub: Hub, tmp_path: Path) -> None:
