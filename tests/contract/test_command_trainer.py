@@ -88,6 +88,10 @@ class Machine:
         return FileStore(self.path / "store")
 
     @property
+    def store_address(self) -> str:
+        return (self.path / "store").as_uri()
+
+    @property
     def labeled(self) -> Labeled:
         return Labeled(Manifest.of(PROJECT, "single", CLASSES, self.held, kind=numbers_kind.NAME))
 
@@ -176,6 +180,30 @@ def test_what_is_handed_over_is_all_but_the_labels_of_the_test_side(tmp_path: Pa
         ]
     lines = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
     assert lines == [{"content": item.content, "text": item.text} for item in sides["test"]]
+
+
+def test_a_champion_that_lies_elsewhere_is_asked_about_the_test_items_that_came_since(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, program(tmp_path / "theirs", PLAIN, verbs="predict"))
+    machine.make()
+    before = len(machine.tested)
+    machine.held = items(120)
+    # As the command does, which is handed no registrar.
+    run = Run(
+        RunFolder(tmp_path / "second"),
+        replace(machine.settings, store=machine.store_address),
+        {},
+        machine.reporter,
+        source=lambda _: machine.labeled,
+        kind=numbers_kind.NAME,
+    )
+    with run.alone():
+        for stage in STAGES:
+            run.make(stage)
+
+    verdict = Versions(machine.store, PROJECT).get("v2").verdict
+    count = len(machine.tested)
+    assert before < count
+    assert verdict.startswith(f"v2 replaces v1: {count} of {count} test items right (1.000) against {count} (1.000)")
 
 
 def hidden(folder: Path, tested: list[Item]) -> list[str]:

@@ -12,6 +12,7 @@ import click
 from labelloop.data.site import Labeling
 from labelloop.data.split import tally
 from labelloop.errors import SettingsError
+from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
@@ -27,6 +28,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.setting_values import names
 from labelloop.terminal import Bar, follow, show
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import IMAGES, Json, ProjectKey
 
 
@@ -181,7 +183,10 @@ class _Adoption:
         context, notes = self._measured()
         facts = {"recipe": made.info.recipe, "validation": {}, "seconds": {}, "left_out": {}, "calibration": {}}
         write_json(self._folder.trained, {**facts, "notes": list(made.notes), "device": "cpu"})
-        registrar = Registrar(self._hub.store, self._project, fence, self._labeling.rename, self._told.stage)
+        trainer = open_trainer(project_settings(self._hub, self._project).trainer)
+        registrar = Registrar(
+            self._hub.store, self._project, fence, self._labeling.rename, self._told.stage, trainer=trainer
+        )
         return registrar.register(context, made.key, force=force, adopted=made.origin), [*made.notes, *notes]
 
     def _measured(self) -> tuple[Context, list[str]]:

@@ -166,7 +166,8 @@ class Run:
         return "done"
 
     def _register(self, force: bool) -> str:
-        registrar = self._registrar or Registrar.with_fence(self._store(), self.context.manifest.project)
+        project = self.context.manifest.project
+        registrar = self._registrar or Registrar.with_fence(self._store(), project, self._trainer)
         key = self._named or registrar.key_of(self.context.labeled, self.context.training)
         return registrar.register(self.context, key, force=force).verdict
 

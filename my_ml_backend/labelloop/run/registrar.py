@@ -43,9 +43,9 @@ class Registrar:
     trainer: Trainer | None = None
 
     @classmethod
-    def with_fence(cls, store: Store, project: ProjectKey) -> Self:
+    def with_fence(cls, store: Store, project: ProjectKey, trainer: Trainer | None = None) -> Self:
         """Take a fence: from now on every older one is refused."""
-        return cls(store, project, ChampionPointer(store, project).take_fence())
+        return cls(store, project, ChampionPointer(store, project).take_fence(), trainer=trainer)
 
     @property
     def versions(self) -> Versions:
