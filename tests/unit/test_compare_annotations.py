@@ -1,6 +1,7 @@
 """Whether an answer is right: what annotators say against what a trainer's model says, as Label Studio has both."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.kinds.annotations.compare import is_right
-from labelloop.kinds.annotations.overlap import iou, paired
+from labelloop.kinds.annotations.overlap import overlaps, paired
 from labelloop.types import Box
 from support.examples import examples
 
@@ -132,6 +133,10 @@ def test_the_order_never_matters(one: list[Region], other: list[Region], random:
     assert is_right(random.sample(one, len(one)), random.sample(other, len(other))) is is_right(one, other)
 
 
+def iou(one: Box, other: Box, aspect: float) -> float:
+    return float(overlaps([one], [other], aspect)[0, 0])
+
+
 PLAIN = st.builds(Box, *[st.floats(0, 50)] * 2, *[st.floats(1, 50)] * 2)
 
 
@@ -153,7 +158,10 @@ def _about_origin(box: Box, degrees: float, aspect: float) -> Box:
     return Box(x * cos - y * sin, (x * sin + y * cos) / aspect, box.width, box.height, degrees)
 
 
-@given(st.lists(PLAIN, max_size=5), st.lists(PLAIN, max_size=5), st.floats(0.05, 0.9))
+TURNED = st.builds(replace, PLAIN, rotation=st.sampled_from([0.0, 15.0, 90.0]))
+
+
+@given(st.lists(PLAIN | TURNED, max_size=4), st.lists(PLAIN | TURNED, max_size=4), st.floats(0.05, 0.9))
 @settings(max_examples=examples(100))
 def test_boxes_are_paired_where_some_order_pairs_them(ones: list[Box], others: list[Box], least: float) -> None:
     from itertools import permutations

@@ -3,38 +3,57 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from labelloop.types import Box
 
 _ROUNDING = 1e-9
 
 Corner = tuple[float, float]
+Shares = npt.NDArray[np.float64]
 
 
-def iou(one: Box, other: Box, aspect: float) -> float:
-    """Give the share of their union that two boxes have in common, in [0, 1]; the same whichever comes first.
+def overlaps(ones: Sequence[Box], others: Sequence[Box], aspect: float) -> Shares:
+    """Give the share of their union that boxes have in common: (ones, others), in [0, 1]; the same the other way round.
 
     ``aspect`` is the picture's height by its width: what is turned in fractions or percent of both is bent.
     """
-    if one == other:
-        return 1.0
-    if _is_turned(one) or _is_turned(other):
-        # In one order, so that rounding is the same both ways.
-        first, second = sorted((_corners(one, aspect), _corners(other, aspect)))
-        common, areas = _area(_clipped(first, second)), (_area(first), _area(second))
-    else:
-        across = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-        down = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-        common, areas = max(0.0, across) * max(0.0, down), (one.width * one.height, other.width * other.height)
-    union = sum(areas) - common
-    return common / union if union > 0 else 0.0
+    if any(map(_is_turned, (*ones, *others))):
+        found = [_turned(one, other, aspect) for one in ones for other in others]
+        return np.array(found, dtype=np.float64).reshape(len(ones), len(others))
+    return _upright(ones, others)
 
 
 def paired(ones: Sequence[Box], others: Sequence[Box], aspect: float, least: float) -> bool:
     """Whether each box can be given one of the others for itself that it overlaps by ``least``, and none is left."""
     if len(ones) != len(others):
         return False
-    near = [[at for at, other in enumerate(others) if iou(one, other, aspect) >= least - _ROUNDING] for one in ones]
-    return _matched(near)
+    near = overlaps(ones, others, aspect) >= least - _ROUNDING
+    return _matched([np.flatnonzero(row).tolist() for row in near])
+
+
+def _upright(ones: Sequence[Box], others: Sequence[Box]) -> Shares:
+    first, second = (
+        np.array([(box.x, box.y, box.width, box.height) for box in boxes], dtype=np.float64).reshape(-1, 4)
+        for boxes in (ones, others)
+    )
+    one, other = first[:, None], second[None]
+    ends = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
+    common = np.clip(ends - np.maximum(one[..., :2], other[..., :2]), 0.0, None).prod(axis=-1)
+    union = one[..., 2:].prod(axis=-1) + other[..., 2:].prod(axis=-1) - common
+    shares = np.divide(common, union, out=np.zeros_like(union), where=union > 0.0)
+    return np.where((one == other).all(axis=-1), 1.0, shares)
+
+
+def _turned(one: Box, other: Box, aspect: float) -> float:
+    if one == other:
+        return 1.0
+    # In one order, so that rounding is the same both ways.
+    first, second = sorted((_corners(one, aspect), _corners(other, aspect)))
+    common = _area(_clipped(first, second))
+    union = _area(first) + _area(second) - common
+    return common / union if union > 0 else 0.0
 
 
 def _matched(near: Sequence[Sequence[int]]) -> bool:
