@@ -409,6 +409,14 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def test_a_job_beyond_its_time_is_cancelled_for_that_reason(tmp_path: Path) -> None:
+    endless = BY_VERB.replace("touch()", "exists()")
+    machine = Machine(tmp_path, program(tmp_path / "theirs", endless, verbs=ALL), seconds=1.0)
+    with pytest.raises(TrainingError, match=r"was cancelled after 1 s: LABELLOOP_TRAINING_SECONDS is its limit"):
+        machine.train()
+    assert any(line.startswith("cancel ") for line in verbs_of(tmp_path))
+
+
 def test_who_ends_the_run_ends_the_program_and_all_it_has_started(tmp_path: Path) -> None:
     def lost() -> None:
         if (tmp_path / "child").exists():
@@ -498,6 +506,8 @@ def test_none_of_our_secrets_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_job_that_cannot_be_asked_after_is_waited_for_and_one_that_speaks_otherwise_is_not(tmp_path: Path) -> None:
+    wordy = open_trainer(shell(tmp_path, """echo asking; echo '{"state": "done"}'""", verbs=ALL))
+    assert wordy.poll("job").state == "done"
     away = open_trainer(shell(tmp_path, "echo the cloud is down >&2; exit 1", verbs=ALL))
     for asks in (lambda: away.poll("job"), lambda: away.find("key"), lambda: away.cancel("job")):
         with pytest.raises(TrainerAway, match="ended with exit status 1: the cloud is down"):
@@ -511,6 +521,7 @@ def test_a_job_that_cannot_be_asked_after_is_waited_for_and_one_that_speaks_othe
 
 PREDICTED = {
     "one answer to all": '{"predictions": [[{"label": "low", "score": 0.9}], [{"label": "high", "score": 0.8}]]}',
+    "on many lines": '[\n{"label": "low", "score": 0.9},\n{"label": "high", "score": 0.8}\n]\n',
     "a list": '[{"label": "low", "score": 0.9}, {"label": "high", "score": 0.8}]',
     "a line each": '{"label": "low", "score": 0.9}\n{"label": "high", "score": 0.8}\n',
     "numbers for the classes": "[0.9, 0.1]\n[0.2, 0.8]\n",

@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from labelloop.errors import TrainingDied
+from labelloop.errors import TrainingDied, TrainingError
 from labelloop.types import Answer, Failure, Input, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
+
+
+_LIMIT = "LABELLOOP_TRAINING_SECONDS is its limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,16 @@ def train(
     """Go from ``start``, unless that is known to have been, to ``collect``; gives what that gives.
 
     In between it is looked ``every`` so many seconds how it stands. ``handle`` is that of a training that has been
-    started. Raises TrainingDied when the training failed.
+    started. Raises TrainingDied when the training failed, TrainingError when it was cancelled for its time limit.
     """
     handle = handle or trainer.start(context, key)
+    seconds = context.settings.training_seconds
+    late = time.monotonic() + seconds
     while (stands := trainer.poll(handle)).state == "running":
         context.progress(stands.what, stands.done, stands.total)
+        if time.monotonic() > late:
+            trainer.cancel(handle)
+            raise TrainingError(f"the training by {trainer.name} was cancelled after {seconds:g} s: {_LIMIT}")
         wait(every)
     if stands.state == "failed":
         raise TrainingDied(f"the training of run {key} by {trainer.name} failed: {stands.reason}")

@@ -87,9 +87,11 @@ class CommandTrainer:
         """Ask how it stands; a training that holds its worker is over when anybody can ask."""
         if not self.elsewhere:
             return Training("done")
-        told = self._verb("poll", handle, error=TrainerAway).output
+        ended = self._verb("poll", handle, error=TrainerAway)
+        told = ended.output
         try:
-            return _training(json.loads(told))
+            # The whole of it, or its last line, where a program cannot keep to itself what it does.
+            return _training(_json(told) or json.loads(ended.last_line))
         except (ValueError, TypeError, KeyError) as error:
             raise TrainingError(
                 f'{self.name} poll must write a JSON object, as in {{"state": "running", "done": 3, "total": 10}}, and '
@@ -272,6 +274,14 @@ def _lost(handover: Handover) -> list[str]:
         return [str(what) for what in json.loads((handover.path / ".lost").read_text())]
     except (OSError, ValueError):
         return []
+
+
+def _json(text: str) -> Any:
+    """Read JSON; None where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _training(told: Any) -> Training:

@@ -234,26 +234,26 @@ def read_predictions(
     """
     whose = "what predict wrote"
     body = output.encode(errors="surrogatepass")
-    rows = [line for line in output.splitlines() if line.strip()]
-    if len(rows) > 1 or (len(rows) == 1 and _is_line(rows[0])):
+    if not _is_one(body):
         body = json.dumps({"predictions": _in_order(body, contents, whose)}).encode()
     return _read(body, inputs, model, classes, whose)
 
 
 def _in_order(body: bytes, contents: Sequence[str], whose: str) -> list[Any]:
     values = list(_lines(body, whose))
-    if not all(isinstance(value, dict) and "content" in value for _, value in values):
+    if not values or not all(isinstance(value, dict) and "content" in value for _, value in values):
         return [value for _, value in values]
     said = dict(_by_content(body, whose))
     return [said.get(content, {"error": "predict gave no answer to it"}) for content in contents]
 
 
-def _is_line(row: str) -> bool:
+def _is_one(body: bytes) -> bool:
+    """Whether it is one answer to all, and not a line for each."""
     try:
-        value = parse(row.encode(errors="surrogatepass"))
+        value = parse(body)
     except EndpointError:
         return False
-    return isinstance(value, dict) and "content" in value
+    return not isinstance(value, dict) or "content" not in value
 
 
 def _read(
