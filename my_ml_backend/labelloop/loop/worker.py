@@ -58,6 +58,8 @@ def run_worker(hub: Hub) -> None:
     settings that no job could work with.
     """
     refuse_impossible(hub)
+    if hub.settings.redis_url == "embedded":
+        hub.redis.ping()  # one that was not started is told of before torch is loaded, which takes seconds
     keep_private(hub.settings.directory)
     _load(hub)
     if trains_here(hub.settings):
