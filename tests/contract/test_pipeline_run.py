@@ -142,7 +142,7 @@ def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Pat
     for name, other in (("0", "1"), ("1", "2"), ("2", "0")):
         shutil.copytree(pictures / "train" / name, wrong / other)
     places = ["--train-location", str(wrong), "--test-location", str(pictures / "test")]
-    answer = run("train", "--run", str(machine / "second"), *places, *SMALL, "--epochs", "8")
+    answer = run("train", "--run", str(machine / "second"), *places, *SMALL, "--epochs", "4")
     assert answer.exit_code == 0, answer.output
     assert "v2 is rejected" in answer.output
     assert not versions(machine).get("v2").promoted
