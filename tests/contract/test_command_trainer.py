@@ -566,6 +566,15 @@ def test_an_address_that_cannot_be_says_why(address: str, told: str) -> None:
         open_trainer(address)
 
 
+def test_a_program_that_is_not_there_is_said_before_anything_begins(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "command:./nowhere/train.sh")
+    with pytest.raises(
+        TrainingError, match=r"\./nowhere/train\.sh is no program that may be run in .*workers start it"
+    ):
+        machine.run().check()
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_trainer_is_another_run_and_nothing_of_ours_is_looked_at() -> None:
     kind = base.find("image-classification")
     here = Settings(weights="none")
@@ -576,7 +585,8 @@ def test_another_trainer_is_another_run_and_nothing_of_ours_is_looked_at() -> No
     }
     assert len(keys) == 4
     assert learner(kind, here) is kind
-    learner(kind, theirs).check_settings(theirs, thorough=True)
+    there = replace(theirs, trainer="command:true")
+    learner(kind, there).check_settings(there, thorough=True)
     other = replace(theirs, epochs=99)
     assert (
         learner(kind, other).hyperparameters(other).fingerprint()

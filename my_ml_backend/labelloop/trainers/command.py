@@ -61,6 +61,11 @@ class CommandTrainer:
             raise SettingsError(f"command: the verb {alone[0]} is for what goes on after start: name poll, too")
         self.predicts, self.elsewhere = "predict" in verbs, {"start", "poll"} <= verbs
 
+    def check(self) -> None:
+        """Look whether the program is there."""
+        if missing := self._command.missing:
+            raise TrainingError(f"{missing}: workers start it from the folder that they were started in")
+
     def start(self, context: "Context", key: str) -> str:
         """Train, or begin to; see Trainer. Raises RunOccupied while an earlier child of this run is at work."""
         handover = Handover(context.folder.command)

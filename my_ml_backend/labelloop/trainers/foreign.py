@@ -65,8 +65,8 @@ class _Foreign:
         return ForeignTraining(settings.trainer, (settings.trainer.partition(":")[0],), settings.seed)
 
     def check_settings(self, settings: Settings, *, thorough: bool) -> None:  # noqa: ARG002 - see Kind
-        """Raise SettingsError for an address that is none."""
-        open_trainer(settings.trainer)
+        """Raise SettingsError for an address that is none, TrainingError for a trainer that is not here."""
+        open_trainer(settings.trainer).check()
 
     def prepare(
         self,

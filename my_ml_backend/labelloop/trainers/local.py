@@ -19,6 +19,9 @@ class LocalTrainer:
     def __init__(self) -> None:
         self._trained: dict[str, Json] = {}
 
+    def check(self) -> None:
+        """It is here; what its kind needs for training, the kind knows."""
+
     def start(self, context: "Context", key: str) -> str:
         """Train."""
         self._trained[key] = context.kind.train(context)

@@ -115,6 +115,9 @@ class Asked:
     predicts: bool = True
     asked: list[str] = field(default_factory=list)
 
+    def check(self) -> None:
+        return
+
     def start(self, context: Context, key: str) -> str:
         return key
 
