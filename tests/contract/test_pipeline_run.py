@@ -83,6 +83,9 @@ def store_of(machine: Path) -> Store:
     return open_store((machine / "machine" / "store").as_uri())
 
 
+# Another whole run in a process of its own: that the command of a report names the very same run is told by the
+# contract tests of retraining, and that the same run gives the same model by the unit tests of the trainer.
+@pytest.mark.slow
 def test_the_command_in_its_report_makes_the_run_again(machine: Path, made: Path) -> None:
     report = (made / "run" / "report.html").read_text()
     command = html.unescape(report.partition("<pre><code>")[2].partition("</code></pre>")[0])

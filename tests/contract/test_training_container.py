@@ -81,6 +81,30 @@ def epochs(checkpoints: Path) -> list[dict[str, Any]]:
     return known
 
 
+def require_results(sagemaker: Path) -> None:
+    """Assert that a job left its bundle and its results in SageMaker's folder, and no failure."""
+    output = sagemaker / "output"
+    assert names(sagemaker / "model") == BUNDLE
+    assert check_bundle(sagemaker / "model").classes == ("0", "1", "2")
+    assert names(output / "data") == RESULTS
+    assert json.loads((output / "data" / "metrics.json").read_text())["items"] == 10
+    assert any(name.startswith("events.out") for name in names(output / "tensorboard"))
+    assert not (output / "failure").exists()
+
+
+def test_a_sagemaker_job_leaves_its_results_where_its_folders_say(
+    tmp_path: Path, sagemaker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**give(sagemaker, epochs="1"), "MODEL_DIR": str(tmp_path / "data")}.items():
+        monkeypatch.setenv(name, value)
+    answer = CliRunner().invoke(main, ["train"])
+    assert answer.exit_code == 0, answer.output
+    require_results(sagemaker)
+    assert len(epochs(sagemaker / "checkpoints")) == 1
+
+
+# Two processes that load torch: that a killed training ends where it would have is told by the unit tests of resuming.
+@pytest.mark.slow
 def test_a_sagemaker_job_that_was_killed_goes_on_elsewhere_and_leaves_its_results(
     tmp_path: Path, sagemaker: Path
 ) -> None:
@@ -97,12 +121,7 @@ def test_a_sagemaker_job_that_was_killed_goes_on_elsewhere_and_leaves_its_result
         assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()
     output = sagemaker / "output"
     assert json.loads((output / "data" / "train.json").read_text())["curves"]["finetune"][: len(before)] == before
-    assert names(sagemaker / "model") == BUNDLE
-    assert check_bundle(sagemaker / "model").classes == ("0", "1", "2")
-    assert names(output / "data") == RESULTS
-    assert json.loads((output / "data" / "metrics.json").read_text())["items"] == 10
-    assert any(name.startswith("events.out") for name in names(output / "tensorboard"))
-    assert not (output / "failure").exists()
+    require_results(sagemaker)
 
 
 def test_sagemaker_is_told_why_a_job_failed(sagemaker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
