@@ -32,6 +32,7 @@ from labelloop.studio.backends import MLBackend, Webhook, own_backend
 from labelloop.studio.checks import Finding
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.webhook import own_webhooks, webhook_secret
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 
 __all__ = ["Finding", "diagnose"]
@@ -111,8 +112,10 @@ def _training(settings: Settings) -> Iterator[Finding]:
         yield Finding("training", ok=True, detail=detail)
         return
     check_training(settings)
-    what = settings.backbone if settings.trainer == "local" else "what LABELLOOP_TRAINER names"
-    yield Finding("training", ok=True, detail=f"{what} can be trained with these settings")
+    if settings.trainer == "local":
+        yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
+    else:
+        yield Finding("training", ok=True, detail=f"{open_trainer(settings.trainer).name} trains (LABELLOOP_TRAINER)")
 
 
 def _workers(hub: Hub) -> Iterator[Finding]:

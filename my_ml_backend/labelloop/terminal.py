@@ -15,7 +15,11 @@ from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.state import Step
 from labelloop.loop.status import ProjectStatus
+from labelloop.loop.training import open_elsewhere
+from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
+
+_LOOK_SECONDS = 0.2
 
 
 def show(as_json: bool, value: Any, lines: list[str]) -> None:
@@ -148,15 +152,40 @@ class Bar:
 
 def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
     """Show a job's progress until it ends; returns RQ's word for how it ended. Raises QueueError without a worker."""
-    if not queue.count_workers(hub.redis):
-        raise QueueError(f"job {job} waits, but there is no worker: start one with `labelloop worker`")
+    _require_worker(hub, f"job {job}")
     with Bar(not quiet) as bar:
         while True:
             ended = queue.job_status(hub.redis, job)
             if ended not in ("queued", "started", "scheduled"):
                 return ended or "gone"
-            if step := hub.state(project).step():
-                bar(f"{step.stage}: {step.what}", step.done, step.total)
-            elif ended == "queued":
+            if not _show_step(bar, hub, project) and ended == "queued":
                 bar("waiting for a worker to be free", 0, 0)
-            time.sleep(0.2)
+            time.sleep(_LOOK_SECONDS)
+
+
+def follow_elsewhere(hub: Hub, project: ProjectKey, *, quiet: bool) -> RunRecord | None:
+    """Show how the run comes along that is trained elsewhere, until it has ended, and give its record as it is then.
+
+    None where no such run is open. Raises QueueError when there is no worker to go on with it.
+    """
+    opened = open_elsewhere(hub, project)
+    if opened is None:
+        return None
+    with Bar(not quiet) as bar:
+        while (stands := open_elsewhere(hub, project)) is not None and stands.key == opened.key:
+            _require_worker(hub, f"run {opened.key}")
+            _show_step(bar, hub, project)
+            time.sleep(_LOOK_SECONDS)
+    return Runs(hub.store, project).get(opened.key)
+
+
+def _require_worker(hub: Hub, what: str) -> None:
+    if not queue.count_workers(hub.redis):
+        raise QueueError(f"{what} waits, but there is no worker: start one with `labelloop worker`")
+
+
+def _show_step(bar: Bar, hub: Hub, project: ProjectKey) -> bool:
+    step = hub.state(project).step()
+    if step is not None:
+        bar(f"{step.stage}: {step.what}", step.done, step.total)
+    return step is not None

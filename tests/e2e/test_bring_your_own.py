@@ -457,3 +457,8 @@ def test_whatever_is_killed_one_training_a_key_and_the_same_champion_come_of_it(
     assert len(answers) - len(waiting) == machine.settings.min_labels + machine.settings.retrain_after
     assert all({one["model_version"] for one in found[task]} >= {"v1", "v2"} for task in waiting)
     assert all(len({one["model_version"] for one in given}) == len(given) for given in found.values())
+
+    ran = machine.run("retrain", "--project", str(number), "--force")
+    assert ran.code == 0, ran.err
+    assert "v3 replaces v1: " in ran.out
+    assert team.begun() == [*made, versions.get("v3").run]

@@ -57,7 +57,7 @@ from labelloop.run.verdict import force_version
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
-from labelloop.terminal import Bar, describe, follow, show
+from labelloop.terminal import Bar, describe, follow, follow_elsewhere, show
 from labelloop.types import NO_VERSION, ProjectKey
 
 _PROCESSES = ("serve", "train", "web", "worker")
@@ -241,7 +241,10 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     require_learning(hub, project)
     job = hub.queue(project).retrain("labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
-    stands, result = project_status(hub, project), queue.job_result(hub.redis, job)
+    result = queue.job_result(hub.redis, job)
+    if wait and (record := follow_elsewhere(hub, project, quiet=as_json)) is not None:
+        ended, result = ("failed", record.reason) if record.state == "failed" else (ended, record.verdict)
+    stands = project_status(hub, project)
     show(
         as_json,
         {"job": job, "status": ended, "result": result, "project": stands.to_json()},

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.cli.main import cancel
-from labelloop.errors import Conflict, Fenced, LabelLoopError, RunCancelled
+from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -30,7 +30,7 @@ from labelloop.models.open_run import OpenRun, OpenRuns
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
-from labelloop.terminal import describe
+from labelloop.terminal import describe, follow_elsewhere
 from labelloop.trainers import opening
 from labelloop.types import ProjectKey
 from support import numbers_kind
@@ -226,6 +226,17 @@ def test_a_run_is_trained_elsewhere_while_no_worker_is_held(machine: Factory) ->
     assert Versions(one.hub.store, one.project).names() == ["v1", "v2"]
     pointers = ChampionPointer(one.hub.store, one.project).read()
     assert (pointers.champion, pointers.announced) == ("v2", "v2")
+
+
+def test_who_follows_a_run_that_is_elsewhere_is_told_where_no_worker_goes_on_with_it(machine: Factory) -> None:
+    one = machine()
+    one.label(0)
+    assert follow_elsewhere(one.hub, one.project, quiet=True) is None
+    one.work()
+    opened = one.open_run()
+    assert opened is not None
+    with pytest.raises(QueueError, match=f"run {opened.key} waits, but there is no worker"):
+        follow_elsewhere(one.hub, one.project, quiet=True)
 
 
 def test_a_rollback_takes_the_right_to_promote_away(machine: Factory) -> None:
