@@ -16,6 +16,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
 from labelloop.loop.progress import Reporter
+from labelloop.loop.queue import end_sweep
+from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
 from labelloop.loop.serving import learn, learn_unknown, require_learning, serving
 from labelloop.loop.state import ProjectState
@@ -233,4 +235,9 @@ def consider(project: str) -> str:
 
 def sweep() -> dict[str, str]:
     """Look at every project for what no webhook told."""
-    return sweeping.sweep(process_hub())
+    hub = process_hub()
+    try:
+        return sweeping.sweep(hub)
+    finally:
+        with may_be_lost("the end of the sweep"):
+            end_sweep(hub.redis, hub.settings.sweep_seconds)

@@ -5,6 +5,7 @@ waiting deploy job and one waiting prelabel job, and there is at most one waitin
 """
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from rq import Queue, Worker
@@ -118,6 +119,18 @@ def enqueue_sweep(redis: RedisClient, every: float) -> None:
     if not _waits(redis, SWEEP_JOB):
         job = queue(redis, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
         redis.set(SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
+
+
+def end_sweep(redis: RedisClient, every: float) -> None:
+    """Let ``every`` seconds pass before the next sweep: one that took longer would be followed by one that waits.
+
+    Short jobs come first, so a single worker would do nothing else. A sweep that is killed ends nothing: the one that
+    waits is done.
+    """
+    redis.set(SWEEP, "1", px=max(1, int(every * 900)))
+    if waiting := _waits(redis, SWEEP_JOB):
+        with suppress(NoSuchJobError):
+            Job.fetch(waiting, connection=redis, serializer=JSONSerializer).delete()
 
 
 def _waits(redis: RedisClient, key: str) -> str | None:

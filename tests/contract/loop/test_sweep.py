@@ -9,6 +9,7 @@ from labelloop.data.listing import Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import find
+from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import key_of
@@ -202,6 +203,23 @@ def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:
     waiting(hub, SHORT)[0].delete()
     enqueue_sweep(hub.redis, every=60)
     assert len(waiting(hub, SHORT)) == 1
+
+
+def test_a_sweep_that_takes_longer_than_its_turn_leaves_the_worker_time_for_runs(job_hub: Hub) -> None:
+    hub = job_hub
+    enqueue_sweep(hub.redis, every=60)
+    [begun] = waiting(hub, SHORT)
+    begun.delete()
+    # Its turn comes again while it is at work: that one waits, before any run.
+    hub.redis.delete("labelloop:sweep")
+    enqueue_sweep(hub.redis, every=60)
+    assert len(waiting(hub, SHORT)) == 1
+
+    jobs.sweep()
+
+    assert waiting(hub, SHORT) == []
+    enqueue_sweep(hub.redis, every=60)
+    assert waiting(hub, SHORT) == []
 
 
 BOXES = (
