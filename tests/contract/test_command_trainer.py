@@ -481,15 +481,14 @@ def test_an_orphan_that_is_still_at_work_is_left_in_peace(tmp_path: Path, monkey
         "    sys.exit(1)\n"
         "leave(Path(sys.argv[1]), learn(Path(sys.argv[1])))\n"
     )
-    monkeypatch.setattr("labelloop.trainers.command._OCCUPIED_SECONDS", 0.5)
     machine = Machine(tmp_path, program(tmp_path / "theirs", escapes))
-    with pytest.raises(TrainingDied):
-        machine.train()
-    with pytest.raises(RunOccupied, match=r"an earlier attempt at the training in .*command is still at work"):
-        machine.train()
+    with monkeypatch.context() as hasty:
+        hasty.setattr("labelloop.trainers.command._OCCUPIED_SECONDS", 0.5)
+        with pytest.raises(TrainingDied):
+            machine.train()
+        with pytest.raises(RunOccupied, match=r"an earlier attempt at the training in .*command is still at work"):
+            machine.train()
     (tmp_path / "theirs" / "go").touch()
-    monkeypatch.undo()
-    base.KINDS.setdefault(numbers_kind.NAME, numbers_kind.__name__)
     machine.train()
 
 
