@@ -198,8 +198,27 @@ def first(machine: LoopMachine, team: Team) -> Project:
     )
     account = environment_of(machine.settings)
     team.run("annotate.py", str(project.key.id), str(machine.settings.min_labels), **account)
+    wait_until(
+        lambda: len(labeled(machine, project)) == machine.settings.min_labels, lambda: str(counts(machine, project))
+    )
     machine.wait_for(project, announced("v1"), "the first labels lead to v1")
     return project
+
+
+def labeled(machine: LoopMachine, project: Project) -> list[int]:
+    """The tasks that Label Studio lists as labeled."""
+    return [task["id"] for task in machine.client.labeled_tasks(project.key.id)]
+
+
+def counts(machine: LoopMachine, project: Project) -> list[tuple[int, int, int]]:
+    """Of the tasks that it does not: how many annotations they have, and how many it counts."""
+    found = machine.client.tasks(project.key.id, fields=("id", "annotations", "total_annotations"))
+    listed = labeled(machine, project)
+    return [
+        (task["id"], len(task["annotations"]), task["total_annotations"])
+        for task in found
+        if task["id"] not in listed and task["annotations"]
+    ]
 
 
 def test_the_first_version_is_trained_deployed_and_announced(machine: LoopMachine, team: Team, first: Project) -> None:
