@@ -190,8 +190,8 @@ def first(machine: LoopMachine, team: Team) -> Project:
         CONTROL,
     )
     assert machine.status(project).missing == f"{machine.settings.min_labels} more labels"
-    # What the endpoint's own model says is imported first: Label Studio counts a task's annotations anew when it takes
-    # predictions of it, and one that is submitted in that moment is not counted.
+    # What the endpoint's own model says is imported first, as the page says. Of labels that came meanwhile, one was
+    # missing among those that are read from Label Studio, in two runs of all tests.
     wait_until(
         lambda: all(machine.predictions(project).values()) and not machine.hub.state(project.key).is_held(),
         "every message has a prediction of the endpoint's own model",
