@@ -27,7 +27,15 @@ from labelloop.loop.attempts import Attempt, new_record, note_failure, open_reco
 from labelloop.loop.hub import Hub
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import learn_unknown, require_learning, require_served
-from labelloop.loop.site import keep_manifest, labeling_of, read_labels, renderer, restore_labels, unread
+from labelloop.loop.site import (
+    keep_manifest,
+    labeling_of,
+    manifest_path,
+    read_labels,
+    renderer,
+    restore_labels,
+    unread,
+)
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
@@ -98,6 +106,7 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     project = attempt.project
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
+        OpenRuns(attempt.hub.store, project).close(record.key)
         _finish(attempt, record)
         return record
     _refuse_failed(attempt.hub, project, record)
@@ -139,7 +148,7 @@ def require_trainable(settings: Settings, kind: str) -> None:
 def open_run(attempt: Attempt, record: RunRecord) -> Run:
     """Open the folder of a run, on this machine: its labels are at hand, and its record repeats it from the store's."""
     manifest = attempt.labeled.manifest
-    kept = f"{attempt.hub.settings.store_address}/{attempt.project}/manifests/{manifest.hash}.jsonl"
+    kept = f"{attempt.hub.settings.store_address}/{manifest_path(attempt.project, manifest.hash)}"
     location = {"train_location": str(local_file(kept) or kept), "format": "labelloop"}
     own = learner(find(manifest.kind), attempt.settings).settings
     return Run(
@@ -223,7 +232,6 @@ def _finish(attempt: Attempt, record: RunRecord) -> None:
 
     A report that cannot be made is logged and takes nothing from the version; no more does a lost lease.
     """
-    OpenRuns(attempt.hub.store, attempt.project).close(record.key)
     folder = RunFolder(attempt.folder / record.key)
     try:
         if record.version is not None and folder.predictions.is_file():

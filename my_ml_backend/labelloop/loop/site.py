@@ -1,6 +1,8 @@
 """What a project's annotators have labeled, with its pictures, as a run learns from it."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -86,11 +88,8 @@ def restore_labels(hub: Hub, project: ProjectKey, manifest: str, progress: Progr
     older model is called today; where the label config asks for nothing of that any more, classes keep their names.
     Raises StoreError and StudioError.
     """
-    beside = hub.settings.directory / "cache" / "labels"
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=beside) as folder:
-        file = Path(folder) / "manifest.jsonl"
-        hub.store.download(f"{project}/manifests/{manifest}.jsonl", file)
+    with _beside(hub) as file:
+        hub.store.download(manifest_path(project, manifest), file)
         found = Manifest.from_file(file)
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     try:
@@ -104,14 +103,25 @@ def restore_labels(hub: Hub, project: ProjectKey, manifest: str, progress: Progr
 
 def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     """Write a manifest into the store; raises StoreError."""
+    with _beside(hub) as file:
+        manifest.write(file)
+        hub.store.upload(manifest_path(project, manifest.hash), file)
+
+
+def manifest_path(project: ProjectKey, name: str) -> str:
+    """Say where the store has the manifest of that hash."""
+    return f"{project}/manifests/{name}.jsonl"
+
+
+@contextmanager
+def _beside(hub: Hub) -> Iterator[Path]:
+    """Give a file of this machine for a manifest on its way from or to the store; it is removed afterwards."""
     beside = hub.settings.directory / "cache" / "labels"
     try:
         beside.mkdir(parents=True, exist_ok=True)
         remove_stale(beside)
         with tempfile.TemporaryDirectory(dir=beside) as folder:
-            file = Path(folder) / "manifest.jsonl"
-            manifest.write(file)
-            hub.store.upload(f"{project}/manifests/{manifest.hash}.jsonl", file)
+            yield Path(folder) / "manifest.jsonl"
     except OSError as error:
         raise StoreError(
             f"the manifest cannot be kept in {beside}: {error.strerror or error}. Check the folder's rights and free "

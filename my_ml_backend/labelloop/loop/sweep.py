@@ -22,7 +22,7 @@ from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
-from labelloop.loop.site import labeling_of
+from labelloop.loop.site import labeling_of, manifest_path
 from labelloop.loop.state import Seen
 from labelloop.majority import Truth
 from labelloop.models.champion import ChampionPointer
@@ -156,7 +156,7 @@ def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int
     """Read the last run's manifest, from a file of this machine: truth by task (data/manifest.py)."""
     record = Runs(hub.store, project).latest()
     with tempfile.TemporaryDirectory(prefix="labelloop-sweep-") as folder:
-        yield _read(hub, f"{project}/manifests/{record.manifest}.jsonl", Path(folder)) if record else iter(())
+        yield _read(hub, manifest_path(project, record.manifest), Path(folder)) if record else iter(())
 
 
 def _read(hub: Hub, path: str, folder: Path) -> Iterator[tuple[int, Truth | None]]:
