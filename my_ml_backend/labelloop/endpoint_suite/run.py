@@ -1,27 +1,40 @@
 """Running the suite: pytest, with our checks alone and none of the configuration that lies around."""
 
+import inspect
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
-from labelloop.endpoint_suite import checks
-from labelloop.endpoint_suite.deployed import Deployed
-from labelloop.endpoint_suite.plugin import Checked, Plugin
-from labelloop.endpoint_suite.samples import Sample, made_samples, samples_of
-from labelloop.endpoint_suite.suite import Suite
+from labelloop.endpoint_suite import endpoint_checks
+from labelloop.endpoint_suite.samples import SamplePicture, bad_requests, folder_samples, made_samples
+from labelloop.endpoint_suite.suite import Answers, Subject, Suite, Wrong
 from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import LabelLoopError
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.engines.opening import open_engine
 from labelloop.types import Failure, Json, Output
 
-_FOLDER = Path(str(checks.__file__)).parent
-_ORDER = ("ping", "golden", "answers", "formats", "batches", "concurrency", "latency", "bad_input")
+_CHECKS = Path(str(endpoint_checks.__file__))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How one check ended: ``outcome`` is passed, failed or skipped.
+
+    ``detail`` is what was measured, or what is wrong; ``meaning`` what a failure tells of the endpoint.
+    """
+
+    name: str
+    outcome: str
+    detail: str
+    meaning: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +76,19 @@ def run_suite(
 
     Raises SettingsError for an impossible address or folder, BundleError for a damaged bundle.
     """
-    deployed = Deployed(spec)
-    samples = made_samples() + (samples_of(pictures) if pictures else ())
+    deployed = Subject(spec)
+    samples = made_samples() + (folder_samples(pictures) if pictures else ())
     with tempfile.TemporaryDirectory() as workdir:
         folder = opened(bundle, Path(workdir))
         info = check_bundle(folder, (OnnxEngine.file,))
         expected = _expected(folder, samples)
     suite = Suite(deployed, info, samples, expected, tolerance, latency_ms)
     plugin = Plugin(suite)
-    code = int(pytest.main([*_isolated(), *arguments, *_files()], plugins=[plugin]))
+    code = int(pytest.main([*_isolated(), *arguments, str(_CHECKS)], plugins=[plugin]))
     return SuiteRun(code, tuple(plugin.checked), deployed.shown, suite.version, suite.latency)
 
 
-def _expected(folder: Path, samples: Sequence[Sample]) -> dict[str, Output | Failure]:
+def _expected(folder: Path, samples: Sequence[SamplePicture]) -> dict[str, Output | Failure]:
     answers = open_engine(folder, "onnx").predict([one.content for one in samples], "here")
     return {one.name: answer for one, answer in zip(samples, answers, strict=True)}
 
@@ -88,8 +101,8 @@ def _isolated() -> list[str]:
         "no:cacheprovider",
         "-c",
         os.devnull,
-        f"--rootdir={_FOLDER}",
-        f"--confcutdir={_FOLDER}",
+        f"--rootdir={_CHECKS.parent}",
+        f"--confcutdir={_CHECKS.parent}",
         "--import-mode=importlib",
         "--quiet",
         "--no-header",
@@ -99,5 +112,65 @@ def _isolated() -> list[str]:
     ]
 
 
-def _files() -> list[str]:
-    return [str(_FOLDER / f"test_{name}.py") for name in _ORDER]
+class Plugin:
+    """Fixtures and hooks; ``checked`` grows while the checks run."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
+        self.checked: list[Checked] = []
+
+    @pytest.fixture
+    def suite(self) -> Suite:
+        """Give what the checks share."""
+        return self._suite
+
+    @pytest.fixture
+    def deployed(self) -> Subject:
+        """Give the endpoint under test."""
+        return self._suite.deployed
+
+    @pytest.fixture
+    def singles(self) -> Answers:
+        """Give the endpoint's answer to every picture by itself."""
+        return self._suite.singles()
+
+    @pytest.fixture
+    def note(self, request: pytest.FixtureRequest) -> Callable[[str], None]:
+        """Give a function that keeps what a check measured."""
+        return lambda text: request.node.user_properties.append(("note", text))
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one check of each request format, and of each bad request."""
+        formats = self._suite.deployed.formats
+        if "request_format" in metafunc.fixturenames:
+            metafunc.parametrize("request_format", formats)
+        if "bad" in metafunc.fixturenames:
+            requests = bad_requests(formats, self._suite.samples[0].content)
+            metafunc.parametrize("bad", requests, ids=lambda bad: bad.name)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Note how a check ended; where not even a picture alone is answered, there is nothing more to check."""
+        report = yield
+        if report.when == "call" or report.outcome != "passed":
+            self.checked.append(_checked(item, call, report))
+            if report.failed and (item.name == "test_ping" or report.when == "setup"):
+                item.session.shouldstop = "the endpoint does not answer"
+        return report
+
+
+def _checked(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Checked:
+    function = item.function if isinstance(item, pytest.Function) else None
+    _, _, meaning = inspect.cleandoc(getattr(function, "__doc__", None) or "").partition("\n\n")
+    notes = "; ".join(str(text) for name, text in item.user_properties if name == "note")
+    detail = notes if report.passed or call.excinfo is None else _reason(call.excinfo.value)
+    name = item.name.removeprefix("test_").replace("_", " ").replace("[", " (").replace("]", ")")
+    return Checked(name, report.outcome, detail, " ".join(meaning.split()), round(call.duration, 3))
+
+
+def _reason(error: BaseException) -> str:
+    """Say what is wrong; an error that nobody foresaw with its class."""
+    foreseen = isinstance(error, (Wrong, LabelLoopError, pytest.skip.Exception))
+    return str(error) if foreseen else f"{type(error).__name__}: {error}"

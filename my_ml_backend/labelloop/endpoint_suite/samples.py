@@ -1,6 +1,10 @@
-"""The pictures an endpoint is asked for: made ones, the same on every machine, and those of a folder."""
+"""What an endpoint is asked for: made pictures, the same on every machine, those of a folder, and wrong requests."""
 
 import io
+import json
+import struct
+import zlib
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw
 
+from labelloop.endpoints.requests import Body
 from labelloop.errors import SettingsError
 
 MOST_PICTURES = 100
@@ -33,7 +38,7 @@ _MEDIA_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SamplePicture:
     """One encoded picture."""
 
     name: str
@@ -42,18 +47,18 @@ class Sample:
 
 
 @cache
-def made_samples() -> tuple[Sample, ...]:
+def made_samples() -> tuple[SamplePicture, ...]:
     """Make one picture of each form that a model meets: gradients, noise and shapes, several sizes and encodings."""
-    return tuple(Sample(name, _MEDIA_TYPES[Path(name).suffix], content) for name, content in _made())
+    return tuple(SamplePicture(name, _MEDIA_TYPES[Path(name).suffix], content) for name, content in _made())
 
 
-def samples_of(folder: Path) -> tuple[Sample, ...]:
+def folder_samples(folder: Path) -> tuple[SamplePicture, ...]:
     """Read the first pictures of a folder; raises SettingsError when it holds none."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _MEDIA_TYPES and file.is_file())
     if not files:
         raise SettingsError(f"--pictures: {folder} holds no picture ({', '.join(_MEDIA_TYPES)})")
     return tuple(
-        Sample(file.name, _MEDIA_TYPES[file.suffix.lower()], file.read_bytes()) for file in files[:MOST_PICTURES]
+        SamplePicture(file.name, _MEDIA_TYPES[file.suffix.lower()], file.read_bytes()) for file in files[:MOST_PICTURES]
     )
 
 
@@ -126,3 +131,51 @@ def _veiled(image: Image.Image) -> Image.Image:
 def _deep(width: int, height: int) -> Image.Image:
     across, down = _ramps(width, height)
     return Image.fromarray((65535 * across * down).astype(np.uint16))
+
+
+HUGE = 20_000
+"""Pixels a side of a picture that is small on the wire and 1.2 GB when it is decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """One wrong request, and how many pictures it asks for."""
+
+    name: str
+    body: Body
+    pictures: int = 1
+
+
+def bad_requests(formats: tuple[str, ...], picture: bytes) -> list[Bad]:
+    """Make the wrong requests of these request formats; ``picture`` is a good JPEG."""
+    return [*(_raw(picture) if "raw" in formats else ()), *(_instances(picture) if "instances" in formats else ())]
+
+
+def _raw(picture: bytes) -> Iterator[Bad]:
+    yield Bad("empty body", Body(b"", "image/jpeg"))
+    yield Bad("text as picture", Body(b"this is no picture", "image/jpeg"))
+    yield Bad("truncated JPEG", Body(picture[: len(picture) // 2], "image/jpeg"))
+    yield Bad("huge picture", Body(huge_png(), "image/png"))
+
+
+def _instances(picture: bytes) -> Iterator[Bad]:
+    yield Bad("JSON cut off", Body(b'{"instances": [', "application/json"))
+    yield Bad("JSON of another form", Body(b'{"nonsense": []}', "application/json"))
+    yield Bad("no base64", _json("!"))
+    yield Bad("truncated JPEG among instances", _json(b64encode(picture[: len(picture) // 2]).decode()))
+
+
+def _json(text: str) -> Body:
+    return Body(json.dumps({"instances": [{"b64": text}]}).encode(), "application/json")
+
+
+def huge_png(side: int = HUGE) -> bytes:
+    """Write a whole, white PNG of 1 bit a pixel: 260 KB for 400 million pixels."""
+    packer, row = zlib.compressobj(1), b"\x00" + b"\xff" * (side // 8)
+    rows = b"".join(packer.compress(row * 100) for _ in range(side // 100)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
