@@ -11,8 +11,8 @@ from labelloop.loop.process import process_hub
 from labelloop.loop.registry import remember_project
 from labelloop.loop.serving import announced_version, hear
 from labelloop.loop.state import EXTRA_PARAMS, ProjectState
-from labelloop.studio.events import event_of
 from labelloop.studio.interface import LabelStudioInterface
+from labelloop.studio.webhook_events import event_of
 from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.upstream import LabelStudioMLBase
 

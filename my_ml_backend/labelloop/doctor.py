@@ -27,11 +27,10 @@ from labelloop.models.check import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
 from labelloop.sources.urls import shown
-from labelloop.studio import checks
-from labelloop.studio.backends import MLBackend, Webhook, own_backend
-from labelloop.studio.checks import Finding
+from labelloop.studio import diagnosis
+from labelloop.studio.backends import MLBackend, Webhook, own_backend, own_webhooks, webhook_secret
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.webhook import own_webhooks, webhook_secret
+from labelloop.studio.diagnosis import Finding
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 
@@ -143,7 +142,7 @@ def _workers(hub: Hub) -> Iterator[Finding]:
 
 
 def _studio(studio: Studio, settings: Settings) -> Iterator[Finding]:
-    yield checks.check_version(studio.version(), shown(settings.label_studio_url))
+    yield diagnosis.check_version(studio.version(), shown(settings.label_studio_url))
 
 
 def _key(studio: Studio) -> Iterator[Finding]:
@@ -225,15 +224,15 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     yield from _guarded("labels", lambda: _labels(hub, project, info))
     backends = studio.ml_backends(project_id)
     own = own_backend(backends, backend_url(hub, project_id))
-    yield checks.check_backend(backends, own, connect)
+    yield diagnosis.check_backend(backends, own, connect)
     webhooks = studio.webhooks(project_id)
     if own is not None:
         yield from _guarded("title", lambda: _title(hub, project, own, info))
-        yield checks.check_host(own)
-        yield checks.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
+        yield diagnosis.check_host(own)
+        yield diagnosis.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
         yield from _guarded("webhook address", lambda: _webhook_address(studio, webhooks, own))
-    yield checks.check_orphans(webhooks, backends)
-    yield checks.check_sampling(info, connect)
+    yield diagnosis.check_orphans(webhooks, backends)
+    yield diagnosis.check_sampling(info, connect)
 
 
 def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
@@ -264,11 +263,11 @@ def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
     trains = project_endpoint(hub, project).serves == "store"
     classes = _classes(hub, project, ChampionPointer(hub.store, project).read().announced) if trains else None
-    yield checks.check_labels(info.label_config, classes, trains=trains)
+    yield diagnosis.check_labels(info.label_config, classes, trains=trains)
 
 
 def _title(hub: Hub, project: ProjectKey, own: MLBackend, info: ProjectInfo) -> Iterator[Finding]:
-    yield checks.check_title(own, announced_version(hub, project), info)
+    yield diagnosis.check_title(own, announced_version(hub, project), info)
 
 
 def _webhook_address(studio: Studio, webhooks: list[Webhook], own: MLBackend) -> Iterator[Finding]:

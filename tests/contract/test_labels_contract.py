@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.majority import Truth, settle
-from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import parse_trained
 from labelloop.studio.rendering import render
 from labelloop.studio.votes import vote_reader
 from labelloop.types import Choice, Output, Rendering
@@ -34,12 +34,12 @@ def test_every_prediction_is_valid_for_its_label_config(
     label_interface: Any, text: str, scores: dict[str, float], choice: Choice
 ) -> None:
     try:
-        control = parse_control(text)
-        prediction = render(control.config, Output("?", 0.0, scores, "v1", choice), Rendering())
+        config = parse_trained(text)
+        prediction = render(config, Output("?", 0.0, scores, "v1", choice), Rendering())
     except LabelMappingError:
         # Any model that knows one label must do.
-        scores = {control.labels[0].name: 0.5}
-        prediction = render(control.config, Output("?", 0.0, scores, "v1", choice), Rendering())
+        scores = {config.tags[0].labels[0].name: 0.5}
+        prediction = render(config, Output("?", 0.0, scores, "v1", choice), Rendering())
     except LabelConfigError:
         return
 
@@ -66,10 +66,10 @@ REPLACED = (
     ids=["as trained", "removed", "renamed", "aliased", "control tag replaced"],
 )
 def test_a_model_goes_on_under_a_changed_label_config(label_interface: Any, text: str, chosen: list[str]) -> None:
-    control = parse_control(text)
+    config = parse_trained(text)
     output = Output("sea", 0.7, {"sea": 0.7, "sky": 0.3}, "v1")
 
-    prediction = render(control.config, output, Rendering())
+    prediction = render(config, output, Rendering())
 
     assert prediction["result"][0]["value"]["choices"] == chosen
     assert label_interface(text).validate_prediction(prediction, return_errors=True) == []
@@ -77,10 +77,10 @@ def test_a_model_goes_on_under_a_changed_label_config(label_interface: Any, text
 
 def test_the_annotations_of_an_export_are_read() -> None:
     body = captured("webhooks/ml-backend.START_TRAINING.1.json")["body"]
-    control = parse_control(body["project"]["label_config"])
+    config = parse_trained(body["project"]["label_config"])
 
     found = {
-        task["id"]: settle(vote_reader(control)(task["annotations"]), control.choice)
+        task["id"]: settle(vote_reader(config)(task["annotations"]), config.tags[0].choice)
         for task in captured("export/JSON.json")
     }
 

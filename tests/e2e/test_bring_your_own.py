@@ -29,9 +29,9 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, environment_of
+from labelloop.studio.backends import webhook_secret
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
-from labelloop.studio.webhook import webhook_secret
 from labelloop.types import NO_VERSION, Json, ProjectKey
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.lossy_proxy import LossyProxy, Stop, lossy_proxy

@@ -9,10 +9,9 @@ import pytest
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import StudioError
 from labelloop.settings import Settings
-from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BasicAuth, WebhookSpec
+from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BackendLogin, WebhookSpec, webhook_secret
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.studio.connect import connect
-from labelloop.studio.webhook import webhook_secret
 from labelloop.types import NO_VERSION
 from support.annotating import LABEL_CONFIG, add_tasks, prediction, submit
 from support.ml_backend import Backend, running_backend
@@ -185,7 +184,7 @@ def test_basic_authentication_is_registered_and_survives_the_flip(
         with pytest.raises(StudioError, match=r"answered 400 to POST /api/ml.*start it first"):
             connect(without, project, backend.url, settings)
         without.close()
-        studio = Studio(label_studio.url, label_studio.token, BasicAuth("me", "hush"))
+        studio = Studio(label_studio.url, label_studio.token, BackendLogin("me", "hush"))
         connect(studio, project, backend.url, settings)
         [registered] = studio.ml_backends(project)
         assert (registered.state, registered.basic_auth_user) == ("Connected", "me")

@@ -195,7 +195,7 @@ def test_sampling_can_be_set(studio: Studio, project: int) -> None:
 
 
 def test_a_tab_shows_exactly_the_tasks_it_was_put_for(studio: Studio, label_studio: LabelStudio, project: int) -> None:
-    from labelloop.studio.tabs import put_tab
+    from labelloop.studio.data_manager import put_tab
 
     tasks = add_tasks(label_studio, project, 8)
 

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from labelloop.studio import checks
-from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec
+from labelloop.studio import diagnosis
+from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
-from labelloop.studio.webhook import wanted_webhook
 from labelloop.types import NO_VERSION
 
 CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
@@ -25,20 +24,20 @@ def webhook(id: int = 1, url: str = OWN.url) -> Webhook:
 
 def test_all_is_well() -> None:
     findings = [
-        checks.check_labels(CONFIG, ("cat", "dog")),
-        checks.check_labels(CONFIG, None),
-        checks.check_backend([OWN], OWN, CONNECT),
-        checks.check_title(OWN, "v2", INFO),
-        checks.check_title(replace(OWN, title=NO_VERSION), NO_VERSION, INFO),
-        checks.check_webhook([webhook()], OWN, "hush", CONNECT),
-        checks.check_orphans([webhook()], [OWN]),
-        checks.check_sampling(INFO, CONNECT),
+        diagnosis.check_labels(CONFIG, ("cat", "dog")),
+        diagnosis.check_labels(CONFIG, None),
+        diagnosis.check_backend([OWN], OWN, CONNECT),
+        diagnosis.check_title(OWN, "v2", INFO),
+        diagnosis.check_title(replace(OWN, title=NO_VERSION), NO_VERSION, INFO),
+        diagnosis.check_webhook([webhook()], OWN, "hush", CONNECT),
+        diagnosis.check_orphans([webhook()], [OWN]),
+        diagnosis.check_sampling(INFO, CONNECT),
     ]
     assert [finding for finding in findings if not finding.ok or finding.remedy] == []
 
 
 def test_labels_the_model_does_not_know_are_named() -> None:
-    finding = checks.check_labels(CONFIG, ("cat", "horse"))
+    finding = diagnosis.check_labels(CONFIG, ("cat", "horse"))
     assert not finding.ok
     assert "does not know dog" in finding.detail
     assert "Start Training" in finding.remedy
@@ -46,21 +45,21 @@ def test_labels_the_model_does_not_know_are_named() -> None:
 
 @pytest.mark.parametrize("config", ["<View/>", "no XML", CONFIG.replace("cat", "cow").replace("dog", "pig")])
 def test_a_label_config_that_cannot_be_predicted_for_is_found(config: str) -> None:
-    assert not checks.check_labels(config, ("cat", "dog")).ok
+    assert not diagnosis.check_labels(config, ("cat", "dog")).ok
 
 
 def test_without_training_every_control_tag_counts_that_can_be_predicted_for() -> None:
     boxes = CONFIG.replace("Choices", "RectangleLabels").replace("Choice", "Label")
 
-    assert not checks.check_labels(boxes, None).ok
-    finding = checks.check_labels(boxes, None, trains=False)
+    assert not diagnosis.check_labels(boxes, None).ok
+    finding = diagnosis.check_labels(boxes, None, trains=False)
     assert finding.ok
     assert finding.detail == "predicts for <RectangleLabels name='kind'> with 2 labels"
-    assert not checks.check_labels("<View/>", None, trains=False).ok
+    assert not diagnosis.check_labels("<View/>", None, trains=False).ok
 
 
 def test_a_missing_backend_lists_those_that_are_there() -> None:
-    finding = checks.check_backend([replace(OWN, title="other")], None, CONNECT)
+    finding = diagnosis.check_backend([replace(OWN, title="other")], None, CONNECT)
     assert not finding.ok
     assert "other at http://backend:9090" in finding.detail
     assert finding.remedy == f"Run {CONNECT}"
@@ -72,14 +71,14 @@ def test_a_missing_backend_lists_those_that_are_there() -> None:
 )
 def test_a_backend_that_is_not_reached_is_found(error: str, remedy: str) -> None:
     broken = replace(OWN, state="Error", error=error)
-    finding = checks.check_backend([broken], broken, CONNECT)
+    finding = diagnosis.check_backend([broken], broken, CONNECT)
     assert not finding.ok
     assert remedy in finding.remedy
 
 
 def test_a_backend_that_is_not_asked_is_found() -> None:
     first = replace(OWN, id=1, url="http://first:9090", title="first")
-    finding = checks.check_backend([OWN, first], OWN, CONNECT)
+    finding = diagnosis.check_backend([OWN, first], OWN, CONNECT)
     assert not finding.ok
     assert "first at http://first:9090" in finding.detail
 
@@ -89,48 +88,48 @@ def test_a_backend_that_is_not_asked_is_found() -> None:
     [("v1", "v2", "v2"), ("v2", "v2", "v1"), ("v2", "v2", ""), ("v2", NO_VERSION, "v2")],
 )
 def test_titles_that_do_not_agree_are_found(own: str, announced: str, ordered_by: str) -> None:
-    finding = checks.check_title(replace(OWN, title=own), announced, replace(INFO, model_version=ordered_by))
+    finding = diagnosis.check_title(replace(OWN, title=own), announced, replace(INFO, model_version=ordered_by))
     assert not finding.ok
     assert finding.remedy
 
 
 @pytest.mark.parametrize("url", ["http://localhost:9090", "http://web.internal:9090", "http://10.0.0.7:9090"])
 def test_a_host_that_label_studio_takes_webhooks_to_is_well(url: str) -> None:
-    assert checks.check_host(replace(OWN, url=url)) == checks.Finding("host name", ok=True, detail=url[7:-5])
+    assert diagnosis.check_host(replace(OWN, url=url)) == diagnosis.Finding("host name", ok=True, detail=url[7:-5])
 
 
 def test_a_host_name_without_a_dot_is_found() -> None:
-    finding = checks.check_host(OWN)
+    finding = diagnosis.check_host(OWN)
     assert not finding.ok
     assert "Give backend a name with a dot" in finding.remedy
 
 
 def test_another_version_of_label_studio_is_told_and_not_refused() -> None:
-    assert checks.check_version("1.23.2", "http://here") == checks.Finding(
+    assert diagnosis.check_version("1.23.2", "http://here") == diagnosis.Finding(
         "Label Studio", True, "1.23.2 at http://here"
     )
-    other = checks.check_version("1.20.0", "http://here")
+    other = diagnosis.check_version("1.20.0", "http://here")
     assert other.ok
     assert "tested with 1.23.2" in other.remedy
 
 
 def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
-    finding = checks.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
+    finding = diagnosis.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
     assert not finding.ok
     assert "USE_DEFAULT_BANNED_SUBNETS=false" in finding.remedy
 
 
 def test_a_webhook_of_another_secret_or_there_twice_is_found() -> None:
-    assert "secret header" in checks.check_webhook([webhook()], OWN, "another", CONNECT).detail
-    assert "there 2 times" in checks.check_webhook([webhook(1), webhook(2)], OWN, "hush", CONNECT).detail
+    assert "secret header" in diagnosis.check_webhook([webhook()], OWN, "another", CONNECT).detail
+    assert "there 2 times" in diagnosis.check_webhook([webhook(1), webhook(2)], OWN, "hush", CONNECT).detail
 
 
 def test_orphans_are_found() -> None:
     orphan = Webhook(9, 7, WebhookSpec("http://old:9090/webhook", {}))
-    finding = checks.check_orphans([webhook(), orphan], [OWN])
+    finding = diagnosis.check_orphans([webhook(), orphan], [OWN])
     assert not finding.ok
     assert finding.detail == "webhook 9 to http://old:9090/webhook"
 
 
 def test_other_sampling_is_found() -> None:
-    assert not checks.check_sampling(replace(INFO, sampling="Sequential sampling"), CONNECT).ok
+    assert not diagnosis.check_sampling(replace(INFO, sampling="Sequential sampling"), CONNECT).ok

@@ -9,7 +9,7 @@ from labelloop.demo.pictures import digits, folder_per_class
 from labelloop.demo.run import label_config
 from labelloop.errors import SettingsError
 from labelloop.pictures import decode
-from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import parse_trained
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ def test_tests_without_a_known_class_are_refused(folder: Path, tmp_path_factory:
 
 
 def test_any_class_name_makes_a_valid_label_config() -> None:
-    control = parse_control(label_config(('a "quoted" <name>', "b & c")))
+    tag = parse_trained(label_config(('a "quoted" <name>', "b & c"))).tags[0]
 
-    assert [label.name for label in control.labels] == ['a "quoted" <name>', "b & c"]
-    assert (control.name, control.to_name, control.data_key, control.choice) == ("label", "image", "image", "single")
+    assert [label.name for label in tag.labels] == ['a "quoted" <name>', "b & c"]
+    assert (tag.name, tag.to_name, tag.target.data_key, tag.choice) == ("label", "image", "image", "single")
 
 
 @pytest.mark.train

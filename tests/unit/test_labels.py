@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.majority import Truth, settle
-from labelloop.studio.choices import Label
-from labelloop.studio.control import Control, parse_control
 from labelloop.studio.interface import value_of
-from labelloop.studio.mapping import label_map
+from labelloop.studio.label_config import LabelConfig, parse_trained
+from labelloop.studio.labels import Label
+from labelloop.studio.mapping import known_labels
 from labelloop.studio.rendering import classify
 from labelloop.studio.votes import vote_reader
 from labelloop.types import NO_VERSION, Choice, Output
@@ -31,8 +31,8 @@ def labels(*names: str) -> str:
     return "".join(f'<Choice value="{name}"/>' for name in names)
 
 
-def control(*names: str, kind: Choice = "single") -> Control:
-    return parse_control(config(labels(*names), f'choice="{kind}"'))
+def control(*names: str, kind: Choice = "single") -> LabelConfig:
+    return parse_trained(config(labels(*names), f'choice="{kind}"'))
 
 
 def output(kind: Choice = "single", version: str = "v1", **scores: Any) -> Output:
@@ -47,11 +47,12 @@ def annotation(*chosen: Any, tag: str = "scene", **fields: Any) -> dict[str, Any
 
 class TestParsing:
     def test_reads_the_plain_label_config(self) -> None:
-        found = parse_control(config(labels("sea", "forest")))
+        found = parse_trained(config(labels("sea", "forest")))
 
-        assert (found.name, found.to_name, found.data_key, found.choice) == ("scene", "image", "image", "single")
-        assert found.labels == (Label("sea", value="sea"), Label("forest", value="forest"))
-        assert found.config.names == {"image", "scene"}
+        tag = found.tags[0]
+        assert (tag.name, tag.to_name, tag.target.data_key, tag.choice) == ("scene", "image", "image", "single")
+        assert tag.labels == (Label("sea", value="sea"), Label("forest", value="forest"))
+        assert found.names == {"image", "scene"}
         assert found.warnings == ()
 
     @pytest.mark.parametrize(
@@ -64,28 +65,28 @@ class TestParsing:
         ],
     )
     def test_reads_how_many_labels_a_picture_takes(self, choice: str, kind: str) -> None:
-        assert parse_control(config(labels("a"), choice)).choice == kind
+        assert parse_trained(config(labels("a"), choice)).tags[0].choice == kind
 
     def test_an_alias_is_the_name_and_predicted_values_are_separated_by_commas(self) -> None:
-        found = parse_control(config('<Choice value="Big cat" alias="cat" predicted_values="lynx, puma ,"/>'))
+        found = parse_trained(config('<Choice value="Big cat" alias="cat" predicted_values="lynx, puma ,"/>'))
 
-        assert found.labels == (Label("cat", ("lynx", "puma", "lynx, puma ,"), "Big cat"),)
+        assert found.tags[0].labels == (Label("cat", ("lynx", "puma", "lynx, puma ,"), "Big cat"),)
 
     def test_finds_choices_inside_views(self) -> None:
         nested = f"<View><Collapse><Panel>{labels('a')}</Panel></Collapse></View><Header value='h'/>{labels('b')}"
         inside = f"<View><View style='x'>{config(nested)}</View></View>"
 
-        assert [label.name for label in parse_control(inside).labels] == ["a", "b"]
+        assert [label.name for label in parse_trained(inside).tags[0].labels] == ["a", "b"]
 
     def test_reads_tag_names_in_any_case(self) -> None:
         text = '<view><IMAGE name="i" value="$i"/><choices name="c" toName="i"><Choice value="a"/></choices></view>'
 
-        assert parse_control(text).name == "c"
+        assert parse_trained(text).tags[0].name == "c"
 
     def test_an_image_may_stand_after_its_choices_and_among_several_targets(self) -> None:
         choices = f'<Choices name="c" toName="text,image">{labels("a")}</Choices>'
 
-        assert parse_control(f'<View>{choices}<Text name="text" value="$t"/>{IMAGE}</View>').to_name == "image"
+        assert parse_trained(f'<View>{choices}<Text name="text" value="$t"/>{IMAGE}</View>').tags[0].to_name == "image"
 
     def test_takes_the_first_choices_that_can_be_predicted_and_tells_of_the_others(self) -> None:
         text = (
@@ -97,10 +98,10 @@ class TestParsing:
             f"<Choices name='second' toName='image'>{labels('b')}</Choices></View>"
         )
 
-        found = parse_control(text)
+        found = parse_trained(text)
 
-        assert found.name == "scene"
-        assert [label.name for label in found.labels] == ["a"]
+        assert found.tags[0].name == "scene"
+        assert [label.name for label in found.tags[0].labels] == ["a"]
         assert [warning.split("=")[1].split("'")[1] for warning in found.warnings] == [
             "mood",
             "region",
@@ -112,16 +113,16 @@ class TestParsing:
         inner = '<Choice value="animal"><Choice value="cat"/></Choice><Choice/><Choice name="n" value="named"/>'
         text = config(f'{inner}<Choice value="a" predicted_values="A0"/><Choice value="a" predicted_values="A1"/>')
 
-        found = parse_control(text)
+        found = parse_trained(text)
 
-        assert [label.name for label in found.labels] == ["animal", "a"]
-        assert found.labels[1].predicted_values == ("A0", "A1")
+        assert [label.name for label in found.tags[0].labels] == ["animal", "a"]
+        assert found.tags[0].labels[1].predicted_values == ("A0", "A1")
         assert len(found.warnings) == 4
 
     def test_choices_of_another_control_tag_inside_are_not_its_labels(self) -> None:
         other = f'<Choices name="inner" toName="image">{labels("b")}</Choices>'
 
-        assert [label.name for label in parse_control(config(labels("a") + other)).labels] == ["a"]
+        assert [label.name for label in parse_trained(config(labels("a") + other)).tags[0].labels] == ["a"]
 
     @pytest.mark.parametrize(
         ("text", "why"),
@@ -160,24 +161,24 @@ class TestParsing:
     )
     def test_says_why_it_cannot_predict(self, text: object, why: str) -> None:
         with pytest.raises(LabelConfigError, match=why) as caught:
-            parse_control(text)
+            parse_trained(text)
         assert len(str(caught.value)) < 1000
 
     def test_an_entity_bomb_is_refused_before_it_grows(self) -> None:
         entities = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 10}">' for n in range(20))
 
         with pytest.raises(LabelConfigError, match="DOCTYPE"):
-            parse_control(f'<!DOCTYPE v [<!ENTITY e0 "x">{entities}]><View>&e20;</View>')
+            parse_trained(f'<!DOCTYPE v [<!ENTITY e0 "x">{entities}]><View>&e20;</View>')
 
     def test_any_depth_is_read(self) -> None:
         deep = "<View>" * 50_000 + labels("a") + "</View>" * 50_000
 
-        assert [label.name for label in parse_control(config(deep)).labels] == ["a"]
+        assert [label.name for label in parse_trained(config(deep)).tags[0].labels] == ["a"]
 
     def test_many_choices_are_read_in_linear_time(self) -> None:
         many = "".join(f'<Choices name="c{n}" toName="nothing"/>' for n in range(20_000))
 
-        assert parse_control(f"<View>{many}{config(labels('a'))}</View>").name == "scene"
+        assert parse_trained(f"<View>{many}{config(labels('a'))}</View>").tags[0].name == "scene"
 
 
 class TestPictureUrl:
@@ -199,9 +200,9 @@ class TestPictureUrl:
         ],
     )
     def test_follows_the_data_key(self, key: str, data: object, url: str | None) -> None:
-        found = parse_control(config(labels("a"), image=f'<Image name="image" value="${key}"/>'))
+        found = parse_trained(config(labels("a"), image=f'<Image name="image" value="${key}"/>'))
 
-        assert value_of(found.data_key, {"data": data}) == url
+        assert value_of(found.target.data_key, {"data": data}) == url
 
 
 class TestMapping:
@@ -213,7 +214,7 @@ class TestMapping:
         )
         classes = ["felis", "canis", "Dog", "CAT", "STRASSE", "\uff23ar", "a, b", "cats, dogs", "gone", "", " "]
 
-        assert label_map(parse_control(config(text)).tag, classes) == {
+        assert known_labels(parse_trained(config(text)).tags[0], classes) == {
             "felis": "Cat",
             "canis": "canis",
             "Dog": "canis",
@@ -227,11 +228,11 @@ class TestMapping:
     def test_predicted_values_come_before_equal_names(self) -> None:
         text = '<Choice value="cat"/><Choice value="animal" predicted_values="cat"/>'
 
-        assert label_map(parse_control(config(text)).tag, ["cat"]) == {"cat": "animal"}
+        assert known_labels(parse_trained(config(text)).tags[0], ["cat"]) == {"cat": "animal"}
 
     def test_an_impossible_mapping_names_both_lists_and_the_fix(self) -> None:
         with pytest.raises(LabelMappingError) as caught:
-            label_map(control("sea", "forest").tag, ["0", "1"])
+            known_labels(control("sea", "forest").tags[0], ["0", "1"])
 
         message = str(caught.value)
         assert "Classes: '0', '1'." in message
@@ -240,17 +241,17 @@ class TestMapping:
 
     def test_long_lists_are_cut(self) -> None:
         with pytest.raises(LabelMappingError, match=r"and 980 more") as caught:
-            label_map(control("sea").tag, [f"class {n} {'x' * 1000}" for n in range(1000)])
+            known_labels(control("sea").tags[0], [f"class {n} {'x' * 1000}" for n in range(1000)])
         assert len(str(caught.value)) < 3000
 
     def test_a_model_without_classes_cannot_be_mapped(self) -> None:
         with pytest.raises(LabelMappingError, match=r"Classes: \(none\)"):
-            label_map(control("sea").tag, [])
+            known_labels(control("sea").tags[0], [])
 
 
 class TestPrediction:
-    def predict(self, asked: Control, answer: Output) -> dict[str, Any] | None:
-        return classify(asked.tag, answer, label_map(asked.tag, answer.scores), None, "least_confidence")
+    def predict(self, asked: LabelConfig, answer: Output) -> dict[str, Any] | None:
+        return classify(asked.tags[0], answer, known_labels(asked.tags[0], answer.scores), None, "least_confidence")
 
     def test_one_label_with_its_probability(self) -> None:
         found = self.predict(control("sea", "forest"), output(sea=0.25, forest=0.75))
@@ -282,7 +283,7 @@ class TestPrediction:
     def test_classes_that_mean_one_label_count_together(self) -> None:
         text = config('<Choice value="animal" predicted_values="cat,dog"/><Choice value="car"/>')
 
-        found = self.predict(parse_control(text), output(cat=0.3, dog=0.3, car=0.4))
+        found = self.predict(parse_trained(text), output(cat=0.3, dog=0.3, car=0.4))
 
         assert found is not None
         assert found["result"][0]["value"]["choices"] == ["animal"]
@@ -334,14 +335,14 @@ class TestPrediction:
         assert certain == {"result": [], "score": 1.0, "model_version": "v1"}
 
     def test_nothing_is_left_of_the_model(self) -> None:
-        tag, answer = control("sea").tag, output(glacier=1.0)
+        tag, answer = control("sea").tags[0], output(glacier=1.0)
 
         assert classify(tag, answer, {}, None, "margin") is None
         assert classify(tag, answer, {"glacier": "a label of another label config"}, None, "margin") is None
 
 
-def labels_of(control: Control, annotations: Sequence[object]) -> Truth:
-    return settle(vote_reader(control)(annotations), control.choice)
+def labels_of(asked: LabelConfig, annotations: Sequence[object]) -> Truth:
+    return settle(vote_reader(asked)(annotations), asked.tags[0].choice)
 
 
 class TestTruth:
@@ -352,13 +353,13 @@ class TestTruth:
         assert labels_of(control("sky", "sea", kind="multiple"), [annotation("sky", "sea")]) == Truth(("sea", "sky"))
 
     def test_renamed_labels_are_called_what_they_are_called_today(self) -> None:
-        asked = parse_control(config('<Choice value="ocean" predicted_values="sea"/><Choice value="Sky"/>'))
+        asked = parse_trained(config('<Choice value="ocean" predicted_values="sea"/><Choice value="Sky"/>'))
 
         assert labels_of(asked, [annotation("sea")]) == Truth(("ocean",))
         assert labels_of(asked, [annotation("sky")]) == Truth(("Sky",))
 
     def test_what_annotators_chose_is_itself_before_it_is_a_predicted_value(self) -> None:
-        asked = parse_control(config('<Choice value="animal" predicted_values="cat"/><Choice value="cat"/>'))
+        asked = parse_trained(config('<Choice value="animal" predicted_values="cat"/><Choice value="cat"/>'))
 
         assert labels_of(asked, [annotation("cat")]) == Truth(("cat",))
 
@@ -390,9 +391,9 @@ class TestTruth:
         answer = annotation("b")
         answer["result"] += annotation("a", tag="other")["result"]
 
-        assert labels_of(parse_control(text), [answer]) == Truth(("b",))
+        assert labels_of(parse_trained(text), [answer]) == Truth(("b",))
         text = text.replace("toName", 'choice="multiple" toName')
-        assert labels_of(parse_control(text), [annotation("a", tag="other")]) == Truth()
+        assert labels_of(parse_trained(text), [annotation("a", tag="other")]) == Truth()
 
     def test_nested_choices_are_named_by_their_last_step(self) -> None:
         assert labels_of(control("cat"), [annotation(["animal", "cat"])]) == Truth(("cat",))
@@ -435,11 +436,11 @@ JUNK = st.recursive(
 @given(text=st.text() | label_configs() | TREES.map(lambda tree: ElementTree.tostring(tree, "unicode")))
 def test_any_label_config_is_read_or_refused(text: str) -> None:
     try:
-        found = parse_control(text)
+        found = parse_trained(text)
     except LabelConfigError:
         return
-    assert found.labels
-    assert found.data_key
+    assert found.tags[0].labels
+    assert found.target.data_key
 
 
 @given(result=JUNK, kind=st.sampled_from(["single", "multiple"]), others=st.lists(JUNK, max_size=2))

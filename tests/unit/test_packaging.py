@@ -211,7 +211,7 @@ def test_label_studio_may_reach_the_web_process_and_no_cloud_s_credentials() -> 
         "my_ml_backend/README.md",
         "docs/connect-your-endpoint.md",
         "docs/docker.md",
-        "my_ml_backend/labelloop/studio/refusal.py",
+        "my_ml_backend/labelloop/studio/api.py",
         "my_ml_backend/labelloop/demo/label_studio.py",
     ],
 )

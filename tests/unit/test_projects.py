@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from labelloop.models.file_store import FileStore
 from labelloop.models.paths import is_confined
 from labelloop.models.projects import own_key, spellings
-from labelloop.studio.events import created_second, identity
+from labelloop.studio.webhook_events import created_second, identity
 from labelloop.types import Identity, ProjectKey
 from support.captured import captured, captured_webhooks
 from support.project_rules import CREATED, ProjectRules

@@ -6,10 +6,21 @@ import pytest
 
 from labelloop.errors import StudioError
 from labelloop.settings import Settings
-from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BasicAuth, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.backends import (
+    ACTIONS,
+    SECRET_HEADER,
+    BackendLogin,
+    MLBackend,
+    Webhook,
+    WebhookSpec,
+    differences,
+    orphan_webhooks,
+    own_webhooks,
+    wanted_webhook,
+    webhook_secret,
+)
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
-from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook, webhook_secret
 
 URL = "http://backend:9090"
 WANTED = wanted_webhook(URL, "hush")
@@ -77,8 +88,8 @@ def test_orphans_are_webhooks_of_backends_that_are_no_more() -> None:
 
 
 def test_without_a_user_no_password_is_sent() -> None:
-    assert BasicAuth().fields() == {"auth_method": "NONE", "basic_auth_user": ""}
-    assert BasicAuth("u", "p").fields() == {
+    assert BackendLogin().fields() == {"auth_method": "NONE", "basic_auth_user": ""}
+    assert BackendLogin("u", "p").fields() == {
         "auth_method": "BASIC_AUTH",
         "basic_auth_user": "u",
         "basic_auth_pass": "p",

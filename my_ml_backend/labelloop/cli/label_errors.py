@@ -21,7 +21,7 @@ from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.train_settings import recorded_settings, train_settings
 from labelloop.studio.client import Studio
-from labelloop.studio.tabs import put_tab
+from labelloop.studio.data_manager import put_tab
 from labelloop.terminal import Bar, show
 from labelloop.types import Json, NetworkInfo, Progress, ProjectKey
 

@@ -138,15 +138,15 @@ def _hints(options: dict[str, Any]) -> Hints:
 
 def _by_config(given: Hints, text: str) -> Hints:
     """Take from the label config what was not said otherwise. Raises LabelConfigError."""
-    from labelloop.studio.control import parse_control
+    from labelloop.studio.label_config import parse_trained
 
-    control = parse_control(text)
+    tag = parse_trained(text).tags[0]
     return replace(
         given,
-        label_attribute=given.label_attribute or control.name,
-        picture_field=given.picture_field or control.data_key,
-        choice=given.choice or control.choice,
-        classes=given.classes or tuple(label.name for label in control.labels),
+        label_attribute=given.label_attribute or tag.name,
+        picture_field=given.picture_field or tag.target.data_key,
+        choice=given.choice or tag.choice,
+        classes=given.classes or tuple(label.name for label in tag.labels),
     )
 
 

@@ -11,9 +11,8 @@ from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
 from labelloop.loop.serving import extra_params, learn
-from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.label_config import parse_label_config, suggest_config
 from labelloop.studio.rendering import render
-from labelloop.studio.suggest import suggest_config
 from labelloop.types import Answer, Failure, Findings, Input, Target
 
 _LONGEST = 10_000

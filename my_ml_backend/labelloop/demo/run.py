@@ -27,7 +27,7 @@ from labelloop.loop.serving import announced_version
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
-from labelloop.studio.tabs import put_review_tab
+from labelloop.studio.data_manager import put_review_tab
 from labelloop.supervise import Supervisor
 from labelloop.web.machine import machine
 

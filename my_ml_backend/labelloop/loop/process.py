@@ -4,7 +4,7 @@ from functools import cache
 
 from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
-from labelloop.studio.site import LabelStudioTool
+from labelloop.studio.tool import LabelStudioTool
 
 
 def open_hub(settings: Settings) -> Hub:

@@ -1,6 +1,8 @@
-"""One Label Studio instance over HTTP: its tokens, retries and errors, all in one place."""
+"""One Label Studio instance over HTTP: its tokens and retries, and the sentence that each failure becomes."""
 
+import html
 import json
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -9,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from labelloop.errors import StudioError
+from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.sources.http import trusted
 from labelloop.sources.urls import shown
-from labelloop.studio.refusal import Answer, refused, unreachable
 
 if TYPE_CHECKING:
     from label_studio_sdk.core.client_wrapper import SyncClientWrapper
+
 
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """Failures of the connection itself. A request that was sent and got no answer in time is not among them."""
@@ -27,6 +29,21 @@ _MARGIN = timedelta(seconds=60)
 """Access tokens live 300 s (contract, section 5) and are renewed this long before, so that none dies on its way."""
 
 _PERSONAL = "personal access token"
+
+_REMEDIES = {
+    401: "LABEL_STUDIO_API_KEY is dead or of another Label Studio: copy a new one from Account & Settings > Personal "
+    "Access Token (legacy tokens work only where the organization allows them).",
+    403: "The user of LABEL_STUDIO_API_KEY may not do this: use the key of a member of the project's organization.",
+    404: "Check the number of the project, and that the user of LABEL_STUDIO_API_KEY belongs to its organization.",
+}
+
+_BLOCKED = "reserved network address"
+
+ADDRESS_SWITCHES = (
+    "Label Studio calls no private address (localhost and compose services too) unless it is started with a shorter "
+    "list of those it refuses: USE_DEFAULT_BANNED_SUBNETS=false and "
+    "USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16,fe80::/10,fd00:ec2::/32,::ffff:0:0/96."
+)
 
 
 class Api:
@@ -96,10 +113,10 @@ class Api:
         self, method: str, path: str, attempts: int, missing: type[StudioError] = StudioError, **request: Any
     ) -> Any:
         answer = self._send(method, path, attempts, **request)
-        if not 200 <= answer.status < 300:
+        if not 200 <= answer.status_code < 300:
             error = refused(self.url, method, path, answer)
             # A proxy without a Label Studio behind it answers 404 too, but not in JSON.
-            raise missing(str(error)) if answer.status == 404 and _is_json(answer.text) else error
+            raise missing(str(error)) if answer.status_code == 404 and _is_json(answer.text) else error
         if not answer.text:
             return None
         try:
@@ -110,7 +127,7 @@ class Api:
                 "Is LABEL_STUDIO_URL the address of Label Studio, as this machine reaches it?"
             ) from None
 
-    def _send(self, method: str, path: str, attempts: int, **request: Any) -> Answer:
+    def _send(self, method: str, path: str, attempts: int, **request: Any) -> httpx.Response:
         for attempt in range(1, attempts + 1):
             try:
                 answer = self._authorized(method, path, **request)
@@ -120,17 +137,16 @@ class Api:
             except httpx.HTTPError as error:
                 raise unreachable(self.url, error) from error
             else:
-                if attempt == attempts or answer.status not in _TRANSIENT:
+                if attempt == attempts or answer.status_code not in _TRANSIENT:
                     return answer
             time.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("at least one attempt is made")
 
-    def _authorized(self, method: str, path: str, public: bool = False, **request: Any) -> Answer:
+    def _authorized(self, method: str, path: str, public: bool = False, **request: Any) -> httpx.Response:
         if public:
-            response = self._http.request(method, f"{self.url}/{path}")
-            return Answer(response.status_code, response.text)
+            return self._http.request(method, f"{self.url}/{path}")
         answer = self._once(method, path, **request)
-        if answer.status == 401 and self.token_kind == _PERSONAL:
+        if answer.status_code == 401 and self.token_kind == _PERSONAL:
             answer = self._once(method, path, renewed=True, **request)
         return answer
 
@@ -142,10 +158,10 @@ class Api:
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
         renewed: bool = False,
-    ) -> Answer:
+    ) -> httpx.Response:
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         try:
-            response = self._wrapper(renewed).httpx_client.request(
+            response: httpx.Response = self._wrapper(renewed).httpx_client.request(
                 path,
                 method=method,
                 params=dict(params or {}),
@@ -156,7 +172,7 @@ class Api:
             )
         except _token_errors() as error:
             return _answer_of(error)
-        return Answer(response.status_code, response.text)
+        return response
 
     def _wrapper(self, renewed: bool = False) -> Any:
         """Give the SDK's inside, its access token fresh; one thread renews, the others wait for it."""
@@ -193,9 +209,52 @@ def _token_errors() -> tuple[type[Exception], ...]:
     return ApiError, ValueError
 
 
-def _answer_of(error: Exception) -> Answer:
+def _answer_of(error: Exception) -> httpx.Response:
     """Read the SDK's failure to make or renew a token as an answer; it parses whatever came as JSON."""
     status = getattr(error, "status_code", None)
     if status is None:
-        return Answer(502, "what should be a token is not JSON; is LABEL_STUDIO_URL the address of Label Studio?")
-    return Answer(status, json.dumps(getattr(error, "body", None)))
+        return httpx.Response(
+            502, text="what should be a token is not JSON; is LABEL_STUDIO_URL the address of Label Studio?"
+        )
+    return httpx.Response(status, json=getattr(error, "body", None))
+
+
+def unreachable(url: str, error: Exception) -> StudioAway:
+    """Explain a connection that failed, or an answer that did not come."""
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return StudioAway(
+        f"Label Studio at {shown(url)} could not be reached or did not answer in time ({what}). "
+        "Start it, or correct LABEL_STUDIO_URL."
+    )
+
+
+def refused(url: str, method: str, path: str, answer: httpx.Response) -> StudioError:
+    """Explain an answer that is no 2xx: NotAllowed for 401 and 403, StudioAway for 429 and 5xx."""
+    said = f"Label Studio at {shown(url)} answered {answer.status_code} to {method} /{path.partition('?')[0]}"
+    if 300 <= answer.status_code < 400:
+        return StudioError(f"{said}, a redirect. Set LABEL_STUDIO_URL to the address it redirects to.")
+    reason = _reason(answer.text)
+    if _BLOCKED in reason:
+        return StudioError(f"{said}: {reason}. {ADDRESS_SWITCHES}")
+    remedy = _REMEDIES.get(answer.status_code, "Label Studio's own log says more." if answer.status_code >= 500 else "")
+    return _kind(answer.status_code)(f"{said}: {reason}. {remedy}".rstrip())
+
+
+def _kind(status: int) -> type[StudioError]:
+    if status in (401, 403):
+        return NotAllowed
+    return StudioAway if status == 429 or status >= 500 else StudioError
+
+
+def _reason(text: str) -> str:
+    """Say in one line what Label Studio says in JSON or HTML."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = text
+    if isinstance(body, dict):
+        body = body.get("validation_errors") or body.get("detail") or body
+    plain = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    plain = html.unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", plain, flags=re.DOTALL))
+    plain = " ".join(plain.split()).strip(" .") or "no reason given"
+    return plain if len(plain) <= 500 else plain[:499] + "…"

@@ -8,9 +8,9 @@ from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioErr
 from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
-from labelloop.studio.backends import BasicAuth, MLBackend, Webhook, WebhookSpec
-from labelloop.studio.events import created_second
-from labelloop.studio.paging import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
+from labelloop.studio.backends import BackendLogin, MLBackend, Webhook, WebhookSpec
+from labelloop.studio.data_manager import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
+from labelloop.studio.webhook_events import created_second
 from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"
@@ -71,7 +71,7 @@ class Studio:
     ``auth`` is what Label Studio must send to this ML backend: it checks the backend anew at every change of it.
     """
 
-    def __init__(self, url: str, api_key: str, auth: BasicAuth = BasicAuth(), timeout: float = 60.0) -> None:  # noqa: B008 - immutable
+    def __init__(self, url: str, api_key: str, auth: BackendLogin = BackendLogin(), timeout: float = 60.0) -> None:  # noqa: B008 - immutable
         try:
             Origin.of(url)
         except MediaError:
@@ -87,7 +87,7 @@ class Studio:
                 "LABEL_STUDIO_API_KEY is not set, so Label Studio cannot be asked. Copy a token from Label Studio's "
                 "Account & Settings > Personal Access Token."
             )
-        auth = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+        auth = BackendLogin(settings.basic_auth_user, settings.basic_auth_pass)
         return cls(settings.label_studio_url, settings.label_studio_api_key, auth)
 
     @property

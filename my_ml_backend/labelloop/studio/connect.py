@@ -8,9 +8,9 @@ from dataclasses import replace
 from labelloop.errors import MediaError, StudioError
 from labelloop.settings import Settings
 from labelloop.sources.urls import parse, same_address, shown
-from labelloop.studio.backends import MLBackend, Webhook
-from labelloop.studio.client import UNCERTAINTY, Studio
-from labelloop.studio.webhook import (
+from labelloop.studio.backends import (
+    MLBackend,
+    Webhook,
     differences,
     is_ours,
     orphan_webhooks,
@@ -19,9 +19,8 @@ from labelloop.studio.webhook import (
     wanted_webhook,
     webhook_secret,
 )
+from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.types import NO_VERSION, Json
-
-__all__ = ["connect", "webhook_secret"]
 
 _SMART = re.compile(r"\bsmart(Only)?\s*=\s*[\"']true[\"']", re.IGNORECASE)
 """What a label config has whose annotators want to draw and be answered."""

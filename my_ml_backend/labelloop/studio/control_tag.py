@@ -1,15 +1,14 @@
-"""One control tag of a label config: what LabelLoop reads of it, and which it cannot predict for."""
+"""A control tag of a label config, and the object tag it is about: what is read of them, and which are refused."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.choices import Label, labels_in, shown_name
-from labelloop.studio.object_tag import ObjectTag
-from labelloop.studio.taxonomy import paths_in
-from labelloop.types import Choice
+from labelloop.studio.labels import Label, labels_in, paths_in, shown_name
+from labelloop.types import Box, Choice, Mask, Number, Point, Polygon, Shape, Span, Text
 
 OBJECTS: Mapping[str, tuple[str, ...]] = {
     "Choices": ("Image", "Text", "HyperText", "Audio"),
@@ -25,6 +24,17 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
 }
 """The control tags LabelLoop predicts for, and the object tags of each."""
 
+TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
+    Box: ("RectangleLabels",),
+    Polygon: ("PolygonLabels",),
+    Mask: ("BrushLabels",),
+    Point: ("KeyPointLabels",),
+    Span: ("Labels",),
+    Text: ("TextArea",),
+    Number: ("Rating", "Number"),
+}
+"""The control tags that take each shape an endpoint may find."""
+
 _WITHOUT_LABELS = ("TextArea", "Rating", "Number")
 _UNSUPPORTED = {
     "perRegion": "LabelLoop predicts for whole tasks, not for regions that an annotator has drawn",
@@ -32,6 +42,17 @@ _UNSUPPORTED = {
     "allowNested": "Label Studio imports no predictions of nested choices; a <Taxonomy> does that",
     "labeling": "LabelLoop labels parts of a text with <Labels>",
 }
+_TASK_FIELD = re.compile(r"\$([^\s,${}]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectTag:
+    """An object tag, such as ``Image``; a task has its data under ``data_key``, an address unless it is ``inline``."""
+
+    tag: str
+    name: str
+    data_key: str
+    inline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +88,6 @@ class ControlTag:
         return self.target.name
 
     @property
-    def object_tag(self) -> str:
-        """Its object tag's tag, such as ``Image``."""
-        return self.target.tag
-
-    @property
-    def data_key(self) -> str:
-        """Where a task's data has what its object tag shows."""
-        return self.target.data_key
-
-    @property
     def shown(self) -> str:
         """Its name in a message."""
         return shown_tag(self.tag, self.name)
@@ -85,6 +96,26 @@ class ControlTag:
 def shown_tag(tag: str, name: str) -> str:
     """Name a tag in a message."""
     return f"<{tag} name={shown_name(name)}>"
+
+
+def read_object(element: Element, tag: str) -> ObjectTag:
+    """Read one object tag, ``tag`` being its name as Label Studio's documentation spells it.
+
+    Raises LabelConfigError where a task has more or less than one thing to show there, or it has to be decoded.
+    """
+    shown = f"<{tag} name={shown_name(element.get('name', ''))}>"
+    if "valueList" in element.attrib:
+        raise LabelConfigError(f"{shown} shows a list of pictures (valueList); LabelLoop takes one picture per task")
+    if element.get("encoding", "none") != "none":
+        raise LabelConfigError(f"{shown} has an encoding; LabelLoop reads text as it is")
+    value = element.get("value", "")
+    field = _TASK_FIELD.fullmatch(value)
+    if field is None:
+        raise LabelConfigError(
+            f'{shown} has value={shown_name(value)}; it must name one field of task data, as in "$image"'
+        )
+    inline = tag in ("Text", "HyperText") and element.get("valueType", "text") != "url"
+    return ObjectTag(tag, element.get("name", ""), field[1], inline)
 
 
 def read_control(element: Element, tag: str, target: ObjectTag) -> tuple[ControlTag, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Reads the label config: for which control tags LabelLoop predicts, of what, with which labels.
+"""Reads label configs: for which control tags LabelLoop predicts, of what, with which labels; suggests one, too.
 
 What counts is what Label Studio's import of predictions accepts and its labeling interface shows. Both read tag names
 in any case; attributes, ``Choice`` and ``Label`` must be spelled as its documentation spells them, or the import drops
@@ -6,19 +6,19 @@ the predictions without a word (contract, section 2).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import Supported, learnable
-from labelloop.studio.choices import is_control, shown_name
-from labelloop.studio.control_tag import OBJECTS, ControlTag, read_control, shown_tag
-from labelloop.studio.object_tag import read_object
+from labelloop.studio.control_tag import OBJECTS, TAKEN_BY, ControlTag, ObjectTag, read_control, read_object, shown_tag
+from labelloop.studio.labels import is_control, shown_name
+from labelloop.types import Answer, Input, Number, Output, Shape, Text
 
 _MAX_CHARACTERS = 5_000_000
 _REASONS = 3
@@ -45,24 +45,9 @@ class LabelConfig:
     text: str = field(default="", repr=False)
 
     @property
-    def to_name(self) -> str:
-        """The name of the object tag whose data goes to the endpoint."""
-        return self.tags[0].to_name
-
-    @property
-    def object_tag(self) -> str:
-        """That object tag's tag: ``Image``, ``Text``, ``HyperText`` or ``Audio``."""
-        return self.tags[0].object_tag
-
-    @property
-    def data_key(self) -> str:
-        """Where a task's data has what goes to the endpoint."""
-        return self.tags[0].data_key
-
-    @property
-    def inline(self) -> bool:
-        """Whether the task's data holds the text itself, not the address of a file to fetch."""
-        return self.tags[0].target.inline
+    def target(self) -> ObjectTag:
+        """The object tag whose data goes to the endpoint."""
+        return self.tags[0].target
 
 
 def parse_label_config(text: object) -> LabelConfig:
@@ -126,6 +111,23 @@ def narrowed(config: LabelConfig) -> LabelConfig:
     return replace(config, tags=config.tags[:1], warnings=(*config.warnings, *left_out))
 
 
+def suggest_config(item: Input, answer: Answer) -> str:
+    """Write a label config whose tags take the answer, with the answer's own classes as labels."""
+    view = Element("View")
+    tag, key = _object(item)
+    SubElement(view, tag, name=key, value=f"${key}")
+    if isinstance(answer, Output):
+        _add_labels(
+            SubElement(view, "Choices", name="label", toName=key, choice=answer.choice), "Choice", answer.scores
+        )
+    else:
+        for shape in dict.fromkeys(type(region.shape) for region in answer.regions):
+            labels = [region.label for region in answer.regions if isinstance(region.shape, shape)]
+            _add_regions(view, shape, key, dict.fromkeys(labels))
+    indent(view)
+    return tostring(view, "unicode")
+
+
 def _read(text: str) -> Element:
     try:
         root: Element = fromstring(text, forbid_dtd=True)
@@ -185,3 +187,23 @@ def _control(
 def _one_of(tags: Sequence[str]) -> str:
     names = [f"<{tag}>" for tag in tags]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _object(item: Input) -> tuple[str, str]:
+    if item.text is not None:
+        return "Text", "text"
+    return ("Audio", "audio") if item.media_type.startswith("audio/") else ("Image", "image")
+
+
+def _add_regions(view: Element, shape: type[Shape], key: str, labels: Iterable[str]) -> None:
+    tag = TAKEN_BY[shape][-1]
+    if issubclass(shape, Text | Number):
+        SubElement(view, tag, name="answer", toName=key)
+    else:
+        control = SubElement(view, tag, name=tag.lower(), toName=key)
+        _add_labels(control, "Label", [label for label in labels if label] or ["object"])
+
+
+def _add_labels(control: Element, tag: str, labels: Iterable[str]) -> None:
+    for label in labels:
+        SubElement(control, tag, value=label)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from labelloop.errors import LabelMappingError
-from labelloop.studio.choices import Label
 from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.labels import Label
 
 _REMEMBERED = 64
 _SHOWN = 20
@@ -36,7 +36,7 @@ def class_labels(tag: ControlTag, given: Given, classes: tuple[str, ...]) -> Map
     return {name: label for name in classes if (label := find(name)) is not None}
 
 
-def label_map(tag: ControlTag, classes: Iterable[str]) -> Mapping[str, str]:
+def known_labels(tag: ControlTag, classes: Iterable[str]) -> Mapping[str, str]:
     """Map each class that is a label of the tag to the label's name; the others are not in the answer.
 
     Raises LabelMappingError when not one class is a label.

@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import class_labels, no_label, tag_finder
-from labelloop.studio.results.findings import TAKEN_BY, UNKNOWN, draw_findings, no_tag
+from labelloop.studio.results.findings import UNKNOWN, draw_findings, no_tag
 from labelloop.studio.results.prediction import least_score, of_each, of_one, prediction_of, probability, result_of
 from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from labelloop.majority import Vote, chosen, listed, regions_of, votes_of
-from labelloop.studio.control import Control
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import Find, label_finder
@@ -20,37 +19,40 @@ Reader = Callable[[Iterable[object]], tuple[Vote, ...]]
 """Reads the annotations of one task."""
 
 
-def vote_reader(control: Control) -> Reader:
+def vote_reader(config: LabelConfig) -> Reader:
     """Make the function that reads what each annotation of one task chooses; a skipped one votes for nothing.
+
+    The first control tag of the label config is what counts.
 
     A label that was renamed with ``predicted_values`` counts as what it is called today; one that the label config no
     longer has does not.
     """
     # Made once: the tables of a label config cost more than to read the annotations of a task.
-    find = label_finder(control.labels, labels_first=True)
-    return lambda annotations: votes_of(annotations, lambda annotation: _vote(control, find, annotation))
+    find = label_finder(config.tags[0].labels, labels_first=True)
+    return lambda annotations: votes_of(annotations, lambda annotation: _vote(config, find, annotation))
 
 
-def _vote(control: Control, find: Callable[[str], str | None], annotation: Json) -> Vote:
+def _vote(config: LabelConfig, find: Find, annotation: Json) -> Vote:
+    tag = config.tags[0]
     regions = regions_of(annotation)
-    names = set(chosen(region.get("value") for region in regions if region.get("from_name") == control.name))
+    names = set(chosen(region.get("value") for region in regions if region.get("from_name") == tag.name))
     labels = {name: find(name) for name in names}
     known = frozenset(label for label in labels.values() if label is not None)
     gone = sorted(name for name, label in labels.items() if label is None)
     if not names:
-        return _nothing(control, regions)
+        return _nothing(config, regions)
     if not known:
         return Vote(reason=f"the label config has no label {listed(*gone)} any more")
-    if control.choice == "single" and len(known) + len(gone) > 1:
+    if tag.choice == "single" and len(known) + len(gone) > 1:
         return Vote(reason=f"annotated with several labels ({listed(*sorted(known), *gone)}), of which one is allowed")
     return Vote(known)
 
 
-def _nothing(control: Control, regions: Iterable[Json]) -> Vote:
+def _nothing(config: LabelConfig, regions: Iterable[Json]) -> Vote:
     """Tell "none of the labels" from an answer to a question that the label config asks no more."""
-    if replaced := _replaced(control.config, regions):
+    if replaced := _replaced(config, regions):
         return Vote(reason=replaced)
-    return Vote() if control.choice == "multiple" else Vote(reason="annotated without a label")
+    return Vote() if config.tags[0].choice == "multiple" else Vote(reason="annotated without a label")
 
 
 def _replaced(config: LabelConfig, regions: Iterable[Json]) -> str:

@@ -6,7 +6,7 @@ from labelloop.front.gate import guard
 from labelloop.front.redaction import hide_folders
 from labelloop.loop.hub import Hub
 from labelloop.settings import Settings
-from labelloop.studio.connect import webhook_secret
+from labelloop.studio.backends import webhook_secret
 from labelloop.web.answers import answer_errors
 from labelloop.web.gate import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.metrics import Metrics

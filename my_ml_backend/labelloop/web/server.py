@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from labelloop.loop.startup import clashes, is_open
 from labelloop.settings import Settings
-from labelloop.studio.webhook import webhook_secret
+from labelloop.studio.backends import webhook_secret
 
 _log = logging.getLogger(__name__)
 

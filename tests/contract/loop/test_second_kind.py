@@ -18,6 +18,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.rows import HELD
 from labelloop.errors import BundleError, LabelConfigError, SettingsError, StoreError, TrainingError
 from labelloop.kinds import base
+from labelloop.kinds.base import kind_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.predict import predict_tasks
@@ -32,7 +33,7 @@ from labelloop.models.versions import Versions
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.stages import STAGES
-from labelloop.studio.control import parse_control
+from labelloop.studio.label_config import parse_trained
 from support import numbers_kind
 from support.inference import SCRIPT, inference
 from support.label_configs import interface
@@ -179,7 +180,8 @@ def test_a_manifest_that_cannot_be_kept_is_said_with_its_folder(hub: Hub) -> Non
 
 
 def test_one_server_learns_several_kinds(hub: Hub, studio: StudioApi) -> None:
-    assert (parse_control(NUMBERS).kind, parse_control(CONFIG).kind) == ("numbers", "image-classification")
+    tags = [parse_trained(text).tags[0] for text in (NUMBERS, CONFIG)]
+    assert [kind_of(tag.tag, tag.target.tag).name for tag in tags] == ["numbers", "image-classification"]
     studio.config = CONFIG
     with pytest.raises(SettingsError, match="no-such-network"):
         train(hub)
@@ -192,7 +194,7 @@ def test_a_release_without_the_kind_says_so(hub: Hub, monkeypatch: pytest.Monkey
     with pytest.raises(BundleError, match="'numbers', which this release does not know"):
         check_bundle(bundle)
     with pytest.raises(LabelConfigError):
-        parse_control(NUMBERS.replace("low", "lower"))
+        parse_trained(NUMBERS.replace("low", "lower"))
 
 
 def test_labels_that_are_too_many_for_memory_go_round_as_well(hub: Hub, studio: StudioApi) -> None:

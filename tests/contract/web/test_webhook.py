@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
-from labelloop.studio.connect import webhook_secret
+from labelloop.studio.backends import webhook_secret
 from labelloop.types import Json
 from support.web import SECRET, MakeHub, client_of
 

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.control import parse_control
 from labelloop.studio.interface import value_of
-from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import class_labels
 from labelloop.studio.rendering import tags_for
 from labelloop.types import Answer, Box, Findings, Output, Region, Rendering, Text
@@ -31,14 +30,14 @@ def test_reads_the_tags_that_label_parts_of_a_picture(tag: str) -> None:
 
     assert [(one.tag, one.name, one.to_name, one.type) for one in found.tags] == [(tag, "t", "image", tag.lower())]
     assert [label.name for label in found.tags[0].labels] == ["cat", "dog"]
-    assert (found.object_tag, found.data_key, found.inline) == ("Image", "image", False)
+    assert (found.target.tag, found.target.data_key, found.target.inline) == ("Image", "image", False)
 
 
 @pytest.mark.parametrize(("attributes", "inline"), [("", True), ('valueType="text"', True), ('valueType="url"', False)])
 def test_says_whether_a_text_is_in_the_task_or_has_to_be_fetched(attributes: str, inline: bool) -> None:
     text = f'<View><Text name="x" value="$x" {attributes}/><Labels name="t" toName="x">{LABELS}</Labels></View>'
 
-    assert parse_label_config(text).inline is inline
+    assert parse_label_config(text).target.inline is inline
 
 
 @pytest.mark.parametrize("shows", ["Image", "Text", "HyperText", "Audio"])
@@ -47,7 +46,7 @@ def test_classifies_everything_it_can_send(shows: str) -> None:
         f'<View><{shows} name="x" value="$x"/><Choices name="c" toName="x"><Choice value="a"/></Choices></View>'
     )
 
-    assert (found.object_tag, found.data_key) == (shows, "x")
+    assert (found.target.tag, found.target.data_key) == (shows, "x")
 
 
 def test_keeps_all_tags_about_the_first_ones_object_and_tells_of_the_others() -> None:
@@ -70,8 +69,7 @@ def test_training_keeps_to_the_choices_of_a_picture() -> None:
         f'<Choices name="scene" toName="image"><Choice value="b"/></Choices></View>'
     )
 
-    assert parse_control(text).name == "scene"
-    assert [tag.name for tag in parse_control(text).config.tags] == ["scene"]
+    assert [tag.name for tag in parse_trained(text).tags] == ["scene"]
     assert [tag.name for tag in parse_label_config(text).tags] == ["mood"]
 
 
@@ -202,7 +200,7 @@ def test_any_label_config_is_read_or_refused(text: str) -> None:
     except LabelConfigError:
         return
     assert len({tag.to_name for tag in found.tags}) == 1
-    assert found.data_key
+    assert found.target.data_key
 
 
 def taxonomy(choices: str, attributes: str = "") -> str:

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelloop.studio.interface import prompts_of
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.prompts import prompts_of
 from labelloop.types import Box, Point, Prompted
 
 CONFIG = parse_label_config(

@@ -2,9 +2,8 @@
 
 import pytest
 
-from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.label_config import parse_label_config, suggest_config
 from labelloop.studio.rendering import render
-from labelloop.studio.suggest import suggest_config
 from labelloop.types import (
     Answer,
     Box,

@@ -4,22 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.mapping import Given, no_label, tag_finder
 from labelloop.studio.results.brush import mask_value
 from labelloop.studio.results.prediction import least_score, of_regions, prediction_of, probability, result_of
 from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value, text_value
 from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Rendering, Shape, Span, Text
-
-TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
-    Box: ("RectangleLabels",),
-    Polygon: ("PolygonLabels",),
-    Mask: ("BrushLabels",),
-    Point: ("KeyPointLabels",),
-    Span: ("Labels",),
-    Text: ("TextArea",),
-    Number: ("Rating", "Number"),
-}
 
 _CALLED: Mapping[type[Shape], str] = {
     Box: "boxes",
@@ -52,7 +42,7 @@ def draw_findings(
     ``text`` is the task's, where it is one; ``prompted`` the label of the prompt, which regions without one get.
     Raises LabelConfigError when nothing of it has a control tag, LabelMappingError when no label of it is one there.
     """
-    served = [region for region in findings.regions if tags_for(tags, region)]
+    served = [region for region in findings.regions if _taking(tags, region)]
     if findings.regions and not served:
         raise no_tag(_holds(findings), tags)
     placed = place(tags, served, how.given, prompted)
@@ -75,12 +65,12 @@ def place(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, p
     """
     placed = [*_with_label(tags, regions, given, prompted), *_written(tags, regions)]
     if regions and not placed and not _is_mapped(tags, given):
-        among = dict.fromkeys(tag for region in regions for tag in tags_for(tags, region))
+        among = dict.fromkeys(tag for region in regions for tag in _taking(tags, region))
         raise no_label(list(among), dict.fromkeys(region.label for region in regions if region.label))
     return placed
 
 
-def tags_for(tags: Sequence[ControlTag], region: Region) -> list[ControlTag]:
+def _taking(tags: Sequence[ControlTag], region: Region) -> list[ControlTag]:
     """List the control tags that take a region of this kind."""
     wanted = TAKEN_BY[type(region.shape)]
     return [tag for tag in tags if tag.tag in wanted]
@@ -90,7 +80,7 @@ def _with_label(tags: Sequence[ControlTag], regions: Sequence[Region], given: Gi
     for region in regions:
         if isinstance(region.shape, Text | Number):
             continue
-        for tag in tags_for(tags, region):
+        for tag in _taking(tags, region):
             label = _label(tag, region.label, given, prompted)
             if label is not None:
                 yield Placed(tag, label, region, _score(region))
@@ -111,7 +101,7 @@ def _written(tags: Sequence[ControlTag], regions: Sequence[Region]) -> Iterator[
     for region in regions:
         if not isinstance(region.shape, Text | Number):
             continue
-        among = free if isinstance(region.shape, Number) else tags_for(tags, region)
+        among = free if isinstance(region.shape, Number) else _taking(tags, region)
         tag = next((tag for tag in among if tag.name == region.label), among[0] if among else None)
         if tag is None:
             continue
@@ -152,7 +142,7 @@ def _regions(placed: Sequence[Placed], size: tuple[int, int] | None, text: str |
         if value is None:
             continue
         made = result_of(one.tag, value | {one.tag.type: [one.label]}, one.score)
-        if one.tag.object_tag == "Image":
+        if one.tag.target.tag == "Image":
             made |= _dimensions(one.region.shape, size)
         yield made
 

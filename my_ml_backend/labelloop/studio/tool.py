@@ -10,14 +10,15 @@ from typing import ClassVar
 from labelloop.data.listing import Record
 from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
+from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Home, Media
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.control import parse_control
+from labelloop.studio.control_tag import ObjectTag
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
-from labelloop.studio.label_config import LabelConfig, parse_label_config
+from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.task_files import TaskFiles
 from labelloop.studio.votes import Reader, result_reader, vote_reader
@@ -98,18 +99,19 @@ class LabelStudioSite:
         """Read the project's label config and counters."""
         info = self.studio.project(self.project)
         try:
-            control = parse_control(info.label_config)
+            config = parse_trained(info.label_config)
         except LabelConfigError:
             if not foreign:
                 raise
             return self._of_annotations(info)
+        tag = config.tags[0]
         return Labeling(
-            kind=control.kind,
-            choice=control.choice,
-            classes=tuple(label.name for label in control.labels),
+            kind=kind_of(tag.tag, tag.target.tag).name,
+            choice=tag.choice,
+            classes=tuple(label.name for label in tag.labels),
             counters=_counters(info),
-            rename=label_finder(control.labels),
-            examples=lambda: self._examples(control.config, vote_reader(control)),
+            rename=label_finder(tag.labels),
+            examples=lambda: self._examples(config.target, vote_reader(config)),
         )
 
     def _of_annotations(self, info: ProjectInfo) -> Labeling:
@@ -122,8 +124,8 @@ class LabelStudioSite:
             classes=tuple(dict.fromkeys(label.name for label in labels)),
             counters=_counters(info),
             rename=label_finder(labels),
-            examples=lambda: self._examples(config, result_reader(config)),
-            instead=lambda content: shown_instead(config.object_tag, content),
+            examples=lambda: self._examples(config.target, result_reader(config)),
+            instead=lambda content: shown_instead(config.target.tag, content),
         )
 
     def read(self, record: Record) -> bytes:
@@ -159,11 +161,11 @@ class LabelStudioSite:
         backends = self.studio.ml_backends(self.project)
         return own_backend(backends, self.called_at())
 
-    def _examples(self, config: LabelConfig, read: Reader) -> Iterator[Example]:
+    def _examples(self, target: ObjectTag, read: Reader) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
-            url, votes = value_of(config.data_key, task), read(task.get("annotations") or [])
-            reason = "" if url else f"no {config.data_key!r} in its data"
-            where, text = ("", url or "") if config.inline else (url or "", "")
+            url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
+            reason = "" if url else f"no {target.data_key!r} in its data"
+            where, text = ("", url or "") if target.inline else (url or "", "")
             yield Example(int(task["id"]), where, votes, reason, text)
 
 

@@ -6,13 +6,11 @@ from urllib.parse import urlsplit
 
 from labelloop.errors import LabelConfigError
 from labelloop.sources.urls import shown
-from labelloop.studio.backends import MLBackend, Webhook
+from labelloop.studio.api import ADDRESS_SWITCHES
+from labelloop.studio.backends import MLBackend, Webhook, differences, orphan_webhooks, own_webhooks, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
-from labelloop.studio.control import parse_control
-from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.mapping import label_map
-from labelloop.studio.refusal import ADDRESS_SWITCHES
-from labelloop.studio.webhook import differences, orphan_webhooks, own_webhooks, wanted_webhook
+from labelloop.studio.label_config import parse_label_config, parse_trained
+from labelloop.studio.mapping import known_labels
 from labelloop.types import NO_VERSION
 
 
@@ -34,8 +32,8 @@ def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bo
     try:
         if not trains:
             return _check_tags(label_config)
-        control = parse_control(label_config)
-        mapped = label_map(control.tag, classes) if classes is not None else {}
+        tag = parse_trained(label_config).tags[0]
+        mapped = known_labels(tag, classes) if classes is not None else {}
     except LabelConfigError as error:
         return Finding(
             "labels",
@@ -43,10 +41,10 @@ def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bo
             detail=str(error),
             remedy="Change the label config as said (Settings > Labeling Interface).",
         )
-    where = f"<Choices name={control.name!r}> has {len(control.labels)} labels"
+    where = f"<Choices name={tag.name!r}> has {len(tag.labels)} labels"
     if classes is None:
         return Finding("labels", ok=True, detail=f"{where}; there is no version yet")
-    unknown = sorted({label.name for label in control.labels} - set(mapped.values()))
+    unknown = sorted({label.name for label in tag.labels} - set(mapped.values()))
     if unknown:
         detail = f"{where}, of which the announced version does not know {', '.join(unknown)}"
         return Finding(

@@ -18,15 +18,6 @@ from labelloop.types import Identity, Json
 _MAX_ID = 10**18
 
 
-def parse_event(body: object) -> Event:
-    """Read the JSON body of one webhook. Raises ValueError with the reason when its shape is wrong, nothing else."""
-    if not isinstance(body, dict):
-        raise ValueError(f"a webhook's body must be a JSON object, not {_shown(body)}")  # noqa: TRY004 - all wrong shapes
-    if "action" not in body:
-        raise ValueError("a webhook's body must name its action")
-    return event_of(body["action"], {key: value for key, value in body.items() if key != "action"})
-
-
 def event_of(action: object, data: object) -> Event:
     """Read an event as ``fit(event, data)`` is given it: the action beside its payload. Raises ValueError."""
     if not isinstance(action, str) or not action:
