@@ -130,7 +130,7 @@ class Instances:
         return b"{" + _carrier(item) + prompt + b"}"
 
 
-class Reference(Instances):
+class ReferenceInstances(Instances):
     """The request format ``reference``: ``{"instances": [{"uri": ...}]}`` for a container that fetches by itself."""
 
     name = "reference"
@@ -174,7 +174,7 @@ def _carrier(item: Input) -> bytes:
     return b'"uri":' + json_bytes(item.uri)
 
 
-class AutoMl:
+class AutoMlInstances:
     """The request format ``automl``: ``{"instances": [{"content", "mimeType"}]}``, a picture as base64, or a text."""
 
     name = "automl"
@@ -256,7 +256,7 @@ class Auto:
 EndpointKind = Literal["http", "sagemaker", "vertex", "loop"]
 
 _FORMATS: Mapping[str, RequestFormat] = {
-    form.name: form for form in (Raw(), Instances(), AutoMl(), Inputs(), Reference())
+    form.name: form for form in (Raw(), Instances(), AutoMlInstances(), Inputs(), ReferenceInstances())
 }
 
 REQUESTS = ("auto", *_FORMATS)

@@ -16,7 +16,7 @@ from labelloop.data.formats.registry import FORMATS, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES, Part
 from labelloop.endpoints.answers.format import Asked
-from labelloop.endpoints.answers.read import parse, read_answer
+from labelloop.endpoints.answers.read import parse_answer, read_answer
 from labelloop.errors import EndpointError, ManifestError, TrainingError
 from labelloop.pictures import media_type_of
 from labelloop.types import Answer, Failure, Input, Item, Json, Side
@@ -250,7 +250,7 @@ def _in_order(body: bytes, contents: Sequence[str], whose: str) -> list[Any]:
 def _is_one(body: bytes) -> bool:
     """Whether it is one answer to all, and not a line for each."""
     try:
-        value = parse(body)
+        value = parse_answer(body)
     except EndpointError:
         return False
     return not isinstance(value, dict) or "content" not in value
@@ -277,7 +277,7 @@ def _lines(body: bytes, whose: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
             try:
-                yield number, parse(line)
+                yield number, parse_answer(line)
             except EndpointError as error:
                 raise TrainingError(f"{whose}, line {number}: {error}") from error
 
@@ -289,7 +289,7 @@ def _bare(item: Item, folder: Path) -> Json:
 
 def _result(path: Path) -> Result:
     try:
-        found = parse(path.read_bytes())
+        found = parse_answer(path.read_bytes())
     except EndpointError as error:
         raise TrainingError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):

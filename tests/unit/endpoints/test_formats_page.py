@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.endpoints.answers.arrange import arrange
 from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.layout import arrange
 from labelloop.endpoints.answers.read import FORMATS, RESPONSES
 from labelloop.endpoints.requests import REQUESTS
 from labelloop.types import Failure

@@ -1,9 +1,10 @@
-"""Boxes in a picture, as SageMaker, torchvision and Hugging Face write them."""
+"""Boxes in a picture, as SageMaker, torchvision, Hugging Face and Vertex AutoML write them."""
 
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
+from labelloop.endpoints.answers.classifications import classified
 from labelloop.endpoints.answers.format import (
     Asked,
     Malformed,
@@ -11,13 +12,14 @@ from labelloop.endpoints.answers.format import (
     entries,
     is_number,
     optional_score,
+    read_score,
     region_class,
-    score,
     within_memory,
 )
-from labelloop.endpoints.answers.geometry import FRACTIONS, pixels, size_of
+from labelloop.endpoints.answers.geometry import FRACTIONS, numbers, pixels, size_of
 from labelloop.endpoints.answers.masks import read_mask
-from labelloop.types import Box, Findings, Region
+from labelloop.endpoints.answers.texts import span
+from labelloop.types import Answer, Box, Findings, Region
 
 
 class Detections:
@@ -49,7 +51,7 @@ def _is_row(row: Any) -> bool:
 
 def _of_row(row: list[Any], one: Asked) -> list[Region]:
     box = FRACTIONS.corners(row[2:])
-    return [] if box is None else [Region(class_name(row[0], one), box, score("score", row[1]))]
+    return [] if box is None else [Region(class_name(row[0], one), box, read_score("score", row[1]))]
 
 
 class Boxes:
@@ -91,12 +93,13 @@ def _masks(item: Any, labels: list[Any], one: Asked) -> Iterator[Region]:
         yield Region(region_class(label, one), read_mask(mask), optional_score(value))
 
 
-def _column(item: dict[str, Any], name: str, length: int | None) -> list[Any]:
+def _column(item: dict[str, Any], name: str, length: int | None, beside: str = "boxes") -> list[Any]:
+    """Read one list of an object of lists, as long as the one beside it; raises Malformed."""
     column = item.get(name)
     if not isinstance(column, list):
         raise Malformed(f'"{name}" is not a list')
     if length is not None and len(column) != length:
-        raise Malformed(f'"{name}" holds {len(column)} values for {length} boxes')
+        raise Malformed(f'"{name}" holds {len(column)} values for {length} {beside}')
     return column
 
 
@@ -133,3 +136,52 @@ class Objects:
 def _is_object(entry: Any) -> bool:
     box = entry.get("box") if isinstance(entry, dict) else None
     return isinstance(box, dict) and all(corner in box for corner in _NAMED_CORNERS)
+
+
+_STARTS, _ENDS = "textSegmentStartOffsets", "textSegmentEndOffsets"
+
+
+class AutoMl:
+    """The answer format ``automl``, Vertex AI's.
+
+    ``{"displayNames", "confidences", "ids"}``, with ``bboxes`` or text offsets beside them. Boxes are
+    ``[xMin, xMax, yMin, yMax]`` in fractions. Google's reference calls ``textSegmentEndOffsets`` inclusive; its own
+    sample code takes the text from the start up to, and without, the end, and so does this. Offsets may be texts.
+    """
+
+    name = "automl"
+
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
+        """Whether it is an object with lists of names and confidences."""
+        return isinstance(item, dict) and all(
+            isinstance(item.get(key), list) for key in ("displayNames", "confidences")
+        )
+
+    def read(self, item: Any, one: Asked) -> Answer:
+        """Read a classification, boxes or spans. Raises Malformed."""
+        if not self.fits(item, ()):
+            raise Malformed('it is not an object with "displayNames" and "confidences"')
+        names = [class_name(name, one) for name in item["displayNames"]]
+        scores = [
+            read_score("confidences", value) for value in _column(item, "confidences", len(names), "displayNames")
+        ]
+        if "bboxes" in item:
+            return _named_boxes(names, scores, _column(item, "bboxes", len(names), "displayNames"), one)
+        if _STARTS in item or _ENDS in item:
+            offsets = zip(
+                _column(item, _STARTS, len(names), "displayNames"),
+                _column(item, _ENDS, len(names), "displayNames"),
+                strict=True,
+            )
+            spans = [span(start, end, one) for start, end in offsets]
+            return Findings(tuple(map(Region, names, spans, scores)), one.version)
+        return classified(zip(names, scores, strict=True), one.version) if names else Findings((), one.version)
+
+
+def _named_boxes(names: list[str], scores: list[float], places: list[Any], one: Asked) -> Findings:
+    regions: list[Region] = []
+    for name, value, place in zip(names, scores, places, strict=True):
+        x0, x1, y0, y1 = numbers(place, 4)
+        if (box := FRACTIONS.corners([x0, y0, x1, y1])) is not None:
+            regions.append(Region(name, box, value))
+    return Findings(tuple(regions), one.version, size_of(None, one))

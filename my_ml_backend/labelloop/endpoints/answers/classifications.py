@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from labelloop.endpoints.answers.format import ROUNDING, Asked, Malformed, class_name, entries, is_number, score
+from labelloop.endpoints.answers.format import ROUNDING, Asked, Malformed, class_name, entries, is_number, read_score
 from labelloop.types import Output
 
 SUM_TOLERANCE = 0.01
@@ -43,7 +43,9 @@ class Labels:
 
     def read(self, item: Any, one: Asked) -> Output:
         """Read one input's classes; see ``classified`` for single and multiple. Raises Malformed."""
-        pairs = [(class_name(entry.get("label"), one), score("score", entry.get("score"))) for entry in entries(item)]
+        pairs = [
+            (class_name(entry.get("label"), one), read_score("score", entry.get("score"))) for entry in entries(item)
+        ]
         return classified(pairs, one.version)
 
 
@@ -82,5 +84,5 @@ class Probabilities:
                 "its numbers are not all between 0 and 1: let the endpoint answer probabilities, not logits"
             )
         return classified(
-            ((name, score(name, value)) for name, value in zip(one.classes, item, strict=True)), one.version
+            ((name, read_score(name, value)) for name, value in zip(one.classes, item, strict=True)), one.version
         )

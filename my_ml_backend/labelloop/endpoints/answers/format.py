@@ -68,7 +68,7 @@ def number(name: str, value: Any) -> float:
     raise Malformed(f"{one_line(name)!r} is not a finite number")
 
 
-def score(name: str, value: Any) -> float:
+def read_score(name: str, value: Any) -> float:
     """Read a number in [0, 1]; raises Malformed."""
     if not is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
         raise Malformed(f"{one_line(name)!r} has no score between 0 and 1")
@@ -77,10 +77,10 @@ def score(name: str, value: Any) -> float:
 
 def optional_score(value: Any) -> float | None:
     """Read a score that may be missing; raises Malformed."""
-    return None if value is None else score("score", value)
+    return None if value is None else read_score("score", value)
 
 
-def text(name: str, value: Any) -> str:
+def read_text(name: str, value: Any) -> str:
     """Read a text that is not empty; raises Malformed."""
     if not isinstance(value, str) or not value:
         raise Malformed(f"{name!r} is not a text")

@@ -14,9 +14,9 @@ from labelloop.endpoints.answers.format import (
     Malformed,
     number,
     optional_score,
+    read_score,
+    read_text,
     region_class,
-    score,
-    text,
     unicode_text,
     within_memory,
 )
@@ -65,11 +65,11 @@ def _output(item: dict[str, Any], version: str) -> Output:
     scores = item.get("scores")
     if not isinstance(scores, dict) or not scores:
         raise Malformed('"scores" is not a map from class to score')
-    read = {text("class", name): score(name, value) for name, value in scores.items()}
-    label = text("label", item.get("label"))
+    read = {read_text("class", name): read_score(name, value) for name, value in scores.items()}
+    label = read_text("label", item.get("label"))
     if label not in read:
         raise Malformed(f'the label {label[:60]!r} is not in "scores"')
-    best = score("score", item.get("score"))
+    best = read_score("score", item.get("score"))
     if abs(best - read[label]) > SUM_TOLERANCE or read[label] < max(read.values()):
         raise Malformed('"label" and "score" are not the best of "scores"')
     match item.get("kind", "single"):

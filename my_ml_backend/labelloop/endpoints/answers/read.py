@@ -7,15 +7,13 @@ from typing import Any
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from labelloop.endpoints.answers.arrange import Arranged, arrange, is_error
-from labelloop.endpoints.answers.automl import AutoMl
-from labelloop.endpoints.answers.boxes import Boxes, Detections, Objects
+from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections, Objects
 from labelloop.endpoints.answers.classifications import Labels, Probabilities
-from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, text
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, read_text
 from labelloop.endpoints.answers.labelloop import LabelLoop
+from labelloop.endpoints.answers.layout import Arranged, arrange, is_error, outline, unknown, wrong_count
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
-from labelloop.endpoints.answers.unknown import describe, unknown, wrong_count
 from labelloop.endpoints.failures import WrongAnswer, one_line
 from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
@@ -57,7 +55,7 @@ def check_response(response: str, mapping: str) -> None:
         check_mapping(mapping)
 
 
-def parse(content: bytes) -> Any:
+def parse_answer(content: bytes) -> Any:
     """Read JSON without NaN and Infinity; raises WrongAnswer."""
     try:
         return json.loads(content, parse_constant=_refuse_constant)
@@ -92,9 +90,9 @@ def mapped(value: Any, mapping: str) -> Any:
         RecursionError,
     ) as error:
         reason = one_line(str(error)) or type(error).__name__
-        raise WrongAnswer(f"the mapping failed on {describe(value)}: {reason}") from None
+        raise WrongAnswer(f"the mapping failed on {outline(value)}: {reason}") from None
     if found is None:
-        raise WrongAnswer(f"the mapping {mapping[:100]!r} found nothing in {describe(value)}")
+        raise WrongAnswer(f"the mapping {mapping[:100]!r} found nothing in {outline(value)}")
     return found
 
 
@@ -125,7 +123,7 @@ def _value(content: bytes, asked: Asked, response: str) -> Any:
     said = asked.media_type.lower()
     plain = (response == "text" and "json" not in said) or (response == "auto" and said.startswith("text/plain"))
     try:
-        value = parse(content)
+        value = parse_answer(content)
     except WrongAnswer:
         if plain and (words := _decoded(content)):
             return words
@@ -162,4 +160,4 @@ def _answer(item: Any, sent: Input, form: AnswerFormat, asked: Asked) -> Answer 
 def _version(item: Any, asked: Asked) -> str:
     first = item[0] if isinstance(item, list) and item else item
     own = first.get("model_version") if isinstance(first, dict) else None
-    return text("model_version", asked.version or asked.name if own is None else own)
+    return read_text("model_version", asked.version or asked.name if own is None else own)

@@ -14,7 +14,7 @@ from labelloop.endpoints.answers.format import (
     number,
     objects,
     optional_score,
-    score,
+    read_score,
     unicode_text,
     whole,
 )
@@ -96,7 +96,7 @@ def _token(entry: dict[str, Any], one: Asked) -> _Token | None:
         class_name(name if tag is None else tag[2], one),
         "" if tag is None else tag[1],
         span(entry.get("start"), entry.get("end"), one),
-        score("score", entry.get("score")),
+        read_score("score", entry.get("score")),
         index if isinstance(index := entry.get("index"), int) else None,
     )
 
