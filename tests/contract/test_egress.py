@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.endpoints.address import open_endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.failures import Denied, TooSlow, Unwell
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Output, Target

@@ -18,9 +18,9 @@ import pytest
 from PIL import ExifTags, Image
 
 from labelloop.endpoints import timely
+from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.failures import Refused, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.guarded import Breaker
 from labelloop.endpoints.http import http_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError

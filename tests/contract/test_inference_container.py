@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import labelloop
-from labelloop.endpoints.address import open_endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
 from labelloop.models.answers import write_foreign

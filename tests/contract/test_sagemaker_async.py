@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from boto3.session import Session
 
-from labelloop.endpoints import guarded, sagemaker_async
+from labelloop.endpoints import breaker, sagemaker_async
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.failures import Busy, Denied, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.sagemaker_plan import sagemaker_plan
+from labelloop.endpoints.sagemaker import sagemaker_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Output, Target
 from support.aws_wire import KEY, REGION, SECRET, aws_account, aws_error, signature_is_right
@@ -150,7 +150,7 @@ def test_a_result_is_looked_for_again_when_s3_fails(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_input_that_cannot_be_written_for_now_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     with misbehaving(accepted("bucket")) as server:
         with pytest.raises(Busy, match="could not be written to s3://bucket/in: EndpointConnectionError"):

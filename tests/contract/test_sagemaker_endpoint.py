@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from boto3.session import Session
 
-from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.caller import Caller
+from labelloop.endpoints.breaker import Breaker
+from labelloop.endpoints.caller import Caller, open_endpoint
 from labelloop.endpoints.failures import Denied, Refused, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.guarded import Breaker
-from labelloop.endpoints.sagemaker_plan import plan_as, sagemaker_address, sagemaker_plan
+from labelloop.endpoints.sagemaker import plan_as, sagemaker_address, sagemaker_plan
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
 from labelloop.types import Failure, Input, Output, Target

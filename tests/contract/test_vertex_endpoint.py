@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from labelloop.endpoints.address import open_endpoint
-from labelloop.endpoints.caller import Caller
+from labelloop.endpoints.breaker import Breaker
+from labelloop.endpoints.caller import Caller, open_endpoint
 from labelloop.endpoints.failures import Denied, TooSlow, Unwell, WrongAnswer
-from labelloop.endpoints.guarded import Breaker
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.endpoints.vertex import vertex_address, vertex_plan
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError

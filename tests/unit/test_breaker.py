@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from labelloop.endpoints.guarded import Breaker
+from labelloop.endpoints.breaker import Breaker
 from labelloop.errors import CircuitOpen
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from labelloop.endpoints.probe import Probed, probe, shown
+from labelloop.endpoints.probe import Probed, excerpt, probe
 from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
@@ -52,7 +52,7 @@ def ask(hub: Hub, question: Question) -> tuple[list[str], bool]:
     except LabelConfigError as error:
         return [*lines, "", f"No prediction: {error}"], False
     whole = json.dumps(prediction, indent=2, ensure_ascii=False)
-    told = whole if len(whole) <= _LONGEST else shown(whole.encode())
+    told = whole if len(whole) <= _LONGEST else excerpt(whole.encode())
     return [*lines, "", "Label Studio would get:", told], True
 
 
@@ -95,10 +95,10 @@ def _told(probed: Probed) -> list[str]:
     if probed.request is None:
         return ["Nothing was sent."]
     size = len(probed.request.content)
-    lines = [f"Request: {probed.request.media_type}, {size} bytes", shown(probed.request.content)]
+    lines = [f"Request: {probed.request.media_type}, {size} bytes", excerpt(probed.request.content)]
     if probed.told is None:
         return [*lines, "", "No answer that can be read."]
-    return [*lines, "", f"Answer: {probed.told.media_type or 'no type'}", shown(probed.told.content)]
+    return [*lines, "", f"Answer: {probed.told.media_type or 'no type'}", excerpt(probed.told.content)]
 
 
 def _read(answer: Answer) -> list[str]:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from labelloop.endpoint_suite.samples import SamplePicture
-from labelloop.endpoints.address import open_endpoint, plan_of
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
 from labelloop.endpoints.base import Call, Endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.requests import Body, request_format
-from labelloop.endpoints.spec import EndpointSpec
+from labelloop.endpoints.spec import EndpointSpec, endpoint_plan
 from labelloop.types import Answer, BundleInfo, Failure, Input, Json, Output, Target
 
 AT_ONCE = 8
@@ -29,7 +29,7 @@ class Subject:
     """
 
     def __init__(self, spec: EndpointSpec) -> None:
-        self._plan = plan_of(spec)
+        self._plan = endpoint_plan(spec)
         self._spec = replace(spec, concurrency=AT_ONCE)
         self._service = self._plan.service(AT_ONCE)
         self._endpoints: dict[tuple[str, int], Endpoint] = {}

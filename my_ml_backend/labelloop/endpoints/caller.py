@@ -10,11 +10,12 @@ from typing import Any
 
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import check_response, read_answer
-from labelloop.endpoints.base import CHECK_SECONDS, Told
+from labelloop.endpoints.base import CHECK_SECONDS, Endpoint, Told
+from labelloop.endpoints.breaker import Breaker, Guarded
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer
-from labelloop.endpoints.guarded import Breaker, Guarded
+from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.endpoints.requests import Body, request_format
-from labelloop.endpoints.spec import EndpointSpec, Limits, Plan, limits_of, parameters_of
+from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, Limits, endpoint_plan, limits_of, request_parameters
 from labelloop.errors import EndpointError, Unreadable
 from labelloop.pictures import shrink
 from labelloop.types import Answer, Failure, Input, Target
@@ -24,17 +25,27 @@ Answers = list[Answer | Failure]
 DEADLINE = Failure("deadline")
 
 
+def open_endpoint(spec: EndpointSpec) -> Endpoint:
+    """Open an endpoint; nothing is sent yet. Raises SettingsError saying what is wrong and what is possible.
+
+    Opening a SageMaker endpoint takes half a second: botocore is loaded.
+    """
+    if spec.address.lower().startswith("fake://"):
+        return FakeEndpoint.at(spec.address)
+    return Caller(endpoint_plan(spec), spec)
+
+
 class Caller:
     """Implements Endpoint over one Service per process: threads and sockets do not survive a fork.
 
     Raises SettingsError where the spec names what is not there, or contradicts itself.
     """
 
-    def __init__(self, plan: Plan, spec: EndpointSpec, *, breaker: Breaker | None = None) -> None:
+    def __init__(self, plan: EndpointPlan, spec: EndpointSpec, *, breaker: Breaker | None = None) -> None:
         self._plan = plan
         self._spec = spec
         self._format = request_format(spec.request, kind=plan.kind)
-        self._parameters = parameters_of(spec)
+        self._parameters = request_parameters(spec)
         self._limits: Limits = limits_of(plan, spec, self._format)
         check_response(spec.response, spec.mapping)
         self._breaker = breaker or Breaker(plan.shown)
@@ -105,7 +116,7 @@ class Caller:
         with self._process().fitting:
             if deadline is not None and time.monotonic() >= deadline:
                 return [DEADLINE]
-            fitting = fitted(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
+            fitting = scaled_down(inputs[0], body, self._written, self._limits.payload, self._plan.shown)
         return [fitting] if isinstance(fitting, Failure) else self._sent([fitting[0]], fitting[1], target, deadline)
 
     def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
@@ -215,7 +226,7 @@ _SHARES = (0.97, 0.85, 0.6)
 """How much of the room a picture is scaled to, one try after the other: what stands around it takes some, too."""
 
 
-def fitted(
+def scaled_down(
     item: Input, body: Body, write: Callable[[Input], Body], most: int, shown: str
 ) -> tuple[Input, Body] | Failure:
     """Make one input whose ``body`` is too large fit ``most`` bytes, or say why it cannot be sent."""

@@ -3,8 +3,11 @@
 import hashlib
 import threading
 from collections.abc import Sequence
+from typing import Self
 
+from labelloop.endpoints.spec import address_options
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
+from labelloop.settings import names
 from labelloop.types import Answer, Choice, Failure, Input, Output, Target
 
 STEPS = ("ok", "half", "none", "late", "down", "open")
@@ -45,6 +48,21 @@ class FakeEndpoint:
         self._lock = threading.Lock()
         self.asked: list[tuple[Target, int]] = []
         """What was asked so far: per call the target and the number of inputs."""
+
+    @classmethod
+    def at(cls, address: str) -> Self:
+        """Make the one that ``fake://?classes=cat,dog`` describes; raises SettingsError."""
+        options = address_options(address, ("classes", "kind", "version", "script"), "fake://?classes=cat,dog")
+        choice: Choice = "multiple" if options.get("kind") == "multiple" else "single"
+        if options.get("kind", choice) != choice or address.partition("://")[2].partition("?")[0]:
+            raise SettingsError(
+                "LABELLOOP_ENDPOINT: a fake endpoint is addressed as fake://?classes=cat,dog; it may be followed by "
+                "&kind=single or multiple, &version=NAME and &script=STEPS (docs/endpoints.md)"
+            )
+        version = options.get("version", "fake")
+        return cls(
+            names(options.get("classes", "")), choice=choice, version=version, script=names(options.get("script", ""))
+        )
 
     def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Answer | Failure]:  # noqa: ARG002 - time does not pass here
         """Answer, or do what the script's next step says; the deadline plays no part, "late" stands for it."""

@@ -12,7 +12,7 @@ from urllib3.exceptions import LocationParseError
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Refused, Unwell, reason_of
 from labelloop.endpoints.post import Poster, merged
-from labelloop.endpoints.spec import EndpointSpec, Plan
+from labelloop.endpoints.spec import EndpointPlan, EndpointSpec
 from labelloop.errors import SettingsError
 
 LONGEST_PAUSE = 2.0
@@ -36,7 +36,7 @@ class Http:
         path = f"{self._path}invocations" if self._follows else self._path
         headers = merged({"Content-Type": call.body.media_type}, self._headers, _target(call) if self._follows else {})
         reply = self._poster.send("POST", path, call.body.content, headers, call.until)
-        judge(reply, self._poster.shown)
+        raise_for_status(reply, self._poster.shown)
         return reply
 
     def check(self, until: float) -> str:
@@ -49,7 +49,7 @@ class Http:
         took = f"{1000 * (time.monotonic() - start):.0f} ms"
         # 501: it answers no GET, as a server that only takes POST may say.
         if self._follows or reply.status in (401, 403, 429) or (reply.status >= 500 and reply.status != 501):
-            judge(reply, shown)
+            raise_for_status(reply, shown)
         if self._follows:
             return f"endpoint {shown} answered in {took}"
         return (
@@ -58,7 +58,7 @@ class Http:
         )
 
 
-def judge(reply: Told, shown: str) -> None:
+def raise_for_status(reply: Told, shown: str) -> None:
     """Raise what an answer that is not 200 means."""
     if reply.status == 200:
         return
@@ -89,7 +89,7 @@ def _target(call: Call) -> dict[str, str]:
 PAYLOAD_BYTES = 60_000_000
 
 
-def http_plan(spec: EndpointSpec) -> Plan:
+def http_plan(spec: EndpointSpec) -> EndpointPlan:
     """A bare or slash-ending address is an inference container; one with a path is the complete URL of any server.
 
     Raises SettingsError. User name and password become Basic authentication; a complete URL may have a query.
@@ -119,8 +119,8 @@ def http_plan(spec: EndpointSpec) -> Plan:
 
     name = where + parts.path.rstrip("/")
     if follows:
-        return Plan("loop", name, shown, PAYLOAD_BYTES, service, batch=16, concurrency=4)
-    return Plan("http", name, shown, PAYLOAD_BYTES, service)
+        return EndpointPlan("loop", name, shown, PAYLOAD_BYTES, service, batch=16, concurrency=4)
+    return EndpointPlan("http", name, shown, PAYLOAD_BYTES, service)
 
 
 def _basic(user: str | None, password: str | None) -> dict[str, str]:

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labelloop.endpoints.address import plan_of
 from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.requests import Body
-from labelloop.endpoints.spec import EndpointSpec
+from labelloop.endpoints.spec import EndpointSpec, endpoint_plan
 from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Failure, Input, Target
 
@@ -37,7 +36,7 @@ def probe(spec: EndpointSpec, item: Input, target: Target) -> Probed:
             "a fake endpoint has no wire to look at: probe one with an address, such as http://host/path"
         )
     heard: list[tuple[Body, Told | None]] = []
-    plan = plan_of(spec)
+    plan = endpoint_plan(spec)
     caller = Caller(replace(plan, service=_recording(plan.service, heard)), spec)
     answer: Answer | Failure
     try:
@@ -48,7 +47,7 @@ def probe(spec: EndpointSpec, item: Input, target: Target) -> Probed:
     return Probed(request, told, answer)
 
 
-def shown(content: bytes) -> str:
+def excerpt(content: bytes) -> str:
     """Show a body to a person: JSON with what is long shortened, else the beginning of a text, else the size."""
     try:
         return json.dumps(_short(json.loads(content)), indent=2, ensure_ascii=False)

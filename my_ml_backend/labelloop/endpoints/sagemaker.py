@@ -1,4 +1,4 @@
-"""Calls of a SageMaker endpoint: InvokeEndpoint, and what its errors mean.
+"""SageMaker endpoints: their addresses, InvokeEndpoint, and what its errors mean.
 
 Names and statuses: the service's model in botocore (API version 2017-05-13), and AWS's common errors.
 """
@@ -6,16 +6,18 @@ Names and statuses: the service's model in botocore (API version 2017-05-13), an
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.aws import Aws
-from labelloop.endpoints.base import Call, Told
+from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell, reason_of
 from labelloop.endpoints.http import pause_of
 from labelloop.endpoints.post import Poster, merged
+from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
+from labelloop.errors import SettingsError
 
 PAYLOAD_BYTES = 6_291_456
 """6 MiB, the most that InvokeEndpoint takes as Body."""
@@ -49,6 +51,62 @@ class SageMakerAddress:
         return {name: value for name, value in named.items() if value}
 
 
+_EXAMPLE = "sagemaker://NAME?region=eu-west-1"
+_OPTIONS = ("region", "variant", "target_model", "inference_component", "mode", "input")
+
+
+def sagemaker_plan(spec: EndpointSpec) -> EndpointPlan:
+    """Read the address and the AWS configuration; raises SettingsError."""
+    address = sagemaker_address(spec.address)
+    return plan_as(Aws(address.region), address, spec)
+
+
+def plan_as(aws: Aws, address: SageMakerAddress, spec: EndpointSpec) -> EndpointPlan:
+    """Plan for an address, as whom ``aws`` says we are, where it says that SageMaker is."""
+    if address.mode == "async":
+        from labelloop.endpoints import sagemaker_async
+
+        kind: Callable[..., Service] = sagemaker_async.SageMakerAsync
+        payload = sagemaker_async.PAYLOAD_BYTES
+    else:
+        kind, payload = SageMaker, PAYLOAD_BYTES
+
+    def service(connections: int) -> Service:
+        return kind(address, aws, dict(spec.headers), connections)
+
+    return EndpointPlan("sagemaker", address.name, address.shown, payload, service)
+
+
+def sagemaker_address(text: str) -> SageMakerAddress:
+    """Take an address apart; raises SettingsError."""
+    parts = urlsplit(text)
+    options = address_options(text, _OPTIONS, _EXAMPLE)
+    if (
+        not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,62}", parts.netloc)
+        or parts.path not in ("", "/")
+        or parts.fragment
+    ):
+        raise SettingsError(f"LABELLOOP_ENDPOINT: expected an endpoint's name after sagemaker://: {_EXAMPLE}")
+    address = SageMakerAddress(parts.netloc, **options)
+    _check_mode(address)
+    return address
+
+
+def _check_mode(address: SageMakerAddress) -> None:
+    if address.mode not in ("", "async"):
+        raise SettingsError(f"LABELLOOP_ENDPOINT: the mode of {address.shown} can only be async, or be left out")
+    if address.input and (address.mode != "async" or not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/.*)?", address.input)):
+        raise SettingsError(
+            f"LABELLOOP_ENDPOINT: the input of {address.shown} is a folder in S3, and goes with mode=async: "
+            "?mode=async&input=s3://bucket/prefix"
+        )
+    if address.mode == "async" and address.headers:
+        raise SettingsError(
+            f"LABELLOOP_ENDPOINT: an asynchronous call takes no variant, target_model or inference_component, "
+            f"{address.shown} has both"
+        )
+
+
 class SageMaker:
     """Signs each call and posts it; ``headers`` go along and are never shown."""
 
@@ -66,7 +124,7 @@ class SageMaker:
             "POST", self._url, call.body.content, merged({"Content-Type": call.body.media_type}, self._headers)
         )
         reply = self._poster.send("POST", self._path, call.body.content, headers, call.until)
-        judge(reply, self._address.shown, self._aws.region)
+        raise_for_aws(reply, self._address.shown, self._aws.region)
         variant = reply.headers.get("x-Amzn-Invoked-Production-Variant", "")
         return replace(reply, version=f"{self._address.name}/{variant}" if variant else "")
 
@@ -111,7 +169,7 @@ _REMEDIES = {
 }
 
 
-def judge(reply: Told, shown: str, region: str, good: int = 200) -> None:
+def raise_for_aws(reply: Told, shown: str, region: str, good: int = 200) -> None:
     """Raise what an answer that is not ``good`` means."""
     if reply.status == good:
         return

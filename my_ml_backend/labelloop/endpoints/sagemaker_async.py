@@ -13,7 +13,7 @@ from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer, one_line, reason_of
 from labelloop.endpoints.post import MAX_ANSWER_BYTES, Poster, merged
-from labelloop.endpoints.sagemaker import SageMakerAddress, judge, reached
+from labelloop.endpoints.sagemaker import SageMakerAddress, raise_for_aws, reached
 
 INLINE_BYTES = 128_000
 """The most that InvokeEndpointAsync takes as Body; more goes through S3."""
@@ -40,7 +40,7 @@ class SageMakerAsync:
         body, headers = self._input(call)
         signed = self._aws.sign("POST", self._url, body, headers)
         reply = self._poster.send("POST", self._path, body, signed, call.until)
-        judge(reply, self._address.shown, self._aws.region, good=202)
+        raise_for_aws(reply, self._address.shown, self._aws.region, good=202)
         output = reply.headers.get("X-Amzn-SageMaker-OutputLocation", "")
         failure = reply.headers.get("X-Amzn-SageMaker-FailureLocation", "")
         if not output.startswith("s3://"):

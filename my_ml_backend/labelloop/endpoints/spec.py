@@ -97,7 +97,7 @@ def address_options(address: str, known: Sequence[str], example: str) -> dict[st
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EndpointPlan:
     """One endpoint as its address describes it, with its kind's own limits.
 
     The kind ``loop`` is an inference container of ours, which serves the store; the others hold a model.
@@ -114,6 +114,47 @@ class Plan:
     concurrency: int = 32
 
 
+_KINDS = (
+    "http://host:port (an inference container), http://host/path (any server), sagemaker://NAME, "
+    "vertex://PROJECT/LOCATION/ENDPOINT, or fake://?classes=cat,dog"
+)
+
+
+def endpoint_plan(spec: EndpointSpec) -> EndpointPlan:
+    """Read an address that something can be sent to; raises SettingsError."""
+    scheme = spec.address.partition("://")[0].lower()
+    if scheme not in _PLANS or "://" not in spec.address:
+        raise SettingsError(f"LABELLOOP_ENDPOINT: the address is of no known kind. Possible are {_KINDS}.")
+    return _PLANS[scheme](spec)
+
+
+def _http(spec: EndpointSpec) -> EndpointPlan:
+    from labelloop.endpoints.http import http_plan
+
+    return http_plan(spec)
+
+
+def _sagemaker(spec: EndpointSpec) -> EndpointPlan:
+    from labelloop.endpoints.sagemaker import sagemaker_plan
+
+    return sagemaker_plan(spec)
+
+
+def _vertex(spec: EndpointSpec) -> EndpointPlan:
+    from labelloop.endpoints.vertex import vertex_plan
+
+    return vertex_plan(spec)
+
+
+# Imported when asked for: botocore and google-auth take most of a second together.
+_PLANS: dict[str, Callable[[EndpointSpec], EndpointPlan]] = {
+    "http": _http,
+    "https": _http,
+    "sagemaker": _sagemaker,
+    "vertex": _vertex,
+}
+
+
 BATCH_BYTES = 4_000_000
 """Where inputs go together, a call of more bytes would only make the first of them wait."""
 
@@ -128,7 +169,7 @@ class Limits:
     batch_bytes: int
 
 
-def limits_of(plan: Plan, spec: EndpointSpec, form: RequestFormat) -> Limits:
+def limits_of(plan: EndpointPlan, spec: EndpointSpec, form: RequestFormat) -> Limits:
     """Bring the settings and the kind's own limits together; raises SettingsError where they contradict each other."""
     if spec.batch > 1 and not form.together:
         raise SettingsError(
@@ -141,7 +182,7 @@ def limits_of(plan: Plan, spec: EndpointSpec, form: RequestFormat) -> Limits:
     return Limits(batch, spec.concurrency or plan.concurrency, payload, batch_bytes)
 
 
-def parameters_of(spec: EndpointSpec) -> Parameters | None:
+def request_parameters(spec: EndpointSpec) -> Parameters | None:
     """Read the parameters, a JSON object; raises SettingsError."""
     if not spec.parameters:
         return None

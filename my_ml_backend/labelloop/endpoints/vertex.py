@@ -13,7 +13,7 @@ from labelloop.endpoints.google_token import GoogleToken
 from labelloop.endpoints.http import pause_of
 from labelloop.endpoints.post import Poster, merged
 from labelloop.endpoints.requests import Body
-from labelloop.endpoints.spec import EndpointSpec, Plan, address_options
+from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
 
 SHARED_PAYLOAD_BYTES = 1_500_000
@@ -133,7 +133,7 @@ _GOOGLES = re.compile(r"[a-z0-9.-]+\.(goog|googleapis\.com)", re.IGNORECASE)
 _ADDRESS = re.compile(r"(?P<project>[a-z0-9][\w.:-]*)/(?P<location>[a-z0-9-]+)/(?P<endpoint>[\w-]+)/?")
 
 
-def vertex_plan(spec: EndpointSpec) -> Plan:
+def vertex_plan(spec: EndpointSpec) -> EndpointPlan:
     """Read the address; raises SettingsError. Over plain HTTP, which only a base of one's own has, no token is sent."""
     address = vertex_address(spec.address, spec.base)
 
@@ -141,7 +141,7 @@ def vertex_plan(spec: EndpointSpec) -> Plan:
         token = None if address.url.startswith("http://") else GoogleToken()
         return Vertex(address, token, dict(spec.headers), connections)
 
-    return Plan("vertex", address.endpoint, address.shown, address.payload, service)
+    return EndpointPlan("vertex", address.endpoint, address.shown, address.payload, service)
 
 
 def vertex_address(text: str, base: str) -> VertexAddress:

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labelloop.data.site import Tool
-from labelloop.endpoints.address import open_endpoint
 from labelloop.endpoints.base import Endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
 from labelloop.loop.cache import PredictionCache

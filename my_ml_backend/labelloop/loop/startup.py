@@ -14,7 +14,7 @@ from pathlib import Path
 from rq import Worker
 from rq.serializers import JSONSerializer
 
-from labelloop.endpoints.address import open_endpoint
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds

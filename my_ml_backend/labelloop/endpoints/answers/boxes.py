@@ -93,13 +93,12 @@ def _masks(item: Any, labels: list[Any], one: Asked) -> Iterator[Region]:
         yield Region(region_class(label, one), read_mask(mask), optional_score(value))
 
 
-def _column(item: dict[str, Any], name: str, length: int | None, beside: str = "boxes") -> list[Any]:
-    """Read one list of an object of lists, as long as the one beside it; raises Malformed."""
+def _column(item: dict[str, Any], name: str, length: int | None) -> list[Any]:
     column = item.get(name)
     if not isinstance(column, list):
         raise Malformed(f'"{name}" is not a list')
     if length is not None and len(column) != length:
-        raise Malformed(f'"{name}" holds {len(column)} values for {length} {beside}')
+        raise Malformed(f'"{name}" holds {len(column)} values for {length} boxes')
     return column
 
 
@@ -162,15 +161,13 @@ class AutoMl:
         if not self.fits(item, ()):
             raise Malformed('it is not an object with "displayNames" and "confidences"')
         names = [class_name(name, one) for name in item["displayNames"]]
-        scores = [
-            read_score("confidences", value) for value in _column(item, "confidences", len(names), "displayNames")
-        ]
+        scores = [read_score("confidences", value) for value in _named_column(item, "confidences", len(names))]
         if "bboxes" in item:
-            return _named_boxes(names, scores, _column(item, "bboxes", len(names), "displayNames"), one)
+            return _named_boxes(names, scores, _named_column(item, "bboxes", len(names)), one)
         if _STARTS in item or _ENDS in item:
             offsets = zip(
-                _column(item, _STARTS, len(names), "displayNames"),
-                _column(item, _ENDS, len(names), "displayNames"),
+                _named_column(item, _STARTS, len(names)),
+                _named_column(item, _ENDS, len(names)),
                 strict=True,
             )
             spans = [span(start, end, one) for start, end in offsets]
@@ -185,3 +182,10 @@ def _named_boxes(names: list[str], scores: list[float], places: list[Any], one: 
         if (box := FRACTIONS.corners([x0, y0, x1, y1])) is not None:
             regions.append(Region(name, box, value))
     return Findings(tuple(regions), one.version, size_of(None, one))
+
+
+def _named_column(item: dict[str, Any], name: str, length: int) -> list[Any]:
+    column = item.get(name)
+    if not isinstance(column, list) or len(column) != length:
+        raise Malformed(f'"{name}" is not a list as long as "displayNames"')
+    return column
