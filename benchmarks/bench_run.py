@@ -112,10 +112,10 @@ def _by_the_loop(hub: "Hub") -> "tuple[RunRecord, Trace, Counter[str]]":
 
 def _by_hand(settings: "Settings", of_the_loop: "Settings", record: "RunRecord", folder: Path) -> Trace:
     """Make the run whose manifest the loop has left; raises RuntimeError where it is another one."""
+    from labelloop.cli.terminal import Bar
     from labelloop.run.driver import Run
     from labelloop.run.folder import RunFolder
     from labelloop.run.stages import STAGES
-    from labelloop.terminal import Bar
 
     kept = f"{of_the_loop.store_address}/{record.project}/manifests/{record.manifest}.jsonl"
     given = {"train_location": kept, "format": "labelloop", "project_key": record.project}

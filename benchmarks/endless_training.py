@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from labelloop.data.split import side
-from labelloop.demo.pictures import digits
+from labelloop.demo.examples import digits
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.trainer import train
 from labelloop.types import TrainSettings

@@ -26,9 +26,8 @@ from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
 from labelloop.supervise import Supervisor
 from labelloop.trainers.foreign import learner
-from labelloop.web.gate import BasicAuth
-from labelloop.web.machine import machine
-from labelloop.web.server import address, warn_of_doubts
+from labelloop.web.credentials import BasicAuth
+from labelloop.web.machine import address, machine_services, warn_of_doubts
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         keep_private(settings.directory)
         if given.check:
             _check(settings)
-        services = machine(settings, environment)
+        services = machine_services(settings, environment)
         print(f"LabelLoop is starting at http://{address(settings.host, settings.port)}; Ctrl-C ends it", flush=True)  # noqa: T201
         Supervisor(services, is_over=is_over).run()
     except LabelLoopError as error:
@@ -117,8 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 else:
-    from labelloop.web.app import create_app
-    from labelloop.web.warm import warm_up
+    from labelloop.web.app import create_app, warm_up
     from model import LabelLoop
 
     try:

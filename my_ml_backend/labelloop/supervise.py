@@ -24,7 +24,7 @@ _SAME_SIGNAL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Service:
+class ChildService:
     """One thing to keep running: ``start`` starts its process, ``ready`` says whether it does its work yet."""
 
     name: str
@@ -36,7 +36,7 @@ class Service:
 
 @dataclass
 class _Running:
-    service: Service
+    service: ChildService
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     next_start: float = 0.0
@@ -53,7 +53,7 @@ class Supervisor:
 
     def __init__(
         self,
-        services: Sequence[Service],
+        services: Sequence[ChildService],
         *,
         restarts: int = 4,
         backoff: float = 0.5,

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self, get_args
+from itertools import islice
+from typing import Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
@@ -458,3 +459,13 @@ class TrainSettings:
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) while long work goes on; total 0 means unknown."""
+
+
+T = TypeVar("T")
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of ``size``, the last one shorter; only one list is held at a time."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk

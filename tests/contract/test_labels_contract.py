@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
-from labelloop.majority import Truth, settle
+from labelloop.kinds.majority import Truth, settle
 from labelloop.studio.label_config import parse_trained
 from labelloop.studio.rendering import render
 from labelloop.studio.votes import vote_reader

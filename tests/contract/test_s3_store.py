@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from boto3.session import Session
 
-from labelloop.doctor import diagnose
+from labelloop.cli.doctor import diagnose
 from labelloop.errors import Conflict, Fenced, NotFound, StoreError, UnsafeStore
 from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store

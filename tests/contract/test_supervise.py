@@ -12,7 +12,7 @@ import pytest
 
 from labelloop.children import start_child
 from labelloop.errors import QueueError, ServiceError, SettingsError
-from labelloop.supervise import Service, Supervisor, require_free
+from labelloop.supervise import ChildService, Supervisor, require_free
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -22,11 +22,11 @@ _SCRIPT = """
 import signal, sys
 from pathlib import Path
 from labelloop.children import start_child
-from labelloop.supervise import Service, Supervisor
+from labelloop.supervise import ChildService, Supervisor
 notes = Path(sys.argv[1])
 child = lambda: start_child(["sh", "-c", f"echo $$ >> {notes}; exec sleep 600"])
 print("up", flush=True)
-Supervisor([Service("sleeper", child, ready=notes.exists)]).run()
+Supervisor([ChildService("sleeper", child, ready=notes.exists)]).run()
 """
 
 
@@ -34,10 +34,10 @@ def notes(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def noting(path: Path, name: str) -> Service:
+def noting(path: Path, name: str) -> ChildService:
     """A service that notes its name when it starts, and once more when it is asked to end."""
     script = f"trap 'echo {name}-ends >> {path}; exit' TERM; echo {name} >> {path}; while :; do sleep 0.01; done"
-    return Service(name, lambda: start_child(["sh", "-c", script]), ready=lambda: name in notes(path))
+    return ChildService(name, lambda: start_child(["sh", "-c", script]), ready=lambda: name in notes(path))
 
 
 def test_services_start_in_order_and_end_in_reverse(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_services_start_in_order_and_end_in_reverse(tmp_path: Path) -> None:
 def test_a_service_whose_settings_are_wrong_is_not_started_again(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     script = f"echo start >> {starts}; exit {os.EX_CONFIG}"
-    supervisor = Supervisor([Service("worker", lambda: start_child(["sh", "-c", script]), lambda: False)])
+    supervisor = Supervisor([ChildService("worker", lambda: start_child(["sh", "-c", script]), lambda: False)])
 
     with pytest.raises(ServiceError, match="worker cannot work with these settings"):
         supervisor.start()
@@ -75,7 +75,7 @@ def test_a_dead_service_is_started_again(tmp_path: Path) -> None:
 
 def test_a_service_that_keeps_ending_ends_everything_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "notes"
-    failing = Service("inference", lambda: start_child(["sh", "-c", "exit 7"]))
+    failing = ChildService("inference", lambda: start_child(["sh", "-c", "exit 7"]))
     supervisor = Supervisor([noting(path, "redis"), failing], restarts=2, backoff=0.01)
     with pytest.raises(ServiceError, match=r"inference ended 3 times in a row, last with: exit status 7"):
         supervisor.run()
@@ -83,7 +83,7 @@ def test_a_service_that_keeps_ending_ends_everything_with_the_reason(tmp_path: P
 
 
 def test_a_service_that_cannot_even_start_is_tried_as_often() -> None:
-    missing = Service("redis", lambda: start_child(["/nonexistent/redis-server"]))
+    missing = ChildService("redis", lambda: start_child(["/nonexistent/redis-server"]))
     with pytest.raises(ServiceError, match="redis ended 2 times in a row"):
         Supervisor([missing], restarts=1, backoff=0.01).run()
 
@@ -93,13 +93,13 @@ def test_what_a_service_itself_says_at_its_first_start_is_not_tried_again(tmp_pa
         raise QueueError("another one is running")
 
     with pytest.raises(QueueError, match="another one is running"):
-        Supervisor([noting(tmp_path / "notes", "first"), Service("redis", start)]).run()
+        Supervisor([noting(tmp_path / "notes", "first"), ChildService("redis", start)]).run()
     assert notes(tmp_path / "notes") == ["first", "first-ends"]
 
 
 def test_a_service_that_is_never_ready_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes"
-    deaf = Service("web", noting(path, "web").start, ready=lambda: False, ready_seconds=0.2)
+    deaf = ChildService("web", noting(path, "web").start, ready=lambda: False, ready_seconds=0.2)
     with pytest.raises(ServiceError, match=r"web was not ready within 0\.2 s"):
         Supervisor([deaf]).run()
 
@@ -107,7 +107,7 @@ def test_a_service_that_is_never_ready_is_named(tmp_path: Path) -> None:
 def test_a_service_that_does_not_want_to_end_is_killed_with_its_children(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     script = f"trap '' TERM; sleep 600 & echo $! >> {path}; while :; do sleep 0.01; done"
-    stubborn = Service(
+    stubborn = ChildService(
         "worker", lambda: start_child(["sh", "-c", script]), ready=lambda: bool(notes(path)), grace_seconds=0.1
     )
     supervisor = Supervisor([stubborn])
@@ -143,11 +143,11 @@ _CHILD = """
 import sys
 from pathlib import Path
 from labelloop.children import launcher_is_gone, start_child
-from labelloop.supervise import Service, Supervisor
+from labelloop.supervise import ChildService, Supervisor
 is_over = launcher_is_gone("label-studio-ml", "start")
 notes = Path(sys.argv[1])
 beats = "while :; do echo $$ >> " + str(notes) + "; sleep 0.05; done"
-Supervisor([Service("beats", lambda: start_child(["sh", "-c", beats]))], is_over=is_over).run()
+Supervisor([ChildService("beats", lambda: start_child(["sh", "-c", beats]))], is_over=is_over).run()
 """
 
 
@@ -192,9 +192,9 @@ def test_a_second_signal_does_not_wait_for_anybody(tmp_path: Path) -> None:
     stubborn = f"""
 import signal, sys, threading
 from labelloop.children import start_child
-from labelloop.supervise import Service, Supervisor
+from labelloop.supervise import ChildService, Supervisor
 deaf = "trap '' TERM; echo $$ >> {path}; while :; do sleep 0.05; done"
-Supervisor([Service("deaf", lambda: start_child(["sh", "-c", deaf]), grace_seconds=600)]).run()
+Supervisor([ChildService("deaf", lambda: start_child(["sh", "-c", deaf]), grace_seconds=600)]).run()
 """
     supervisor = subprocess.Popen([sys.executable, "-c", stubborn], env={**os.environ, "PYTHONPATH": str(_CODE)})
     wait_until(lambda: bool(notes(path)), "it has started", 20)

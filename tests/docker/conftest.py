@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.machine import free_port
+from labelloop.demo.ports import free_port
 from labelloop.studio.client import Studio
 from labelloop.types import Json
 from support.docker_engine import BACKEND, Engine, engine, foreign_images, python_image

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.demo.annotator import Annotator
-from labelloop.demo.pictures import Pictures, digits
+from labelloop.demo.examples import Pictures, digits
+from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
 from support.waiting import wait_until
 

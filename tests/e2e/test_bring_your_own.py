@@ -20,8 +20,8 @@ import requests
 from boto3.session import Session
 
 from labelloop.children import stop_child
-from labelloop.demo.annotator import Annotator
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.rounds import Annotator
 from labelloop.loop.redis_client import SWEEP, key_of
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status

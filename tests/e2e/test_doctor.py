@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.cli.doctor import Finding, diagnose
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.doctor import Finding, diagnose
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer

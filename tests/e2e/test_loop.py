@@ -6,9 +6,9 @@ import psutil
 import pytest
 import requests
 
-from labelloop.demo.annotator import Annotator
+from labelloop.demo.examples import Pictures, digits
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.pictures import Pictures, digits
+from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
 from labelloop.loop.queue import job_status
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, text

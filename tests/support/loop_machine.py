@@ -12,9 +12,9 @@ from typing import Self
 import psutil
 
 from labelloop.children import start_child, stop_child
-from labelloop.demo.annotator import Annotator
+from labelloop.demo.examples import Pictures
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.pictures import Pictures
+from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
 from labelloop.loop.process import open_hub
 from labelloop.loop.registry import confirmed_project

@@ -12,7 +12,7 @@ from typing import ClassVar
 from labelloop.data.listing import Record
 from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
-from labelloop.majority import Vote
+from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
 from labelloop.types import Answer, Identity, Input, Json, Output, Prompted, Rendering
 from support import numbers_kind

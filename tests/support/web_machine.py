@@ -18,7 +18,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings, environment_of
 from labelloop.studio.client import Studio
 from labelloop.types import Json
-from labelloop.web.server import gunicorn_command
+from labelloop.web.machine import gunicorn_command
 from support.servers import free_port
 from support.waiting import wait_until
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.demo.machine import Ports
+from labelloop.demo.ports import Ports
 from labelloop.demo.run import DemoOptions, Kept, run_demo
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings

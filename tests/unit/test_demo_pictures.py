@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from labelloop.demo.pictures import digits, folder_per_class
+from labelloop.demo.examples import digits, folder_per_class
 from labelloop.demo.run import label_config
 from labelloop.errors import SettingsError
 from labelloop.pictures import decode

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
-from labelloop.majority import Truth, settle
+from labelloop.kinds.majority import Truth, settle
 from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import LabelConfig, parse_trained
 from labelloop.studio.labels import Label

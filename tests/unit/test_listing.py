@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from labelloop.data.listing import Listing, Record
-from labelloop.majority import Truth, Vote, counting, settle, votes_of
+from labelloop.kinds.majority import Truth, Vote, counting, settle, votes_of
 from labelloop.run.sides import named_sides
 from labelloop.types import Choice, LeftOut, Side
 

@@ -14,7 +14,7 @@ from labelloop.data.duplicates import Twins
 from labelloop.data.manifest import Manifest, truth_by_task
 from labelloop.data.rows import FileRows
 from labelloop.errors import Damaged, StoreError
-from labelloop.majority import Truth
+from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Item, LeftOut, ProjectKey, canonical
 from support.examples import examples
 

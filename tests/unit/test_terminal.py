@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from labelloop.terminal import Bar
+from labelloop.cli.terminal import Bar
 
 
 class Terminal(io.StringIO):

@@ -9,7 +9,7 @@ from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.loop.process import open_hub
 from labelloop.settings import Settings
 from labelloop.studio import rendering
-from labelloop.web.warm import warm_up
+from labelloop.web.app import warm_up
 
 
 def test_the_endpoint_is_opened_and_not_asked_and_the_checker_is_loaded(tmp_path: Path) -> None:

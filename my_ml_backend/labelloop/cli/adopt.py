@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from labelloop.cli.terminal import Bar, follow, show
 from labelloop.data.site import Labeling
 from labelloop.data.split import tally
 from labelloop.errors import SettingsError
@@ -27,7 +28,6 @@ from labelloop.run.context import Context, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.setting_values import names
-from labelloop.terminal import Bar, follow, show
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import IMAGES, Json, ProjectKey
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from labelloop.cli.terminal import Bar, show
 from labelloop.data.cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
@@ -22,7 +23,6 @@ from labelloop.run.record import RunInfo
 from labelloop.run.train_settings import recorded_settings, train_settings
 from labelloop.studio.client import Studio
 from labelloop.studio.data_manager import put_tab
-from labelloop.terminal import Bar, show
 from labelloop.types import Json, NetworkInfo, Progress, ProjectKey
 
 TAB = "Label errors (LabelLoop)"

@@ -16,6 +16,7 @@ import click
 from labelloop import __version__
 from labelloop.cli.adopt import adopt
 from labelloop.cli.border import STDOUT, explain
+from labelloop.cli.doctor import diagnose
 from labelloop.cli.endpoint_suite import test_endpoint
 from labelloop.cli.export import export
 from labelloop.cli.label_errors import label_errors
@@ -23,8 +24,8 @@ from labelloop.cli.manifest import manifest
 from labelloop.cli.move import move
 from labelloop.cli.report import report
 from labelloop.cli.search import search
+from labelloop.cli.terminal import Bar, follow, follow_elsewhere, show, standing
 from labelloop.cli.train import stage, train
-from labelloop.doctor import diagnose
 from labelloop.errors import Damaged, LabelLoopError, SettingsError, StoreError, StudioError, UnsafeStore
 from labelloop.logs import start_logging
 from labelloop.loop import queue, registry
@@ -57,7 +58,6 @@ from labelloop.run.verdict import force_version
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
-from labelloop.terminal import Bar, describe, follow, follow_elsewhere, show
 from labelloop.types import NO_VERSION, ProjectKey
 
 _PROCESSES = ("serve", "train", "web", "worker")
@@ -192,7 +192,7 @@ def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
     projects = [existing_project(hub, project_id)] if project_id else known_projects(hub)
     found = [project_status(hub, project) for project in projects]
-    lines = [line for one in found for line in describe(one)] or ["no project has been connected yet"]
+    lines = [line for one in found for line in standing(one)] or ["no project has been connected yet"]
     if not project_id and not as_json:
         lines += _left_over(hub)
     show(as_json, [one.to_json() for one in found], lines)
@@ -248,7 +248,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     show(
         as_json,
         {"job": job, "status": ended, "result": result, "project": stands.to_json()},
-        [f"job {job}: {': '.join(filter(None, (ended, result)))}", *describe(stands)],
+        [f"job {job}: {': '.join(filter(None, (ended, result)))}", *standing(stands)],
     )
     if ended == "failed":
         sys.exit(1)
@@ -419,8 +419,8 @@ def worker(hub: Hub) -> None:
 @click.pass_obj
 def web(hub: Hub) -> None:
     """Run the web process alone, as gunicorn does: what Label Studio talks to."""
-    from labelloop.web.gate import BasicAuth
-    from labelloop.web.server import serve_web, warn_of_doubts
+    from labelloop.web.credentials import BasicAuth
+    from labelloop.web.machine import serve_web, warn_of_doubts
 
     BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
     refuse_impossible(hub)

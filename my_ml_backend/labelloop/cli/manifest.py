@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from labelloop.cli.border import STDOUT, write_output
+from labelloop.cli.terminal import Bar, show
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.listing import Listing
 from labelloop.data.split import SIDES
 from labelloop.loop.hub import Hub
 from labelloop.settings import names
 from labelloop.sources.urls import local_file
-from labelloop.terminal import Bar, show
 from labelloop.types import IMAGES, Json
 
 _SHOWN = 5

@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import click
 
+from labelloop.cli.terminal import Bar, show
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.registry import existing_project
 from labelloop.models.takeover import plan_takeover, take_over
-from labelloop.terminal import Bar, show
 from labelloop.types import ProjectKey
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labelloop.cli.terminal import Bar, show
 from labelloop.cli.train import LOCATION_HELP
 from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
@@ -18,7 +19,6 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
 from labelloop.run.search.asked import LISTS
 from labelloop.settings import Settings
-from labelloop.terminal import Bar, show
 from labelloop.train.proportions import FEW, TOO_FEW
 from labelloop.types import Json
 

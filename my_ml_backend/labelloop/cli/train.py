@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from labelloop.cli.terminal import Bar
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.run.container import find_container
@@ -18,7 +19,6 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
 from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
-from labelloop.terminal import Bar
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from labelloop.data.duplicates import Twins
 from labelloop.data.rows import HELD, FileRows, Gathering, OpenFile, Span
 from labelloop.errors import Damaged
-from labelloop.majority import Truth
+from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
 
 _FORMAT = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from labelloop.data.listing import Record
-from labelloop.majority import Truth, Vote
+from labelloop.kinds.majority import Truth, Vote
 from labelloop.sources.media import Home, Media
 from labelloop.types import Answer, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
 

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NoReturn, Self
 from xml.sax.saxutils import quoteattr
 
-from labelloop.demo.annotator import Annotator
+from labelloop.demo.examples import Picture, Pictures, digits, folder_per_class
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.demo.machine import Ports, child_environment, demo_settings
-from labelloop.demo.pictures import Picture, Pictures, digits, folder_per_class
-from labelloop.demo.rounds import RoundReport, Rounds
+from labelloop.demo.ports import Ports, child_environment, demo_settings
+from labelloop.demo.rounds import Annotator, RoundReport, Rounds
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
@@ -29,7 +28,7 @@ from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.studio.data_manager import put_review_tab
 from labelloop.supervise import Supervisor
-from labelloop.web.machine import machine
+from labelloop.web.machine import machine_services
 
 _FIRST_LABELS = 60
 _DIGIT_TASKS = 800
@@ -134,7 +133,7 @@ def _running(
     with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio) as studio:
         settings = replace(settings, label_studio_api_key=studio.token)
         say("Redis, inference, worker and web start ...")
-        supervisor = Supervisor(machine(settings, child_environment(settings)))
+        supervisor = Supervisor(machine_services(settings, child_environment(settings)))
         try:
             supervisor.start()
             yield _Demo(open_hub(settings), Studio.of(settings), studio, supervisor)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import h11
 from werkzeug.exceptions import BadRequest, HTTPException, RequestTimeout
 
-from labelloop.front.gate import Way, refuse
-from labelloop.front.wsgi import Answer, call, environ_of, put_body
+from labelloop.front.interface import HttpAnswer, Way, call, environ_of, put_body, refuse
 
 if TYPE_CHECKING:
     from labelloop.front.house import House
@@ -34,7 +33,7 @@ _LEAST_PIECE = 256
 """Bytes that pieces of a body have on the average, beyond the first: each costs the event loop some microseconds."""
 
 
-class Connection:
+class ClientConnection:
     """Talks with one client until it leaves, is too slow, or has to go; see House."""
 
     def __init__(self, house: "House", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,12 +75,12 @@ class Connection:
         try:
             head = await self._read_head(patience)
         except h11.RemoteProtocolError as error:
-            return await self._send(Answer.of_error(error.error_status_hint, _unread("request", error)))
+            return await self._send(HttpAnswer.of_error(error.error_status_hint, _unread("request", error)))
         except RequestTimeout as error:
-            return await self._send(Answer.of_error(408, str(error.description)))
+            return await self._send(HttpAnswer.of_error(408, str(error.description)))
         return head is not None and await self._send(await self._answer(head))
 
-    async def _answer(self, head: h11.Request) -> Answer:
+    async def _answer(self, head: h11.Request) -> HttpAnswer:
         environ = environ_of(head, *self._house.ends(self._writer, head))
         try:
             way = self._house.gate.way(environ)
@@ -162,14 +161,14 @@ class Connection:
         if self._http.they_are_waiting_for_100_continue:
             await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
 
-    async def _send(self, answer: Answer) -> bool:
+    async def _send(self, answer: HttpAnswer) -> bool:
         """Write an answer; says whether the connection may be used again."""
         self.reading = False
         self._house.waits(self)
         whole = self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         headers = [*answer.headers, (b"Date", formatdate(usegmt=True).encode())]
         if self._house.closing or not whole:
-            headers.append((b"Connection", b"close"))
+            headers.append((b"ClientConnection", b"close"))
         head = h11.Response(status_code=answer.status, reason=answer.reason, headers=headers)
         pieces = [self._http.send(event) for event in (head, h11.Data(data=answer.body), h11.EndOfMessage())]
         await self._write(b"".join(piece for piece in pieces if piece))

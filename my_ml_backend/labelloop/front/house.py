@@ -13,9 +13,8 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 import h11
 from werkzeug.exceptions import ServiceUnavailable
 
-from labelloop.front.connection import Connection
-from labelloop.front.gate import INLINE, Way, gate_of
-from labelloop.front.wsgi import Answer, call
+from labelloop.front.connection import ClientConnection
+from labelloop.front.interface import INLINE, HttpAnswer, Way, call, gate_of
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +42,8 @@ class House:
         self.closing = False
         self._most = most
         self._proxies = proxies
-        self._inside: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}
+        self._inside: set[ClientConnection] = set()
+        self._waiting: dict[ClientConnection, None] = {}
         self._held = 0
         self._pools = {
             name: _Pool(ThreadPoolExecutor(count, thread_name_prefix=name)) for name, count in self.gate.pools.items()
@@ -70,7 +69,7 @@ class House:
         if len(self._inside) >= self._most and not self._drop_one(self._waiting):
             writer.transport.abort()
             return
-        connection = Connection(self, reader, writer)
+        connection = ClientConnection(self, reader, writer)
         self._inside.add(connection)
         try:
             await connection.serve()
@@ -82,16 +81,16 @@ class House:
             self.release(connection)
             self._forget(connection)
 
-    def waits(self, connection: Connection) -> None:
+    def waits(self, connection: ClientConnection) -> None:
         """From now on this client keeps us waiting."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
 
-    def works(self, connection: Connection) -> None:
+    def works(self, connection: ClientConnection) -> None:
         """From now on we keep this client waiting."""
         self._waiting.pop(connection, None)
 
-    def hold(self, connection: Connection, count: int) -> None:
+    def hold(self, connection: ClientConnection, count: int) -> None:
         """Count bytes of a body; where there are too many, the oldest that are not whole go.
 
         Raises ServiceUnavailable when all others are being worked on.
@@ -102,12 +101,12 @@ class House:
             if not self._drop_one([one for one in self._waiting if one.held and one is not connection]):
                 raise ServiceUnavailable("too many large requests at a time; ask again in a moment", retry_after=1)
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: ClientConnection) -> None:
         """Forget the bytes of a connection's body."""
         self._held -= connection.held
         connection.held = 0
 
-    async def answer(self, way: Way, environ: WSGIEnvironment) -> Answer:
+    async def answer(self, way: Way, environ: WSGIEnvironment) -> HttpAnswer:
         """Have the app answer, in the pool of its way; raises ServiceUnavailable when too many wait for that."""
         if way.pool == INLINE:
             return call(self.app, environ)
@@ -138,7 +137,7 @@ class House:
                 self._drop_one([connection])
             await asyncio.sleep(_LOOK_SECONDS)
 
-    def _drop_one(self, connections: Collection[Connection]) -> bool:
+    def _drop_one(self, connections: Collection[ClientConnection]) -> bool:
         for connection in connections:
             self.release(connection)
             self._forget(connection)
@@ -146,7 +145,7 @@ class House:
             return True
         return False
 
-    def _forget(self, connection: Connection) -> None:
+    def _forget(self, connection: ClientConnection) -> None:
         self._inside.discard(connection)
         self._waiting.pop(connection, None)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from labelloop.errors import UnknownKind
-from labelloop.majority import Truth, Vote
+from labelloop.kinds.majority import Truth, Vote
 from labelloop.settings import Settings
 from labelloop.types import ANNOTATIONS, ANSWERS, IMAGES, BundleInfo, Choice, Item, Json
 

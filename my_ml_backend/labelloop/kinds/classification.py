@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.majority import Truth, Vote, settle
+from labelloop.kinds.majority import Truth, Vote, settle
 from labelloop.types import Choice, Item
 
 if TYPE_CHECKING:

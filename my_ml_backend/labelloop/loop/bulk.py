@@ -5,11 +5,10 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from labelloop.chunks import chunks
 from labelloop.errors import EndpointError
 from labelloop.loop.predict import Found, Unpredicted, predict_call, threads_for
 from labelloop.loop.serving import Plan
-from labelloop.types import Json
+from labelloop.types import Json, chunks
 
 _AHEAD = 1024
 """Tasks under way or waiting: enough that the endpoint is busy while Label Studio gives the next page."""

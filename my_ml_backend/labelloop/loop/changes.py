@@ -5,9 +5,9 @@ A label that changes twice is one changed label, and a repeated webhook changes 
 
 from collections.abc import Iterable
 
-from labelloop.chunks import chunks
 from labelloop.loop.policy import Pending
 from labelloop.loop.redis_client import RedisClient, text
+from labelloop.types import chunks
 
 _AT_ONCE = 10_000
 """Names in one command: Redis 6 takes 524,287 at most, and answers nobody else while it works through them."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labelloop.chunks import chunks
 from labelloop.endpoints.answers.labelloop import read_item, write_item
 from labelloop.errors import BootstrapAway, EndpointError, LabelConfigError
 from labelloop.loop.hub import Hub
@@ -18,7 +17,7 @@ from labelloop.loop.serving import Serving, bootstrap
 from labelloop.loop.site import renderer
 from labelloop.run.context import Context, Render
 from labelloop.trainers.handover import Inputs
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target
+from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target, chunks
 
 _log = logging.getLogger(__name__)
 

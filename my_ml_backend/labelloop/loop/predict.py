@@ -11,12 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
-from labelloop.chunks import chunks
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import Plan, ProjectEndpoint, Serving, fallback, note_served, plan_of, serving
-from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey
+from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
 from labelloop.errors import Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
+from labelloop.kinds.majority import Truth
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
@@ -24,7 +25,6 @@ from labelloop.loop.registry import confirmed_project, keep_project, known_proje
 from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
 from labelloop.loop.site import labeling_of, manifest_path
 from labelloop.loop.state import Seen
-from labelloop.majority import Truth
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey

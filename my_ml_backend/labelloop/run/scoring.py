@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.majority import chosen
+from labelloop.kinds.majority import chosen
 from labelloop.types import Answer, Choice, Failure, NotAsked, Output, Shown
 
 Rename = Callable[[str], str | None]

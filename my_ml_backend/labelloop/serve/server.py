@@ -9,7 +9,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-from labelloop.front.gate import BODIES, INLINE, Way, guard, too_large
+from labelloop.front.interface import BODIES, INLINE, Way, guard, too_large
 from labelloop.kinds.base import served_files
 from labelloop.models.archive import opened
 from labelloop.models.bundle import check_bundle

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from labelloop.majority import Vote, chosen, listed, regions_of, votes_of
+from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import Find, label_finder

@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop import pictures
-from labelloop.chunks import chunks
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
 from labelloop.train.files import save_array
 from labelloop.train.frozen import Frozen
 from labelloop.train.pixels import Pixels
-from labelloop.types import Progress
+from labelloop.types import Progress, chunks
 
 Rows = npt.NDArray[np.float32]
 

@@ -1,17 +1,36 @@
-"""The web process as a Flask app."""
+"""The web process as a Flask app: how it is put together, how every error becomes an answer, what is made beforehand.
 
-from flask import Flask
+An error is answered ``{"error": reason}``, never by a traceback, never by HTML.
+"""
 
-from labelloop.front.gate import guard
-from labelloop.front.redaction import hide_folders
+import logging
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
+from labelloop.front.interface import guard
+from labelloop.front.redaction import hide_folders, redact
 from labelloop.loop.hub import Hub
+from labelloop.loop.serving import open_for
 from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
-from labelloop.web.answers import answer_errors
-from labelloop.web.gate import BasicAuth, WebGate, WebhookSecret
-from labelloop.web.metrics import Metrics
+from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.rendering import render
+from labelloop.types import Output, Rendering
+from labelloop.web.counters import Metrics
+from labelloop.web.credentials import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.model_class import ModelClass
 from labelloop.web.routes import Routes
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_PHRASE = 300
+
+_CONFIG = (
+    '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/></Choices>'
+    "</View>"
+)
 
 
 def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
@@ -31,3 +50,46 @@ def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
     guard(app, WebGate(settings, basic, secret))
     Routes(hub, model_class, basic, secret, metrics).add_to(app)
     return app
+
+
+def answer_errors(app: Flask) -> None:
+    """Make the app answer every exception by ``error_answer``."""
+    app.register_error_handler(Exception, error_answer)
+
+
+def error_answer(error: Exception) -> Response:
+    """Turn an exception into an answer; what nobody raised on purpose is logged in full and told in general."""
+    if isinstance(error, HTTPException):
+        kept = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
+        return _answer(error.description or error.name, error.code or 500, kept)
+    if isinstance(error, LabelConfigError | OptionsError):
+        return _answer(redact(str(error)), 400)
+    if isinstance(error, LabelLoopError):
+        _log.warning("answered 503: %s", error)
+        return _answer(redact(str(error)), 503)
+    _log.error("answered 500", exc_info=error)
+    return _answer("LabelLoop failed; the reason is in the log of its web process", 500)
+
+
+def _answer(reason: str, status: int, headers: list[tuple[str, str]] | None = None) -> Response:
+    answer = jsonify({"error": reason})
+    # Of a /setup that fails Label Studio shows its user the reason phrase, and nothing of the body.
+    answer.status = f"{status} {_phrase(reason)}"
+    answer.headers.extend(headers or [])
+    return answer
+
+
+def _phrase(reason: str) -> str:
+    """Shorten a reason to what may stand in the first line of an answer."""
+    return "".join(letter if 31 < ord(letter) < 127 else " " for letter in reason)[:_LONGEST_PHRASE].strip() or "Error"
+
+
+def warm_up(hub: Hub) -> None:
+    """Open the endpoints and render one prediction: botocore and the SDK take seconds to load. What fails is logged."""
+    try:
+        open_for(hub, None)
+        render(parse_label_config(_CONFIG), Output("cat", 1.0, {"cat": 1.0}, "warm"), Rendering())
+    except LabelLoopError as error:
+        _log.warning("%s", error)
+    except Exception:  # noqa: BLE001 - border: nothing that only makes the first prediction slower may stop the start
+        _log.exception("the first prediction will be a slow one")

@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Gone
 
 from labelloop.errors import QueueError
-from labelloop.front.gate import check_json
+from labelloop.front.interface import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import job_status
@@ -20,8 +20,8 @@ from labelloop.models.versions import Versions
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Identity, Json, ProjectKey
-from labelloop.web.gate import BasicAuth, WebhookSecret
-from labelloop.web.metrics import Metrics
+from labelloop.web.counters import Metrics
+from labelloop.web.credentials import BasicAuth, WebhookSecret
 from labelloop.web.model_class import Model, ModelClass
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)

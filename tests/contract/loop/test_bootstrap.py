@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.doctor import diagnose
+from labelloop.cli.doctor import diagnose
+from labelloop.cli.terminal import standing
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -19,7 +20,6 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.settings import Settings
-from labelloop.terminal import describe
 from labelloop.types import NO_VERSION, Json
 from support.label_configs import interface
 from support.misbehaving import Misbehaving, Reply, answer, good, misbehaving, stall
@@ -361,7 +361,7 @@ def test_status_and_doctor_say_who_predicts_now(
     project = stands.project(7)
     predict(stands, studio)
     name = f"127.0.0.1:{bootstrap.port}/zero-shot"
-    lines = describe(project_status(stands, project))
+    lines = standing(project_status(stands, project))
     assert lines[1] == f"  bootstrap endpoint {name} predicts until a version is announced, as zs"
     found = {one.name: one for one in diagnose(stands, 7)}
     assert "before a project's first version" in found["bootstrap endpoint"].detail
@@ -369,7 +369,7 @@ def test_status_and_doctor_say_who_predicts_now(
     assert found["labels"].ok
 
     announce(stands)
-    assert describe(project_status(stands, project))[1].endswith("predicts where the project's own is down")
+    assert standing(project_status(stands, project))[1].endswith("predicts where the project's own is down")
     bootstrap.replies = [answer({}, 401)]
     found = {one.name: one for one in diagnose(stands, 7)}
     assert not found["bootstrap endpoint"].ok

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.doctor import diagnose
+from labelloop.cli.doctor import diagnose
+from labelloop.cli.terminal import standing
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import DeployError, OptionsError, SettingsError
 from labelloop.kinds import base
@@ -33,7 +34,6 @@ from labelloop.models.runs import Runs
 from labelloop.models.served import Deployments
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings, environment_of
-from labelloop.terminal import describe
 from labelloop.types import ProjectKey
 from support import numbers_kind
 from support.aws_wire import aws_account
@@ -138,7 +138,7 @@ def test_a_version_is_promoted_deployed_predicted_with_and_announced(
     assert place.calls == ["deploy v1"], "what is there is not deployed again"
     assert consider(loop, project) == "nothing has changed"
     stands = project_status(loop, project)
-    assert describe(stands)[1] == "  deployed: v1 since 2026-11-29T12:00:00Z"
+    assert standing(stands)[1] == "  deployed: v1 since 2026-11-29T12:00:00Z"
     assert stands.to_json()["deployed"]["version"] == "v1"
 
 
@@ -157,7 +157,7 @@ def test_one_that_takes_long_holds_no_worker_and_is_looked_at_again(
     assert not waiting(loop, SHORT)
     assert (pointers(loop), announced_version(loop, project)) == (("v2", "v1"), "v1")
     assert all(found == ["v1"] for found in predicted(studio).values()), "nobody waits for v2 yet"
-    assert "just now v1 or v2 answers" in describe(project_status(loop, project))[1]
+    assert "just now v1 or v2 answers" in standing(project_status(loop, project))[1]
 
     place.arrive("v2")
     assert deploy(loop) == "v2 is announced"
@@ -231,7 +231,7 @@ def test_a_failed_one_leaves_the_old_version_serving_and_is_tried_again(
 
     assert (pointers(loop), announced_version(loop, project)) == (("v2", "v1"), "v1")
     assert versions(predict(loop, studio)) == ["v1"]
-    told = "\n".join(describe(project_status(loop, project)))
+    told = "\n".join(standing(project_status(loop, project)))
     assert "deployed: v1 since 2026-11-29T12:00:00Z; the last deployment failed: deploy.sh deploy ended with" in told
     assert "exit status 3: no quota for ml.g5 in eu-west-1" in told
     assert consider(loop, project) == "the last attempt failed; it is left alone for a while"
@@ -241,7 +241,7 @@ def test_a_failed_one_leaves_the_old_version_serving_and_is_tried_again(
     place.remove("refuse")
     assert deploy(loop) == "v2 is announced"
     assert place.calls == ["deploy v1", "deploy v2", "deploy v2"]
-    assert "failed" not in "\n".join(describe(project_status(loop, project)))
+    assert "failed" not in "\n".join(standing(project_status(loop, project)))
 
 
 def test_a_later_champion_takes_the_place_of_one_that_cannot_be_deployed(loop: Hub, place: Place) -> None:
@@ -283,7 +283,7 @@ def test_one_that_ends_without_its_version_has_failed(make_loop: MakeLoop, place
     with pytest.raises(DeployError, match="it is not over after 1 s"):
         deploy(loop)
     assert pointers(loop) == ("v2", "v1")
-    assert "v1 or v2" in "\n".join(describe(project_status(loop, project)))
+    assert "v1 or v2" in "\n".join(standing(project_status(loop, project)))
 
 
 def test_a_rollback_is_made_by_its_own_verb(studio: StudioApi, loop: Hub, place: Place) -> None:
@@ -403,7 +403,7 @@ def test_before_the_first_version_the_teams_own_model_answers(studio: StudioApi,
     assert versions(predict(loop, studio)) == ["team-model"]
     assert announced_version(loop, project) == "team-model"
     assert "5 tasks pre-annotated with team-model" in jobs.prelabel(str(project))
-    assert "deployed: no version of this project" in describe(project_status(loop, project))[1]
+    assert "deployed: no version of this project" in standing(project_status(loop, project))[1]
     assert place.calls == []
 
     place.write("slow", "")

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main
+from labelloop.cli.doctor import diagnose
 from labelloop.data.manifest import Manifest
-from labelloop.doctor import diagnose
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub

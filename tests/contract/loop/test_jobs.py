@@ -11,6 +11,7 @@ import boto3
 import pytest
 from PIL import Image
 
+from labelloop.cli.terminal import standing
 from labelloop.data.split import splits
 from labelloop.errors import (
     EndpointError,
@@ -37,7 +38,6 @@ from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
 from labelloop.run.train_settings import train_settings
-from labelloop.terminal import describe
 from labelloop.types import ProjectKey
 from support.moto_server import moto_at, moto_environment
 from support.servers import free_port
@@ -162,7 +162,7 @@ def test_what_was_asked_for_while_the_store_is_away_is_begun_when_it_is_back(
     remember_project(hub, project, None)
     with pytest.raises(StoreAway):
         jobs.retrain(str(project), "Start Training", True)
-    status = "\n".join(describe(project_status(hub, project)))
+    status = "\n".join(standing(project_status(hub, project)))
     assert "waiting for the store since " in status
     assert "cannot be read in s3://bucket/labelloop" in status
     assert known_projects(hub) == [project]
@@ -197,7 +197,7 @@ def test_settings_that_nothing_can_be_trained_with_are_said_at_once_and_tried_by
     stands = project_status(job_hub, project)
     assert stands.wait is not None
     assert (stands.wait.settings, stands.wait.until > time.time() + 3000, stands.changed) == (True, True, 3)
-    assert "waiting for a worker with other settings" in "\n".join(describe(stands))
+    assert "waiting for a worker with other settings" in "\n".join(standing(stands))
     assert setting in stands.trouble
     assert list(job_hub.store.walk("")) == []
 
@@ -240,7 +240,7 @@ def test_a_run_that_failed_too_often_says_so_once_and_forgets_what_called_for_it
         jobs.retrain(str(project), "labels", False)
 
     assert job_hub.state(project).changes.pending().changed == 0
-    assert "failed for good, attempt 3. no disk" in "\n".join(describe(project_status(job_hub, project)))
+    assert "failed for good, attempt 3. no disk" in "\n".join(standing(project_status(job_hub, project)))
     job_hub.redis.delete(key_of(project, "failures"))
     assert consider(job_hub, project) == "nothing has changed"
 
@@ -267,7 +267,7 @@ def test_pictures_that_are_gone_are_named_and_waited_for_where_they_may_be_enoug
         jobs.retrain(str(project), "labels", False)
 
     assert job_hub.state(project).changes.pending() == noted
-    told = "\n".join(describe(project_status(job_hub, project)))
+    told = "\n".join(standing(project_status(job_hub, project)))
     assert "task 1: " in told
     assert "answered 404" in told
     assert "waiting for the pictures' server" in told
@@ -286,7 +286,7 @@ def test_pictures_that_are_gone_are_named_where_labels_are_missing_anyway(
     assert job_hub.state(project).changes.pending().changed == 0
     studio.pictures[studio.tasks[1]["data"]["image"]] = next(pictures())
     assert "could not be read" not in jobs.retrain(str(project), "labels", False)
-    assert "could not be read" not in "\n".join(describe(project_status(job_hub, project)))
+    assert "could not be read" not in "\n".join(standing(project_status(job_hub, project)))
 
 
 @pytest.mark.train

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.cli.terminal import standing
 from labelloop.errors import NotFound, StoreAway
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -19,7 +20,6 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
-from labelloop.terminal import describe
 from support.crash_store import Killed
 from support.digit_pictures import write_digits
 from support.studio_api import StudioApi
@@ -130,7 +130,7 @@ def test_five_kills_in_one_training_and_a_store_that_is_full_for_long_end_in_the
     assert (latest.state, latest.own_failures) == ("running", 0)
     stands = project_status(hub, PROJECT)
     assert stands.wait is not None
-    told = "\n".join(describe(stands))
+    told = "\n".join(standing(stands))
     assert re.search(r"waiting for the store since 20..-..-.. ..:..:.. UTC, tried again in \d+ s", told)
     assert "failed" not in told
 

@@ -5,8 +5,9 @@ from contextlib import nullcontext
 
 import pytest
 
+from labelloop.cli.doctor import diagnose
+from labelloop.cli.terminal import standing
 from labelloop.data.site import LabelsChanged, TrainingRequested
-from labelloop.doctor import diagnose
 from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -20,7 +21,6 @@ from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version, extra_params, hear, learn, learn_unknown, share
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
-from labelloop.terminal import describe
 from labelloop.types import NO_VERSION, Json
 from support.label_configs import interface
 from support.misbehaving import Misbehaving, Reply, answer, misbehaving
@@ -275,7 +275,7 @@ def test_status_says_what_predicts_and_asks_for_no_labels(studio: StudioApi, alo
     stands = project_status(alone, project)
 
     assert (stands.announced, stands.missing, stands.endpoint) == ("m1", "", alone.endpoint.name)
-    assert describe(stands) == [
+    assert standing(stands) == [
         f"project {project}: version m1 of endpoint {alone.endpoint.name}; nothing is trained",
         "  trouble: it was down",
     ]

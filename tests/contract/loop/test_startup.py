@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.doctor import Finding, diagnose
+from labelloop.cli.doctor import Finding, diagnose
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
@@ -13,7 +13,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.startup import check_training, comparable, keep_private, workers
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
-from labelloop.web.server import doubts
+from labelloop.web.machine import doubts
 
 QUICK: dict[str, object] = {"backbone": "test_resnet", "weights": "none"}
 

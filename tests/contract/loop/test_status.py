@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from labelloop.cli.terminal import standing
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
@@ -21,7 +22,6 @@ from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.settings import Settings
-from labelloop.terminal import describe
 from labelloop.types import NO_VERSION
 from support.examples import examples
 from support.waiting import wait_until
@@ -80,7 +80,7 @@ def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_ask
     stands = project_status(elsewhere, PROJECT)
 
     assert (stands.changed, stands.needed, stands.due) == (12, 20, 4600)
-    assert "12 of 20 changed labels" in "\n".join(describe(stands))
+    assert "12 of 20 changed labels" in "\n".join(standing(stands))
     hub.state(PROJECT).changes.add([f"a{number}" for number in range(12, 25)], now=2000)
     assert project_status(elsewhere, PROJECT).due == 2030
     elsewhere.redis.close()
@@ -90,14 +90,14 @@ def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_ask
 def test_before_a_first_version_labels_are_counted(hub: Hub) -> None:
     hub.state(PROJECT).changes.add([f"a{number}" for number in range(12)], now=1000)
 
-    assert "12 of 40 labels for a first version" in "\n".join(describe(project_status(hub, PROJECT)))
+    assert "12 of 40 labels for a first version" in "\n".join(standing(project_status(hub, PROJECT)))
 
 
 def test_without_a_worker_it_is_said(hub: Hub) -> None:
     stands = project_status(hub, PROJECT)
 
     assert stands.workers == 0
-    assert "no worker is running" in describe(stands)[-1]
+    assert "no worker is running" in standing(stands)[-1]
 
 
 def test_with_a_champion_nothing_is_missing(hub: Hub) -> None:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.cli.main import cancel
+from labelloop.cli.terminal import follow_elsewhere, standing
 from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled
 from labelloop.kinds import base
 from labelloop.loop import jobs
@@ -30,7 +31,6 @@ from labelloop.models.open_run import OpenRun, OpenRuns
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
-from labelloop.terminal import describe, follow_elsewhere
 from labelloop.trainers import opening
 from labelloop.types import ProjectKey
 from support import numbers_kind
@@ -207,7 +207,7 @@ def test_a_run_is_trained_elsewhere_while_no_worker_is_held(machine: Factory) ->
     one.hub.queue(one.project).retrain("by hand", force=False)
     assert one.work()[-1] == f"run {opened.key} is being trained elsewhere: another one follows it"
     assert one.work() == [f"run {opened.key} is being trained by cloud"]
-    told = "\n".join(describe(project_status(one.hub, one.project)))
+    told = "\n".join(standing(project_status(one.hub, one.project)))
     assert "now: train: epochs 3/10" in told
     assert f"run {opened.key} is trained by cloud, known there as job-1; it may take until 20" in told
     assert len(one.cloud.jobs()) == 1
@@ -269,7 +269,7 @@ def test_a_cancelled_run_ends_and_the_next_labels_make_another(machine: Factory)
     answer = CliRunner().invoke(cancel, ["--project", "7"], obj=one.hub)
     assert answer.output == f"run {opened.key} is to end: a worker cancels its training\n"
     assert "is to end: it was cancelled by `labelloop cancel`" in "\n".join(
-        describe(project_status(one.hub, one.project))
+        standing(project_status(one.hub, one.project))
     )
 
     assert "it was cancelled by `labelloop cancel`" in one.work()

@@ -11,8 +11,7 @@ import pytest
 from labelloop.errors import SettingsError
 from labelloop.serve.server import GRACE_SECONDS
 from labelloop.settings import Settings
-from labelloop.web.machine import machine
-from labelloop.web.server import gunicorn_command
+from labelloop.web.machine import gunicorn_command, machine_services
 from support.servers import free_port
 
 
@@ -23,7 +22,7 @@ def names(folder: Path, **given: object) -> list[str]:
         "endpoint": f"http://127.0.0.1:{free_port()}",
         "model_dir": str(folder),
     }
-    return [service.name for service in machine(Settings(**{**usual, **given}), {})]  # type: ignore[arg-type]
+    return [service.name for service in machine_services(Settings(**{**usual, **given}), {})]  # type: ignore[arg-type]
 
 
 def test_by_default_everything_in_the_order_of_need(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_what_is_in_flight_has_its_deadline_before_it_is_killed(tmp_path: Path) 
     )
     command = gunicorn_command(settings)
     graceful = int(command[command.index("--graceful-timeout") + 1])
-    grace = {service.name: service.grace_seconds for service in machine(settings, {})}
+    grace = {service.name: service.grace_seconds for service in machine_services(settings, {})}
     assert 70.5 < graceful < grace["web"]
     assert grace["inference"] > GRACE_SECONDS
 

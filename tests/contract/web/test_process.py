@@ -15,7 +15,7 @@ import requests
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
-from labelloop.web.server import gunicorn_command
+from labelloop.web.machine import gunicorn_command
 from support.servers import free_port
 from support.waiting import wait_until
 from support.web import CONFIG

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.majority import Truth, latest
+from labelloop.kinds.majority import Truth, latest
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.votes import result_reader
 from support.examples import examples

@@ -14,7 +14,7 @@ from labelloop.data.formats.entry import side_named
 from labelloop.data.formats.label_studio_tasks import Survey, Task, survey, tasks_in
 from labelloop.data.formats.lines import write_text
 from labelloop.data.listing import Listing, Record
-from labelloop.majority import Truth, Vote, chosen, listed, regions_of, settle, votes_of
+from labelloop.kinds.majority import Truth, Vote, chosen, listed, regions_of, settle, votes_of
 from labelloop.types import Choice, Json
 
 _FIELD, _SIDE, _CONTROL = "image", "split", "label"

@@ -10,7 +10,7 @@ from labelloop.data.formats.base import Hints
 from labelloop.data.formats.entry import Entry
 from labelloop.data.formats.json_array import array_objects
 from labelloop.errors import ManifestError
-from labelloop.majority import chosen, listed, regions_of
+from labelloop.kinds.majority import chosen, listed, regions_of
 from labelloop.types import Json
 
 _FIELDS = ("image", "img", "picture", "photo", "url", "image_url", "uri", "path")

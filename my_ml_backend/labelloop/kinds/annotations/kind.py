@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import Kind, Supported
-from labelloop.majority import Truth, Vote, latest
+from labelloop.kinds.majority import Truth, Vote, latest
 from labelloop.types import ANNOTATIONS, BundleInfo, Choice, Item, Json
 
 if TYPE_CHECKING:

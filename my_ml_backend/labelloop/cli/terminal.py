@@ -27,7 +27,7 @@ def show(as_json: bool, value: Any, lines: list[str]) -> None:
     click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
 
 
-def describe(one: ProjectStatus) -> list[str]:
+def standing(one: ProjectStatus) -> list[str]:
     """Say how a project stands, a line for each thing worth knowing."""
     lines = _versions(one)
     # What a scan found missing is older than labels that have come since.
