@@ -2,6 +2,9 @@
 
 import base64
 import json
+import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.errors import NotAllowed, SettingsError, StudioError
+from labelloop.errors import NotAllowed, SettingsError, StudioAway, StudioError
 from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.client import Studio
@@ -199,6 +202,80 @@ def test_threads_that_renew_at_once_all_get_a_token(opened: Opened) -> None:
             thread.join()
         assert {header.removeprefix("Bearer ") for header in found} <= set(tokens.given)
         assert len(found) == 8
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_of_threads_that_need_a_token_at_once_one_renews_it(opened: Opened, revoked: bool) -> None:
+    tokens = Tokens(300)
+    with misbehaving(tokens) as server:
+        api = opened(server.address + "/prefix", PAT)
+        if revoked:
+            api.get("api/x")
+            tokens.given.append("another")
+        before = len(tokens.given)
+        found: list[Any] = []
+        threads = [threading.Thread(target=lambda: found.append(api.get("api/x"))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [{"ok": True}] * 8
+        assert len(tokens.given) == before + 1
+
+
+def test_the_exchange_carries_the_key_in_its_body_alone_and_no_log_has_a_token(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = Tokens(300)
+    with caplog.at_level(logging.DEBUG), misbehaving(tokens) as server:
+        opened(server.address + "/prefix", PAT).post("api/x", {})
+        exchange, request = server.requests
+    assert (exchange.headers["authorization"], request.headers["authorization"]) == ("", f"Bearer {tokens.given[0]}")
+    assert "/prefix/api/x" in caplog.text
+    assert not any(token in caplog.text for token in (PAT, *tokens.given))
+
+
+@pytest.mark.parametrize(
+    ("gives", "words"),
+    [
+        (answer(b"<html>Welcome to nginx!</html>"), r"answered 502 .*is not JSON; is LABEL_STUDIO_URL"),
+        (answer(b"<html>Not found</html>", 404), r"answered 502 .*is not JSON; is LABEL_STUDIO_URL"),
+        (answer({"access": None}), r"answered 502 .*is not JSON; is LABEL_STUDIO_URL"),
+        (answer([]), r"answered 502 .*is not JSON; is LABEL_STUDIO_URL"),
+        (answer({"detail": "out of order"}, 503), r"answered 503 .*out of order"),
+        (answer({"detail": "slow down"}, 429), r"answered 429 .*slow down"),
+        (reset, "could not be reached"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_explained_and_asked_for_once_by_what_is_not_repeated(
+    opened: Opened, gives: Reply, words: str
+) -> None:
+    with misbehaving(gives) as server:
+        api = opened(server.address, PAT)
+        with pytest.raises(StudioAway, match=words):
+            api.post("api/x", {})
+        assert lines(server) == ["POST /api/token/refresh/"]
+
+
+_ASKS = """
+import sys
+from labelloop.studio.client import Studio
+from labelloop.web.app import create_app
+assert not any(name.startswith("label_studio_sdk") for name in sys.modules), "loaded at start"
+for url, key in zip(sys.argv[1::2], sys.argv[2::2]):
+    assert Studio(url, key).whoami() == "me"
+    print(*sorted({"label_studio_sdk.base_client", "label_studio_sdk.client", "pandas"} & set(sys.modules)))
+"""
+
+
+def test_the_sdk_is_loaded_for_a_personal_access_token_alone_and_never_all_of_it() -> None:
+    def reply(exchange: Exchange) -> None:
+        answer({"access": jwt(300)} if exchange.request.line.startswith("POST") else {"email": "me"})(exchange)
+
+    with misbehaving(reply) as server:
+        asked = [sys.executable, "-c", _ASKS, server.address, "legacy", server.address, PAT]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.splitlines() == ["", "label_studio_sdk.base_client"], done.stderr
 
 
 def test_a_dead_key_does_not_hide_the_version() -> None:

@@ -3,32 +3,22 @@
 import html
 import json
 import re
-import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.sources.http import trusted
 from labelloop.sources.urls import shown
-
-if TYPE_CHECKING:
-    from label_studio_sdk.core.client_wrapper import SyncClientWrapper
-
+from labelloop.studio.tokens import TokenRefused, Tokens
 
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """Failures of the connection itself. A request that was sent and got no answer in time is not among them."""
 
 _TRANSIENT = frozenset({500, 502, 503, 504})
 """500 too: a task deleted between the two queries of ``GET /api/tasks`` is a KeyError there (1.23.2)."""
-
-_MARGIN = timedelta(seconds=60)
-"""Access tokens live 300 s (contract, section 5) and are renewed this long before, so that none dies on its way."""
-
-_PERSONAL = "personal access token"
 
 _REMEDIES = {
     401: "LABEL_STUDIO_API_KEY is dead or of another Label Studio: copy a new one from Account & Settings > Personal "
@@ -47,7 +37,7 @@ ADDRESS_SWITCHES = (
 
 
 class Api:
-    """The HTTP side of the SDK: its client, token handling and connection pool. Safe to share between threads.
+    """Requests to Label Studio, with a pool of connections. Safe to share between threads.
 
     GET is tried up to ``attempts`` times while the connection breaks or the answer is a 5xx, with ``pause`` seconds
     (doubling) in between. Nothing else is ever sent twice, except after a 401, which means that nothing was done.
@@ -56,18 +46,15 @@ class Api:
 
     def __init__(self, url: str, key: str, timeout: float = 60.0, attempts: int = 3, pause: float = 0.5) -> None:
         self.url = url.rstrip("/")
-        self._key = key
-        self._timeout = timeout
         self._attempts = attempts
         self._pause = pause
-        self._using = threading.Lock()
-        self._sdk: SyncClientWrapper | None = None
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, verify=trusted())
+        self._tokens = Tokens(self.url, key, self._http)
 
     @property
     def token_kind(self) -> str:
         """What kind of key this is, read off its form."""
-        return _PERSONAL if self._key.count(".") == 2 else "legacy token"
+        return "personal access token" if self._tokens.are_renewed else "legacy token"
 
     def get(
         self,
@@ -99,11 +86,11 @@ class Api:
     def auth_headers(self) -> dict[str, str]:
         """Give the header that authenticates a request of one's own now, good for a minute at least."""
         try:
-            return {"Authorization": self._wrapper().get_headers()["Authorization"]}
+            return {"Authorization": self._tokens.authorization()}
         except httpx.HTTPError as error:
             raise unreachable(self.url, error) from error
-        except _token_errors() as error:
-            raise refused(self.url, "POST", "api/token/refresh", _answer_of(error)) from error
+        except TokenRefused as error:
+            raise refused(self.url, "POST", "api/token/refresh", error.answer) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -144,55 +131,35 @@ class Api:
 
     def _authorized(self, method: str, path: str, public: bool = False, **request: Any) -> httpx.Response:
         if public:
-            return self._http.request(method, f"{self.url}/{path}")
-        answer = self._once(method, path, **request)
-        if answer.status_code == 401 and self.token_kind == _PERSONAL:
-            answer = self._once(method, path, renewed=True, **request)
+            return self._once(method, path, **request)
+        try:
+            token = self._tokens.authorization()
+            answer = self._once(method, path, token, **request)
+            if answer.status_code == 401 and self._tokens.are_renewed:
+                answer = self._once(method, path, self._tokens.authorization(dead=token), **request)
+        except TokenRefused as refusal:
+            return refusal.answer
         return answer
 
     def _once(
         self,
         method: str,
         path: str,
+        token: str | None = None,
         body: Any = None,
         params: Mapping[str, Any] | None = None,
         timeout: float | None = None,
-        renewed: bool = False,
     ) -> httpx.Response:
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
-        try:
-            response: httpx.Response = self._wrapper(renewed).httpx_client.request(
-                path,
-                method=method,
-                params=dict(params or {}),
-                content=content,
-                headers={} if body is None else {"Content-Type": "application/json"},
-                # Left to itself the SDK repeats POST and PATCH too.
-                request_options={"max_retries": 0, "timeout_in_seconds": timeout or self._timeout},
-            )
-        except _token_errors() as error:
-            return _answer_of(error)
-        return response
-
-    def _wrapper(self, renewed: bool = False) -> Any:
-        """Give the SDK's inside, its access token fresh; one thread renews, the others wait for it."""
-        with self._using:
-            if self._sdk is None:
-                self._sdk = self._make()
-            tokens = self._sdk._tokens_client
-            expiry = tokens._access_token_expiration
-            dying = expiry is None or expiry - datetime.now(UTC) < _MARGIN
-            if self.token_kind == _PERSONAL and (renewed or dying):
-                tokens._set_access_token(tokens.refresh().access)
-            return self._sdk
-
-    def _make(self) -> "SyncClientWrapper":
-        # Of the SDK this alone: its client brings pandas and JSON schemas along, seconds of every start.
-        from label_studio_sdk.core.client_wrapper import SyncClientWrapper
-
-        # With the slash, because the SDK resolves the refresh address against it and would lose a path.
-        return SyncClientWrapper(
-            base_url=self.url + "/", api_key=self._key, timeout=self._timeout, httpx_client=self._http
+        headers = {} if token is None else {"Authorization": token}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._http.request(
+            method,
+            f"{self.url}/{path}",
+            params=params or None,
+            content=None if body is None else json.dumps(body, allow_nan=False).encode(),
+            headers=headers,
+            timeout=timeout or self._http.timeout,
         )
 
 
@@ -201,22 +168,6 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except ValueError:
         return False
-
-
-def _token_errors() -> tuple[type[Exception], ...]:
-    from label_studio_sdk.core.api_error import ApiError
-
-    return ApiError, ValueError
-
-
-def _answer_of(error: Exception) -> httpx.Response:
-    """Read the SDK's failure to make or renew a token as an answer; it parses whatever came as JSON."""
-    status = getattr(error, "status_code", None)
-    if status is None:
-        return httpx.Response(
-            502, text="what should be a token is not JSON; is LABEL_STUDIO_URL the address of Label Studio?"
-        )
-    return httpx.Response(status, json=getattr(error, "body", None))
 
 
 def unreachable(url: str, error: Exception) -> StudioAway:

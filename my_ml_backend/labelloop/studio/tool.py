@@ -31,7 +31,7 @@ class LabelStudioTool:
     """The Label Studio of the settings. Safe to share between threads, not between processes; asked when needed."""
 
     needed: ClassVar[tuple[str, ...]] = (
-        "label_studio_sdk.core.client_wrapper",
+        "label_studio_sdk.base_client",
         "label_studio_sdk.label_interface.interface",
     )
 
