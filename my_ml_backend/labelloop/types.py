@@ -379,7 +379,7 @@ class NetworkInfo(BundleInfo):
 
 
 ANSWERS = "answers.jsonl"
-"""The one file of a bundle whose model lies elsewhere: what that answered to the test items (models/answers.py)."""
+"""The one file of a bundle whose model lies elsewhere: what that answered to the test items (models/bundle.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ import labelloop
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
-from labelloop.models.answers import write_foreign
 from labelloop.models.archive import write_archive
+from labelloop.models.bundle import write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions

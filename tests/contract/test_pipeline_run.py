@@ -17,7 +17,8 @@ from labelloop.errors import LeaseLost
 from labelloop.kinds.image_classification.analysis import analyse
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.store import Store, open_store
+from labelloop.models.opening import open_store
+from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context
 from labelloop.run.folder import RunFolder

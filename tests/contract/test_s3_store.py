@@ -15,10 +15,11 @@ from labelloop.loop.process import open_hub
 from labelloop.loop.startup import require_safe_store
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.opening import open_store
+from labelloop.models.records import update
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.s3_store import S3Store
-from labelloop.models.store import Store, open_store
-from labelloop.models.update import update
+from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings
 from support.contest import PROJECT

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from labelloop.children import start_child, stop_child
 from labelloop.cli import main, settings_table
 from labelloop.errors import SettingsError, TrainingError
-from labelloop.models.defaults import ProjectDefaults
-from labelloop.models.store import open_store
+from labelloop.models.opening import open_store
+from labelloop.models.runs import ProjectDefaults
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.folder import SearchFolder

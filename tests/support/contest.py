@@ -9,7 +9,7 @@ from typing import Any
 
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
-from labelloop.models.update import update
+from labelloop.models.records import update
 from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import Conflict, NotFound, StoreError
-from labelloop.models.check import check_store
+from labelloop.models.opening import check_store
+from labelloop.models.records import update
 from labelloop.models.store import Store
-from labelloop.models.update import update
 
 OUTSIDE = [
     "../x",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import BundleError
-from labelloop.models.archive import opened, write_archive
-from labelloop.models.bundle import check_bundle, digest
+from labelloop.models.archive import bundle_folder, write_archive
+from labelloop.models.bundle import bundle_digest, check_bundle
 from support.file_bundle import write_bundle
 
 
@@ -47,7 +47,9 @@ def test_the_version_goes_along(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "bundle")
     (bundle / "version.json").write_text('{"version": "v7"}')
     write_archive(bundle, tmp_path / "model.tar.gz")
-    assert (opened(tmp_path / "model.tar.gz", tmp_path / "cache") / "version.json").read_text() == '{"version": "v7"}'
+    assert (
+        bundle_folder(tmp_path / "model.tar.gz", tmp_path / "cache") / "version.json"
+    ).read_text() == '{"version": "v7"}'
 
 
 def test_a_damaged_bundle_is_not_packed_and_nothing_stays(tmp_path: Path) -> None:
@@ -59,12 +61,12 @@ def test_a_damaged_bundle_is_not_packed_and_nothing_stays(tmp_path: Path) -> Non
 
 
 def test_an_archive_is_unpacked_once_and_a_folder_is_itself(archive: Path, tmp_path: Path) -> None:
-    folder = opened(archive, tmp_path / "cache")
-    assert digest(folder) == digest(tmp_path / "bundle")
+    folder = bundle_folder(archive, tmp_path / "cache")
+    assert bundle_digest(folder) == bundle_digest(tmp_path / "bundle")
     check_bundle(folder)
-    assert opened(archive, tmp_path / "cache") == folder
+    assert bundle_folder(archive, tmp_path / "cache") == folder
     assert [file.name for file in (tmp_path / "cache").iterdir()] == [folder.name]
-    assert opened(folder, tmp_path / "cache") == folder
+    assert bundle_folder(folder, tmp_path / "cache") == folder
 
 
 def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
@@ -92,7 +94,7 @@ def test_only_plain_files_of_a_bundle_come_out(tmp_path: Path) -> None:
         (link("model.ts.pt", "../secret", tarfile.LNKTYPE), b""),
         (tarfile.TarInfo("./metrics.json"), b"{}"),
     )
-    assert contents(opened(evil, tmp_path / "cache")) == {"metrics.json": b"{}"}
+    assert contents(bundle_folder(evil, tmp_path / "cache")) == {"metrics.json": b"{}"}
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cache", "evil.tar.gz", "secret"]
 
 
@@ -101,7 +103,7 @@ def test_what_is_no_whole_archive_is_named(part: float, archive: Path, tmp_path:
     broken = tmp_path / "broken.tar.gz"
     broken.write_bytes(archive.read_bytes()[: int(part * archive.stat().st_size)])
     with pytest.raises(BundleError, match=r"broken\.tar\.gz is no model\.tar\.gz that can be read"):
-        check_bundle(opened(broken, tmp_path / "cache"))
+        check_bundle(bundle_folder(broken, tmp_path / "cache"))
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -109,4 +111,4 @@ def test_what_is_no_whole_archive_is_named(part: float, archive: Path, tmp_path:
 def test_other_files_are_no_archives(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(BundleError, match="is no model"):
-        opened(tmp_path / "other", tmp_path / "cache")
+        bundle_folder(tmp_path / "other", tmp_path / "cache")

@@ -8,8 +8,7 @@ import pytest
 from labelloop.errors import BundleError
 from labelloop.kinds import base
 from labelloop.kinds.base import SCORED_BY, served_files
-from labelloop.models.answers import read_answers, write_foreign
-from labelloop.models.bundle import bundle_files, check_bundle, digest
+from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, read_answers, write_foreign
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.types import ForeignInfo, ProjectKey
@@ -44,12 +43,12 @@ def test_only_the_network_that_is_served_is_needed(bundle: Path) -> None:
 
 
 def test_what_else_lies_in_the_folder_is_no_part_of_it(bundle: Path) -> None:
-    before = digest(bundle)
+    before = bundle_digest(bundle)
     (bundle / "checkpoint.tmp").write_bytes(b"x")
     (bundle / "code").mkdir()
     check_bundle(bundle)
     assert bundle_files(bundle) == ["metrics.json", "model.json", "model.onnx", "model.safetensors", "model.ts.pt"]
-    assert digest(bundle) == before
+    assert bundle_digest(bundle) == before
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.ts.pt"])
@@ -70,16 +69,16 @@ def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["metrics.json", "model.json", "model.onnx"])
 def test_the_digest_covers_every_file(bundle: Path, name: str) -> None:
-    before = digest(bundle)
+    before = bundle_digest(bundle)
     with (bundle / name).open("ab") as file:
         file.write(b" ")
-    assert digest(bundle) != before
+    assert bundle_digest(bundle) != before
     (bundle / name).unlink()
-    assert digest(bundle) != before
+    assert bundle_digest(bundle) != before
 
 
 def test_the_digest_does_not_depend_on_the_folder(tmp_path: Path) -> None:
-    assert digest(write_bundle(tmp_path / "a")) == digest(write_bundle(tmp_path / "b"))
+    assert bundle_digest(write_bundle(tmp_path / "a")) == bundle_digest(write_bundle(tmp_path / "b"))
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "model.pkl", "model.json", ""])

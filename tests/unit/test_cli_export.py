@@ -8,8 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
-from labelloop.models.answers import write_foreign
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions

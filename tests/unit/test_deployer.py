@@ -11,8 +11,8 @@ import pytest
 from labelloop.deployers.base import Deployable, Deployed
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import DeployError, Fenced, SettingsError
+from labelloop.models.deployments import Deployment, Deployments, take_place
 from labelloop.models.file_store import FileStore
-from labelloop.models.served import Deployment, Deployments, take_place
 from labelloop.setting_values import whole_addresses
 from labelloop.types import ProjectKey
 from support.file_bundle import write_bundle

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.models.file_store import FileStore
-from labelloop.models.paths import is_confined
 from labelloop.models.projects import own_key, spellings
+from labelloop.models.store import is_confined
 from labelloop.studio.webhook_events import created_second, identity
 from labelloop.types import Identity, ProjectKey
 from support.captured import captured, captured_webhooks

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import NotFound, StoreError, UnsafeStore
-from labelloop.models.check import check_store
 from labelloop.models.file_store import FileStore
-from labelloop.models.store import Store, open_store
-from labelloop.models.update import update
+from labelloop.models.opening import check_store, open_store
+from labelloop.models.records import update
+from labelloop.models.store import Store
 from support.contest import contest, count_up
 from support.store_rules import StoreRules
 

@@ -10,8 +10,7 @@ from labelloop.errors import BundleError, Conflict, NotFound, StoreError
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import Pointers, Reign
 from labelloop.models.file_store import FileStore
-from labelloop.models.state import state_of
-from labelloop.models.versions import VersionRecord, Versions
+from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
 from support.contest import PROJECT, claim, contest, fetch
 from support.crash_store import CrashStore, Killed

@@ -21,7 +21,7 @@ from labelloop.loop.queue import job_result
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.serving import learn_unknown, require_learning
 from labelloop.loop.site import keep_manifest, labeling_of, read_labels, unread
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.context import Context, write_json
@@ -114,7 +114,7 @@ def adopt(
 def _classes(model: Path, text: str | None, labeling: Labeling) -> tuple[str, ...]:
     """Give the model's classes, each of them one of the label config's; raises SettingsError."""
     if text is None and model.is_dir():
-        given = describe(model).classes
+        given = read_bundle_info(model).classes
     elif text is None:
         raise SettingsError("name the model's classes in the order of its outputs: --classes a,b,c")
     else:

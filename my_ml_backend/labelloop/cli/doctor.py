@@ -23,7 +23,7 @@ from labelloop.loop.startup import check_training, clashes, comparable, is_open,
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.check import check_store
+from labelloop.models.opening import check_store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings, unknown_variables
 from labelloop.sources.urls import shown

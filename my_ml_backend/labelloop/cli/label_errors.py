@@ -13,7 +13,7 @@ from labelloop.kinds.image_classification.label_errors import examine_manifest, 
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.site import labeling_of, read_labels
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
@@ -90,7 +90,7 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
 
         versions = Versions(hub.store, project)
         found = versions.fetch_bundle(champion, directory / "cache" / "bundles")
-        info = describe(found)
+        info = read_bundle_info(found)
         # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.
         if isinstance(info, NetworkInfo) and WEIGHTS in info.files:
             bundle, training = found, recorded_settings(versions.get(champion).trained_with, info)

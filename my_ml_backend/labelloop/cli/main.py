@@ -52,8 +52,7 @@ from labelloop.loop.status import known_projects, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.open_run import OpenRuns
-from labelloop.models.state import state_of
-from labelloop.models.versions import Versions
+from labelloop.models.versions import Versions, state_of
 from labelloop.run.verdict import force_version
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio

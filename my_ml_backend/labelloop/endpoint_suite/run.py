@@ -14,7 +14,7 @@ from labelloop.endpoint_suite.samples import SamplePicture, bad_requests, folder
 from labelloop.endpoint_suite.suite import Answers, Subject, Suite, Wrong
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
-from labelloop.models.archive import opened
+from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.engines.opening import open_engine
@@ -79,7 +79,7 @@ def run_suite(
     deployed = Subject(spec)
     samples = made_samples() + (folder_samples(pictures) if pictures else ())
     with tempfile.TemporaryDirectory() as workdir:
-        folder = opened(bundle, Path(workdir))
+        folder = bundle_folder(bundle, Path(workdir))
         info = check_bundle(folder, (OnnxEngine.file,))
         expected = _expected(folder, samples)
     suite = Suite(deployed, info, samples, expected, tolerance, latency_ms)

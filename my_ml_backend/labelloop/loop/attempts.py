@@ -14,9 +14,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.opponent import bootstrap_opponent
 from labelloop.loop.progress import Reporter
 from labelloop.loop.serving import project_endpoint
-from labelloop.models.defaults import ProjectDefaults
 from labelloop.models.open_run import OpenRuns
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.methods import methods_of

@@ -19,9 +19,9 @@ from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.progress import Reporter
 from labelloop.loop.registry import site_of
 from labelloop.loop.serving import ProjectEndpoint, Serving, announced_version, note_deployment, project_endpoint
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer, Pointers
-from labelloop.models.served import Deployment, Deployments, take_place
+from labelloop.models.deployments import Deployment, Deployments, take_place
 from labelloop.models.versions import Versions
 from labelloop.types import ForeignInfo, ProjectKey
 
@@ -158,7 +158,7 @@ def _begin(
     version: str,
 ) -> bool:
     bundle = Versions(hub.store, project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
-    info = describe(bundle)
+    info = read_bundle_info(bundle)
     deployable = Deployable(project, version, bundle, info.model if isinstance(info, ForeignInfo) else "")
     answering = stands.between or (stands.version or announced_version(hub, project),)
     between = tuple(dict.fromkeys((*answering, version)))

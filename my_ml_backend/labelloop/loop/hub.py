@@ -15,8 +15,9 @@ from labelloop.loop.cache import PredictionCache
 from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
+from labelloop.models.opening import open_store
 from labelloop.models.projects import Found, Projects
-from labelloop.models.store import Store, open_store
+from labelloop.models.store import Store
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.types import Identity, ProjectKey

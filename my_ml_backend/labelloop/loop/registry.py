@@ -14,8 +14,7 @@ from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import may_be_lost, projects_key, text
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.records import readable, to_bytes
-from labelloop.models.update import find
+from labelloop.models.records import find_object, readable, to_bytes
 from labelloop.types import Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -55,7 +54,7 @@ def _noted(hub: Hub, number: int) -> list[bytes | None]:
 def keep_project(hub: Hub, project: ProjectKey) -> None:
     """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round."""
     path = f"{project}/project.json"
-    found = find(hub.store, path)
+    found = find_object(hub.store, path)
     kept = readable(KeptProject, found.content, path) if found else None
     url = backend_url(hub, project.id)
     if kept is not None and url is None:
@@ -66,7 +65,7 @@ def keep_project(hub: Hub, project: ProjectKey) -> None:
 
 def is_kept(hub: Hub, project: ProjectKey) -> bool:
     """Say whether the sweep has found the project in Label Studio, and noted it in the store; raises StoreError."""
-    return find(hub.store, f"{project}/project.json") is not None
+    return find_object(hub.store, f"{project}/project.json") is not None
 
 
 def forget(hub: Hub, project: ProjectKey) -> None:

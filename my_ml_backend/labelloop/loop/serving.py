@@ -30,7 +30,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.options import Options, options_of
 from labelloop.loop.state import Shared
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.served import Deployment, Deployments, ServedVersion
+from labelloop.models.deployments import Deployment, Deployments, ServedVersion
 from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)

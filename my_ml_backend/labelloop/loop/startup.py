@@ -21,7 +21,7 @@ from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import text
 from labelloop.loop.serving import open_for
-from labelloop.models.check import check_store
+from labelloop.models.opening import check_store
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings, environment_of, unknown_variables
 from labelloop.trainers.foreign import learner

@@ -16,10 +16,10 @@ from labelloop.loop.serving import announced_version, fallback, project_endpoint
 from labelloop.loop.state import Step
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.deployments import Deployments
 from labelloop.models.open_run import OpenRun
-from labelloop.models.projects import LeftOver, moment
+from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.models.served import Deployments
 from labelloop.types import Json, ProjectKey
 
 __all__ = ["ProjectStatus", "known_projects", "project_status"]
@@ -137,7 +137,7 @@ def _left(hub: Hub, one: LeftOver) -> str:
     except Damaged:
         champion = "damaged"
     run = Runs(hub.store, one.key).latest()
-    created = f"created {moment(one.created)}" if one.created else "created at a time that is not known"
+    created = f"created {format_moment(one.created)}" if one.created else "created at a time that is not known"
     return (
         f"project {one.key.id} of {', '.join(one.addresses)}, {created}, champion {champion}, last run "
         f"{run.updated.partition('.')[0] if run else 'none'}"

@@ -47,7 +47,7 @@ def _add(archive: tarfile.TarFile, path: Path) -> None:
         archive.addfile(member, file)
 
 
-def opened(bundle: Path, folder: Path) -> Path:
+def bundle_folder(bundle: Path, folder: Path) -> Path:
     """Give the folder of a bundle: ``bundle`` itself, or where an archive was unpacked, below ``folder``.
 
     An archive is unpacked once; the bundle's own hashes are for the caller to check. Raises BundleError for what is no

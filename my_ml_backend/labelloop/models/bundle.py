@@ -1,15 +1,19 @@
-"""A version's files on disk: which there are, and whether they are what ``model.json`` says (docs/bundle.md)."""
+"""A version's files on disk: which there are, and whether they are what ``model.json`` says (docs/bundle.md).
+
+A model that lies elsewhere has its answers there instead of weights, by the content of each input.
+"""
 
 import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from labelloop.errors import BundleError, UnknownKind
 from labelloop.kinds.base import Kind, find, weight_files
-from labelloop.types import ANSWERS, IMAGES, BundleInfo, ForeignInfo
+from labelloop.types import ANSWERS, IMAGES, BundleInfo, ForeignInfo, Json
 
 FORMAT = 1
 DESCRIPTION = "model.json"
@@ -34,7 +38,7 @@ def check_bundle(directory: Path, weights: Collection[str] | None = None) -> Bun
     Needed: ``model.json`` with a hash of what is served, a hash for every weight file there is, and every file that has
     one; weight files other than ``weights`` (None: all) may be missing. The report may go without a hash.
     """
-    info = describe(directory)
+    info = read_bundle_info(directory)
     for name in weights_of(info):
         if name not in info.files and (directory / name).exists():
             raise BundleError(f"bundle {directory}: {DESCRIPTION} has no hash of {name}; export the version again")
@@ -64,7 +68,7 @@ def bundle_files(directory: Path) -> list[str]:
     return sorted(name for name in files() if (directory / name).is_file())
 
 
-def digest(directory: Path, stated: Mapping[str, str] = MappingProxyType({})) -> str:
+def bundle_digest(directory: Path, stated: Mapping[str, str] = MappingProxyType({})) -> str:
     """Hash names and contents of all of the bundle's files: sha256, hex. Raises BundleError.
 
     ``stated`` maps names to hashes (sha256, hex) that count for files which are not here.
@@ -74,7 +78,7 @@ def digest(directory: Path, stated: Mapping[str, str] = MappingProxyType({})) ->
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def describe(directory: Path) -> BundleInfo:
+def read_bundle_info(directory: Path) -> BundleInfo:
     """Read ``model.json``, and look at no other file; raises BundleError when it is not as it should be."""
     try:
         content = (directory / DESCRIPTION).read_bytes()
@@ -97,6 +101,28 @@ def read_description(content: bytes, whose: str) -> BundleInfo:
     if problem:
         raise BundleError(f"{whose}: {DESCRIPTION} {problem}")
     return info
+
+
+def write_foreign(directory: Path, info: ForeignInfo, answers: Mapping[str, Json]) -> None:
+    """Write the bundle of a model that lies elsewhere, with its answers by the sha256 (hex) of their inputs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_answers(directory / ANSWERS, answers)
+    (directory / DESCRIPTION).write_text(replace(info, files={ANSWERS: _sha256(directory, ANSWERS)}).to_json())
+
+
+def write_answers(path: Path, answers: Mapping[str, Json]) -> None:
+    """Write answers by the sha256 (hex) of their inputs, sorted: the same answers make the same file."""
+    lines = (json.dumps({"content": content} | answers[content], sort_keys=True) for content in sorted(answers))
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+
+
+def read_answers(path: Path) -> dict[str, Json]:
+    """Read what ``write_answers`` wrote; raises BundleError."""
+    try:
+        found = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+        return {one.pop("content"): one for one in found}
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise BundleError(f"{path} cannot be read ({error!r}): the answers of this version are lost") from error
 
 
 def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from labelloop.errors import Conflict, Damaged, Fenced, NotFound
-from labelloop.models.records import from_bytes, now, to_bytes
+from labelloop.models.records import find_object, from_bytes, now, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.models.update import find, update
 from labelloop.types import ProjectKey
 
 
@@ -106,7 +105,7 @@ class ChampionPointer:
         Which champions there were before is lost. The new fence is above every one that can have been given out: above
         those the damaged object still shows, and above the seconds since 1970, for one fence a second is never taken.
         """
-        found = find(self._store, self._path)
+        found = find_object(self._store, self._path)
         if found is None or not self._is_damaged(found.content):
             return False
         shown = [int(number) for number in _FENCE.findall(found.content)]

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
-from labelloop.models.paths import checked, checked_prefix, is_confined
 from labelloop.models.stale import remove_stale
-from labelloop.models.store import Versioned
+from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
 
 
 class FileStore:

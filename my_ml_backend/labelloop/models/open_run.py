@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from labelloop.errors import Conflict, Fenced
-from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.records import find_object, from_bytes, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.models.update import find, update
 from labelloop.types import ProjectKey
 
 
@@ -46,7 +45,7 @@ class OpenRuns:
 
     def read(self) -> OpenRun | None:
         """Give the open run; None where there is none."""
-        found = find(self._store, self._path)
+        found = find_object(self._store, self._path)
         return _open(from_bytes(OpenRun, found.content, self._path)) if found else None
 
     def begin(self, run: OpenRun) -> OpenRun:

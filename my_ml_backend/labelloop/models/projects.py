@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 
 from labelloop.errors import Conflict, Damaged
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.records import from_bytes, now, to_bytes
+from labelloop.models.records import find_object, from_bytes, now, to_bytes, update
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
-from labelloop.models.update import find, update
 from labelloop.models.versions import Versions
 from labelloop.types import Identity, ProjectKey
 
@@ -215,7 +214,7 @@ class Projects:
         self, known: tuple[KnownProject, ...], identity: Identity, before: KnownProject | None, said: list[str]
     ) -> KnownProject:
         """Make the entry of a project that was never met, and say what there is to know about it."""
-        made = f"project {identity.id}, created {moment(identity.created)},"
+        made = f"project {identity.id}, created {format_moment(identity.created)},"
         old = next(self._old_folders(known, identity), None)
         if old is not None:
             champion = self._champion(old) or "no champion"
@@ -227,7 +226,7 @@ class Projects:
             passed.append(before.folder)
             said.append(
                 f"{made} is another one than the project {identity.id} that was at this address before, created "
-                f"{moment(before.created)}: it begins anew in {fresh}, and {before.folder} stays as it is"
+                f"{format_moment(before.created)}: it begins anew in {fresh}, and {before.folder} stays as it is"
             )
         elif passed:
             said.append(f"{made} begins anew in {fresh}: {', '.join(passed)} is older than the project, so another's")
@@ -281,7 +280,7 @@ class Projects:
                 yield int(number), self._read(int(number))
 
     def _read(self, number: int) -> tuple[KnownProject, ...]:
-        found = find(self._store, _path(number))
+        found = find_object(self._store, _path(number))
         return self._parse(number, found.content if found else None)
 
     def _parse(self, number: int, content: bytes | None) -> tuple[KnownProject, ...]:
@@ -323,6 +322,6 @@ def _newest(known: tuple[KnownProject, ...], addresses: tuple[str, ...]) -> Know
     return max(found, key=lambda one: one[0])[1] if found else None
 
 
-def moment(created: int | None) -> str:
+def format_moment(created: int | None) -> str:
     """Write a creation time for people."""
     return datetime.fromtimestamp(created or 0, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

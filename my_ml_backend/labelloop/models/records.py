@@ -1,18 +1,24 @@
-"""The store's small JSON objects, as dataclasses."""
+"""The store's small JSON objects, as dataclasses; and changing one that others change too."""
 
 import json
 import logging
-from collections.abc import Mapping
+import random
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from labelloop.errors import Damaged
+from labelloop.errors import Conflict, Damaged, NotFound, StoreAway
+from labelloop.models.store import Store, Versioned
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_TRIES = 60
+"""With the pauses below about ten seconds: far beyond what any number of workers on one project needs."""
 
 
 def now() -> str:
@@ -43,6 +49,37 @@ def readable(kind: type[T], content: bytes, path: str) -> T | None:
         return from_bytes(kind, content, path)
     except Damaged as error:
         _log.warning("%s; until then it counts as missing", error)
+        return None
+
+
+def update(store: Store, path: str, change: Callable[[bytes | None], bytes | None], tries: int = _TRIES) -> None:
+    """Replace an object by what ``change`` makes of its content, as one atomic step.
+
+    ``change`` gets None where there is no object yet, and answers None to leave all as it is. It is called again with
+    newer content after a conflict, and may raise to give up. Raises StoreAway when others are faster ``tries`` times.
+    """
+    for attempt in range(tries):
+        current = find_object(store, path)
+        content = change(current.content if current else None)
+        if content is None:
+            return
+        try:
+            if current is None:
+                store.create(path, content)
+            else:
+                store.swap(path, content, current.tag)
+        except Conflict:
+            time.sleep(random.random() * min(0.002 * 2**attempt, 0.3))
+        else:
+            return
+    raise StoreAway(f"{path} is being changed by others all the time: see which processes write to this project")
+
+
+def find_object(store: Store, path: str) -> Versioned | None:
+    """Read one object; None where there is none."""
+    try:
+        return store.read(path)
+    except NotFound:
         return None
 
 

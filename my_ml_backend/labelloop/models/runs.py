@@ -1,4 +1,4 @@
-"""The runs of one project: what became of each, and why."""
+"""The runs of one project: what became of each, and why; and what a search found best for the next ones."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from labelloop.errors import Fenced
-from labelloop.models.records import from_bytes, now, readable, to_bytes
+from labelloop.models.records import find_object, from_bytes, now, readable, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.models.update import find, update
 from labelloop.types import IMAGES, Json, ProjectKey
 
 RunState = Literal["running", "promoted", "rejected", "failed"]
@@ -100,13 +99,13 @@ class Runs:
     def get(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began. Raises Damaged."""
         path = self._path(key)
-        found = find(self._store, path)
+        found = find_object(self._store, path)
         return from_bytes(RunRecord, found.content, path) if found else None
 
     def find(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began, or its record is damaged, which is logged."""
         path = self._path(key)
-        found = find(self._store, path)
+        found = find_object(self._store, path)
         return readable(RunRecord, found.content, path) if found else None
 
     def save(self, record: RunRecord) -> RunRecord:
@@ -138,7 +137,7 @@ class Runs:
 
     def latest(self) -> RunRecord | None:
         """Read the record that was saved last under the newest fence; None before the first run."""
-        noted = find(self._store, self._latest)
+        noted = find_object(self._store, self._latest)
         latest = readable(_Latest, noted.content, self._latest) if noted else None
         found = self.find(latest.key) if latest else None
         # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
@@ -163,3 +162,41 @@ class Runs:
 
     def _path(self, key: str) -> str:
         return f"{self._folder}{key}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """``defaults.json``: searched parameters, spelled as on the command line, and where they come from.
+
+    ``manifest`` is the hash of the labels that were searched on, ``accuracy`` and ``log_loss`` what the best of
+    ``trials`` trials had on the ``pictures`` of their validation side.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    manifest: str = ""
+    accuracy: float | None = None
+    log_loss: float | None = None
+    pictures: int = 0
+    trials: int = 0
+    created: str = ""
+
+
+class ProjectDefaults:
+    """Reads and writes one project's ``defaults.json``. The last search to write wins."""
+
+    def __init__(self, store: Store, project: ProjectKey) -> None:
+        self._store = store
+        self._path = f"{project}/defaults.json"
+
+    def read(self) -> Defaults:
+        """Read the defaults, empty where none were searched for; raises StoreError."""
+        found = find_object(self._store, self._path)
+        return Defaults() if found is None else from_bytes(Defaults, found.content, self._path)
+
+    def write(self, defaults: Defaults) -> None:
+        """Keep the defaults; raises StoreError."""
+        self._store.write(self._path, to_bytes(defaults))
+
+    def clear(self) -> None:
+        """Go back to the settings; raises StoreError."""
+        self.write(Defaults())

@@ -1,9 +1,9 @@
-"""The store: named objects in a folder or a bucket, with the two atomic steps everything else is built on."""
+"""The store: objects by confined paths in a folder or a bucket, with the two atomic steps all else is built on."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from labelloop.errors import StoreError
 
@@ -58,35 +58,32 @@ class Store(Protocol):
         ...
 
 
-def open_store(address: str) -> Store:
-    """Open ``file:///folder`` or ``s3://bucket/prefix``; raises StoreError naming what else it was."""
-    parts = urlsplit(address)
-    if "@" in parts.netloc or parts.query or parts.fragment:
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_LONGEST = 800
+"""Characters of a whole path; S3 takes 1,024 bytes with the store's own prefix before it."""
+
+
+def is_confined(path: str) -> bool:
+    """Say whether this may be the path of an object; what else lies in the folder or bucket is not the store's."""
+    return len(path) <= _LONGEST and all(_NAME.fullmatch(name) for name in path.split("/"))
+
+
+def checked(path: str) -> str:
+    """Give the path back when it is confined; raises StoreError otherwise.
+
+    Names of letters, digits, ``.``, ``_`` and ``-``, joined by single slashes; none begins with a dot or a dash. So
+    there is no ``..``, no absolute path, no backslash, and no way to meet the hidden files of a file store.
+    """
+    if not is_confined(path):
         raise StoreError(
-            "LABELLOOP_STORE holds a user, password or options: expected file:///folder or s3://bucket/prefix. "
-            "Credentials go where boto3 looks for them (AWS_ACCESS_KEY_ID, a profile, a role)."
+            f"store path {path[:_LONGEST]!r} is refused: expected names of letters, digits, '.', '_' and '-' "
+            "joined by '/', none of them beginning with '.' or '-'"
         )
-    if parts.scheme == "file":
-        return _open_folder(address, parts)
-    if parts.scheme == "s3":
-        return _open_bucket(address, parts)
-    if parts.scheme == "gs":
-        raise StoreError(f"store {address}: gs:// is not supported yet; use file:///folder or s3://bucket/prefix")
-    raise StoreError(f"store address {address!r} is of no known kind: use file:///folder or s3://bucket/prefix")
+    return path
 
 
-def _open_folder(address: str, parts: SplitResult) -> Store:
-    from labelloop.models.file_store import FileStore
-
-    if parts.netloc not in ("", "localhost") or not parts.path.strip("/"):
-        raise StoreError(f"store address {address!r} names no folder: it has three slashes, as in file:///data/store")
-    return FileStore(Path(unquote(parts.path)))
-
-
-def _open_bucket(address: str, parts: SplitResult) -> Store:
-    from labelloop.models.s3_store import S3Store
-
-    if not parts.netloc:
-        raise StoreError(f"store address {address!r} names no bucket: expected s3://bucket/prefix")
-    prefix = parts.path.strip("/")
-    return S3Store(parts.netloc, f"{prefix}/" if prefix else "")
+def checked_prefix(prefix: str) -> str:
+    """Give a folder path back (ending in ``/``, or empty for the whole store); raises StoreError otherwise."""
+    if prefix and not prefix.endswith("/"):
+        raise StoreError(f"store prefix {prefix!r} is refused: a folder path ends in '/'")
+    return checked(prefix[:-1]) + "/" if prefix else prefix

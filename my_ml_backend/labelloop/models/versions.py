@@ -6,18 +6,23 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from labelloop.errors import Conflict, Damaged, NotFound
-from labelloop.models.bundle import bundle_files, check_bundle, digest
-from labelloop.models.fetch import fetch
+from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle
+from labelloop.models.bundle_cache import fetch
+from labelloop.models.champion import Pointers
 from labelloop.models.records import from_bytes, to_bytes
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
+
 REPORT = "report.html"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
+
+State = Literal["trained", "rejected", "published", "champion", "announced", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,19 @@ class VersionRecord:
     bundle: str = ""
     forced: bool = False
     trained_with: Json = field(default_factory=dict)
+
+
+def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> State:
+    """Derive a state (docs/versions.md, "States"); ``record`` is None for a version that is claimed only."""
+    if record is None:
+        return "trained"
+    if version == pointers.announced:
+        return "announced"
+    if version == pointers.champion:
+        return "champion"
+    if any(version == reign.version for reign in pointers.history):
+        return "retired"
+    return "published" if record.promoted else "rejected"
 
 
 class Versions:
@@ -78,7 +96,7 @@ class Versions:
             return published
         check_bundle(bundle)
         # Named by content, so that another worker at the same run can only write the same files here, or none.
-        stored = replace(record, version=version, bundle=f"bundle-{digest(bundle)}")
+        stored = replace(record, version=version, bundle=f"bundle-{bundle_digest(bundle)}")
         for name in bundle_files(bundle):
             self._store.upload(f"{self._folder}{version}/{stored.bundle}/{name}", bundle / name)
         try:

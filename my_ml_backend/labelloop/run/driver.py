@@ -15,9 +15,10 @@ from typing import Protocol
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
-from labelloop.models.bundle import check_bundle, describe
+from labelloop.models.bundle import check_bundle, read_bundle_info
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.store import Store, open_store
+from labelloop.models.opening import open_store
+from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Render, digest, read_json, write_json
 from labelloop.run.folder import RunFolder
@@ -188,7 +189,7 @@ class Run:
         if version is None:
             return None
         cache = self._settings.directory / "cache" / "bundles"
-        info = describe(Versions(self._store(), project).fetch_bundle(version, cache, ()))
+        info = read_bundle_info(Versions(self._store(), project).fetch_bundle(version, cache, ()))
         return {"version": version, "model": info.model if isinstance(info, ForeignInfo) else ""}
 
     def _store(self) -> Store:
@@ -211,7 +212,7 @@ class Run:
     def _weights(self) -> list[Path]:
         """Name the files of the bundle that it is measured by."""
         bundle = self.folder.bundle
-        foreign = bundle.is_dir() and isinstance(describe(bundle), ForeignInfo)
+        foreign = bundle.is_dir() and isinstance(read_bundle_info(bundle), ForeignInfo)
         return [bundle / name for name in ((ANSWERS,) if foreign else self.context.kind.served(SCORED_BY))]
 
     def _note(self, stage: str, inputs: str, seconds: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from labelloop.errors import Outage, TrainingError
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.models.versions import VersionRecord
 from labelloop.serve.engines.opening import open_measured
 from labelloop.trainers.base import Trainer
@@ -60,7 +60,7 @@ class VersionOpponent:
     def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
         """Let the engine that measures versions answer; see Opponent."""
         found = self._measured(context, items)
-        info = describe(self.bundle)
+        info = read_bundle_info(self.bundle)
         if self.trainer is None or not self.trainer.predicts or not isinstance(info, ForeignInfo):
             return found
         return iter(_completed(list(found), self.trainer, info, context, items))

@@ -7,7 +7,7 @@ from typing import Self
 
 from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters, served_files
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
@@ -138,7 +138,7 @@ class Registrar:
         if champion is None:
             # What it answers is put into the labels of today already.
             return kind.judge(context, name, self.bootstrap, str)
-        same = describe(champion.bundle).kind == kind.name
+        same = read_bundle_info(champion.bundle).kind == kind.name
         return kind.judge(context, name, champion if same else None, self.rename)
 
     def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:

@@ -7,7 +7,7 @@ from pathlib import Path
 from labelloop.errors import NotFound, SettingsError
 from labelloop.kinds.base import weight_files
 from labelloop.models.bundle import files
-from labelloop.models.store import open_store
+from labelloop.models.opening import open_store
 
 
 def download(address: str, cache: Path, weights: Collection[str]) -> Path:

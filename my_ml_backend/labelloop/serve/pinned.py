@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import LabelLoopError, NotFound
-from labelloop.models.bundle import describe, digest
+from labelloop.models.bundle import bundle_digest, read_bundle_info
 from labelloop.serve.catalog import Choice
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.errors import NotReady
@@ -67,4 +67,8 @@ def version_of(bundle: Path) -> str:
         named = json.loads((bundle / "version.json").read_bytes())["version"]
     except (OSError, ValueError, KeyError, TypeError):
         named = None
-    return named if isinstance(named, str) and named else f"bundle-{digest(bundle, describe(bundle).files)[:16]}"
+    return (
+        named
+        if isinstance(named, str) and named
+        else f"bundle-{bundle_digest(bundle, read_bundle_info(bundle).files)[:16]}"
+    )

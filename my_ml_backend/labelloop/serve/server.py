@@ -11,9 +11,9 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from labelloop.front.interface import BODIES, INLINE, Way, guard, too_large
 from labelloop.kinds.base import served_files
-from labelloop.models.archive import opened
+from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
-from labelloop.models.store import open_store
+from labelloop.models.opening import open_store
 from labelloop.serve.admission import Admission
 from labelloop.serve.app import create_app
 from labelloop.serve.catalog import Catalog
@@ -55,7 +55,7 @@ def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
     if bundle is None:
         open_store(settings.store_address)  # an impossible address is refused here, before anything listens
         return lambda: _of_store(settings)
-    bundle = opened(bundle, settings.directory / "pinned")
+    bundle = bundle_folder(bundle, settings.directory / "pinned")
     require_model(check_bundle(bundle, weights), bundle)
     return lambda: _pinned(bundle, plan.version or version_of(bundle), settings.engine)
 

@@ -18,8 +18,7 @@ from labelloop.data.formats.registry import FORMATS
 from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
-from labelloop.models.answers import write_foreign
-from labelloop.models.bundle import bundle_files, check_bundle
+from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import BUNDLE, Handover, Inputs, Result, read_predictions, write_items
 from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked

@@ -30,8 +30,8 @@ from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.deployments import Deployments
 from labelloop.models.runs import Runs
-from labelloop.models.served import Deployments
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings, environment_of
 from labelloop.types import ProjectKey

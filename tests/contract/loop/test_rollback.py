@@ -11,8 +11,7 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import SHORT
 from labelloop.models.champion import ChampionPointer
-from labelloop.models.state import state_of
-from labelloop.models.versions import VersionRecord, Versions
+from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.types import ProjectKey
 from support.file_bundle import write_bundle
 from support.studio_api import StudioApi

@@ -14,8 +14,7 @@ from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, SettingsError, TrainingError, Unreadable
 from labelloop.kinds.annotations.kind import KIND
 from labelloop.kinds.base import find
-from labelloop.models.answers import write_foreign
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info, write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.runs import RunRecord
@@ -321,13 +320,13 @@ def test_nothing_here_learns_or_serves_it(machine: Machine, tmp_path: Path) -> N
         KIND.check(b"")
     KIND.check(b"\0 anything")
     write_foreign(tmp_path / "bundle", ForeignInfo((), "multiple", "command", kind=ANNOTATIONS, model="m"), {})
-    assert describe(tmp_path / "bundle").classes == ()
+    assert read_bundle_info(tmp_path / "bundle").classes == ()
     with pytest.raises(BundleError, match="cannot be served here"):
         open_engine(tmp_path / "bundle", "onnx")
     ours = BundleInfo(("person",), "multiple", "command", kind=ANNOTATIONS)
     (tmp_path / "bundle" / "model.json").write_text(ours.to_json())
     with pytest.raises(BundleError, match="names no model that lies elsewhere"):
-        describe(tmp_path / "bundle")
+        read_bundle_info(tmp_path / "bundle")
     with pytest.raises(BundleError, match="no model that could be served here"):
         KIND.open(tmp_path, "onnx")
     assert find(ANNOTATIONS) is KIND

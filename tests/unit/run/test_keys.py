@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from labelloop.data.manifest import Manifest
+from labelloop.models.opening import open_store
 from labelloop.models.runs import run_key
-from labelloop.models.store import open_store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Labeled, digest
 from labelloop.run.folder import RunFolder

@@ -16,7 +16,7 @@ from labelloop.data.split import side
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, TrainingError
 from labelloop.kinds import base
-from labelloop.models.answers import write_foreign
+from labelloop.models.bundle import write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.runs import RunRecord

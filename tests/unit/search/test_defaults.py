@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError, StoreError
-from labelloop.models.defaults import Defaults, ProjectDefaults
 from labelloop.models.file_store import FileStore
+from labelloop.models.runs import Defaults, ProjectDefaults
 from labelloop.run.search.defaults import keep_defaults, kept, lasting, with_defaults
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey

@@ -10,7 +10,7 @@ from labelloop.errors import Fenced, LabelLoopError, LeaseLost
 from labelloop.kinds.image_classification.events import write_tensorboard
 from labelloop.kinds.image_classification.label_errors import find_label_errors
 from labelloop.kinds.image_classification.material import Analysis
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.run.context import Context, read_json, write_json
 from labelloop.run.report.mistakes import write_mistakes, write_thumbnails
 from labelloop.types import ForeignInfo
@@ -31,7 +31,7 @@ def analyse(context: Context) -> None:
     predictions, and LeaseLost or Fenced where another worker has the project. Of a model that lies elsewhere there are
     mistakes to show, and no network for the rest; no more is there where torch is not installed.
     """
-    if isinstance(describe(context.folder.bundle), ForeignInfo) or find_spec("torch") is None:
+    if isinstance(read_bundle_info(context.folder.bundle), ForeignInfo) or find_spec("torch") is None:
         write_mistakes(context.folder, context.manifest.choice, context.pictures.path)
         return
     analysis = Analysis.of(context)

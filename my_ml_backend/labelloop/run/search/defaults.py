@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from labelloop.errors import StoreError
-from labelloop.models.defaults import Defaults, ProjectDefaults
 from labelloop.models.records import now
+from labelloop.models.runs import Defaults, ProjectDefaults
 from labelloop.models.store import Store
 from labelloop.run.parameters import PARAMETERS, with_parameters
 from labelloop.settings import Settings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from labelloop.errors import BundleError, SettingsError
 from labelloop.kinds.base import SCORED_BY, find
-from labelloop.models.bundle import describe
+from labelloop.models.bundle import read_bundle_info
 from labelloop.serve.engines.base import Engine, Predictor
 from labelloop.serve.engines.recorded import RecordedEngine
 from labelloop.settings import Settings
@@ -27,7 +27,7 @@ def check_engine(engine: str) -> None:
 def open_engine(directory: Path, engine: str) -> Engine:
     """Load a bundle of any kind; raises BundleError when it cannot be used, SettingsError for an impossible engine."""
     check_engine(engine)
-    info = require_model(describe(directory), directory)
+    info = require_model(read_bundle_info(directory), directory)
     return find(info.kind).open(directory, engine)
 
 
@@ -46,7 +46,7 @@ def open_measured(directory: Path) -> Predictor:
 
     Raises BundleError.
     """
-    info = describe(directory)
+    info = read_bundle_info(directory)
     if isinstance(info, ForeignInfo):
         return RecordedEngine(directory, info)
     return find(info.kind).open(directory, SCORED_BY)

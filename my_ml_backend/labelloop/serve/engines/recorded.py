@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labelloop.endpoints.answers.labelloop import read_item
-from labelloop.models.answers import read_answers
+from labelloop.models.bundle import read_answers
 from labelloop.types import ANSWERS, Answer, Failure, ForeignInfo, Input, NotAsked
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labelloop.errors import BundleError, NotFound, StoreError
 from labelloop.kinds.base import weight_files
-from labelloop.models.bundle import bundle_files, check_bundle, describe, digest, files
+from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, files, read_bundle_info
 from labelloop.models.stale import remove_stale
 from labelloop.models.store import Store
 
@@ -66,7 +66,7 @@ def _check(folder: Path, expected: str, source: str, weights: Collection[str] | 
         info = check_bundle(folder, weights)
     except BundleError as error:
         raise BundleError(f"{source} is damaged in the store ({error}): roll back to another version") from error
-    if digest(folder, info.files) != expected:
+    if bundle_digest(folder, info.files) != expected:
         raise BundleError(f"{source} is damaged in the store (its files changed): roll back to another version")
 
 
@@ -92,7 +92,7 @@ def _put_in_place(fresh: Path, target: Path, expected: str, weights: Collection[
 
 def _is_intact(folder: Path, expected: str, weights: Collection[str] | None) -> bool:
     with suppress(BundleError):
-        stated = describe(folder).files
+        stated = read_bundle_info(folder).files
         here = all((folder / name).is_file() for name in stated if weights is None or name in weights)
-        return here and digest(folder, stated) == expected
+        return here and bundle_digest(folder, stated) == expected
     return False

@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
 from labelloop.errors import Fenced
-from labelloop.models.records import from_bytes, readable, to_bytes
+from labelloop.models.records import find_object, from_bytes, readable, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.models.update import find, update
 from labelloop.types import ProjectKey
 
 
@@ -32,7 +31,7 @@ class ServedVersion:
 
         What is damaged counts as not there: the endpoint's next answer writes it anew.
         """
-        found = find(self._store, self._path)
+        found = find_object(self._store, self._path)
         served = None if found is None else readable(Served, found.content, self._path)
         return served.version if served is not None and served.endpoint == endpoint else None
 
@@ -92,7 +91,7 @@ class Deployments:
 
     def read(self, place: str) -> Deployment:
         """Read what is known of an endpoint: nothing, where versions were brought to another one. Raises StoreError."""
-        found = find(self._store, self._path)
+        found = find_object(self._store, self._path)
         return self._held(found.content if found else None, place)
 
     def replace(self, before: Deployment, after: Deployment) -> Deployment:
