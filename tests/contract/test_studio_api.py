@@ -226,8 +226,10 @@ def test_of_threads_that_need_a_token_at_once_one_renews_it(opened: Opened, revo
 def test_the_exchange_carries_the_key_in_its_body_alone_and_no_log_has_a_token(
     opened: Opened, caplog: pytest.LogCaptureFixture
 ) -> None:
+    for name in ("", "httpx", "httpcore", "label_studio_sdk"):
+        caplog.set_level(logging.DEBUG, name or None)
     tokens = Tokens(300)
-    with caplog.at_level(logging.DEBUG), misbehaving(tokens) as server:
+    with misbehaving(tokens) as server:
         opened(server.address + "/prefix", PAT).post("api/x", {})
         exchange, request = server.requests
     assert (exchange.headers["authorization"], request.headers["authorization"]) == ("", f"Bearer {tokens.given[0]}")

@@ -92,7 +92,7 @@ def test_the_first_version_pre_annotates_what_is_left_once(machine: LoopMachine,
 def test_label_studio_serves_the_least_certain_first(machine: LoopMachine, trained: Project) -> None:
     scores = {
         task["id"]: task["predictions"][0]["score"]
-        for task in machine.client.tasks(trained.key.id, labeled=False, fields=("id", "predictions"))
+        for task in machine.client.tasks(trained.key.id, unlabeled=True, fields=("id", "predictions"))
         if task["predictions"]
     }
     served = machine.studio.request("GET", f"/api/projects/{trained.key.id}/next")
@@ -159,7 +159,7 @@ def test_corrections_lead_to_another_run(machine: LoopMachine, trained: Project)
     assert status.run is not None
     assert status.run["version"] == "v2"
     assert status.run["verdict"].startswith(("v2 replaces v1: ", "v2 is rejected: "))
-    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, labeled=False)]
+    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, unlabeled=True)]
     predictions = machine.predictions(trained)
     expected = ["v1", "v2"] if status.announced == "v2" else ["v1"]
     assert all(sorted(predictions[task]) == expected for task in unlabeled)
@@ -209,7 +209,7 @@ def test_a_rollback_serves_the_earlier_version(machine: LoopMachine, trained: Pr
     machine.wait_for(trained, announced("v1"), "v1 is announced again")
 
     assert machine.client.ml_backends(trained.key.id)[0].title == "v1"
-    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, labeled=False)]
+    unlabeled = [task["id"] for task in machine.client.tasks(trained.key.id, unlabeled=True)]
     assert all(machine.predictions(trained)[task].count("v1") == 1 for task in unlabeled)
 
 
@@ -218,7 +218,7 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
     changed = config.replace('<Choice value="7"/>', '<Choice value="seven" predicted_values="7"/>').replace(
         '<Choice value="0"/>', ""
     )
-    tasks = list(machine.client.tasks(trained.key.id, labeled=False))[:30]
+    tasks = list(machine.client.tasks(trained.key.id, unlabeled=True))[:30]
     uid = f"{trained.key.id}.{trained.key.instance}"  # as Label Studio names it: by its number and creation time
     answer = requests.post(
         f"{machine.url}/predict",
@@ -261,7 +261,7 @@ def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, s
 
 
 def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine, swept: Project) -> None:
-    found = list(machine.client.tasks(swept.key.id, labeled=False, fields=("id", "predictions")))
+    found = list(machine.client.tasks(swept.key.id, unlabeled=True, fields=("id", "predictions")))
     chosen = {
         tuple(choice for region in task["predictions"][0]["result"] for choice in region["value"]["choices"])
         for task in found

@@ -142,8 +142,10 @@ class StudioApi:
         match item["filter"], item["operator"]:
             case "filter:tasks:id", "greater":
                 return bool(task["id"] > item["value"])
-            case "filter:tasks:total_annotations", operator:
-                return bool((self._submitted(task) > 0) == (operator == "greater"))
+            case "filter:tasks:total_annotations", "equal":
+                return self._submitted(task) == 0
+            case "filter:tasks:annotations_ids", "greater":
+                return bool(task["annotations"])
             case "filter:tasks:predictions_model_versions", operator:
                 mentioned = any(item["value"][0] in one["model_version"] for one in made[task["id"]])
                 return bool(mentioned == (operator == "contains"))

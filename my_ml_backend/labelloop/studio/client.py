@@ -9,7 +9,7 @@ from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BackendLogin, MLBackend, Webhook, WebhookSpec
-from labelloop.studio.data_manager import LABELED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
+from labelloop.studio.data_manager import ANNOTATED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
 from labelloop.studio.webhook_events import created_second
 from labelloop.types import Identity, Json
 
@@ -125,18 +125,20 @@ class Studio:
         self,
         project: int,
         *,
-        labeled: bool | None = None,
+        unlabeled: bool = False,
         fields: Sequence[str] = ("id", "data"),
         after: int = 0,
         page: int = PAGE,
     ) -> Iterator[Json]:
-        """Yield a project's tasks in order of id: all, the labeled (a submitted annotation) or the unlabeled ones."""
-        filters = [] if labeled is None else [LABELED if labeled else UNLABELED]
-        return read_tasks(self.api, project, filters, fields, after, page)
+        """Yield a project's tasks in order of id: all, or those without a submitted annotation that is counted."""
+        return read_tasks(self.api, project, [UNLABELED] if unlabeled else [], fields, after, page)
 
     def labeled_tasks(self, project: int, after: int = 0, page: int = PAGE) -> Iterator[Json]:
-        """Yield the labeled tasks (``id``, ``data``) with all their ``annotations``, the cancelled ones among them."""
-        return self.tasks(project, labeled=True, fields=("id", "data", "annotations"), after=after, page=page)
+        """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too."""
+        fields = ("id", "data", "annotations")
+        for task in read_tasks(self.api, project, [ANNOTATED], fields, after, page):
+            if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
+                yield task
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Count the project's predictions by version."""

@@ -15,11 +15,12 @@ PAGE = 500
 """Tasks of one request; 500 with their annotations take Label Studio 0.3 s."""
 
 UNLABELED = {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0}
-"""No submitted annotation. ``is_labeled`` would not do: it stays false until ``overlap`` annotators have submitted, and
-with "ignore skipped" it turns true where one only skipped. Neither skips nor drafts are counted here."""
+"""No submitted annotation that is counted. ``is_labeled`` would not do: it stays false until ``overlap`` annotators
+have submitted, and with "ignore skipped" it turns true where one only skipped. Neither skips nor drafts count here."""
 
-LABELED = {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0}
-"""At least one submitted annotation."""
+ANNOTATED = {"filter": "filter:tasks:annotations_ids", "operator": "greater", "type": "Number", "value": 0}
+"""At least one annotation, be it a skip. ``total_annotations`` would not do: what is submitted while predictions are
+imported may stay uncounted (contract, section 2). A page of either takes Label Studio as long."""
 
 _OF_ANNOTATIONS = (
     "result",
