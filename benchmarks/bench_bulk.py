@@ -19,7 +19,8 @@ import psutil
 from benchmarks.bench_predict import TEXT_CONFIG, slow_endpoint
 from benchmarks.web_process import address, free_port, web_process
 from labelloop.demo.label_studio import LabelStudio
-from labelloop.settings import Settings, environment_of
+from labelloop.environment import environment_of
+from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 
 FEW, MANY = 1_000, 20_000

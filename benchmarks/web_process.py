@@ -13,8 +13,9 @@ from typing import Any
 import requests
 
 from labelloop.children import start_child, stop_child
+from labelloop.environment import environment_of
 from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.web.machine import gunicorn_command
 
 

@@ -23,8 +23,8 @@ from typing import IO, NamedTuple, Self
 from urllib.parse import parse_qsl
 
 from labelloop.children import start_program, stop_group
+from labelloop.environment import shared_environment
 from labelloop.errors import SettingsError
-from labelloop.settings import shared_environment
 
 _log = logging.getLogger(__name__)
 

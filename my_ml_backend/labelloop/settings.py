@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from labelloop import setting_values as values
 from labelloop.errors import SettingsError
-from labelloop.setting_values import Check, names
-
-__all__ = ["Settings", "environment_of", "names", "unknown_variables"]
+from labelloop.setting_values import Check
 
 
 def _setting(
@@ -441,51 +439,3 @@ def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:
     if metadata["check"] is not None and (told := metadata["check"](value)):
         raise wrong(f"not {told}")
     return value
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Spell settings out as the environment variables that ``from_environment`` reads."""
-    values = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
-    return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
-
-
-def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give an environment as somebody else's program may have it: without what the settings hold of secrets."""
-    known = {entry.metadata["name"]: entry.metadata["secret"] for entry in fields(Settings)}
-    return {
-        name: value
-        for name, value in environment.items()
-        if name not in known or not (known[name] or values.names_user(value))
-    }
-
-
-HANDED_ON = ("LABELLOOP_PROJECT", "LABELLOOP_RUN_KEY")
-"""What LabelLoop tells the programs that it runs as trainers and deployers; they may run LabelLoop in turn."""
-
-_OTHERS = (*HANDED_ON, "LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
-"""Beginnings of variables that are no settings and no mistakes: the last two are read by the tests of LabelLoop."""
-
-_SHARED = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
-"""Settings without our prefix whose misspellings can hardly be other programs' variables."""
-
-
-def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """Find variables that look like settings and are none: each with what is to be said of it.
-
-    They are no faults: a variable of a newer version must not keep an older one from starting.
-    """
-    return dict(_unknown(environment))
-
-
-def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    known = [entry.metadata["name"] for entry in fields(Settings)]
-    for name in sorted(environment):
-        if name in known or name.startswith(_OTHERS):
-            continue
-        if name.startswith("LABELLOOP_"):
-            meant = values.near(name, known, 0.8)
-        else:
-            meant = values.near(name, [one for one in _SHARED if not environment.get(one)], 0.85)
-            if not meant:
-                continue
-        yield name, f"{name} is not a setting" + (f"; did you mean {meant}?" if meant else " of this version")

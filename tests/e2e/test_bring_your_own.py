@@ -22,13 +22,14 @@ from boto3.session import Session
 from labelloop.children import stop_child
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.rounds import Annotator
+from labelloop.environment import environment_of
 from labelloop.loop.redis_client import SWEEP, key_of
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect

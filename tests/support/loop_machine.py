@@ -16,10 +16,11 @@ from labelloop.demo.examples import Pictures
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
+from labelloop.environment import environment_of
 from labelloop.loop.process import open_hub
 from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, ProjectKey

@@ -13,9 +13,10 @@ import requests
 
 from labelloop.children import start_child, stop_child
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.environment import environment_of
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.types import Json
 from labelloop.web.machine import gunicorn_command

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click import Context
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
-from labelloop.cli.border import explain
+from labelloop.cli.main import explain
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
@@ -36,6 +37,7 @@ COMMANDS = [
     "search",
     "serve",
     "stage",
+    "start",
     "status",
     "sweep",
     "test-endpoint",
@@ -61,7 +63,34 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_commands_are_those_that_were_promised() -> None:
-    assert sorted(main.commands) == COMMANDS
+    assert main.list_commands(Context(main)) == COMMANDS
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    context = Context(main)
+    told = {name: main.get_command(context, name) for name in COMMANDS}
+    shown = run("--help").output.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    width = 80 - 6 - max(map(len, COMMANDS))
+
+    assert shown.splitlines() == [
+        f"  {name:<{max(map(len, COMMANDS))}}  {command.get_short_help_str(width)}"
+        for name, command in told.items()
+        if command is not None and command.name == name
+    ]
+
+
+def test_help_imports_no_command(tmp_path: Path) -> None:
+    code = "import sys; from labelloop.cli import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "labelloop.cli.main" in loaded
+    ours = {name for name in loaded if name.startswith("labelloop.")}
+    assert ours <= {
+        *("labelloop.cli", "labelloop.cli.main", "labelloop.environment", "labelloop.errors"),
+        *("labelloop.settings", "labelloop.setting_values"),
+    }
+    assert not {"numpy", "redis", "requests", "flask", "boto3", "label_studio_sdk"} & set(loaded)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from labelloop.commands import Command
+from labelloop.environment import shared_environment
 from labelloop.errors import LeaseLost, SettingsError
-from labelloop.settings import shared_environment
 from support.waiting import wait_until
 
 VERBS = ("state", "rollback")

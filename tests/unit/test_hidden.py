@@ -7,7 +7,7 @@ import xml.dom.minidom
 
 import pytest
 
-from labelloop.web.upstream import hidden
+from labelloop.web.backend import hidden
 
 
 def test_a_hidden_package_cannot_be_imported_and_is_back_afterwards() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
+from labelloop.environment import unknown_variables
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.options import options_of
@@ -25,7 +26,7 @@ from labelloop.models.bundle import read_description
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.opening import check_store
 from labelloop.models.versions import Versions
-from labelloop.settings import Settings, unknown_variables
+from labelloop.settings import Settings
 from labelloop.sources.urls import shown
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, own_backend, own_webhooks, webhook_secret
@@ -122,7 +123,9 @@ def _workers(hub: Hub) -> Iterator[Finding]:
     found = workers(hub)
     if not found:
         detail = "there is none at this Redis, so nothing is trained or pre-annotated"
-        yield Finding("workers", ok=False, detail=detail, remedy="Start one: `labelloop worker`, or all: `_wsgi.py`.")
+        yield Finding(
+            "workers", ok=False, detail=detail, remedy="Start one: `labelloop worker`, or all: `labelloop start`."
+        )
         return
     trains = sum(worker.trains for worker in found)
     detail = f"{len(found)}, of which {trains} can train"

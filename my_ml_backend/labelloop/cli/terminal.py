@@ -1,8 +1,10 @@
-"""What the commands show on a terminal: lines or JSON, a project's standing, and progress that can be watched."""
+"""What the commands share on a terminal: options, lines or JSON, a project's standing, progress that can be watched."""
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,12 +21,30 @@ from labelloop.loop.training import open_elsewhere
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
 
+STDOUT = Path("-")
+"""The file name that stands for standard output."""
+
 _LOOK_SECONDS = 0.2
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+project_option = click.option(
+    "--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id."
+)
 
 
 def show(as_json: bool, value: Any, lines: list[str]) -> None:
     """Print a value as JSON, or the lines that say the same."""
     click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
+
+
+def write_output(target: Path, content: bytes) -> None:
+    """Write a file that a command was asked for; ``-`` is standard output. Raises OSError."""
+    if target == STDOUT:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        target.write_bytes(content)
 
 
 def standing(one: ProjectStatus) -> list[str]:

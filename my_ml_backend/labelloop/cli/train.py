@@ -3,24 +3,33 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelloop.cli.terminal import Bar
-from labelloop.errors import LabelLoopError
+from labelloop.cli.terminal import Bar, json_option, show
+from labelloop.errors import LabelLoopError, StudioAway
 from labelloop.loop.hub import Hub
+from labelloop.loop.registry import confirmed_project
 from labelloop.run.container import find_container
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
+from labelloop.run.search.asked import LISTS
 from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
+from labelloop.train.proportions import FEW, TOO_FEW
+from labelloop.types import Json
+
+if TYPE_CHECKING:
+    from labelloop.run.search.trials import Tried
 
 _log = logging.getLogger(__name__)
+
 
 LOCATION_HELP = {
     "train_location": "Labeled pictures: a folder per class, a manifest, an export; a file, s3:// or gs://.",
@@ -125,3 +134,127 @@ def _carry_out(
                 click.echo(f"{name}: {told}")
     if "report" not in stages:
         click.echo(f"run: {folder.path}")
+
+
+_COMMON = ("weights", "recipe", "epochs", "batch_size", "mixup", "balance", "seed")
+"""The parameters that all trials have in common; the others are searched."""
+
+_LISTS = {
+    "models": "Networks of timm to choose from; default: the one of the settings.",
+    "sizes": "Picture sizes in pixels; default: the one of the settings.",
+    "optimizers": "Optimizers of timm; default: adamw,nadamw,lamb,sgd.",
+    "augmentations": "Policies or YAML files; default: none,auto,realistic.",
+    "learning_rates": "The lowest and the highest learning rate; default: 2e-4,2e-2.",
+}
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command its lists, the data's locations, and the parameters that all trials share."""
+
+    @wraps(command)
+    def gathered(*args: Any, **options: Any) -> None:
+        lists = {name: value for name in LISTS if (value := options.pop(name)) is not None}
+        given = {name: value for name in (*LOCATIONS, *_COMMON) if (value := options.pop(name)) is not None}
+        command(*args, lists=lists, parameters=given, **options)
+
+    helps = {name: Settings.help_of(PARAMETERS[name]) for name in _COMMON}
+    for name, text in reversed((_LISTS | LOCATION_HELP | helps).items()):
+        gathered = click.option(f"--{name.replace('_', '-')}", name, help=text)(gathered)
+    return gathered
+
+
+@click.command()
+@click.option("--run", "run", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run's folder.")
+@_options
+@click.option("--trials", default=20, show_default=True, type=click.IntRange(1), help="How many trials, in all.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Most minutes of this start.")
+@click.option("--jobs", type=click.IntRange(1), help="Trials at a time; default: one for each GPU, else for each core.")
+@click.option("--project", "project_id", type=click.IntRange(1), help="Keep the best values for this project's runs.")
+@click.option("--test/--no-test", "tests", default=True, help="Train the winner and measure it on the test side.")
+@json_option
+@click.pass_obj
+def search(
+    hub: Hub,
+    /,
+    run: Path,
+    trials: int,
+    minutes: float | None,
+    jobs: int | None,
+    project_id: int | None,
+    tests: bool,
+    as_json: bool,
+    **asked: Mapping[str, str],
+) -> None:
+    """Search for the best model, image size, optimizer, learning rate and augmentations, on the validation side.
+
+    Called again, it goes on where it was interrupted, or makes more trials.
+    """
+    from labelloop.run.search.defaults import keep_defaults, kept
+    from labelloop.run.search.leader import Budget
+    from labelloop.run.search.whole import Search
+
+    if project_id is not None:
+        _require_project(hub, project_id)
+    with Bar(not as_json and sys.stderr.isatty(), "trial") as bar:
+        wanted = Search(
+            folder=RunFolder(run),
+            # What is tried are settings of our own training, whoever trains the project.
+            settings=replace(hub.settings, trainer="local"),
+            budget=Budget(trials, None if minutes is None else minutes * 60),
+            jobs=jobs,
+            reporter=bar,
+            opens=hub.reader,
+            **asked,
+        )
+        found = wanted.search(lambda ended: bar(*_progress(ended, trials)))
+        winner = wanted.winner(found)
+        told = _told(found, winner)
+        if project_id is not None:
+            defaults = keep_defaults(hub.store, hub.project(project_id), found)
+            told += _kept(kept(hub.settings, defaults.parameters), project_id)
+        if tests and found["ended"] != "interrupted":
+            found["test"] = wanted.test(winner)
+            told.append(_measured(found["test"]))
+        bar.clear()
+    show(as_json, {**found, "winner": str(winner.path)}, told)
+
+
+def _progress(trials: "Sequence[Tried]", most: int) -> tuple[str, int, int]:
+    """Say how far a search has come: the best accuracy, trials that have ended, trials in all."""
+    ended = [one for one in trials if one.state in ("finished", "pruned", "failed")]
+    best = max((one.accuracy for one in ended if one.state == "finished" and one.accuracy is not None), default=None)
+    return "trials" if best is None else f"best {best:.3f}", len(ended), most
+
+
+def _told(found: Json, winner: RunFolder) -> list[str]:
+    best = found["best"]
+    counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
+    return [
+        f"{counts}; {found['ended']} after {found['seconds']:g} s, {found['trials_per_minute']:g} trials a minute",
+        f"best: trial {best['number']}, accuracy {best['accuracy']:.3f} on {found['pictures']} validation pictures",
+        *(f"  {name} {value}" for name, value in best["parameters"].items()),
+        f"report: {winner.path.parent / 'search' / 'search.html'}",
+        f"the winner's run: labelloop train --run {winner.path}",
+    ]
+
+
+def _require_project(hub: Hub, project: int) -> None:
+    """Raise NoSuchProject before hours of work; a machine that cannot ask Label Studio believes what it is told."""
+    if hub.settings.label_studio_api_key:
+        with suppress(StudioAway):
+            confirmed_project(hub, project)
+
+
+def _kept(held: Mapping[str, str], project: int) -> list[str]:
+    """Say that a project has new defaults, and which of them a setting goes before."""
+    lines = [f"project {project} begins its next runs with these values"]
+    return lines + [f"  but not its {name}: {variable} is set" for name, variable in held.items()]
+
+
+def _measured(metrics: Json) -> str:
+    accuracy, items = metrics["accuracy"], metrics["items"]
+    few = f"; {TOO_FEW}" if items < FEW else ""
+    return (
+        f"on the {items} test pictures: accuracy {accuracy['value']:.3f} "
+        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}){few}"
+    )

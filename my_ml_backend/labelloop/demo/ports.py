@@ -7,7 +7,8 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from labelloop.settings import Settings, environment_of
+from labelloop.environment import environment_of
+from labelloop.settings import Settings
 from labelloop.supervise import require_free
 
 

@@ -18,12 +18,13 @@ from labelloop.demo.examples import Picture, Pictures, digits, folder_per_class
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.ports import Ports, child_environment, demo_settings
 from labelloop.demo.rounds import Annotator, RoundReport, Rounds
+from labelloop.environment import environment_of
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.registry import confirmed_project, remember_project
 from labelloop.loop.serving import announced_version
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.studio.data_manager import put_review_tab

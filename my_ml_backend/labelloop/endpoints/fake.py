@@ -7,7 +7,7 @@ from typing import Self
 
 from labelloop.endpoints.spec import address_options
 from labelloop.errors import CircuitOpen, EndpointError, SettingsError
-from labelloop.settings import names
+from labelloop.setting_values import names
 from labelloop.types import Answer, Choice, Failure, Input, Output, Target
 
 STEPS = ("ok", "half", "none", "late", "down", "open")

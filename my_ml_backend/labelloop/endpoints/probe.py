@@ -29,7 +29,7 @@ class Probed:
     answer: Answer | Failure
 
 
-def probe(spec: EndpointSpec, item: Input, target: Target) -> Probed:
+def probe_endpoint(spec: EndpointSpec, item: Input, target: Target) -> Probed:
     """Ask for one input. Raises SettingsError for an impossible endpoint; all else is in the answer."""
     if spec.address.lower().startswith("fake://"):
         raise SettingsError(

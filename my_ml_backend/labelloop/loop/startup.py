@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
+from labelloop.environment import environment_of
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
@@ -23,7 +24,7 @@ from labelloop.loop.redis_client import text
 from labelloop.loop.serving import open_for
 from labelloop.models.opening import check_store
 from labelloop.setting_values import without_secrets
-from labelloop.settings import Settings, environment_of, unknown_variables
+from labelloop.settings import Settings
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
 
@@ -79,12 +80,6 @@ def is_open(settings: Settings) -> str:
     if settings.basic_auth_user or settings.host not in _EVERYWHERE:
         return ""
     return OPEN.format(host=settings.host or "every address", port=settings.port)
-
-
-def warn_of_unknown(environment: Mapping[str, str]) -> None:
-    """Log which variables look like settings and are none, a line each."""
-    for sentence in unknown_variables(environment).values():
-        _log.warning("%s", sentence)
 
 
 def clashes(settings: Settings) -> list[str]:

@@ -18,9 +18,9 @@ from labelloop.studio.backends import webhook_secret
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.types import Output, Rendering
+from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
 from labelloop.web.credentials import BasicAuth, WebGate, WebhookSecret
-from labelloop.web.model_class import ModelClass
 from labelloop.web.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ _CONFIG = (
 )
 
 
-def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
+def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     """Make the app that speaks Label Studio's ML backend contract; raises SettingsError for settings that clash.
 
-    ``model_class`` is ``LabelLoop`` of ``model.py``, or a class like it; one is made for each request that needs one.
+    A ``backend`` is made for each request that needs one.
     """
     app = Flask("labelloop", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
@@ -48,7 +48,7 @@ def create_app(settings: Settings, hub: Hub, model_class: ModelClass) -> Flask:
     basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
     secret = WebhookSecret(webhook_secret(settings))
     guard(app, WebGate(settings, basic, secret))
-    Routes(hub, model_class, basic, secret, metrics).add_to(app)
+    Routes(hub, backend, basic, secret, metrics).add_to(app)
     return app
 
 

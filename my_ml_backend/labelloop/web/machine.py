@@ -1,4 +1,4 @@
-"""All that one machine runs: Redis, inference, worker, web."""
+"""All that one machine runs (Redis, inference, worker, web), and how each is started."""
 
 import logging
 import math
@@ -6,23 +6,27 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 import requests
 
-from labelloop.children import start_child
+from labelloop.children import launcher_is_gone, start_child
+from labelloop.environment import start_logging, unknown_variables, warn_of_unknown
+from labelloop.kinds.base import kinds
+from labelloop.loop.hub import Hub
+from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.loop.startup import clashes, is_open
-from labelloop.settings import Settings, unknown_variables
+from labelloop.loop.startup import check_training, clashes, is_open, keep_private, refuse_impossible, trains_here
+from labelloop.serve.engines.opening import check_engine
+from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
-from labelloop.supervise import ChildService, require_free
+from labelloop.supervise import ChildService, Supervisor, require_free
+from labelloop.trainers.foreign import learner
+from labelloop.web.backend import FOLDER, backend_class
+from labelloop.web.credentials import BasicAuth
 
 _log = logging.getLogger(__name__)
-
-FOLDER = Path(__file__).resolve().parents[2]
-"""The deployable folder, with ``_wsgi.py`` and ``model.py``."""
 
 _TIMEOUT = 120
 """Seconds for which a worker's event loop may stand still."""
@@ -34,6 +38,47 @@ _SPARE_SECONDS = 5.0
 _INFERENCE_GRACE = 30.0
 """Above what the inference server gives its requests in flight (serve.server, whose imports are not for here)."""
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - read, not bound
+
+
+def run_machine(environment: Mapping[str, str], *, check: bool = False) -> None:
+    """Run all that one machine needs until SIGTERM or SIGINT, or until the ``label-studio-ml start`` above is gone.
+
+    ``check``: what is made for the first request is made before anything is started. Raises LabelLoopError.
+    """
+    is_over = launcher_is_gone("label-studio-ml", "start")  # which passes no signal on and waits for nothing
+    settings = Settings.from_environment(environment)
+    start_logging(settings.log_level)
+    _refuse(settings)
+    warn_of_unknown(environment)
+    _warn_of_doubts(settings)
+    keep_private(settings.directory)
+    if check:
+        _check(settings)
+    services = machine_services(settings, environment)
+    print(f"LabelLoop is starting at http://{address(settings.host, settings.port)}; Ctrl-C ends it", flush=True)  # noqa: T201
+    Supervisor(services, is_over=is_over).run()
+
+
+def _refuse(settings: Settings) -> None:
+    """Raise LabelLoopError for what can never work, as far as it shows without loading torch."""
+    BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+    refuse_impossible(open_hub(settings))
+    check_engine(settings.engine)
+    if trains_here(settings):
+        for kind in kinds():
+            learner(kind, settings).hyperparameters(settings)
+
+
+def _check(settings: Settings) -> None:
+    """Make the web process's app and one LabelLoop before anything is started, so that what is wrong shows at once."""
+    from labelloop.web.app import create_app
+
+    hub, backend = open_hub(settings), backend_class()
+    create_app(settings, hub, backend)
+    backend(hub=hub)
+    if trains_here(settings):
+        check_training(settings)
+    print("LabelLoop can be made with these settings", flush=True)  # noqa: T201
 
 
 def machine_services(settings: Settings, environment: Mapping[str, str]) -> list[ChildService]:
@@ -111,7 +156,6 @@ def gunicorn_command(settings: Settings) -> list[str]:
     """The command that serves the web process alone; the settings reach it through its environment."""
     return [
         *(sys.executable, "-m", "gunicorn"),
-        *("--pythonpath", str(FOLDER)),
         *("--bind", address(settings.host, settings.port)),
         *("--worker-class", "labelloop.front.worker.Worker"),
         *("--workers", str(settings.workers)),
@@ -119,7 +163,7 @@ def gunicorn_command(settings: Settings) -> list[str]:
         *("--graceful-timeout", str(grace_seconds(settings))),
         *("--log-level", "warning"),
         "--no-control-socket",
-        "_wsgi:app",
+        "labelloop.web.wsgi:app",
     ]
 
 
@@ -128,9 +172,13 @@ def grace_seconds(settings: Settings) -> int:
     return math.ceil(max(settings.predict_deadline, settings.interactive_deadline)) + _ANSWER_SECONDS
 
 
-def serve_web(settings: Settings) -> NoReturn:
-    """Become gunicorn; its signals and its exit status are this process's."""
-    command = gunicorn_command(settings)
+def serve_web(hub: Hub) -> NoReturn:
+    """Become gunicorn; its signals and its exit status are this process's. Raises LabelLoopError before."""
+    BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
+    refuse_impossible(hub)
+    _warn_of_doubts(hub.settings)
+    keep_private(hub.settings.directory)
+    command = gunicorn_command(hub.settings)
     os.execv(command[0], command)  # noqa: S606 - a list of arguments, no shell
 
 
@@ -150,7 +198,7 @@ def doubts(settings: Settings) -> list[str]:
     return said
 
 
-def warn_of_doubts(settings: Settings) -> None:
+def _warn_of_doubts(settings: Settings) -> None:
     """Log what is doubtful, a line each."""
     for sentence in doubts(settings):
         _log.warning("%s", sentence)

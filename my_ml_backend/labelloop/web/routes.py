@@ -20,25 +20,25 @@ from labelloop.models.versions import Versions
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Identity, Json, ProjectKey
+from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
 from labelloop.web.credentials import BasicAuth, WebhookSecret
-from labelloop.web.model_class import Model, ModelClass
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
 _TRAIN = "START_TRAINING"
 
-Answer = Response | Json | tuple[Json, int]
+JsonAnswer = Response | Json | tuple[Json, int]
 
 
 class Routes:
     """Label Studio's routes over one hub. Who may ask is the gate's, errors are left to the border, ``answers``."""
 
     def __init__(
-        self, hub: Hub, model_class: ModelClass, basic: BasicAuth, secret: WebhookSecret, metrics: Metrics
+        self, hub: Hub, backend: type[LabelLoop], basic: BasicAuth, secret: WebhookSecret, metrics: Metrics
     ) -> None:
         self._hub = hub
-        self._model_class = model_class
+        self._backend = backend
         self._basic = basic
         self._secret = secret
         self._metrics = metrics
@@ -63,11 +63,11 @@ class Routes:
         ):
             app.add_url_rule(rule, view_func=view, methods=methods)
 
-    def health(self) -> Answer:
+    def health(self) -> JsonAnswer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""
-        return {"status": "UP", "model_class": self._model_class.__name__}
+        return {"status": "UP", "model_class": self._backend.__name__}
 
-    def ready(self) -> Answer:
+    def ready(self) -> JsonAnswer:
         """Answer 200 when webhooks and trainings are taken too, 503 without Redis: for a container's health check.
 
         Label Studio asks ``/health`` instead, for predictions need no Redis.
@@ -75,7 +75,7 @@ class Routes:
         self._hub.redis.ping()
         return {"status": "READY"}
 
-    def setup(self) -> Answer:
+    def setup(self) -> JsonAnswer:
         """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread.
 
         Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here.
@@ -86,13 +86,13 @@ class Routes:
         hear(self._hub, project, body.get("extra_params"))
         # Before the version, which may be that of another endpoint now.
         share(self._hub, project)
-        version = self._model_class(body["project"], hub=self._hub).model_version
+        version = self._backend(body["project"], hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
         return {"model_version": version}
 
-    def predict(self) -> Answer:
+    def predict(self) -> JsonAnswer:
         """Answer one item per task, whatever happens to it.
 
         Of ``params`` only ``context`` is passed on: the rest is the login to the project's pictures.
@@ -100,12 +100,12 @@ class Routes:
         body = json_body()
         tasks, params = items(body, "tasks"), body.get("params")
         project = project_identity(body.get("project"))
-        model = self._model_class(str(project), text(body, "label_config"), hub=self._hub)
+        model = self._backend(str(project), text(body, "label_config"), hub=self._hub)
         results = model.predict(tasks, context=params.get("context") if isinstance(params, dict) else None)
         self._metrics.predicted(results)
         return {"results": results}
 
-    def webhook(self) -> Answer:
+    def webhook(self) -> JsonAnswer:
         """Authenticate, note one event and answer at once: the annotator's submit may be waiting.
 
         START_TRAINING comes from Label Studio's ML client, all else from its webhooks. An action LabelLoop has no use
@@ -121,20 +121,20 @@ class Routes:
             self._metrics.heard("other")
             return {"status": "ignored"}, 200
         self._metrics.heard(action)
-        return _noted(self._model_class(hub=self._hub), action, body)
+        return _noted(self._backend(hub=self._hub), action, body)
 
-    def train(self) -> Answer:
+    def train(self) -> JsonAnswer:
         """Start a training, as Label Studio before 1.4.1 asks for it; the annotations it sends are fetched anew."""
         project = str(project_identity(json_body().get("project")))
-        return _noted(self._model_class(project, hub=self._hub), _TRAIN, {"project": project})
+        return _noted(self._backend(project, hub=self._hub), _TRAIN, {"project": project})
 
-    def versions(self) -> Answer:
+    def versions(self) -> JsonAnswer:
         """List the published versions of all projects by name, newest first: Label Studio does not say for which."""
         records = [one for project in known_projects(self._hub) for one in Versions(self._hub.store, project).all()]
         records.sort(key=lambda one: one.created, reverse=True)
         return {"versions": list(dict.fromkeys(one.version for one in records))}
 
-    def job_status(self) -> Answer:
+    def job_status(self) -> JsonAnswer:
         """Say how a job stands, in RQ's words; 410 when it is gone."""
         job = text(json_body(), "job")
         status = job_status(self._hub.redis, job) if _JOB.fullmatch(job) else None
@@ -142,7 +142,7 @@ class Routes:
             raise Gone("there is no such job, or it ended more than a day ago")
         return {"job_status": status}
 
-    def validate(self) -> Answer:
+    def validate(self) -> JsonAnswer:
         """Check a label config: 200 with what would be predicted, 400 with the reason when nothing can be."""
         config = parse_label_config(text(json_body(), "config"))
         return {
@@ -154,23 +154,23 @@ class Routes:
             "warnings": list(config.warnings),
         }
 
-    def delete(self) -> Answer:
+    def delete(self) -> JsonAnswer:
         """Forget what the queue knows of a project. Its versions stay: a store outlives a connection."""
         forget(self._hub, self._project(json_body()))
         return {"status": "forgotten"}
 
-    def duplicate_model(self) -> Answer:
+    def duplicate_model(self) -> JsonAnswer:
         """Nothing to copy: a copied project trains from its own annotations, with versions of its own."""
         body = json_body()
         for name in ("project_src", "project_dst"):
             self._project(body, name)
         return {"status": "ok", "detail": "a project's versions come from its own annotations; nothing was copied"}
 
-    def metrics(self) -> Answer:
+    def metrics(self) -> JsonAnswer:
         """Answer what this process counted, for Prometheus."""
         return self._metrics.page()
 
-    def status(self) -> Answer:
+    def status(self) -> JsonAnswer:
         """Say how every known project stands, and whether Redis answers: without it nothing new is noted or trained."""
         try:
             self.ready()
@@ -193,7 +193,7 @@ class Routes:
         return self._hub.project(project_identity(body.get(name), name))
 
 
-def _noted(model: Model, action: str, body: Json) -> Answer:
+def _noted(model: LabelLoop, action: str, body: Json) -> JsonAnswer:
     """Hand an event to the model: 201 with ``{"job": id}`` when it started a job, 200 otherwise. Raises BadRequest."""
     try:
         job = model.fit(action, body)

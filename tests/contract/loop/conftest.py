@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.environment import environment_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.redis_server import RedisServer
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.studio_api import StudioApi, running_studio
 

@@ -16,6 +16,7 @@ from labelloop.cli import main
 from labelloop.cli.doctor import diagnose
 from labelloop.cli.terminal import standing
 from labelloop.endpoints.spec import EndpointSpec
+from labelloop.environment import environment_of
 from labelloop.errors import DeployError, OptionsError, SettingsError
 from labelloop.kinds import base
 from labelloop.loop import jobs
@@ -33,7 +34,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployments
 from labelloop.models.runs import Runs
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.settings import Settings, environment_of
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support import numbers_kind
 from support.aws_wire import aws_account

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from labelloop.cli import main
 from labelloop.cli.doctor import diagnose
 from labelloop.data.manifest import Manifest
+from labelloop.environment import environment_of
 from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -41,7 +42,6 @@ from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.runs import Runs
 from labelloop.models.takeover import plan_takeover, take_over
 from labelloop.models.versions import Versions
-from labelloop.settings import environment_of
 from labelloop.types import NO_VERSION, Identity, ProjectKey
 from support.studio_api import StudioApi
 

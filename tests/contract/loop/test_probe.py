@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.cli.probe import Question, ask
+from labelloop.cli.endpoints import Question, probe_lines
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
@@ -39,7 +39,7 @@ def hub_for(server: Misbehaving, **given: Any) -> Hub:
 
 
 def test_every_step_is_shown(server: Misbehaving) -> None:
-    lines, well = ask(hub_for(server), question(text="Hello"))
+    lines, well = probe_lines(hub_for(server), question(text="Hello"))
     told = "\n".join(lines)
 
     assert well
@@ -57,13 +57,13 @@ def test_every_step_is_shown(server: Misbehaving) -> None:
 
 def test_an_answer_is_rendered_for_a_label_config_by_the_label_map(server: Misbehaving) -> None:
     hub = hub_for(server, label_map=("cat=Katze",))
-    lines, well = ask(hub, question(text="Hello", label_config=TEXT_CONFIG))
+    lines, well = probe_lines(hub, question(text="Hello", label_config=TEXT_CONFIG))
     assert well
     assert "Katze" in lines[-1]
 
 
 def test_an_answer_that_does_not_fit_is_explained(server: Misbehaving) -> None:
-    lines, well = ask(hub_for(server), question(text="Hello", label_config=TEXT_CONFIG))
+    lines, well = probe_lines(hub_for(server), question(text="Hello", label_config=TEXT_CONFIG))
     assert not well
     assert "No prediction: " in lines[-1]
     assert "'Katze'" in lines[-1]
@@ -71,24 +71,24 @@ def test_an_answer_that_does_not_fit_is_explained(server: Misbehaving) -> None:
 
 def test_an_unknown_shape_is_shown_and_a_mapping_reads_it(server: Misbehaving) -> None:
     server.replies = [answer({"found": [{"klass": "cat", "p": 0.75}]})]
-    lines, well = ask(hub_for(server), question(text="Hello"))
+    lines, well = probe_lines(hub_for(server), question(text="Hello"))
     assert not well
     assert "klass" in lines[-1]
 
     mapping = "found[].{label: klass, score: p}"
-    assert ask(hub_for(server), question(text="Hello", options={"mapping": mapping}))[1]
+    assert probe_lines(hub_for(server), question(text="Hello", options={"mapping": mapping}))[1]
 
 
 def test_the_command_line_may_name_any_endpoint_and_no_header_is_shown(server: Misbehaving) -> None:
     hub = open_hub(Settings(endpoint="http://127.0.0.1:1/x", endpoint_headers="Authorization: Bearer hush"))
-    lines, well = ask(hub, question(text="Hello", options={"endpoint": f"{server.address}/other"}))
+    lines, well = probe_lines(hub, question(text="Hello", options={"endpoint": f"{server.address}/other"}))
     assert well
     assert server.requests[0].line == "POST /other HTTP/1.1"
     assert "hush" not in "\n".join(lines)
 
 
 def test_an_endpoint_that_is_not_there_is_said(server: Misbehaving) -> None:
-    lines, well = ask(open_hub(Settings(endpoint="http://127.0.0.1:1/x")), question(text="Hello"))
+    lines, well = probe_lines(open_hub(Settings(endpoint="http://127.0.0.1:1/x")), question(text="Hello"))
     assert not well
     assert "No answer that can be read." in lines
     assert "127.0.0.1:1" in lines[-1]
@@ -100,15 +100,15 @@ def test_files_are_sent_by_their_kind(server: Misbehaving, tmp_path: Path) -> No
     text.write_text("Grüße")
     wrong.write_bytes(b"\xff\xfe\xff")
     for file in (picture, text):
-        assert ask(hub_for(server), question(file=file))[1]
+        assert probe_lines(hub_for(server), question(file=file))[1]
     assert server.requests[0].body == b"\x89PNG"
     assert json.loads(server.requests[1].body) == {"instances": [{"text": "Grüße"}]}
     with pytest.raises(SettingsError, match="UTF-8"):
-        ask(hub_for(server), question(file=wrong))
+        probe_lines(hub_for(server), question(file=wrong))
 
 
 def test_an_address_is_sent_for_an_endpoint_that_fetches(server: Misbehaving) -> None:
-    ask(hub_for(server), question(uri="s3://bucket/a.png", options={"request": "reference"}))
+    probe_lines(hub_for(server), question(uri="s3://bucket/a.png", options={"request": "reference"}))
     assert "s3://bucket/a.png" in json.dumps(json.loads(server.requests[0].body))
 
 
@@ -117,11 +117,11 @@ def test_a_project_is_asked_for_as_its_ml_backend_says(
 ) -> None:
     studio.connect("v1", extra_params={"endpoint": f"{server.address}/own", "label_map": {"cat": "Katze"}})
     hub = make_hub(allowed_endpoints=(f"{server.address}/*",))
-    lines, well = ask(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7))
+    lines, well = probe_lines(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7))
     assert well
     assert "Katze" in lines[-1]
     assert server.requests[-1].line == "POST /own HTTP/1.1"
 
     options = {"endpoint": f"{server.address}/typed"}
-    assert not ask(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7, options=options))[1]
+    assert not probe_lines(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7, options=options))[1]
     assert server.requests[-1].line == "POST /typed HTTP/1.1"

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import labelloop
-from labelloop.cli.label_errors import label_errors
+from labelloop.cli.data import label_errors
 from labelloop.data.manifest import Manifest
 from labelloop.data.rows import HELD
 from labelloop.errors import BundleError, LabelConfigError, SettingsError, StoreError, TrainingError

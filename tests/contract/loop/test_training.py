@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labelloop.cli.main import cancel
+from labelloop.cli.loop import cancel
 from labelloop.cli.terminal import follow_elsewhere, standing
 from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled
 from labelloop.kinds import base

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from labelloop.children import start_child, stop_child
+from labelloop.environment import environment_of
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.queue import SHORT, count_workers, queue
@@ -19,7 +20,6 @@ from labelloop.loop.status import project_status
 from labelloop.loop.worker import keep_sweeping
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
-from labelloop.settings import environment_of
 from labelloop.types import ProjectKey
 from support.digit_pictures import write_digits
 from support.studio_api import StudioApi

@@ -10,7 +10,6 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.queue import job_status
 from labelloop.types import NO_VERSION, Json
-from labelloop.web.upstream import LabelStudioMLBase
 from model import LabelLoop
 from support.web import CONFIG, announce
 
@@ -22,7 +21,8 @@ CREATED: Json = {
 
 
 def test_label_studios_tools_find_one_class_in_model_py() -> None:
-    from label_studio_ml.model import get_all_classes_inherited_LabelStudioMLBase  # after it was imported without torch
+    # After it was imported without torch.
+    from label_studio_ml.model import LabelStudioMLBase, get_all_classes_inherited_LabelStudioMLBase
 
     assert issubclass(LabelLoop, LabelStudioMLBase)
     assert get_all_classes_inherited_LabelStudioMLBase(model.__file__) == ["LabelLoop"]

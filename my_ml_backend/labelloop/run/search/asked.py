@@ -8,7 +8,8 @@ from labelloop.errors import SettingsError
 from labelloop.run.parameters import with_parameters
 from labelloop.run.search.space import Space, space_of
 from labelloop.run.train_settings import train_settings
-from labelloop.settings import Settings, names
+from labelloop.setting_values import names
+from labelloop.settings import Settings
 
 LISTS = ("models", "sizes", "optimizers", "augmentations", "learning_rates")
 """What may be searched otherwise than usual, each a list of values separated by commas."""

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Mapping
 
-from labelloop.settings import Settings, environment_of
+from labelloop.environment import environment_of
+from labelloop.settings import Settings
 
 
 def cores() -> int:

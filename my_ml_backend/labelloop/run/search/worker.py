@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError, StoreError
-from labelloop.logs import start_logging
 from labelloop.run.context import Context
 from labelloop.run.datasets import dataset_of
 from labelloop.run.folder import RunFolder

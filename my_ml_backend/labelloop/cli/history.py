@@ -1,26 +1,131 @@
-"""``labelloop export``: hand a version out, its files with a card that says what it is worth."""
+"""A project's versions: which there are, going back to one, the report of one, handing one out with its card."""
 
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from labelloop.cli.terminal import STDOUT, follow, json_option, project_option, show, write_output
+from labelloop.errors import Damaged
+from labelloop.loop import queue
 from labelloop.loop.hub import Hub
 from labelloop.loop.registry import existing_project, named_version
+from labelloop.loop.serving import require_learning
 from labelloop.models.bundle import bundle_files, check_bundle
+from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.records import to_bytes
-from labelloop.models.versions import VersionRecord, Versions
+from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.run.report.numbers import NO_INTERVAL, interval, share
-from labelloop.types import ADOPTED, BundleInfo, ForeignInfo, Json
+from labelloop.run.verdict import force_version
+from labelloop.types import ADOPTED, BundleInfo, ForeignInfo, Json, ProjectKey
+
+
+@click.command()
+@project_option
+@click.option("--version", help="The version, for example v7; default: the champion.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Where to write it, - for standard output; default: report-VERSION.html here, or else in MODEL_DIR/reports.",
+)
+@click.pass_obj
+def report(hub: Hub, project_id: int, version: str | None, output: Path | None) -> None:
+    """Write a version's report: one HTML file that needs no network."""
+    project = existing_project(hub, project_id)
+    version = named_version(hub, project, version)
+    versions = Versions(hub.store, project)
+    versions.get(version)  # one that does not exist has not lost its report
+    content = versions.read_report(version)
+    places = [output] if output else [Path(name := f"report-{version}.html"), _kept(hub, project) / name]
+    target = _write(content, places)
+    click.echo(f"report of {version}: {target}", err=target == STDOUT)
+
+
+def _kept(hub: Hub, project: ProjectKey) -> Path:
+    """Name the folder for reports where this one cannot be written, as in a container."""
+    return hub.settings.directory / "reports" / str(project)
+
+
+def _write(content: bytes, places: Sequence[Path]) -> Path:
+    """Write to the first place that takes it, and give that. Raises ClickException."""
+    for target in places:
+        try:
+            if target not in (STDOUT, places[0]):
+                target.parent.mkdir(parents=True, exist_ok=True)
+            write_output(target, content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            failed = f"{target} cannot be written ({error.strerror or error})"
+        else:
+            return target
+    raise click.ClickException(f"{failed}. Name a file with --output FILE, or print the report with --output -")
+
 
 _CARD, _RECORD = "README.md", "version.json"
 
 
 @click.command()
+@project_option
+@json_option
+@click.pass_obj
+def versions(hub: Hub, project_id: int, as_json: bool) -> None:
+    """List a project's versions, newest first, with their states and verdicts."""
+    project = existing_project(hub, project_id)
+    pointers, damage = _pointers(hub, project)
+    records = reversed(Versions(hub.store, project).all())
+    found = [(record, state_of(record.version, record, pointers)) for record in records]
+    lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
+    if damage:
+        click.echo(f"which of them is champion is unknown: {damage}", err=True)
+    show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+
+
+def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
+    """Read a project's pointers; empty ones and what is wrong where they are damaged."""
+    try:
+        return ChampionPointer(hub.store, project).read(), ""
+    except Damaged as error:
+        return Pointers(), str(error)
+
+
+@click.command()
+@project_option
+@click.option("--to", "version", required=True, help="The version to go back to, for example v7.")
+@click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
+@json_option
+@click.pass_obj
+def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool) -> None:
+    """Make an earlier version champion again, pre-annotate with it and announce it."""
+    project = existing_project(hub, project_id)
+    record = Versions(hub.store, project).get(version)
+    if not record.promoted and not force:
+        raise click.ClickException(
+            f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
+            "and those that --force lets pass"
+        )
+    require_learning(hub, project)
+    if force:
+        force_version(Versions(hub.store, project), version)
+    job = hub.queue(project).deploy(version)
+    ended = follow(hub, project, job, quiet=as_json)
+    announced = ChampionPointer(hub.store, project).read().announced
+    if announced == version or ended != "finished":
+        told = f"rollback to {version}: {ended}"
+    else:
+        told = f"{version} is champion: {queue.job_result(hub.redis, job) or 'it is announced when the run is over'}"
+    show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
+    if ended != "finished":
+        sys.exit(1)
+
+
+@click.command()
 @click.argument("version", required=False)
-@click.option("--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id.")
+@project_option
 @click.option(
     "--to",
     "target",

@@ -4,12 +4,13 @@ import math
 import sys
 import tempfile
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from labelloop.cli.terminal import Bar, follow, show
+from labelloop.cli.terminal import Bar, follow, json_option, project_option, show
 from labelloop.data.site import Labeling
 from labelloop.data.split import tally
 from labelloop.errors import SettingsError
@@ -18,12 +19,13 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.progress import Reporter
 from labelloop.loop.queue import job_result
-from labelloop.loop.registry import confirmed_project
+from labelloop.loop.registry import confirmed_project, existing_project
 from labelloop.loop.serving import learn_unknown, require_learning
 from labelloop.loop.site import keep_manifest, labeling_of, read_labels, unread
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.takeover import plan_takeover, take_over
 from labelloop.run.context import Context, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
@@ -52,7 +54,7 @@ class _Triple(click.ParamType[Any]):
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id.")
+@project_option
 @click.option("--classes", help="The model's classes in the order of its outputs, separated by commas.")
 @click.option("--backbone", default="", help="The timm network that a safetensors file holds the weights of.")
 @click.option("--choice", type=click.Choice(["single", "multiple"]), help="Default: what the label config asks.")
@@ -69,7 +71,7 @@ class _Triple(click.ParamType[Any]):
 )
 @click.option("--force", is_flag=True, help="Promote it whatever the gate says; recorded as forced.")
 @click.option("--wait/--no-wait", default=True, help="Follow its pre-annotation and announcement to the end.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 @click.pass_obj
 def adopt(
     hub: Hub, /, model: Path, project_id: int, classes: str | None, force: bool, wait: bool, as_json: bool, **asked: Any
@@ -202,3 +204,43 @@ class _Adoption:
         else:
             write_json(self._folder.metrics, {})
         return context, list(filter(None, [unread(labeled)]))
+
+
+class _Folder(click.ParamType[ProjectKey]):
+    """A folder of the store, as ``labelloop status`` names it."""
+
+    name = "folder"
+
+    def convert(self, value: str | ProjectKey, param: click.Parameter | None, ctx: click.Context | None) -> ProjectKey:
+        """Read ``instance/id``."""
+        try:
+            return value if isinstance(value, ProjectKey) else ProjectKey.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@project_option
+@click.option("--from", "source", type=_Folder(), required=True, help="The folder to take over: localhost-8080/7.")
+@click.option("--dry-run", is_flag=True, help="Say what would be taken over, and leave all as it is.")
+@json_option
+@click.pass_obj
+def move(hub: Hub, project_id: int, source: ProjectKey, dry_run: bool, as_json: bool) -> None:
+    """Let a project without versions take over those of another: of an export, or of an address that is gone."""
+    target = existing_project(hub, project_id)
+    plan = plan_takeover(hub.store, hub.projects, source, target)
+    if not dry_run:
+        with (
+            Lease(hub, target),
+            Lease(hub, source),
+            Bar(sys.stderr.isatty() and not as_json, "object") as bar,
+        ):
+            take_over(hub.store, hub.projects, plan, bar)
+    verb = "would take over" if dry_run else "has taken over"
+    champion = f"champion {plan.champion}" if plan.champion else "no champion"
+    counted = f"{len(plan.versions)} versions of {source}, {champion}: {len(plan.objects)} objects"
+    lines = [f"project {project_id} ({target}) {verb} {counted}", f"{source} stays as it is"]
+    if plan.champion and not dry_run:
+        lines.append(f"{plan.champion} is announced after the next sweep, with predictions of the tasks that wait")
+    told = asdict(plan) | {"source": str(source), "target": str(target), "dry_run": dry_run}
+    show(as_json, told | {"objects": len(plan.objects)}, lines)

@@ -1,0 +1,226 @@
+"""An endpoint looked at: one input through it, every step shown, and whether it answers as its bundle does here."""
+
+import json
+import mimetypes
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from labelloop.cli.terminal import STDOUT, write_output
+from labelloop.endpoints.probe import Probed, excerpt, probe_endpoint
+from labelloop.errors import LabelConfigError, SettingsError
+from labelloop.loop.hub import Hub
+from labelloop.loop.options import Options, options_of
+from labelloop.loop.registry import confirmed_project
+from labelloop.loop.serving import extra_params, learn
+from labelloop.studio.client import Studio
+from labelloop.studio.label_config import parse_label_config, suggest_config
+from labelloop.studio.rendering import render
+from labelloop.types import Answer, Failure, Findings, Input, Target
+
+if TYPE_CHECKING:
+    from labelloop.endpoint_suite.run import SuiteRun
+
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_WORDS = {"passed": "ok  ", "failed": "BAD ", "skipped": "left"}
+_LONGEST = 10_000
+"""Characters of a prediction that is shown whole, to be pasted; the run lengths of a mask are not."""
+
+
+@click.command()
+@click.option("--endpoint", help="Its address; default: LABELLOOP_ENDPOINT.")
+@click.option("--file", "file", type=_FILE, help="What to send: a picture, a sound, or a text (.txt).")
+@click.option("--text", help="The text to send.")
+@click.option("--uri", help="The address to send, for an endpoint that fetches by itself.")
+@click.option("--request", help="Request format; default: LABELLOOP_REQUEST_FORMAT.")
+@click.option("--response", help="Response format; default: LABELLOOP_RESPONSE_FORMAT.")
+@click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
+@click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
+@click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
+@click.option("--project", "project_id", type=click.IntRange(1), help="Ask and render as for this project.")
+@click.pass_obj
+def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
+    """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
+    if sum(given is not None for given in (file, text, uri)) != 1:
+        raise click.UsageError("give one of --file, --text and --uri")
+    project_id, label_config = options.pop("project_id"), options.pop("label_config")
+    given = {name: value for name, value in options.items() if value is not None}
+    config = label_config.read_text() if label_config else None
+    if project_id is not None:
+        confirmed_project(hub, project_id)
+        with closing(Studio.of(hub.settings)) as studio:
+            config = studio.project(project_id).label_config
+    lines, well = probe_lines(
+        hub, Question(file=file, text=text, uri=uri, options=given, label_config=config, project=project_id)
+    )
+    click.echo("\n".join(lines))
+    if not well:
+        sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to send (one of three), how (keys of ``extra_params``), and for which label config to render the answer."""
+
+    file: Path | None
+    text: str | None
+    uri: str | None
+    options: Mapping[str, str]
+    label_config: str | None
+    project: int | None
+
+
+def probe_lines(hub: Hub, question: Question) -> tuple[list[str], bool]:
+    """Ask once; gives the lines that tell of it, and whether a prediction came of it.
+
+    Raises SettingsError, and StudioError with a project.
+    """
+    options, item = _options(hub, question), _input(question)
+    project = None if question.project is None else hub.project(question.project)
+    probed = probe_endpoint(options.endpoint, item, Target(project))
+    lines = _told(probed)
+    if isinstance(probed.answer, Failure):
+        return [*lines, "", f"No prediction: {probed.answer.reason}"], False
+    lines += ["", "Read as:", *_read(probed.answer)]
+    config = question.label_config
+    if config is None:
+        config = suggest_config(item, probed.answer)
+        lines += ["", "A label config that shows it:", config]
+    try:
+        prediction = render(parse_label_config(config), probed.answer, options.rendering, text=item.text)
+    except LabelConfigError as error:
+        return [*lines, "", f"No prediction: {error}"], False
+    whole = json.dumps(prediction, indent=2, ensure_ascii=False)
+    told = whole if len(whole) <= _LONGEST else excerpt(whole.encode())
+    return [*lines, "", "Label Studio would get:", told], True
+
+
+def _options(hub: Hub, question: Question) -> Options:
+    """Put what the command line says on top of what holds for the project.
+
+    Whoever types an endpoint may name any: then nothing of the project's ``extra_params`` holds, they are for another.
+    """
+    typed = dict(question.options)
+    if "endpoint" in typed:
+        return options_of(replace(hub.settings, endpoint=typed.pop("endpoint")), typed)
+    return options_of(hub.settings, _extra_params(hub, question.project), typed)
+
+
+def _extra_params(hub: Hub, number: int | None) -> object:
+    """Ask Label Studio what a project wants. Raises StudioError."""
+    if number is None:
+        return None
+    project = hub.project(number)
+    learn(hub, project)
+    return extra_params(hub, project)
+
+
+def _input(question: Question) -> Input:
+    if question.uri is not None:
+        return Input(uri=question.uri)
+    if question.file is None:
+        return Input(text=question.text)
+    media_type = mimetypes.guess_type(question.file.name)[0] or "application/octet-stream"
+    content = question.file.read_bytes()
+    if not media_type.startswith("text/"):
+        return Input(content, media_type)
+    try:
+        return Input(text=content.decode())
+    except UnicodeDecodeError:
+        raise SettingsError(f"{question.file} is not UTF-8 text") from None
+
+
+def _told(probed: Probed) -> list[str]:
+    if probed.request is None:
+        return ["Nothing was sent."]
+    size = len(probed.request.content)
+    lines = [f"Request: {probed.request.media_type}, {size} bytes", excerpt(probed.request.content)]
+    if probed.told is None:
+        return [*lines, "", "No answer that can be read."]
+    return [*lines, "", f"Answer: {probed.told.media_type or 'no type'}", excerpt(probed.told.content)]
+
+
+def _read(answer: Answer) -> list[str]:
+    """Say in a line each what the endpoint found."""
+    lines = [f"  version {answer.model_version}"]
+    if not isinstance(answer, Findings):
+        ranked = sorted(answer.scores.items(), key=lambda pair: -pair[1])[:10]
+        return [
+            *lines,
+            f"  a classification ({answer.choice})",
+            *(f"    {score:.4f}  {name}" for name, score in ranked),
+        ]
+    if not answer.regions:
+        return [*lines, "  nothing found"]
+    return [
+        *lines,
+        *(
+            f"  {'-' if one.score is None else f'{one.score:.4f}'}  {one.label}  {one.shape}"
+            for one in answer.regions[:20]
+        ),
+    ]
+
+
+@click.command("test-endpoint")
+@click.option("--endpoint", help="Its address; default: LABELLOOP_ENDPOINT.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True),
+    required=True,
+    help="What is deployed: a folder, or a model.tar.gz.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Pictures to ask for as well.",
+)
+@click.option(
+    "--tolerance", type=click.FloatRange(0, 1), default=1e-3, show_default=True, help="How far a score may be off."
+)
+@click.option("--latency-ms", type=click.FloatRange(0), help="Fail when one request in 20 takes longer.")
+@click.option(
+    "--json",
+    "report",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write what was found here; - is standard output.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- PYTEST ARGUMENTS]")
+@click.pass_obj
+def test_endpoint(hub: Hub, /, endpoint: str | None, bundle: Path, report: Path | None, **options: Any) -> None:
+    """Test a deployed endpoint against its bundle. Exit code 1 when a check fails."""
+    if find_spec("pytest") is None:
+        raise click.ClickException("test-endpoint needs pytest, which is not installed: pip install 'labelloop[test]'")
+    from labelloop.endpoint_suite.run import run_suite
+    from labelloop.endpoints.spec import EndpointSpec
+
+    spec = EndpointSpec.of(replace(hub.settings, endpoint=endpoint or hub.settings.endpoint))
+    tested = run_suite(spec, bundle, **options)
+    if report:
+        write_output(report, json.dumps(tested.to_json(), indent=2).encode())
+    _tell(tested, aside=report == STDOUT)
+    if not tested.passed:
+        sys.exit(1)
+
+
+def _tell(tested: "SuiteRun", *, aside: bool) -> None:
+    """Say what was found; ``aside`` on standard error, for standard output is taken."""
+    say = partial(click.echo, err=aside)
+    for one in tested.checked:
+        say(f"{_WORDS[one.outcome]} {one.name}: {one.detail}")
+        if one.outcome == "failed":
+            say(f"     -> {one.meaning}")
+    bad = sum(one.outcome == "failed" for one in tested.checked)
+    if not tested.checked:
+        say("no check was made")
+    elif bad:
+        say(f"endpoint {tested.endpoint}: {bad} of {len(tested.checked)} checks failed")
+    else:
+        say(f"endpoint {tested.endpoint} passed {len(tested.checked)} checks")

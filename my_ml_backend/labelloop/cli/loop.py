@@ -1,0 +1,205 @@
+"""What one asks of the loop for a project: connect, doctor, status, sweep, retrain, cancel, predict."""
+
+import json
+import os
+import sys
+from contextlib import closing, suppress
+from dataclasses import asdict
+
+import click
+
+from labelloop.cli.doctor import diagnose
+from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, project_option, show, standing
+from labelloop.errors import StoreError, StudioError
+from labelloop.loop import queue, registry
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.progress import Reporter
+from labelloop.loop.registry import confirmed_project, existing_project, site_of
+from labelloop.loop.serving import (
+    announced_version,
+    hear,
+    learn,
+    learn_unknown,
+    needless_bootstrap,
+    open_for,
+    project_endpoint,
+    require_learning,
+    serving,
+    share,
+)
+from labelloop.loop.status import known_projects, left_over, project_status
+from labelloop.loop.sweep import sweep as sweep_projects
+from labelloop.models.open_run import OpenRuns
+from labelloop.studio.client import Studio
+from labelloop.studio.connect import connect as connect_project
+from labelloop.types import NO_VERSION, ProjectKey
+
+
+@click.command()
+@project_option
+@click.option("--url", required=True, help="Address of this backend as Label Studio reaches it: http://host:9090.")
+@click.option("--extra-params", help="What this project wants, as JSON: '{\"threshold\": 0.5}'; default: as it was.")
+@json_option
+@click.pass_obj
+def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_json: bool) -> None:
+    """Register this backend with a project, or mend its registration: webhook, secret header, sampling."""
+    project, _ = confirmed_project(hub, project_id)
+    wanted = None
+    if extra_params is None:
+        learn_unknown(hub, project)
+    else:
+        open_for(hub, extra_params)
+        wanted = json.loads(extra_params)
+        hear(hub, project, wanted)
+        share(hub, project)
+    version = announced_version(hub, project)
+    with closing(Studio.of(hub.settings)) as studio:
+        done = connect_project(studio, project_id, url, hub.settings, version, wanted)
+    if needless := needless_bootstrap(project_endpoint(hub, project)):
+        done.append(f"A bootstrap endpoint is named, and {needless}.")
+    registry.remember_project(hub, project, url)
+    show(as_json, {"project": project_id, "done": done}, done)
+
+
+@click.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Look at this project too.")
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
+    """Check everything the loop needs; each finding comes with its remedy. Exit code 1 when something is wrong."""
+    findings = []
+    for finding in diagnose(ctx.obj, project_id, os.environ, ctx.meta.get("labelloop.faults", {})):
+        findings.append(finding)
+        if not as_json:
+            mark = "BAD " if not finding.ok else "warn" if finding.remedy else "ok  "
+            click.echo(f"{mark} {finding.name}: {finding.detail}")
+            if finding.remedy:
+                click.echo(f"     -> {finding.remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@json_option
+@click.pass_obj
+def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
+    """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
+    projects = [existing_project(hub, project_id)] if project_id else known_projects(hub)
+    found = [project_status(hub, project) for project in projects]
+    lines = [line for one in found for line in standing(one)] or ["no project has been connected yet"]
+    if not project_id and not as_json:
+        lines += _left_over(hub)
+    show(as_json, [one.to_json() for one in found], lines)
+
+
+def _left_over(hub: Hub) -> list[str]:
+    """Name what else the store holds, a line each; what cannot be read has been told by now."""
+    with suppress(StoreError):
+        return [f"also in the store, {name}: {what}" for name, what in left_over(hub).items()]
+    return []
+
+
+@click.command()
+@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@json_option
+@click.pass_obj
+def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
+    """Look now for what no webhook told, annotation by annotation."""
+    done = sweep_projects(hub, [existing_project(hub, project_id)] if project_id else None, scan_now=True)
+    show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
+    if any(what.startswith("failed") for what in done.values()):
+        sys.exit(1)
+
+
+@click.command()
+@project_option
+@click.option("--force", is_flag=True, help="Train even if the same labels and settings have been trained before.")
+@click.option("--wait/--no-wait", default=True, help="Follow the run to its end.")
+@json_option
+@click.pass_obj
+def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
+    """Retrain now, whatever the policy says."""
+    project = existing_project(hub, project_id)
+    require_learning(hub, project)
+    job = hub.queue(project).retrain("labelloop retrain", force=force)
+    ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
+    result = queue.job_result(hub.redis, job)
+    if wait and (record := follow_elsewhere(hub, project, quiet=as_json)) is not None:
+        ended, result = ("failed", record.reason) if record.state == "failed" else (ended, record.verdict)
+    stands = project_status(hub, project)
+    show(
+        as_json,
+        {"job": job, "status": ended, "result": result, "project": stands.to_json()},
+        [f"job {job}: {': '.join(filter(None, (ended, result)))}", *standing(stands)],
+    )
+    if ended == "failed":
+        sys.exit(1)
+
+
+@click.command()
+@project_option
+@json_option
+@click.pass_obj
+def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
+    """End the run that is open, here or elsewhere; other labels, or `retrain --force`, make another one."""
+    project = existing_project(hub, project_id)
+    runs = OpenRuns(hub.store, project)
+    opened = runs.read()
+    if opened is None:
+        raise click.ClickException(f"no run of project {project_id} is open: there is nothing to cancel")
+    runs.cancel(opened.key, "it was cancelled by `labelloop cancel`")
+    told = f"run {opened.key} is to end: its worker sees it within seconds"
+    if opened.elsewhere:
+        hub.queue(project).resume()
+        told = f"run {opened.key} is to end: a worker cancels its training"
+    show(as_json, {"run": opened.key}, [told])
+
+
+@click.command()
+@project_option
+@click.option("--dry-run", is_flag=True, help="Predict, but import nothing.")
+@json_option
+@click.pass_obj
+def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
+    """Pre-annotate every unlabeled task that has no prediction of the announced version."""
+    project, _ = confirmed_project(hub, project_id)
+    learn(hub, project)
+    version = announced_version(hub, project)
+    if version == NO_VERSION:
+        raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
+    with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
+        reporter = Reporter(hub, project, lease)
+
+        def report(what: str, done: int, total: int) -> None:
+            reporter(what, done, total)
+            bar("", done, total)
+
+        reporter.stage("prelabel")
+        try:
+            done = prelabel(hub, project, None, report, dry_run=dry_run)
+        finally:
+            reporter.close()
+    by = serving(hub, project)
+    version = by.version
+    verb = "would be pre-annotated" if dry_run else "pre-annotated"
+    lines = [
+        f"{done.predicted} tasks {verb} with {version}, {done.left_out} left out",
+        *(f"  for example: {reason}" for reason in done.reasons),
+    ]
+    if not dry_run and by.serves != "store":
+        lines += _order(hub, project, version)
+    show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
+
+
+def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:
+    """Have Label Studio order tasks by the new predictions; a project that is not connected stays as it is."""
+    try:
+        site_of(hub, project.id).announce(version)
+    except StudioError as error:
+        return [str(error)]
+    return []

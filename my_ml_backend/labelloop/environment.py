@@ -1,0 +1,76 @@
+"""What a process has of its environment beside the settings: names that are none, what it hands on, how it logs.
+
+Every process logs to standard error, one line an event.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from labelloop import setting_values as values
+from labelloop.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_CHATTY = ("boto3", "botocore", "httpcore", "httpx", "onnx_ir", "rq", "s3transfer", "urllib3")
+"""At INFO or DEBUG these tell every request with its whole address, and addresses of pictures carry signatures."""
+
+HANDED_ON = ("LABELLOOP_PROJECT", "LABELLOOP_RUN_KEY")
+"""What LabelLoop tells the programs that it runs as trainers and deployers; they may run LabelLoop in turn."""
+
+_OTHERS = (*HANDED_ON, "LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
+"""Beginnings of variables that are no settings and no mistakes: the last two are read by the tests of LabelLoop."""
+
+_SHARED = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
+"""Settings without our prefix whose misspellings can hardly be other programs' variables."""
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Spell settings out as the environment variables that ``from_environment`` reads."""
+    given = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
+    return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in given.items()}
+
+
+def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give an environment as somebody else's program may have it: without what the settings hold of secrets."""
+    known = {entry.metadata["name"]: entry.metadata["secret"] for entry in fields(Settings)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in known or not (known[name] or values.names_user(value))
+    }
+
+
+def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Find variables that look like settings and are none: each with what is to be said of it.
+
+    They are no faults: a variable of a newer version must not keep an older one from starting.
+    """
+    return dict(_unknown(environment))
+
+
+def warn_of_unknown(environment: Mapping[str, str]) -> None:
+    """Log which variables look like settings and are none, a line each."""
+    for sentence in unknown_variables(environment).values():
+        _log.warning("%s", sentence)
+
+
+def start_logging(level: str) -> None:
+    """Log from ``level`` on, a setting's value in any case."""
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    known = [entry.metadata["name"] for entry in fields(Settings)]
+    for name in sorted(environment):
+        if name in known or name.startswith(_OTHERS):
+            continue
+        if name.startswith("LABELLOOP_"):
+            meant = values.near(name, known, 0.8)
+        else:
+            meant = values.near(name, [one for one in _SHARED if not environment.get(one)], 0.85)
+            if not meant:
+                continue
+        yield name, f"{name} is not a setting" + (f"; did you mean {meant}?" if meant else " of this version")

@@ -1,0 +1,18 @@
+"""What gunicorn imports: the web process's app, over the hub of this process's environment."""
+
+import sys
+
+from labelloop.environment import start_logging
+from labelloop.errors import LabelLoopError
+from labelloop.loop.process import process_hub
+from labelloop.web.app import create_app, warm_up
+from labelloop.web.backend import backend_class
+
+try:
+    _hub = process_hub()
+    start_logging(_hub.settings.log_level)
+    app = create_app(_hub.settings, _hub, backend_class())
+except LabelLoopError as error:
+    print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
+    sys.exit(3)  # by which gunicorn knows that another try would be in vain
+warm_up(_hub)
