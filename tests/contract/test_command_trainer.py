@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.data.formats.base import Hints
-from labelloop.data.formats.registry import read_listing
+from labelloop.data.formats.listings import read_listing
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import side, splits
 from labelloop.errors import LeaseLost, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError

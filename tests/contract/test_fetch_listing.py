@@ -21,8 +21,8 @@ import pytest
 from boto3.session import Session
 from PIL import Image
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.listing import Listing, Record
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
 from labelloop.endpoints.google_token import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
@@ -257,7 +257,7 @@ def test_a_picture_on_two_sides_and_one_with_two_answers(server: PictureServer, 
 KILLED = """
 import sys
 from pathlib import Path
-from labelloop.data.cache import PictureCache
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.formats import read_listing
 from labelloop.run.source import fetch_listing
 from labelloop.settings import Settings

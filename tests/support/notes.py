@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
+from labelloop.data.site import Counters, Example, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
@@ -62,8 +62,8 @@ class NotesSite:
     def overview(self) -> Overview:
         return Overview(Identity(1, 1795187589), self._counters(), self.version)
 
-    def connection(self) -> Connection | None:
-        return Connection(self.extra_params)
+    def connection(self) -> SiteConnection | None:
+        return SiteConnection(self.extra_params)
 
     def interface(self, *, trained: bool) -> NotesInterface:
         return NotesInterface()

@@ -109,8 +109,7 @@ def test_skips_do_not_count_and_ground_truth_goes_before() -> None:
 def test_listings_of_a_million_share_their_labels() -> None:
     from pathlib import Path
 
-    from labelloop.data.formats.base import Hints
-    from labelloop.data.formats.collector import Collector
+    from labelloop.data.formats.base import Collector, Hints
 
     found = Collector(Path("list"), Hints())
     for task in range(1, 100):

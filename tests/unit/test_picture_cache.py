@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.data.cache import PictureCache
+from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.types import ProjectKey
 
@@ -125,7 +125,7 @@ def test_kill_9_leaves_no_part_of_a_picture(tmp_path: Path) -> None:
     script = f"""
 import os, pathlib, signal, sys
 sys.path[:0] = {sys.path!r}
-from labelloop.data.cache import PictureCache
+from labelloop.data.picture_cache import PictureCache
 pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 PictureCache(pathlib.Path({str(tmp_path)!r})).add({CONTENT!r})
 """

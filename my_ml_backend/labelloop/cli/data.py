@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
-from labelloop.data.cache import PictureCache
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.listing import Listing
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
@@ -170,7 +170,7 @@ def _at_hand(hub: Hub, listing: Listing) -> Listing:
     """Fetch pictures that are not on this machine into its cache, and name them by their files there."""
     if all(record.text or local_file(record.uri) for record in listing.records):
         return listing
-    from labelloop.data.cache import PictureCache
+    from labelloop.data.picture_cache import PictureCache
     from labelloop.run.source import fetch_listing
 
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")

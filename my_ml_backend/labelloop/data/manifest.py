@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from labelloop.data.duplicates import Twins
-from labelloop.data.rows import HELD, FileRows, Gathering, OpenFile, Span
+from labelloop.data.rows import HELD, FileRows, Gathering, LineSpan, OpenFile
 from labelloop.errors import Damaged
 from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
@@ -206,7 +206,7 @@ def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
     )
 
 
-def _checked(path: Path) -> tuple[Json, Span, Span]:
+def _checked(path: Path) -> tuple[Json, LineSpan, LineSpan]:
     """Read a file through, to see that it is what its first line says; gives that, the items, the tasks left out."""
     kept = OpenFile(os.open(path, os.O_RDONLY))
     with os.fdopen(kept.descriptor, "rb", closefd=False) as lines:
@@ -229,7 +229,7 @@ def _checked(path: Path) -> tuple[Json, Span, Span]:
                 items, end = items + 1, at
     if (hasher.hexdigest(), left_out) != (header["hash"], header["left_out"]):
         raise ValueError("it is not what it says, or was cut")
-    return header, Span(kept, begin, end, items), Span(kept, end, at, left_out)
+    return header, LineSpan(kept, begin, end, items), LineSpan(kept, end, at, left_out)
 
 
 def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class LineSpan:
     """Whole lines of a file: ``count`` of them, from byte ``start`` up to, not including, ``end``."""
 
     file: OpenFile
@@ -56,7 +56,7 @@ class Span:
 class FileRows(Sequence[T]):
     """The rows of a span, each made when it is asked for. To pick one is to read all before it: go through them."""
 
-    def __init__(self, span: Span, read: Callable[[Json], T]) -> None:
+    def __init__(self, span: LineSpan, read: Callable[[Json], T]) -> None:
         self.span, self._read = span, read
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class Gathering(Generic[T]):
             kept = OpenFile(os.dup(self._file.fileno()))
         except OSError as error:
             raise self._refused(error) from error
-        return FileRows(Span(kept, 0, self._size, self._count), self._read)
+        return FileRows(LineSpan(kept, 0, self._size, self._count), self._read)
 
     def _spilled(self) -> IO[bytes]:
         self._folder.mkdir(parents=True, exist_ok=True)

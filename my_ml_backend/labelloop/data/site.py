@@ -78,7 +78,7 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class SiteConnection:
     """How a project is connected with this LabelLoop; ``extra_params`` are what its owner says there, as it stands."""
 
     extra_params: object
@@ -119,7 +119,7 @@ class Site(Protocol):
     def overview(self) -> Overview:
         """Describe the project; raises NoSuchProject."""
 
-    def connection(self) -> Connection | None:
+    def connection(self) -> SiteConnection | None:
         """Say how it is connected with this LabelLoop, None where it is not."""
 
     def interface(self, *, trained: bool) -> Interface:

@@ -1,16 +1,14 @@
-"""Which side a picture is on, for ever."""
+"""Which side a picture is on, for ever; and what a project's sides lack for its first version."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from labelloop.data.lacking import Tally, lacking, lacking_labels
 from labelloop.data.manifest import Manifest
-from labelloop.kinds.base import find
+from labelloop.kinds.base import Kind, find
 from labelloop.types import Item, Side
-
-__all__ = ["SIDES", "Part", "Tally", "lacking_labels", "missing", "side", "splits", "tally"]
 
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
 
@@ -18,6 +16,23 @@ _SALT = "labelloop split 1\n"
 """Fixed for ever: with another one, every picture would move and no two versions' scores could be compared."""
 
 _NONE_NAMED: Mapping[str, Side] = MappingProxyType({})
+
+_SHOWN = 5
+"""How many classes without labels are named before the rest is counted."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many items there are, and how many of them have each label."""
+
+    items: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, labels: Iterable[str]) -> None:
+        """Count one more item with its labels."""
+        self.items += 1
+        for label in labels:
+            self.labels[label] += 1
 
 
 def side(picture: str) -> Side:
@@ -73,3 +88,55 @@ def missing(manifest: Manifest, min_labels: int) -> str:
     Classes without a label are told along with the rest, but alone they do not keep a project from its first version.
     """
     return lacking(tally(manifest), manifest.classes, min_labels, find(manifest.kind))
+
+
+def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
+    """Say what the sides of a split lack, empty when they hold enough; see ``missing``."""
+    counts = sum((side.labels for side in sides.values()), Counter[str]())
+    total = sum(side.items for side in sides.values())
+    bare = ["training" if name == "train" else name for name, side in sides.items() if not side.items]
+    empty = f"no {_listed(bare, 'or')} {kind.item} yet" if bare and total else ""
+    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), empty)
+
+
+def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
+    """Say what is lacking as far as counts can tell: ``total`` labeled items, ``counts`` of them by label."""
+    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), "")
+
+
+def _sentence(labels: str, answers: str, bare_classes: str, sides: str) -> str:
+    blocked = labels or answers or sides
+    return "; ".join(part for part in (labels, answers, bare_classes, sides) if part) if blocked else ""
+
+
+def _labels(total: int, min_labels: int) -> str:
+    count = min_labels - total
+    if count <= 0:
+        return ""
+    return "1 more label" if count == 1 else f"{count} more labels"
+
+
+def _answers(total: int, counts: Mapping[str, int], kind: Kind) -> str:
+    """Complain when all items have the same labels: then each label is on all of them or on none."""
+    if not kind.contrasts or total == 0 or any(0 < count < total for count in counts.values()):
+        return ""
+    everywhere = [name for name, count in counts.items() if count]
+    if not everywhere:
+        return f"no {kind.item} has a label"
+    return f"every {kind.item} is labeled {_listed(everywhere)}, so there is nothing to tell apart"
+
+
+def _bare_classes(counts: Mapping[str, int], classes: Sequence[str]) -> str:
+    bare = [name for name in classes if not counts.get(name)]
+    if not bare or len(bare) == len(classes):
+        return ""
+    if len(bare) == 1:
+        return f"class {bare[0]} has none"
+    if len(bare) > _SHOWN + 1:
+        return f"classes {', '.join(bare[:_SHOWN])} and {len(bare) - _SHOWN} more have none"
+    return f"classes {_listed(bare)} have none"
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    """Join as in speech: ``a``, ``a and b``, ``a, b and c``."""
+    return f" {word} ".join(part for part in (", ".join(names[:-1]), "".join(names[-1:])) if part)

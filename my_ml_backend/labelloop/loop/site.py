@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Interface, Labeling
 from labelloop.errors import LabelConfigError, StoreError, Unreadable
 from labelloop.kinds.base import find

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from labelloop.data.lacking import Tally, lacking_labels
 from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
+from labelloop.data.split import Tally, lacking_labels
 from labelloop.errors import Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
 from labelloop.kinds.majority import Truth

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StoreError
 from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key

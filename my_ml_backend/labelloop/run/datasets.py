@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from labelloop.data.cache import PictureCache
+from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
 from labelloop.run.context import Context
 from labelloop.types import Item, TrainSettings

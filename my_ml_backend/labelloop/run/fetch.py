@@ -9,8 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.listing import Record
+from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import MediaError, Unreadable
 from labelloop.run.context import Missing
 from labelloop.run.patience import patiently, too_many

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
 
-from labelloop.data.lacking import Tally, lacking
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import SIDES, Part, tally
+from labelloop.data.split import SIDES, Part, Tally, lacking, tally
 from labelloop.errors import NotEnoughLabels, SettingsError
 from labelloop.run.context import Context, write_json
 from labelloop.types import Json, Side

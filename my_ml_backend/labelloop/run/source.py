@@ -8,10 +8,10 @@ from functools import reduce
 from pathlib import Path
 from typing import get_args
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.formats import FORMATS, Hints
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import SettingsError
 from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Connection, Counters, Example, Labeling, Overview
+from labelloop.data.site import Counters, Example, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -85,10 +85,10 @@ class LabelStudioSite:
         info = self.studio.project(self.project)
         return Overview(info.identity, _counters(info), info.model_version)
 
-    def connection(self) -> Connection | None:
+    def connection(self) -> SiteConnection | None:
         """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""
         backend = self._backend()
-        return None if backend is None else Connection(backend.extra_params)
+        return None if backend is None else SiteConnection(backend.extra_params)
 
     def interface(self, *, trained: bool) -> LabelStudioInterface:
         """Read the project's label config."""

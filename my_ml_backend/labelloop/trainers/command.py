@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from labelloop.commands import Command, Ended
-from labelloop.data.formats.registry import FORMATS
+from labelloop.data.formats.listings import FORMATS
 from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError

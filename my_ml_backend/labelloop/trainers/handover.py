@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from labelloop.data.formats.registry import FORMATS, write_listing
+from labelloop.data.formats.listings import FORMATS, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES, Part
 from labelloop.endpoints.answers.format import Asked

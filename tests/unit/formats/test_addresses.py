@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.data.formats.addresses import base_of, resolve, written
+from labelloop.data.formats.base import base_of, resolve, written
 from labelloop.errors import ManifestError
 from labelloop.sources.urls import local_file
 

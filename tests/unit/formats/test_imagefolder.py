@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labelloop.data.formats import read_listing, write_listing
-from labelloop.data.formats.imagefolder_writing import folder_names
+from labelloop.data.formats.imagefolder import folder_names
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 

@@ -11,7 +11,7 @@ from hypothesis import settings as tries
 from hypothesis import strategies as st
 
 from labelloop.data.formats import FORMATS, Hints, read_listing
-from labelloop.data.formats.json_array import array_objects
+from labelloop.data.formats.entries import array_objects
 from labelloop.data.listing import Listing
 from labelloop.errors import LabelLoopError, ManifestError
 from support.examples import examples

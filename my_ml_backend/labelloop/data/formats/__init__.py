@@ -1,6 +1,6 @@
 """The formats in which labeled pictures are listed (docs/manifests.md), one file each, all read to one ``Listing``."""
 
 from labelloop.data.formats.base import Hints
-from labelloop.data.formats.registry import FORMATS, read_listing, write_listing
+from labelloop.data.formats.listings import FORMATS, read_listing, write_listing
 
 __all__ = ["FORMATS", "Hints", "read_listing", "write_listing"]

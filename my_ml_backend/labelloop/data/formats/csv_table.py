@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelloop.data.formats.addresses import written
-from labelloop.data.formats.base import Format, Hints
-from labelloop.data.formats.collector import Collector
-from labelloop.data.formats.entry import Entry
-from labelloop.data.formats.lines import opened, write_text
+from labelloop.data.formats.base import Collector, Format, Hints, written
+from labelloop.data.formats.entries import Entry, open_text, write_parts
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 
@@ -69,7 +66,7 @@ def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
 def read_csv(path: Path, hints: Hints, base: str) -> Listing:
     """Read a table; rows without a label are left out where each has at most one. Raises ManifestError."""
     found = Collector(path, hints)
-    with opened(path) as file:
+    with open_text(path) as file:
         try:
             columns = columns_of(file.readline().rstrip("\r\n"), hints)
         except ManifestError as error:
@@ -120,7 +117,7 @@ def write_csv(listing: Listing, target: Path, hints: Hints) -> None:
     """Write a table with the columns that the listing fills; raises ManifestError for a label that cannot be told."""
     separator = hints.separator or _SEPARATOR
     _check_labels(listing, separator)
-    write_text(target, _text(listing, target.absolute().parent, separator))
+    write_parts(target, _text(listing, target.absolute().parent, separator))
 
 
 def _check_labels(listing: Listing, separator: str) -> None:

@@ -1,23 +1,32 @@
 """ImageFolder: a folder for each class; above them, if need be, one for each side (train, validation, test)."""
 
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from labelloop.data.formats.addresses import folder_uri, resolve
-from labelloop.data.formats.base import Format, Hints
-from labelloop.data.formats.collector import Collector
-from labelloop.data.formats.entry import side_named
-from labelloop.data.formats.imagefolder_writing import write_imagefolder
-from labelloop.data.listing import Listing
+from labelloop.data.formats.base import Collector, Format, Hints, folder_uri, resolve
+from labelloop.data.formats.entries import side_named
+from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES
 from labelloop.errors import ManifestError
+from labelloop.sources.urls import local_file
 from labelloop.types import Side
 
 _SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
+
+_UNSAFE = re.compile(r"[^\w .()+,=@&-]")
+_LONGEST = 100
+
+_KINDS = (
+    (b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"RIFF", ".webp"),
+    (b"II*\0", ".tiff"), (b"MM\0*", ".tiff"), (b"P", ".ppm"),
+)  # fmt: skip
+"""How files of each kind begin; a picture is named by what it is, for readers tell by the name."""
 
 Parts = tuple[str, ...]
 
@@ -48,6 +57,32 @@ def by_folders(source: str, names: Iterable[str], address: Callable[[str], str],
             if len(below) > 1 and not name.endswith("/"):
                 _take(found, name, below[0], side, address)
     return found.listing("single", sorted(classes))
+
+
+def write_imagefolder(listing: Listing, target: Path, _: Hints) -> None:
+    """Write into a folder that is new or empty; raises ManifestError, also for a picture of another machine."""
+    names = folder_names(listing.classes)
+    try:
+        if target.exists() and any(target.iterdir()):
+            raise ManifestError(f"{target} is not empty; an ImageFolder is written into a folder of its own")
+        for record in listing.records:
+            _place(record, target / (record.side or "") / names[record.labels[0]])
+    except OSError as error:
+        raise ManifestError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def folder_names(classes: Iterable[str]) -> dict[str, str]:
+    """Give each class a folder name of its own: safe on every system, told apart without regard to case."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in classes:
+        plain = _UNSAFE.sub("_", label).strip(" .")[:_LONGEST].strip(" .") or "_"
+        name, number = plain, 2
+        while name.casefold() in taken:
+            name, number = f"{plain} ({number})", number + 1
+        taken.add(name.casefold())
+        found[label] = name
+    return found
 
 
 def _take(found: Collector, name: str, label: str, side: Side | None, address: Callable[[str], str]) -> None:
@@ -89,6 +124,28 @@ def _names(root: Path) -> Iterator[str]:
 
 def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") for part in name.split("/"))
+
+
+def _place(record: Record, folder: Path) -> None:
+    source = local_file(record.uri)
+    if source is None:
+        raise ManifestError(f"task {record.task}: an ImageFolder is written of files on this machine")
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = _UNSAFE.sub("_", source.stem).strip(" .")[:_LONGEST]
+    target = folder / f"{stem}-{record.task}{_suffix(source)}"
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        # Another file system, or one without links.
+        shutil.copyfile(source, target)
+
+
+def _suffix(source: Path) -> str:
+    with source.open("rb") as file:
+        head = file.read(16)
+    if head[4:12] in (b"ftypavif", b"ftypavis"):
+        return ".avif"
+    return next((suffix for start, suffix in _KINDS if head.startswith(start)), source.suffix.lower()[:10])
 
 
 IMAGEFOLDER = Format(

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from labelloop.data.cache import PictureCache
 from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import TrainingError
 from labelloop.run.context import Context
 from labelloop.run.datasets import samples_of, training_of

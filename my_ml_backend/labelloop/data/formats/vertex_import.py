@@ -7,11 +7,8 @@ image_classification_single_label_io_format_1.0.0 and image_classification_multi
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from labelloop.data.formats.addresses import written
-from labelloop.data.formats.base import Format, Hints
-from labelloop.data.formats.collector import Collector
-from labelloop.data.formats.entry import Entry
-from labelloop.data.formats.lines import object_lines, write_lines
+from labelloop.data.formats.base import Collector, Format, Hints, written
+from labelloop.data.formats.entries import Entry, object_lines, write_lines
 from labelloop.data.listing import Listing
 from labelloop.types import Json, Side
 

@@ -1,23 +1,24 @@
-"""All formats by name: read a source of any of them, write a listing in one and say what that one cannot carry."""
+"""Listings of any format: a source read by its name or by what it is, a listing written, and what that cannot carry."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from labelloop.data.formats.addresses import base_of
-from labelloop.data.formats.augmented import AUGMENTED
-from labelloop.data.formats.base import Carried, Format, Hints
-from labelloop.data.formats.csv_table import CSV
-from labelloop.data.formats.detect import detect
-from labelloop.data.formats.imagefolder import IMAGEFOLDER
-from labelloop.data.formats.imagefolder_writing import folder_names
-from labelloop.data.formats.label_studio import LABEL_STUDIO
-from labelloop.data.formats.labelloop import LABELLOOP
-from labelloop.data.formats.vertex import VERTEX
+from labelloop.data.formats.augmented_manifest import AUGMENTED
+from labelloop.data.formats.base import Carried, Format, Hints, base_of
+from labelloop.data.formats.csv_table import CSV, columns_of
+from labelloop.data.formats.entries import open_text
+from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
+from labelloop.data.formats.label_studio_export import LABEL_STUDIO
+from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
+from labelloop.data.formats.vertex_import import VERTEX
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
-from labelloop.types import IMAGES
+from labelloop.types import IMAGES, Json
+
+_FIRST_LINE = 1_000_000
 
 FORMATS: Mapping[str, Format] = {
     one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV)
@@ -58,6 +59,48 @@ def write_listing(listing: Listing, target: Path, format: str, hints: Hints = _N
         )
     found.write(kept, target, hints)
     return lost
+
+
+def detect(path: Path, formats: Mapping[str, str]) -> str:
+    """Name the format of a source; raises ManifestError listing the formats (name to what it is) and what was seen."""
+    if path.is_dir():
+        return "imagefolder"
+    with open_text(path) as file:
+        first = file.readline(_FIRST_LINE).strip()
+        while not first and (line := file.readline(_FIRST_LINE)):
+            first = line.strip()
+    found, seen = _by_line(first)
+    if not found:
+        known = "; ".join(f"{name}: {about}" for name, about in formats.items())
+        raise ManifestError(f"{path} is of no known format: {seen}. Name the format, one of {known}")
+    return found
+
+
+def _by_line(first: str) -> tuple[str, str]:
+    """Give the format, or what was seen instead."""
+    if first.startswith("["):
+        return "label-studio", ""
+    if first.startswith("{"):
+        return _by_object(first)
+    try:
+        columns_of(first)
+    except ManifestError as error:
+        return "", str(error) if first else "it is empty"
+    return "csv", ""
+
+
+def _by_object(first: str) -> tuple[str, str]:
+    try:
+        value: Json = json.loads(first)
+    except (ValueError, RecursionError):
+        return "", "it begins like JSON, but its first line is none"
+    if "imageGcsUri" in value:
+        return "vertex", ""
+    if "source-ref" in value:
+        return "augmented", ""
+    if is_labelloop(value):
+        return "labelloop", ""
+    return "", f"its first line has the keys {', '.join(value)[:200]!r}"
 
 
 def _named(format: str) -> Format:

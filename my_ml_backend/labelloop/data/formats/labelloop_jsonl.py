@@ -6,11 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
 
-from labelloop.data.formats.addresses import written
-from labelloop.data.formats.base import Format, Hints
-from labelloop.data.formats.collector import Collector
-from labelloop.data.formats.entry import Entry
-from labelloop.data.formats.lines import object_lines, text_lines, write_lines
+from labelloop.data.formats.base import Collector, Format, Hints, written
+from labelloop.data.formats.entries import Entry, object_lines, text_lines, write_lines
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import ManifestError

@@ -6,11 +6,8 @@ docs.aws.amazon.com, SageMaker Developer Guide, "Labeling job output data": clas
 from collections.abc import Iterator
 from pathlib import Path
 
-from labelloop.data.formats.addresses import written
-from labelloop.data.formats.base import Format, Hints
-from labelloop.data.formats.collector import Collector
-from labelloop.data.formats.entry import Entry
-from labelloop.data.formats.lines import object_lines, write_lines
+from labelloop.data.formats.base import Collector, Format, Hints, written
+from labelloop.data.formats.entries import Entry, object_lines, write_lines
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
 from labelloop.types import Json

@@ -1,0 +1,215 @@
+"""The objects of JSON Lines and JSON arrays, read one at a time and checked; and files of them, whole or not at all."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from labelloop.data.formats.base import resolve
+from labelloop.errors import ManifestError
+from labelloop.types import Json, Side
+
+MOST_CHARACTERS = 16_000_000
+"""Longest line, or element of a JSON array; beyond it a file is no list of pictures."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_SIDES: dict[str, Side] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a file; ``number`` counts its lines or elements from 1."""
+
+    source: Path
+    number: int
+    values: Json
+    unit: str = "line"
+
+    def wrong(self, what: str) -> ManifestError:
+        """Make an error that says where it is."""
+        return ManifestError(f"{self.source}, {self.unit} {self.number}: {what}")
+
+    def text(self, key: str) -> str:
+        """Take a text that must be there; raises ManifestError."""
+        value = self.values.get(key)
+        if not isinstance(value, str):
+            raise self.wrong(f"{key!r} must be a text")
+        return value
+
+    def task(self, key: str) -> int | None:
+        """Take a task id, None where there is none; raises ManifestError for anything but a number from 1 on."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**63:
+            raise self.wrong(f"{key!r} must be a whole number from 1 on")
+        return value
+
+    def address(self, address: str, base: str) -> str:
+        """Make an address whole; raises ManifestError (see ``resolve``)."""
+        try:
+            return resolve(address, base)
+        except ManifestError as error:
+            raise self.wrong(str(error)) from error
+
+    def picture(self, value: object) -> str:
+        """Read the sha256 of a picture, empty for none; raises ManifestError."""
+        if value is None or value == "":
+            return ""
+        if not isinstance(value, str) or not _SHA256.fullmatch(value):
+            raise self.wrong(f"{str(value)[:80]!r} is no sha256 in hexadecimal small letters")
+        return value
+
+    def side(self, text: object) -> Side | None:
+        """Read the name of a side, None for none; raises ManifestError for one that is unknown."""
+        if text is None or text == "":
+            return None
+        found = side_named(text) if isinstance(text, str) else None
+        if found is None:
+            raise self.wrong(f"{str(text)[:60]!r} is no side; expected train, validation or test")
+        return found
+
+
+def side_named(text: str) -> Side | None:
+    """Give the side that a word means, in any of its usual spellings; None for a word that means none."""
+    return _SIDES.get(text.strip().lower())
+
+
+_CHUNK = 1_000_000
+_SPACE = " \t\r\n"
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a text file (UTF-8, with or without its mark) for reading; raises ManifestError, also while it is read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield file
+    except OSError as error:
+        raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise ManifestError(f"{path} is no UTF-8 text ({short(error)})") from error
+
+
+def object_lines(path: Path) -> Iterator[Entry]:
+    """Give the objects of a JSON Lines file; raises ManifestError."""
+    for number, line in text_lines(path):
+        yield Entry(path, number, _object(path, number, line))
+
+
+def array_objects(path: Path) -> Iterator[Entry]:
+    """Give the objects of a file that is one JSON array; raises ManifestError."""
+    with open_text(path) as file:
+        yield from (Entry(path, number, value, "element") for number, value in _Array(path, file).objects())
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Give the lines that are not empty, with their numbers; raises ManifestError."""
+    with open_text(path) as file:
+        number = 0
+        while line := file.readline(MOST_CHARACTERS):
+            number += 1
+            if len(line) == MOST_CHARACTERS:
+                raise ManifestError(f"{path}, line {number} is longer than {MOST_CHARACTERS} characters")
+            if line.strip():
+                yield number, line
+
+
+def _object(path: Path, number: int, text: str) -> Json:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}, line {number} is no JSON: {short(error)}") from error
+    if not isinstance(value, dict):
+        raise ManifestError(f"{path}, line {number} must be a JSON object")
+    return value
+
+
+def write_lines(path: Path, objects: Iterator[Any]) -> None:
+    """Write JSON Lines, whole or not at all; raises ManifestError when the disk refuses."""
+    # ASCII with escapes: a label may hold what no encoding can write, half a surrogate pair for one.
+    write_parts(path, (json.dumps(value, separators=(",", ":")) + "\n" for value in objects))
+
+
+def write_parts(path: Path, parts: Iterator[str]) -> None:
+    """Write a text file part by part, whole or not at all; raises ManifestError when the disk refuses."""
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(parts)
+        aside.replace(path)
+    except (OSError, UnicodeError) as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise ManifestError(f"{path} cannot be written: {short(error)}") from error
+
+
+def short(error: Exception) -> str:
+    """Give an error's text for a message, its kind where it has none."""
+    return str(error)[:200] or type(error).__name__
+
+
+class _Array:
+    """Reads the objects of one JSON array out of a buffer that grows only as far as one of them needs."""
+
+    def __init__(self, path: Path, file: IO[str]) -> None:
+        self._path, self._file, self._buffer, self._at = path, file, "", 0
+        self._decoder = json.JSONDecoder()
+
+    def objects(self) -> Iterator[tuple[int, Json]]:
+        if self._next() != "[":
+            raise ManifestError(f"{self._path} must be a JSON array of tasks")
+        self._at += 1
+        number = 0
+        while (found := self._next()) != "]":
+            if number:
+                if found != ",":
+                    raise self._wrong(number, "a comma is missing behind it")
+                self._at += 1
+            number += 1
+            if self._next() != "{":
+                raise self._wrong(number, "it is no JSON object")
+            yield number, self._decode(number)
+
+    def _next(self) -> str:
+        """Go to the next character that is no space, and give it; empty at the file's end."""
+        while True:
+            while self._at < len(self._buffer) and self._buffer[self._at] in _SPACE:
+                self._at += 1
+            if self._at < len(self._buffer):
+                return self._buffer[self._at]
+            if not self._more(_CHUNK):
+                return ""
+
+    def _decode(self, number: int) -> Json:
+        size = _CHUNK
+        while True:
+            try:
+                value, self._at = self._decoder.raw_decode(self._buffer, self._at)
+            except RecursionError as error:
+                raise self._wrong(number, short(error)) from error
+            except ValueError as error:
+                # Cut off or wrong: that is known when there is no more to read. Doubled, so that all is read once.
+                if len(self._buffer) - self._at > MOST_CHARACTERS or not self._more(size):
+                    raise self._wrong(number, short(error)) from error
+                size *= 2
+            else:
+                result: Json = value
+                return result
+
+    def _more(self, size: int) -> bool:
+        chunk = self._file.read(size)
+        self._buffer, self._at = self._buffer[self._at :] + chunk, 0
+        return bool(chunk)
+
+    def _wrong(self, number: int, what: str) -> ManifestError:
+        return ManifestError(f"{self._path}, element {number}: {what}")
