@@ -122,8 +122,8 @@ def _step(step: str, folder: Path, url: str, redis: str) -> None:
 def _fetch(hub: Any, folder: Path) -> Any:
     """From the site to the manifest in the store, as a run of the loop begins."""
     from labelloop.data.split import missing
-    from labelloop.loop.registry import confirmed_project, site_of
-    from labelloop.loop.site import keep_manifest, read_labels
+    from labelloop.loop.labels import keep_manifest, read_labels
+    from labelloop.loop.project_registry import confirmed_project, site_of
     from labelloop.models.runs import RunRecord, Runs
     from labelloop.run.folder import RunFolder
 
@@ -145,7 +145,7 @@ def _fetch(hub: Any, folder: Path) -> Any:
 def _sweep(hub: Any, _: Path) -> Any:
     """A scan that finds a hundred changed labels."""
     from benchmarks.many_tasks import CHANGED
-    from labelloop.loop.registry import confirmed_project
+    from labelloop.loop.project_registry import confirmed_project
     from labelloop.loop.sweep import sweep_project
 
     project = confirmed_project(hub, 7)[0]

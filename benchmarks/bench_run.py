@@ -100,13 +100,12 @@ def _annotate_digits(studio: "StudioApi", folder: Path) -> None:
 
 
 def _by_the_loop(hub: "Hub") -> "tuple[RunRecord, Trace, Counter[str]]":
-    from labelloop.loop.lease import Lease
-    from labelloop.loop.progress import Reporter
+    from labelloop.loop.lease import Lease, ProgressReporter
     from labelloop.loop.retrain import retrain
 
     project = hub.project(7)
     with Lease(hub, project) as lease, counting() as made, tracing(_of_run) as trace:
-        record = retrain(hub, project, "bench", Reporter(hub, project, lease))
+        record = retrain(hub, project, "bench", ProgressReporter(hub, project, lease))
     return record, trace, made
 
 

@@ -23,8 +23,8 @@ from labelloop.children import stop_child
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.rounds import Annotator
 from labelloop.environment import environment_of
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.redis_client import SWEEP, key_of
-from labelloop.loop.registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs

@@ -13,8 +13,8 @@ from PIL import Image
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import StudioError
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.redis_client import key_of
-from labelloop.loop.registry import confirmed_project
 from labelloop.studio.connect import connect
 from labelloop.types import Json
 from support.answered import png

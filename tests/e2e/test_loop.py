@@ -10,9 +10,9 @@ from labelloop.demo.examples import Pictures, digits
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.queue import job_status
-from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, text
-from labelloop.loop.registry import confirmed_project
+from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, as_text
 from labelloop.loop.status import ProjectStatus
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
@@ -118,7 +118,7 @@ def no_sweep(machine: LoopMachine) -> Iterator[None]:
     redis = machine.hub.redis
     wait_until(lambda: bool(redis.set(SWEEP, "1", nx=True)), "the next one is due")
     wait_until(
-        lambda: job_status(redis, text(redis.get(SWEEP_JOB) or b"")) not in ("queued", "started"),
+        lambda: job_status(redis, as_text(redis.get(SWEEP_JOB) or b"")) not in ("queued", "started"),
         "the last one is over",
     )
     yield

@@ -18,7 +18,7 @@ from labelloop.demo.rounds import Annotator
 from labelloop.demo.run import label_config, upload
 from labelloop.environment import environment_of
 from labelloop.loop.process import open_hub
-from labelloop.loop.registry import confirmed_project
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio

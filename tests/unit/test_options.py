@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
-from labelloop.loop.options import options_of
+from labelloop.loop.project_options import options_of
 from labelloop.settings import Settings
 
 DEFAULT = Settings()

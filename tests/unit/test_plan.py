@@ -8,7 +8,8 @@ import pytest
 
 from labelloop.errors import LabelConfigError, OptionsError
 from labelloop.loop.process import open_hub
-from labelloop.loop.serving import Plan, hear, plan_of, serving
+from labelloop.loop.project_endpoint import hear
+from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.settings import Settings
 from labelloop.types import Input, ProjectKey
 from support.label_configs import interface
@@ -24,20 +25,20 @@ CLICK = {
 }
 PICTURE = Input(b"picture", "image/png")
 
-MakePlan = Callable[..., Plan]
+MakePlan = Callable[..., PredictionPlan]
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> MakePlan:
     def make(
         project: int = 7, config: str = CONFIG, context: object = None, extra_params: Any = None, **settings: Any
-    ) -> Plan:
+    ) -> PredictionPlan:
         usual = {"endpoint": "http://here/predict", "model_dir": str(tmp_path), "redis_url": "redis://127.0.0.1:1"}
         hub = open_hub(Settings(**usual | settings))
         key = hub.project(project)
         hear(hub, key, extra_params)
         by = serving(hub, key, "v1")
-        return plan_of(hub, key, by, interface(hub, config)(key, by.trained), context)
+        return prediction_plan(hub, key, by, interface(hub, config)(key, by.trained), context)
 
     return make
 

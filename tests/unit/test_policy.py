@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.loop.policy import Pending, Policy
+from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.settings import Settings
 
-RULE = Policy(retrain_after=20, quiet=30, max_wait=3600)
+RULE = RetrainPolicy(retrain_after=20, quiet=30, max_wait=3600)
 
 
 def test_nothing_changed_is_never_due() -> None:
@@ -28,21 +28,21 @@ def test_changes_that_never_pause_are_due_at_the_maximum() -> None:
 def test_the_rule_comes_from_the_settings() -> None:
     settings = Settings(retrain_after=7, quiet_seconds=1.5, max_wait_seconds=60)
 
-    assert Policy.of(settings) == Policy(7, 1.5, 60, min_labels=40)
+    assert RetrainPolicy.of(settings) == RetrainPolicy(7, 1.5, 60, min_labels=40)
 
 
 def test_a_project_lacking_labels_is_looked_at_after_any_change() -> None:
-    rule = Policy.of(Settings(retrain_after=20, quiet_seconds=30))
+    rule = RetrainPolicy.of(Settings(retrain_after=20, quiet_seconds=30))
 
     assert rule.due(Pending(1, first=100, last=100), lacking=True) == 130
 
 
 def test_a_policy_is_read_back_as_it_was_noted() -> None:
-    rule = Policy(7, 1.5, 60, min_labels=40)
+    rule = RetrainPolicy(7, 1.5, 60, min_labels=40)
 
-    assert Policy.parse(str(rule)) == rule
-    assert Policy.parse("") is None
-    assert Policy.parse("some words of another version") is None
+    assert RetrainPolicy.parse(str(rule)) == rule
+    assert RetrainPolicy.parse("") is None
+    assert RetrainPolicy.parse("some words of another version") is None
 
 
 moments = st.floats(0, 1e9)

@@ -5,7 +5,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelloop.loop.cache import ENTRY_BYTES, PredictionCache
+from labelloop.loop.hub import ENTRY_BYTES, PredictionCache
 
 
 class Clock:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labelloop.loop.predict import Unpredicted, resolve_all
 from labelloop.loop.process import open_hub
-from labelloop.loop.serving import Plan, plan_of, serving
+from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.settings import Settings
 from labelloop.types import Input
 from support.examples import examples
@@ -20,15 +20,15 @@ IMAGE = '<View><Image name="i" value="$image"/><Choices name="c" toName="i"><Cho
 TEXT = IMAGE.replace("Image", "Text").replace("$image", "$text")
 
 
-def plan(folder: Path, config: str = IMAGE, **more: Any) -> Plan:
+def plan(folder: Path, config: str = IMAGE, **more: Any) -> PredictionPlan:
     usual = {"endpoint": "http://here/predict", "model_dir": str(folder), "redis_url": "redis://127.0.0.1:1"}
     hub = open_hub(Settings(**usual | more))
     key = hub.project(7)
     by = serving(hub, key, "v1")
-    return plan_of(hub, key, by, interface(hub, config)(key, by.trained))
+    return prediction_plan(hub, key, by, interface(hub, config)(key, by.trained))
 
 
-def one(asked: Plan, data: object) -> Input | Unpredicted:
+def one(asked: PredictionPlan, data: object) -> Input | Unpredicted:
     (found,) = resolve_all(asked, [{"id": 1, "data": data}], None)
     return found
 

@@ -15,9 +15,9 @@ import requests
 from labelloop.children import start_child, stop_child
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
+from labelloop.loop.project_registry import known_projects
 from labelloop.loop.queue import job_status
 from labelloop.loop.redis_server import RedisServer
-from labelloop.loop.registry import known_projects
 from labelloop.settings import Settings
 from labelloop.types import NO_VERSION, Json
 from support.servers import free_port

@@ -16,12 +16,11 @@ from labelloop.data.split import tally
 from labelloop.errors import SettingsError
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.labels import keep_manifest, labeling_of, read_labels, unread
+from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.project_endpoint import learn_unknown, require_learning
+from labelloop.loop.project_registry import confirmed_project, existing_project
 from labelloop.loop.queue import job_result
-from labelloop.loop.registry import confirmed_project, existing_project
-from labelloop.loop.serving import learn_unknown, require_learning
-from labelloop.loop.site import keep_manifest, labeling_of, read_labels, unread
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
@@ -91,7 +90,7 @@ def adopt(
         Bar(sys.stderr.isatty() and not as_json) as bar,
         tempfile.TemporaryDirectory(prefix="labelloop-adopt-") as folder,
     ):
-        told = _Told(Reporter(hub, project, lease), bar)
+        told = _Told(ProgressReporter(hub, project, lease), bar)
         try:
             record, notes = _Adoption(hub, project, labeling, told, Path(folder)).make(model, given, asked, force=force)
         finally:
@@ -148,7 +147,7 @@ def _choice(given: str | None, labeling: Labeling) -> str:
 class _Told:
     """Tells of progress both here and to whoever asks for the project's status."""
 
-    def __init__(self, reporter: Reporter, bar: Bar) -> None:
+    def __init__(self, reporter: ProgressReporter, bar: Bar) -> None:
         self.reporter, self._bar = reporter, bar
 
     def stage(self, name: str) -> None:

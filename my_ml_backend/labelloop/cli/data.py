@@ -20,7 +20,7 @@ from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.site import labeling_of, read_labels
+from labelloop.loop.labels import labeling_of, read_labels
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions

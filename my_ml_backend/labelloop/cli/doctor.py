@@ -10,16 +10,10 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import unknown_variables
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
-from labelloop.loop.options import options_of
-from labelloop.loop.registry import backend_url, confirmed_project
-from labelloop.loop.serving import (
-    announced_version,
-    bootstrap_of,
-    learn_unknown,
-    needless_bootstrap,
-    open_for,
-    project_endpoint,
-)
+from labelloop.loop.project_endpoint import bootstrap_of, learn_unknown, needless_bootstrap, open_for, project_endpoint
+from labelloop.loop.project_options import options_of
+from labelloop.loop.project_registry import backend_url, confirmed_project
+from labelloop.loop.serving import announced_version
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description

@@ -17,9 +17,9 @@ from labelloop.cli.terminal import STDOUT, write_output
 from labelloop.endpoints.probe import Probed, excerpt, probe_endpoint
 from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
-from labelloop.loop.options import Options, options_of
-from labelloop.loop.registry import confirmed_project
-from labelloop.loop.serving import extra_params, learn
+from labelloop.loop.project_endpoint import extra_params, learn
+from labelloop.loop.project_options import Options, options_of
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config, suggest_config
 from labelloop.studio.rendering import render

@@ -13,8 +13,8 @@ from labelloop.cli.terminal import STDOUT, follow, json_option, project_option, 
 from labelloop.errors import Damaged
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import existing_project, named_version
-from labelloop.loop.serving import require_learning
+from labelloop.loop.project_endpoint import require_learning
+from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.records import to_bytes

@@ -11,14 +11,11 @@ import click
 from labelloop.cli.doctor import diagnose
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, project_option, show, standing
 from labelloop.errors import StoreError, StudioError
-from labelloop.loop import queue, registry
+from labelloop.loop import project_registry, queue
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import confirmed_project, existing_project, site_of
-from labelloop.loop.serving import (
-    announced_version,
+from labelloop.loop.project_endpoint import (
     hear,
     learn,
     learn_unknown,
@@ -26,10 +23,11 @@ from labelloop.loop.serving import (
     open_for,
     project_endpoint,
     require_learning,
-    serving,
-    share,
+    share_extra_params,
 )
-from labelloop.loop.status import known_projects, left_over, project_status
+from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
+from labelloop.loop.serving import announced_version, serving
+from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.models.open_run import OpenRuns
 from labelloop.studio.client import Studio
@@ -53,13 +51,13 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
         open_for(hub, extra_params)
         wanted = json.loads(extra_params)
         hear(hub, project, wanted)
-        share(hub, project)
+        share_extra_params(hub, project)
     version = announced_version(hub, project)
     with closing(Studio.of(hub.settings)) as studio:
         done = connect_project(studio, project_id, url, hub.settings, version, wanted)
     if needless := needless_bootstrap(project_endpoint(hub, project)):
         done.append(f"A bootstrap endpoint is named, and {needless}.")
-    registry.remember_project(hub, project, url)
+    project_registry.remember_project(hub, project, url)
     show(as_json, {"project": project_id, "done": done}, done)
 
 
@@ -173,7 +171,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     if version == NO_VERSION:
         raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
     with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
-        reporter = Reporter(hub, project, lease)
+        reporter = ProgressReporter(hub, project, lease)
 
         def report(what: str, done: int, total: int) -> None:
             reporter(what, done, total)

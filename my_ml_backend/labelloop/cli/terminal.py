@@ -15,7 +15,7 @@ from labelloop.errors import QueueError
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.state import Step
+from labelloop.loop.state import StageProgress
 from labelloop.loop.status import ProjectStatus
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.runs import RunRecord, Runs
@@ -68,7 +68,7 @@ def standing(one: ProjectStatus) -> list[str]:
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
 
 
-def _now(step: Step) -> str:
+def _now(step: StageProgress) -> str:
     share = f" {step.done}/{step.total or '?'}" if step.done else ""
     return f"now: {step.stage}: {step.what}{share}"
 

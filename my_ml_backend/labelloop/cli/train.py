@@ -15,7 +15,7 @@ import click
 from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.errors import LabelLoopError, StudioAway
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import confirmed_project
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.run.container import find_container
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS

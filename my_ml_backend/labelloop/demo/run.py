@@ -22,7 +22,7 @@ from labelloop.environment import environment_of
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
-from labelloop.loop.registry import confirmed_project, remember_project
+from labelloop.loop.project_registry import confirmed_project, remember_project
 from labelloop.loop.serving import announced_version
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio

@@ -10,10 +10,10 @@ from typing import Any
 from labelloop.errors import RunCancelled, StoreError, TrainingDied, TrainingError
 from labelloop.kinds.base import Hyperparameters, find
 from labelloop.loop.backoff import away
+from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
-from labelloop.loop.opponent import bootstrap_opponent
-from labelloop.loop.progress import Reporter
-from labelloop.loop.serving import project_endpoint
+from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
@@ -55,7 +55,7 @@ class Attempt:
     hub: Hub
     project: ProjectKey
     fence: int
-    reporter: Reporter
+    reporter: ProgressReporter
     rename: Rename
     labeled: Labeled
     record: RunRecord | None = None
@@ -253,7 +253,7 @@ def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str)
     return replace(record, state="failed", failures=record.own_failures + 1, final=final, reason=reason)
 
 
-def describe(record: RunRecord, attempts: int) -> dict[str, Any]:
+def summarize_run(record: RunRecord, attempts: int) -> dict[str, Any]:
     """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good."""
     names = ("key", "state", "stage", "trigger", "attempts", "reason", "version", "verdict", "updated", "seconds")
     return {name: getattr(record, name) for name in names} | {"given_up": record.given_up(attempts)}

@@ -9,9 +9,9 @@ from labelloop.kinds.base import find
 from labelloop.loop import deploy as deploying
 from labelloop.loop.backoff import growing
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import learns
+from labelloop.loop.project_endpoint import learns
 from labelloop.loop.state import Wish
-from labelloop.loop.training import look, open_elsewhere
+from labelloop.loop.training import look_at_training, open_elsewhere
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, Runs
@@ -69,7 +69,7 @@ def _follow(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
     if (wait := state.wait()) is not None:
         queue.consider(wait.until)
         return "the last attempt failed; it is left alone for a while"
-    told = look(hub, project, opened)
+    told = look_at_training(hub, project, opened)
     return _announce(hub, project) or told
 
 

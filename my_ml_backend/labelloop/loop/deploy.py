@@ -15,10 +15,11 @@ from labelloop.deployers.base import Deployable, Deployed, Deployer
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import DeployError, Fenced, LabelLoopError
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.prelabel import Prelabeled, prelabel
-from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import site_of
-from labelloop.loop.serving import ProjectEndpoint, Serving, announced_version, note_deployment, project_endpoint
+from labelloop.loop.project_endpoint import ProjectEndpoint, project_endpoint
+from labelloop.loop.project_registry import site_of
+from labelloop.loop.serving import Serving, announced_version, note_deployment
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
@@ -33,7 +34,7 @@ def promote(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
     ChampionPointer(hub.store, project).promote(version, fence)
 
 
-def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled | None:
+def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
     """Pre-annotate with the champion, then let ``/setup`` answer it, then flip the ML backend's title to it.
 
     None where it has to be brought to its endpoint first, which is a job of its own: see ``deliver``. Raises Fenced,
@@ -44,7 +45,7 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
     return _announce(hub, project, version, fence, reporter)
 
 
-def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled | None:
+def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
     """The same, and before it the champion is brought to its endpoint; None while it is on its way there.
 
     Raises DeployError, too: what was there before serves on, and stays announced.
@@ -59,7 +60,7 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: R
     return _announce(hub, project, version, fence, reporter)
 
 
-def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: Reporter) -> Prelabeled:
+def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled:
     reporter.stage("prelabel")
     prelabeled = prelabel(hub, project, version, reporter)
     reporter.stage("flip")

@@ -1,8 +1,10 @@
 """Everything one process needs to do its work, made from the settings when first asked for."""
 
+import json
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,6 @@ from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
-from labelloop.loop.cache import PredictionCache
 from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
@@ -20,7 +21,7 @@ from labelloop.models.projects import Found, Projects
 from labelloop.models.store import Store
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
-from labelloop.types import Identity, ProjectKey
+from labelloop.types import Identity, Json, ProjectKey
 
 if TYPE_CHECKING:
     from labelloop.sources.reader import Reader
@@ -34,6 +35,9 @@ _PLACES = 4096
 _ENDPOINTS = 64
 """Endpoints kept open; projects may name many."""
 
+ENTRY_BYTES = 350
+"""What one prediction takes beside its JSON: its key, its place in the dictionary, and what Python adds (measured)."""
+
 
 class Hub:
     """The settings, the tool they name and, made once each at first use: store, endpoints, Redis, media reader.
@@ -46,7 +50,7 @@ class Hub:
         self._placing = threading.Lock()
         self._places: dict[Identity, tuple[ProjectKey, float]] = {}
         self.extra_params: dict[ProjectKey, str] = {}
-        """What this process heard of each project's ML backend (loop/serving.py)."""
+        """What this process heard of each project's ML backend (loop/project_endpoint.py)."""
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
@@ -155,3 +159,47 @@ class Hub:
     @cached_property
     def _media(self) -> Media:
         return Media(self.settings, self.tool.home)
+
+
+class PredictionCache:
+    """Keeps the predictions asked for last, ``most_bytes`` of memory in all, each for ``seconds``. 0 of either: none.
+
+    A key names all that a prediction depends on: content, version, endpoint, label config. The time limit is for
+    endpoints whose model changes behind the same name. Safe to share between threads.
+    """
+
+    def __init__(self, most_bytes: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: bytes) -> Json | None:
+        """Give a prediction made before, None where there is none or it is too old."""
+        with self._lock:
+            until, content = self._kept.get(key, (0.0, b""))
+            if not content or until <= self._clock():
+                return None
+            self._kept.move_to_end(key)
+        found: Json = json.loads(content)
+        return found
+
+    def put(self, key: bytes, prediction: Json) -> None:
+        """Keep a prediction; those asked for longest ago make room."""
+        content = json.dumps(prediction).encode()
+        if _size(content) > self._most_bytes or self._seconds <= 0:
+            return
+        with self._lock:
+            if key in self._kept:
+                self._bytes -= _size(self._kept.pop(key)[1])
+            self._kept[key] = (self._clock() + self._seconds, content)
+            self._bytes += _size(content)
+            while self._bytes > self._most_bytes:
+                _, (_, dropped) = self._kept.popitem(last=False)
+                self._bytes -= _size(dropped)
+
+
+def _size(content: bytes) -> int:
+    return len(content) + ENTRY_BYTES

@@ -5,7 +5,7 @@ import time
 
 from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import learns
+from labelloop.loop.project_endpoint import learns
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)

@@ -13,13 +13,13 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.process import process_hub
-from labelloop.loop.progress import Reporter
+from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
+from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
 from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
-from labelloop.loop.registry import lose_project, present_project, remember_project, site_of, why_gone
-from labelloop.loop.serving import learn, learn_unknown, require_learning, serving
+from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
@@ -56,13 +56,13 @@ def _existing(hub: Hub, project: ProjectKey) -> Iterator[None]:
 
 
 @contextmanager
-def _holding(hub: Hub, project: ProjectKey) -> Iterator[Reporter]:
+def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
     """Hold the project and report from it; afterwards look at what it needs next."""
     held = False
     try:
         with Lease(hub, project) as lease:
             held = True
-            reporter = Reporter(hub, project, lease)
+            reporter = ProgressReporter(hub, project, lease)
             try:
                 yield reporter
             finally:

@@ -1,14 +1,23 @@
-"""One worker per project at a time. The lease saves work; the store's fence keeps old workers from winning."""
+"""One worker per project at a time, and what it is doing: kept in Redis, in the RQ job, and said in the log.
+
+The lease saves work; the store's fence keeps old workers from winning.
+"""
 
 import logging
 import threading
+import time
 import uuid
+from dataclasses import asdict
 from types import TracebackType
 from typing import Self
+
+import redis
+from rq import get_current_job
 
 from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import key_of, may_be_lost
+from labelloop.loop.state import StageProgress
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -27,9 +36,10 @@ if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) 
 return 0
 """
 
-
 LEASE_SECONDS = 15.0
 """How long a lease outlives a killed worker."""
+
+_EVERY_SECONDS = 0.5
 
 
 class Lease:
@@ -81,3 +91,49 @@ class Lease:
                 _log.warning("lease of %s could not be renewed, trying again: %s", self._project, error)
             except Exception:  # noqa: BLE001 - border: a lease that is not renewed lets another worker in
                 _log.exception("lease of %s could not be renewed, trying again", self._project)
+
+
+class ProgressReporter:
+    """Takes the progress of one run. Every call is also where a run whose lease is lost stops (raises LeaseLost)."""
+
+    def __init__(self, hub: Hub, project: ProjectKey, lease: Lease) -> None:
+        self._state, self._project, self._lease = hub.state(project), project, lease
+        self._stage, self._since, self._told = "", time.time(), 0.0
+        self.seconds: dict[str, float] = {}
+
+    def stage(self, name: str) -> None:
+        """Begin a stage; the seconds of the one before are booked."""
+        self._book()
+        self._stage, self._since, self._told = name, time.time(), 0.0
+        _log.info("project %s: %s", self._project, name)
+        self(name, 0, 0)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Report within a stage; told at most every half second, and at the end."""
+        self._lease.check()
+        now = time.time()
+        if now - self._told < _EVERY_SECONDS and not (total and done >= total):
+            return
+        self._told = now
+        self._tell(StageProgress(self._stage, what, done, total, self._since, now))
+
+    def close(self) -> None:
+        """Book the last stage and take the progress away."""
+        self._book()
+        self._stage = ""
+        self._state.tell(None)
+
+    def _book(self) -> None:
+        if self._stage:
+            spent = self.seconds.get(self._stage, 0.0) + time.time() - self._since
+            self.seconds[self._stage] = round(spent, 3)
+
+    def _tell(self, step: StageProgress) -> None:
+        _log.debug("project %s: %s: %s %d/%d", self._project, step.stage, step.what, step.done, step.total)
+        self._state.tell(step)
+        try:
+            if job := get_current_job():
+                job.meta["progress"] = asdict(step)
+                job.save_meta()  # type: ignore[no-untyped-call]
+        except redis.RedisError as error:
+            _log.warning("progress of %s is not noted in its job: %s", self._project, error)

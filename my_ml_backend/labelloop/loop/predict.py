@@ -14,7 +14,8 @@ from typing import TypeGuard
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import Plan, ProjectEndpoint, Serving, fallback, note_served, plan_of, serving
+from labelloop.loop.project_endpoint import ProjectEndpoint
+from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
 from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def predict_tasks(
         by = serving(hub, project, version)
         if by.version == NO_VERSION:
             return [[] for _ in tasks]
-        plan = plan_of(hub, project, by, interface(project, by.trained), context)
+        plan = prediction_plan(hub, project, by, interface(project, by.trained), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
         asked, deadline = [task if isinstance(task, dict) else {} for task in tasks], began + seconds
         found = predict_batch(plan, asked, deadline)
@@ -79,7 +80,7 @@ def predict_tasks(
 
 
 def _fall_back(
-    plan: Plan,
+    plan: PredictionPlan,
     by: Serving,
     interface: Callable[[ProjectKey, bool], Interface],
     context: object,
@@ -98,7 +99,7 @@ def _fall_back(
             return found
         _log_reasons(plan.project, [found[at] for at in failed])
         _log.warning("project %s: %s is asked instead for %d tasks", plan.project, other.endpoint.name, len(failed))
-        instead = plan_of(plan.hub, plan.project, other, interface(plan.project, False), context)
+        instead = prediction_plan(plan.hub, plan.project, other, interface(plan.project, False), context)
         for at, item in zip(failed, predict_batch(instead, [done[at][0] for at in failed], deadline), strict=True):
             found[at] = item
     except LabelLoopError as error:
@@ -123,7 +124,7 @@ def _is_stored(item: Found) -> TypeGuard[Json]:
     return is_scored and isinstance(version, str) and version != "" and isinstance(result, list)
 
 
-def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
+def predict_batch(plan: PredictionPlan, tasks: Sequence[Json], deadline: float) -> list[Found]:
     """Predict tasks, in order, as many calls at a time as the endpoint takes; what is not ready in time has none."""
     alone = len(tasks) <= plan.endpoint.batch
     found = predict_call(plan, tasks, deadline) if alone else _predict_calls(plan, tasks, deadline)
@@ -131,7 +132,7 @@ def predict_batch(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Fo
     return found
 
 
-def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = None) -> list[Found]:
+def predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None = None) -> list[Found]:
     """Predict as many tasks as one call of the endpoint takes, in order; what was predicted before is not asked for.
 
     This is the border of a task: whatever one of them brings, the others have their predictions.
@@ -145,7 +146,7 @@ def predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None = Non
         return [Unpredicted(f"a task brought an unforeseen {type(error).__name__}; the log has the traceback")]
 
 
-def _predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> list[Found]:
+def _predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None) -> list[Found]:
     resolved = resolve_all(plan, tasks, deadline)
     keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
     # While two versions answer, which of them one answer was of may be a guess: nothing is kept of that.
@@ -162,19 +163,19 @@ def _predict_call(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> 
     ]
 
 
-def threads_for(plan: Plan) -> int:
+def threads_for(plan: PredictionPlan) -> int:
     """Threads that keep the endpoint busy: some resolve tasks while others wait for its answers."""
     return min(_MOST_THREADS, plan.endpoint.concurrency * 3 // 2 + 2)
 
 
-def note_versions(plan: Plan, versions: Iterable[str]) -> str:
+def note_versions(plan: PredictionPlan, versions: Iterable[str]) -> str:
     """Note with which version an endpoint's own model answered; gives what ``/setup`` reports from now on."""
     if plan.serves == "store" or plan.deployment.answers:
         return plan.version
     return note_served(plan.hub, plan.project, plan.options.endpoint, plan.version, versions)
 
 
-def _predict_calls(plan: Plan, tasks: Sequence[Json], deadline: float) -> list[Found]:
+def _predict_calls(plan: PredictionPlan, tasks: Sequence[Json], deadline: float) -> list[Found]:
     calls = list(chunks(tasks, plan.endpoint.batch))
     pool = ThreadPoolExecutor(min(threads_for(plan), len(calls)), thread_name_prefix="predict")
     try:
@@ -192,7 +193,7 @@ def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]
     return future.result()
 
 
-def _ask(plan: Plan, asked: Sequence[tuple[Input, bytes]], deadline: float | None) -> list[Found]:
+def _ask(plan: PredictionPlan, asked: Sequence[tuple[Input, bytes]], deadline: float | None) -> list[Found]:
     if not asked:
         return []
     try:
@@ -202,7 +203,7 @@ def _ask(plan: Plan, asked: Sequence[tuple[Input, bytes]], deadline: float | Non
     return [_rendered(plan, item, key, answer) for (item, key), answer in zip(asked, answers, strict=True)]
 
 
-def _rendered(plan: Plan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
+def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
     if isinstance(answer, Failure):
         return Unpredicted(answer.reason)
     try:
@@ -222,7 +223,7 @@ def _kept_as(key: bytes, version: str) -> bytes:
     return key + version.encode(errors="surrogatepass")
 
 
-def resolve_all(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> list[Input | Unpredicted]:
+def resolve_all(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None) -> list[Input | Unpredicted]:
     """Resolve tasks, in order, several at a time; ``deadline`` is a ``time.monotonic()`` moment."""
     if len(tasks) <= 1:
         return [_resolve(plan, task, deadline) for task in tasks]
@@ -230,7 +231,7 @@ def resolve_all(plan: Plan, tasks: Sequence[Json], deadline: float | None) -> li
         return list(readers.map(lambda task: _resolve(plan, task, deadline), tasks))
 
 
-def _resolve(plan: Plan, task: Json, deadline: float | None) -> Input | Unpredicted:
+def _resolve(plan: PredictionPlan, task: Json, deadline: float | None) -> Input | Unpredicted:
     referable = plan.options.endpoint.request == "reference"
     try:
         return replace(plan.interface.input_of(task, deadline, referable=referable), prompt=plan.prompt)

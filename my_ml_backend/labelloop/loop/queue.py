@@ -13,7 +13,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
-from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, key_of, text
+from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, as_text, key_of
 from labelloop.types import ProjectKey
 
 SHORT, LONG = "labelloop", "labelloop-runs"
@@ -136,7 +136,7 @@ def end_sweep(redis: RedisClient, every: float) -> None:
 def _waits(redis: RedisClient, key: str) -> str | None:
     """Give the id kept under a key if that job is still waiting in its queue."""
     kept = redis.get(key)
-    return text(kept) if kept and _status(redis, text(kept)) is JobStatus.QUEUED else None
+    return as_text(kept) if kept and _status(redis, as_text(kept)) is JobStatus.QUEUED else None
 
 
 def _status(redis: RedisClient, job_id: str) -> JobStatus | None:

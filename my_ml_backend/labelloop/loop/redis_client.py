@@ -150,7 +150,7 @@ def may_be_lost(what: str) -> Iterator[None]:
         _log.warning("%s is not noted: %s", what, error)
 
 
-def text(value: bytes | str) -> str:
+def as_text(value: bytes | str) -> str:
     """Read what Redis answered as text."""
     return value if isinstance(value, str) else value.decode()
 

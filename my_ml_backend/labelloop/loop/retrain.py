@@ -25,9 +25,7 @@ from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
 from labelloop.loop.hub import Hub
-from labelloop.loop.progress import Reporter
-from labelloop.loop.serving import learn_unknown, require_learning, require_served
-from labelloop.loop.site import (
+from labelloop.loop.labels import (
     keep_manifest,
     labeling_of,
     manifest_path,
@@ -36,6 +34,8 @@ from labelloop.loop.site import (
     restore_labels,
     unread,
 )
+from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
@@ -54,7 +54,9 @@ from labelloop.types import ProjectKey
 _log = logging.getLogger(__name__)
 
 
-def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, force: bool = False) -> RunRecord:
+def retrain(
+    hub: Hub, project: ProjectKey, trigger: str, reporter: ProgressReporter, *, force: bool = False
+) -> RunRecord:
     """Make one run and return its record, also when it was made before. The caller holds the project's lease.
 
     Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with,
@@ -74,7 +76,7 @@ def retrain(hub: Hub, project: ProjectKey, trigger: str, reporter: Reporter, *, 
     return _go_on(attempt, record)
 
 
-def resume(hub: Hub, project: ProjectKey, reporter: Reporter) -> RunRecord | None:
+def resume(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> RunRecord | None:
     """Go on with the run whose training is elsewhere, as far as that has come, and return its record; None for none.
 
     It is made of the labels it was begun with, whatever has changed since. Raises as ``retrain``.
@@ -93,7 +95,7 @@ def resume(hub: Hub, project: ProjectKey, reporter: Reporter) -> RunRecord | Non
     return _go_on(attempt, attempt.record)
 
 
-def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, reporter: Reporter) -> Attempt:
+def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, reporter: ProgressReporter) -> Attempt:
     """Bring the labels that a run was begun with onto this machine."""
     reporter.stage("fetch")
     labeled, rename = restore_labels(hub, project, opened.manifest, reporter)
@@ -167,7 +169,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
 
 
 def _begin(
-    hub: Hub, project: ProjectKey, labeling: Labeling, fence: int, trigger: str, reporter: Reporter, force: bool
+    hub: Hub, project: ProjectKey, labeling: Labeling, fence: int, trigger: str, reporter: ProgressReporter, force: bool
 ) -> tuple[Attempt, RunRecord]:
     """Read the project and find or make the run's record; settles the changes that called for it."""
     began = time.time()

@@ -20,8 +20,8 @@ from labelloop.environment import environment_of
 from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
-from labelloop.loop.redis_client import text
-from labelloop.loop.serving import open_for
+from labelloop.loop.project_endpoint import open_for
+from labelloop.loop.redis_client import as_text
 from labelloop.models.opening import check_store
 from labelloop.setting_values import without_secrets
 from labelloop.settings import Settings
@@ -149,7 +149,7 @@ def workers(hub: Hub) -> list[WorkerAbout]:
     """List the workers that Redis has heard of within their time to live; raises QueueError."""
     found = []
     for worker in Worker.all(connection=hub.redis, serializer=JSONSerializer):
-        about = json.loads(text(hub.redis.hget(worker.key, ABOUT) or "{}"))
+        about = json.loads(as_text(hub.redis.hget(worker.key, ABOUT) or "{}"))
         found.append(WorkerAbout(worker.name, bool(about.get("trains")), about.get("settings", {})))
     return found
 

@@ -14,9 +14,8 @@ from typing import Literal
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
-from labelloop.loop.changes import Changes
-from labelloop.loop.policy import Policy
-from labelloop.loop.redis_client import STARTED, RedisClient, key_of, may_be_lost, text
+from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
+from labelloop.loop.retrain_policy import Changes, RetrainPolicy
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -65,7 +64,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StageProgress:
     """One moment of a run: the stage, what in it, how many of how many (0: unknown), since when (Unix seconds).
 
     What goes on ``elsewhere`` needs no worker to be true.
@@ -125,7 +124,7 @@ class ProjectState:
     def notes(self) -> dict[str, str]:
         """Read all notes, without their moments."""
         found = self._redis.hgetall(self._key("note"))
-        return {text(name): text(value).partition(" ")[2] for name, value in found.items()}
+        return {as_text(name): as_text(value).partition(" ")[2] for name, value in found.items()}
 
     def see(self, seen: Seen) -> None:
         """Keep Label Studio's counters for the next look."""
@@ -138,22 +137,22 @@ class ProjectState:
 
     def note_policy(self) -> None:
         """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""
-        self._redis.set(self._key("policy"), str(Policy.of(self._settings)))
+        self._redis.set(self._key("policy"), str(RetrainPolicy.of(self._settings)))
 
-    def policy(self) -> Policy | None:
+    def policy(self) -> RetrainPolicy | None:
         """Read the policy that a worker last looked at the project with; None before the first look."""
         found = self._redis.get(self._key("policy"))
-        return Policy.parse(text(found)) if found else None
+        return RetrainPolicy.parse(as_text(found)) if found else None
 
     def due(self) -> float | None:
         """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
-        return Policy.of(self._settings).due(self.changes.pending(), lacking="missing" in self.notes())
+        return RetrainPolicy.of(self._settings).due(self.changes.pending(), lacking="missing" in self.notes())
 
     def is_held(self) -> bool:
         """Say whether some worker holds the project's lease now."""
         return bool(self._redis.exists(self._key("lease")))
 
-    def tell(self, step: Step | None) -> None:
+    def tell(self, step: StageProgress | None) -> None:
         """Tell what a worker is doing; None when it is done."""
         with may_be_lost(f"progress of project {self._project}"):
             if step is None:
@@ -165,7 +164,7 @@ class ProjectState:
                     del told["elsewhere"]
                 self._redis.set(self._key("progress"), json.dumps(told), ex=_PROGRESS_SECONDS)
 
-    def step(self) -> Step | None:
+    def step(self) -> StageProgress | None:
         """Read what is being done; None when no worker has the project: a killed one leaves its last step."""
         found = self._last_step()
         return found if found and (found.elsewhere or self.is_held()) else None
@@ -240,7 +239,7 @@ class ProjectState:
         until = now + pause(count, self._settings.retry_seconds, what, settings=settings)
         before = self._redis.hget(key, "away")
         with self._redis.pipeline() as pipe:
-            if before is None or text(before) != what:
+            if before is None or as_text(before) != what:
                 pipe.hset(key, "since", repr(now))
             pipe.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
             if what:
@@ -257,7 +256,7 @@ class ProjectState:
             pipe.hgetall(self._key("failures"))
             pipe.get(STARTED)
             failures, started = pipe.execute()
-        found = {text(name): text(value) for name, value in failures.items()}
+        found = {as_text(name): as_text(value) for name, value in failures.items()}
         until = float(found.get("until", 0.0))
         if until <= time.time():
             return None
@@ -280,7 +279,7 @@ class ProjectState:
         except QueueError as error:
             _log.warning("project %s is served by what the store and this process know: %s", self._project, error)
             return None
-        versions = {text(mark): text(version) for mark, version in served.items()}
+        versions = {as_text(mark): as_text(version) for mark, version in served.items()}
         return Shared(_text(extra_params), _text(announced), versions, _text(deployed))
 
     def share(self, extra_params: str) -> None:
@@ -329,9 +328,9 @@ class ProjectState:
         # Number 0 is no project's: it stands for what a backend object keeps that is bound to none.
         return f"labelloop:values:{self._project.instance}:{self._project.id or ''}"
 
-    def _last_step(self) -> Step | None:
+    def _last_step(self) -> StageProgress | None:
         found = self._redis.get(self._key("progress"))
-        return Step(**json.loads(found)) if found else None
+        return StageProgress(**json.loads(found)) if found else None
 
     def _wish(self, wish: Wish, *, keep: bool = False) -> None:
         content = json.dumps({"trigger": wish.trigger, "force": wish.force})
@@ -342,7 +341,7 @@ class ProjectState:
 
 
 def _text(found: bytes | str | None) -> str | None:
-    return None if found is None else text(found)
+    return None if found is None else as_text(found)
 
 
 def note_start(redis: RedisClient) -> None:

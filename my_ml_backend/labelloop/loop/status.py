@@ -6,14 +6,15 @@ from typing import Self
 
 from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
-from labelloop.loop.attempts import describe
+from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Pending, Policy
+from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
-from labelloop.loop.registry import known_projects, why_gone
-from labelloop.loop.serving import announced_version, fallback, project_endpoint
-from labelloop.loop.state import Step
+from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.serving import announced_version, fallback
+from labelloop.loop.state import StageProgress
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployments
@@ -22,7 +23,7 @@ from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Json, ProjectKey
 
-__all__ = ["ProjectStatus", "known_projects", "project_status"]
+__all__ = ["ProjectStatus", "project_status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class ProjectStatus:
     trouble: str = ""
     changed: int = 0
     due: float | None = None
-    step: Step | None = None
+    step: StageProgress | None = None
     run: Json | None = None
     queue: bool = True
     endpoint: str | None = None
@@ -78,9 +79,9 @@ class _Noted:
 
     notes: Mapping[str, str] = field(default_factory=dict)
     pending: Pending = field(default_factory=Pending)
-    step: Step | None = None
+    step: StageProgress | None = None
     wait: Wait | None = None
-    policy: Policy | None = None
+    policy: RetrainPolicy | None = None
     gone: str = ""
     workers: int | None = None
     failure: str = ""
@@ -171,7 +172,7 @@ def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:
 def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
     pointers = ChampionPointer(hub.store, project).read()
     record = Runs(hub.store, project).latest()
-    run = describe(record, hub.settings.run_attempts) if record else None
+    run = summarize_run(record, hub.settings.run_attempts) if record else None
     opened = open_elsewhere(hub, project)
     stands = replace(
         stands,
@@ -183,7 +184,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     if noted.failure:
         return stands
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
-    policy, pending = noted.policy or Policy.of(hub.settings), noted.pending
+    policy, pending = noted.policy or RetrainPolicy.of(hub.settings), noted.pending
     lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
     first = pointers.champion is None and record is None
     return replace(

@@ -21,9 +21,17 @@ from labelloop.kinds.majority import Truth
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import confirmed_project, keep_project, known_projects, lose_project, site_of, why_gone
-from labelloop.loop.serving import announced_version, keep_served, learn_unknown, learns
-from labelloop.loop.site import labeling_of, manifest_path
+from labelloop.loop.labels import labeling_of, manifest_path
+from labelloop.loop.project_endpoint import learn_unknown, learns
+from labelloop.loop.project_registry import (
+    confirmed_project,
+    keep_project,
+    known_projects,
+    lose_project,
+    site_of,
+    why_gone,
+)
+from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs

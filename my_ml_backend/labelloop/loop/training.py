@@ -10,7 +10,7 @@ import time
 from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError, TrainingDied
 from labelloop.loop.attempts import Attempt
 from labelloop.loop.hub import Hub
-from labelloop.loop.state import Step
+from labelloop.loop.state import StageProgress
 from labelloop.models.open_run import OpenRun, OpenRuns
 from labelloop.models.runs import RunRecord
 from labelloop.run.driver import Run
@@ -38,7 +38,7 @@ def trainer_of(hub: Hub, address: str) -> Trainer:
     return open_trainer(address)
 
 
-def look(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
+def look_at_training(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
     """See how the training stands: come back later while it goes on, else let a worker go on with the run."""
     state, queue = hub.state(project), hub.queue(project)
     trainer = trainer_of(hub, opened.trainer)
@@ -125,4 +125,4 @@ def end(hub: Hub, project: ProjectKey, key: str) -> None:
 
 def _tell(hub: Hub, project: ProjectKey, stands: Training) -> None:
     now = time.time()
-    hub.state(project).tell(Step("train", stands.what, stands.done, stands.total, now, now, elsewhere=True))
+    hub.state(project).tell(StageProgress("train", stands.what, stands.done, stands.total, now, now, elsewhere=True))

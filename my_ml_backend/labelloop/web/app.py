@@ -12,7 +12,7 @@ from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
 from labelloop.front.interface import guard
 from labelloop.front.redaction import hide_folders, redact
 from labelloop.loop.hub import Hub
-from labelloop.loop.serving import open_for
+from labelloop.loop.project_endpoint import open_for
 from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
 from labelloop.studio.label_config import parse_label_config

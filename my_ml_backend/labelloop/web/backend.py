@@ -16,8 +16,9 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.process import process_hub
-from labelloop.loop.registry import remember_project
-from labelloop.loop.serving import announced_version, hear
+from labelloop.loop.project_endpoint import hear
+from labelloop.loop.project_registry import remember_project
+from labelloop.loop.serving import announced_version
 from labelloop.loop.state import EXTRA_PARAMS, ProjectState
 from labelloop.studio.interface import LabelStudioInterface
 from labelloop.studio.webhook_events import event_of

@@ -12,9 +12,9 @@ from labelloop.errors import QueueError
 from labelloop.front.interface import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
+from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
-from labelloop.loop.registry import forget, known_projects, remember_project
-from labelloop.loop.serving import hear, open_for, share
 from labelloop.loop.status import project_status
 from labelloop.models.versions import Versions
 from labelloop.studio.backends import ACTIONS
@@ -85,7 +85,7 @@ class Routes:
         open_for(self._hub, body.get("extra_params"))
         hear(self._hub, project, body.get("extra_params"))
         # Before the version, which may be that of another endpoint now.
-        share(self._hub, project)
+        share_extra_params(self._hub, project)
         version = self._backend(body["project"], hub=self._hub).model_version
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:

@@ -16,8 +16,7 @@ from PIL import Image
 from labelloop.errors import SettingsError
 from labelloop.loop.deploy import deliver
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.retrain import retrain
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.bundle import check_bundle
@@ -199,7 +198,7 @@ def train(hub: Hub) -> RunRecord:
     """Make a run, and bring its version to the endpoint where it was promoted."""
     project = hub.project(7)
     with Lease(hub, project) as lease:
-        reporter = Reporter(hub, project, lease)
+        reporter = ProgressReporter(hub, project, lease)
         record = retrain(hub, project, "test", reporter)
         if record.state == "promoted":
             fence = ChampionPointer(hub.store, project).take_fence()
@@ -274,7 +273,7 @@ def test_boxes_go_once_round_by_a_trainer_that_answers_the_test_items_itself(
     )
     project = hub.project(7)
     with Lease(hub, project) as lease:
-        record = retrain(hub, project, "test", Reporter(hub, project, lease))
+        record = retrain(hub, project, "test", ProgressReporter(hub, project, lease))
 
     tested = Versions(hub.store, project).get("v1").metrics["test"]
     assert (record.state, tested["accuracy"]["value"], tested["tags"]) == ("promoted", 1.0, ["thing"])

@@ -14,7 +14,8 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.serving import announced_version, hear, note_deployment, open_for, serving, share
+from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
+from labelloop.loop.serving import announced_version, note_deployment, serving
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
@@ -295,14 +296,14 @@ def test_a_project_may_name_its_own_or_none(studio: StudioApi, make: MakeHub, hu
     bootstrap.requests.clear()
     said: Json = {"endpoint": f"{bootstrap.address}/team/a", "version": "theirs", "label_map": {"a dog": "cat"}}
     hear(chosen, project, {"bootstrap": said})
-    share(chosen, project)
+    share_extra_params(chosen, project)
     assert announced_version(chosen, project) == "theirs"
     assert told(predict(chosen, studio)) == [("zs", "cat")] * 3
     assert {request.line for request in bootstrap.requests} == {"POST /team/a HTTP/1.1"}
     assert not any("authorization" in request.headers for request in bootstrap.requests)
 
     hear(chosen, project, {"bootstrap": False})
-    share(chosen, project)
+    share_extra_params(chosen, project)
     assert announced_version(chosen, project) == NO_VERSION
     assert predict(chosen, studio) == [[]] * 3
 

@@ -10,8 +10,7 @@ from labelloop.errors import BootstrapAway
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version
 from labelloop.loop.status import project_status
@@ -90,7 +89,7 @@ def make(make_hub: MakeHub, studio: StudioApi, bootstrap: Misbehaving) -> MakeHu
 def train(hub: Hub) -> RunRecord:
     project = hub.project(7)
     with Lease(hub, project) as lease:
-        return retrain(hub, project, "test", Reporter(hub, project, lease))
+        return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
 
 
 def numbers_tested(studio: StudioApi) -> list[str]:

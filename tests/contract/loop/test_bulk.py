@@ -10,11 +10,10 @@ from contextlib import closing
 import pytest
 
 from labelloop.errors import EndpointError, LeaseLost, NotAllowed
-from labelloop.loop.bulk import predict_stream
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import Unpredicted
-from labelloop.loop.prelabel import prelabel
-from labelloop.loop.serving import Plan, plan_of, serving
+from labelloop.loop.prelabel import predict_stream, prelabel
+from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.types import Json
 from support.label_configs import interface
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
@@ -53,11 +52,11 @@ def working() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("bulk")]
 
 
-def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Plan:
+def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> PredictionPlan:
     hub = make_hub(endpoint=f"{server.address}/predict", **settings)
     key = hub.project(7)
     by = serving(hub, key, "v")
-    return plan_of(hub, key, by, interface(hub, CONFIG)(key, by.trained))
+    return prediction_plan(hub, key, by, interface(hub, CONFIG)(key, by.trained))
 
 
 def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Pending
+from labelloop.loop.retrain_policy import Pending
 from labelloop.types import ProjectKey
 
 from .conftest import PROJECT

@@ -13,8 +13,8 @@ from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
+from labelloop.loop.project_registry import forget
 from labelloop.loop.queue import LONG, SHORT, job_status, queue
-from labelloop.loop.registry import forget
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.methods import methods_of

@@ -24,9 +24,10 @@ from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.predict import Prediction, predict_tasks
+from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of, projects_key
-from labelloop.loop.serving import announced_version, hear, open_for, share
+from labelloop.loop.serving import announced_version
 from labelloop.loop.startup import clashes, refuse_impossible
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
@@ -605,7 +606,7 @@ def test_only_a_deployer_that_is_allowed_may_be_named(make_loop: MakeLoop, place
     with pytest.raises(OptionsError, match="LABELLOOP_ALLOWED_DEPLOYERS, word for word"):
         announced_version(loop, project)
     hear(loop, project, {"deployer": place.deployer})
-    share(loop, project)
+    share_extra_params(loop, project)
     assert deploy(loop, "v1") == "v1 is announced"
 
 

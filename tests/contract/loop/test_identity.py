@@ -25,9 +25,7 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import open_hub, process_hub
-from labelloop.loop.queue import LONG, SHORT, queue
-from labelloop.loop.redis_client import key_of
-from labelloop.loop.registry import (
+from labelloop.loop.project_registry import (
     backend_url,
     confirmed_project,
     existing_project,
@@ -35,6 +33,8 @@ from labelloop.loop.registry import (
     present_project,
     remember_project,
 )
+from labelloop.loop.queue import LONG, SHORT, queue
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep

@@ -7,7 +7,7 @@ import pytest
 from labelloop.errors import LeaseLost, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
-from labelloop.loop.registry import site_of
+from labelloop.loop.project_registry import site_of
 from labelloop.types import Json
 from support.studio_api import StudioApi
 

@@ -26,12 +26,12 @@ from labelloop.errors import (
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
+from labelloop.loop.labels import read_labels
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
+from labelloop.loop.project_registry import known_projects, remember_project, site_of
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of
-from labelloop.loop.registry import known_projects, remember_project, site_of
-from labelloop.loop.site import read_labels
 from labelloop.loop.state import note_start
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep

@@ -12,9 +12,9 @@ from labelloop.errors import NoSuchProject
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
+from labelloop.loop.project_registry import backend_url, known_projects, remember_project, why_gone
 from labelloop.loop.queue import LONG
-from labelloop.loop.redis_client import key_of, text
-from labelloop.loop.registry import backend_url, known_projects, remember_project, why_gone
+from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
@@ -95,7 +95,7 @@ def test_nothing_is_kept_of_a_project_that_label_studio_does_not_have(
     assert list(job_hub.store.walk("")) == []
     assert known_projects(job_hub) == []
     assert job_hub.state(stranger).changes.pending().changed == 0
-    left = {text(key) for key in job_hub.redis.keys(f"labelloop:*{stranger}*")}
+    left = {as_text(key) for key in job_hub.redis.keys(f"labelloop:*{stranger}*")}
     assert left <= {key_of(stranger, name) for name in ("gone", "note", "failures", "wake", "job")}
     assert len([record for record in caplog.records if "999 is left alone" in record.getMessage()]) == 1
 

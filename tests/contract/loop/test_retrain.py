@@ -10,8 +10,7 @@ from labelloop.cli.terminal import standing
 from labelloop.errors import NotFound, StoreAway
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
 from labelloop.loop.status import project_status
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.train
 STAGES = ("train", "evaluate", "publish", "prelabel", "report")
 
 
-class Doomed(Reporter):
+class Doomed(ProgressReporter):
     """A reporter whose process ends as a stage begins, or after so many ``epochs``; with ``at`` empty it lives on."""
 
     at = ""
@@ -144,7 +143,7 @@ def test_five_kills_in_one_training_and_a_store_that_is_full_for_long_end_in_the
     assert Versions(hub.store, PROJECT).names() == ["v1"]
 
 
-class FullStore(Reporter):
+class FullStore(ProgressReporter):
     """A reporter in whose run the store fills up as the bundle is to be published."""
 
     staging: Path

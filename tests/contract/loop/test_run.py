@@ -23,8 +23,7 @@ from labelloop.errors import (
 from labelloop.loop.attempts import Attempt, note_failure, open_record
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.queue import LONG
 from labelloop.loop.retrain import open_run
 from labelloop.models.champion import ChampionPointer
@@ -50,7 +49,7 @@ def attempt(make_hub: MakeHub) -> Iterator[Begin]:
 
         def begin() -> Attempt:
             fence = ChampionPointer(hub.store, PROJECT).take_fence()
-            return Attempt(hub, PROJECT, fence, Reporter(hub, PROJECT, lease), str, Labeled(manifest))
+            return Attempt(hub, PROJECT, fence, ProgressReporter(hub, PROJECT, lease), str, Labeled(manifest))
 
         yield begin
 

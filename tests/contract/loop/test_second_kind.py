@@ -20,11 +20,10 @@ from labelloop.errors import BundleError, LabelConfigError, SettingsError, Store
 from labelloop.kinds import base
 from labelloop.kinds.base import kind_of
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.labels import keep_manifest
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
-from labelloop.loop.progress import Reporter
 from labelloop.loop.retrain import retrain
-from labelloop.loop.site import keep_manifest
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -84,7 +83,7 @@ def answer(number: int) -> str:
 def train(hub: Hub) -> RunRecord:
     project = hub.project(7)
     with Lease(hub, project) as lease:
-        return retrain(hub, project, "test", Reporter(hub, project, lease))
+        return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
 
 
 def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:

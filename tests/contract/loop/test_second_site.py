@@ -16,12 +16,12 @@ from labelloop.errors import NoSuchProject
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.progress import Reporter
-from labelloop.loop.registry import confirmed_project
+from labelloop.loop.project_endpoint import extra_params
+from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.retrain import retrain
-from labelloop.loop.serving import announced_version, extra_params
+from labelloop.loop.serving import announced_version
 from labelloop.loop.sweep import sweep, sweep_project
 from labelloop.models.runs import RunRecord
 from labelloop.types import ProjectKey
@@ -60,7 +60,7 @@ def notes_hub(hub: Hub, pad: NotesSite, tmp_path: Path, monkeypatch: pytest.Monk
 
 def train(hub: Hub, project: ProjectKey) -> RunRecord:
     with Lease(hub, project) as lease:
-        return retrain(hub, project, "test", Reporter(hub, project, lease))
+        return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
 
 
 def predicted(pad: NotesSite, version: str) -> dict[int, str]:

@@ -12,13 +12,13 @@ from labelloop.errors import EndpointError, OptionsError, SettingsError
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import Prediction, predict_tasks
 from labelloop.loop.prelabel import prelabel
-from labelloop.loop.progress import Reporter
+from labelloop.loop.project_endpoint import extra_params, hear, learn, learn_unknown, share_extra_params
 from labelloop.loop.queue import LONG, queue
 from labelloop.loop.retrain import retrain
-from labelloop.loop.serving import announced_version, extra_params, hear, learn, learn_unknown, share
+from labelloop.loop.serving import announced_version
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import NO_VERSION, Json
@@ -114,7 +114,7 @@ def test_a_project_may_name_an_endpoint_of_its_own(studio: StudioApi, make_hub: 
     assert announced_version(hub, project) == NO_VERSION
 
     hear(hub, project, {"endpoint": f"{server.address}/predict", "label_map": {"cat": "dog"}})
-    share(hub, project)
+    share_extra_params(hub, project)
     other = make_hub(allowed_endpoints=(f"{server.address}/*",), redis_url=hub.settings.redis_url)
     (found,) = predict(other, tasks, announced_version(other, project))
 
@@ -147,7 +147,7 @@ def test_a_worker_learns_extra_params_from_label_studio(studio: StudioApi, make_
 def test_extra_params_outlive_a_redis_that_is_gone_in_the_process_that_heard_them(make_hub: MakeHub) -> None:
     hub = make_hub(redis_url="redis://127.0.0.1:1")
     hear(hub, hub.project(7), '{"threshold": 0.25}')
-    share(hub, hub.project(7))
+    share_extra_params(hub, hub.project(7))
     assert extra_params(hub, hub.project(7)) == '{"threshold": 0.25}'
 
 
@@ -163,7 +163,7 @@ def test_bulk_predicts_and_nothing_is_trained(studio: StudioApi, alone: Hub, ser
     assert all(studio.versions_of(task) == ["m1"] for task in studio.tasks)
     assert consider(alone, project) == "its endpoint has a model of its own: nothing is trained"
     with Lease(alone, project) as lease, pytest.raises(SettingsError, match="inference container"):
-        retrain(alone, project, "a test", Reporter(alone, project, lease))
+        retrain(alone, project, "a test", ProgressReporter(alone, project, lease))
 
 
 def test_bulk_that_gave_up_early_goes_on_where_it_stopped(

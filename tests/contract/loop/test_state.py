@@ -11,16 +11,16 @@ from redis.exceptions import WatchError
 
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
-from labelloop.loop.policy import Pending, Policy
 from labelloop.loop.process import open_hub
-from labelloop.loop.state import ProjectState, Seen, Shared, Step, Wish
+from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.state import ProjectState, Seen, Shared, StageProgress, Wish
 from labelloop.types import ProjectKey
 
 from .conftest import PROJECT
 
 OURS = "labelloop:localhost-8080/7:"
 TOLD = {"stage": "train", "what": "epochs", "done": 3, "total": 10, "since": 1000.0, "at": 1010.5}
-STEP = Step("train", "epochs", 3, 10, 1000.0, 1010.5)
+STEP = StageProgress("train", "epochs", 3, 10, 1000.0, 1010.5)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_what_running_installations_have_in_redis_is_read(hub: Hub, state: Proje
     assert state.notes() == {"missing": "12 more labels", "trouble": "no disk"}
     assert state.changes.pending() == Pending(2, first=100, last=200)
     assert state.seen() == Seen(9, 4, 1, 1000.5)
-    assert state.policy() == Policy(20, 60.0, 3600.0, min_labels=10)
+    assert state.policy() == RetrainPolicy(20, 60.0, 3600.0, min_labels=10)
     assert state.wish() == Wish("Start Training", False, "begun")
     assert state.wish(waits=True) == Wish("labelloop retrain", True, "again")
     wait = state.wait()
@@ -92,7 +92,7 @@ def test_what_is_written_is_what_other_releases_read(hub: Hub, state: ProjectSta
 
     assert hub.redis.zrange(f"{OURS}changed", 0, -1, withscores=True) == [(b"a1", 100.0)]
     assert read("seen") == b'{"tasks": 9, "annotations": 4, "skipped": 1, "scanned": 1000.5}'
-    assert read("policy") == str(Policy.of(hub.settings)).encode()
+    assert read("policy") == str(RetrainPolicy.of(hub.settings)).encode()
     assert json.loads(read("again") or "") == {"trigger": "labelloop retrain", "force": True}
     assert json.loads(read("progress") or "") == TOLD
     assert read("died") == b"signal SIGKILL in stage train"

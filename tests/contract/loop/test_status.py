@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from labelloop.cli.terminal import standing
 from labelloop.errors import LeaseLost, QueueError, SettingsError
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.process import open_hub
-from labelloop.loop.progress import Reporter
-from labelloop.loop.redis_client import key_of, text
-from labelloop.loop.registry import backend_url, forget, known_projects, remember_project
+from labelloop.loop.project_registry import backend_url, forget, known_projects, remember_project
+from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
@@ -129,7 +128,7 @@ def test_without_redis_status_says_what_the_store_knows(hub: Hub, gone: Hub) -> 
 
 def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_killed(hub: Hub) -> None:
     with Lease(hub, PROJECT) as lease:
-        reporter = Reporter(hub, PROJECT, lease)
+        reporter = ProgressReporter(hub, PROJECT, lease)
         reporter.stage("train")
         reporter("epochs", 4, 4)
         step = hub.state(PROJECT).step()
@@ -143,7 +142,7 @@ def test_progress_is_seen_while_a_worker_has_the_project_and_not_after_it_was_ki
 
 def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> None:
     with Lease(hub, PROJECT) as lease:
-        reporter = Reporter(hub, PROJECT, lease)
+        reporter = ProgressReporter(hub, PROJECT, lease)
         for stage in ("fetch", "train", "fetch"):
             reporter.stage(stage)
         reporter.close()
@@ -154,7 +153,7 @@ def test_a_reporter_books_its_stages_and_takes_the_progress_away(hub: Hub) -> No
 def test_a_reporter_stops_a_run_whose_lease_is_lost(hub: Hub) -> None:
     with Lease(hub, PROJECT, seconds=0.03) as lease:
         hub.redis.set(key_of(PROJECT, "lease"), "another worker")
-        reporter = Reporter(hub, PROJECT, lease)
+        reporter = ProgressReporter(hub, PROJECT, lease)
         wait_until(lambda: is_lost(lease), "it is noticed")
         with pytest.raises(LeaseLost, match="this run stops here"):
             reporter("waiting", 0, 0)
@@ -221,7 +220,7 @@ def test_forgetting_leaves_nothing_of_the_project_and_all_of_the_others(hub: Hub
         remember_project(hub, project, None)
     forget(hub, PROJECT)
 
-    left = [text(key) for key in hub.redis.keys("labelloop:*")]
+    left = [as_text(key) for key in hub.redis.keys("labelloop:*")]
     assert not [key for key in left if str(PROJECT) in key]
     assert len([key for key in left if str(other) in key]) == 7
     assert known_projects(hub) == [other]

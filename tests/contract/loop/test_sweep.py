@@ -11,10 +11,10 @@ from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
+from labelloop.loop.labels import labeling_of, read_labels
+from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import key_of
-from labelloop.loop.registry import remember_project
-from labelloop.loop.site import labeling_of, read_labels
 from labelloop.loop.state import Seen
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project

@@ -18,8 +18,7 @@ from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCa
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.progress import Reporter
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.queue import LONG, SHORT, queue
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
@@ -288,7 +287,7 @@ def test_a_cancelled_run_ends_and_the_next_labels_make_another(machine: Factory)
     assert ChampionPointer(one.hub.store, one.project).read().announced == "v1"
 
 
-class Cancelling(Reporter):
+class Cancelling(ProgressReporter):
     """A reporter while somebody cancels the run, as it is trained."""
 
     cancelling: Hub

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import known_projects
+from labelloop.loop.project_registry import known_projects
 from labelloop.web.app import create_app
 from model import LabelLoop
 from support.web import CONFIG, MakeHub, announce, client_of

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import backend_url, known_projects
-from labelloop.loop.serving import extra_params
+from labelloop.loop.project_endpoint import extra_params
+from labelloop.loop.project_registry import backend_url, known_projects
 from labelloop.models.versions import VersionRecord
 from labelloop.types import NO_VERSION, Identity
 from support.examples import examples

@@ -1,12 +1,13 @@
-"""The changed labels of a project, in Redis: a sorted set of what changed by the moment of its last change.
+"""When a project is due for a run: the labels changed so far, kept in Redis, and pure rules over them.
 
 A label that changes twice is one changed label, and a repeated webhook changes nothing.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from labelloop.loop.policy import Pending
-from labelloop.loop.redis_client import RedisClient, text
+from labelloop.loop.redis_client import RedisClient, as_text
+from labelloop.settings import Settings
 from labelloop.types import chunks
 
 _AT_ONCE = 10_000
@@ -28,6 +29,56 @@ return settled
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The labels changed since the last manifest: how many, and the first and last moment (Unix seconds)."""
+
+    changed: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainPolicy:
+    """Retrain after ``retrain_after`` changed labels and ``quiet`` seconds, or ``max_wait`` seconds after the first."""
+
+    retrain_after: int
+    quiet: float
+    max_wait: float
+    min_labels: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> "RetrainPolicy":
+        """Take the rule from the settings."""
+        return cls(
+            settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds, min_labels=settings.min_labels
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> "RetrainPolicy | None":
+        """Read ``str()`` of a policy back; None for anything else."""
+        found = text.split()
+        try:
+            return cls(int(found[0]), float(found[1]), float(found[2]), int(found[3]))
+        except (ValueError, IndexError):
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.retrain_after} {self.quiet} {self.max_wait} {self.min_labels}"
+
+    def due(self, pending: Pending, *, lacking: bool = False) -> float | None:
+        """Say at which moment (Unix seconds) a run is due, given no further change; None while nothing has changed.
+
+        A project ``lacking`` labels for a first version is due after any change.
+        """
+        if pending.changed == 0:
+            return None
+        latest = pending.first + self.max_wait
+        if pending.changed < (1 if lacking else self.retrain_after):
+            return latest
+        return min(pending.last + self.quiet, latest)
+
+
 class Changes:
     """The changed labels of one project, under one key; found at ``ProjectState.changes``."""
 
@@ -45,7 +96,7 @@ class Changes:
         """
         found = set(what)
         self._add(found, now, new_only=True)
-        noted = (text(name) for name, moment in self._redis.zscan_iter(self._key, count=_AT_ONCE) if moment <= now)
+        noted = (as_text(name) for name, moment in self._redis.zscan_iter(self._key, count=_AT_ONCE) if moment <= now)
         for gone in chunks([name for name in noted if name not in found], _AT_ONCE):
             self._redis.eval(_REMOVE, 1, self._key, repr(now), *gone)
 

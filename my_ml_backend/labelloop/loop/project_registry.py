@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
-from labelloop.loop.redis_client import may_be_lost, projects_key, text
+from labelloop.loop.redis_client import as_text, may_be_lost, projects_key
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import find_object, readable, to_bytes
 from labelloop.types import Identity, ProjectKey
@@ -40,7 +40,7 @@ def remember_project(hub: Hub, project: ProjectKey, backend_url: str | None) -> 
 def backend_url(hub: Hub, number: int) -> str | None:
     """Say under which address Label Studio last called this backend for a project; None when that is not known."""
     found = next(filter(None, _noted(hub, number)), None)
-    return text(found).rstrip("/") or None if found else None
+    return as_text(found).rstrip("/") or None if found else None
 
 
 def _noted(hub: Hub, number: int) -> list[bytes | None]:

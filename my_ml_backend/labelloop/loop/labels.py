@@ -13,8 +13,8 @@ from labelloop.data.site import Interface, Labeling
 from labelloop.errors import LabelConfigError, StoreError, Unreadable
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
-from labelloop.loop.registry import site_of
-from labelloop.loop.serving import project_endpoint
+from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.project_registry import site_of
 from labelloop.models.stale import remove_stale
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher

@@ -13,8 +13,8 @@ from pathlib import Path
 from labelloop.endpoints.answers.labelloop import read_item, write_item
 from labelloop.errors import BootstrapAway, EndpointError, LabelConfigError
 from labelloop.loop.hub import Hub
+from labelloop.loop.labels import renderer
 from labelloop.loop.serving import Serving, bootstrap
-from labelloop.loop.site import renderer
 from labelloop.run.context import Context, Render
 from labelloop.trainers.handover import Inputs
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target, chunks
