@@ -24,7 +24,7 @@ from PIL import Image
 from labelloop.data.listing import Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
-from labelloop.endpoints.google_token import GoogleToken
+from labelloop.endpoints.credentials import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher

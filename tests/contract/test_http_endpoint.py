@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from labelloop.endpoints import timely
+from labelloop.endpoints import http
 from labelloop.endpoints.breaker import Breaker
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.failures import Refused, TooSlow, Unwell, WrongAnswer
@@ -391,7 +391,12 @@ def test_other_failures_are_not_repeated() -> None:
         assert len(server.requests) == 1
 
 
-UNFINISHED = [stall, dribble(b""), dribble(b"HTTP/1.1 200 OK\r\nX: "), dribble(head("Content-Length: 9999\r\n") + b"{")]
+UNFINISHED = [
+    stall,
+    dribble(b"HTTP/1.1 2"),
+    dribble(b"HTTP/1.1 200 OK\r\nX: "),
+    dribble(head("Content-Length: 9999\r\n") + b"{"),
+]
 WAYS = ["silent", "dribbles a status line", "dribbles a header", "dribbles a body"]
 
 
@@ -421,7 +426,7 @@ def test_a_large_request_that_is_not_read_is_given_up() -> None:
 
 
 def test_a_host_that_takes_no_connection_is_at_fault_not_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timely, "CONNECT_SECONDS", QUICK)
+    monkeypatch.setattr(http, "CONNECT_SECONDS", QUICK)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as waiting:
         with suppress(TimeoutError):
             while True:

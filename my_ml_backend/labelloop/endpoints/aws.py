@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
+from labelloop.endpoints.credentials import Lookup
 from labelloop.endpoints.failures import Denied
-from labelloop.endpoints.lookup import Lookup
 from labelloop.errors import SettingsError
 
 NO_CREDENTIALS = (

@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came back, whatever its status: a body, headers whose names are found in any case.
+    """What came back, whatever its status: a body, and headers with their names in lower case.
 
     ``version`` is that of the model, where the transport tells one.
     """

@@ -6,17 +6,111 @@ from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-import urllib3
-from urllib3.exceptions import LocationParseError
+import httpcore
 
 from labelloop.endpoints.base import Call, Told
-from labelloop.endpoints.failures import Busy, Refused, Unwell, reason_of
-from labelloop.endpoints.post import Poster, merged
+from labelloop.endpoints.failures import (
+    Busy,
+    CutOff,
+    Denied,
+    Refused,
+    TooSlow,
+    Unwell,
+    WrongAnswer,
+    one_line,
+    reason_of,
+)
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec
-from labelloop.errors import SettingsError
+from labelloop.errors import MediaError, SettingsError
+from labelloop.sources.transport import Connections, https_proxy, named_bundle, trusted
+from labelloop.sources.urls import parse
 
 LONGEST_PAUSE = 2.0
 """Seconds; what a busy endpoint may ask for by Retry-After before it is asked again."""
+
+
+MAX_ANSWER_BYTES = 64_000_000
+CONNECT_SECONDS = 5.0
+"""What connecting may take, and TLS."""
+
+
+class Poster:
+    """Sends requests to one server (``base``: scheme, host, port). Safe to share between threads, not processes.
+
+    HTTPS goes by the way out that the environment names to all programs: proxy and certificates. ``shown`` names the
+    endpoint in errors; ``bundle`` is a file of certificates to trust instead. Raises Denied where there is no way out.
+    """
+
+    def __init__(self, base: str, shown: str, connections: int, bundle: str = "") -> None:
+        self.shown = shown
+        try:
+            where = parse(base)
+            encrypted = where.scheme == "https"
+            trust = trusted(bundle or named_bundle()) if encrypted else trusted()
+            self._proxy = https_proxy(where.host, where.port or 443) if encrypted else ""
+        except (MediaError, SettingsError) as error:
+            raise Denied(str(error)) from None
+        self._origin = httpcore.Origin(where.raw_scheme, where.raw_host, where.port or (443 if encrypted else 80))
+        self._headers = {b"host": where.netloc, b"accept-encoding": b"identity", b"user-agent": b"labelloop"}
+        self._connections = Connections(connections, trust, proxy=self._proxy, connect_seconds=CONNECT_SECONDS)
+
+    def send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], until: float) -> Told:
+        """Send one request and read the whole answer; ``until`` is a ``time.monotonic()`` moment. Raises Unwell."""
+        try:
+            with self._connections.exchange(self._request(method, path, body, headers), until) as response:
+                said = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers}
+                return Told(self._read(response), response.status, said, said.get("content-type", ""))
+        except httpcore.WriteTimeout:
+            raise TooSlow(f"endpoint {self.shown} did not take the request in time") from None
+        except httpcore.TimeoutException as error:
+            more = ", nor did the proxy of HTTPS_PROXY" if self._proxy and isinstance(error, _CONNECTING) else ""
+            raise TooSlow(f"endpoint {self.shown} did not answer in time{more}") from None
+        except httpcore.ProxyError as error:
+            why = _kind(error) if error.__cause__ else one_line(str(error))
+            raise Unwell(f"endpoint {self.shown} cannot be reached through the proxy of HTTPS_PROXY: {why}") from None
+        except httpcore.ConnectError as error:
+            raise Unwell(f"endpoint {self.shown} cannot be reached: {_kind(error)}") from None
+        except (httpcore.LocalProtocolError, ValueError) as error:
+            raise WrongAnswer(f"endpoint {self.shown}: this request cannot be made or read: {_kind(error)}") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise CutOff(f"endpoint {self.shown} broke the connection off: {_kind(error)}") from None
+
+    def _request(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> httpcore.Request:
+        """Write a request; raises ValueError for what cannot be written."""
+        sent = self._headers | {name.lower().encode(): text.encode("latin-1") for name, text in headers.items()}
+        if body is not None:
+            sent[b"content-length"] = b"%d" % len(body)
+        where = self._origin
+        url = httpcore.URL(scheme=where.scheme, host=where.host, port=where.port, target=path.encode("ascii"))
+        return httpcore.Request(method, url, headers=list(sent.items()), content=body)
+
+    def _read(self, response: httpcore.Response) -> bytes:
+        pieces, size = [], 0
+        for piece in response.iter_stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                raise WrongAnswer(f"endpoint {self.shown}: the answer has more than {MAX_ANSWER_BYTES} bytes")
+        return b"".join(pieces)
+
+
+_CONNECTING = (httpcore.ConnectTimeout, httpcore.ReadTimeout)
+_CLOSED = ("Server disconnected", "peer closed connection")
+
+
+def _kind(error: BaseException) -> str:
+    """Name an error without the text that HTTP libraries give it: it repeats addresses and packets."""
+    if isinstance(error, httpcore.RemoteProtocolError) and str(error).startswith(_CLOSED):
+        return one_line(str(error)).rstrip(".")
+    cause = error.__cause__ or error.__context__ or error
+    strerror = getattr(cause, "strerror", None)
+    return strerror if isinstance(strerror, str) else type(cause).__name__
+
+
+def merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """Merge headers; of two that have one name, the later one is sent."""
+    named = {name.lower(): (name, text) for part in parts for name, text in part.items()}
+    return dict(named.values())
 
 
 class Http:
@@ -73,7 +167,7 @@ def raise_for_status(reply: Told, shown: str) -> None:
 
 def pause_of(reply: Told) -> float | None:
     """Seconds until the next try, as the endpoint asks for by Retry-After, within reason."""
-    asked = reply.headers.get("Retry-After", "")
+    asked = reply.headers.get("retry-after", "")
     return min(float(asked), LONGEST_PAUSE) if re.fullmatch(r"\d{1,6}", asked) else None
 
 
@@ -87,6 +181,7 @@ def _target(call: Call) -> dict[str, str]:
 
 
 PAYLOAD_BYTES = 60_000_000
+_HOST = re.compile(rb"[\w.~:-]+", re.ASCII)
 
 
 def http_plan(spec: EndpointSpec) -> EndpointPlan:
@@ -97,10 +192,10 @@ def http_plan(spec: EndpointSpec) -> EndpointPlan:
     try:
         parts = urlsplit(spec.address)
         host, port = parts.hostname, parts.port
-        urllib3.util.parse_url(spec.address)  # it knows better what cannot be a host's name
-    except (ValueError, LocationParseError):
-        host, port = None, None
-    if not host or parts.fragment:
+        url = parse(spec.address)
+    except (ValueError, MediaError):
+        host = None
+    if not host or not _HOST.fullmatch(url.raw_host) or parts.fragment:
         raise SettingsError("LABELLOOP_ENDPOINT: expected http://host:port, https://host or http://host/path")
     follows = parts.path == "" or parts.path.endswith("/")
     if follows and parts.query:
@@ -111,11 +206,10 @@ def http_plan(spec: EndpointSpec) -> EndpointPlan:
     where = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
     base = f"{parts.scheme}://{where}"
     shown = base + parts.path.rstrip("/")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = merged(_basic(parts.username, parts.password), dict(spec.headers))
 
     def service(connections: int) -> Http:
-        return Http(Poster(base, shown, connections), path, headers, follows=follows)
+        return Http(Poster(base, shown, connections), url.raw_path.decode("ascii"), headers, follows=follows)
 
     name = where + parts.path.rstrip("/")
     if follows:

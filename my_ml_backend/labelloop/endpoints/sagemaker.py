@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit
 from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell, reason_of
-from labelloop.endpoints.http import pause_of
-from labelloop.endpoints.post import Poster, merged
+from labelloop.endpoints.http import Poster, merged, pause_of
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
 
@@ -125,7 +124,7 @@ class SageMaker:
         )
         reply = self._poster.send("POST", self._path, call.body.content, headers, call.until)
         raise_for_aws(reply, self._address.shown, self._aws.region)
-        variant = reply.headers.get("x-Amzn-Invoked-Production-Variant", "")
+        variant = reply.headers.get("x-amzn-invoked-production-variant", "")
         return replace(reply, version=f"{self._address.name}/{variant}" if variant else "")
 
     def check(self, until: float) -> str:
@@ -219,5 +218,5 @@ def _error(reply: Told) -> dict[str, Any]:
 
 def _name(reply: Told, error: dict[str, Any]) -> str:
     """``ModelError`` of ``ModelError:http://internal.amazon.com/...`` or ``namespace#ModelError``."""
-    named = reply.headers.get("x-amzn-ErrorType") or error.get("__type") or error.get("ErrorCode") or ""
+    named = reply.headers.get("x-amzn-errortype") or error.get("__type") or error.get("ErrorCode") or ""
     return named.partition(":")[0].rpartition("#")[2] if isinstance(named, str) else ""

@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectionError as NotConnected
 from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer, one_line, reason_of
-from labelloop.endpoints.post import MAX_ANSWER_BYTES, Poster, merged
+from labelloop.endpoints.http import MAX_ANSWER_BYTES, Poster, merged
 from labelloop.endpoints.sagemaker import SageMakerAddress, raise_for_aws, reached
 
 INLINE_BYTES = 128_000
@@ -41,8 +41,8 @@ class SageMakerAsync:
         signed = self._aws.sign("POST", self._url, body, headers)
         reply = self._poster.send("POST", self._path, body, signed, call.until)
         raise_for_aws(reply, self._address.shown, self._aws.region, good=202)
-        output = reply.headers.get("X-Amzn-SageMaker-OutputLocation", "")
-        failure = reply.headers.get("X-Amzn-SageMaker-FailureLocation", "")
+        output = reply.headers.get("x-amzn-sagemaker-outputlocation", "")
+        failure = reply.headers.get("x-amzn-sagemaker-failurelocation", "")
         if not output.startswith("s3://"):
             raise WrongAnswer(f"endpoint {self._address.shown} did not say where in S3 its result will be")
         return self._result(output, failure, call.until)

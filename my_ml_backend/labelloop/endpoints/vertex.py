@@ -5,13 +5,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.base import Call, Told
+from labelloop.endpoints.credentials import GoogleToken
 from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, reason_of
-from labelloop.endpoints.google_token import GoogleToken
-from labelloop.endpoints.http import pause_of
-from labelloop.endpoints.post import Poster, merged
+from labelloop.endpoints.http import Poster, merged, pause_of
 from labelloop.endpoints.requests import Body
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
@@ -54,7 +53,7 @@ class VertexAddress:
             "aiplatform.googleapis.com" if self.location == "global" else f"{self.location}-aiplatform.googleapis.com"
         )
         base = self.base.rstrip("/") or f"https://{self.dedicated or host}"
-        return f"{base}/v1/projects/{self.project}/locations/{self.location}/endpoints/{self.endpoint}"
+        return f"{base}/v1/projects/{quote(self.project, safe=':')}/locations/{self.location}/endpoints/{self.endpoint}"
 
 
 class Vertex:
@@ -81,7 +80,7 @@ class Vertex:
         if reply.status == 401 and self._token:
             self._token.forget()
         _judge(reply, self._shown)
-        return replace(reply, version=reply.headers.get("X-Vertex-AI-Deployed-Model-Id", ""))
+        return replace(reply, version=reply.headers.get("x-vertex-ai-deployed-model-id", ""))
 
     def check(self, until: float) -> str:
         """Look for a token and the service; predicting is the only way to ask for the endpoint itself."""

@@ -39,7 +39,7 @@ def open_reader(settings: Settings, home: Home | None = None) -> Reader:
 
 def _google() -> Token:
     # Imported when asked for: google-auth takes a third of a second.
-    from labelloop.endpoints.google_token import GoogleToken
+    from labelloop.endpoints.credentials import GoogleToken
 
     return GoogleToken()
 

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 from urllib.parse import quote, urlencode
 
 from labelloop.errors import EndpointError, MediaError, Transient
-from labelloop.sources.http import TRANSIENT, Fetcher, Reply
+from labelloop.sources.fetcher import TRANSIENT, Fetcher, Reply
 
 PUBLIC = "https://storage.googleapis.com"
 
@@ -39,7 +39,7 @@ class GoogleObjects:
     def __init__(self, max_bytes: int, connections: int, base: str, token: Token | None) -> None:
         self._base, self._token = base.rstrip("/"), token
         # No guard against private addresses: this one the operator has set.
-        self._fetcher = Fetcher(max_bytes, connections, None)
+        self._fetcher = Fetcher(max_bytes, connections)
 
     @classmethod
     def at(cls, emulator: str, max_bytes: int, connections: int, token: Callable[[], Token]) -> Self:

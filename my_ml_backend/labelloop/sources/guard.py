@@ -6,11 +6,9 @@ address between check and use, a redirect, or a number written in a strange form
 
 import ipaddress
 import socket
-from collections.abc import Iterable
-
-import httpcore
 
 from labelloop.errors import AddressRefused
+from labelloop.sources.transport import open_socket
 from labelloop.sources.urls import Origin
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -25,7 +23,6 @@ _SPECIAL = tuple(
 """Special networks of IANA's registries that not every Python 3.11 knows as such."""
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-SocketOptions = Iterable[httpcore.SOCKET_OPTION]
 
 
 def is_public(address: str) -> bool:
@@ -61,32 +58,24 @@ def public_addresses(host: str, port: int) -> list[str]:
     return found
 
 
-class GuardedBackend(httpcore.NetworkBackend):
+class PublicOnly:
     """Connects to public addresses only, and to ``exempt``: Label Studio itself."""
 
     def __init__(self, exempt: Origin | None) -> None:
         self._exempt = None if exempt is None else (exempt.host, exempt.port)
-        self._plain = httpcore.SyncBackend()
 
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: SocketOptions | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the very addresses that were checked, one after the other."""
+    def __call__(self, host: str, port: int, seconds: float) -> socket.socket:
+        """Connect to the very addresses that were checked, one after the other; raises AddressRefused or OSError."""
         if (host, port) == self._exempt:
-            return self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
+            return open_socket(host, port, seconds)
+        failure: OSError = OSError(f"{host} has no address")
         try:
             addresses = public_addresses(host, port)
         except (socket.gaierror, UnicodeError) as error:
-            raise httpcore.ConnectError(f"{host} has no address ({error})") from error
-        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+            raise OSError(f"{host} has no address ({error})") from error
         for address in addresses:
             try:
-                return self._plain.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                return open_socket(address, port, seconds)
+            except OSError as error:
                 failure = error
         raise failure

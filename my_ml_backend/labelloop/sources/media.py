@@ -7,9 +7,10 @@ from typing import Protocol
 
 from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
-from labelloop.sources.guard import GuardedBackend
-from labelloop.sources.http import TRANSIENT, Broken, Fetcher, Reply
-from labelloop.sources.s3 import S3, Denied
+from labelloop.sources.fetcher import TRANSIENT, Broken, Fetcher, Reply
+from labelloop.sources.guard import PublicOnly
+from labelloop.sources.s3 import S3, S3Error
+from labelloop.sources.transport import open_socket
 from labelloop.sources.urls import Origin, parse, shown
 from labelloop.types import TaskKey
 
@@ -65,8 +66,8 @@ class Media:
     def __init__(self, settings: Settings, home: Home | None) -> None:
         self._seconds = settings.media_timeout
         self._home = home
-        guard = None if settings.allow_private_addresses else GuardedBackend(home.origin if home else None)
-        self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, guard)
+        connect = open_socket if settings.allow_private_addresses else PublicOnly(home.origin if home else None)
+        self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, connect)
         self._s3 = S3(settings.media_max_bytes, settings.media_timeout, _CONNECTIONS)
 
     def read(self, url: str, task: TaskKey | None = None, deadline: float | None = None) -> bytes:
@@ -114,7 +115,7 @@ class Media:
     def _from_s3(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
         try:
             return self._s3.read(url, deadline)
-        except Denied as denied:
+        except S3Error as denied:
             if self._home is None or task is None or task.id is None:
                 raise MediaError(f"{denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied
             try:

@@ -11,7 +11,7 @@ from labelloop.errors import MediaError, Transient
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects, Token
 from labelloop.sources.media import Home, Media
-from labelloop.sources.s3 import S3, Denied
+from labelloop.sources.s3 import S3, S3Error
 from labelloop.sources.urls import local_file, shown
 
 CONNECTIONS = 16
@@ -101,7 +101,7 @@ def _told(what: str) -> Iterator[None]:
     """Say what an error inside the block was about, and whether another try may help."""
     try:
         yield
-    except Denied as denied:
+    except S3Error as denied:
         if denied.passing:
             raise Transient(f"{what}: {denied}") from denied
         raise MediaError(f"{what}: {denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied

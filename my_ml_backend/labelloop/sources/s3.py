@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from labelloop.errors import MediaError
-from labelloop.sources.http import TRANSIENT
+from labelloop.sources.fetcher import TRANSIENT
 
 
-class Denied(MediaError):
+class S3Error(MediaError):
     """The identity of this machine is missing, wrong, or does not suffice; ``passing``: S3 itself has stumbled."""
 
     def __init__(self, message: str, *, passing: bool) -> None:
@@ -30,7 +30,7 @@ class S3:
         self._client: Any = None
 
     def read(self, uri: str, deadline: float) -> bytes:
-        """Read ``s3://bucket/key``; raises Denied where another identity may succeed, MediaError otherwise."""
+        """Read ``s3://bucket/key``; raises S3Error where another identity may succeed, MediaError otherwise."""
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         if not bucket or not key:
             raise MediaError("its address is not of the form s3://bucket/key")
@@ -42,7 +42,7 @@ class S3:
     def names(self, bucket: str, prefix: str, page: str) -> tuple[list[str], str | None]:
         """List one page of a bucket's objects below ``prefix``: their names, and which page is next, None for none.
 
-        ``page`` is empty for the first. Raises Denied.
+        ``page`` is empty for the first. Raises S3Error.
         """
         with _translated():
             more = {"ContinuationToken": page} if page else {}
@@ -84,7 +84,7 @@ class S3:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn what botocore raises into Denied."""
+    """Turn what botocore raises into S3Error."""
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
     try:
@@ -92,7 +92,7 @@ def _translated() -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "unknown")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        raise Denied(f"S3 answered {code}", passing=status in TRANSIENT) from error
+        raise S3Error(f"S3 answered {code}", passing=status in TRANSIENT) from error
     except (BotoCoreError, ValueError) as error:
         message = f"S3 could not be asked ({type(error).__name__}: {error})"
-        raise Denied(message, passing=isinstance(error, HTTPClientError)) from error
+        raise S3Error(message, passing=isinstance(error, HTTPClientError)) from error

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from labelloop.errors import NotAllowed, StudioAway, StudioError
-from labelloop.sources.http import trusted
+from labelloop.sources.transport import trusted
 from labelloop.sources.urls import shown
 from labelloop.studio.tokens import TokenRefused, Tokens
 

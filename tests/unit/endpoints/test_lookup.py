@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from labelloop.endpoints.credentials import REST, Lookup
 from labelloop.endpoints.failures import Denied
-from labelloop.endpoints.lookup import REST, Lookup
 
 
 def test_what_was_found_is_kept_while_it_is_good() -> None:

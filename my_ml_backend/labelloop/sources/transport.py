@@ -1,0 +1,288 @@
+"""HTTP/1.1 over kept-alive connections, for all that reads pictures and asks endpoints.
+
+One deadline holds for a whole exchange: connecting, TLS, the request, and every read of the answer. A timeout per read
+would let a server that sends a byte now and then hold a thread for ever. httpcore speaks the protocol, over sockets
+whose every step gets what is left of the time.
+"""
+
+import math
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+
+from labelloop.errors import SettingsError
+
+Connect = Callable[[str, int, float], socket.socket]
+"""Opens a socket to a host and port within so many seconds; raises OSError, or what refuses the address."""
+
+_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_KEPT_SECONDS = 15.0
+
+
+@cache
+def trusted(bundle: str = "") -> ssl.SSLContext:
+    """Give the authorities that TLS trusts: a file of certificates or a folder of them, else what Python trusts.
+
+    Read once for all connections of a process: each reading takes 35 ms. Raises SettingsError when they are not there.
+    """
+    if not bundle:
+        context = httpx.create_ssl_context()
+        context.load_default_certs()  # those of the machine, too
+        return context
+    where = f"{bundle} ({', '.join(('AWS_CA_BUNDLE', *_BUNDLES))})"
+    if not Path(bundle).exists():
+        raise SettingsError(f"the certificates to trust are not there: {where}")
+    try:
+        if Path(bundle).is_dir():
+            return ssl.create_default_context(capath=bundle)
+        return ssl.create_default_context(cafile=bundle)
+    except OSError as error:
+        raise SettingsError(f"the certificates to trust cannot be read: {where}: {error.strerror}") from error
+
+
+def named_bundle() -> str:
+    """Give the certificates that the environment names to all programs; empty for none."""
+    return next(filter(None, map(os.environ.get, _BUNDLES)), "")
+
+
+def https_proxy(host: str, port: int) -> str:
+    """Find the proxy for HTTPS to a host: that of ``HTTPS_PROXY``, unless ``NO_PROXY`` names the host; empty for none.
+
+    Raises SettingsError for a proxy that is not reached over HTTP.
+    """
+    proxy = "" if proxy_bypass(f"{host}:{port}") else getproxies().get("https", "")
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    if proxy and not proxy.lower().startswith("http://"):
+        raise SettingsError("HTTPS_PROXY names a proxy of no known kind: expected http://host:port")
+    return proxy
+
+
+def open_socket(host: str, port: int, seconds: float) -> socket.socket:
+    """Connect to a host, one of its addresses after the other; raises OSError."""
+    return socket.create_connection((host, port), seconds)
+
+
+class Connections:
+    """Connections to any host, each kept alive for one exchange after the other. Safe between threads, not processes.
+
+    At most ``most`` are open, unless more are used at a time. ``connect`` makes the sockets; ``connect_seconds`` bounds
+    that, and TLS by itself. HTTPS goes through ``proxy`` (``http://user:password@host:port``), in a tunnel that hides
+    all but the host's name; plain HTTP never does.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        trust: ssl.SSLContext,
+        *,
+        proxy: str = "",
+        connect: Connect = open_socket,
+        connect_seconds: float = math.inf,
+    ) -> None:
+        self._most = most
+        self._trust = trust
+        self._proxy = proxy
+        self._connect = connect
+        self._connect_seconds = connect_seconds
+        self._lock = threading.Lock()
+        self._used = 0
+        self._idle: list[_Connection] = []
+        # An endpoint is dropped, not closed, when its settings change.
+        weakref.finalize(self, _close, self._idle)
+
+    @contextmanager
+    def exchange(self, request: httpcore.Request, until: float) -> Iterator[httpcore.Response]:
+        """Send a request and give the answer, whose body is still to be read; over at a ``time.monotonic()`` moment.
+
+        A connection whose exchange is not read to its end is closed. Raises what httpcore raises: TimeoutException,
+        ProxyError (where a proxy cannot be reached, too), NetworkError, ProtocolError; and what ``connect`` raises.
+        """
+        connection = self._take(request.url.origin)
+        try:
+            connection.limit.until = until
+            response = connection.http.handle_request(request)
+            try:
+                yield response
+            finally:
+                response.close()
+        except BaseException:
+            connection.http.close()
+            raise
+        finally:
+            self._put(connection)
+
+    def close(self) -> None:
+        """Close those that no exchange is using."""
+        with self._lock:
+            _close(self._idle)
+
+    def _take(self, origin: httpcore.Origin) -> "_Connection":
+        """Give the connection to a host that was used last, if it still stands, else a new one."""
+        gone: list[_Connection] = []
+        found = None
+        with self._lock:
+            self._used += 1
+            for at in range(len(self._idle) - 1, -1, -1):
+                if self._idle[at].origin != origin:
+                    continue
+                kept = self._idle.pop(at)
+                if not kept.http.has_expired():
+                    found = kept
+                    break
+                gone.append(kept)
+            while self._idle and len(self._idle) + self._used > self._most:
+                gone.append(self._idle.pop(0))
+        _close(gone)
+        return found or self._new(origin)
+
+    def _put(self, connection: "_Connection") -> None:
+        with self._lock:
+            self._used -= 1
+            if connection.http.is_idle() and len(self._idle) + self._used < self._most:
+                self._idle.append(connection)
+                return
+        connection.http.close()
+
+    def _new(self, origin: httpcore.Origin) -> "_Connection":
+        limit = _Limit()
+        proxied = bool(self._proxy) and origin.scheme == b"https"
+        backend = _Backend(limit, self._connect, self._connect_seconds, proxied=proxied)
+        if not proxied:
+            http: httpcore.ConnectionInterface = httpcore.HTTPConnection(
+                origin, self._trust, keepalive_expiry=_KEPT_SECONDS, network_backend=backend
+            )
+        else:
+            url, who = _proxy_of(self._proxy)
+            http = httpcore.HTTPProxy(
+                url, who, ssl_context=self._trust, keepalive_expiry=_KEPT_SECONDS, network_backend=backend
+            ).create_connection(origin)
+        return _Connection(origin, http, limit)
+
+
+def _close(connections: "list[_Connection]") -> None:
+    while connections:
+        connections.pop().http.close()
+
+
+def _proxy_of(address: str) -> tuple[httpcore.URL, tuple[bytes, bytes] | None]:
+    """Take a proxy's address apart: where it is, and who we are there, if it says so."""
+    parts = urlsplit(address)
+    who = None if parts.username is None else (unquote(parts.username).encode(), unquote(parts.password or "").encode())
+    return httpcore.URL(scheme="http", host=parts.hostname or "", port=parts.port or 80, target="/"), who
+
+
+class _Limit:
+    """When the exchange that a connection is used for is over (``time.monotonic()``)."""
+
+    until = 0.0
+
+    def left(self) -> float:
+        """Give the seconds left; raises TimeoutError when there are none."""
+        seconds = self.until - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the time is over")
+        return seconds
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Connection:
+    origin: httpcore.Origin
+    http: httpcore.ConnectionInterface
+    limit: _Limit
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Makes the socket of one connection. What httpcore proposes as timeouts is left unused: the limit knows better."""
+
+    def __init__(self, limit: _Limit, connect: Connect, seconds: float, *, proxied: bool) -> None:
+        self._limit, self._connect, self._seconds, self._proxied = limit, connect, seconds, proxied
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002
+        local_address: str | None = None,  # noqa: ARG002
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        try:
+            connection = self._connect(host, port, min(self._limit.left(), self._seconds))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, UnicodeError) as error:
+            kind = httpcore.ProxyError if self._proxied else httpcore.ConnectError
+            raise kind(str(error)) from error
+        return _Stream(connection, self._limit, self._seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    """Reads and writes a socket while its connection's time lasts."""
+
+    def __init__(self, connection: socket.socket, limit: _Limit, connect_seconds: float) -> None:
+        self._socket, self._limit, self._connect_seconds = connection, limit, connect_seconds
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        try:
+            self._socket.settimeout(self._limit.left())
+            return self._socket.recv(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        try:
+            self._socket.settimeout(self._limit.left())
+            self._socket.sendall(buffer)  # as one: its timeout is that of all
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from error
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        try:
+            self._socket.settimeout(min(self._limit.left(), self._connect_seconds))
+            wrapped = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname)
+        except TimeoutError as error:
+            self.close()
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, ValueError) as error:
+            self.close()
+            raise httpcore.ConnectError(str(error)) from error
+        return _Stream(wrapped, self._limit, self._connect_seconds)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "ssl_object":
+            return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+        return self._is_readable() if info == "is_readable" else None
+
+    def _is_readable(self) -> bool:
+        """Whether something is there unasked; where nothing is to be expected, it is the connection's end."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
