@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 from labelloop.data.duplicates import Twins
 from labelloop.data.rows import HELD, FileRows, Gathering, LineSpan, OpenFile
 from labelloop.errors import Damaged
+from labelloop.files import whole_file
 from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
 
@@ -142,11 +143,8 @@ class Manifest:
 
     def write(self, path: Path) -> None:
         """Write the lines into a file, whole or not at all; raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.partial")
-        with aside.open("w", encoding="ascii") as file:
+        with whole_file(path) as aside, aside.open("w", encoding="ascii") as file:
             file.writelines(self.lines())
-        aside.replace(path)
 
     @classmethod
     def from_file(cls, path: Path) -> Self:

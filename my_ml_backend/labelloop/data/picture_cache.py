@@ -2,11 +2,10 @@
 
 import hashlib
 import re
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from labelloop.errors import StoreError
+from labelloop.files import whole_file
 from labelloop.types import ProjectKey
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -57,15 +56,10 @@ class PictureCache:
         return self._directory / "urls" / str(project) / name[:2] / name
 
     def _write(self, target: Path, content: bytes) -> None:
-        aside = self._directory / "aside" / uuid.uuid4().hex
         try:
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(content)
-            aside.replace(target)
+            with whole_file(target, shared=True) as aside:
+                aside.write_bytes(content)
         except OSError as error:
-            with suppress(OSError):
-                aside.unlink()
             raise StoreError(
                 f"a picture cannot be kept in {self._directory}: {error.strerror or error}. "
                 "Check the folder's rights and free space, or correct MODEL_DIR."

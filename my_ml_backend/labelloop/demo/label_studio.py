@@ -19,6 +19,7 @@ import requests
 
 from labelloop.children import start_child, stop_child
 from labelloop.errors import ServiceError, StudioError
+from labelloop.files import whole_file
 from labelloop.types import chunks
 
 DATABASE = "label_studio.sqlite3"
@@ -231,6 +232,5 @@ def _migrate(command: Path, migrated: Path, environment: Mapping[str, str], log:
         with closing(sqlite3.connect(made)) as database:
             # Remembered in the file. Uploads are three times as fast, and readers do not wait for the writer.
             database.execute("PRAGMA journal_mode=wal")
-        part = migrated.with_suffix(f".{os.getpid()}.part")
-        shutil.copyfile(made, part)
-        part.replace(migrated)
+        with whole_file(migrated, shared=True) as part:
+            shutil.copyfile(made, part)

@@ -1,7 +1,6 @@
 """A program of yours as a deployer, run by verb: ``command:./deploy.sh?verbs=state,rollback`` (docs/deployers.md)."""
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 from labelloop.commands import Command
 from labelloop.deployers.base import Deployable, Deployed
 from labelloop.errors import DeployError
+from labelloop.files import link_or_copy, remove_stale
 from labelloop.models.records import now
-from labelloop.models.stale import remove_stale
 from labelloop.types import Json, ProjectKey
 
 VERBS = ("state", "rollback")
@@ -94,7 +93,7 @@ def _folder(version: Deployable) -> Iterator[Path]:
     folder = workshop / uuid.uuid4().hex
     folder.mkdir(parents=True)
     try:
-        shutil.copytree(version.bundle, folder / "bundle", copy_function=_linked)
+        shutil.copytree(version.bundle, folder / "bundle", copy_function=link_or_copy)
         told = {
             "project": str(version.project),
             "version": version.version,
@@ -105,11 +104,3 @@ def _folder(version: Deployable) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _linked(source: str, target: str) -> None:
-    """Link a file, which costs no space; where it cannot be linked, copy it."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -11,11 +11,11 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Interface, Labeling
 from labelloop.errors import LabelConfigError, StoreError, Unreadable
+from labelloop.files import remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import site_of
-from labelloop.models.stale import remove_stale
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename

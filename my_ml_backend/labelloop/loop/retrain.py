@@ -21,6 +21,7 @@ from labelloop.errors import (
     SettingsError,
     TrainingError,
 )
+from labelloop.files import remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
@@ -42,7 +43,6 @@ from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun, OpenRuns
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.models.stale import remove_stale
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of

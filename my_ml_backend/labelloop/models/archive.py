@@ -1,14 +1,12 @@
 """``model.tar.gz``: a bundle as SageMaker wants it, its files at the root of the archive (docs/bundle.md)."""
 
 import gzip
-import hashlib
-import shutil
 import tarfile
-import uuid
 import zlib
 from pathlib import Path
 
 from labelloop.errors import BundleError
+from labelloop.files import sha256, whole_file, whole_folder
 from labelloop.models.bundle import check_bundle, files
 
 _RECORD = "version.json"
@@ -23,20 +21,15 @@ def write_archive(bundle: Path, target: Path) -> None:
     Raises BundleError for a damaged bundle.
     """
     check_bundle(bundle)
-    # By a fixed name, so that what a killed process has left is written over.
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with (
-            partial.open("wb") as file,
-            gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
-        ):
-            for name in sorted((*files(), _RECORD)):
-                if (bundle / name).is_file():
-                    _add(archive, bundle / name)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(target) as partial,
+        partial.open("wb") as file,
+        gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name in sorted((*files(), _RECORD)):
+            if (bundle / name).is_file():
+                _add(archive, bundle / name)
 
 
 def _add(archive: tarfile.TarFile, path: Path) -> None:
@@ -56,27 +49,13 @@ def bundle_folder(bundle: Path, folder: Path) -> Path:
     if bundle.is_dir():
         return bundle
     try:
-        with bundle.open("rb") as file:
-            target = folder / f"archive-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+        target = folder / f"archive-{sha256(bundle)[:16]}"
         if not target.is_dir():
-            _unpack(bundle, target)
+            with whole_folder(target) as partial:
+                _extract(bundle, partial)
     except OSError as error:
         raise BundleError(f"{bundle} cannot be unpacked into {folder}: {error.strerror or error}") from error
     return target
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    partial = target.with_name(f".{uuid.uuid4().hex}.partial")
-    partial.mkdir(parents=True)
-    try:
-        _extract(archive, partial)
-        try:
-            partial.rename(target)
-        except OSError:
-            if not target.is_dir():  # otherwise another process was quicker
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _extract(archive: Path, folder: Path) -> None:

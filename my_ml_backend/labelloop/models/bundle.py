@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from labelloop.errors import BundleError, UnknownKind
+from labelloop.files import sha256
 from labelloop.kinds.base import Kind, find, weight_files
 from labelloop.types import ANSWERS, IMAGES, BundleInfo, ForeignInfo, Json
 
@@ -155,8 +156,7 @@ def _damaged(directory: Path, name: str) -> BundleError:
 
 def _sha256(directory: Path, name: str) -> str:
     try:
-        with (directory / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(directory / name)
     except FileNotFoundError:
         raise BundleError(f"bundle {directory}: {name} is missing") from None
     except OSError as error:

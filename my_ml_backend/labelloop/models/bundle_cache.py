@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from labelloop.errors import BundleError, NotFound, StoreError
+from labelloop.files import remove_stale
 from labelloop.kinds.base import weight_files
 from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, files, read_bundle_info
-from labelloop.models.stale import remove_stale
 from labelloop.models.store import Store
 
 

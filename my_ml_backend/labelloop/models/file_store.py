@@ -1,6 +1,5 @@
 """The store in a folder of this machine, or of one its containers share."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
-from labelloop.models.stale import remove_stale
+from labelloop.files import file_lock, remove_stale
 from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
 
 
@@ -95,7 +94,7 @@ class FileStore:
     def _replacing(self, path: str, content: bytes | BinaryIO) -> Iterator[Path]:
         """Stage the content, let the caller look at the target under the lock, then move the content there."""
         target = self._target(path)
-        with self._translated(path, "written"), self._staged(content) as staged, self._locked():
+        with self._translated(path, "written"), self._staged(content) as staged, file_lock(self._root / ".lock"):
             yield target
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.replace(target)
@@ -116,16 +115,6 @@ class FileStore:
             yield staged
         finally:
             staged.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._root / ".lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
-                fcntl.flock(file, fcntl.LOCK_UN)
 
     @contextmanager
     def _translated(self, path: str, verb: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from typing import Self
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import StoreError
+from labelloop.files import whole_file
 from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
@@ -195,10 +196,8 @@ def _json_text(value: object) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text)
-    aside.replace(path)
+    with whole_file(path) as aside:
+        aside.write_text(text)
 
 
 def digest(*parts: str | Path) -> str:

@@ -3,16 +3,16 @@
 Each stage is made once, and again only when what it was made from has changed, or what it wrote is gone.
 """
 
-import fcntl
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
+from labelloop.files import file_lock
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import check_bundle, read_bundle_info
@@ -267,23 +267,17 @@ def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: 
 
 @contextmanager
 def _locked(folder: RunFolder) -> Iterator[None]:
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = (folder.path / ".lock").open("w")
-    except OSError as error:
-        raise StoreError(f"{folder.path} cannot be a run's folder: {error.strerror}. Take another one") from error
-    with lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            held.enter_context(file_lock(folder.path / ".lock", 0))
         except BlockingIOError:
             raise RunOccupied(
                 f"another process is at work in {folder.path}: wait for it, or take another folder"
             ) from None
-        try:
-            yield
-        finally:
-            # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
-            fcntl.flock(lock, fcntl.LOCK_UN)
+        except OSError as error:
+            raise StoreError(f"{folder.path} cannot be a run's folder: {error.strerror}. Take another one") from error
+        yield
 
 
 def _device(folder: RunFolder) -> str:

@@ -1,6 +1,5 @@
 """What a run's result depends on besides data and settings: packages, Python, the code's commit, the machine."""
 
-import os
 import platform
 import resource
 import shutil
@@ -8,6 +7,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from labelloop.files import cores
 
 _PACKAGES = (
     "labelloop",
@@ -51,7 +52,7 @@ def machine() -> dict[str, str | int]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
     }
 
 

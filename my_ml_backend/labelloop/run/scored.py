@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import StoreError
+from labelloop.files import whole_file
 from labelloop.types import Item
 
 
@@ -37,17 +38,15 @@ class Scored:
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.partial.npz")
-        np.savez_compressed(
-            aside,
-            classes=np.array(self.classes),
-            pictures=np.array(self.pictures),
-            tasks=self.tasks,
-            truth=self.truth,
-            scores=self.scores,
-        )
-        aside.replace(path)
+        with whole_file(path) as aside:
+            np.savez_compressed(
+                aside,
+                classes=np.array(self.classes),
+                pictures=np.array(self.pictures),
+                tasks=self.tasks,
+                truth=self.truth,
+                scores=self.scores,
+            )
 
     @classmethod
     def read(cls, path: Path) -> Self:

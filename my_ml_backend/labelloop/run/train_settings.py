@@ -1,10 +1,10 @@
 """What the training of image classification takes from the settings."""
 
-import hashlib
 from dataclasses import fields, replace
 from pathlib import Path
 
 from labelloop.errors import TrainingError
+from labelloop.files import sha256
 from labelloop.kinds.base import find
 from labelloop.run.methods import raised
 from labelloop.settings import Settings
@@ -41,8 +41,7 @@ def train_settings(settings: Settings) -> TrainSettings:
 
 def _hash(setting: str, path: str) -> str:
     try:
-        with Path(path).expanduser().open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(Path(path).expanduser())
     except OSError as error:
         raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
 

@@ -22,12 +22,12 @@ from PIL import Image
 
 from labelloop import pictures
 from labelloop.errors import TrainingError
+from labelloop.files import sha256
 from labelloop.models.bundle import check_bundle
 from labelloop.train.backbone import build, classifier, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.export import session
-from labelloop.train.files import sha256
 from labelloop.train.parity import MOST_LOGIT, ONNX, WEIGHTS
 from labelloop.train.pixels import Pixels
 from labelloop.train.recipes.base import Candidate, Material

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from labelloop.files import sha256
 from labelloop.train import export
 from labelloop.train.backbone import classifier
-from labelloop.train.files import sha256
 from labelloop.train.flips import write_flipped_onnx
 from labelloop.train.frozen import Frozen
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network

@@ -5,7 +5,6 @@ A file for every picture would take longer to open than its features take to fit
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop import pictures
+from labelloop.files import cores
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
 from labelloop.train.files import save_array
@@ -69,11 +69,6 @@ class Features:
             return rows
 
         return run
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Shards:

@@ -1,24 +1,18 @@
-"""Files of the training: cached arrays, written whole or not at all so that processes may share them; hashes."""
+"""Cached arrays in files, written whole or not at all so that processes may share them."""
 
-import hashlib
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.files import whole_file
+
 
 def save_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write one array as ``.npy``; readers see the old file, none, or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, shared=True) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any] | None:
@@ -28,9 +22,3 @@ def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> n
     except (OSError, ValueError, EOFError):
         return None
     return array if array.shape == shape and array.dtype == dtype else None
-
-
-def sha256(path: Path) -> str:
-    """Hash a file's content: hex. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,6 @@
 """A backbone that is not trained: exported once, then reused by every version of a head on it."""
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from labelloop.files import whole_folder
 from labelloop.train.backbone import classifier, pre_logits
 from labelloop.train.export import FEATURES, read_torchscript, write_onnx, write_torchscript
 from labelloop.train.flips import Flipped, write_flipped_onnx
@@ -53,7 +50,7 @@ def freeze(model: nn.Module, backbone: str, spec: PictureSpec, cache_dir: Path) 
     name = backbone_hash(model, backbone, spec)
     frozen = Frozen(name, cache_dir / "backbones" / name, classifier(model).in_features)
     if not frozen.directory.is_dir():
-        with _workshop(frozen.directory) as partial:
+        with whole_folder(frozen.directory) as partial:
             body, example = _Body(model).eval(), torch.zeros(2, 3, spec.height, spec.width)
             write_torchscript(body, example, partial / "backbone.ts.pt")
             write_onnx(body, example, partial / "backbone.onnx", FEATURES)
@@ -64,7 +61,7 @@ def with_flips(frozen: Frozen, spec: PictureSpec) -> Frozen:
     """Find, or make from ``frozen``, the backbone whose features are the mean over picture and mirror image."""
     flipped = Frozen(frozen.hash, frozen.directory.with_name(f"{frozen.hash}-flips"), frozen.width)
     if not flipped.directory.is_dir():
-        with _workshop(flipped.directory) as partial:
+        with whole_folder(flipped.directory) as partial:
             body = Flipped(read_torchscript(frozen.torchscript)).eval()
             write_torchscript(body, torch.zeros(2, 3, spec.height, spec.width), partial / "backbone.ts.pt")
             write_flipped_onnx(frozen.onnx, partial / "backbone.onnx", FEATURES)
@@ -80,18 +77,3 @@ def backbone_hash(model: nn.Module, backbone: str, spec: PictureSpec) -> str:
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _workshop(directory: Path) -> Iterator[Path]:
-    """Give a folder to export into; it becomes ``directory`` when all went well, and vanishes otherwise."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=directory.parent))
-    try:
-        yield partial
-        partial.replace(directory)
-    except OSError:
-        if not directory.is_dir():  # otherwise another process was quicker, and its files are the same
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

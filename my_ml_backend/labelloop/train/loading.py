@@ -4,7 +4,6 @@ Which picture comes when, and how it is changed, follows from its position in th
 from the number of workers, of ranks, or from where a training was taken up again.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from labelloop.files import cores
 from labelloop.train.augmentations.policy import Policy
 from labelloop.train.packed import Packed
 
@@ -131,10 +131,9 @@ def loader(
 
 def worker_count(batch_bytes: int, ranks: int) -> int:
     """Choose the workers of each rank: the cores that the ranks leave free, as far as shared memory holds batches."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else 0
     held = batch_bytes * (_AHEAD + 1) * ranks
-    return max(0, min(_MOST_WORKERS, (cores - ranks) // ranks, free // 2 // held))
+    return max(0, min(_MOST_WORKERS, (cores() - ranks) // ranks, free // 2 // held))
 
 
 def _whole(batch: Batch) -> Batch:

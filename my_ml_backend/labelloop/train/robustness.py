@@ -15,11 +15,11 @@ import numpy.typing as npt
 from torch import nn
 
 from labelloop import pictures
+from labelloop.files import cores
 from labelloop.train import export, metrics
 from labelloop.train.chosen import balanced
 from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import cores
 from labelloop.train.fgsm import directions, shifted
 from labelloop.train.load import load_network, read_info
 from labelloop.train.parity import ONNX

@@ -1,6 +1,5 @@
 """``command:./train.sh``: training as somebody else's program (docs/trainers.md)."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -9,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from labelloop.data.formats.listings import FORMATS
 from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
+from labelloop.files import file_lock
 from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import BUNDLE, Handover, Inputs, Result, read_predictions, write_items
@@ -149,7 +149,7 @@ class CommandTrainer:
         handle = self.find(key) if "find" in self._command.verbs else _noted(handover, key)
         return handle if handle and self.poll(handle).state != "failed" else ""
 
-    def _train(self, context: "Context", handover: Handover, key: str, lock: IO[str]) -> str:
+    def _train(self, context: "Context", handover: Handover, key: str, lock: IO[bytes]) -> str:
         """Run the program to its end, and give the handle; raises TrainingError beyond its time, TrainingDied."""
         verb = ("start",) if "start" in self._command.verbs else ()
         told = _Told(context.progress)
@@ -246,21 +246,16 @@ class _Told:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[IO[str]]:
+def _alone(folder: Path) -> Iterator[IO[bytes]]:
     """Hold a folder; raises RunOccupied where a child of an earlier attempt at the run does."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        late = time.monotonic() + _OCCUPIED_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > late:
-                    raise RunOccupied(
-                        f"an earlier attempt at the training in {folder} is still at work: it is waited for, or end it"
-                    ) from None
-                time.sleep(0.1)
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context(file_lock(folder / ".lock", _OCCUPIED_SECONDS, inherited=True))
+        except BlockingIOError:
+            raise RunOccupied(
+                f"an earlier attempt at the training in {folder} is still at work: it is waited for, or end it"
+            ) from None
         yield lock
 
 

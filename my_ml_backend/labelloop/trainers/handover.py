@@ -18,6 +18,7 @@ from labelloop.data.split import SIDES, Part
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import parse_answer, read_answer
 from labelloop.errors import EndpointError, ManifestError, TrainingError
+from labelloop.files import link_or_copy
 from labelloop.pictures import media_type_of
 from labelloop.types import Answer, Failure, Input, Item, Json, Side
 
@@ -120,12 +121,9 @@ class Handover:
             return True
         source, target = context.pictures.path(item.content), self.path / "inputs" / item.content
         try:
-            os.link(source, target)
+            link_or_copy(source, target)
         except FileNotFoundError:
             return False
-        except OSError:
-            # Another file system, or one without links.
-            shutil.copyfile(source, target)
         return True
 
     def _record(self, side: Side, item: Item) -> Record:

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from labelloop.data.formats.base import resolve
 from labelloop.errors import ManifestError
+from labelloop.files import whole_file
 from labelloop.types import Json, Side
 
 MOST_CHARACTERS = 16_000_000
@@ -141,15 +142,10 @@ def write_lines(path: Path, objects: Iterator[Any]) -> None:
 
 def write_parts(path: Path, parts: Iterator[str]) -> None:
     """Write a text file part by part, whole or not at all; raises ManifestError when the disk refuses."""
-    aside = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8", newline="") as file:
+        with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
             file.writelines(parts)
-        aside.replace(path)
     except (OSError, UnicodeError) as error:
-        with suppress(OSError):
-            aside.unlink()
         raise ManifestError(f"{path} cannot be written: {short(error)}") from error
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +10,7 @@ from labelloop.data.formats.entries import side_named
 from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES
 from labelloop.errors import ManifestError
+from labelloop.files import link_or_copy
 from labelloop.sources.urls import local_file
 from labelloop.types import Side
 
@@ -132,12 +132,7 @@ def _place(record: Record, folder: Path) -> None:
         raise ManifestError(f"task {record.task}: an ImageFolder is written of files on this machine")
     folder.mkdir(parents=True, exist_ok=True)
     stem = _UNSAFE.sub("_", source.stem).strip(" .")[:_LONGEST]
-    target = folder / f"{stem}-{record.task}{_suffix(source)}"
-    try:
-        os.link(source.resolve(), target)
-    except OSError:
-        # Another file system, or one without links.
-        shutil.copyfile(source, target)
+    link_or_copy(source, folder / f"{stem}-{record.task}{_suffix(source)}")
 
 
 def _suffix(source: Path) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from labelloop.data.split import splits
 from labelloop.errors import LabelConfigError, SettingsError, StoreError
+from labelloop.files import whole_file
 from labelloop.kinds.annotations.compare import is_right
 from labelloop.run.checks import check_accuracy
 from labelloop.run.context import Context, Render, write_json
@@ -231,21 +232,19 @@ def _told(passed: bool, parts: Sequence[str], marks: Marks, found: Compared, num
 
 def _write(path: Path, items: Sequence[Item], found: Compared) -> None:
     """Write marks by item, in a form that a report reads as that of a version without scores."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial.npz")
-    np.savez_compressed(
-        aside,
-        classes=np.array((), dtype=str),
-        pictures=np.array([item.content for item in items], dtype=str),
-        tasks=np.array([item.task for item in items], dtype=np.int64),
-        truth=np.zeros((len(items), 0), dtype=bool),
-        scores=np.zeros((len(items), 0)),
-        marks=found.marks,
-        tags=np.array(sorted(found.tags), dtype=str),
-        failed=np.int64(found.failed),
-        reason=np.str_(found.reason),
-    )
-    aside.replace(path)
+    with whole_file(path) as aside:
+        np.savez_compressed(
+            aside,
+            classes=np.array((), dtype=str),
+            pictures=np.array([item.content for item in items], dtype=str),
+            tasks=np.array([item.task for item in items], dtype=np.int64),
+            truth=np.zeros((len(items), 0), dtype=bool),
+            scores=np.zeros((len(items), 0)),
+            marks=found.marks,
+            tags=np.array(sorted(found.tags), dtype=str),
+            failed=np.int64(found.failed),
+            reason=np.str_(found.reason),
+        )
 
 
 def _read(path: Path, items: Sequence[Item]) -> Compared:

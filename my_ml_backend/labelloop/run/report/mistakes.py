@@ -9,6 +9,7 @@ from PIL import Image
 
 from labelloop import pictures
 from labelloop.errors import Unreadable
+from labelloop.files import whole_file
 from labelloop.run.context import write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.files import THUMBNAIL
@@ -75,6 +76,5 @@ def _write_thumbnail(source: Path, target: Path) -> None:
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
-    aside = target.with_suffix(".partial")
-    aside.write_bytes(buffer.getvalue())
-    aside.replace(target)
+    with whole_file(target) as aside:
+        aside.write_bytes(buffer.getvalue())

@@ -4,8 +4,8 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from labelloop.files import file_lock
 from labelloop.run.search.folder import SearchFolder
-from labelloop.run.search.journal import held
 from labelloop.run.search.space import Space, suggest
 from labelloop.run.search.trials import BEGUN, RETRY_OF, note_lost, retried
 
@@ -21,7 +21,7 @@ def ask(
     What is chosen depends on the seed and on the trials before, not on the process: a search that was interrupted goes
     on as if it had not been, if one process does it all.
     """
-    with held(folder.asking):
+    with file_lock(folder.asking):
         trials = study.get_trials(deepcopy=False)
         waiting = any(one.state == TrialState.WAITING for one in trials)
         begun = {one.number for one in trials if one.state != TrialState.WAITING} - retried(trials)

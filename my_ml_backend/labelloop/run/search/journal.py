@@ -1,17 +1,15 @@
 """The search's memory: Optuna's journal, one line an event, read and written by all of its processes."""
 
-import fcntl
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from labelloop.errors import StoreError
+from labelloop.files import file_lock
 from labelloop.run.search.folder import SearchFolder
 
 _NAME = "search"
@@ -24,27 +22,16 @@ class _KernelLock(JournalFileOpenLock):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
-        self._path = path
-        self._file: IO[str] | None = None
+        self._path, self._held = path, ExitStack()
 
     def acquire(self) -> bool:
         """Wait for the lock."""
-        self._file = self._path.open("w")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._held.enter_context(file_lock(self._path))
         return True
 
     def release(self) -> None:
         """Let go."""
-        if self._file is not None:
-            self._file.close()
-
-
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Wait for a file's lock and hold it."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        self._held.close()
 
 
 def mend(folder: SearchFolder) -> None:

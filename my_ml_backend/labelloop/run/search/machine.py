@@ -7,11 +7,6 @@ from labelloop.environment import environment_of
 from labelloop.settings import Settings
 
 
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpus() -> list[str]:
     """Name the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does."""
     import torch

@@ -1,15 +1,15 @@
 """A whole search of one run folder's data, from its plan to ``search.json``."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import optuna
 
 from labelloop.data.split import splits
 from labelloop.errors import SettingsError, TrainingError
+from labelloop.files import file_lock
 from labelloop.run.context import Context, write_json, write_text
 from labelloop.run.parameters import parameters_of
 from labelloop.run.search.asking import release
@@ -69,9 +69,9 @@ def _ended(study: optuna.Study) -> int:
 def _alone(folder: SearchFolder) -> Iterator[None]:
     """Hold the search against other processes; raises SettingsError when one of them has it."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.lock.open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.enter_context(file_lock(folder.lock, 0))
         except BlockingIOError:
             raise SettingsError(
                 f"another process searches in {folder.run.path}: wait for it, or take another folder"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from labelloop.errors import TrainingError
+from labelloop.files import cores
 from labelloop.run.context import read_json
 from labelloop.run.driver import Reporter, Run
 from labelloop.run.folder import RunFolder
@@ -13,7 +14,7 @@ from labelloop.run.record import RunInfo
 from labelloop.run.search.asked import asked_space, check_space
 from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.leader import Budget, Watcher
-from labelloop.run.search.machine import cores, gpus
+from labelloop.run.search.machine import gpus
 from labelloop.run.search.plan import Plan
 from labelloop.run.search.run import search
 from labelloop.run.search.winner import prepare

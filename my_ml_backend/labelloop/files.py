@@ -1,0 +1,126 @@
+"""Files of this machine: written whole or not at all, held against other processes, hashed, linked, cleared away."""
+
+import fcntl
+import hashlib
+import math
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+_STALE_SECONDS = 86_400
+"""Nothing is written or fetched for a day, so what is older belongs to nobody."""
+
+_ASKED_SECONDS = 0.1
+"""How often a lock is asked for that is waited for with a limit."""
+
+
+@contextmanager
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to: it becomes ``path`` when the block ends, and vanishes where it fails.
+
+    So readers see the old file, none, or the whole new one. The folder is made; the name has the same suffix. Where
+    several processes or threads may write it at once (``shared``), each has a name of its own, which stays behind where
+    one is killed; else what a killed one has left is written over.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{uuid.uuid4().hex if shared else path.name}.partial{path.suffix}")
+    try:
+        yield aside
+        aside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Give a new folder to fill: it becomes ``folder`` when the block ends, and vanishes where it fails.
+
+    One that another process has made meanwhile stays, for its content is the same.
+    """
+    partial = folder.with_name(f".{uuid.uuid4().hex}.partial")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def file_lock(path: Path, seconds: float = math.inf, *, inherited: bool = False) -> Iterator[IO[bytes]]:
+    """Hold a file against other processes; the kernel takes the lock from one that dies.
+
+    Raises BlockingIOError where another process holds it, still after ``seconds``. Where a child has ``inherited`` the
+    file it holds it too, as long as it lives.
+    """
+    with path.open("ab") as file:
+        _lock(file, seconds)
+        try:
+            yield file
+        finally:
+            if not inherited:
+                # Closing is not enough: a child forked meanwhile holds the same open file, and with it the lock.
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _lock(file: IO[bytes], seconds: float) -> None:
+    if math.isinf(seconds):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    late = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= late:
+                raise
+            time.sleep(_ASKED_SECONDS)
+        else:
+            return
+
+
+def sha256(path: Path) -> str:
+    """Hash a file's content: hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Link a file, which costs no space; copy it where that is not possible. Raises OSError."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        # Another file system, or one without links.
+        shutil.copyfile(source, target)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the entries of a folder of temporaries that are older than a day; never raises for the file system."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            with suppress(OSError):
+                if entry.lstat().st_mtime < time.time() - _STALE_SECONDS:
+                    _remove(entry)
+
+
+def _remove(entry: Path) -> None:
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink()
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,178 @@
+"""Files of this machine: whole or not at all, held against other processes, hashed, linked, cleared away."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labelloop.files import cores, file_lock, link_or_copy, remove_stale, sha256, whole_file, whole_folder
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from labelloop.files import file_lock
+with file_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+_SLEEPER = "import sys; print('there', flush=True); sys.stdin.read()"
+
+
+@contextmanager
+def _child(*command: str, keep: tuple[int, ...] = ()) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start a Python child that says a line when it is ready, and ends with its standard input."""
+    with subprocess.Popen(
+        [sys.executable, "-c", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=keep
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline()
+        yield child
+        child.kill()
+
+
+def _write_half(target: Path, *, shared: bool) -> None:
+    with whole_file(target, shared=shared) as aside:
+        aside.write_text("ne")
+        raise OSError("the disk is full")
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "scores.npz"
+    with whole_file(target) as aside:
+        aside.write_text("whole")
+        assert not target.exists()
+        assert (aside.parent, aside.suffix) == (target.parent, ".npz")
+    assert target.read_text() == "whole"
+    assert _names(target.parent) == ["scores.npz"]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path, shared: bool) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(OSError, match="full"):
+        _write_half(target, shared=shared)
+    assert target.read_text() == "old"
+    assert _names(tmp_path) == ["file"]
+
+
+def test_what_a_killed_writer_has_left_is_written_over(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "file") as aside:
+        name = aside.name
+        aside.write_text("new")
+    (tmp_path / name).write_text("left behind")
+    with whole_file(tmp_path / "file") as aside:
+        aside.write_text("newer")
+    assert _names(tmp_path) == ["file"]
+
+
+def test_many_may_write_one_file_at_once(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+
+    def write(number: int) -> None:
+        with whole_file(target, shared=True) as aside:
+            aside.write_text(f"{number}" * 1000)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(10), timeout=60))
+    assert len(set(target.read_text())) == 1
+    assert _names(tmp_path) == ["file"]
+
+
+def test_a_folder_is_there_when_it_is_whole_and_the_first_one_stays(tmp_path: Path) -> None:
+    target = tmp_path / "cache" / "folder"
+    with whole_folder(target) as first, whole_folder(target) as second:
+        (first / "file").write_text("first")
+        (second / "file").write_text("second")
+        assert not target.exists()
+    assert (target / "file").read_text() == "second", "the inner block ended first"
+    with pytest.raises(ValueError, match="half way"), whole_folder(tmp_path / "other"):
+        raise ValueError("half way")
+    assert _names(tmp_path) == ["cache"]
+    assert _names(tmp_path / "cache") == ["folder"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file is in the way")
+    with pytest.raises(OSError, match="folder"), whole_folder(tmp_path / "folder"):
+        pass
+    assert _names(tmp_path) == ["folder"]
+
+
+def test_a_lock_is_for_one_process_until_it_lets_go_or_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with _child(_HOLDER, str(path)) as child:
+        with pytest.raises(BlockingIOError), file_lock(path, 0):
+            pass
+        with pytest.raises(BlockingIOError), file_lock(path, 0.05):
+            pass
+        child.kill()
+        with file_lock(path, 60):
+            pass
+
+
+def test_a_lock_is_given_up_though_a_child_has_the_file_unless_it_is_to_inherit_it(tmp_path: Path) -> None:
+    for inherited in (False, True):
+        path = tmp_path / f"{inherited}"
+        with file_lock(path, 0, inherited=inherited) as file:
+            entered = _child(_SLEEPER, keep=(file.fileno(),))
+            child = entered.__enter__()
+        if inherited:
+            with pytest.raises(BlockingIOError), file_lock(path, 0):
+                pass
+            child.kill()
+        with file_lock(path, 60 if inherited else 0):
+            pass
+        entered.__exit__(None, None, None)
+
+
+def test_a_file_is_hashed_and_linked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
+    link_or_copy(tmp_path / "link", tmp_path / "linked")
+    assert (tmp_path / "linked").samefile(tmp_path / "file")
+    assert not (tmp_path / "linked").is_symlink()
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "missing", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_file_is_copied_where_it_cannot_be_linked(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system")
+    source = memory / f"labelloop-{os.getpid()}"
+    source.write_bytes(b"content")
+    try:
+        link_or_copy(source, tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == b"content"
+        assert (tmp_path / "copy").stat().st_nlink == 1
+    finally:
+        source.unlink()
+
+
+def test_what_is_a_day_old_is_cleared_away(tmp_path: Path) -> None:
+    remove_stale(tmp_path / "missing")
+    for name in ("old", "new"):
+        (tmp_path / f"{name}-folder").mkdir()
+        (tmp_path / name).write_text("")
+    for name in ("old", "old-folder"):
+        os.utime(tmp_path / name, (1, 1))
+    remove_stale(tmp_path)
+    assert _names(tmp_path) == ["new", "new-folder"]
+
+
+def test_there_is_a_core() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
