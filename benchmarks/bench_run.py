@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 _PICTURES = 60
-_OWN = ("run/source.py", "run/locations.py", "run/sides.py", "run/search/defaults.py")
+_OWN = ("run/source.py", "run/source.py", "run/source.py", "run/search/defaults.py")
 """Where the command's labels and sides come from, and what a search found best for the loop's project."""
 
 
@@ -113,8 +113,7 @@ def _by_hand(settings: "Settings", of_the_loop: "Settings", record: "RunRecord",
     """Make the run whose manifest the loop has left; raises RuntimeError where it is another one."""
     from labelloop.cli.terminal import Bar
     from labelloop.run.driver import Run
-    from labelloop.run.folder import RunFolder
-    from labelloop.run.stages import STAGES
+    from labelloop.run.folder import STAGES, RunFolder
 
     kept = f"{of_the_loop.store_address}/{record.project}/manifests/{record.manifest}.jsonl"
     given = {"train_location": kept, "format": "labelloop", "project_key": record.project}

@@ -419,7 +419,7 @@ class TrainSettings:
     a name of timm's factory, ``augmentations`` a policy or a YAML file, ``augmentations_hash`` the sha256 of that file.
     ``mixup`` is the alpha of a blend of pictures, 0 for none. ``balance`` says what is done where some classes have far
     fewer pictures: auto, none, loss or sampler. ``raised`` names recipes, and the gate, that have improved since their
-    first version (run/methods.py).
+    first version (run/parameters.py).
     """
 
     backbone: str

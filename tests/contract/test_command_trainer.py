@@ -25,9 +25,8 @@ from labelloop.models.file_store import FileStore
 from labelloop.models.versions import Versions
 from labelloop.run.context import Labeled, read_json
 from labelloop.run.driver import Run
-from labelloop.run.folder import RunFolder
+from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.registrar import Registrar
-from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer

@@ -27,10 +27,8 @@ from labelloop.data.split import splits
 from labelloop.endpoints.credentials import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
 from labelloop.run.context import Labeled, Missing
-from labelloop.run.fetch import InputFetcher
-from labelloop.run.locations import open_listing
-from labelloop.run.patience import TRIES, patiently, too_many
-from labelloop.run.source import fetch_listing
+from labelloop.run.fetch import TRIES, InputFetcher, patiently, too_many
+from labelloop.run.source import fetch_listing, open_listing
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.reader import CONNECTIONS

@@ -22,7 +22,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context
 from labelloop.run.folder import RunFolder
-from labelloop.run.train_settings import recorded_settings
+from labelloop.run.parameters import recorded_settings
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.bundles import checked

@@ -11,7 +11,7 @@ from PIL import Image
 
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.mistakes import write_mistakes
-from labelloop.run.scored import Scored
+from labelloop.run.scoring import Scored
 from labelloop.run.search.folder import SearchFolder
 
 CLASSES = ("cat", "dog", "fish")

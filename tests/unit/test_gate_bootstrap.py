@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from labelloop.run.bootstrap import difference_interval, gap_interval
+from labelloop.run.paired import difference_interval, gap_interval
 
 
 @pytest.mark.parametrize(("lost", "gained", "items"), [(1, 0, 1), (1, 1, 3), (2, 0, 5), (1, 2, 6)])

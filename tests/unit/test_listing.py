@@ -5,7 +5,7 @@ import pytest
 
 from labelloop.data.listing import Listing, Record
 from labelloop.kinds.majority import Truth, Vote, counting, settle, votes_of
-from labelloop.run.sides import named_sides
+from labelloop.run.source import named_sides
 from labelloop.types import Choice, LeftOut, Side
 
 

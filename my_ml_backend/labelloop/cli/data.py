@@ -26,9 +26,8 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.parameters import with_parameters
+from labelloop.run.parameters import recorded_settings, train_settings, with_parameters
 from labelloop.run.record import RunInfo
-from labelloop.run.train_settings import recorded_settings, train_settings
 from labelloop.setting_values import names
 from labelloop.sources.urls import local_file
 from labelloop.studio.client import Studio
@@ -135,7 +134,7 @@ def listing_lines(listing: Listing) -> list[str]:
 
 
 def _read(hub: Hub, source: str, options: dict[str, Any]) -> Listing:
-    from labelloop.run.locations import open_listing
+    from labelloop.run.source import open_listing
 
     return open_listing(source, hub.settings, options["format"], _hints(options), hub.reader)
 

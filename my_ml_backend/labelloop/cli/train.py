@@ -17,10 +17,9 @@ from labelloop.errors import LabelLoopError, StudioAway
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.run.container import find_container
-from labelloop.run.folder import RunFolder
+from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
 from labelloop.run.search.asked import LISTS
-from labelloop.run.stages import STAGES
 from labelloop.settings import Settings
 from labelloop.train.proportions import FEW, TOO_FEW
 from labelloop.types import Json

@@ -16,8 +16,7 @@ from labelloop.types import ANNOTATIONS, ANSWERS, IMAGES, BundleInfo, Choice, It
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
-    from labelloop.run.opponent import Opponent
-    from labelloop.run.scoring import Rename
+    from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
 

@@ -13,8 +13,7 @@ from labelloop.types import Choice, Item
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
-    from labelloop.run.opponent import Opponent
-    from labelloop.run.scoring import Rename, Scores
+    from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
 
@@ -36,8 +35,7 @@ class Classification(ABC):
         """Measure accuracy, rates of each class and calibration on the test side (docs/evaluation.md)."""
         from labelloop.data.split import splits
         from labelloop.run.context import write_json
-        from labelloop.run.opponent import VersionOpponent
-        from labelloop.run.scored import Scored
+        from labelloop.run.scoring import Scored, VersionOpponent
         from labelloop.train.evaluation import measure
 
         manifest, folder = context.manifest, context.folder
@@ -56,7 +54,7 @@ class Classification(ABC):
 
         from labelloop.data.split import splits
         from labelloop.run.gate import GateRule, Predictions, judge, judge_first, meet_bootstrap
-        from labelloop.run.scored import Scored, truth_of
+        from labelloop.run.scoring import Scored, truth_of
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores)

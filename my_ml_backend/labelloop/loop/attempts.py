@@ -18,10 +18,9 @@ from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
-from labelloop.run.methods import methods_of
-from labelloop.run.opponent import Opponent
+from labelloop.run.parameters import methods_of
 from labelloop.run.registrar import Registrar
-from labelloop.run.scoring import Rename
+from labelloop.run.scoring import Opponent, Rename
 from labelloop.run.search.defaults import with_defaults
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer

@@ -15,7 +15,7 @@ from labelloop.loop.training import look_at_training, open_elsewhere
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.run.methods import improvement
+from labelloop.run.parameters import improvement
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)

@@ -138,7 +138,7 @@ class Hub:
 
     def reader(self, settings: Settings) -> "Reader":
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""
-        from labelloop.run.locations import open_reader
+        from labelloop.run.source import open_reader
 
         return open_reader(settings, self.tool.home)
 

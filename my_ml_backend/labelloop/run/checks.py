@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labelloop.run.bootstrap import Floats, gap_interval
-from labelloop.run.paired import TOLERANCE, Paired, compare
+from labelloop.run.paired import TOLERANCE, Floats, Paired, compare, gap_interval
 from labelloop.run.verdict import GateRule, Predictions
 from labelloop.train import reliability
 from labelloop.train.metrics import Indicators

@@ -76,12 +76,12 @@ class Labeled:
     def key(self, settings: Hyperparameters) -> str:
         """Name the run of these labels with these settings, whoever makes it."""
         named = json.dumps(dict(self.sides), sort_keys=True)
-        held = digest(self.manifest.hash, named) if self.sides else self.manifest.hash
+        held = digest_of(self.manifest.hash, named) if self.sides else self.manifest.hash
         return run_key(held, settings.fingerprint(), settings.seed)
 
     def former_key(self, settings: Hyperparameters) -> str:
         """Name the run as ``labelloop train`` did in 0.1: ``sides.json`` counted, whatever it held."""
-        held = digest(self.manifest.hash, self._sides_text())
+        held = digest_of(self.manifest.hash, self._sides_text())
         return run_key(held, settings.fingerprint(), settings.seed)
 
     def _sides_text(self) -> str:
@@ -200,7 +200,7 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text)
 
 
-def digest(*parts: str | Path) -> str:
+def digest_of(*parts: str | Path) -> str:
     """Hash texts and the contents of files, in order: sha256, hex. A missing file counts as such."""
     whole = hashlib.sha256()
     for part in parts:

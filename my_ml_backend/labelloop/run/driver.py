@@ -20,17 +20,14 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.opening import open_store
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, Render, digest, read_json, write_json
-from labelloop.run.folder import RunFolder
-from labelloop.run.locations import Opener, open_reader
-from labelloop.run.packages import peak_memory
+from labelloop.run.context import Context, Render, digest_of, read_json, write_json
+from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.parameters import LOCATIONS, parameters_of, recorded, with_parameters
 from labelloop.run.preprocess import preprocess
-from labelloop.run.record import RunInfo, command
+from labelloop.run.record import RunInfo, command, peak_memory
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
-from labelloop.run.source import Source, check_locations, read_locations
-from labelloop.run.stages import STAGES
+from labelloop.run.source import Opener, Source, check_locations, open_reader, read_locations
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer, train
 from labelloop.trainers.foreign import learner
@@ -199,7 +196,7 @@ class Run:
         """Hash all that a stage is made from."""
         folder = self.folder
         if stage == "fetch":
-            return digest(*(f"{name}={self._info.parameters.get(name, '')}" for name in LOCATIONS))
+            return digest_of(*(f"{name}={self._info.parameters.get(name, '')}" for name in LOCATIONS))
         made_from = {
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),
@@ -207,7 +204,7 @@ class Run:
             "register": (folder.metrics, folder.predictions),
             "report": (folder.metrics, folder.predictions),
         }
-        return digest(self.context.training.fingerprint(), *made_from[stage])
+        return digest_of(self.context.training.fingerprint(), *made_from[stage])
 
     def _weights(self) -> list[Path]:
         """Name the files of the bundle that it is measured by."""

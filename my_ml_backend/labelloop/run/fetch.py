@@ -1,5 +1,6 @@
 """From labeled records to items: every picture fetched once ever, each under the hash of its content."""
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,14 +12,20 @@ from typing import TypeVar
 
 from labelloop.data.listing import Record
 from labelloop.data.picture_cache import PictureCache
-from labelloop.errors import MediaError, Unreadable
+from labelloop.errors import MediaError, Transient, Unreadable
 from labelloop.run.context import Missing
-from labelloop.run.patience import patiently, too_many
 from labelloop.sources.reader import CONNECTIONS
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey
 
 _AHEAD = 16 * CONNECTIONS
+
+TRIES = 4
+"""How often a file is asked for in all."""
+_FIRST_WAIT = 0.5
+
+_FEW, _SHARE = 5, 0.1
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -149,3 +156,24 @@ def _noted(uri: str) -> str:
     except (OSError, ValueError):
         return uri
     return f"{uri} {facts.st_size} {facts.st_mtime_ns}"
+
+
+def patiently(read: Callable[[], T], wait: Callable[[float], None] = time.sleep) -> T:
+    """Read, up to ``TRIES`` times in all while the error is Transient; waits half a second first, each time doubled.
+
+    Waits vary by half, so that many threads do not come back at once. Raises what the last try raised.
+    """
+    for attempt in range(TRIES - 1):
+        try:
+            return read()
+        except Transient:
+            wait(_FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25))
+    return read()
+
+
+def too_many(missing: int, total: int) -> bool:
+    """Whether so many of the pictures are missing that the place they come from must be out of order.
+
+    Up to five may be missing, or a tenth; never all of them. A manifest without them would pass for the truth.
+    """
+    return missing > max(_FEW, _SHARE * total) or 0 < total == missing

@@ -86,3 +86,7 @@ class RunFolder:
     def report(self) -> Path:
         """The report: one HTML file."""
         return self.path / "report.html"
+
+
+STAGES = ("fetch", "preprocess", "train", "evaluate", "register", "report")
+"""In their order. ``report`` comes last: nobody's next step waits for it."""

@@ -2,10 +2,27 @@
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
 
-from labelloop.errors import SettingsError
+from labelloop.errors import SettingsError, TrainingError
+from labelloop.files import sha256
+from labelloop.kinds.base import find
+from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
+from labelloop.types import IMAGES, Json, NetworkInfo, TrainSettings
+
+_GATE = "gate"
+
+_POLICY_FILES = (".yaml", ".yml")
+
+
+_EXPECTED = {
+    "LABELLOOP_WEIGHTS": "Name a safetensors file, or say pretrained or none",
+    "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
+}
+
 
 PARAMETERS: Mapping[str, str] = {
     "model": "backbone",
@@ -27,6 +44,8 @@ LOCATIONS = ("train_location", "validation_location", "test_location", "format",
 """Where the data are and how they are read: parameters of the fetch stage alone."""
 
 _HIDDEN = "***"
+
+
 _ADDRESS = re.compile(r"((?!file:)[a-z][a-z0-9+.-]*://)([^/?#]*@)?([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 """Scheme, user information, host and path, what follows them."""
 
@@ -43,6 +62,99 @@ def parameters_of(settings: Settings, own: Collection[str]) -> dict[str, str]:
     counting = {name: field for name, field in PARAMETERS.items() if field in own or field == "seed"}
     values = {name: getattr(settings, field) for name, field in counting.items()}
     return {name: ",".join(value) if isinstance(value, tuple) else str(value) for name, value in values.items()}
+
+
+def check_names(given: Mapping[str, str]) -> None:
+    """Raise SettingsError for a parameter that there is not, naming those there are."""
+    allowed = (*PARAMETERS, *LOCATIONS)
+    for name in given:
+        if name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise SettingsError(f"there is no parameter {name!r}{hint}; a run takes {', '.join(allowed)}")
+
+
+GATE: Mapping[str, int] = {_GATE: 1}
+"""Raise it where the gate now gives another verdict: every project is trained and judged once more.
+
+A kind names the versions of its recipes. A first version is part of no run's key, so that a recipe may be added without
+another name for every run there is.
+"""
+
+
+def methods_of(recipes: Iterable[str], versions: Mapping[str, int]) -> dict[str, int]:
+    """Give the versions that a run with these recipes is made with; ``versions`` are those of its kind."""
+    known = {**GATE, **versions}
+    return {name: known.get(name, 1) for name in sorted({*recipes, _GATE})}
+
+
+def raised(recipes: Iterable[str], versions: Mapping[str, int]) -> tuple[str, ...]:
+    """Name those of a run's methods that have another version than their first: ``head 2``; part of the run's key."""
+    return tuple(f"{name} {number}" for name, number in methods_of(recipes, versions).items() if number != 1)
+
+
+def improvement(last: RunRecord, recipes: Iterable[str], versions: Mapping[str, int]) -> str:
+    """Say what has improved since a project's last run, ``head and gate improved``; empty where nothing has.
+
+    A recipe that the run was not made with is news of the settings, and no improvement. Records of 0.1 name no methods:
+    they were made with the first versions.
+    """
+    made_with = last.methods or dict.fromkeys((*recipes, _GATE), 1)
+    newer = [name for name, number in methods_of(recipes, versions).items() if number > made_with.get(name, number)]
+    return f"{' and '.join(newer)} improved" if newer else ""
+
+
+def train_settings(settings: Settings) -> TrainSettings:
+    """Take what training needs from the settings; raises TrainingError when a file they name cannot be read."""
+    weights, policy = settings.weights, settings.augmentations
+    return TrainSettings(
+        backbone=settings.backbone,
+        weights=settings.weights,
+        image_size=settings.image_size,
+        recipes=settings.recipes,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        optimizer=settings.optimizer,
+        augmentations=settings.augmentations,
+        mixup=settings.mixup,
+        balance=settings.balance,
+        raised=raised(settings.recipes, find(IMAGES).recipes),
+        weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
+        augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",
+    )
+
+
+def _hash(setting: str, path: str) -> str:
+    try:
+        return sha256(Path(path).expanduser())
+    except OSError as error:
+        raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
+
+
+def recorded_settings(recorded: Json, bundle: NetworkInfo) -> TrainSettings:
+    """Give what a version was trained with: as its record holds it, else what its bundle tells.
+
+    Weights that are not on this machine as they were then count as none.
+    """
+    known = {entry.name for entry in fields(TrainSettings)}
+    held = {name: value for name, value in recorded.items() if name in known}
+    if "backbone" not in held:
+        size = max(bundle.picture.width, bundle.picture.height)
+        return train_settings(Settings(backbone=bundle.backbone, weights="none", image_size=size))
+    lists: Json = {name: tuple(held[name]) for name in ("recipes", "raised") if name in held}
+    found = TrainSettings(**{**held, **lists})
+    return found if _at_hand(found) else replace(found, weights="none", weights_hash="")
+
+
+def _at_hand(settings: TrainSettings) -> bool:
+    if not settings.weights_hash:
+        return True
+    try:
+        return _hash("LABELLOOP_WEIGHTS", settings.weights) == settings.weights_hash
+    except TrainingError:
+        return False
 
 
 def recorded(location: str) -> str:
@@ -62,13 +174,3 @@ def is_hidden(location: str) -> bool:
     """Whether ``recorded`` has taken something out of an address, so that it cannot be read as it stands."""
     match = _ADDRESS.fullmatch(location)
     return match is not None and (match[2] == f"{_HIDDEN}@" or match[4] == f"?{_HIDDEN}")
-
-
-def check_names(given: Mapping[str, str]) -> None:
-    """Raise SettingsError for a parameter that there is not, naming those there are."""
-    allowed = (*PARAMETERS, *LOCATIONS)
-    for name in given:
-        if name not in allowed:
-            near = difflib.get_close_matches(name, allowed, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise SettingsError(f"there is no parameter {name!r}{hint}; a run takes {', '.join(allowed)}")

@@ -1,14 +1,20 @@
 """preprocess: say what there is to learn from, and bring it into the form that training reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from labelloop.data.manifest import Manifest
-from labelloop.data.split import SIDES, Part, Tally, lacking, tally
+from labelloop.data.picture_cache import PictureCache
+from labelloop.data.split import SIDES, Part, Tally, lacking, splits, tally
 from labelloop.errors import NotEnoughLabels, SettingsError
 from labelloop.run.context import Context, write_json
-from labelloop.types import Json, Side
+from labelloop.types import Item, Json, Side, TrainSettings
+
+if TYPE_CHECKING:
+    from labelloop.train.dataset import Dataset, Sample
+
 
 _FEWEST = 4
 """Labels that a run needs at all; how many a project waits for is its policy's matter."""
@@ -36,10 +42,10 @@ def preprocess(context: Context) -> None:
         # Its settings could not be looked at before the labels said what they are of.
         context.learner.check_settings(context.settings, thorough=False)
     items, total = Part(manifest, context.named_sides, SIDES), sum(side.items for side in sides.values())
-    write_json(context.folder.data, describe(context, sides, context.learner.prepare(context, items, total)))
+    write_json(context.folder.data, summed_up(context, sides, context.learner.prepare(context, items, total)))
 
 
-def describe(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping[str, str]) -> Json:
+def summed_up(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping[str, str]) -> Json:
     """Sum up a run's data: classes, pictures by side and class, what is left out and why."""
     manifest, labeled = context.manifest, context.labeled
     conflicts = sum(1 for _ in labeled.contradicting())
@@ -66,3 +72,32 @@ def _with_tasks(manifest: Manifest, unreadable: Mapping[str, str]) -> list[Json]
     """Name the task of each picture that cannot be read: the last that shows it."""
     tasks = {item.content: item.task for item in manifest.items if item.content in unreadable} if unreadable else {}
     return [{"task": tasks[picture], "picture": picture, "reason": reason} for picture, reason in unreadable.items()]
+
+
+def dataset_of(context: Context) -> "Dataset":
+    """Give the two sides that training may see."""
+    from labelloop.train.dataset import Dataset
+
+    manifest = context.manifest
+    sides = splits(manifest, context.named_sides)
+    train, validation = (
+        tuple(samples_of(manifest.classes, context.pictures, sides[name])) for name in ("train", "validation")
+    )
+    return Dataset(manifest.classes, manifest.choice, train, validation)
+
+
+def training_of(context: Context) -> TrainSettings:
+    """Give what a run's pictures are trained with; the files that the settings name are hashed once in a run."""
+    training = context.training
+    if not isinstance(training, TrainSettings):
+        raise TypeError(f"{context.folder.path} is a run of {context.kind.name}: it trains no network for pictures")
+    return training
+
+
+def samples_of(classes: Sequence[str], pictures: PictureCache, items: Iterable[Item]) -> "Iterator[Sample]":
+    """Give items as samples, in their order, one by one; ``pictures`` says where their files lie."""
+    from labelloop.train.dataset import Sample
+
+    index = {name: at for at, name in enumerate(classes)}
+    for item in items:
+        yield Sample(pictures.path(item.content), item.content, tuple(index[label] for label in item.labels))

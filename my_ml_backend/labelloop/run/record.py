@@ -1,18 +1,41 @@
 """``run.json``: what a run was asked for, what it ran on, and which of its stages are done."""
 
 import json
+import platform
+import resource
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
 from labelloop.errors import SettingsError, StoreError
+from labelloop.files import cores
 from labelloop.models.records import now
 from labelloop.run.context import write_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.packages import commit, machine, packages
 from labelloop.settings import Settings
+
+_PACKAGES = (
+    "labelloop",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "albumentations",
+    "numpy",
+    "pillow",
+    "scikit-learn",
+    "onnx",
+    "onnxruntime",
+)
+
+
+_GIT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +67,7 @@ class RunInfo:
             created=now(),
             parameters=dict(parameters),
             packages=packages(),
-            machine=machine(),
+            machine=describe_machine(),
             git=commit(),
         )
 
@@ -102,7 +125,10 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
 
 
 _NEEDED = ("MODEL_DIR", "LABELLOOP_TRAINER", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
+
 _BUILT_IN = {entry.metadata["name"]: entry.default for entry in fields(Settings)}
+
+
 _FILES = ("train_location", "validation_location", "test_location", "weights", "augmentations")
 
 
@@ -115,3 +141,49 @@ def _absolute(name: str, value: str) -> str:
     if name not in _FILES or "://" in value or (name in ("weights", "augmentations") and not Path(value).is_file()):
         return value
     return str(Path(value).expanduser().absolute())
+
+
+def packages() -> dict[str, str]:
+    """Give the versions of what has a part in the result; what is not installed is left out."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Give the commit that this code was checked out at, with ``+changes`` where files differ; empty outside of git."""
+    git, here = shutil.which("git"), Path(__file__).parent
+    if git is None:
+        return ""
+    head = _git(git, here, "rev-parse", "HEAD")
+    changed = head and _git(git, here, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return f"{head}+changes" if changed else head
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Describe Python and machine in a few words."""
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cores": cores(),
+    }
+
+
+def peak_memory() -> int:
+    """Give the most memory that this process, or one of its ended children, has held: bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _git(git: str, folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [git, "-C", str(folder), *arguments], capture_output=True, text=True, timeout=_GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -15,9 +15,8 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.methods import methods_of
-from labelloop.run.opponent import Opponent, VersionOpponent
-from labelloop.run.scoring import Rename
+from labelloop.run.parameters import methods_of
+from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
 from labelloop.train.proportions import TOO_FEW
 from labelloop.trainers.base import Trainer

@@ -1,14 +1,137 @@
-"""The scores that a version gives to items, as an endpoint that serves it would."""
+"""Who answers the test items, a version or an endpoint, and the scores of their answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.errors import Outage, StoreError, TrainingError
+from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
-from labelloop.types import Answer, Choice, Failure, NotAsked, Output, Shown
+from labelloop.models.bundle import read_bundle_info
+from labelloop.models.versions import VersionRecord
+from labelloop.serve.engines.opening import open_measured
+from labelloop.trainers.base import Trainer
+from labelloop.trainers.handover import Inputs
+from labelloop.types import Answer, Choice, Failure, ForeignInfo, Item, NotAsked, Output, Shown
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 32
+
+
+class Opponent(Protocol):
+    """What answers the test items."""
+
+    @property
+    def name(self) -> str:
+        """What sentences call it."""
+        ...
+
+    @property
+    def record(self) -> VersionRecord | None:
+        """Its record, where it is a version."""
+        ...
+
+    def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Shown | Failure]:
+        """Give one answer per item, in order: NotAsked where nobody could be asked, which shows nothing of its worth.
+
+        Raises BundleError, or an Outage where it may help to wait.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOpponent:
+    """A version by its bundle on this machine.
+
+    Where its model lies elsewhere, its bundle has its answers to the test items of its own run; ``trainer`` is asked
+    about the others, if it can be.
+    """
+
+    name: str
+    bundle: Path
+    record: VersionRecord | None = None
+    trainer: Trainer | None = None
+
+    def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
+        """Let the engine that measures versions answer; see Opponent."""
+        found = self._measured(context, items)
+        info = read_bundle_info(self.bundle)
+        if self.trainer is None or not self.trainer.predicts or not isinstance(info, ForeignInfo):
+            return found
+        return iter(_completed(list(found), self.trainer, info, context, items))
+
+    def _measured(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
+        engine, contents, count = open_measured(self.bundle), context.contents(items), len(items)
+        for start in range(0, count, _AT_ONCE):
+            yield from engine.predict(list(islice(contents, _AT_ONCE)), self.name)
+            context.progress(f"test items with {self.name}", min(start + _AT_ONCE, count), count)
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Test pictures (sha256) with their tasks, ``truth`` bool (pictures, classes) and ``scores`` float64 likewise.
+
+    A row of nan is a picture that the model had no answer for.
+    """
+
+    classes: tuple[str, ...]
+    pictures: tuple[str, ...]
+    tasks: npt.NDArray[np.int64]
+    truth: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, items: tuple[Item, ...], classes: tuple[str, ...], scores: npt.NDArray[np.float64]) -> Self:
+        """Put items and the scores of their pictures together."""
+        return cls(
+            classes,
+            tuple(item.content for item in items),
+            np.array([item.task for item in items], dtype=np.int64),
+            truth_of(items, classes),
+            scores,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all."""
+        with whole_file(path) as aside:
+            np.savez_compressed(
+                aside,
+                classes=np.array(self.classes),
+                pictures=np.array(self.pictures),
+                tasks=self.tasks,
+                truth=self.truth,
+                scores=self.scores,
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the file; raises StoreError."""
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                classes, pictures = (tuple(str(name) for name in held[key]) for key in ("classes", "pictures"))
+                return cls(classes, pictures, held["tasks"], held["truth"], held["scores"])
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): run the evaluate stage of this run") from error
+
+
+def truth_of(items: tuple[Item, ...], classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Tell which item has which class: bool, (items, classes)."""
+    return np.array([[name in item.labels for name in classes] for item in items], dtype=bool).reshape(
+        len(items), len(classes)
+    )
+
 
 Rename = Callable[[str], str | None]
 """Gives the name that a class has today; None for one that there is no more."""
@@ -54,3 +177,22 @@ def _named(shown: Shown, classes: Sequence[str], choice: Choice) -> Output | Fai
     scores = labels or {classes[0]: 0.0}
     label = next(iter(scores))
     return Output(label, scores[label], scores, "", choice)
+
+
+def _completed(
+    answers: list[Answer | Failure], trainer: Trainer, info: ForeignInfo, context: "Context", items: Sequence[Item]
+) -> list[Answer | Failure]:
+    """Ask a trainer about what a model of its own was not asked yet; where it cannot be, that stays as it is."""
+    rows = [row for row, answer in enumerate(answers) if isinstance(answer, NotAsked)]
+    if not rows:
+        return answers
+    try:
+        told = trainer.predict(info.model, Inputs(context, [items[row] for row in rows]), info.classes)
+    except Outage:
+        raise
+    except TrainingError as error:
+        _log.warning("%s could not be asked about %d test items: %s", info.model, len(rows), error)
+        return answers
+    for row, answer in zip(rows, told, strict=True):
+        answers[row] = answer
+    return answers

@@ -1,30 +1,50 @@
 """Where a run's labels come from: a site's annotations, or lists of labeled pictures wherever they lie."""
 
+import re
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import get_args
+from urllib.parse import urlsplit
 
-from labelloop.data.formats import FORMATS, Hints
+from labelloop.data.formats import FORMATS, Hints, read_listing
+from labelloop.data.formats.imagefolder import by_folders
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.errors import SettingsError
+from labelloop.data.split import side
+from labelloop.errors import ManifestError, SettingsError
 from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing
-from labelloop.run.fetch import InputFetcher
-from labelloop.run.locations import Opener, open_listing, open_reader
+from labelloop.run.fetch import InputFetcher, patiently
 from labelloop.run.parameters import LOCATIONS, is_hidden
-from labelloop.run.sides import named_sides, with_own_test
 from labelloop.settings import Settings
+from labelloop.sources.google import Token
+from labelloop.sources.media import Home
+from labelloop.sources.reader import Reader
+from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
+
+_REMOTE = re.compile(r"(s3|gs|https?)://", re.IGNORECASE)
+
+_FOLDER = re.compile(r"(s3|gs)://.*/")
+
+
+_MOST_BYTES, _SECONDS = 2_000_000_000, 600.0
+"""A list of some millions of pictures, over a slow line."""
+
+_PAGE_SECONDS = 60.0
+"""For one page of the names in a folder."""
+
+_FIRST: tuple[Side, ...] = ("test", "validation", "train")
+"""Which side wins: what is tested on may never have been learned from."""
 
 LOCAL = ProjectKey("local", 1)
 """The project of manifests that belong to no Label Studio."""
-
 
 Source = Callable[[Progress], Labeled]
 """Reads all that is labeled, and sees to it that every picture is on this machine.
@@ -32,6 +52,14 @@ Source = Callable[[Progress], Labeled]
 Raises SettingsError, StoreError, StudioError or ManifestError for what cannot be read, and MediaError when so many
 pictures are missing that the place they come from must be out of order.
 """
+
+Opener = Callable[[Settings], Reader]
+"""Opens what reads addresses, as the settings say; whoever opens it closes it."""
+
+
+def open_reader(settings: Settings, home: Home | None = None) -> Reader:
+    """Open what reads addresses; without ``home`` lists can name no file that needs Label Studio's token."""
+    return Reader(settings, home, _google)
 
 
 def fetch_listing(
@@ -115,3 +143,80 @@ def _project(parameters: Mapping[str, str]) -> ProjectKey:
         return ProjectKey.parse(text) if text else LOCAL
     except ValueError as error:
         raise SettingsError(str(error)) from error
+
+
+def with_own_test(manifest: Manifest, named: Mapping[str, Side]) -> dict[str, Side]:
+    """Name sides where the test pictures are a set of their own: what the split would test on is learned from too."""
+    given = dict(named)
+    for item in manifest.items:
+        if item.content not in given and side(item.content) == "test":
+            given[item.content] = "train"
+    return given
+
+
+def named_sides(pictures: Iterable[tuple[Record, str]]) -> tuple[dict[str, Side], tuple[LeftOut, ...]]:
+    """Map pictures (sha256) to the sides that their records name; the second value lists records that lost theirs.
+
+    Of a picture on two sides the test side wins, then validation.
+    """
+    named = [(record.task, record.side, picture) for record, picture in pictures if record.side]
+    sides: dict[str, Side] = {}
+    for _, given, picture in named:
+        sides[picture] = min(given, sides.get(picture, given), key=_FIRST.index)
+    moved = tuple(
+        LeftOut(task, f"its picture is on the {sides[picture]} side, too: it is taken for that one, not for {given}")
+        for task, given, picture in named
+        if given != sides[picture]
+    )
+    return sides, moved
+
+
+def _google() -> Token:
+    # Imported when asked for: google-auth takes a third of a second.
+    from labelloop.endpoints.credentials import GoogleToken
+
+    return GoogleToken()
+
+
+def open_listing(
+    location: str,
+    settings: Settings,
+    format: str = "auto",
+    hints: Hints | None = None,
+    opens: Opener = open_reader,
+) -> Listing:
+    """Read a folder, a file, or what is at an address; its relative addresses are relative to where it lies.
+
+    What ends in a slash in S3 or Google Cloud Storage is a folder of class folders, which is listed. Raises
+    ManifestError for what is no list of pictures, MediaError when it cannot be read.
+    """
+    hints = hints or Hints()
+    if _FOLDER.fullmatch(location) and format in ("auto", "imagefolder"):
+        with closing(opens(replace(settings, media_timeout=_PAGE_SECONDS))) as reader:
+            return by_folders(location, _names(reader, location), lambda name: location + name, hints)
+    if not _REMOTE.match(location):
+        return read_listing(local_file(location) or location, format, hints)
+    with closing(opens(replace(settings, media_max_bytes=_MOST_BYTES, media_timeout=_SECONDS))) as reader:
+        content = patiently(lambda: reader.read(location))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "list"
+        copy.write_bytes(content)
+        try:
+            return read_listing(copy, format, hints, _base(location))
+        except ManifestError as error:
+            raise ManifestError(str(error).replace(str(copy), shown(location))) from error
+
+
+def _names(reader: Reader, folder: str) -> Iterator[str]:
+    page: str | None = ""
+    while page is not None:
+        names, page = patiently(partial(reader.names, folder, page))
+        yield from names
+
+
+def _base(location: str) -> str:
+    """Give an address up to its last slash, without query and user's secrets behind it."""
+    if not location.lower().startswith("http"):
+        return location.rpartition("/")[0] + "/"
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}/"

@@ -17,7 +17,7 @@ from labelloop.loop.project_registry import forget
 from labelloop.loop.queue import LONG, SHORT, job_status, queue
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.run.methods import methods_of
+from labelloop.run.parameters import methods_of
 from labelloop.types import IMAGES, Json
 
 from .conftest import PROJECT

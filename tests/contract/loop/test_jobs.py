@@ -37,7 +37,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
-from labelloop.run.train_settings import train_settings
+from labelloop.run.parameters import train_settings
 from labelloop.types import ProjectKey
 from support.moto_server import moto_at, moto_environment
 from support.servers import free_port

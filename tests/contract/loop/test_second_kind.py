@@ -30,8 +30,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.run.driver import Run
-from labelloop.run.folder import RunFolder
-from labelloop.run.stages import STAGES
+from labelloop.run.folder import STAGES, RunFolder
 from labelloop.studio.label_config import parse_trained
 from support import numbers_kind
 from support.inference import SCRIPT, inference

@@ -21,10 +21,10 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.preprocess import preprocess
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
+from labelloop.run.scoring import Opponent, VersionOpponent
 from labelloop.serve.engines.opening import open_engine
 from labelloop.settings import Settings
 from labelloop.studio.label_config import parse_label_config

@@ -9,10 +9,10 @@ from labelloop.data.manifest import Manifest
 from labelloop.models.opening import open_store
 from labelloop.models.runs import run_key
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, Labeled, digest
+from labelloop.run.context import Context, Labeled, digest_of
 from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import train_settings
 from labelloop.run.registrar import Registrar
-from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 from labelloop.types import Item, LeftOut, ProjectKey
 
@@ -48,7 +48,7 @@ def test_what_decides_nothing_names_nothing() -> None:
 def test_a_version_that_the_command_of_the_first_release_made_keeps_its_run(tmp_path: Path, labeled: Labeled) -> None:
     folder, store = RunFolder(tmp_path / "run"), open_store((tmp_path / "store").as_uri())
     labeled.write(folder)
-    registrar, then = Registrar(store, PROJECT, 1), digest(MANIFEST.hash, folder.sides)
+    registrar, then = Registrar(store, PROJECT, 1), digest_of(MANIFEST.hash, folder.sides)
     former = run_key(then, SETTINGS.fingerprint(), SETTINGS.seed)
     read = Context(folder, Settings(weights="none"), lambda *_: None).labeled
 

@@ -6,8 +6,7 @@ import pytest
 
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
-from labelloop.run.methods import GATE, improvement, methods_of, raised
-from labelloop.run.train_settings import train_settings
+from labelloop.run.parameters import GATE, improvement, methods_of, raised, train_settings
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, TrainSettings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelloop.run import scored as predictions
+from labelloop.run import scoring as predictions
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.mistakes import worst_mistakes, write_mistakes, write_thumbnails
 from support.run_files import picture

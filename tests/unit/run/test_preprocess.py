@@ -7,7 +7,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.split import tally
 from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.preprocess import describe
+from labelloop.run.preprocess import summed_up
 from labelloop.run.report.files import Files
 from labelloop.run.report.sections.data import build
 from labelloop.settings import Settings
@@ -26,7 +26,7 @@ def test_what_is_left_out_is_counted_whole_and_listed_as_far_as_anybody_reads(tm
     context = Context(RunFolder(tmp_path), Settings(model_dir=str(tmp_path)), lambda *_: None)
     context.labeled = Labeled(manifest)
 
-    found = describe(context, tally(manifest), {sha("b"): "it is cut"})
+    found = summed_up(context, tally(manifest), {sha("b"): "it is cut"})
 
     assert sum(side["items"] for side in found["sides"].values()) == 2
     assert (len(found["left_out"]), found["left_out_count"], found["conflicts"]) == (10_000, 10_002, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError, StoreError
-from labelloop.run.context import digest
+from labelloop.run.context import digest_of
 from labelloop.run.folder import RunFolder
 from labelloop.run.record import RunInfo, command
 from labelloop.settings import Settings
@@ -81,9 +81,9 @@ def test_its_command_holds_in_every_folder_and_says_what_is_set(
 
 def test_a_digest_is_of_content_and_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("x")
-    assert digest(tmp_path / "a", "y") == digest("x", "y") != digest("y", "x")
-    assert digest("xy") != digest("x", "y")
-    assert digest(tmp_path / "none") == digest("missing")
+    assert digest_of(tmp_path / "a", "y") == digest_of("x", "y") != digest_of("y", "x")
+    assert digest_of("xy") != digest_of("x", "y")
+    assert digest_of(tmp_path / "none") == digest_of("missing")
 
 
 def test_the_record_is_json_for_other_tools(tmp_path: Path) -> None:

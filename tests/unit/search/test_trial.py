@@ -8,8 +8,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from labelloop.run.context import Context
-from labelloop.run.datasets import dataset_of
-from labelloop.run.parameters import parameters_of
+from labelloop.run.parameters import parameters_of, train_settings
+from labelloop.run.preprocess import dataset_of
 from labelloop.run.search.asking import ask
 from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.journal import open_study
@@ -17,7 +17,6 @@ from labelloop.run.search.plan import Plan
 from labelloop.run.search.space import Space
 from labelloop.run.search.trial import Trial
 from labelloop.run.search.trials import Tried, tried
-from labelloop.run.train_settings import train_settings
 from support import searching
 
 pytestmark = pytest.mark.train

@@ -17,8 +17,8 @@ from labelloop.kinds.annotations.compare import is_right
 from labelloop.run.checks import check_accuracy
 from labelloop.run.context import Context, Render, write_json
 from labelloop.run.gate import meet_bootstrap
-from labelloop.run.opponent import Opponent, VersionOpponent
 from labelloop.run.paired import compare
+from labelloop.run.scoring import Opponent, VersionOpponent
 from labelloop.run.verdict import GateRule, Verdict
 from labelloop.train.proportions import FEW, too_few, wilson
 from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown, canonical

@@ -13,8 +13,7 @@ from labelloop.types import ANNOTATIONS, BundleInfo, Choice, Item, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
-    from labelloop.run.opponent import Opponent
-    from labelloop.run.scoring import Rename
+    from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
     from labelloop.settings import Settings
 

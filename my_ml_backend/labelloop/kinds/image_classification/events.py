@@ -4,7 +4,7 @@ from PIL import Image
 
 from labelloop.kinds.image_classification.material import Analysis
 from labelloop.run.context import read_json
-from labelloop.run.datasets import training_of
+from labelloop.run.preprocess import training_of
 
 
 def write_tensorboard(analysis: Analysis) -> None:

@@ -51,7 +51,7 @@ class ImageClassification(Classification):
 
     def hyperparameters(self, settings: "Settings") -> TrainSettings:
         """Take network, weights, recipes and all that they learn by."""
-        from labelloop.run.train_settings import train_settings
+        from labelloop.run.parameters import train_settings
 
         return train_settings(settings)
 
@@ -72,7 +72,7 @@ class ImageClassification(Classification):
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
         """Decode and resize all pictures, as far as that has not been done."""
-        from labelloop.run.datasets import samples_of, training_of
+        from labelloop.run.preprocess import samples_of, training_of
         from labelloop.train.backbone import spec_of
         from labelloop.train.pixels import Pixels
 
@@ -81,7 +81,7 @@ class ImageClassification(Classification):
 
     def train(self, context: "Context") -> Json:
         """Let the recipes compete on the validation side, from the last checkpoint on."""
-        from labelloop.run.datasets import dataset_of, training_of
+        from labelloop.run.preprocess import dataset_of, training_of
         from labelloop.train.trainer import train as fit
 
         folder = context.folder

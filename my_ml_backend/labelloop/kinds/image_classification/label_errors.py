@@ -6,7 +6,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import TrainingError
 from labelloop.run.context import Context
-from labelloop.run.datasets import samples_of, training_of
+from labelloop.run.preprocess import samples_of, training_of
 from labelloop.types import IMAGES, Json, Progress, TrainSettings
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from labelloop.data.split import splits
 from labelloop.run.context import Context
-from labelloop.run.datasets import samples_of
-from labelloop.run.scored import Scored
+from labelloop.run.preprocess import samples_of
+from labelloop.run.scoring import Scored
 
 if TYPE_CHECKING:
     from torch import nn

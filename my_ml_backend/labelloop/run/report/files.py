@@ -9,7 +9,7 @@ from typing import Any
 from labelloop.errors import StoreError
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.inline import Inline
-from labelloop.run.scored import Scored
+from labelloop.run.scoring import Scored
 from labelloop.run.search.folder import SearchFolder
 from labelloop.types import Json
 

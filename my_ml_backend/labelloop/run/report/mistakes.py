@@ -13,7 +13,7 @@ from labelloop.files import whole_file
 from labelloop.run.context import write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.files import THUMBNAIL
-from labelloop.run.scored import Scored
+from labelloop.run.scoring import Scored
 from labelloop.run.verdict import Predictions
 from labelloop.types import Choice, Json
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from labelloop.errors import SettingsError
-from labelloop.run.parameters import with_parameters
+from labelloop.run.parameters import train_settings, with_parameters
 from labelloop.run.search.space import Space, space_of
-from labelloop.run.train_settings import train_settings
 from labelloop.setting_values import names
 from labelloop.settings import Settings
 

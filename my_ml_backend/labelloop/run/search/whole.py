@@ -8,7 +8,6 @@ from labelloop.files import cores
 from labelloop.run.context import read_json
 from labelloop.run.driver import Reporter, Run
 from labelloop.run.folder import RunFolder
-from labelloop.run.locations import Opener, open_reader
 from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.search.asked import asked_space, check_space
@@ -18,6 +17,7 @@ from labelloop.run.search.machine import gpus
 from labelloop.run.search.plan import Plan
 from labelloop.run.search.run import search
 from labelloop.run.search.winner import prepare
+from labelloop.run.source import Opener, open_reader
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, Json
 

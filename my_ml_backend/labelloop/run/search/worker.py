@@ -10,15 +10,15 @@ from pathlib import Path
 from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError, StoreError
 from labelloop.run.context import Context
-from labelloop.run.datasets import dataset_of
 from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import train_settings
+from labelloop.run.preprocess import dataset_of
 from labelloop.run.search.asking import ask
 from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.journal import open_study
 from labelloop.run.search.plan import Plan
 from labelloop.run.search.trial import Trial
 from labelloop.run.search.trials import BEGUN
-from labelloop.run.train_settings import train_settings
 from labelloop.settings import Settings
 
 

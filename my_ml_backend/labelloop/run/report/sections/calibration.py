@@ -9,7 +9,7 @@ from labelloop.run.report.charts import UNIT, Series, line_chart
 from labelloop.run.report.files import Files
 from labelloop.run.report.numbers import share
 from labelloop.run.report.section import Section
-from labelloop.run.scored import Scored
+from labelloop.run.scoring import Scored
 from labelloop.train import reliability
 from labelloop.types import Choice, Json
 
