@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from labelloop.run.folder import RunFolder
-from labelloop.run.report.mistakes import write_mistakes
+from labelloop.run.report.gallery import write_mistakes
 from labelloop.run.scoring import Scored
 from labelloop.run.search.folder import SearchFolder
 

@@ -19,7 +19,7 @@ from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, Versions, state_of
-from labelloop.run.report.numbers import NO_INTERVAL, interval, share
+from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
 from labelloop.run.verdict import force_version
 from labelloop.types import ADOPTED, BundleInfo, ForeignInfo, Json, ProjectKey
 
@@ -212,7 +212,7 @@ def _figures(measured: Json) -> Iterator[str]:
     known["calibration error"] = measured.get("calibration_error")
     for name, one in known.items():
         if one and one.get("value") is not None:
-            yield f"| {name} | {share(one['value'])} | {interval(one) or NO_INTERVAL} |"
+            yield f"| {name} | {fraction(one['value'])} | {interval(one) or NO_INTERVAL} |"
 
 
 def _classes(info: BundleInfo, by_class: Json) -> Iterator[str]:
@@ -221,7 +221,7 @@ def _classes(info: BundleInfo, by_class: Json) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for name in info.classes:
         one = by_class.get(name) or {}
-        rates = " | ".join(share(one.get(rate)) for rate in ("recall", "precision"))
+        rates = " | ".join(fraction(one.get(rate)) for rate in ("recall", "precision"))
         yield f"| {_cell(name)} | {one.get('support', '')} | {rates} |"
 
 

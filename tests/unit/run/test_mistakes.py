@@ -8,7 +8,7 @@ from PIL import Image
 
 from labelloop.run import scoring as predictions
 from labelloop.run.folder import RunFolder
-from labelloop.run.report.mistakes import worst_mistakes, write_mistakes, write_thumbnails
+from labelloop.run.report.gallery import worst_mistakes, write_mistakes, write_thumbnails
 from support.run_files import picture
 
 

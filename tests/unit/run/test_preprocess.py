@@ -8,8 +8,8 @@ from labelloop.data.split import tally
 from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.preprocess import summed_up
-from labelloop.run.report.files import Files
-from labelloop.run.report.sections.data import build
+from labelloop.run.report.contents import Files
+from labelloop.run.report.provenance import data_section
 from labelloop.settings import Settings
 from labelloop.types import Item, LeftOut, ProjectKey
 
@@ -33,6 +33,6 @@ def test_what_is_left_out_is_counted_whole_and_listed_as_far_as_anybody_reads(tm
     assert found["left_out"][0] == {"task": 10, "reason": "skipped"}
     assert found["unreadable"] == [{"task": 4, "picture": sha("b"), "reason": "it is cut"}]
     write_json(context.folder.data, found)
-    section = build(Files(context.folder))
+    section = data_section(Files(context.folder))
     assert section is not None
     assert (section.view["left_out_count"], section.view["left_out_listed"]) == (10_002, 10_000)

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labelloop.run.folder import RunFolder
-from labelloop.run.report import inline
 from labelloop.run.report.html import write_report
 from support.examples import examples
 from support.run_files import picture, write_run
@@ -217,10 +216,9 @@ def test_numbers_that_are_none_are_not_measured(copy: RunFolder) -> None:
     assert "inf" not in page.text.split("Key figures")[-1][:600].replace("information", "")
 
 
-def test_pictures_are_small_and_not_too_many(copy: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_small_and_not_too_many(copy: RunFolder) -> None:
     (copy.evaluation / "augmentations.png").write_bytes(picture(3, 1500))
-    monkeypatch.setattr(inline, "MOST_BYTES", 150_000)
-    page = Page(write_report(copy))
+    page = Page(write_report(copy, picture_bytes=150_000))
 
     assert sum(len(one["src"]) for one in page.of("img")) <= 150_000
     assert copy.report.stat().st_size < 150_000 + 60_000

@@ -12,7 +12,7 @@ from labelloop.kinds.image_classification.label_errors import find_label_errors
 from labelloop.kinds.image_classification.material import Analysis
 from labelloop.models.bundle import read_bundle_info
 from labelloop.run.context import Context, read_json, write_json
-from labelloop.run.report.mistakes import write_mistakes, write_thumbnails
+from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.types import ForeignInfo
 
 _log = logging.getLogger(__name__)

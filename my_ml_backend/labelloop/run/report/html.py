@@ -10,69 +10,53 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from labelloop.models.records import now
 from labelloop.run.context import write_text
 from labelloop.run.folder import RunFolder
-from labelloop.run.report.files import Files
-from labelloop.run.report.numbers import moment
-from labelloop.run.report.section import Section
-from labelloop.run.report.sections import (
-    advice,
-    augmentations,
-    calibration,
-    classes,
-    confusion,
-    curves,
-    data,
-    explanations,
-    figures,
-    label_errors,
-    mistakes,
-    reproduce,
-    robustness,
-    search,
-    verdict,
-)
+from labelloop.run.report import advice, gallery, provenance, scores, trust
+from labelloop.run.report.contents import MOST_BYTES, Files, Inline, Section
+from labelloop.run.report.numbers import timestamp
 
 Build = Callable[[Files], Section | None]
 
 _SECTIONS: Sequence[tuple[str, Build]] = (
-    ("verdict", verdict.build),
-    ("what to do next", advice.build),
-    ("key figures", figures.build),
-    ("classes", classes.build),
-    ("confusion matrix", confusion.build),
-    ("worst mistakes", mistakes.build),
-    ("likely label errors", label_errors.build),
-    ("calibration", calibration.build),
-    ("learning", curves.build),
-    ("robustness", robustness.build),
-    ("explanations", explanations.build),
-    ("augmentations", augmentations.build),
-    ("data", data.build),
-    ("search", search.build),
-    ("how to reproduce", reproduce.build),
+    ("verdict", advice.verdict_section),
+    ("what to do next", advice.advice_section),
+    ("key figures", scores.figures_section),
+    ("classes", scores.classes_section),
+    ("confusion matrix", scores.confusion_section),
+    ("worst mistakes", gallery.mistakes_section),
+    ("likely label errors", gallery.label_errors_section),
+    ("calibration", trust.calibration_section),
+    ("learning", provenance.curves_section),
+    ("robustness", trust.robustness_section),
+    ("explanations", gallery.explanations_section),
+    ("augmentations", gallery.augmentations_section),
+    ("data", provenance.data_section),
+    ("search", provenance.search_section),
+    ("how to reproduce", provenance.reproduce_section),
 )
 
 _log = logging.getLogger(__name__)
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(folder: RunFolder, picture_bytes: int = MOST_BYTES) -> Path:
     """Write ``report.html`` from what the folder holds, whole or not at all; what is missing leaves its section out.
 
-    Nothing in a run's files can break the report: a section that cannot be made is named at the end.
+    Nothing in a run's files can break the report: a section that cannot be made is named at the end. Pictures take
+    ``picture_bytes`` as text; what comes after is left out and counted.
     """
-    files = Files(folder)
+    files = Files(folder, Inline(picture_bytes))
     sections, failed = _sections(files)
     text = (
         _templates()
         .get_template("report.html")
         .render(
             sections=sections,
-            state=verdict.state(files.verdict),
+            state=advice.outcome(files.verdict),
             version=files.verdict.get("version") or "",
             project=files.data.get("project") or "",
             recipe=files.bundle.get("recipe") or files.trained.get("recipe") or "",
             backbone=files.bundle.get("backbone") or "",
-            created=moment(str(files.record.get("created") or "")),
-            written=moment(now()),
+            created=timestamp(str(files.record.get("created") or "")),
+            written=timestamp(now()),
             failed=failed + sorted(set(files.unreadable)),
             left_out=files.pictures.left_out,
         )

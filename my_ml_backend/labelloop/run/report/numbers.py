@@ -14,7 +14,7 @@ def is_few(items: Any) -> bool:
     return items is not None and items < FEW
 
 
-def share(value: Any, digits: int = 3) -> str:
+def fraction(value: Any, digits: int = 3) -> str:
     """Write a share or score; a dash where nothing was measured."""
     return "–" if value is None else f"{float(value):.{digits}f}"  # noqa: RUF001 - a dash
 
@@ -44,7 +44,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def moment(text: str) -> str:
+def timestamp(text: str) -> str:
     """Write an ISO timestamp to the minute; what is none stays as it is."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,20 +1,78 @@
-"""What a run's folder holds for its report: any of it may be missing, or cut short."""
+"""What a section of the report is, and what a run's folder holds for it: any of it may be missing, or cut short."""
 
+import base64
+import io
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labelloop.errors import StoreError
+from PIL import Image
+
+from labelloop import pictures
+from labelloop.errors import StoreError, Unreadable
 from labelloop.run.folder import RunFolder
-from labelloop.run.report.inline import Inline
 from labelloop.run.scoring import Scored
 from labelloop.run.search.folder import SearchFolder
 from labelloop.types import Json
 
 THUMBNAIL = 160
 """Pixels of a thumbnail's longer side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report: ``name`` is its template and anchor, ``tells`` one sentence on what to make of it.
+
+    ``view`` is what the template shows: plain values, numbers already formatted.
+    """
+
+    name: str
+    title: str
+    tells: str
+    view: dict[str, Any] = field(default_factory=dict)
+
+
+MOST_BYTES = 4_000_000
+"""Bytes of all pictures in one report, as text; what comes after is left out and counted."""
+
+_MOST_READ = 20_000_000
+"""Bytes of one file that is opened at all."""
+
+
+@dataclass
+class Inline:
+    """Hands out data URIs until ``most`` bytes are spent; ``left_out`` counts what had no room."""
+
+    most: int = MOST_BYTES
+    spent: int = 0
+    left_out: int = 0
+
+    def uri(self, path: Path, width: int) -> str:
+        """Give a picture file as a data URI, at most ``width`` pixels wide and high; empty where it cannot be.
+
+        Every picture is decoded and written anew, so that nothing but pixels comes into the file.
+        """
+        if not path.is_file() or path.stat().st_size > _MOST_READ:
+            return ""
+        try:
+            text = _encoded(path.read_bytes(), width)
+        except (Unreadable, OSError):
+            return ""
+        if self.spent + len(text) > self.most:
+            self.left_out += 1
+            return ""
+        self.spent += len(text)
+        return text
+
+
+def _encoded(content: bytes, width: int) -> str:
+    image = pictures.decode(content)
+    image.thumbnail((width, width), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @dataclass

@@ -1,1 +1,0 @@
-"""The sections of a report, one file each: from a run's files to what its template shows."""
