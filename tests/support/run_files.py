@@ -12,7 +12,7 @@ from PIL import Image
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.gallery import write_mistakes
 from labelloop.run.scoring import Scored
-from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.search_folder import SearchFolder
 
 CLASSES = ("cat", "dog", "fish")
 _ITEMS = 60

@@ -19,13 +19,13 @@ from labelloop.loop.project_registry import confirmed_project
 from labelloop.run.container import find_container
 from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
-from labelloop.run.search.asked import LISTS
+from labelloop.run.search.space import LISTS
 from labelloop.settings import Settings
 from labelloop.train.proportions import FEW, TOO_FEW
 from labelloop.types import Json
 
 if TYPE_CHECKING:
-    from labelloop.run.search.trials import Tried
+    from labelloop.run.search.journal import Tried
 
 _log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def search(
     """
     from labelloop.run.search.defaults import keep_defaults, kept
     from labelloop.run.search.leader import Budget
-    from labelloop.run.search.whole import Search
+    from labelloop.run.search.study import Search
 
     if project_id is not None:
         _require_project(hub, project_id)

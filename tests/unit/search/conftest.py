@@ -6,8 +6,8 @@ import optuna
 import pytest
 
 from labelloop.run.folder import RunFolder
-from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.journal import open_study
+from labelloop.run.search.search_folder import SearchFolder
 from labelloop.run.search.space import Space
 
 

@@ -7,10 +7,8 @@ import pytest
 
 from labelloop.errors import SettingsError
 from labelloop.run.folder import RunFolder
-from labelloop.run.search.asked import asked_space
-from labelloop.run.search.folder import SearchFolder
-from labelloop.run.search.plan import Plan
-from labelloop.run.search.space import Space, present, space_of
+from labelloop.run.search.search_folder import SearchFolder, SearchPlan
+from labelloop.run.search.space import Space, asked_space, present, space_of
 from labelloop.settings import Settings
 
 
@@ -78,16 +76,16 @@ def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
 
 
 @pytest.fixture
-def plan() -> Plan:
+def plan() -> SearchPlan:
     space = Space(("a",), (32,), ("adamw",), ("none",), (0.001, 0.01), ("head", "finetune"))
-    return Plan(space, {"model": "a", "recipe": "head,finetune", "epochs": "3"}, "hash")
+    return SearchPlan(space, {"model": "a", "recipe": "head,finetune", "epochs": "3"}, "hash")
 
 
-def test_a_plan_is_read_as_it_was_written(tmp_path: Path, plan: Plan) -> None:
+def test_a_plan_is_read_as_it_was_written(tmp_path: Path, plan: SearchPlan) -> None:
     folder = SearchFolder(RunFolder(tmp_path))
 
-    assert Plan.read(folder) is None
-    assert plan.settle(folder) == Plan.read(folder) == plan.settle(folder)
+    assert SearchPlan.read(folder) is None
+    assert plan.settle(folder) == SearchPlan.read(folder) == plan.settle(folder)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +96,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path, plan: Plan) -> None:
     ],
 )
 def test_another_search_in_the_same_folder_is_refused(
-    tmp_path: Path, plan: Plan, change: dict[str, object], said: str
+    tmp_path: Path, plan: SearchPlan, change: dict[str, object], said: str
 ) -> None:
     folder = SearchFolder(RunFolder(tmp_path))
     plan.settle(folder)
@@ -110,6 +108,6 @@ def test_another_search_in_the_same_folder_is_refused(
         other.settle(folder)
 
 
-def test_a_finetune_s_trial_trains_the_head_that_it_begins_from(plan: Plan) -> None:
+def test_a_finetune_s_trial_trains_the_head_that_it_begins_from(plan: SearchPlan) -> None:
     assert plan.parameters_with({"recipe": "finetune", "model": "b"})["recipe"] == "head,finetune"
     assert plan.parameters_with({"recipe": "head", "model": "b"}) == {"model": "b", "recipe": "head", "epochs": "3"}

@@ -4,16 +4,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from labelloop.run.search.asking import ask, bury, release
-from labelloop.run.search.folder import SearchFolder
-from labelloop.run.search.journal import mend, open_study
+from labelloop.run.search.journal import BEGUN, OUTCOME, bury, mend, next_trial, open_study, release, tried
 from labelloop.run.search.result import best_of, importances
+from labelloop.run.search.search_folder import SearchFolder
 from labelloop.run.search.space import Space
-from labelloop.run.search.trials import BEGUN, OUTCOME, tried
 
 
 def begin(study: optuna.Study, folder: SearchFolder, space: Space, most: int = 99, worker: int = 0) -> optuna.Trial:
-    asked = ask(study, folder, space, seed=0, most=most, worker=worker)
+    asked = next_trial(study, folder, space, seed=0, most=most, worker=worker)
     assert asked is not None
     return asked[0]
 
@@ -26,7 +24,7 @@ def finish(study: optuna.Study, trial: optuna.Trial, accuracy: float) -> None:
 def test_a_head_has_no_optimizer(study: optuna.Study, folder: SearchFolder, space: Space) -> None:
     chosen = []
     for _ in range(12):
-        asked = ask(study, folder, space, seed=0, most=99, worker=0)
+        asked = next_trial(study, folder, space, seed=0, most=99, worker=0)
         assert asked is not None
         study.tell(asked[0], 0.5)
         chosen.append(asked[1])
@@ -41,7 +39,7 @@ def test_a_head_has_no_optimizer(study: optuna.Study, folder: SearchFolder, spac
 def test_no_more_than_asked_for(study: optuna.Study, folder: SearchFolder, space: Space) -> None:
     for number in range(3):
         assert begin(study, folder, space, most=3).number == number
-    assert ask(study, folder, space, seed=0, most=3, worker=1) is None
+    assert next_trial(study, folder, space, seed=0, most=3, worker=1) is None
     assert begin(study, folder, space, most=4).number == 3
 
 
@@ -73,7 +71,7 @@ def test_an_interrupted_trial_is_tried_anew_and_not_counted(
     assert again.params == first.params
     assert again.user_attrs[BEGUN]["origin"] == first.number
     assert [one.state for one in tried(study)] == ["interrupted", "running"]
-    assert ask(study, folder, space, seed=0, most=1, worker=0) is None
+    assert next_trial(study, folder, space, seed=0, most=1, worker=0) is None
     release(study)
     assert begin(study, folder, space, most=1).user_attrs[BEGUN]["origin"] == first.number
 

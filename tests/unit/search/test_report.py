@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.run.search.report import report
+from labelloop.run.search.report import search_page
 from labelloop.types import Json
 
 
@@ -69,7 +69,7 @@ class Balanced(HTMLParser):
 
 
 def test_every_trial_is_in_the_table_with_how_it_ended(found: Json) -> None:
-    page = report(found)
+    page = search_page(found)
 
     assert re.findall(r'<tr class="(\w+)">', page) == ["finished", "best", "pruned", "failed", "finished"]
     assert "finished, as trial 0" in page
@@ -77,7 +77,7 @@ def test_every_trial_is_in_the_table_with_how_it_ended(found: Json) -> None:
 
 
 def test_plots_show_what_has_an_accuracy(found: Json) -> None:
-    page = report(found)
+    page = search_page(found)
 
     assert re.findall(r'<circle class="(\w+)"', page) == ["finished", "finished", "pruned", "finished"]
     assert page.count("<rect ") == 2
@@ -85,7 +85,7 @@ def test_plots_show_what_has_an_accuracy(found: Json) -> None:
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(found: Json) -> None:
-    page = report(found)
+    page = search_page(found)
     parser = Balanced()
     parser.feed(page)
 
@@ -97,7 +97,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(found: Json) -> None:
 
 @pytest.mark.parametrize("trials", [[], [trial(0, "failed", None, reason="no")]])
 def test_a_search_without_a_best_says_so(found: Json, trials: list[Json]) -> None:
-    page = report({**found, "trials": trials, "best": None, "importances": {}})
+    page = search_page({**found, "trials": trials, "best": None, "importances": {}})
 
     assert "No trial has finished yet" in page
     assert "<svg" not in page

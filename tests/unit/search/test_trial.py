@@ -10,13 +10,10 @@ from optuna.trial import TrialState, create_trial
 from labelloop.run.context import Context
 from labelloop.run.parameters import parameters_of, train_settings
 from labelloop.run.preprocess import dataset_of
-from labelloop.run.search.asking import ask
-from labelloop.run.search.folder import SearchFolder
-from labelloop.run.search.journal import open_study
-from labelloop.run.search.plan import Plan
+from labelloop.run.search.journal import Tried, next_trial, open_study, tried
+from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space
 from labelloop.run.search.trial import Trial
-from labelloop.run.search.trials import Tried, tried
 from support import searching
 
 pytestmark = pytest.mark.train
@@ -53,12 +50,12 @@ Make = Callable[[dict[str, object]], Tried]
 def make(context: Context, study: optuna.Study) -> Make:
     """Make a trial with these values and tell how it went."""
     folder = SearchFolder(context.folder)
-    plan = Plan(SPACE, parameters_of(context.settings, context.kind.settings), context.manifest.hash)
+    plan = SearchPlan(SPACE, parameters_of(context.settings, context.kind.settings), context.manifest.hash)
     dataset = dataset_of(context)
 
     def carry_out(values: dict[str, object]) -> Tried:
         study.enqueue_trial(values)
-        asked = ask(study, folder, SPACE, seed=0, most=99, worker=0)
+        asked = next_trial(study, folder, SPACE, seed=0, most=99, worker=0)
         assert asked is not None
         place = folder.trial(asked[0].number)
         trial = Trial(study, asked[0], asked[1]["recipe"], dataset, place, context.caches)

@@ -14,7 +14,7 @@ from labelloop import pictures
 from labelloop.errors import StoreError, Unreadable
 from labelloop.run.folder import RunFolder
 from labelloop.run.scoring import Scored
-from labelloop.run.search.folder import SearchFolder
+from labelloop.run.search.search_folder import SearchFolder
 from labelloop.types import Json
 
 THUMBNAIL = 160

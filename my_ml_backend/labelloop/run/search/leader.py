@@ -1,6 +1,7 @@
-"""The process that leads a search: it starts the others, watches them, and ends them when the time has come."""
+"""The process that leads a search: it starts the others, each with its share of the machine, watches and ends them."""
 
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -10,15 +11,18 @@ from dataclasses import dataclass
 import optuna
 
 from labelloop.children import on_end_signal, start_child, stop_child
+from labelloop.environment import environment_of
 from labelloop.errors import TrainingError
-from labelloop.run.search.asking import bury
-from labelloop.run.search.folder import SearchFolder
-from labelloop.run.search.trials import Tried, tried
+from labelloop.run.search.journal import Tried, bury, tried
+from labelloop.run.search.search_folder import SearchFolder
+from labelloop.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
+
 _GRACE_SECONDS = 5.0
+
 _HOPELESS = 3
 """Failures, of trials without any success or of processes in a row, after which the search gives up."""
 
@@ -84,7 +88,7 @@ class Leader:
 
     def _start(self, worker: int) -> None:
         jobs = len(self._environments)
-        command = [sys.executable, "-m", "labelloop.run.search.worker", str(self._folder.run.path)]
+        command = [sys.executable, "-m", "labelloop.run.search.trial", str(self._folder.run.path)]
         self._workers[worker] = start_child(
             [*command, str(worker), str(self._budget.trials), str(jobs)],
             log=self._folder.log(worker),
@@ -110,6 +114,24 @@ class Leader:
             child.terminate()
         for child in self._workers.values():
             stop_child(child, _GRACE_SECONDS)
+
+
+def gpus() -> list[str]:
+    """Name the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` does."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+
+
+def environments(settings: Settings, jobs: int, visible: list[str]) -> list[Mapping[str, str]]:
+    """Give each process its environment: the settings, one thread for numerics, and one GPU where there are any."""
+    common = {**os.environ, **environment_of(settings), "OMP_NUM_THREADS": "1"}
+    if not visible:
+        return [common] * jobs
+    return [{**common, "CUDA_VISIBLE_DEVICES": visible[job % len(visible)]} for job in range(jobs)]
 
 
 def _told(code: int) -> str:

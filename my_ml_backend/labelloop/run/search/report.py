@@ -23,7 +23,7 @@ svg .finished { fill: #3d6fb4 } svg .pruned { fill: #fff; stroke: #9aa3b5; strok
 """
 
 
-def report(found: Json) -> str:
+def search_page(found: Json) -> str:
     """Write the page of what ``search.json`` holds."""
     body = [
         "<h1>Search</h1>",

@@ -1,14 +1,18 @@
-"""``search.json``: what a search has found."""
+"""``search.json``: what a search has found, and the run folder of its winner."""
 
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from labelloop.run.search.plan import Plan
-from labelloop.run.search.trials import Tried, tried
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import LOCATIONS
+from labelloop.run.record import RunInfo
+from labelloop.run.search.journal import Tried, tried
+from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.types import Json
 
 _FEWEST = 4
@@ -54,7 +58,7 @@ def importances(study: optuna.Study, best: Tried) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items()}
 
 
-def result(study: optuna.Study, plan: Plan, pictures: int, spent: Spent, ended: str) -> Json:
+def result(study: optuna.Study, plan: SearchPlan, pictures: int, spent: Spent, ended: str) -> Json:
     """Sum up a search as JSON; ``pictures`` are those of the validation side, ``ended`` says why it is over."""
     trials = [_left(one) for one in tried(study)]
     best = best_of(trials)
@@ -83,3 +87,29 @@ _STATES = ("finished", "pruned", "failed", "interrupted")
 def _left(one: Tried) -> Tried:
     """Call a trial interrupted whose process has been ended."""
     return Tried(**{**asdict(one), "state": "interrupted"}) if one.state == "running" else one
+
+
+def winner_folder(searched: RunFolder, best: Json) -> RunFolder:
+    """Name the run folder of a trial."""
+    return RunFolder(searched.path / f"winner-{best['number']}")
+
+
+def prepare_winner(searched: RunFolder, plan: SearchPlan, best: Json) -> RunFolder:
+    """Make the winner's run folder, whose data are those of the search; the run in one that is there is left as it is.
+
+    What the search found is laid into it, for the run's report.
+    """
+    folder = winner_folder(searched, best)
+    own = SearchFolder(folder)
+    own.path.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(SearchFolder(searched).result, own.result)
+    if folder.record.is_file():
+        return folder
+    for name in ("manifest", "sides"):
+        shutil.copyfile(getattr(searched, name), getattr(folder, name))
+    info = RunInfo.read(searched) or RunInfo.new({})
+    places = {name: info.parameters[name] for name in LOCATIONS if name in info.parameters}
+    fetched = {name: made_from for name, made_from in info.stages.items() if name == "fetch"}
+    made = RunInfo.new({**plan.parameters_with(best["parameters"]), **places})
+    replace(made, manifest=plan.manifest, stages=fetched).write(folder)
+    return folder

@@ -1,19 +1,26 @@
-"""What is searched: the values that each parameter may take, and which of them matter to which recipe."""
+"""What is searched: the values that each parameter may take, as a command asks for them or as usual."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from labelloop.errors import SettingsError
+from labelloop.run.parameters import train_settings, with_parameters
+from labelloop.setting_values import names
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
     import optuna
 
 _OPTIMIZERS = ("adamw", "nadamw", "lamb", "sgd")
+
 _AUGMENTATIONS = ("none", "auto", "realistic")
+
 _LEARNING_RATES = (2e-4, 2e-2)
+
+LISTS = ("models", "sizes", "optimizers", "augmentations", "learning_rates")
+"""What may be searched otherwise than usual, each a list of values separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +114,41 @@ def present(space: Space, settings: Settings) -> dict[str, str | int | float]:
         "learning_rate": (settings.learning_rate, low <= settings.learning_rate <= high),
     }
     return {name: value for name, (value, inside) in own.items() if inside}
+
+
+def asked_space(settings: Settings, given: Mapping[str, str], held: Space | None) -> Space:
+    """Read the space from the lists of a command; what is not given is as in ``held``, or as usual.
+
+    Raises SettingsError for what cannot be read.
+    """
+    values: dict[str, Any] = {name: _read(name, text) for name, text in given.items()}
+    return replace(space_of(settings) if held is None else held, **values)
+
+
+def check_space(settings: Settings, space: Space) -> None:
+    """Refuse values that cannot be, each by itself: raises SettingsError or TrainingError naming the allowed ones.
+
+    Values that only do not go together, such as a network and a size, are the trials' matter.
+    """
+    from labelloop.train.backbone import build
+    from labelloop.train.entrants import check
+
+    for name, values in space.values().items():
+        for value in values:
+            check(train_settings(with_parameters(settings, {name: value})))
+    for model in space.models:
+        build(replace(train_settings(settings), backbone=model, image_size=0, weights="none", weights_hash=""), 2)
+
+
+def _read(name: str, text: str) -> tuple[str, ...] | tuple[int, ...] | tuple[float, ...]:
+    values = names(text)
+    if name not in ("sizes", "learning_rates"):
+        return values
+    try:
+        if name == "sizes":
+            return tuple(int(value) for value in values)
+        low, high = map(float, values)
+    except ValueError:
+        expected = "whole numbers of pixels: 128,160" if name == "sizes" else "the lowest and the highest: 2e-4,2e-2"
+        raise SettingsError(f"{name}: {text!r} is not what is expected, {expected}") from None
+    return low, high

@@ -1,7 +1,14 @@
-"""One trial: a training with the chosen parameters, watched epoch by epoch."""
+"""One trial, a training with the chosen parameters, watched epoch by epoch; and the process that makes trials.
+
+The process is started as ``python -m labelloop.run.search.trial RUN NUMBER TRIALS JOBS``: NUMBER is which of JOBS
+processes it is, TRIALS how many there may be in all.
+"""
 
 import logging
+import math
+import os
 import shutil
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +17,15 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from labelloop.errors import LabelLoopError, TrainingError
-from labelloop.run.search.score import score
-from labelloop.run.search.trials import OUTCOME
+from labelloop.environment import start_logging
+from labelloop.errors import LabelLoopError, StoreError, TrainingError
+from labelloop.run.context import Context
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import train_settings
+from labelloop.run.preprocess import dataset_of
+from labelloop.run.search.journal import BEGUN, OUTCOME, next_trial, open_study
+from labelloop.run.search.search_folder import SearchFolder, SearchPlan
+from labelloop.settings import Settings
 from labelloop.train.dataset import Dataset
 from labelloop.train.trained import Trained
 from labelloop.types import TrainSettings
@@ -23,6 +36,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SETTINGS = "settings"
+
+
+def trial_value(accuracy: float, log_loss: float | None, pictures: int) -> float:
+    """Order by accuracy on the validation side, and where that is equal by log-loss (nats).
+
+    On n pictures two accuracies differ by 1/n at least, and what log-loss takes away is below 1/n: the accuracy always
+    decides first. A log-loss that is None or not finite counts as the worst.
+    """
+    if log_loss is None or not math.isfinite(log_loss):
+        return accuracy - 1 / pictures
+    return accuracy - log_loss / (1 + log_loss) / pictures
 
 
 @dataclass
@@ -61,7 +85,7 @@ class Trial:
             return False
         accuracy, loss, step = epoch["validation_accuracy"], epoch.get("validation_loss"), int(epoch["epoch"])
         self._reached = {"accuracy": accuracy, "log_loss": loss, "epochs": step}
-        self.asked.report(score(accuracy, loss, len(self.dataset.validation)), step)
+        self.asked.report(trial_value(accuracy, loss, len(self.dataset.validation)), step)
         if self.asked.should_prune():
             raise optuna.TrialPruned
         return False
@@ -82,7 +106,7 @@ class Trial:
             raise TrainingError("; ".join(trained.notes) or f"{self.recipe} was left out")
         accuracy, loss = trained.validation[self.recipe], _log_loss(trained, self.recipe)
         note = {"accuracy": accuracy, "log_loss": loss, "epochs": len(trained.curves.get(self.recipe, ()))}
-        return {"state": "finished", **note}, score(accuracy, loss, len(self.dataset.validation))
+        return {"state": "finished", **note}, trial_value(accuracy, loss, len(self.dataset.validation))
 
     def _same(self, settings: TrainSettings) -> tuple[dict[str, Any], float | None] | None:
         """Take over the result of an earlier trial with the same settings: it would come out the same."""
@@ -105,3 +129,44 @@ def _log_loss(trained: Trained, recipe: str) -> float | None:
         return trained.calibration["log_loss_after"]
     losses = [epoch["validation_loss"] for epoch in trained.curves.get(recipe, ()) if "validation_loss" in epoch]
     return min(losses, default=None)
+
+
+def make_trials(folder: SearchFolder, settings: Settings, worker: int, most: int) -> None:
+    """Make trials until the search has had ``most`` of them. Raises StoreError without plan or manifest."""
+    plan = SearchPlan.read(folder)
+    if plan is None:
+        raise StoreError(f"{folder.plan} is not there: begin with `labelloop search --run {folder.run.path}`")
+    common = plan.settings(settings, {})
+    context = Context(folder.run, common, lambda _what, _done, _total: None)
+    dataset = dataset_of(context)
+    study = open_study(folder, warmup=common.epochs // 3)
+    while (next_one := next_trial(study, folder, plan.space, common.seed, most, worker)) is not None:
+        asked, chosen = next_one
+        place = folder.trial(asked.user_attrs[BEGUN]["origin"])
+        trial = Trial(study, asked, chosen["recipe"], dataset, place, context.caches)
+        trial.carry_out(train_settings(plan.settings(settings, chosen)))
+
+
+def worker_main() -> int:
+    """Read the command line and work; gives the exit code."""
+    run, (worker, most, jobs) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    try:
+        settings = Settings.from_environment()
+        start_logging(settings.log_level)
+        _keep_to(worker, jobs)
+        make_trials(SearchFolder(RunFolder(run)), settings, worker, most)
+    except LabelLoopError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    return 0
+
+
+def _keep_to(worker: int, jobs: int) -> None:
+    """Use this process's share of the cores alone, so that several do not each start helpers for all of them."""
+    if jobs > 1 and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[worker % len(cores) :: jobs])
+
+
+if __name__ == "__main__":
+    sys.exit(worker_main())

@@ -1,21 +1,75 @@
-"""``plan.json``: what a search was asked for. A search that goes on is the same search."""
+"""The folder of one search, inside its run's folder: which file is what, and its plan.
+
+A search that goes on is the same search: it was asked for the same.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self
 
 from labelloop.errors import SettingsError, StoreError
 from labelloop.run.context import write_json
+from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import with_parameters
-from labelloop.run.search.folder import SearchFolder
 from labelloop.run.search.space import Space
 from labelloop.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The space, the manifest's hash, and the parameters of a trial as far as it chooses no others.
+class SearchFolder:
+    """Names the files of one search."""
+
+    run: RunFolder
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.run.path / "search"
+
+    @property
+    def plan(self) -> Path:
+        """What is searched."""
+        return self.path / "plan.json"
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal: every trial, as it went."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that leads the search."""
+        return self.path / ".lock"
+
+    @property
+    def asking(self) -> Path:
+        """Held by the process that is choosing its next trial."""
+        return self.path / ".asking"
+
+    @property
+    def result(self) -> Path:
+        """Trials, best values, importances, times."""
+        return self.path / "search.json"
+
+    @property
+    def report(self) -> Path:
+        """The same to look at: one HTML file."""
+        return self.path / "search.html"
+
+    def log(self, worker: int) -> Path:
+        """What one of the processes has said."""
+        return self.path / f"worker-{worker}.log"
+
+    def trial(self, number: int) -> Path:
+        """Where a trial, and whichever takes it up, works; gone when it ends."""
+        return self.path / "trials" / str(number)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """``plan.json``: the space, the manifest's hash, and the parameters of a trial as far as it chooses no others.
 
     Parameters are named and spelled as on the command line.
     """
@@ -58,7 +112,7 @@ class Plan:
         return self
 
 
-def _difference(held: Plan, asked: Plan) -> str:
+def _difference(held: SearchPlan, asked: SearchPlan) -> str:
     for name, value in asdict(held.space).items():
         if (now := getattr(asked.space, name)) != value:
             return f"its {name} are {_listed(value)}, and now {_listed(now)} are asked for"
