@@ -17,6 +17,7 @@ from labelloop.loop.imports import Imports
 from labelloop.loop.predict import Found, Unpredicted, note_versions, predict_call, threads_for
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
+from labelloop.retries import retries
 from labelloop.types import Json, Progress, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ _REASONS = 3
 _AHEAD = 1024
 """Tasks under way or waiting: enough that the endpoint is busy while Label Studio gives the next page."""
 
-_SHARES = tuple(2.0**power for power in range(-6, 0))
-"""Pauses between two tries when the endpoint as a whole fails, as shares of ``LABELLOOP_RETRY_SECONDS``."""
+_TRIES, _FIRST_SHARE = 7, 2.0**-6
+"""Of a call where the endpoint as a whole fails; the pauses between them last ``LABELLOOP_RETRY_SECONDS`` together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,10 @@ class _Answered:
 
 
 def _patiently(plan: PredictionPlan, call: list[Json], ended: threading.Event, answered: _Answered) -> list[Found]:
-    before = None
-    for share in (*_SHARES, 0.0):
+    found, failure, before = list[Found](), None, None
+    for _ in retries(_TRIES, _FIRST_SHARE * plan.hub.settings.retry_seconds, wait=ended.wait):
+        if found and ended.is_set():
+            break
         found = predict_call(plan, call)
         failure = _failure(found)
         if failure is None:
@@ -158,8 +161,8 @@ def _patiently(plan: PredictionPlan, call: list[Json], ended: threading.Event, a
             return found
         if before is None:
             before = answered.calls
-        if ended.wait(share * plan.hub.settings.retry_seconds):
-            return found
+    if ended.is_set():
+        return found
     # More calls than were under way at its first failure have been answered since: the endpoint is well.
     if before is not None and answered.calls - before > threads_for(plan):
         return found if len(call) == 1 else [predict_call(plan, [task])[0] for task in call]

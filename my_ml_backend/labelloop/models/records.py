@@ -2,9 +2,8 @@
 
 import json
 import logging
-import random
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from types import UnionType
@@ -12,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from labelloop.errors import Conflict, Damaged, NotFound, StoreAway
 from labelloop.models.store import Store, Versioned
+from labelloop.retries import retries
 
 _log = logging.getLogger(__name__)
 
@@ -58,19 +58,16 @@ def update(store: Store, path: str, change: Callable[[bytes | None], bytes | Non
     ``change`` gets None where there is no object yet, and answers None to leave all as it is. It is called again with
     newer content after a conflict, and may raise to give up. Raises StoreAway when others are faster ``tries`` times.
     """
-    for attempt in range(tries):
+    for _ in retries(tries, 0.001, most=0.15, spread=1.0):
         current = find_object(store, path)
         content = change(current.content if current else None)
         if content is None:
             return
-        try:
+        with suppress(Conflict):
             if current is None:
                 store.create(path, content)
             else:
                 store.swap(path, content, current.tag)
-        except Conflict:
-            time.sleep(random.random() * min(0.002 * 2**attempt, 0.3))
-        else:
             return
     raise StoreAway(f"{path} is being changed by others all the time: see which processes write to this project")
 

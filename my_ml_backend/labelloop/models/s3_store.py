@@ -1,6 +1,5 @@
 """The store in an S3 bucket, or in anything that speaks S3 and honours conditional writes."""
 
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any, BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
+from labelloop.retries import retries
 
 _CONNECTIONS = 32
 """Requests at a time; more threads than this wait for each other."""
@@ -60,13 +60,12 @@ class S3Store:
 
     def create(self, path: str, content: bytes) -> None:
         """Write one object that must not exist yet; raises Conflict when it does."""
-        for attempt in range(_BUSY_TRIES):
+        for _ in retries(_BUSY_TRIES, 0.02):
             status = self._put(path, content, {"IfNoneMatch": "*"})
             if status == 200:
                 return
             if status == 412:
                 raise Conflict(f"{path} exists already in {self._errors.where}")
-            time.sleep(0.02 * 2**attempt)
         raise StoreAway(f"{path} in {self._errors.where} is being written by others all the time; try again")
 
     def swap(self, path: str, content: bytes, tag: str) -> None:

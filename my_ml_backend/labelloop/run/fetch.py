@@ -1,6 +1,5 @@
 """From labeled records to items: every picture fetched once ever, each under the hash of its content."""
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +12,7 @@ from typing import TypeVar
 from labelloop.data.listing import Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import MediaError, Transient, Unreadable
+from labelloop.retries import retries
 from labelloop.run.context import Missing
 from labelloop.sources.reader import CONNECTIONS
 from labelloop.sources.urls import local_file, shown
@@ -163,12 +163,13 @@ def patiently(read: Callable[[], T], wait: Callable[[float], None] = time.sleep)
 
     Waits vary by half, so that many threads do not come back at once. Raises what the last try raised.
     """
-    for attempt in range(TRIES - 1):
+    for left in retries(TRIES, _FIRST_WAIT, spread=0.25, wait=wait):
         try:
             return read()
         except Transient:
-            wait(_FIRST_WAIT * 2**attempt * random.uniform(0.75, 1.25))
-    return read()
+            if not left:
+                raise
+    raise AssertionError("at least one try is made")
 
 
 def too_many(missing: int, total: int) -> bool:

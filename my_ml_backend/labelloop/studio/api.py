@@ -3,13 +3,13 @@
 import html
 import json
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 from labelloop.errors import NotAllowed, StudioAway, StudioError
+from labelloop.retries import retries
 from labelloop.sources.transport import trusted
 from labelloop.sources.urls import shown
 from labelloop.studio.tokens import TokenRefused, Tokens
@@ -115,18 +115,17 @@ class Api:
             ) from None
 
     def _send(self, method: str, path: str, attempts: int, **request: Any) -> httpx.Response:
-        for attempt in range(1, attempts + 1):
+        for left in retries(attempts, self._pause):
             try:
                 answer = self._authorized(method, path, **request)
             except _BROKEN as error:
-                if attempt == attempts:
+                if not left:
                     raise unreachable(self.url, error) from error
             except httpx.HTTPError as error:
                 raise unreachable(self.url, error) from error
             else:
-                if attempt == attempts or answer.status_code not in _TRANSIENT:
+                if not left or answer.status_code not in _TRANSIENT:
                     return answer
-            time.sleep(self._pause * 2 ** (attempt - 1))
         raise AssertionError("at least one attempt is made")
 
     def _authorized(self, method: str, path: str, public: bool = False, **request: Any) -> httpx.Response:
