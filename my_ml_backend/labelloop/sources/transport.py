@@ -32,6 +32,10 @@ Connect = Callable[[str, int, float], socket.socket]
 
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _KEPT_SECONDS = 15.0
+_TOGETHER = 1_000_000
+"""Bytes of a request that go out as one."""
+_TOLERANCE = 0.05
+"""Seconds by which an exchange may last longer."""
 
 
 @cache
@@ -233,14 +237,23 @@ class _Backend(httpcore.NetworkBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """Reads and writes a socket while its connection's time lasts."""
+    """Reads and writes a socket while its connection's time lasts.
+
+    Every system call hands the interpreter to another thread, of which dozens do this at a time. So head and body of a
+    request go out as one, with the first read, and the socket's timeout is set anew only where it is off by more than
+    ``_TOLERANCE``.
+    """
 
     def __init__(self, connection: socket.socket, limit: _Limit, connect_seconds: float) -> None:
         self._socket, self._limit, self._connect_seconds = connection, limit, connect_seconds
+        self._unsent: list[bytes] = []
+        self._timeout = -1.0
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        if self._unsent:
+            self._send()
         try:
-            self._socket.settimeout(self._limit.left())
+            self._bound()
             return self._socket.recv(max_bytes)
         except TimeoutError as error:
             raise httpcore.ReadTimeout(str(error)) from error
@@ -248,13 +261,28 @@ class _Stream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
+        if buffer:
+            self._unsent.append(buffer)
+
+    def _send(self) -> None:
+        """Send what was written; what breaks here, reading tells, or it gives an answer that came before the end."""
+        pieces, self._unsent = self._unsent, []
+        if sum(map(len, pieces)) <= _TOGETHER:
+            pieces = [b"".join(pieces)]
         try:
-            self._socket.settimeout(self._limit.left())
-            self._socket.sendall(buffer)  # as one: its timeout is that of all
+            for piece in pieces:
+                self._bound()
+                self._socket.sendall(piece)  # its timeout is that of the whole piece
         except TimeoutError as error:
             raise httpcore.WriteTimeout(str(error)) from error
-        except OSError as error:
-            raise httpcore.WriteError(str(error)) from error
+        except OSError:
+            pass
+
+    def _bound(self) -> None:
+        left = self._limit.left()
+        if not left <= self._timeout <= left + _TOLERANCE:
+            self._socket.settimeout(left)
+            self._timeout = left
 
     def close(self) -> None:
         self._socket.close()

@@ -5,6 +5,7 @@ What belongs to it is told by the same parser that decides where a request goes.
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
@@ -55,8 +56,12 @@ def path_of(uri: str) -> str:
 _PORTS = {"http": 80, "https": 443}
 
 
+@lru_cache(maxsize=256)
 def parse(url: str) -> "httpx.URL":
-    """Parse an http(s) address, international names and spaces made fit to send; raises MediaError for any other."""
+    """Parse an http(s) address, international names and spaces made fit to send; raises MediaError for any other.
+
+    The last ones are kept: who reads a picture looks at its address several times.
+    """
     # Imported when asked for: it takes a tenth of a second, and most who show an address send nothing.
     import httpx
 
