@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.kinds.annotations.compare import is_right
+from labelloop.kinds.annotations.correctness import is_right
 from labelloop.kinds.annotations.overlap import overlaps, paired
 from labelloop.types import Box
 from support.examples import examples

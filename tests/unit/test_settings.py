@@ -9,7 +9,7 @@ from labelloop.endpoints.answers.read import RESPONSES
 from labelloop.endpoints.requests import REQUESTS
 from labelloop.environment import environment_of, unknown_variables
 from labelloop.errors import SettingsError
-from labelloop.kinds.image_classification.kind import ENGINES
+from labelloop.kinds.image_classification import ENGINES
 from labelloop.settings import Settings
 from labelloop.types import UNCERTAINTIES
 

@@ -17,7 +17,7 @@ from labelloop.data.listing import Listing
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import StoreError
-from labelloop.kinds.image_classification.label_errors import examine_manifest, find_label_errors
+from labelloop.kinds.image_classification.analysis import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.labels import labeling_of, read_labels

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from labelloop.serve.engines.base import Engine
 
 KINDS: dict[str, str] = {
-    IMAGES: "labelloop.kinds.image_classification.kind",
-    ANNOTATIONS: "labelloop.kinds.annotations.kind",
+    IMAGES: "labelloop.kinds.image_classification",
+    ANNOTATIONS: "labelloop.kinds.annotations",
 }
 """The module of each kind, by the kind's name; its ``KIND`` is the kind. It is imported when it is first asked for."""
 

@@ -16,7 +16,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.labels import renderer
 from labelloop.loop.serving import Serving, bootstrap
 from labelloop.run.context import Context, Render
-from labelloop.trainers.handover import Inputs
+from labelloop.trainers.handover import RunInputs
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target, chunks
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class BootstrapOpponent:
 
     def _ask(self, context: Context, items: Sequence[Item]) -> list[Answer | Failure]:
         try:
-            return self.by.endpoint.invoke(list(Inputs(context, items)), Target(self.project))
+            return self.by.endpoint.invoke(list(RunInputs(context, items)), Target(self.project))
         except EndpointError as error:
             raise BootstrapAway(f"the bootstrap endpoint cannot be asked about the test items: {error}") from error
 

@@ -29,13 +29,13 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.source import Opener, Source, check_locations, open_reader, read_locations
 from labelloop.settings import Settings
-from labelloop.trainers.base import Trainer, train
+from labelloop.trainers.base import Trainer, run_trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ANSWERS, IMAGES, ForeignInfo, Json
 
 
-class Reporter(Protocol):
+class StageReporter(Protocol):
     """Whom a run tells how far it is."""
 
     def stage(self, name: str) -> None:
@@ -63,7 +63,7 @@ class Run:
         folder: RunFolder,
         settings: Settings,
         given: Mapping[str, str],
-        reporter: Reporter,
+        reporter: StageReporter,
         source: Source | None = None,
         registrar: Registrar | None = None,
         key: str = "",
@@ -153,7 +153,7 @@ class Run:
             case "train":
                 write_json(
                     self.folder.trained,
-                    train(self._trainer, context, self.key, self._settings.poll_seconds, self.handle),
+                    run_trainer(self._trainer, context, self.key, self._settings.poll_seconds, self.handle),
                 )
                 if self._archive:
                     write_archive(self.folder.bundle, self.folder.archive)

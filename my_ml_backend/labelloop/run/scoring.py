@@ -18,7 +18,7 @@ from labelloop.models.bundle import read_bundle_info
 from labelloop.models.versions import VersionRecord
 from labelloop.serve.engines.opening import open_measured
 from labelloop.trainers.base import Trainer
-from labelloop.trainers.handover import Inputs
+from labelloop.trainers.handover import RunInputs
 from labelloop.types import Answer, Choice, Failure, ForeignInfo, Item, NotAsked, Output, Shown
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _completed(
     if not rows:
         return answers
     try:
-        told = trainer.predict(info.model, Inputs(context, [items[row] for row in rows]), info.classes)
+        told = trainer.predict(info.model, RunInputs(context, [items[row] for row in rows]), info.classes)
     except Outage:
         raise
     except TrainingError as error:

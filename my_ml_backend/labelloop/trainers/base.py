@@ -67,7 +67,7 @@ class Trainer(Protocol):
         """
 
 
-def train(
+def run_trainer(
     trainer: Trainer,
     context: "Context",
     key: str,

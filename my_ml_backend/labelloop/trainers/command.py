@@ -20,7 +20,7 @@ from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAwa
 from labelloop.files import file_lock
 from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
 from labelloop.trainers.base import Training
-from labelloop.trainers.handover import BUNDLE, Handover, Inputs, Result, read_predictions, write_items
+from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, write_items
 from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked
 
 if TYPE_CHECKING:
@@ -191,10 +191,10 @@ class CommandTrainer:
         """Write the bundle of a model that lies elsewhere, its answers to the test items in it; gives notes."""
         manifest = context.manifest
         items = [item for item in splits(manifest, context.named_sides)["test"] if _is_here(context, item)]
-        found = handover.answers(Inputs(context, items), result.model, manifest.classes)
+        found = handover.answers(RunInputs(context, items), result.model, manifest.classes)
         unasked = [item for item in items if item.content not in found]
         if unasked and self.predicts:
-            answers = self.predict(result.model, Inputs(context, unasked), manifest.classes)
+            answers = self.predict(result.model, RunInputs(context, unasked), manifest.classes)
             found |= {item.content: one for item, one in zip(unasked, answers, strict=True)}
         info = ForeignInfo(manifest.classes, manifest.choice, recipe, kind=manifest.kind, model=result.model)
         shutil.rmtree(context.folder.bundle, ignore_errors=True)

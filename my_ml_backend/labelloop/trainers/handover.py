@@ -158,7 +158,7 @@ class Handover:
             )
         return found
 
-    def answers(self, inputs: "Inputs", model: str, classes: tuple[str, ...]) -> dict[str, Answer | Failure]:
+    def answers(self, inputs: "RunInputs", model: str, classes: tuple[str, ...]) -> dict[str, Answer | Failure]:
         """Read what the training itself asked its model, by the sha256 of the inputs; of others nothing is read.
 
         Raises TrainingError.
@@ -181,7 +181,7 @@ class Handover:
                 raise TrainingError(f"the trainer left {path}, which is no plain file: nothing of its output is taken")
 
 
-class Inputs(Sequence[Input]):
+class RunInputs(Sequence[Input]):
     """The inputs of items, each read when it is taken, so that they never are in memory together."""
 
     def __init__(self, context: "Context", items: Sequence[Item]) -> None:
@@ -193,10 +193,10 @@ class Inputs(Sequence[Input]):
     @overload
     def __getitem__(self, at: int) -> Input: ...
     @overload
-    def __getitem__(self, at: slice) -> "Inputs": ...
-    def __getitem__(self, at: int | slice) -> "Input | Inputs":
+    def __getitem__(self, at: slice) -> "RunInputs": ...
+    def __getitem__(self, at: int | slice) -> "Input | RunInputs":
         if isinstance(at, slice):
-            return Inputs(self._context, self._items[at])
+            return RunInputs(self._context, self._items[at])
         item = self._items[at]
         if item.text:
             return Input(text=item.text)
@@ -208,9 +208,9 @@ class Inputs(Sequence[Input]):
         """The sha256 (hex) of each."""
         return [item.content for item in self._items]
 
-    def among(self, contents: Container[str]) -> "Inputs":
+    def among(self, contents: Container[str]) -> "RunInputs":
         """Give those of these contents (sha256, hex)."""
-        return Inputs(self._context, [item for item in self._items if item.content in contents])
+        return RunInputs(self._context, [item for item in self._items if item.content in contents])
 
 
 def write_items(inputs: Sequence[Input], contents: Sequence[str], folder: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.split import missing, side
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, SettingsError, TrainingError, Unreadable
-from labelloop.kinds.annotations.kind import KIND
+from labelloop.kinds.annotations import KIND
 from labelloop.kinds.base import find
 from labelloop.models.bundle import read_bundle_info, write_foreign
 from labelloop.models.champion import ChampionPointer

@@ -27,7 +27,7 @@ from labelloop.run.registrar import Registrar
 from labelloop.serve.engines.opening import open_engine, open_measured
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
-from labelloop.trainers.handover import Inputs
+from labelloop.trainers.handover import RunInputs
 from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked, Output, ProjectKey
 from support import numbers_kind
 
@@ -285,5 +285,5 @@ def test_a_picture_goes_out_under_its_own_type_and_a_text_as_it_is(tmp_path: Pat
     kept = hashlib.sha256(picture.getvalue()).hexdigest()
     context.pictures.path(kept).parent.mkdir(parents=True, exist_ok=True)
     context.pictures.path(kept).write_bytes(picture.getvalue())
-    asked = Inputs(context, [Item(1, kept, ("low",)), Item.of_text(2, "7.5", ("high",))])
+    asked = RunInputs(context, [Item(1, kept, ("low",)), Item.of_text(2, "7.5", ("high",))])
     assert list(asked) == [Input(picture.getvalue(), "image/png"), Input(text="7.5")]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from labelloop.data.split import splits
 from labelloop.errors import LabelConfigError, SettingsError, StoreError
 from labelloop.files import whole_file
-from labelloop.kinds.annotations.compare import is_right
+from labelloop.kinds.annotations.correctness import is_right
 from labelloop.run.checks import check_accuracy
 from labelloop.run.context import Context, Render, write_json
 from labelloop.run.gate import meet_bootstrap
@@ -94,7 +94,7 @@ def _render(context: Context) -> Render:
     return context.render
 
 
-def measure(context: Context) -> None:
+def measure_annotations(context: Context) -> None:
     """Write ``metrics.json`` and ``predictions.npz``; where there is no item to measure on, metrics of nothing."""
     items = tuple(splits(context.manifest, context.named_sides)["test"])
     found = compared(context, VersionOpponent("the new model", context.folder.bundle), items)
@@ -119,7 +119,7 @@ def _metrics(context: Context, found: Compared, count: int, right: int) -> Json:
     }
 
 
-def judge(context: Context, name: str, opponent: Opponent | None) -> Verdict:
+def judge_annotations(context: Context, name: str, opponent: Opponent | None) -> Verdict:
     """Judge what was measured, as version ``name``, on the test items of which there is a mark for both.
 
     The first version must be right on more of them than what annotators say most often would be.

@@ -1,1 +1,150 @@
-"""Classes of whole pictures, by timm's networks: the kind that was there first."""
+"""Classes of whole pictures, by timm's networks. torch is imported by the stages that need it, and by no server."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelloop.kinds.classification import Classification
+from labelloop.types import IMAGES, BundleInfo, Item, Json, NetworkInfo, PictureSpec, TrainSettings
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+    from labelloop.serve.engines.base import Engine
+    from labelloop.settings import Settings
+
+
+ENGINES: Mapping[str, str] = {"onnx": "model.onnx", "torchscript": "model.ts.pt"}
+"""The engines, and the bundle's file that each of them runs."""
+
+
+class ImageClassification(Classification):
+    """What one picture shows: one class, or any number of them."""
+
+    name = IMAGES
+    item = "picture"
+    label_configs = (("Choices", ("Image",)),)
+    recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
+    settings = (
+        "backbone",
+        "weights",
+        "image_size",
+        "recipes",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "augmentations",
+        "mixup",
+        "balance",
+    )
+    weights = ("model.onnx", "model.safetensors", "model.ts.pt")
+
+    def check(self, content: bytes) -> None:
+        """Raise Unreadable for what is no picture."""
+        from labelloop.pictures import decode
+
+        decode(content)
+
+    def competing(self, settings: "Settings") -> tuple[str, ...]:
+        """Take the recipes that the settings name."""
+        return settings.recipes
+
+    def hyperparameters(self, settings: "Settings") -> TrainSettings:
+        """Take network, weights, recipes and all that they learn by."""
+        from labelloop.run.parameters import train_settings
+
+        return train_settings(settings)
+
+    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
+        """Raise TrainingError for a network, recipe, optimizer or augmentation that there is not.
+
+        ``thorough``: the network is made, for only it knows its arguments, weights and sizes; of weights that are yet
+        to be downloaded nothing is known.
+        """
+        training = self.hyperparameters(settings)
+        # After what is wrong without it, for torch takes seconds.
+        from labelloop.train.backbone import build
+        from labelloop.train.entrants import check
+
+        check(training)
+        if thorough:
+            build(replace(training, weights="none") if training.weights == "pretrained" else training, 2)
+
+    def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
+        """Decode and resize all pictures, as far as that has not been done."""
+        from labelloop.run.preprocess import samples_of, training_of
+        from labelloop.train.backbone import spec_of
+        from labelloop.train.pixels import Pixels
+
+        pixels = Pixels(spec_of(training_of(context)), context.caches)
+        return pixels.check(samples_of(context.manifest.classes, context.pictures, items), total, context.progress)
+
+    def train(self, context: "Context") -> Json:
+        """Let the recipes compete on the validation side, from the last checkpoint on."""
+        from labelloop.run.preprocess import dataset_of, training_of
+        from labelloop.train.trainer import train as fit
+
+        folder = context.folder
+        trained = fit(
+            dataset_of(context),
+            training_of(context),
+            folder.path,
+            context.caches,
+            context.progress,
+            checkpoints=folder.checkpoints,
+        )
+        values = asdict(trained)
+        values.pop("bundle")
+        return values
+
+    def analyse(self, context: "Context") -> None:
+        """Show mistakes, robustness, explanations, probable label errors, augmentations; write TensorBoard's events."""
+        from labelloop.kinds.image_classification.analysis import analyse
+
+        analyse(context)
+
+    def describe(self, raw: Json) -> NetworkInfo:
+        """Read ``model.json`` with the network's own part."""
+        return NetworkInfo.read(raw)
+
+    def problems(self, info: BundleInfo) -> Iterator[str]:
+        """Refuse pictures that cannot be prepared, and a bundle without ``model.onnx``."""
+        if not isinstance(info, NetworkInfo) or not _is_spec(info.picture):
+            yield "has an impossible picture size, mean or std"
+        if "model.onnx" not in info.files:
+            yield "has no hash of model.onnx: nothing could be served"
+
+    def served(self, engine: str) -> tuple[str, ...]:
+        """Name the network's file."""
+        return (ENGINES[engine],)
+
+    def open(self, directory: Path, engine: str) -> "Engine":
+        """Load the network.
+
+        What an engine needs is imported here and not before: onnxruntime starts a thread when it is imported and aborts
+        at the end of a process forked after that, and torch takes seconds.
+        """
+        if engine == "torchscript":
+            from labelloop.serve.engines.torchscript import TorchScriptEngine
+
+            return TorchScriptEngine(directory)
+        from labelloop.serve.engines.onnx import OnnxEngine
+
+        return OnnxEngine(directory)
+
+
+KIND = ImageClassification()
+
+
+def _is_spec(spec: PictureSpec) -> bool:
+    sizes = all(isinstance(size, int) and size > 0 for size in (spec.height, spec.width))
+    numbers = all(isinstance(value, (int, float)) for value in (*spec.mean, *spec.std))
+    three = len(spec.mean) == len(spec.std) == 3
+    return (
+        sizes
+        and numbers
+        and three
+        and all(value > 0 for value in spec.std)
+        and spec.interpolation in ("bilinear", "bicubic")
+    )

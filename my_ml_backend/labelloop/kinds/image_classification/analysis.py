@@ -1,19 +1,34 @@
-"""The second half of evaluate: what explains a model's figures. Nobody's next step waits for it."""
+"""The second half of evaluate: what explains a model's figures, and likely label errors. Nobody's next step waits."""
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost
-from labelloop.kinds.image_classification.events import write_tensorboard
-from labelloop.kinds.image_classification.label_errors import find_label_errors
-from labelloop.kinds.image_classification.material import Analysis
+from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
+from labelloop.data.split import splits
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
 from labelloop.models.bundle import read_bundle_info
 from labelloop.run.context import Context, read_json, write_json
+from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
-from labelloop.types import ForeignInfo
+from labelloop.run.scoring import Scored
+from labelloop.types import IMAGES, ForeignInfo, Json, Progress, TrainSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from labelloop.train.dataset import Sample
+    from labelloop.train.pixels import Pixels
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +37,45 @@ _VARIED = 4
 
 _ERRORS_SHOWN = 60
 """Probable label errors that the report shows with their pictures."""
+
+_LEARNED = 100
+"""Training pictures at hand as examples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """``samples`` of the test side that can be read, ``scores`` (samples, classes), and a few ``learned`` samples."""
+
+    context: Context
+    samples: "tuple[Sample, ...]"
+    scores: npt.NDArray[np.float64]
+    learned: "tuple[Sample, ...]"
+    pixels: "Pixels"
+
+    @cached_property
+    def network(self) -> "nn.Module":
+        """The bundle's network, for gradients; raises BundleError or TrainingError."""
+        from labelloop.train.load import load_network
+
+        return load_network(self.context.folder.bundle)
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Read the predictions of a run; raises StoreError where there are none."""
+        from labelloop.train.load import read_info
+        from labelloop.train.pixels import Pixels
+
+        tested = Scored.read(context.folder.predictions)
+        pixels = Pixels(read_info(context.folder.bundle).picture, context.caches)
+        sides = splits(context.manifest, context.named_sides)
+        classes, pictures = context.manifest.classes, context.pictures
+        samples = samples_of(classes, pictures, sides["test"])
+        row = {picture: at for at, picture in enumerate(tested.pictures)}
+        kept = [sample for sample in samples if sample.picture in row and not pixels.trouble(sample)]
+        scores = tested.scores[[row[sample.picture] for sample in kept]].reshape(-1, len(tested.classes))
+        known = samples_of(classes, pictures, sides["train"])
+        learned = (sample for sample in known if not pixels.trouble(sample))
+        return cls(context, tuple(kept), scores, tuple(islice(learned, _LEARNED)), pixels)
 
 
 def analyse(context: Context) -> None:
@@ -110,3 +164,75 @@ def _augmentations(analysis: Analysis) -> None:
     shown = [analysis.pixels.one(sample) for sample in analysis.learned[:_VARIED]]
     sheet = policy_grid(load_policy(used if asked == AUTO else asked), shown)
     sheet.save(context.folder.evaluation / "augmentations.png")
+
+
+def write_tensorboard(analysis: Analysis) -> None:
+    """Write the event files of a run; raises StoreError when a stage before has not been made."""
+    from labelloop.train.examples import example_grid
+    from labelloop.train.tensorboard import write_events
+
+    context = analysis.context
+    folder = context.folder
+    curves = read_json(folder.trained, "train")["curves"]
+    metrics = read_json(folder.metrics, "evaluate")
+    shown: dict[str, Image.Image] = {}
+    if analysis.learned:
+        shown["learned from"] = example_grid(analysis.learned, analysis.pixels, context.manifest.classes)
+    grid = folder.evaluation / "augmentations.png"
+    if grid.is_file():
+        with Image.open(grid) as drawn:
+            shown["augmentations"] = drawn.convert("RGB")
+    write_events(folder.events, curves, metrics, training_of(context), shown)
+
+
+def find_label_errors(context: Context) -> Json:
+    """Examine the labels of a run, with its bundle at hand; raises TrainingError."""
+    _require_pictures(context.manifest)
+    return examine_manifest(
+        context.manifest,
+        training_of(context),
+        context.pictures,
+        context.caches,
+        context.folder.bundle,
+        context.progress,
+    )
+
+
+def examine_manifest(
+    manifest: Manifest,
+    settings: TrainSettings,
+    pictures: PictureCache,
+    caches: Path,
+    bundle: Path | None,
+    progress: Progress,
+) -> Json:
+    """Examine every label of a manifest whose pictures are on this machine; raises TrainingError."""
+    _require_pictures(manifest)
+    from labelloop.train.examine import examine
+    from labelloop.train.label_errors import FOLDS
+
+    samples = list(samples_of(manifest.classes, pictures, manifest.items))
+    readable, found = examine(samples, manifest.classes, manifest.choice, settings, bundle, caches, progress)
+    kept = {sample.picture for sample in readable}
+    tasks = [item.task for item in manifest.items if item.content in kept]
+    names = manifest.classes
+    return {
+        "examined": len(readable),
+        "folds": FOLDS,
+        "errors": [
+            {
+                "task": tasks[one.row],
+                "picture": readable[one.row].picture,
+                "given": [names[at] for at in readable[one.row].targets],
+                "suggested": [names[at] for at in one.suggested],
+                "score": one.score,
+                "given_score": one.given_score,
+            }
+            for one in found.suspects
+        ],
+    }
+
+
+def _require_pictures(manifest: Manifest) -> None:
+    if manifest.kind != IMAGES:
+        raise TrainingError(f"probable label errors are found in pictures; here {manifest.kind} are learned")

@@ -12,7 +12,7 @@ from labelloop.data.split import splits
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.files import cores, file_lock
 from labelloop.run.context import Context, read_json, write_json, write_text
-from labelloop.run.driver import Reporter, Run
+from labelloop.run.driver import Run, StageReporter
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of, with_parameters
 from labelloop.run.record import RunInfo
@@ -42,7 +42,7 @@ class Search:
     lists: Mapping[str, str]
     budget: Budget
     jobs: int | None
-    reporter: Reporter
+    reporter: StageReporter
     opens: Opener = open_reader
 
     def search(self, watcher: Watcher) -> Json:
