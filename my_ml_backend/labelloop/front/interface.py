@@ -7,7 +7,7 @@ a whole request (WSGI, PEP 3333).
 import io
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
@@ -35,6 +35,7 @@ _MOST = (
 for a number that took 4, takes a second for a million different names, and lets no other thread run meanwhile."""
 
 _EXTENSION = "labelloop.front"
+_WARM_UP = "labelloop.warm_up"
 _REFUSED = "labelloop.refused"
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -71,9 +72,13 @@ class Gate(Protocol):
         ...
 
 
-def guard(app: Flask, gate: Gate) -> None:
-    """Let a gate stand before an app: the front asks it first, and under any other WSGI server the app itself does."""
+def guard(app: Flask, gate: Gate, warm_up: Callable[[], None] = lambda: None) -> None:
+    """Let a gate stand before an app: the front asks it first, and under any other WSGI server the app itself does.
+
+    ``warm_up`` makes what the first requests would wait for; the front calls it beside them, others do not.
+    """
     app.extensions[_EXTENSION] = gate
+    app.extensions[_WARM_UP] = warm_up
 
     def enter() -> None:
         if _REFUSED in request.environ:
@@ -92,6 +97,11 @@ def gate_of(app: WSGIApplication) -> Gate:
     if gate is None:
         raise TypeError("labelloop.front serves LabelLoop's own apps only: this one has no gate")
     return gate  # type: ignore[no-any-return]
+
+
+def warm_up_of(app: WSGIApplication) -> Callable[[], None]:
+    """Find what an app's first requests would wait for."""
+    return getattr(app, "extensions", {})[_WARM_UP]  # type: ignore[no-any-return]
 
 
 def refuse(environ: WSGIEnvironment, error: HTTPException) -> None:

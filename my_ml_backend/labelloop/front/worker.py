@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import threading
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -11,6 +12,7 @@ from gunicorn.workers import base  # type: ignore[import-untyped]
 
 from labelloop.front.connection import READ
 from labelloop.front.house import House
+from labelloop.front.interface import warm_up_of
 
 _LOOK_SECONDS = 1.0
 _OTHER_FILES = 256
@@ -34,6 +36,7 @@ class Worker(base.Worker):  # type: ignore[misc]
             await asyncio.start_server(house.welcome, sock=one.sock, backlog=self.cfg.backlog, limit=READ)
             for one in self.sockets
         ]
+        threading.Thread(target=warm_up_of(self.wsgi), name="warm up", daemon=True).start()
         enough = asyncio.create_task(ended.wait())
         while not enough.done() and self.alive:
             await self._look(enough)

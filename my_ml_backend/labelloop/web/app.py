@@ -47,7 +47,7 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     hide_folders(app, settings.folders)
     basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
     secret = WebhookSecret(webhook_secret(settings))
-    guard(app, WebGate(settings, basic, secret))
+    guard(app, WebGate(settings, basic, secret), lambda: warm_up(hub))
     Routes(hub, backend, basic, secret, metrics).add_to(app)
     return app
 

@@ -5,7 +5,7 @@ import sys
 from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError
 from labelloop.loop.process import process_hub
-from labelloop.web.app import create_app, warm_up
+from labelloop.web.app import create_app
 from labelloop.web.backend import backend_class
 
 try:
@@ -15,4 +15,3 @@ try:
 except LabelLoopError as error:
     print(f"labelloop: {error}", file=sys.stderr)  # noqa: T201
     sys.exit(3)  # by which gunicorn knows that another try would be in vain
-warm_up(_hub)
