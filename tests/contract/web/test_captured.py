@@ -8,7 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
-from support.web import SECRET, announce
+from labelloop.web import backend as plain
+from labelloop.web.app import create_app
+from labelloop.web.backend import backend_class
+from support.web import SECRET, MakeHub, announce
 
 _FOLDER = Path(__file__).resolve().parents[2] / "fixtures" / "label_studio"
 _CAPTURED = sorted(path.relative_to(_FOLDER).as_posix() for path in _FOLDER.glob("[rw]*/*.json"))
@@ -39,6 +42,31 @@ def test_a_captured_request_is_answered(
         assert isinstance(answer.json["job"], str)
     if captured["path"] == "/versions":
         assert answer.json["versions"] == []
+
+
+def test_with_and_without_label_studio_ml_every_captured_request_is_answered_alike(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from model import LabelLoop
+
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    answers = {}
+    for backend in (backend_class(), plain.LabelLoop):
+        hub = make_hub()
+        announce(hub, 1)
+        client = create_app(hub.settings, hub, backend).test_client()
+        answers[backend] = [alike(send(client, json.loads((_FOLDER / name).read_text()))) for name in _CAPTURED]
+
+    assert list(answers) == [LabelLoop, plain.LabelLoop]
+    assert issubclass(LabelLoop, plain.LabelLoop)
+    assert answers[LabelLoop] == answers[plain.LabelLoop]
+    assert {status for status, _, _ in answers[LabelLoop]} == {200, 201}
+
+
+def alike(answer: Any) -> tuple[int, str, Any]:
+    """What two answers have in common: status, type and body, of a job whether there is one."""
+    body = answer.json
+    return answer.status_code, answer.content_type, body | {"job": True} if "job" in body else body
 
 
 def send(client: FlaskClient, captured: dict[str, Any]) -> Any:
