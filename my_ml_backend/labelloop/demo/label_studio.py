@@ -15,11 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import requests
+import httpx
 
 from labelloop.children import start_child, stop_child
 from labelloop.errors import ServiceError, StudioError
 from labelloop.files import whole_file
+from labelloop.sources.transport import trusted
 from labelloop.types import chunks
 
 DATABASE = "label_studio.sqlite3"
@@ -147,18 +148,17 @@ class LabelStudio:
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         """Ask as the logged-in user; gives the JSON of the answer. Raises StudioError for any but a 2xx."""
         answer = self._session.request(method, self.url + path, timeout=120.0, **kwargs)
-        if not answer.ok:
+        if answer.status_code >= 400:
             raise StudioError(f"{method} {path}: HTTP {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
 
     @cached_property
-    def _session(self) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False
+    def _session(self) -> httpx.Client:
+        session = httpx.Client(trust_env=False, follow_redirects=True, verify=trusted())
         session.get(f"{self.url}/user/login/", timeout=30.0).raise_for_status()
         form = {"email": self.email, "password": self.password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
-        answer = session.post(f"{self.url}/user/login/", data=form, timeout=30.0, allow_redirects=False)
-        if answer.status_code != requests.codes.found:
+        answer = session.post(f"{self.url}/user/login/", data=form, timeout=30.0, follow_redirects=False)
+        if answer.status_code != httpx.codes.FOUND:
             session.close()
             raise StudioError(f"{self.email} cannot log in to {self.url}: HTTP {answer.status_code}")
         return session
@@ -175,10 +175,9 @@ class LabelStudio:
 
     def _answers(self) -> bool:
         try:
-            with requests.Session() as session:
-                session.trust_env = False
-                return session.get(f"{self.url}/health", timeout=2.0).ok
-        except requests.RequestException:
+            url = f"{self.url}/health"
+            return httpx.get(url, timeout=2.0, trust_env=False, verify=trusted()).status_code < 400
+        except httpx.HTTPError:
             return False
 
     def _refuse_taken_port(self) -> None:

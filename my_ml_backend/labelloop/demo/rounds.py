@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import requests
+import httpx
 
 from labelloop.demo.examples import Picture
 from labelloop.errors import LabelLoopError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import ProjectStatus, project_status
+from labelloop.sources.transport import trusted
 from labelloop.studio.client import Studio
 from labelloop.types import Input, Json, Output, ProjectKey, Target
 
@@ -178,7 +179,7 @@ class Annotator:
     ) -> None:
         self._studio, self._url, self._project = studio, url.rstrip("/"), project
         self._answers, self._control = answers, control
-        self._session = requests.Session()
+        self._session = httpx.Client(follow_redirects=True, verify=trusted())
 
     def close(self) -> None:
         """Close the connection to Label Studio."""
@@ -209,7 +210,7 @@ class Annotator:
 
     def _next(self) -> Json | None:
         answer = self._ask("GET", f"/api/projects/{self._project}/next")
-        if answer.status_code == requests.codes.not_found:
+        if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         task: Json = _checked(answer).json()
         if "predictions" not in task:
@@ -227,7 +228,7 @@ class Annotator:
         body = {"result": [region], "lead_time": 1.0, "parent_prediction": prediction["id"] if prediction else None}
         _checked(self._ask("POST", f"/api/tasks/{task}/annotations", json=body))
 
-    def _ask(self, method: str, path: str, **kwargs: Any) -> requests.Response:
+    def _ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         headers = self._studio.auth_headers()
         return self._session.request(method, self._url + path, headers=headers, timeout=_ASK_SECONDS, **kwargs)
 
@@ -236,9 +237,8 @@ def _choices(prediction: Json) -> list[str]:
     return [choice for region in prediction["result"] for choice in region["value"]["choices"]]
 
 
-def _checked(answer: requests.Response) -> requests.Response:
-    if not answer.ok:
-        raise StudioError(
-            f"{answer.request.method} {answer.request.path_url}: HTTP {answer.status_code} {answer.text[:200]}"
-        )
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code >= 400:
+        asked = f"{answer.request.method} {answer.request.url.raw_path.decode()}"
+        raise StudioError(f"{asked}: HTTP {answer.status_code} {answer.text[:200]}")
     return answer

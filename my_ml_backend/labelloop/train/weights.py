@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import requests
+import httpx
 import torch
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -15,7 +15,7 @@ from labelloop.errors import TrainingError
 
 State = dict[str, torch.Tensor]
 
-_HUB_TIMEOUT = (3.05, 5.0)
+_HUB_TIMEOUT = httpx.Timeout(5.0, connect=3.05)
 _WAYS_OUT = (
     "Ways out: LABELLOOP_WEIGHTS=FILE.safetensors (weights you have) or LABELLOOP_WEIGHTS=none (start from random); "
     "fetch them once where the hub can be reached and set HF_HOME to that cache, with HF_HUB_OFFLINE=1; "
@@ -78,8 +78,8 @@ def _reach(url: str, repository: str) -> None:
     if constants.HF_HUB_OFFLINE:
         raise TrainingError(f"weights {repository} are not in the hub's cache and HF_HUB_OFFLINE is set. {_WAYS_OUT}")
     try:
-        status = requests.head(url, timeout=_HUB_TIMEOUT).status_code
-    except requests.RequestException as error:
+        status = httpx.head(url, timeout=_HUB_TIMEOUT).status_code
+    except httpx.HTTPError as error:
         reason = type(error).__name__
         raise TrainingError(f"weights {repository}: the hub cannot be reached ({reason}). {_WAYS_OUT}") from error
     if status >= 400:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-import requests
+import httpx
 
 from labelloop.children import launcher_is_gone, start_child
 from labelloop.environment import start_logging, unknown_variables, warn_of_unknown
@@ -20,6 +20,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.startup import check_training, clashes, is_open, keep_private, refuse_impossible, trains_here
 from labelloop.serve.engines.opening import check_engine
 from labelloop.settings import Settings
+from labelloop.sources.transport import trusted
 from labelloop.studio.backends import webhook_secret
 from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner
@@ -139,10 +140,9 @@ def answers(url: str) -> Callable[[], bool]:
 
     def check() -> bool:
         try:
-            with requests.Session() as session:
-                session.trust_env = False  # a proxy has no business between two processes of one machine
-                return session.get(url, timeout=1.0).status_code == 200
-        except requests.RequestException:
+            # A proxy has no business between two processes of one machine.
+            return httpx.get(url, timeout=1.0, trust_env=False, verify=trusted()).status_code == 200
+        except httpx.HTTPError:
             return False
 
     return check
