@@ -1,12 +1,10 @@
 """How Label Studio is asked: what is repeated and what never, tokens, and what its failures become."""
 
-import base64
 import json
 import logging
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,19 +15,10 @@ from labelloop.errors import NotAllowed, SettingsError, StudioAway, StudioError
 from labelloop.settings import Settings
 from labelloop.studio.api import Api
 from labelloop.studio.client import Studio
+from support.access_tokens import PAT, Tokens, jwt
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, misbehaving, reset, stall
 
 Opened = Callable[..., Api]
-
-
-def jwt(seconds: float, kind: str = "access") -> str:
-    """Make a token as Label Studio does, except that nobody could have signed it."""
-    parts = [{"alg": "HS256", "typ": "JWT"}, {"token_type": kind, "exp": int(time.time() + seconds)}]
-    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
-    return ".".join([*encoded, "x" * 43])
-
-
-PAT = jwt(10**9, "refresh")
 
 
 @pytest.fixture
@@ -139,24 +128,6 @@ def test_a_legacy_token_is_sent_as_it_is(opened: Opened) -> None:
         assert api.token_kind == "legacy token"
         assert server.requests[0].headers["authorization"] == "Token 0123456789"
         assert api.auth_headers() == {"Authorization": "Token 0123456789"}
-
-
-class Tokens:
-    """Exchanges a personal access token for access tokens that live ``seconds``, and accepts only the last one."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.given: list[str] = []
-
-    def __call__(self, exchange: Exchange) -> None:
-        if exchange.request.line.startswith("POST /prefix/api/token/refresh"):
-            assert json.loads(exchange.request.body) == {"refresh": PAT}
-            self.given.append(jwt(self.seconds + len(self.given)))
-            answer({"access": self.given[-1]})(exchange)
-        elif exchange.request.headers.get("authorization") == f"Bearer {self.given[-1]}":
-            answer({"ok": True})(exchange)
-        else:
-            answer({"detail": "token not valid"}, 401)(exchange)
 
 
 def test_a_personal_access_token_is_exchanged_once(opened: Opened) -> None:

@@ -52,7 +52,7 @@ def test_a_prediction_is_stored_as_sent_and_becomes_an_annotation(
     client: Studio, accepted: Accept, kind: ResultKind
 ) -> None:
     made = accepted(kind)
-    [stored] = client.task(made.task)["predictions"]
+    [stored] = client.api.get(f"api/tasks/{made.task}/")["predictions"]
     assert stored["result"] == made.prediction["result"]
     assert (stored["score"], stored["model_version"]) == (pytest.approx(kind.score), VERSION)
     [exported] = json.loads(export(client, made, "JSON"))
@@ -63,7 +63,7 @@ def test_a_prediction_is_stored_as_sent_and_becomes_an_annotation(
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_what_was_answered_is_what_label_studio_holds(client: Studio, accepted: Accept, kind: ResultKind) -> None:
-    [stored] = client.task(accepted(kind).task)["predictions"]
+    [stored] = client.api.get(f"api/tasks/{accepted(kind).task}/")["predictions"]
     assert [(region["value"], region.get("score")) for region in stored["result"]] == list(kind.results)
 
 

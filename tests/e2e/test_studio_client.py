@@ -3,11 +3,14 @@
 import itertools
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import httpx
 import pytest
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import NoSuchProject, NotAllowed, StudioError
+from labelloop.studio.backends import WebhookSpec
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.types import Json
 from support.annotating import LABEL_CONFIG, add_tasks, delete_task, draft, prediction, skip, submit
@@ -200,15 +203,51 @@ def test_predictions_that_do_not_fit_the_label_config_are_noticed(
     assert ids(studio.unpredicted_tasks(project, "v1")) == tasks[1:]
 
 
-def test_one_task_is_read_whole(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+def test_a_task_is_read_whole(studio: Studio, label_studio: LabelStudio, project: int) -> None:
     label_studio.import_tasks(project, [{"image": "s3://bucket/a.png"}])
     [task] = studio.tasks(project)
     submit(label_studio, task["id"], "cat")
     studio.import_predictions(project, [prediction(task["id"], "dog", "v1")])
-    whole = studio.task(task["id"])
+    [whole] = studio.tasks(project, fields=("data", "annotations", "predictions"))
     assert whole["data"] == {"image": "s3://bucket/a.png"}
     assert [one["model_version"] for one in whole["predictions"]] == ["v1"]
     assert len(whole["annotations"]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated:DeprecationWarning")  # the SDK's own
+def test_label_studio_s_own_client_reads_and_stores_the_same(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    from label_studio_sdk import LabelStudio as Sdk
+
+    tasks = add_tasks(label_studio, project, 5)
+    submit(label_studio, tasks[0], "cat")
+    skip(label_studio, tasks[1])
+    spec = WebhookSpec("http://192.0.2.1:9090/webhook", {"X-LabelLoop-Secret": "hush"})
+    webhook = studio.create_webhook(project, spec)
+    with httpx.Client() as http:
+        sdk = Sdk(base_url=f"{label_studio.url}/", api_key=label_studio.token, httpx_client=http)  # type: ignore[no-untyped-call]
+        half: Any = [prediction(task, "dog", "v1") for task in tasks]
+        assert studio.import_predictions(project, half) == 5
+        assert sdk.projects.import_predictions(project, request=half).created == 5
+        [same] = sdk.webhooks.list(project=str(project))
+        listed: list[Any] = list(sdk.tasks.list(project=project, page_size=2))
+        theirs: Any = sdk.projects.get(project)
+    found = studio.project(project)
+    assert (webhook.id, spec.url, spec.headers) == (same.id, same.url, same.headers)
+    assert sorted(spec.actions) == sorted(same.actions)
+    assert found.identity.created == int(theirs.created_at.timestamp())
+    assert (found.tasks, found.annotations) == (theirs.task_number, theirs.total_annotations_number) == (5, 1)
+    assert (found.skipped, found.predictions) == (theirs.skipped_annotations_number, theirs.total_predictions_number)
+    assert found.predictions == 10
+    pages = studio.tasks(project, fields=("data", "annotations", "predictions"), page=2)
+    ours = [(task["id"], task["data"], *_results(task["annotations"], task["predictions"])) for task in pages]
+    assert ours == [(task.id, task.data, *_results(task.annotations, task.predictions)) for task in listed]
+
+
+def _results(*stored: Any) -> list[list[object]]:
+    """Of annotations and predictions; the SDK makes objects of some of them."""
+    return [[one["result"] if isinstance(one, dict) else one.result for one in some] for some in stored]
 
 
 def test_sampling_can_be_set(studio: Studio, project: int) -> None:

@@ -168,8 +168,8 @@ def running_studio() -> Iterator[StudioApi]:
                 content = api.pictures.get(parts.path)
                 self._send(404 if content is None else 200, content or b"")
                 return
-            if parts.path in api.pages:
-                self._send(*api.pages[parts.path])
+            if (page := api.pages.get(parts.path.rstrip("/"))) is not None:
+                self._send(*page)
                 return
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None

@@ -114,12 +114,7 @@ class Studio:
 
     def project(self, project: int) -> ProjectInfo:
         """Describe one project, with its counters. Raises NoSuchProject."""
-        return ProjectInfo.from_json(self.api.get(f"api/projects/{project}", missing=NoSuchProject))
-
-    def task(self, task: int) -> Json:
-        """Read one task with its annotations and predictions; cloud addresses stay as imported."""
-        body: Json = self.api.get(f"api/tasks/{task}", {"resolve_uri": "false"})
-        return body
+        return ProjectInfo.from_json(self.api.get(f"api/projects/{project}/", missing=NoSuchProject))
 
     def tasks(
         self,
@@ -188,15 +183,15 @@ class Studio:
 
     def set_sampling(self, project: int, sampling: str = UNCERTAINTY) -> None:
         """Choose the order in which the project serves tasks."""
-        self.api.patch(f"api/projects/{project}", {"sampling": sampling})
+        self.api.patch(f"api/projects/{project}/", {"sampling": sampling})
 
     def set_model_version(self, project: int, version: str) -> None:
         """Choose the version that uncertainty sampling orders by: a backend's title, or one that has predictions."""
-        self.api.patch(f"api/projects/{project}", {"model_version": version})
+        self.api.patch(f"api/projects/{project}/", {"model_version": version})
 
     def ml_backends(self, project: int) -> list[MLBackend]:
         """List the project's ML backends, oldest first; Label Studio calls each one's /health and /setup for that."""
-        listed = self.api.get("api/ml", {"project": project}, missing=NoSuchProject)
+        listed = self.api.get("api/ml/", {"project": project}, missing=NoSuchProject)
         return sorted((MLBackend.from_json(item) for item in listed), key=lambda backend: backend.id)
 
     def create_ml_backend(
@@ -205,7 +200,7 @@ class Studio:
         """Connect an ML backend; it must be up, because Label Studio calls its /health and /setup now."""
         body = {"project": project, "url": url, "title": title} | self.auth.fields()
         body |= {"extra_params": extra_params, "is_interactive": interactive}
-        return MLBackend.from_json(self.api.post("api/ml", body))
+        return MLBackend.from_json(self.api.post("api/ml/", body))
 
     def update_ml_backend(self, backend: MLBackend, url: str, title: str) -> MLBackend:
         """Change an ML backend (up, as above); a project that ordered by its old title orders by the new one then.

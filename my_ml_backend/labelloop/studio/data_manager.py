@@ -62,7 +62,7 @@ def count_tasks(api: Api, project: int, filters: Sequence[Json]) -> int:
     """Count the tasks that match all filters."""
     query = {"filters": {"conjunction": "and", "items": list(filters)}}
     params = {"project": project, "query": json.dumps(query), "page": 1, "page_size": 1, "include": "id"}
-    return int(api.get("api/tasks", params)["total"])
+    return int(api.get("api/tasks/", params)["total"])
 
 
 def read_tasks(
@@ -92,7 +92,7 @@ def read_tasks(
             "resolve_uri": "false",
             "include": ",".join(dict.fromkeys(include)),
         }
-        answer = api.get("api/tasks", params | ({"fields": "all"} if heavy else {}))
+        answer = api.get("api/tasks/", params | ({"fields": "all"} if heavy else {}))
         tasks: list[Json] = answer["tasks"]
         yield from tasks
         # Label Studio may be set to give shorter pages than asked for, so a short one is not yet the last.

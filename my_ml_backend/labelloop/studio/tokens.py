@@ -1,7 +1,6 @@
 """The token of a request to Label Studio: a legacy token as it is, a personal access token exchanged for access tokens.
 
-The exchange is the SDK's. All else of its client is left out: it renews an access token only when that is dead, never
-after a 401, and repeats POST and PATCH unless it is told otherwise for each call.
+The exchange is the SDK's. Its client by itself would renew an access token once it is dead, and not when it is refused.
 """
 
 import base64
