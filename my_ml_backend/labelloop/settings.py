@@ -291,6 +291,9 @@ class Settings:
     other_uploads: bool = _setting(
         "LABELLOOP_OTHER_UPLOADS", False, "Whether a task may show files that were uploaded to other projects."
     )
+    storage_emulator: str = _setting(
+        "STORAGE_EMULATOR_HOST", "", "Server that stands in for Google Cloud Storage, as for Google's own clients."
+    )
     media_max_bytes: int = _setting("LABELLOOP_MEDIA_MAX_BYTES", 50_000_000, "Largest picture, in bytes.", minimum=1)
     media_timeout: float = _setting("LABELLOOP_MEDIA_TIMEOUT", 20.0, "Seconds one picture may take.", minimum=0.1)
     body_max_bytes: int = _setting("LABELLOOP_BODY_MAX_BYTES", 64_000_000, "Largest request body, in bytes.", minimum=1)

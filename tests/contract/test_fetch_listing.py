@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from labelloop.endpoints.credentials import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import TRIES, InputFetcher, patiently, too_many
-from labelloop.run.source import fetch_listing, open_listing
+from labelloop.run.source import fetch_listing, open_listing, open_reader
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.reader import CONNECTIONS
@@ -37,6 +38,7 @@ from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
 from support.moto_server import moto_environment, moto_server
 from support.picture_server import PictureServer, picture_server
+from support.servers import free_port
 
 
 def picture(number: int) -> bytes:
@@ -344,35 +346,46 @@ def test_s3_that_stumbles_is_asked_again(cache: PictureCache, bucket: str, monke
         assert fetched(Listing.of([Record("s3://bucket/1.png", ("cat",), 1)]), cache).manifest.items
 
 
-@pytest.mark.parametrize("scheme", ["http://", ""])
-def test_a_list_and_its_pictures_in_google_cloud_storage(
-    scheme: str, cache: PictureCache, monkeypatch: pytest.MonkeyPatch
+def test_s3_that_is_not_there_is_worth_another_try_and_an_impossible_address_is_not(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for address, kind in ((f"http://127.0.0.1:{free_port()}", Transient), ("nowhere", MediaError)):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        with closing(open_reader(Settings(), None)) as reader:
+            with pytest.raises(kind, match="S3 could not be asked") as caught:
+                reader.read(f"s3://{bucket}/1.png")
+            assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_list_and_its_pictures_in_google_cloud_storage(scheme: str, cache: PictureCache) -> None:
     lines = b'{"imageGcsUri": "gs://shop/a b/1 %.png", "classificationAnnotation": {"displayName": "cat"}}'
     with picture_server({"/shop/lists/import.jsonl": lines, "/shop/a b/1 %.png": picture(1)}) as storage:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", scheme + storage.address.removeprefix("http://"))
-        found = fetched(open_listing("gs://shop/lists/import.jsonl", Settings()), cache, Settings())
+        settings = Settings.from_environment(
+            {"STORAGE_EMULATOR_HOST": scheme + storage.address.removeprefix("http://")}
+        )
+        found = fetched(open_listing("gs://shop/lists/import.jsonl", settings), cache, settings)
         assert [item.content for item in found.manifest.items] == [sha(picture(1))]
         assert storage.tokens == ["", ""]
         with pytest.raises(
             MediaError, match=r"gs://shop/gone could not be read: .* answered 404\. There is no such object"
         ):
-            open_listing("gs://shop/gone", Settings())
+            open_listing("gs://shop/gone", settings)
 
 
-def test_class_folders_in_google_cloud_storage(cache: PictureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_folders_in_google_cloud_storage(cache: PictureCache) -> None:
     files = {f"/shop/set/train/{label}/{at} ü.png": picture(at) for at, label in enumerate(["cat", "cat", "dog"])}
     files |= {"/shop/set/test/dog/9.png": picture(9), "/shop/set/": b"", "/shop/settled/train/cat/x.png": b""}
     with picture_server(files) as storage:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.address)
-        found = open_listing("gs://shop/set/", Settings())
+        settings = Settings(storage_emulator=storage.address)
+        found = open_listing("gs://shop/set/", settings)
         assert [(one.uri, one.labels[0], one.side) for one in found.records][-2:] == [
             ("gs://shop/set/train/dog/2 ü.png", "dog", "train"),
             ("gs://shop/set/test/dog/9.png", "dog", "test"),
         ]
-        assert len(fetched(found, cache, Settings()).manifest.items) == 4
+        assert len(fetched(found, cache, settings).manifest.items) == 4
         with pytest.raises(ManifestError, match=r"gs://shop/none/ has no folders"):
-            open_listing("gs://shop/none/", Settings())
+            open_listing("gs://shop/none/", settings)
 
 
 def test_class_folders_in_s3(bucket: str, cache: PictureCache) -> None:

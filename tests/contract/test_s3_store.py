@@ -225,7 +225,7 @@ def test_an_impossible_bucket_is_told() -> None:
 
 def test_an_impossible_endpoint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "nowhere")
-    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL_S3 or AWS_REGION is not valid"):
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL_S3 or AWS_DEFAULT_REGION is not valid"):
         open_store("s3://bucket")
 
 

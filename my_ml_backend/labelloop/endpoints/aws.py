@@ -9,13 +9,13 @@ from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
 from labelloop.endpoints.credentials import Lookup
 from labelloop.endpoints.failures import Denied
 from labelloop.errors import SettingsError
+from labelloop.sources.s3 import s3_client
 
 NO_CREDENTIALS = (
     "give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; "
@@ -40,7 +40,7 @@ class Aws:
             if not self.region:
                 raise SettingsError("sagemaker:// needs a region: add ?region=eu-west-1, or set AWS_DEFAULT_REGION")
             self.bundle: str = self._session.get_config_variable("ca_bundle") or ""
-            client = self._client("sagemaker-runtime", Config(retries={"total_max_attempts": 1}))
+            client = self._session.create_client("sagemaker-runtime", region_name=self.region)
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(
                 f"sagemaker://: the AWS configuration cannot be used ({type(error).__name__}): check region, "
@@ -61,14 +61,8 @@ class Aws:
 
     def s3(self, connections: int) -> Any:
         """Make a client for S3, for one process. One try of a call, so that whoever polls keeps its deadline."""
-        config = Config(
-            max_pool_connections=connections, connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 1}
-        )
-        return self._client("s3", config)
-
-    def _client(self, service: str, config: Config) -> Any:
         with self._making:  # a session makes one client at a time
-            return self._session.create_client(service, region_name=self.region, config=config)
+            return s3_client(connections, 3, 5, tries=1, session=self._session, region=self.region)
 
     def _find(self) -> Any:
         try:

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NotConnected
-
 from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Denied, Refused, TooSlow, Unwell, WrongAnswer, one_line, reason_of
 from labelloop.endpoints.http import MAX_ANSWER_BYTES, Poster, merged
 from labelloop.endpoints.sagemaker import SageMakerAddress, raise_for_aws, reached
+from labelloop.sources.s3 import S3Failure, bucket_and_key, s3_exceptions, s3_failure
 
 INLINE_BYTES = 128_000
 """The most that InvokeEndpointAsync takes as Body; more goes through S3."""
@@ -68,11 +66,11 @@ class SageMakerAsync:
             )
             raise Refused(f"endpoint {self._address.shown}: {reason}", 413, reason)
         location = f"{self._address.input.rstrip('/')}/{hashlib.sha256(call.body.content).hexdigest()}"
-        bucket, key = _split(location)
+        bucket, key = bucket_and_key(location)
         try:
             self._s3.put_object(Bucket=bucket, Key=key, Body=call.body.content, ContentType=call.body.media_type)
-        except (ClientError, BotoCoreError) as error:
-            raise self._no_s3("the request could not be written to", self._address.input, error) from None
+        except s3_exceptions() as error:
+            raise self._no_s3("the request could not be written to", self._address.input, s3_failure(error)) from None
         return location
 
     def _result(self, output: str, failure: str, until: float) -> Told:
@@ -96,23 +94,23 @@ class SageMakerAsync:
 
         Without s3:ListBucket, S3 says 403 for what is not there.
         """
-        bucket, key = _split(location)
+        bucket, key = bucket_and_key(location)
         try:
             found: Any = self._s3.get_object(Bucket=bucket, Key=key)
             content = found["Body"].read(MAX_ANSWER_BYTES + 1)
             found["Body"].close()
-        except (ClientError, BotoCoreError) as error:
-            if _code(error) in ("NoSuchKey", "404", "AccessDenied") or _passes(error):
+        except s3_exceptions() as error:
+            failure = s3_failure(error)
+            if failure.code in ("NoSuchKey", "404", "AccessDenied") or failure.passing:
                 return None
-            raise self._no_s3("its result could not be read from", f"s3://{bucket}", error) from None
+            raise self._no_s3("its result could not be read from", f"s3://{bucket}", failure) from None
         return Told(content, media_type=str(found.get("ContentType", "")))
 
-    def _no_s3(self, what: str, where: str, error: Exception) -> Unwell:
-        code = _code(error)
-        message = f"endpoint {self._address.shown}: {what} {where}: {one_line(code)}"
-        if code in ("AccessDenied", "NoSuchBucket", "NoCredentialsError", "InvalidAccessKeyId", "ExpiredToken"):
+    def _no_s3(self, what: str, where: str, failure: S3Failure) -> Unwell:
+        message = f"endpoint {self._address.shown}: {what} {where}: {one_line(failure.code)}"
+        if failure.code in ("AccessDenied", "NoSuchBucket", "NoCredentialsError", "InvalidAccessKeyId", "ExpiredToken"):
             return Denied(f"{message}; it needs s3:PutObject there and s3:GetObject on the endpoint's output path")
-        return Busy(message) if _passes(error) else Unwell(message)
+        return Busy(message) if failure.passing else Unwell(message)
 
 
 def _referred(call: Call) -> str | None:
@@ -127,19 +125,3 @@ def _failed(shown: str, content: bytes) -> Refused | Unwell:
     """Read a failure object: JSON of the container, or a text."""
     said = reason_of(content) or one_line(content[:1000].decode(errors="replace"))
     return Refused(f"the model of endpoint {shown} failed: {said}", 422, said or "the model failed without a reason")
-
-
-def _code(error: Exception) -> str:
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
-
-
-def _passes(error: Exception) -> bool:
-    """Whether S3 could not be reached, or asks for another try."""
-    if isinstance(error, ClientError):
-        return error.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 500, 502, 503, 504)
-    return isinstance(error, HTTPClientError | NotConnected)
-
-
-def _split(location: str) -> tuple[str, str]:
-    bucket, _, key = location.removeprefix("s3://").partition("/")
-    return bucket, key

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
 from labelloop.retries import retries
+from labelloop.sources.s3 import S3Failure, s3_client, s3_exceptions, s3_failure
 
 _CONNECTIONS = 32
 """Requests at a time; more threads than this wait for each other."""
@@ -23,9 +24,9 @@ _BUSY_TRIES = 6
 class S3Store:
     """Objects below ``prefix`` of one bucket; the tag is the ETag. Safe to share between threads.
 
-    Region, credentials and endpoint (``AWS_ENDPOINT_URL_S3``) are found by boto3 as everywhere. ``create`` and ``swap``
-    are conditional writes (S3 User Guide, "Prevent object overwrites with conditional writes"). ``client`` is a boto3
-    client to share; making one takes a tenth of a second.
+    Region, credentials and endpoint (``AWS_ENDPOINT_URL_S3``) are found as boto3 finds them. ``create`` and ``swap``
+    are conditional writes (S3 User Guide, "Prevent object overwrites with conditional writes"). ``client`` is one
+    to share; making one takes a tenth of a second.
     """
 
     def __init__(self, bucket: str, prefix: str = "", client: Any = None) -> None:
@@ -107,40 +108,31 @@ class S3Store:
                 self._client.put_object(
                     Bucket=self._bucket, Key=key, Body=content, Metadata={"labelloop-writer": writer}, **condition
                 )
-            except self._client.exceptions.ClientError as error:
-                status = self._errors.refused_condition(error) if condition else 0
-                if not status:
+            except s3_exceptions() as error:
+                failure = s3_failure(error)
+                if not condition or (failure.status not in (409, 412) and failure.code != "NoSuchKey"):
                     raise
-                # boto3 repeats a write whose answer was lost; the repetition then meets the object of the first.
-                return 200 if status == 412 and self._is_written_by(key, writer) else status
+                # The client repeats a write whose answer was lost; the repetition then meets the object of the first.
+                return 200 if failure.status == 412 and self._is_written_by(key, writer) else failure.status
         return 200
 
     def _is_written_by(self, key: str, writer: str) -> bool:
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=key)
-        except self._client.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+        except s3_exceptions() as error:
+            if s3_failure(error).status == 404:
                 return False
             raise
         return bool(answer["Metadata"].get("labelloop-writer") == writer)
 
 
 def _client() -> Any:
-    # Imported here: half a second that only a bucket is worth.
-    from boto3.session import Session
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=5,
-        read_timeout=60,
-        max_pool_connections=_CONNECTIONS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-    )
-    # A session of its own: boto3's default one is not safe to share between threads.
     try:
-        return Session().client("s3", config=config)
+        return s3_client(_CONNECTIONS, connect_seconds=5, read_seconds=60, tries=3)
     except ValueError as error:
-        raise StoreError("the S3 client cannot be made: AWS_ENDPOINT_URL_S3 or AWS_REGION is not valid") from error
+        raise StoreError(
+            "the S3 client cannot be made: AWS_ENDPOINT_URL_S3 or AWS_DEFAULT_REGION is not valid"
+        ) from error
 
 
 class _S3Errors:
@@ -152,40 +144,29 @@ class _S3Errors:
 
     @contextmanager
     def translated(self, path: str, verb: str) -> Iterator[None]:
-        """Turn boto3's errors inside the block into NotFound and StoreAway."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        """Turn S3's failures inside the block into NotFound and StoreAway."""
         try:
             yield
-        except ClientError as error:
-            raise self._of_answer(error, path, verb) from error
-        except BotoCoreError as error:
-            # Their texts hold whole URLs, so only the kind is told.
-            raise StoreAway(f"{self._failed(path, verb)}: {type(error).__name__}. {_remedy_of(error)}") from error
+        except s3_exceptions() as error:
+            raise self._told(s3_failure(error), path, verb) from error
 
-    def refused_condition(self, error: Any) -> int:
-        """Say with which status (404, 409, 412) S3 refused a condition; 0 when it refused something else."""
-        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-        return int(status) if status in (409, 412) or code == "NoSuchKey" else 0
-
-    def _of_answer(self, error: Any, path: str, verb: str) -> StoreError:
-        code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if code == "NoSuchBucket":
+    def _told(self, failure: S3Failure, path: str, verb: str) -> StoreError:
+        if failure.code == "NoSuchBucket":
             return StoreAway(f"bucket {self._bucket} does not exist: create it, or correct LABELLOOP_STORE")
-        if code == "NoSuchKey":
+        if failure.code == "NoSuchKey":
             return NotFound(f"{path} is not in {self.where}")
-        if status in (401, 403):
+        failed = f"{path or 'the store'} cannot be {verb} in {self.where}"
+        if failure.status in (401, 403):
             return StoreAway(
-                f"{self._failed(path, verb)}: access denied ({code}). Allow s3:GetObject, s3:PutObject and "
-                f"s3:ListBucket on bucket {self._bucket}, or correct the AWS credentials."
+                f"{failed}: access denied ({failure.code}). Allow s3:GetObject, s3:PutObject and s3:ListBucket on "
+                f"bucket {self._bucket}, or correct the AWS credentials."
             )
-        return StoreAway(f"{self._failed(path, verb)}: S3 answered {status} ({code}); try again later")
+        if failure.status:
+            return StoreAway(f"{failed}: S3 answered {failure.status} ({failure.code}); try again later")
+        return StoreAway(f"{failed}: {failure.code}. {_remedy_of(failure)}")
 
-    def _failed(self, path: str, verb: str) -> str:
-        return f"{path or 'the store'} cannot be {verb} in {self.where}"
 
-
-def _remedy_of(error: Exception) -> str:
-    if "Credential" in type(error).__name__:
+def _remedy_of(failure: S3Failure) -> str:
+    if "Credential" in failure.code:
         return "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run under a role."
-    return "Check LABELLOOP_STORE, the network, AWS_REGION and AWS_ENDPOINT_URL_S3."
+    return "Check LABELLOOP_STORE, the network, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL_S3."

@@ -1,6 +1,5 @@
 """Reads, and lists, any address that a list of one's own may hold: files, S3, Google Cloud Storage, HTTP."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ class Reader:
         self._max_bytes, self._seconds = settings.media_max_bytes, settings.media_timeout
         self._media = Media(settings, home)
         self._s3 = S3(self._max_bytes, self._seconds, CONNECTIONS)
-        self._token = google
+        self._emulator, self._token = settings.storage_emulator, google
         self._making = threading.Lock()
         self._objects: GoogleObjects | None = None
 
@@ -80,8 +79,7 @@ class Reader:
     def _google(self) -> GoogleObjects:
         with self._making:
             if self._objects is None:
-                emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
-                self._objects = GoogleObjects.at(emulator, self._max_bytes, CONNECTIONS, self._token)
+                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, CONNECTIONS, self._token)
             return self._objects
 
     def _from_file(self, path: Path) -> bytes:
