@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.run.search.report import search_page
+from labelloop.run.report.search_page import search_page
 from labelloop.types import Json
 
 

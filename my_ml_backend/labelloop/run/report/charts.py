@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Point = tuple[float, float]
 
@@ -16,20 +16,35 @@ _MOST_DOTS = 30
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one line shows: (x, y) in the data's units. ``weights``, where given, decide the size of the dots."""
+    """What one line shows: (x, y) in the data's units. ``weights``, where given, decide the size of the dots.
+
+    With ``steps`` a value holds until the next one, and no dots are drawn.
+    """
 
     name: str
     points: Sequence[Point]
     weights: Sequence[float] = ()
+    steps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A dot by itself, of a ``kind`` that the style draws in its own way; ``tells`` says what it stands for."""
+
+    x: float
+    y: float
+    kind: str
+    tells: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line in place: ``points`` as SVG writes them, ``dots`` as (x, y, radius)."""
+    """A line in place: ``points`` as SVG writes them, ``dots`` as (x, y, radius). ``stairs`` is the path of steps."""
 
     name: str
     points: str
     dots: tuple[tuple[float, float, float], ...]
+    stairs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Chart:
     x_name: str
     diagonal: bool = False
     weighted: bool = False
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +84,16 @@ UNIT = Frame(0, 1, 0, 1)
 
 
 def line_chart(
-    title: str, series: Sequence[Series], x_name: str, frame: Frame | None = None, *, diagonal: bool = False
+    title: str,
+    series: Sequence[Series],
+    x_name: str,
+    frame: Frame | None = None,
+    *,
+    diagonal: bool = False,
+    marks: Sequence[Mark] = (),
 ) -> Chart | None:
     """Lay out lines in one plot; without ``frame`` the points decide its edges. None where there is nothing to draw."""
-    every = [point for one in series for point in one.points]
+    every = [point for one in series for point in one.points] + [(one.x, one.y) for one in marks]
     if not every:
         return None
     frame = frame or _around(every)
@@ -84,6 +106,7 @@ def line_chart(
         x_name,
         diagonal,
         any(one.weights for one in series),
+        tuple(replace(one, x=frame.x(one.x), y=frame.y(one.y)) for one in marks),
     )
 
 
@@ -98,6 +121,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def _line(one: Series, frame: Frame) -> Line:
     places = [(frame.x(x), frame.y(y)) for x, y in one.points]
+    if one.steps and places:
+        (left, first), *rest = places
+        return Line(one.name, "", (), f"M{left} {first}" + "".join(f"H{x}V{y}" for x, y in rest))
     radii = _radii(one)
     dots = tuple((*place, radius) for place, radius in zip(places, radii, strict=True))
     return Line(one.name, " ".join(f"{x},{y}" for x, y in places), dots if len(dots) <= _MOST_DOTS else ())

@@ -1,4 +1,4 @@
-"""Writes the report of a run folder."""
+"""The report of a run folder as one HTML file, and what fills in the templates of any page."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -45,25 +45,30 @@ def write_report(folder: RunFolder, picture_bytes: int = MOST_BYTES) -> Path:
     """
     files = Files(folder, Inline(picture_bytes))
     sections, failed = _sections(files)
-    text = (
-        _templates()
-        .get_template("report.html")
-        .render(
-            sections=sections,
-            state=advice.outcome(files.verdict),
-            version=files.verdict.get("version") or "",
-            project=files.data.get("project") or "",
-            recipe=files.bundle.get("recipe") or files.trained.get("recipe") or "",
-            backbone=files.bundle.get("backbone") or "",
-            created=timestamp(str(files.record.get("created") or "")),
-            written=timestamp(now()),
-            failed=failed + sorted(set(files.unreadable)),
-            left_out=files.pictures.left_out,
-        )
+    text = render(
+        "report.html",
+        sections=sections,
+        state=advice.outcome(files.verdict),
+        version=files.verdict.get("version") or "",
+        project=files.data.get("project") or "",
+        recipe=files.bundle.get("recipe") or files.trained.get("recipe") or "",
+        backbone=files.bundle.get("backbone") or "",
+        created=timestamp(str(files.record.get("created") or "")),
+        written=timestamp(now()),
+        failed=failed + sorted(set(files.unreadable)),
+        left_out=files.pictures.left_out,
     )
-    # ASCII with references: a label may hold what no encoding can write, half a surrogate pair for one.
-    write_text(folder.report, text.encode("ascii", "xmlcharrefreplace").decode("ascii"))
+    write_text(folder.report, text)
     return folder.report
+
+
+def render(template: str, **view: object) -> str:
+    """Fill in a page's template; what it shows is escaped.
+
+    ASCII with references: a label may hold what no encoding can write, half a surrogate pair for one.
+    """
+    text = _templates().get_template(template).render(view)
+    return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 @cache

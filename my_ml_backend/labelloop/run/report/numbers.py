@@ -1,9 +1,11 @@
 """Numbers as the report writes them."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.train.proportions import FEW
+from labelloop.types import Json
 
 NO_INTERVAL = "too few to say"
 """In place of an interval where every bootstrap draw gives the same."""
@@ -55,3 +57,8 @@ def timestamp(text: str) -> str:
 def size(count: float) -> str:
     """Write a number of bytes."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def importance_rows(importances: Mapping[str, float]) -> list[Json]:
+    """Give each parameter's share of the differences between a search's trials, as the pages draw it."""
+    return [{"name": name, "share": percent(value), "heat": round(value, 3)} for name, value in importances.items()]

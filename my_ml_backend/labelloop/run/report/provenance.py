@@ -6,7 +6,7 @@ from typing import Any
 from labelloop.run.parameters import is_hidden
 from labelloop.run.report.charts import Chart, Series, line_chart
 from labelloop.run.report.contents import Files, Section
-from labelloop.run.report.numbers import duration, fraction, percent, size, timestamp
+from labelloop.run.report.numbers import duration, fraction, importance_rows, size, timestamp
 from labelloop.types import Json
 
 _SIDES = ("train", "validation", "test")
@@ -136,10 +136,7 @@ def search_section(files: Files) -> Section | None:
                 }
                 for one in best
             ],
-            "importances": [
-                {"name": name, "share": percent(value), "heat": round(value, 3)}
-                for name, value in found.get("importances", {}).items()
-            ],
+            "importances": importance_rows(found.get("importances", {})),
             "counts": found.get("counts", {}),
             "seconds": duration(found.get("seconds", 0)),
             "ended": found.get("ended", ""),

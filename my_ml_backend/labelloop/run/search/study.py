@@ -16,9 +16,9 @@ from labelloop.run.driver import Run, StageReporter
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of, with_parameters
 from labelloop.run.record import RunInfo
+from labelloop.run.report.search_page import search_page
 from labelloop.run.search.journal import mend, open_study, release, tried
 from labelloop.run.search.leader import Budget, Leader, Watcher, environments, gpus
-from labelloop.run.search.report import search_page
 from labelloop.run.search.result import Spent, prepare_winner, result
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, asked_space, check_space, present

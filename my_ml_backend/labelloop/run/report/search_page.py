@@ -1,0 +1,91 @@
+"""``search.html``: one page that says what a search has found."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from labelloop.run.report.charts import Chart, Mark, Series, line_chart
+from labelloop.run.report.html import render
+from labelloop.run.report.numbers import importance_rows
+from labelloop.train.proportions import FEW, TOO_FEW, wilson
+from labelloop.types import Json
+
+_COLUMNS = ("recipe", "model", "image_size", "optimizer", "augmentations", "learning_rate")
+
+
+def search_page(found: Json) -> str:
+    """Write the page of what ``search.json`` holds."""
+    best = found["best"]
+    return render(
+        "search.html",
+        summary=_summary(found),
+        best=_best(best, found["pictures"]) if best else None,
+        history=_history(found["trials"]),
+        importances=importance_rows(found["importances"]),
+        columns=_COLUMNS,
+        trials=[_row(one, is_best=bool(best) and one["number"] == best["number"]) for one in found["trials"]],
+        space=[(name, _values(name, values)) for name, values in found["space"].items()],
+    )
+
+
+def _summary(found: Json) -> str:
+    counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
+    return (
+        f"{sum(found['counts'].values())} trials ({counts or 'none ended'}), judged by {found['objective']}, on "
+        f"{found['pictures']} pictures; the test side was not looked at. The last start took {found['seconds']:g} s "
+        f"with {found['jobs']} at a time, {found['trials_per_minute']:g} trials a minute, and ended: {found['ended']}."
+    )
+
+
+def _best(best: Json, items: int) -> Json:
+    low, high = wilson(round(best["accuracy"] * items), items)
+    few = f"{TOO_FEW.capitalize()}. " if items < FEW else ""
+    loss = "" if best["log_loss"] is None else f", log-loss {best['log_loss']:.3f}"
+    return {
+        "number": best["number"],
+        "title": f"Best: trial {best['number']}, accuracy {best['accuracy']:.3f}{loss}",
+        "doubt": f"{few}The 95 % interval of this accuracy is {low:.3f} to {high:.3f}, one picture more or less is "
+        f"{1 / items:.3f}. The best of many trials looks better here than it is: what it is worth, the test side says.",
+        "parameters": [(name, _short(value)) for name, value in best["parameters"].items()],
+    }
+
+
+def _history(trials: Sequence[Json]) -> Chart | None:
+    """Draw accuracy by trial, and a line for the best so far; None without an accuracy."""
+    shown = [one for one in trials if one["accuracy"] is not None and one["state"] in ("finished", "pruned")]
+    finished = [one for one in shown if one["state"] == "finished"]
+    best = accumulate((one["accuracy"] for one in finished), max)
+    points = [(one["number"], value) for one, value in zip(finished, best, strict=True)]
+    marks = [Mark(one["number"], one["accuracy"], one["state"], _told(one)) for one in shown]
+    return line_chart("accuracy by trial", [Series("best so far", points, steps=True)], "trial", marks=marks)
+
+
+def _told(one: Json) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in one["parameters"].items())
+    return f"trial {one['number']}: {one['accuracy']:.3f}, {values}"
+
+
+def _row(one: Json, *, is_best: bool) -> Json:
+    same = f", as trial {one['same_as']}" if one["same_as"] is not None else ""
+    return {
+        "number": one["number"],
+        "kind": "best" if is_best else one["state"],
+        "values": [_short(one["parameters"].get(name, "")) for name in _COLUMNS],
+        "figures": [_figure(one["accuracy"]), _figure(one["log_loss"]), one["epochs"] or "", f"{one['seconds']:.1f}"],
+        "ended": f"{one['state']}{same}" + (f": {one['reason']}" if one["reason"] else ""),
+    }
+
+
+def _values(name: str, values: Sequence[str]) -> str:
+    return " to ".join(values) if name == "learning_rate" else ", ".join(values)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _short(value: str) -> str:
+    """Shorten a learning rate; everything else stays."""
+    try:
+        return f"{float(value):.3g}" if "." in value or "e-" in value else value
+    except ValueError:
+        return value
