@@ -168,7 +168,7 @@ class ClientConnection:
         whole = self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
         headers = [*answer.headers, (b"Date", formatdate(usegmt=True).encode())]
         if self._house.closing or not whole:
-            headers.append((b"ClientConnection", b"close"))
+            headers.append((b"Connection", b"close"))
         head = h11.Response(status_code=answer.status, reason=answer.reason, headers=headers)
         pieces = [self._http.send(event) for event in (head, h11.Data(data=answer.body), h11.EndOfMessage())]
         await self._write(b"".join(piece for piece in pieces if piece))

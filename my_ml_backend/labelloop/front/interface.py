@@ -138,7 +138,7 @@ class HttpAnswer(NamedTuple):
 
     @classmethod
     def of_error(cls, status: int, reason: str) -> "HttpAnswer":
-        """HttpAnswer ``{"error": reason}`` without an app; ``reason`` is plain ASCII."""
+        """Answer ``{"error": reason}`` without an app; ``reason`` is plain ASCII."""
         body = b'{"error":"' + reason.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"}\n'
         headers = [(b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(body))]
         return cls(status, reason.encode(), headers, body)

@@ -115,5 +115,6 @@ def test_a_body_over_the_limit_is_413_however_it_is_sent(served: tuple[str, psut
 def test_a_connection_serves_on_after_a_refused_body(served: tuple[str, psutil.Process]) -> None:
     url, _ = served
     with requests.Session() as session:
-        assert session.post(f"{url}/predict", data=b"x" * 20_000, timeout=5).status_code == 413
+        refused = session.post(f"{url}/predict", data=b"x" * 20_000, timeout=5)
+        assert (refused.status_code, refused.headers["Connection"]) == (413, "close")
         assert session.get(f"{url}/health", timeout=5).json()["status"] == "UP"
