@@ -316,5 +316,5 @@ def test_an_address_that_is_none_is_a_wrong_setting(url: str) -> None:
 def test_settings_make_a_client() -> None:
     settings = Settings(label_studio_url="http://ls:8080/", label_studio_api_key="k", basic_auth_user="u")
     studio = Studio.of(settings)
-    assert (studio.url, studio.auth.user) == ("http://ls:8080", "u")
+    assert (studio.api.url, studio.auth.user) == ("http://ls:8080", "u")
     studio.close()

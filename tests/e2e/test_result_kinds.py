@@ -105,8 +105,8 @@ def accept(client: Studio, label_studio: LabelStudio, kind: ResultKind) -> Accep
 
 def export(client: Studio, made: Accepted, form: str) -> bytes:
     """Have Label Studio export a project."""
-    address = f"{client.url}/api/projects/{made.project}/export"
-    answer = requests.get(address, {"exportType": form}, headers=client.auth_headers(), timeout=30)
+    address = f"{client.api.url}/api/projects/{made.project}/export"
+    answer = requests.get(address, {"exportType": form}, headers=client.api.auth_headers(), timeout=30)
     answer.raise_for_status()
     return answer.content
 

@@ -25,12 +25,12 @@ def ids(tasks: Iterable[Json]) -> list[int]:
 def test_it_says_who_and_what_it_is(studio: Studio, label_studio: LabelStudio) -> None:
     assert studio.version() == "1.23.2"
     assert studio.whoami() == label_studio.email
-    assert studio.token_kind == "personal access token"
+    assert studio.api.token_kind == "personal access token"
 
 
 def test_a_legacy_token_works_where_it_is_allowed(label_studio: LabelStudio, project: int) -> None:
     legacy = Studio(label_studio.url, label_studio.legacy_token())
-    assert legacy.token_kind == "legacy token"
+    assert legacy.api.token_kind == "legacy token"
     assert legacy.project(project).id == project
     legacy.close()
 

@@ -143,7 +143,7 @@ def _studio(studio: Studio, settings: Settings) -> Iterator[Finding]:
 
 
 def _key(studio: Studio) -> Iterator[Finding]:
-    yield Finding("API key", ok=True, detail=f"{studio.token_kind} of {studio.whoami()}")
+    yield Finding("API key", ok=True, detail=f"{studio.api.token_kind} of {studio.whoami()}")
 
 
 def _credentials(settings: Settings) -> Iterator[Finding]:

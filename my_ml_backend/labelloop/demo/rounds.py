@@ -229,7 +229,7 @@ class Annotator:
         _checked(self._ask("POST", f"/api/tasks/{task}/annotations", json=body))
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        headers = self._studio.auth_headers()
+        headers = self._studio.api.auth_headers()
         return self._session.request(method, self._url + path, headers=headers, timeout=_ASK_SECONDS, **kwargs)
 
 

@@ -75,9 +75,9 @@ class Api:
         """
         return self._json("GET", path, self._attempts, missing, params=params, public=public)
 
-    def post(self, path: str, body: Any, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
+    def post(self, path: str, body: Any, timeout: float | None = None) -> Any:
         """POST a JSON body, once."""
-        return self._json("POST", path, 1, body=body, params=params, timeout=timeout)
+        return self._json("POST", path, 1, body=body, timeout=timeout)
 
     def patch(self, path: str, body: Any) -> Any:
         """PATCH with a JSON body, once."""
@@ -92,9 +92,9 @@ class Api:
         try:
             return {"Authorization": self._tokens.authorization()}
         except httpx.HTTPError as error:
-            raise unreachable(self.url, error) from error
+            raise _unreachable(self.url, error) from error
         except TokenRefused as error:
-            raise refused(self.url, "POST", "api/token/refresh", error.answer) from error
+            raise _refused(self.url, "POST", "api/token/refresh", error.answer) from error
 
     def close(self) -> None:
         """Close the connections."""
@@ -105,7 +105,7 @@ class Api:
     ) -> Any:
         answer = self._send(method, path, attempts, **request)
         if not 200 <= answer.status_code < 300:
-            error = refused(self.url, method, path, answer)
+            error = _refused(self.url, method, path, answer)
             # A proxy without a Label Studio behind it answers 404 too, but not in JSON.
             raise missing(str(error)) if answer.status_code == 404 and _is_json(answer.text) else error
         if not answer.text:
@@ -124,9 +124,9 @@ class Api:
                 answer = self._authorized(method, path, **request)
             except _BROKEN as error:
                 if not left:
-                    raise unreachable(self.url, error) from error
+                    raise _unreachable(self.url, error) from error
             except httpx.HTTPError as error:
-                raise unreachable(self.url, error) from error
+                raise _unreachable(self.url, error) from error
             else:
                 if not left or answer.status_code not in _TRANSIENT:
                     return answer
@@ -173,7 +173,7 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def unreachable(url: str, error: Exception) -> StudioAway:
+def _unreachable(url: str, error: Exception) -> StudioAway:
     """Explain a connection that failed, or an answer that did not come."""
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return StudioAway(
@@ -182,7 +182,7 @@ def unreachable(url: str, error: Exception) -> StudioAway:
     )
 
 
-def refused(url: str, method: str, path: str, answer: httpx.Response) -> StudioError:
+def _refused(url: str, method: str, path: str, answer: httpx.Response) -> StudioError:
     """Explain an answer that is no 2xx: NotAllowed for 401 and 403, StudioAway for 429 and 5xx."""
     said = f"Label Studio at {shown(url)} answered {answer.status_code} to {method} /{path.partition('?')[0]}"
     if 300 <= answer.status_code < 400:

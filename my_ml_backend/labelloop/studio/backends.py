@@ -138,12 +138,12 @@ def webhook_secret(settings: Settings) -> str:
 
 def own_webhooks(webhooks: Sequence[Webhook], url: str) -> list[Webhook]:
     """Pick the webhooks of the backend at ``url``, oldest first."""
-    return [webhook for webhook in webhooks if same_address(webhook.spec.url, webhook_url(url))]
+    return [webhook for webhook in webhooks if same_address(webhook.spec.url, _webhook_url(url))]
 
 
 def orphan_webhooks(webhooks: Sequence[Webhook], backends: Sequence[MLBackend]) -> list[Webhook]:
     """Pick the webhooks of ML backends that are no more: Label Studio leaves them behind (contract, section 1)."""
-    alive = [webhook_url(backend.url) for backend in backends]
+    alive = [_webhook_url(backend.url) for backend in backends]
     return [
         webhook
         for webhook in webhooks
@@ -156,10 +156,10 @@ def wanted_webhook(url: str, secret: str, found: WebhookSpec | None = None) -> W
     """Describe the webhook as it should be; other headers of the one that was found are kept."""
     headers = found.headers if found else {}
     kept = {name: value for name, value in headers.items() if name.lower() != SECRET_HEADER.lower()}
-    return WebhookSpec(webhook_url(url), {**kept, SECRET_HEADER: secret}, actions=tuple(sorted(ACTIONS)))
+    return WebhookSpec(_webhook_url(url), {**kept, SECRET_HEADER: secret}, actions=tuple(sorted(ACTIONS)))
 
 
-def webhook_url(url: str) -> str:
+def _webhook_url(url: str) -> str:
     """Give the address of the webhook that Label Studio makes for an ML backend."""
     return url.rstrip("/") + "/webhook"
 

@@ -90,20 +90,6 @@ class Studio:
         auth = BackendLogin(settings.basic_auth_user, settings.basic_auth_pass)
         return cls(settings.label_studio_url, settings.label_studio_api_key, auth)
 
-    @property
-    def url(self) -> str:
-        """Address of Label Studio, without a trailing slash."""
-        return self.api.url
-
-    @property
-    def token_kind(self) -> str:
-        """``personal access token`` or ``legacy token``."""
-        return self.api.token_kind
-
-    def auth_headers(self) -> dict[str, str]:
-        """Give the header for a GET of one's own (pictures), with a token that is good for a minute at least."""
-        return self.api.auth_headers()
-
     def version(self) -> str:
         """Ask for Label Studio's version; it answers without a valid key too."""
         return str(self.api.get("api/version", public=True).get("release") or "unknown")

@@ -7,7 +7,7 @@ the predictions without a word (contract, section 2).
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
 
@@ -15,7 +15,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from labelloop.errors import LabelConfigError
-from labelloop.kinds.base import Supported, learnable
+from labelloop.kinds.base import learnable
 from labelloop.studio.control_tag import OBJECTS, TAKEN_BY, ControlTag, ObjectTag, read_control, read_object, shown_tag
 from labelloop.studio.labels import is_control, shown_name
 from labelloop.types import Answer, Input, Number, Output, Shape, Text
@@ -56,7 +56,7 @@ def parse_label_config(text: object) -> LabelConfig:
     The first of them decides which object tag's data goes to the endpoint; those about another are left out with a
     warning. Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it to predict for.
     """
-    return read_label_config(label_config_text(text), tuple(OBJECTS.items()))
+    return _parsed(_text(text), trained=False)
 
 
 def parse_trained(text: object) -> LabelConfig:
@@ -64,51 +64,7 @@ def parse_trained(text: object) -> LabelConfig:
 
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """
-    return _trained(label_config_text(text))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _trained(text: str) -> LabelConfig:
-    return narrowed(read_label_config(text, learnable()))
-
-
-def label_config_text(label_config: object) -> str:
-    """Take a label config's text; raises LabelConfigError for anything else, or too much of it."""
-    if not isinstance(label_config, str):
-        raise LabelConfigError(f"the label config must be text (XML), not {type(label_config).__name__}")
-    if len(label_config) > _MAX_CHARACTERS:
-        raise LabelConfigError(
-            f"the label config has {len(label_config)} characters; at most {_MAX_CHARACTERS} are read"
-        )
-    return label_config
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def read_label_config(text: str, supported: Supported) -> LabelConfig:
-    """Read a label config for the ``supported`` control tags alone; the last ones read are remembered."""
-    elements = list(_read(text).iter())
-    names = Counter(name for element in elements if (name := element.get("name")))
-    twice = [shown_name(name) for name, count in names.items() if count > 1]
-    if twice:
-        raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
-    found, refused = _controls(elements, dict(supported))
-    if not found:
-        why = "; ".join(refused[:_REASONS]) or f"it has no {_one_of([tag for tag, _ in supported])} tag"
-        raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
-    same = tuple(tag for tag in found if tag.target == found[0].target)
-    others = [
-        f"{tag.shown} is about {shown_name(tag.to_name)}; LabelLoop sends {shown_name(found[0].to_name)}, which the "
-        f"first control tag is about"
-        for tag in found
-        if tag.target != found[0].target
-    ]
-    return LabelConfig(same, frozenset(names), (*refused, *others), text)
-
-
-def narrowed(config: LabelConfig) -> LabelConfig:
-    """Keep the first control tag alone, with a warning for each of the others."""
-    left_out = [f"{tag.shown}: LabelLoop predicts for the first only" for tag in config.tags[1:]]
-    return replace(config, tags=config.tags[:1], warnings=(*config.warnings, *left_out))
+    return _parsed(_text(text), trained=True)
 
 
 def suggest_config(item: Input, answer: Answer) -> str:
@@ -126,6 +82,42 @@ def suggest_config(item: Input, answer: Answer) -> str:
             _add_regions(view, shape, key, dict.fromkeys(labels))
     indent(view)
     return tostring(view, "unicode")
+
+
+def _text(label_config: object) -> str:
+    if not isinstance(label_config, str):
+        raise LabelConfigError(f"the label config must be text (XML), not {type(label_config).__name__}")
+    if len(label_config) > _MAX_CHARACTERS:
+        raise LabelConfigError(
+            f"the label config has {len(label_config)} characters; at most {_MAX_CHARACTERS} are read"
+        )
+    return label_config
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed(text: str, *, trained: bool) -> LabelConfig:
+    """Read a label config: all that is predicted for, or the first that a kind learns. The last ones are remembered."""
+    supported = dict(learnable()) if trained else OBJECTS
+    elements = list(_read(text).iter())
+    names = Counter(name for element in elements if (name := element.get("name")))
+    twice = [shown_name(name) for name, count in names.items() if count > 1]
+    if twice:
+        raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
+    found, warnings = _controls(elements, supported)
+    if not found:
+        why = "; ".join(warnings[:_REASONS]) or f"it has no {_one_of(list(supported))} tag"
+        raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
+    same = tuple(tag for tag in found if tag.target == found[0].target)
+    warnings += [
+        f"{tag.shown} is about {shown_name(tag.to_name)}; LabelLoop sends {shown_name(found[0].to_name)}, which the "
+        f"first control tag is about"
+        for tag in found
+        if tag.target != found[0].target
+    ]
+    if trained:
+        warnings += [f"{tag.shown}: LabelLoop predicts for the first only" for tag in same[1:]]
+        same = same[:1]
+    return LabelConfig(same, frozenset(names), tuple(warnings), text)
 
 
 def _read(text: str) -> Element:

@@ -42,7 +42,7 @@ class TaskFiles:
     @classmethod
     def of(cls, studio: Studio, settings: Settings) -> Self:
         """Read the files of a Label Studio with its client's token."""
-        return cls(Origin.of(studio.url), settings.other_uploads, studio.auth_headers)
+        return cls(Origin.of(studio.api.url), settings.other_uploads, studio.api.auth_headers)
 
     def resolving(self, uri: str, task: int) -> str:
         """Give the address at which Label Studio resolves a task's cloud address with its storage's identity."""

@@ -32,6 +32,7 @@ class LabelStudioTool:
 
     needed: ClassVar[tuple[str, ...]] = (
         "label_studio_sdk.base_client",
+        "label_studio_sdk.tokens.client",
         "label_studio_sdk.label_interface.interface",
     )
 
