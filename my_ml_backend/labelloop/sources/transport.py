@@ -138,27 +138,31 @@ class Connections:
 
     def _take(self, origin: httpcore.Origin) -> "_Connection":
         """Give the connection to a host that was used last, if it still stands, else a new one."""
-        gone: list[_Connection] = []
-        found = None
         with self._lock:
             self._used += 1
-            for at in range(len(self._idle) - 1, -1, -1):
-                if self._idle[at].origin != origin:
-                    continue
-                kept = self._idle.pop(at)
-                if not kept.http.has_expired():
-                    found = kept
-                    break
-                gone.append(kept)
-            while self._idle and len(self._idle) + self._used > self._most:
-                gone.append(self._idle.pop(0))
+        # Whether it stands is asked outside of the lock: for a system call, all threads would stand in line.
+        while (kept := self._kept(origin)) is not None:
+            if not kept.http.has_expired():
+                return kept
+            kept.http.close()
+        with self._lock:
+            surplus = max(0, len(self._idle) + self._used - self._most)
+            gone, self._idle[:surplus] = self._idle[:surplus], []
         _close(gone)
-        return found or self._new(origin)
+        return self._new(origin)
+
+    def _kept(self, origin: httpcore.Origin) -> "_Connection | None":
+        with self._lock:
+            for at in range(len(self._idle) - 1, -1, -1):
+                if self._idle[at].origin == origin:
+                    return self._idle.pop(at)
+        return None
 
     def _put(self, connection: "_Connection") -> None:
+        idle = connection.http.is_idle()
         with self._lock:
             self._used -= 1
-            if connection.http.is_idle() and len(self._idle) + self._used < self._most:
+            if idle and len(self._idle) + self._used < self._most:
                 self._idle.append(connection)
                 return
         connection.http.close()
