@@ -14,6 +14,7 @@ LabelLoopError
 │   ├── AddressRefused     its address is private and private addresses are not allowed
 │   ├── Transient          its server stumbled: another try may help
 │   └── Unreadable         its bytes are no whole picture
+├── CredentialsError       this machine has no credentials for a cloud, or they are not accepted
 ├── ManifestError          a list of labeled pictures cannot be read, or not be written in a format
 ├── EndpointError          (an Outage) the endpoint failed as a whole
 │   ├── CircuitOpen        it failed before and is left alone for a while
@@ -105,6 +106,14 @@ class Transient(MediaError):
 
 class Unreadable(MediaError):
     """The bytes are no whole picture, or one that is too large to decode; fetching it again would not help."""
+
+
+class CredentialsError(LabelLoopError):
+    """A machine has no credentials for a cloud, or they are not accepted; ``passing``: another try may succeed."""
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class ManifestError(LabelLoopError):

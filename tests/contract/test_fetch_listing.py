@@ -25,14 +25,14 @@ from PIL import Image
 from labelloop.data.listing import Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
-from labelloop.endpoints.credentials import GoogleToken
 from labelloop.errors import ManifestError, MediaError, Transient
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import TRIES, InputFetcher, patiently, too_many
-from labelloop.run.source import fetch_listing, open_listing, open_reader
+from labelloop.run.source import fetch_listing, open_listing
 from labelloop.settings import Settings
+from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.google import GoogleObjects
-from labelloop.sources.reader import CONNECTIONS
+from labelloop.sources.reader import CONNECTIONS, Reader
 from labelloop.types import Item, LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
@@ -351,7 +351,7 @@ def test_s3_that_is_not_there_is_worth_another_try_and_an_impossible_address_is_
 ) -> None:
     for address, kind in ((f"http://127.0.0.1:{free_port()}", Transient), ("nowhere", MediaError)):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
-        with closing(open_reader(Settings(), None)) as reader:
+        with closing(Reader(Settings())) as reader:
             with pytest.raises(kind, match="S3 could not be asked") as caught:
                 reader.read(f"s3://{bucket}/1.png")
             assert type(caught.value) is kind

@@ -12,9 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
 
-from labelloop.endpoints.credentials import Lookup
-from labelloop.endpoints.failures import Denied
-from labelloop.errors import SettingsError
+from labelloop.endpoints.failures import credentials_checked
+from labelloop.errors import CredentialsError, SettingsError
+from labelloop.sources.credentials import Lookup
 from labelloop.sources.s3 import s3_client
 
 NO_CREDENTIALS = (
@@ -52,12 +52,14 @@ class Aws:
     def sign(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the headers with those of Signature Version 4 added; raises Denied when there are no credentials."""
         request = AWSRequest(method, url, data=body, headers=dict(headers))
-        SigV4Auth(self._frozen(), "sagemaker", self.region).add_auth(request)
+        with credentials_checked():
+            SigV4Auth(self._frozen(), "sagemaker", self.region).add_auth(request)
         return dict(request.headers.items())
 
     def identity(self) -> str:
         """Say where the credentials come from (``env``, ``iam-role``, ...); raises Denied when there are none."""
-        return str(self._credentials.get().method)
+        with credentials_checked():
+            return str(self._credentials.get().method)
 
     def s3(self, connections: int) -> Any:
         """Make a client for S3, for one process. One try of a call, so that whoever polls keeps its deadline."""
@@ -68,9 +70,9 @@ class Aws:
         try:
             credentials = self._session.get_credentials()
         except (BotoCoreError, ValueError, OSError) as error:
-            raise Denied(f"no AWS credentials ({type(error).__name__}): {NO_CREDENTIALS}") from None
+            raise CredentialsError(f"no AWS credentials ({type(error).__name__}): {NO_CREDENTIALS}") from None
         if credentials is None:
-            raise Denied(f"no AWS credentials were found: {NO_CREDENTIALS}")
+            raise CredentialsError(f"no AWS credentials were found: {NO_CREDENTIALS}")
         return credentials
 
     def _frozen(self) -> Any:
@@ -78,4 +80,6 @@ class Aws:
         try:
             return self._credentials.get().get_frozen_credentials()
         except (BotoCoreError, ValueError, OSError) as error:
-            raise Denied(f"AWS credentials cannot be renewed ({type(error).__name__}): {NO_CREDENTIALS}") from None
+            raise CredentialsError(
+                f"AWS credentials cannot be renewed ({type(error).__name__}): {NO_CREDENTIALS}"
+            ) from None

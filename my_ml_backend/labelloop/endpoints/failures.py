@@ -12,9 +12,11 @@ EndpointError
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from labelloop.errors import EndpointError
+from labelloop.errors import CredentialsError, EndpointError
 
 INPUT_AT_FAULT = (400, 413, 415, 422)
 """What an endpoint, or the model in it, answers when it can do nothing with this input, though with others."""
@@ -42,6 +44,15 @@ class Unwell(EndpointError):
 
 class Denied(Unwell):
     """Credentials, permissions or the endpoint itself are missing: asking again does not help."""
+
+
+@contextmanager
+def credentials_checked() -> Iterator[None]:
+    """Turn a CredentialsError of the block into Denied, or Unwell where another try may succeed."""
+    try:
+        yield
+    except CredentialsError as error:
+        raise (Unwell if error.passing else Denied)(str(error)) from None
 
 
 class Busy(Unwell):

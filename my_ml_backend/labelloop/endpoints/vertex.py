@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.base import Call, Told
-from labelloop.endpoints.credentials import GoogleToken
-from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, reason_of
+from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, credentials_checked, reason_of
 from labelloop.endpoints.http import Poster, merged, pause_of
 from labelloop.endpoints.requests import Body
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
+from labelloop.sources.credentials import GoogleToken
 
 SHARED_PAYLOAD_BYTES = 1_500_000
 DEDICATED_PAYLOAD_BYTES = 10_000_000
@@ -93,7 +93,8 @@ class Vertex:
         )
 
     def _identity(self) -> Mapping[str, str]:
-        return self._token.headers() if self._token else {}
+        with credentials_checked():
+            return self._token.headers() if self._token else {}
 
 
 def _has_instances(body: Body) -> bool:

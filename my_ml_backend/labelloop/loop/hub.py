@@ -138,9 +138,9 @@ class Hub:
 
     def reader(self, settings: Settings) -> "Reader":
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""
-        from labelloop.run.source import open_reader
+        from labelloop.sources.reader import Reader
 
-        return open_reader(settings, self.tool.home)
+        return Reader(settings, self.tool.home)
 
     @property
     def media(self) -> Media:

@@ -27,8 +27,9 @@ from labelloop.run.preprocess import preprocess
 from labelloop.run.record import RunInfo, command, peak_memory
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
-from labelloop.run.source import Opener, Source, check_locations, open_reader, read_locations
+from labelloop.run.source import Opener, Source, check_locations, read_locations
 from labelloop.settings import Settings
+from labelloop.sources.reader import Reader
 from labelloop.trainers.base import Trainer, run_trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
@@ -69,7 +70,7 @@ class Run:
         key: str = "",
         archive: bool = True,
         kind: str = IMAGES,
-        opens: Opener = open_reader,
+        opens: Opener = Reader,
         trainer: Trainer | None = None,
         render: Render | None = None,
     ) -> None:

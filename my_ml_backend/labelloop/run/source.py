@@ -23,8 +23,6 @@ from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher, patiently
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.settings import Settings
-from labelloop.sources.google import Token
-from labelloop.sources.media import Home
 from labelloop.sources.reader import Reader
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
@@ -57,11 +55,6 @@ Opener = Callable[[Settings], Reader]
 """Opens what reads addresses, as the settings say; whoever opens it closes it."""
 
 
-def open_reader(settings: Settings, home: Home | None = None) -> Reader:
-    """Open what reads addresses; without ``home`` lists can name no file that needs Label Studio's token."""
-    return Reader(settings, home, _google)
-
-
 def fetch_listing(
     listing: Listing,
     cache: PictureCache,
@@ -69,7 +62,7 @@ def fetch_listing(
     progress: Progress,
     project: ProjectKey = LOCAL,
     wait: Callable[[float], None] = time.sleep,
-    opens: Opener = open_reader,
+    opens: Opener = Reader,
 ) -> Labeled:
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
     missing = Missing()
@@ -171,19 +164,12 @@ def named_sides(pictures: Iterable[tuple[Record, str]]) -> tuple[dict[str, Side]
     return sides, moved
 
 
-def _google() -> Token:
-    # Imported when asked for: google-auth takes a third of a second.
-    from labelloop.endpoints.credentials import GoogleToken
-
-    return GoogleToken()
-
-
 def open_listing(
     location: str,
     settings: Settings,
     format: str = "auto",
     hints: Hints | None = None,
-    opens: Opener = open_reader,
+    opens: Opener = Reader,
 ) -> Listing:
     """Read a folder, a file, or what is at an address; its relative addresses are relative to where it lies.
 

@@ -4,11 +4,12 @@ cloud.google.com/storage/docs/json_api/v1/objects: get with ``alt=media``, and l
 """
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Protocol, Self
+from collections.abc import Mapping
+from typing import Self
 from urllib.parse import quote, urlencode
 
-from labelloop.errors import EndpointError, MediaError, Transient
+from labelloop.errors import CredentialsError, MediaError, Transient
+from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.fetcher import TRANSIENT, Fetcher, Reply
 
 PUBLIC = "https://storage.googleapis.com"
@@ -20,35 +21,25 @@ _REMEDIES = {
 }
 
 
-class Token(Protocol):
-    """Who we are on Google Cloud, as ``endpoints.google_token`` knows."""
-
-    def headers(self) -> dict[str, str]:
-        """Give the headers that prove it; raises EndpointError where there are none."""
-
-    def forget(self) -> None:
-        """Get another token next time: this one is not accepted."""
-
-
 class GoogleObjects:
     """Objects of ``gs://bucket/name``. Safe to share between threads.
 
     ``base`` is Google's address or that of a server that stands in for it; without ``token`` none is sent.
     """
 
-    def __init__(self, max_bytes: int, connections: int, base: str, token: Token | None) -> None:
+    def __init__(self, max_bytes: int, connections: int, base: str, token: GoogleToken | None) -> None:
         self._base, self._token = base.rstrip("/"), token
         # No guard against private addresses: this one the operator has set.
         self._fetcher = Fetcher(max_bytes, connections)
 
     @classmethod
-    def at(cls, emulator: str, max_bytes: int, connections: int, token: Callable[[], Token]) -> Self:
+    def at(cls, emulator: str, max_bytes: int, connections: int) -> Self:
         """Read from what STORAGE_EMULATOR_HOST names, without a token, or from Google itself where that is empty.
 
         Tools set that variable to a host and a port, with a scheme or without.
         """
         if not emulator:
-            return cls(max_bytes, connections, PUBLIC, token())
+            return cls(max_bytes, connections, PUBLIC, GoogleToken())
         return cls(max_bytes, connections, emulator if "://" in emulator else f"http://{emulator}", None)
 
     def read(self, uri: str, deadline: float) -> bytes:
@@ -91,8 +82,8 @@ class GoogleObjects:
             reply = self._fetcher.get(url, self._headers(self._token), deadline)
         return reply
 
-    def _headers(self, token: Token) -> dict[str, str]:
+    def _headers(self, token: GoogleToken) -> dict[str, str]:
         try:
             return token.headers()
-        except EndpointError as error:
-            raise MediaError(str(error)) from error
+        except CredentialsError as error:
+            raise (Transient if error.passing else MediaError)(str(error)) from error

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from labelloop.errors import MediaError, Transient
 from labelloop.settings import Settings
-from labelloop.sources.google import GoogleObjects, Token
+from labelloop.sources.google import GoogleObjects
 from labelloop.sources.media import Home, Media
 from labelloop.sources.s3 import S3, S3Error
 from labelloop.sources.urls import local_file, shown
@@ -21,15 +21,15 @@ class Reader:
     """All sources together. Safe to share between threads, not between processes.
 
     S3 is configured as boto3 is; Google Cloud Storage is where STORAGE_EMULATOR_HOST says, as for Google's own client,
-    else asked as ``google`` proves us. ``home`` is Label Studio, whose files a list may name. The settings bound one
-    read by bytes and seconds.
+    else asked with application default credentials. ``home`` is Label Studio, whose files a list may name; without it
+    none that needs Label Studio's token. The settings bound one read by bytes and seconds.
     """
 
-    def __init__(self, settings: Settings, home: Home | None, google: Callable[[], Token]) -> None:
+    def __init__(self, settings: Settings, home: Home | None = None) -> None:
         self._max_bytes, self._seconds = settings.media_max_bytes, settings.media_timeout
         self._media = Media(settings, home)
         self._s3 = S3(self._max_bytes, self._seconds, CONNECTIONS)
-        self._emulator, self._token = settings.storage_emulator, google
+        self._emulator = settings.storage_emulator
         self._making = threading.Lock()
         self._objects: GoogleObjects | None = None
 
@@ -79,7 +79,7 @@ class Reader:
     def _google(self) -> GoogleObjects:
         with self._making:
             if self._objects is None:
-                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, CONNECTIONS, self._token)
+                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, CONNECTIONS)
             return self._objects
 
     def _from_file(self, path: Path) -> bytes:

@@ -22,8 +22,9 @@ from labelloop.run.search.leader import Budget, Leader, Watcher, environments, g
 from labelloop.run.search.result import Spent, prepare_winner, result
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, asked_space, check_space, present
-from labelloop.run.source import Opener, open_reader
+from labelloop.run.source import Opener
 from labelloop.settings import Settings
+from labelloop.sources.reader import Reader
 from labelloop.types import IMAGES, Json
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Search:
     budget: Budget
     jobs: int | None
     reporter: StageReporter
-    opens: Opener = open_reader
+    opens: Opener = Reader
 
     def search(self, watcher: Watcher) -> Json:
         """Fetch the data and search; gives what ``search.json`` holds. Raises TrainingError where nothing was found."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from labelloop.endpoints.credentials import REST, Lookup
-from labelloop.endpoints.failures import Denied
+from labelloop.errors import CredentialsError
+from labelloop.sources.credentials import REST, Lookup
 
 
 def test_what_was_found_is_kept_while_it_is_good() -> None:
@@ -28,13 +28,13 @@ def test_a_failure_is_repeated_for_a_while_without_a_look() -> None:
     def find() -> str:
         look = next(looks)
         if not there:
-            raise Denied(f"look {look} found nothing")
+            raise CredentialsError(f"look {look} found nothing")
         return there[0]
 
     subject = Lookup(find, clock=lambda: now[0])
     for moment, look in ((0.0, 0), (REST - 0.1, 0), (REST, 1)):
         now[0] = moment
-        with pytest.raises(Denied, match=f"look {look} found nothing"):
+        with pytest.raises(CredentialsError, match=f"look {look} found nothing"):
             subject.get()
     there.append("it")
     now[0] += REST

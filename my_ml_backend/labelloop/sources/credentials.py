@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from labelloop.endpoints.failures import Denied, Unwell
+from labelloop.errors import CredentialsError
 
 if TYPE_CHECKING:
     from google.auth.exceptions import GoogleAuthError
@@ -20,7 +20,7 @@ REST = 5.0
 class Lookup(Generic[T]):
     """What ``find`` gives, found when first asked for and again when it is no longer ``good``. Safe between threads.
 
-    An Unwell that ``find`` raises is raised for all who ask within ``REST`` seconds. ``clock`` gives seconds.
+    A CredentialsError that ``find`` raises is raised for all who ask within ``REST`` seconds. ``clock`` gives seconds.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Lookup(Generic[T]):
         self._clock = clock
         self._lock = threading.Lock()
         self._found: T | None = None
-        self._failure: Unwell | None = None
+        self._failure: CredentialsError | None = None
         self._failed_until = 0.0
 
     def get(self) -> T:
@@ -52,10 +52,10 @@ class Lookup(Generic[T]):
 
     def _look(self) -> T:
         if self._failure is not None and self._clock() < self._failed_until:
-            raise type(self._failure)(str(self._failure))
+            raise CredentialsError(str(self._failure), passing=self._failure.passing)
         try:
             return self._find()
-        except Unwell as failure:
+        except CredentialsError as failure:
             self._failure = failure.with_traceback(None)
             self._failed_until = self._clock() + REST
             raise
@@ -80,7 +80,7 @@ class GoogleToken:
         self._credentials: Lookup[Any] = Lookup(self._with_token, good=lambda credentials: bool(credentials.valid))
 
     def headers(self) -> dict[str, str]:
-        """Give the token, and the project that is billed if the credentials name one. Raises Denied or Unwell."""
+        """Give the token, and the project that is billed if the credentials name one. Raises CredentialsError."""
         headers: dict[str, str] = {}
         self._credentials.get().apply(headers)
         return headers
@@ -98,7 +98,7 @@ class GoogleToken:
             credentials = found[0]
             credentials.refresh(self._request)
         except (DefaultCredentialsError, OSError, ValueError):
-            raise Denied(
+            raise CredentialsError(
                 "no Google credentials were found: run `gcloud auth application-default login`, set "
                 "GOOGLE_APPLICATION_CREDENTIALS to a key file, or give this machine a service account"
             ) from None
@@ -107,10 +107,10 @@ class GoogleToken:
         return credentials
 
 
-def _no_token(error: "GoogleAuthError") -> Unwell:
+def _no_token(error: "GoogleAuthError") -> CredentialsError:
     message = f"Google gave no access token ({type(error).__name__})"
     if error.retryable:
-        return Unwell(message)
-    return Denied(
+        return CredentialsError(message, passing=True)
+    return CredentialsError(
         f"{message}: log in again with `gcloud auth application-default login`, or renew the service account's key"
     )
