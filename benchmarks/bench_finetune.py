@@ -43,7 +43,7 @@ def run(pictures: int = 640, backbone: str = "resnet18", image_size: int = 64, e
 def speed(dataset: Dataset, settings: TrainSettings, cache: Path) -> dict[str, str]:
     """Run an epoch of the bare loop after each epoch of the finetune; the first of each is for warming up."""
     from labelloop.train.recipes import finetune
-    from labelloop.train.recipes.plan import on_gpu, plan
+    from labelloop.train.recipes.finetune_plan import on_gpu, plan
 
     given = material(dataset, settings, cache)
     planned, bare, spent = plan(given), _Bare(given), []
@@ -73,13 +73,13 @@ def material(dataset: Dataset, settings: TrainSettings, cache: Path) -> "Materia
 
     from labelloop.train.backbone import build, picture_spec
     from labelloop.train.dataset import in_order
-    from labelloop.train.pixels import Pixels
+    from labelloop.train.pixels import PixelCache
     from labelloop.train.recipes.base import Material
 
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     start = build(settings, len(dataset.classes))
-    pixels = Pixels(picture_spec(start, settings.image_size), cache)
+    pixels = PixelCache(picture_spec(start, settings.image_size), cache)
     return Material(in_order(dataset), settings, start, pixels, cache, lambda *_: None)
 
 
@@ -92,7 +92,7 @@ class _Bare:
         from labelloop import pictures
         from labelloop.train.dataset import indicators
         from labelloop.train.optimizers import make_optimizer, rest
-        from labelloop.train.recipes.plan import on_gpu, plan
+        from labelloop.train.recipes.finetune_plan import on_gpu, plan
 
         self._device, self._plan = torch.device("cuda" if on_gpu() else "cpu"), plan(given)
         layout: Any = {"device": self._device, "memory_format": torch.channels_last}
@@ -128,7 +128,7 @@ def ranks(folder: Path, epochs: int = 10, most: int = 2) -> dict[str, str]:
     import torch
 
     from labelloop.train.recipes import finetune
-    from labelloop.train.recipes.plan import on_gpu
+    from labelloop.train.recipes.finetune_plan import on_gpu
 
     order = np.random.default_rng(0).permutation(1797)
     samples = digits(folder)
@@ -160,7 +160,7 @@ def accuracy(found: "Candidate", given: "Material", samples: list[Sample]) -> fl
 @contextmanager
 def _utilisation() -> Iterator[list[float]]:
     """Note how busy the GPU is, in percent, five times a second; nothing without one."""
-    from labelloop.train.recipes.plan import on_gpu
+    from labelloop.train.recipes.finetune_plan import on_gpu
 
     noted: list[float] = []
     if not on_gpu():

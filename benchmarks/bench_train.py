@@ -20,8 +20,7 @@ from PIL import Image
 
 from labelloop.data.split import side
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.train.dataset import Dataset, Sample
-from labelloop.train.trained import Trained
+from labelloop.train.dataset import Dataset, Sample, Trained
 from labelloop.types import Output, TrainSettings
 
 

@@ -26,13 +26,13 @@ def material(dataset: Dataset, settings: TrainSettings, cache: Path, **more: Any
 
     from labelloop.train.backbone import build, picture_spec
     from labelloop.train.dataset import in_order
-    from labelloop.train.pixels import Pixels
+    from labelloop.train.pixels import PixelCache
     from labelloop.train.recipes.base import Material
 
     torch.set_num_threads(1)
     torch.manual_seed(settings.seed)
     start = build(settings, len(dataset.classes))
-    pixels = Pixels(picture_spec(start, settings.image_size), cache)
+    pixels = PixelCache(picture_spec(start, settings.image_size), cache)
     return Material(in_order(dataset), settings, start, pixels, cache, **{"progress": lambda *_: None} | more)
 
 
@@ -45,7 +45,7 @@ def head(material: "Material", **more: Any) -> "Candidate":
     """Give what a head would hand on: the network as it is, with its own logits."""
     import torch
 
-    from labelloop.train.normalising import normalised
+    from labelloop.train.parity import normalised
     from labelloop.train.recipes.base import Candidate
 
     samples, spec = material.dataset.validation, material.pixels.spec

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from labelloop.train.proportions import mcnemar, paired_difference, wilson
+from labelloop.train.intervals import mcnemar, paired_difference, wilson
 
 Z = 1.959963984540054
 

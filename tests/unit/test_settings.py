@@ -164,7 +164,7 @@ def test_the_choices_are_those_of_the_code_that_takes_them() -> None:
 def test_the_choices_are_those_of_the_training() -> None:
     from labelloop.train.augmentations.policy import POLICIES
     from labelloop.train.balance import BALANCES
-    from labelloop.train.entrants import RECIPES
+    from labelloop.train.contest import RECIPES
 
     assert set(Settings.choices_of("recipes")) == set(RECIPES)
     assert Settings.choices_of("balance") == BALANCES

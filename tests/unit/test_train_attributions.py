@@ -64,7 +64,7 @@ def share(heat: npt.NDArray[np.float32], row: int, column: int) -> float:
 def test_integrated_gradients_point_at_the_quarter_that_counts(row: int, column: int) -> None:
     import torch
 
-    from labelloop.train.attributions import integrated_gradients
+    from labelloop.train.explain import integrated_gradients
 
     network, shown = corner_network(row, column), images()
     heat = integrated_gradients(network, shown, torch.tensor([1, 1]), steps=8)
@@ -78,8 +78,8 @@ def test_integrated_gradients_point_at_the_quarter_that_counts(row: int, column:
 def test_grad_cam_points_at_the_quarter_that_counts(row: int, column: int) -> None:
     import torch
 
-    from labelloop.train.attributions import grad_cam
-    from labelloop.train.flips import Flipped
+    from labelloop.train.explain import grad_cam
+    from labelloop.train.frozen import Flipped
 
     network = corner_network(row, column)
     heat = grad_cam(network, images(), torch.tensor([1, 1]))
@@ -100,7 +100,7 @@ def test_the_last_map_is_found_where_there_is_one() -> None:
     import timm
     import torch
 
-    from labelloop.train.attributions import grad_cam, last_map
+    from labelloop.train.explain import grad_cam, last_map
 
     convolutional = timm.create_model("test_resnet", num_classes=3).eval()
     assert last_map(convolutional, torch.rand(1, 3, 96, 96)) is convolutional.layer4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelloop.train import metrics
-from labelloop.train.held import Held
+from labelloop.train.metrics import Held
 from labelloop.types import Choice
 
 pytestmark = pytest.mark.train

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.train import crossvalidation
-from labelloop.train.choice import choose
 from labelloop.train.crossvalidation import DEFAULT, STRENGTHS, Problem, cross_validate, solve
+from labelloop.train.head_choice import choose
 
 pytestmark = pytest.mark.train
 

@@ -54,7 +54,7 @@ def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
 
 def test_without_validation_pictures_the_first_wins_and_cross_validation_calibrates() -> None:
     from labelloop.train.contest import accuracies, winner, with_temperature
-    from labelloop.train.held import Held
+    from labelloop.train.metrics import Held
 
     data = replace(dataset([0, 1]), validation=())
     truth = np.eye(2, dtype=bool)[np.arange(300) % 2]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from labelloop.train import intervals
 from labelloop.train.evaluation import chosen, measure
-from labelloop.train.rates import exact, rates
+from labelloop.train.intervals import exact, rates
 from labelloop.types import Choice
 from support.examples import examples
 

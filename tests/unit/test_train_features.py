@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labelloop.train.pixels import Pixels
+from labelloop.train.pixels import PixelCache
 from support import shapes
 
 pytestmark = pytest.mark.train
@@ -41,12 +41,12 @@ def test_features_are_what_the_last_layer_sees_and_are_kept(tmp_path: Path, cach
 
     from labelloop import pictures
     from labelloop.train.backbone import picture_spec, pre_logits
-    from labelloop.train.features import Features
+    from labelloop.train.features import FeatureCache
 
     model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
-    pixels = Pixels(picture_spec(model, 32), cache)
+    pixels = PixelCache(picture_spec(model, 32), cache)
     steps: list[tuple[str, int, int]] = []
-    first = Features(frozen(model, cache), pixels, tmp_path).of(several, lambda *step: steps.append(step))
+    first = FeatureCache(frozen(model, cache), pixels, tmp_path).of(several, lambda *step: steps.append(step))
     with torch.inference_mode():
         expected = pre_logits(model, torch.from_numpy(pictures.normalise(pixels.many(several), pixels.spec)))
     np.testing.assert_allclose(first, expected.numpy(), atol=1e-5)
@@ -54,7 +54,7 @@ def test_features_are_what_the_last_layer_sees_and_are_kept(tmp_path: Path, cach
 
     steps.clear()
     more = [*several, *shapes.samples(tmp_path / "pictures", 1, 9)]
-    second = Features(frozen(model, cache), pixels, tmp_path).of(more, lambda *step: steps.append(step))
+    second = FeatureCache(frozen(model, cache), pixels, tmp_path).of(more, lambda *step: steps.append(step))
     np.testing.assert_array_equal(second[:5], first)
     assert steps == [("features", 1, 1)]
 
@@ -83,10 +83,12 @@ def test_other_weights_are_another_backbone_and_another_last_layer_is_not() -> N
 
 def test_no_samples_have_no_features(tmp_path: Path, cache: Path) -> None:
     from labelloop.train.backbone import picture_spec
-    from labelloop.train.features import Features
+    from labelloop.train.features import FeatureCache
 
     model = network()
-    assert Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path).of([], quiet).shape == (
+    assert FeatureCache(frozen(model, cache), PixelCache(picture_spec(model, 32), cache), tmp_path).of(
+        [], quiet
+    ).shape == (
         0,
         96,
     )
@@ -118,10 +120,10 @@ def test_with_flips_both_files_give_the_mean_over_picture_and_mirror_image(cache
 
 def test_features_of_mirror_images_are_kept_apart(tmp_path: Path, cache: Path) -> None:
     from labelloop.train.backbone import picture_spec
-    from labelloop.train.features import Features
+    from labelloop.train.features import FeatureCache
 
     model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
-    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    features = FeatureCache(frozen(model, cache), PixelCache(picture_spec(model, 32), cache), tmp_path)
     straight, mirrored = features.of(several, quiet), features.of(several, quiet, mirrored=True)
     assert np.abs(straight - mirrored).max() > 1e-3
     np.testing.assert_array_equal(features.of(several, quiet), straight)
@@ -130,10 +132,10 @@ def test_features_of_mirror_images_are_kept_apart(tmp_path: Path, cache: Path) -
 
 def test_a_damaged_part_of_the_cache_is_taken_anew(tmp_path: Path, cache: Path) -> None:
     from labelloop.train.backbone import picture_spec
-    from labelloop.train.features import Features
+    from labelloop.train.features import FeatureCache
 
     model, several = network(), shapes.samples(tmp_path / "pictures", 5, 1)
-    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    features = FeatureCache(frozen(model, cache), PixelCache(picture_spec(model, 32), cache), tmp_path)
     first = features.of(several, quiet)
     (shard,) = (tmp_path / "features").rglob("*.npy")
     shard.write_bytes(shard.read_bytes()[:-100])
@@ -144,10 +146,10 @@ def test_a_damaged_part_of_the_cache_is_taken_anew(tmp_path: Path, cache: Path) 
 
 def test_a_picture_that_several_samples_show_is_taken_once(tmp_path: Path, cache: Path) -> None:
     from labelloop.train.backbone import picture_spec
-    from labelloop.train.features import Features
+    from labelloop.train.features import FeatureCache
 
     model, several = network(), shapes.samples(tmp_path / "pictures", 3, 1)
-    features = Features(frozen(model, cache), Pixels(picture_spec(model, 32), cache), tmp_path)
+    features = FeatureCache(frozen(model, cache), PixelCache(picture_spec(model, 32), cache), tmp_path)
     steps: list[tuple[str, int, int]] = []
     rows = features.of([*several, several[0]], lambda *step: steps.append(step))
     np.testing.assert_array_equal(rows[3], rows[0])

@@ -23,7 +23,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an epoch from random weights be of few steps."""
-    monkeypatch.setattr("labelloop.train.recipes.plan._FRESH_STEPS", 4)
+    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._FRESH_STEPS", 4)
 
 
 def fit(material: Any, before: Any = None, **how: Any) -> Any:
@@ -84,12 +84,12 @@ def test_mixup_follows_from_the_seed_and_still_learns(tmp_path: Path, cache: Pat
 def test_pieces_of_a_batch_teach_what_the_whole_does(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from labelloop.train.recipes.plan import plan
+    from labelloop.train.recipes.finetune_plan import plan
 
     data = shapes.dataset(tmp_path / "pictures")
     given = materials.learned(materials.material(data, shapes.settings(), cache))
     whole = fit(given, materials.head(given))
-    monkeypatch.setattr("labelloop.train.recipes.plan._CPU_ACTIVATIONS", 1.0)
+    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_ACTIVATIONS", 1.0)
     assert (plan(given).size, plan(given).accumulate, plan(given).batch) == (2, 12, 24)
     assert materials.difference(whole, fit(given, materials.head(given))) < 1e-5
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labelloop.train.folds import folds
+from labelloop.train.crossvalidation import folds
 
 
 def test_every_sample_is_held_out_once_and_classes_are_spread_evenly() -> None:

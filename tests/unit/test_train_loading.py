@@ -64,7 +64,7 @@ def test_workers_are_as_many_as_cores_and_shared_memory_allow() -> None:
 
 
 def test_the_packed_file_is_removed_and_so_are_those_of_killed_runs(tmp_path: Path) -> None:
-    from labelloop.train.packed import packed
+    from labelloop.train.pixels import packed
 
     given = materials.material(shapes.dataset(tmp_path / "pictures"), shapes.settings(), tmp_path)
     old, young = tmp_path / ".packed-old", tmp_path / ".packed-young"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from labelloop.train.crossvalidation import Problem
-from labelloop.train.mirrors import keep_labels
+from labelloop.train.head_choice import keep_labels
 
 pytestmark = pytest.mark.train
 

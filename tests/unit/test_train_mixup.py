@@ -12,7 +12,7 @@ pytestmark = pytest.mark.train
 def blend(alpha: float = 0.2, pictures: int = 64) -> Any:
     import torch
 
-    from labelloop.train.mixup import Mixup
+    from labelloop.train.losses import Mixup
 
     torch.manual_seed(0)
     return Mixup(alpha, pictures, torch.device("cpu"))

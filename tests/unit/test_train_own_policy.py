@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.errors import TrainingError
 from labelloop.train.augmentations.policy import Policy, load_policy
-from labelloop.train.augmentations.written import TRANSFORMS
+from labelloop.train.augmentations.steps import TRANSFORMS
 
 pytestmark = pytest.mark.train
 

@@ -29,14 +29,14 @@ def material(folder: Path, dataset: Dataset | None = None) -> "Material":
     import torch
 
     from labelloop.train.backbone import build, picture_spec
-    from labelloop.train.pixels import Pixels
+    from labelloop.train.pixels import PixelCache
     from labelloop.train.recipes.base import Material
 
     settings = shapes.settings()
     torch.manual_seed(7)
     start = build(settings, 2)
     data = dataset or shapes.dataset(folder / "pictures", train=5, validation=3)
-    return Material(data, settings, start, Pixels(picture_spec(start, 32), folder), folder, lambda *_: None)
+    return Material(data, settings, start, PixelCache(picture_spec(start, 32), folder), folder, lambda *_: None)
 
 
 def candidate(given: "Material") -> "Candidate":
@@ -154,16 +154,15 @@ def test_serving_training_and_torchvision_see_the_same_picture(
     from torchvision.io import ImageReadMode, decode_image
     from torchvision.transforms import v2
 
-    from labelloop.train.normalising import normalised
-    from labelloop.train.parity import grey_levels
-    from labelloop.train.pixels import Pixels
+    from labelloop.train.parity import grey_levels, normalised
+    from labelloop.train.pixels import PixelCache
 
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     spec = PictureSpec(64, 96, mean, std, "bilinear" if interpolation == "bilinear" else "bicubic")
     content = photograph(size, form)
     sample = shapes.sample(tmp_path, content, (0,))
     served = pictures.prepare(content, spec)[None]
-    pixels = torch.from_numpy(Pixels(spec, tmp_path).many([sample]))
+    pixels = torch.from_numpy(PixelCache(spec, tmp_path).many([sample]))
     trained = normalised(pixels, torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)).numpy()
     assert grey_levels(served, trained, spec) < 1e-3
     oracle = v2.Compose(

@@ -18,7 +18,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_random_weights_take_twenty_steps_an_epoch_at_the_rate_asked_for(given: Any) -> None:
-    from labelloop.train.recipes.plan import plan
+    from labelloop.train.recipes.finetune_plan import plan
 
     planned = plan(given)
     assert (planned.epochs, planned.steps, planned.batch, planned.learning_rate) == (20, 20, 32, 0.002)
@@ -26,7 +26,7 @@ def test_random_weights_take_twenty_steps_an_epoch_at_the_rate_asked_for(given: 
 
 
 def test_learned_weights_take_passes_at_a_lower_rate(given: Any) -> None:
-    from labelloop.train.recipes.plan import plan
+    from labelloop.train.recipes.finetune_plan import plan
 
     planned = plan(materials.learned(given))
     assert (planned.epochs, planned.steps, planned.batch) == (20, 3, 32)
@@ -36,7 +36,7 @@ def test_learned_weights_take_passes_at_a_lower_rate(given: Any) -> None:
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
 def test_ranks_share_a_batch(ranks: int, given: Any) -> None:
-    from labelloop.train.recipes.plan import plan
+    from labelloop.train.recipes.finetune_plan import plan
 
     planned, alone = plan(given, ranks), plan(given)
     assert planned.batch - alone.batch in range(ranks)
@@ -48,15 +48,14 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
 ) -> None:
     import torch
 
-    from labelloop.train.recipes.plan import plan, too_long
-    from labelloop.train.work import work
+    from labelloop.train.recipes.finetune_plan import plan, too_long, work
 
     if torch.cuda.is_available():
         pytest.skip("a GPU takes any finetune")
     learned = materials.learned(given)
     epoch = 2 * 96 * work(given.start, given.pixels.spec).multiplications
     for room, epochs, long in ((30, 20, False), (10.5, 10, False), (6, 6, False), (5.9, 6, True)):
-        monkeypatch.setattr("labelloop.train.recipes.plan._CPU_WORK", room * epoch)
+        monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_WORK", room * epoch)
         assert (plan(learned).epochs, too_long(learned)) == (epochs, long)
     alone = replace(learned, settings=replace(learned.settings, recipes=("finetune",)))
     assert plan(alone).epochs == 20
@@ -65,7 +64,7 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
 def test_work_is_counted_forward_for_one_picture() -> None:
     from torch import nn
 
-    from labelloop.train.work import work
+    from labelloop.train.recipes.finetune_plan import work
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 5))
     found = work(model, PictureSpec(8, 8, (0, 0, 0), (1, 1, 1)))

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.errors import TrainingError
-from labelloop.train.augmentations.grid import policy_grid
 from labelloop.train.augmentations.policy import POLICIES, load_policy
+from labelloop.train.grids import policy_grid
 
 pytestmark = pytest.mark.train
 

@@ -26,7 +26,7 @@ def fit(material: Any) -> Any:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an epoch from random weights be of few steps."""
-    monkeypatch.setattr("labelloop.train.recipes.plan._FRESH_STEPS", 2)
+    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._FRESH_STEPS", 2)
 
 
 def first_step(data: Any, settings: Any, folder: Path) -> int:

@@ -10,10 +10,9 @@ import pytest
 
 from labelloop import pictures
 from labelloop.errors import BundleError
-from labelloop.train.chosen import balanced
 from labelloop.train.corruptions import CORRUPTIONS
-from labelloop.train.dataset import Sample
-from labelloop.train.pixels import Pixels
+from labelloop.train.dataset import Sample, balanced
+from labelloop.train.pixels import PixelCache
 from support import shapes, small_network
 
 pytestmark = pytest.mark.train
@@ -35,23 +34,23 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> P
 
 
 @pytest.fixture(scope="module")
-def pixels(tmp_path_factory: pytest.TempPathFactory) -> Pixels:
-    return Pixels(small_network.SPEC, tmp_path_factory.mktemp("cache"))
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> PixelCache:
+    return PixelCache(small_network.SPEC, tmp_path_factory.mktemp("cache"))
 
 
-def served(bundle: Path, samples: Sequence[Sample], pixels: Pixels) -> npt.NDArray[np.float32]:
+def served(bundle: Path, samples: Sequence[Sample], pixels: PixelCache) -> npt.NDArray[np.float32]:
     from labelloop.train import export
 
     return export.run_onnx(bundle / "model.onnx", pictures.normalise(pixels.many(samples), pixels.spec))
 
 
 def test_the_network_that_is_loaded_gives_the_logits_that_are_served(
-    bundle: Path, samples: list[Sample], pixels: Pixels
+    bundle: Path, samples: list[Sample], pixels: PixelCache
 ) -> None:
     import torch
 
     from labelloop.train import export
-    from labelloop.train.load import load_network
+    from labelloop.train.bundle import load_network
 
     before = torch.random.get_rng_state()
     network = load_network(bundle)
@@ -62,10 +61,10 @@ def test_the_network_that_is_loaded_gives_the_logits_that_are_served(
 
 
 def test_with_flips_the_network_answers_for_both(
-    bundle: Path, samples: list[Sample], pixels: Pixels, tmp_path: Path
+    bundle: Path, samples: list[Sample], pixels: PixelCache, tmp_path: Path
 ) -> None:
     from labelloop.train import export
-    from labelloop.train.load import load_network
+    from labelloop.train.bundle import load_network
 
     shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
     description = (bundle / "model.json").read_text().replace('"flips": false', '"flips": true')
@@ -77,7 +76,7 @@ def test_with_flips_the_network_answers_for_both(
 
 
 def test_a_bundle_that_is_damaged_is_refused(bundle: Path, tmp_path: Path) -> None:
-    from labelloop.train.load import load_network
+    from labelloop.train.bundle import load_network
 
     with pytest.raises(BundleError, match=r"model.json could not be read"):
         load_network(tmp_path)
@@ -95,7 +94,7 @@ def test_a_bundle_that_is_damaged_is_refused(bundle: Path, tmp_path: Path) -> No
         load_network(tmp_path)
 
 
-def test_robustness_is_measured_for_every_corruption(bundle: Path, samples: list[Sample], pixels: Pixels) -> None:
+def test_robustness_is_measured_for_every_corruption(bundle: Path, samples: list[Sample], pixels: PixelCache) -> None:
     from labelloop.train.robustness import robustness
 
     told: list[tuple[str, int, int]] = []
@@ -115,12 +114,12 @@ def test_robustness_is_measured_for_every_corruption(bundle: Path, samples: list
     assert again["corruptions"] == found["corruptions"], "it depends on order or on threads"
 
 
-def test_fgsm_raises_the_loss_and_stays_within_epsilon(bundle: Path, samples: list[Sample], pixels: Pixels) -> None:
+def test_fgsm_raises_the_loss_and_stays_within_epsilon(bundle: Path, samples: list[Sample], pixels: PixelCache) -> None:
     from labelloop.train import metrics
+    from labelloop.train.bundle import load_network
     from labelloop.train.dataset import indicators
     from labelloop.train.export import run_torch
-    from labelloop.train.fgsm import directions, shifted
-    from labelloop.train.load import load_network
+    from labelloop.train.robustness import directions, shifted
 
     network, shown, truth = load_network(bundle), pixels.many(samples), indicators(samples, 2)
     signs = directions(network, shown, truth, "single", pixels.spec)
@@ -135,7 +134,7 @@ def test_fgsm_raises_the_loss_and_stays_within_epsilon(bundle: Path, samples: li
 
 
 def test_right_wrong_and_uncertain_samples_are_explained(
-    bundle: Path, samples: list[Sample], pixels: Pixels, tmp_path: Path
+    bundle: Path, samples: list[Sample], pixels: PixelCache, tmp_path: Path
 ) -> None:
     from PIL import Image
 

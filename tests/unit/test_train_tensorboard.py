@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelloop.train.pixels import Pixels
+from labelloop.train.pixels import PixelCache
 from support import shapes, small_network
 
 pytestmark = pytest.mark.train
@@ -53,7 +53,7 @@ def test_curves_metrics_pictures_and_settings_can_be_read_back(tmp_path: Path) -
 
 @pytest.mark.parametrize("count", [2, 6, 50])
 def test_a_confusion_matrix_can_be_read_at_any_size(count: int) -> None:
-    from labelloop.train.confusion_picture import draw_confusion
+    from labelloop.train.tensorboard import draw_confusion
 
     counts = np.eye(count, dtype=int) * 9
     counts[0, 1] = 3
@@ -67,9 +67,9 @@ def test_a_confusion_matrix_can_be_read_at_any_size(count: int) -> None:
 
 
 def test_examples_stand_in_a_row_for_each_class(tmp_path: Path) -> None:
-    from labelloop.train.examples import example_grid
+    from labelloop.train.grids import example_grid
 
     samples = shapes.samples(tmp_path / "pictures", 10, seed=1)
-    grid = example_grid(samples, Pixels(small_network.SPEC, tmp_path), ["across", "upright", "never"], columns=3)
+    grid = example_grid(samples, PixelCache(small_network.SPEC, tmp_path), ["across", "upright", "never"], columns=3)
     assert grid.size == (4 * 100, 2 * 100)
     assert np.asarray(grid)[:96, 100:].std() > 10

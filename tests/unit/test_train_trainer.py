@@ -12,8 +12,7 @@ import pytest
 
 from labelloop.errors import TrainingError
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.train.dataset import Dataset, Sample
-from labelloop.train.trained import Trained
+from labelloop.train.dataset import Dataset, Sample, Trained
 from labelloop.types import Output, TrainSettings
 from support import shapes
 from support.bundles import checked
@@ -212,7 +211,7 @@ def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(
 
     if torch.cuda.is_available():
         pytest.skip("a GPU takes any finetune")
-    monkeypatch.setattr("labelloop.train.recipes.plan._CPU_WORK", 1e6)
+    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_WORK", 1e6)
     settings = shapes.settings(weights=str(learned), epochs=6)
     trained = run(shapes.dataset(tmp_path / "pictures"), settings, tmp_path, cache)
     assert trained.validation.keys() == {"head"}

@@ -21,7 +21,7 @@ from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.parameters import LOCATIONS, PARAMETERS
 from labelloop.run.search.space import LISTS
 from labelloop.settings import Settings
-from labelloop.train.proportions import FEW, TOO_FEW
+from labelloop.train.intervals import FEW, TOO_FEW
 from labelloop.types import Json
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 from labelloop.run.paired import TOLERANCE, Floats, Paired, compare, gap_interval
 from labelloop.run.verdict import GateRule, Predictions
 from labelloop.train import reliability
+from labelloop.train.intervals import mcnemar
 from labelloop.train.metrics import Indicators
-from labelloop.train.proportions import mcnemar
 from labelloop.types import Choice, Json
 
 

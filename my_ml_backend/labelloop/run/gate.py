@@ -8,8 +8,8 @@ import numpy as np
 from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
 from labelloop.run.paired import Paired, compare
 from labelloop.run.verdict import GateRule, Predictions, Verdict, force
+from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.train.metrics import Indicators, accuracy
-from labelloop.train.proportions import FEW, too_few, wilson
 from labelloop.types import Choice, Json
 
 __all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first", "meet_bootstrap"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.train.proportions import paired_difference
+from labelloop.train.intervals import paired_difference
 from labelloop.types import Json
 
 TOLERANCE = 1e-9

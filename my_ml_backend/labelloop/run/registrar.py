@@ -18,7 +18,7 @@ from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.parameters import methods_of
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
-from labelloop.train.proportions import TOO_FEW
+from labelloop.train.intervals import TOO_FEW
 from labelloop.trainers.base import Trainer
 from labelloop.types import Json, ProjectKey
 

@@ -29,7 +29,7 @@ from labelloop.train.bundle import write_bundle
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.export import session
 from labelloop.train.parity import MOST_LOGIT, ONNX, WEIGHTS
-from labelloop.train.pixels import Pixels
+from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.weights import difference, read_state
 from labelloop.types import ADOPTED, Choice, NetworkInfo, PictureSpec, Progress, TrainSettings
@@ -171,7 +171,7 @@ def _of_checkpoint(source: Path, asked: Asked, folder: Path, work: Path, progres
     spec = asked.spec(picture_spec(network, asked.image_size))
     samples = _samples(work, spec, asked)
     dataset = Dataset(asked.classes, asked.choice, (), samples)
-    material = Material(dataset, settings, network, Pixels(spec, work), work, progress)
+    material = Material(dataset, settings, network, PixelCache(spec, work), work, progress)
     nothing = np.zeros((0, len(asked.classes)), dtype=np.float32)
     progress(f"exports {asked.backbone}", 0, 0)
     return write_bundle(Candidate(ADOPTED, network.eval(), nothing), material, folder)

@@ -1,21 +1,23 @@
-"""A candidate as a bundle: the files that are published and served (docs/bundle.md)."""
+"""A candidate as a bundle, and its network back: the files that are published and served (docs/bundle.md)."""
 
 import json
 import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from labelloop.errors import BundleError
 from labelloop.files import sha256
 from labelloop.train import export
-from labelloop.train.backbone import classifier
-from labelloop.train.flips import write_flipped_onnx
-from labelloop.train.frozen import Frozen
+from labelloop.train.backbone import build, classifier
+from labelloop.train.frozen import Frozen, write_flipped_onnx
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
-from labelloop.types import NetworkInfo, PictureSpec
+from labelloop.train.weights import difference
+from labelloop.types import NetworkInfo, PictureSpec, TrainSettings
 
 
 def write_bundle(candidate: Candidate, material: Material, directory: Path) -> NetworkInfo:
@@ -72,3 +74,51 @@ def _export_head(frozen: Frozen, last: nn.Linear, spec: PictureSpec, directory: 
     export.write_torchscript(whole, example, directory / TORCHSCRIPT)
     weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
     export.append_linear(frozen.onnx, weight, bias, directory / ONNX)
+
+
+_DESCRIPTION = "model.json"
+
+
+def read_info(bundle: Path) -> NetworkInfo:
+    """Read a bundle's description. Raises BundleError."""
+    try:
+        return NetworkInfo.from_json((bundle / _DESCRIPTION).read_bytes())
+    except OSError as error:
+        raise BundleError(f"bundle {bundle.name}: {_DESCRIPTION} could not be read: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle {bundle.name}: {_DESCRIPTION} is of no known form ({error})") from error
+
+
+def load_network(bundle: Path) -> nn.Module:
+    """Make the network of ``bundle`` with its weights (CPU, eval mode); its logits are the ones that are served.
+
+    Raises BundleError when a file is missing or damaged, TrainingError when timm does not know the network.
+    """
+    info = read_info(bundle)
+    torch.set_num_threads(1)  # as in training: two threads on shared cores wait for each other
+    with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
+        model = build(_as_trained(info), len(info.classes))
+    model.load_state_dict(_state(bundle, model))
+    if info.flips:
+        from labelloop.train.frozen import Flipped
+
+        model = Flipped(model)
+    return model.eval()
+
+
+def _as_trained(info: NetworkInfo) -> TrainSettings:
+    size = info.picture.height if info.picture.height == info.picture.width else 0
+    return TrainSettings(info.backbone, "none", size, (info.recipe,), epochs=0, batch_size=0, learning_rate=0, seed=0)
+
+
+def _state(bundle: Path, model: nn.Module) -> dict[str, torch.Tensor]:
+    try:
+        state: dict[str, torch.Tensor] = load_file(bundle / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"bundle {bundle.name}: {WEIGHTS} could not be read; publish it again") from error
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    if {name: tensor.shape for name, tensor in state.items()} != expected:
+        raise BundleError(
+            f"bundle {bundle.name}: {WEIGHTS} is not of the network in {_DESCRIPTION} ({difference(state, model)})"
+        )
+    return state

@@ -13,7 +13,7 @@ from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
-from labelloop.train.held import Held
+from labelloop.train.metrics import Held
 from labelloop.train.recipes.base import Candidate
 from labelloop.train.reliability import bins, calibration_errors
 from labelloop.types import Choice

@@ -1,15 +1,64 @@
-"""The contest of the recipes on the validation side: temperatures first, then the clearly lower log-loss."""
+"""The contest of the recipes: which enter, and who wins on the validation side: the clearly lower log-loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from labelloop.errors import TrainingError
 from labelloop.train import metrics
+from labelloop.train.augmentations.policy import load_policy
+from labelloop.train.backbone import check_backbone
+from labelloop.train.balance import check_balance
 from labelloop.train.calibration import calibrated, temperature
 from labelloop.train.dataset import Dataset, indicators
-from labelloop.train.held import Held
-from labelloop.train.metrics import log_losses
-from labelloop.train.recipes.base import Candidate
+from labelloop.train.metrics import Held, log_losses
+from labelloop.train.optimizers import check_optimizer
+from labelloop.train.recipes import finetune, head
+from labelloop.train.recipes.base import Candidate, Material, Recipe
+from labelloop.train.recipes.finetune_plan import too_long
 from labelloop.train.stopping import ENOUGH
+from labelloop.types import TrainSettings
+
+RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
+"""All recipes, in the order in which they run."""
+
+REFITS: Mapping[str, Callable[[Material, Candidate], Candidate]] = {"head": head.refit, "finetune": finetune.refit}
+"""What each recipe does with the validation pictures once it has won."""
+
+
+def check(settings: TrainSettings) -> None:
+    """Raise TrainingError for what there is not: a backbone, a recipe, an optimizer, augmentations, a way to balance.
+
+    Weights are looked at when the network is made, which is the first work a run does.
+    """
+    unknown = [name for name in settings.recipes if name not in RECIPES]
+    if unknown or not settings.recipes:
+        raise TrainingError(f"recipes {unknown or 'none'}: LABELLOOP_RECIPES takes {', '.join(RECIPES)}")
+    check_backbone(settings.backbone)
+    check_balance(settings.balance)
+    check_optimizer(settings.optimizer)
+    load_policy(settings.augmentations)
+
+
+def entrants(material: Material) -> tuple[list[str], str]:
+    """Name the recipes that run, in order, and say in a sentence which is left out ("" for none)."""
+    settings = material.settings
+    names = [name for name in RECIPES if name in settings.recipes]
+    if len(names) < 2:
+        return names, ""
+    if material.fresh:
+        return ["finetune"], "head is left out: the features of random weights say nothing"
+    validation = len(material.dataset.validation)
+    if validation < ENOUGH:
+        return ["head"], (
+            f"finetune is left out: with {validation} validation pictures it cannot win, from {ENOUGH} on it competes; "
+            "LABELLOOP_RECIPES=finetune trains it alone"
+        )
+    if too_long(material):
+        return ["head"], (
+            f"finetune is left out: {settings.backbone} at {material.pixels.spec.width} px would take this CPU more "
+            "than about eight minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+        )
+    return names, ""
 
 
 def validated(candidate: Candidate, dataset: Dataset) -> Held:

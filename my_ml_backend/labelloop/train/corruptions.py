@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.train.augmentations.engine import albumentations, opencv
-from labelloop.train.augmentations.pipeline import Pipeline
+from labelloop.train.augmentations.engine import Pipeline, albumentations, opencv
 
 Pixels = npt.NDArray[np.uint8]
 

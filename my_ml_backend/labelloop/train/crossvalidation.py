@@ -1,14 +1,44 @@
-"""Cross-validation of a head: how strongly to regularise it, and its logits of pictures it has not seen."""
+"""Cross-validation of a head: its folds, how strongly to regularise it, and its logits of pictures it has not seen."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import metrics
-from labelloop.train.folds import folds
 from labelloop.train.logistic import Features, Linear, Matrix, Shown, Standard, fit_rows
 from labelloop.types import Choice
+
+Rows = npt.NDArray[np.intp]
+
+
+def folds(
+    shown: npt.NDArray[np.bool_], count: int, seed: int, pictures: Sequence[str] | None = None
+) -> Iterator[tuple[Rows, Rows]]:
+    """Yield ``count`` pairs of rows, to fit on and held out; every row is held out once.
+
+    ``shown`` (n, classes) tells which sample shows which class: samples that show the same are dealt out in turn.
+    Samples of the same picture (by its hash, where given) are held out together.
+    """
+    fold = _dealt(shown, count, seed, pictures)
+    for number in range(count):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+
+def _dealt(
+    shown: npt.NDArray[np.bool_], count: int, seed: int, pictures: Sequence[str] | None
+) -> npt.NDArray[np.int64]:
+    names = np.arange(len(shown)) if pictures is None else np.asarray(pictures)
+    _, first, group = np.unique(names, return_index=True, return_inverse=True)
+    chance = np.random.default_rng(seed).permutation(len(first))
+    _, combination = np.unique(shown[first], axis=0, return_inverse=True)
+    order = np.lexsort((chance, combination.ravel()))
+    fold = np.empty(len(first), dtype=np.int64)
+    fold[order] = np.arange(len(first)) % count
+    dealt: npt.NDArray[np.int64] = fold[group.ravel()]
+    return dealt
+
 
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DEFAULT = 0.1

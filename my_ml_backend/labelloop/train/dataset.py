@@ -1,7 +1,7 @@
-"""What a run trains on: pictures on disk and, by index, the classes each of them shows."""
+"""What a run trains on: pictures on disk and, by index, the classes each shows, and what it hands back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +72,45 @@ def require_contrast(dataset: Dataset, unreadable: int = 0) -> None:
             f"no label sets any of the {len(dataset.train)} training pictures apart (seen: {names}); "
             f"each label needs pictures with it and pictures without it{lost}"
         )
+
+
+def balanced(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, ...]:
+    """Choose at most ``most`` samples, from every class in turn, by ``seed``; in the order of their pictures."""
+    ordered = sorted(samples, key=_key)
+    groups: dict[tuple[int, ...], list[Sample]] = {}
+    for at in np.random.default_rng(seed).permutation(len(ordered)):
+        groups.setdefault(ordered[at].targets, []).append(ordered[at])
+    turns = [(turn, sample) for group in groups.values() for turn, sample in enumerate(group)]
+    first = [sample for _, sample in sorted(turns, key=lambda entry: entry[0])[:most]]
+    return tuple(sorted(first, key=_key))
+
+
+def _key(sample: Sample) -> tuple[str, tuple[int, ...]]:
+    return sample.picture, sample.targets
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained model: its bundle (a folder, ``model.json`` written last) and how it came about.
+
+    ``recipe`` is the winner; ``validation`` maps each recipe that ran to its accuracy on the validation side (empty
+    without validation pictures); ``seconds`` maps each stage to its duration; ``left_out`` maps unreadable pictures
+    (sha256) to the reason; ``notes`` are sentences for the run's record. ``curves`` maps each recipe to what its epochs
+    reached (recipes.base.Epoch), ``policy`` is how a finetune changed its pictures ("" without one). ``flips``,
+    ``balance`` and ``temperature`` are the winner's; ``calibration`` holds the validation log-loss before and after the
+    temperature. ``device`` is where the winner was trained.
+    """
+
+    bundle: Path
+    recipe: str
+    validation: Mapping[str, float]
+    seconds: Mapping[str, float]
+    left_out: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    flips: bool = False
+    balance: str = "none"
+    policy: str = ""
+    temperature: float = 1.0
+    calibration: Mapping[str, float] = field(default_factory=dict)
+    device: str = "cpu"

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import intervals, reliability
+from labelloop.train.intervals import FEW, RATES, exact, rates, wilson
 from labelloop.train.metrics import confusion, support
-from labelloop.train.proportions import FEW, wilson
-from labelloop.train.rates import RATES, exact, rates
 from labelloop.types import Choice, Json
 
 Matrix = npt.NDArray[np.float64]

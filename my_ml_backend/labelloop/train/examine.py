@@ -8,13 +8,12 @@ from torch import nn
 
 from labelloop.errors import TrainingError
 from labelloop.train.backbone import build, picture_spec
+from labelloop.train.bundle import load_network, read_info
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import Features
-from labelloop.train.flips import Flipped
-from labelloop.train.frozen import freeze
+from labelloop.train.features import FeatureCache
+from labelloop.train.frozen import Flipped, freeze
 from labelloop.train.label_errors import Examined, label_errors
-from labelloop.train.load import load_network, read_info
-from labelloop.train.pixels import Pixels
+from labelloop.train.pixels import PixelCache
 from labelloop.types import Choice, PictureSpec, Progress, TrainSettings
 
 
@@ -37,11 +36,11 @@ def examine(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model, backbone, spec = _network(settings, len(classes), bundle)
-    pixels = Pixels(spec, cache_dir)
+    pixels = PixelCache(spec, cache_dir)
     unreadable = pixels.check(samples, len(samples), progress)
     readable = [sample for sample in samples if sample.picture not in unreadable]
     frozen = freeze(model, backbone, spec, cache_dir)
-    rows = Features(frozen, pixels, cache_dir).of(readable, progress)
+    rows = FeatureCache(frozen, pixels, cache_dir).of(readable, progress)
     shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
     return readable, label_errors(rows, shown, choice, settings.seed, pictures)
 

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, taken with onnxruntime on all cores and cached on disk by picture and backbone.
+"""FeatureCache of a frozen backbone, taken with onnxruntime on all cores and cached on disk by picture and backbone.
 
 The cache is a folder of shards: files of some hundred rows, each row with the hash of its picture, mapped into memory.
 A file for every picture would take longer to open than its features take to fit.
@@ -18,7 +18,7 @@ from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
 from labelloop.train.files import save_array
 from labelloop.train.frozen import Frozen
-from labelloop.train.pixels import Pixels
+from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, chunks
 
 Rows = npt.NDArray[np.float32]
@@ -27,10 +27,10 @@ _BATCH = 8
 _SHARD = 512
 
 
-class Features:
+class FeatureCache:
     """Gives the features of samples; every picture goes through the backbone once, ever."""
 
-    def __init__(self, frozen: Frozen, pixels: Pixels, cache_dir: Path) -> None:
+    def __init__(self, frozen: Frozen, pixels: PixelCache, cache_dir: Path) -> None:
         self.frozen = frozen
         self._pixels = pixels
         self._directory = cache_dir / "features" / frozen.hash

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, for all metrics and resamples at once (numpy alone).
+"""Intervals and tests: the bootstrap for all metrics and resamples at once, and those of counts (numpy alone).
 
 Items are drawn with replacement from all items, not class by class: the test side is itself a chance draw, so that the
 share of each class is part of what is uncertain. Percentile method (Efron and Tibshirani 1993, chapter 13).
@@ -7,13 +7,30 @@ share of each class is part of what is uncertain. Percentile method (Efron and T
 (items, classes), ``scores`` float64 (items, classes).
 """
 
+import math
 from collections.abc import Iterator, Mapping
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
 
 Matrix = npt.NDArray[np.float64]
 Indicators = npt.NDArray[np.bool_]
+
+RATES = ("f1", "precision", "recall", "auroc")
+
+
+def exact(truth: Indicators, predicted: Indicators) -> float:
+    """Share of items with exactly the right classes."""
+    return float((truth == predicted).all(axis=1).mean())
+
+
+def rates(truth: Indicators, predicted: Indicators, scores: Matrix) -> Mapping[str, Matrix]:
+    """Give each class's rates against the rest, (classes,); nan where no item, or (auroc) every item, has the class."""
+    once = np.ones((1, len(truth)))
+    found = {**shares(once, truth, predicted), "auroc": areas(once, truth, scores)}
+    return {rate: found[rate][0] for rate in RATES}
+
 
 INTERVAL = 0.95
 """Share of the resamples between the two ends."""
@@ -88,3 +105,77 @@ def _mean(values: Matrix, weight: Matrix) -> Matrix:
     summed = (np.nan_to_num(values) * weight).sum(axis=1)
     mean: Matrix = np.divide(summed, total, out=np.full(len(values), np.nan), where=total > 0)
     return mean
+
+
+FEW = 20
+"""Items below which nothing is judged: the interval of one that has all of 19 right still reaches down to 0.83."""
+
+TOO_FEW = "too few test items to judge"
+
+_HALVINGS = 60
+
+
+def too_few(items: int) -> list[str]:
+    """Say so where the test items are too few for anybody to tell."""
+    return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
+
+
+def wilson(hits: int, items: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bound a share of which ``hits`` of ``items`` (at least one) were seen: both ends in [0, 1].
+
+    The score interval of Wilson (J. Am. Stat. Assoc. 22, 1927, 209-212), without continuity correction.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = hits / items, z * z / items
+    middle = share + spread / 2
+    half = z * math.sqrt(share * (1 - share) / items + spread / items / 4)
+    low, high = (middle - half) / (1 + spread), (middle + half) / (1 + spread)
+    return 0.0 if hits == 0 else max(0.0, low), 1.0 if hits == items else min(1.0, high)
+
+
+def paired_difference(lost: int, gained: int, items: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bound the difference of two shares measured on the same ``items``, in [-1, 1]: second less first.
+
+    ``lost`` items only the first has right, ``gained`` only the second. The score interval of Tango (Statistics in
+    Medicine 17, 1998, 891-908): all differences that its score test does not reject. Where the two never differ it is
+    plus and minus z^2 / (items + z^2). Its ends exclude 0 exactly where McNemar's test without correction does.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    seen = (gained - lost) / items
+    low = _boundary(lost, gained, items, z, seen, -1.0)
+    high = _boundary(lost, gained, items, z, seen, 1.0)
+    return low, high
+
+
+def _boundary(lost: int, gained: int, items: int, z: float, inside: float, outside: float) -> float:
+    """Halve the way from the difference that was seen to the end of the scale, until the test rejects."""
+    if inside == outside:
+        return outside
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        if _score(lost, gained, items, middle) <= z:
+            inside = middle
+        else:
+            outside = middle
+    return outside
+
+
+def _score(lost: int, gained: int, items: int, difference: float) -> float:
+    """Give Tango's score statistic (without sign) against a true ``difference``."""
+    a = 2 * items
+    b = -gained - lost + (2 * items - gained + lost) * difference
+    c = -lost * difference * (1 - difference)
+    only_first = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
+    variance = items * (2 * only_first + difference * (1 - difference))
+    away = abs(gained - lost - items * difference)
+    return away / math.sqrt(variance) if variance > 0 else math.inf if away else 0.0
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """Give the two-sided p of as uneven a split of the items that only one has right, were both equally good.
+
+    The exact conditional test of McNemar (Psychometrika 12, 1947, 153-157): binomial with one half.
+    """
+    differ, fewer = lost + gained, min(lost, gained)
+    tail = sum(math.comb(differ, count) for count in range(fewer + 1))
+    return min(1.0, float(2 * tail / 2**differ))

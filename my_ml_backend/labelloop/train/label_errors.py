@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import metrics
-from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
-from labelloop.train.folds import folds
+from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, folds, solve
 from labelloop.train.logistic import Features, Matrix, Shown
 from labelloop.types import Choice
 

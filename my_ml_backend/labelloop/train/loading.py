@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from labelloop.files import cores
 from labelloop.train.augmentations.policy import Policy
-from labelloop.train.packed import Packed
+from labelloop.train.pixels import Packed
 
 Batch = tuple[torch.Tensor, ...]
 """Pixels, uint8 (pictures, height, width, 3); of the training side also what they show and how much each answer counts,

@@ -1,16 +1,32 @@
-"""How good predictions are, as plain functions of arrays (numpy alone).
+"""How good predictions are, as plain functions of arrays (numpy alone), and answers held out with their truth.
 
 ``truth`` and ``predicted`` are bool arrays of shape (items, classes): which item has, or was given, which class. An
 item that got no prediction at all is a row of False, and counts as wrong wherever it has a class.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from labelloop.types import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Logits (n, classes) of pictures that the model, or one made in the same way, has not seen, with their truth."""
+
+    truth: npt.NDArray[np.bool_]
+    logits: npt.NDArray[np.floating[Any]]
+
+    def joined(self, other: "Held | None") -> "Held":
+        """Give both together."""
+        if other is None:
+            return self
+        return Held(np.concatenate((self.truth, other.truth)), np.concatenate((self.logits, other.logits)))
+
 
 Indicators = npt.NDArray[np.bool_]
 

@@ -14,10 +14,15 @@ from labelloop import pictures
 from labelloop.errors import TrainingError
 from labelloop.train import export
 from labelloop.train.dataset import Sample
-from labelloop.train.flips import Flipped
-from labelloop.train.normalising import normalised
+from labelloop.train.frozen import Flipped
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.types import PictureSpec
+
+
+def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Turn uint8 (n, height, width, 3) into the network's float32 (n, 3, height, width); mean, std: (3, 1, 1)."""
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
+
 
 ONNX, TORCHSCRIPT, WEIGHTS = "model.onnx", "model.ts.pt", "model.safetensors"
 PICTURE = "picture"

@@ -1,5 +1,6 @@
-"""When to stop, and which of the networks on the way to keep."""
+"""When to stop, and which of the networks on the way to keep, the running average of their weights among them."""
 
+import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.calibration import temperature
-from labelloop.train.held import Held
+from labelloop.train.metrics import Held
 from labelloop.types import Choice
 
 State = dict[str, torch.Tensor]
@@ -67,3 +68,33 @@ class Best:
     def _keep(self, model: nn.Module, logits: npt.NDArray[np.float32], epoch: int) -> None:
         self.state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         self.logits, self.epoch = logits, epoch
+
+
+_FRESH, _LONGEST = 0.98, 0.998
+
+
+class Average:
+    """Holds the average as a network of its own, ``model``, in eval mode, on the device of the network it follows.
+
+    ``fresh`` says that the first weights are random and should fade at once. Otherwise the average leaves them slowly,
+    and looks back over half of the training, which is ``planned`` steps, and over 500 at most. ``steps`` is how many it
+    has seen.
+    """
+
+    def __init__(self, model: nn.Module, planned: int, *, fresh: bool, steps: int = 0) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.steps = steps
+        self._fresh = fresh
+        self._momentum = _FRESH if fresh else min(_LONGEST, max(0.0, 1 - 2 / planned))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards ``model``."""
+        self.steps += 1
+        momentum = min(self._momentum, self.steps / (self.steps + 9)) if self._fresh else self._momentum
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([held for held, _ in floating], [new for _, new in floating], 1 - momentum)
+        for held, new in pairs:
+            if not held.is_floating_point():
+                held.copy_(new)

@@ -12,13 +12,11 @@ import torch
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import described
-from labelloop.train.contest import accuracies, validated, winner, with_temperature
-from labelloop.train.dataset import Dataset, in_order, require_contrast
-from labelloop.train.entrants import RECIPES, REFITS, check, entrants
-from labelloop.train.pixels import Pixels
+from labelloop.train.contest import RECIPES, REFITS, accuracies, check, entrants, validated, winner, with_temperature
+from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
+from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material, Watch, unwatched
-from labelloop.train.recipes.plan import on_gpu
-from labelloop.train.trained import Trained
+from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress, TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -60,7 +58,7 @@ class _Run:
         self._notes: list[str] = []
         with self._timed("backbone"):
             start = build(settings, len(dataset.classes))
-        pixels = Pixels(picture_spec(start, settings.image_size), cache_dir)
+        pixels = PixelCache(picture_spec(start, settings.image_size), cache_dir)
         with self._timed("pictures"):
             samples = (*dataset.train, *dataset.validation)
             self._left_out = pixels.check(samples, len(samples), progress)

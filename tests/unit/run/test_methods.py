@@ -21,7 +21,7 @@ def made_with(**methods: int) -> RunRecord:
 
 @pytest.mark.train
 def test_every_recipe_has_a_version() -> None:
-    from labelloop.train.entrants import RECIPES
+    from labelloop.train.contest import RECIPES
 
     assert set(METHODS) == {*RECIPES, "gate"}
 

@@ -20,7 +20,7 @@ from labelloop.run.gate import meet_bootstrap
 from labelloop.run.paired import compare
 from labelloop.run.scoring import Opponent, VersionOpponent
 from labelloop.run.verdict import GateRule, Verdict
-from labelloop.train.proportions import FEW, too_few, wilson
+from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown, canonical
 
 _WRONG, _RIGHT, _UNTOLD, _UNASKED = 0, 1, -1, -2

@@ -65,7 +65,7 @@ class ImageClassification(Classification):
         training = self.hyperparameters(settings)
         # After what is wrong without it, for torch takes seconds.
         from labelloop.train.backbone import build
-        from labelloop.train.entrants import check
+        from labelloop.train.contest import check
 
         check(training)
         if thorough:
@@ -75,9 +75,9 @@ class ImageClassification(Classification):
         """Decode and resize all pictures, as far as that has not been done."""
         from labelloop.run.preprocess import samples_of, training_of
         from labelloop.train.backbone import spec_of
-        from labelloop.train.pixels import Pixels
+        from labelloop.train.pixels import PixelCache
 
-        pixels = Pixels(spec_of(training_of(context)), context.caches)
+        pixels = PixelCache(spec_of(training_of(context)), context.caches)
         return pixels.check(samples_of(context.manifest.classes, context.pictures, items), total, context.progress)
 
     def train(self, context: "Context") -> Json:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from labelloop.train.dataset import Sample
-    from labelloop.train.pixels import Pixels
+    from labelloop.train.pixels import PixelCache
 
 _log = logging.getLogger(__name__)
 
@@ -50,23 +50,23 @@ class Analysis:
     samples: "tuple[Sample, ...]"
     scores: npt.NDArray[np.float64]
     learned: "tuple[Sample, ...]"
-    pixels: "Pixels"
+    pixels: "PixelCache"
 
     @cached_property
     def network(self) -> "nn.Module":
         """The bundle's network, for gradients; raises BundleError or TrainingError."""
-        from labelloop.train.load import load_network
+        from labelloop.train.bundle import load_network
 
         return load_network(self.context.folder.bundle)
 
     @classmethod
     def of(cls, context: Context) -> Self:
         """Read the predictions of a run; raises StoreError where there are none."""
-        from labelloop.train.load import read_info
-        from labelloop.train.pixels import Pixels
+        from labelloop.train.bundle import read_info
+        from labelloop.train.pixels import PixelCache
 
         tested = Scored.read(context.folder.predictions)
-        pixels = Pixels(read_info(context.folder.bundle).picture, context.caches)
+        pixels = PixelCache(read_info(context.folder.bundle).picture, context.caches)
         sides = splits(context.manifest, context.named_sides)
         classes, pictures = context.manifest.classes, context.pictures
         samples = samples_of(classes, pictures, sides["test"])
@@ -154,8 +154,8 @@ def _label_errors(analysis: Analysis) -> None:
 
 
 def _augmentations(analysis: Analysis) -> None:
-    from labelloop.train.augmentations.grid import policy_grid
     from labelloop.train.augmentations.policy import AUTO, load_policy
+    from labelloop.train.grids import policy_grid
 
     context = analysis.context
     used, asked = read_json(context.folder.trained, "train")["policy"], context.settings.augmentations
@@ -168,7 +168,7 @@ def _augmentations(analysis: Analysis) -> None:
 
 def write_tensorboard(analysis: Analysis) -> None:
     """Write the event files of a run; raises StoreError when a stage before has not been made."""
-    from labelloop.train.examples import example_grid
+    from labelloop.train.grids import example_grid
     from labelloop.train.tensorboard import write_events
 
     context = analysis.context

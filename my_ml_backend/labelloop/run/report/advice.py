@@ -6,7 +6,7 @@ from typing import Any
 from labelloop.run.report.contents import Files, Section
 from labelloop.run.report.numbers import fraction, is_few, points
 from labelloop.run.report.scores import pairs
-from labelloop.train.proportions import TOO_FEW, paired_difference
+from labelloop.train.intervals import TOO_FEW, paired_difference
 from labelloop.types import Json
 
 _MOST_ROWS = 40

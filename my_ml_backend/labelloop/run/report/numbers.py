@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from labelloop.train.proportions import FEW
+from labelloop.train.intervals import FEW
 from labelloop.types import Json
 
 NO_INTERVAL = "too few to say"

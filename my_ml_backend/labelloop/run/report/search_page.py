@@ -6,7 +6,7 @@ from itertools import accumulate
 from labelloop.run.report.charts import Chart, Mark, Series, line_chart
 from labelloop.run.report.html import render
 from labelloop.run.report.numbers import importance_rows
-from labelloop.train.proportions import FEW, TOO_FEW, wilson
+from labelloop.train.intervals import FEW, TOO_FEW, wilson
 from labelloop.types import Json
 
 _COLUMNS = ("recipe", "model", "image_size", "optimizer", "augmentations", "learning_rate")

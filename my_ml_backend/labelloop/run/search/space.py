@@ -131,7 +131,7 @@ def check_space(settings: Settings, space: Space) -> None:
     Values that only do not go together, such as a network and a size, are the trials' matter.
     """
     from labelloop.train.backbone import build
-    from labelloop.train.entrants import check
+    from labelloop.train.contest import check
 
     for name, values in space.values().items():
         for value in values:

@@ -26,8 +26,7 @@ from labelloop.run.preprocess import dataset_of
 from labelloop.run.search.journal import BEGUN, OUTCOME, next_trial, open_study
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.settings import Settings
-from labelloop.train.dataset import Dataset
-from labelloop.train.trained import Trained
+from labelloop.train.dataset import Dataset, Trained
 from labelloop.types import TrainSettings
 
 if TYPE_CHECKING:

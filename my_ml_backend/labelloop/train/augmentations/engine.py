@@ -1,8 +1,16 @@
-"""The two libraries that change pictures, each imported on first use: OpenCV (0.2 s) and albumentations (2 s)."""
+"""The libraries that change pictures, imported on first use: OpenCV (0.2 s), albumentations (2 s) and its pipeline."""
 
 import os
+import random
+import threading
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.errors import TrainingError
 
 
 def opencv() -> ModuleType:
@@ -23,3 +31,64 @@ def albumentations() -> Any:
     import albumentations as library
 
     return library
+
+
+Pixels = npt.NDArray[np.uint8]
+Steps = Callable[[int, int], Sequence[Any]]
+"""Makes the transforms for pictures of this height and width."""
+
+
+class _Made(threading.local):
+    """What one thread has made: a pipeline draws its chances from generators that it holds, so none is shared."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[tuple[int, int], Any] = {}
+
+
+class Pipeline:
+    """Changes a picture by the transforms of ``steps`` (a function or partial that can be pickled); keeps its size.
+
+    The transforms are made anew in every process and thread, for each size of pictures. ``name`` is for messages.
+    """
+
+    def __init__(self, name: str, steps: Steps) -> None:
+        self._name, self._steps = name, steps
+        self._made = _Made()
+
+    def __call__(self, pixels: Pixels, seed: int) -> Pixels:
+        """Change one picture: uint8, (height, width, 3). Raises TrainingError when it is too small for a transform."""
+        height, width = pixels.shape[:2]
+        compose = self._compose(height, width)
+        # set_random_seed would give every transform the same seed, and so all of them the same decisions.
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        try:
+            changed: Pixels = compose(image=pixels)["image"]
+        except _refusals() as error:
+            raise TrainingError(
+                f"augmentations {self._name!r} cannot change a picture of {width} x {height} pixels ({error}); "
+                "use another policy or a larger image size"
+            ) from error
+        return changed if changed.shape == pixels.shape else _resize(changed, height, width)
+
+    def __reduce__(self) -> tuple[type["Pipeline"], tuple[str, Steps]]:
+        return Pipeline, (self._name, self._steps)
+
+    def _compose(self, height: int, width: int) -> Any:
+        made = self._made.by_size
+        if (height, width) not in made:
+            made[height, width] = albumentations().Compose(list(self._steps(height, width)))
+        return made[height, width]
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Give what transforms raise for a picture that is too small for their arguments."""
+    from albumentations.augmentations.crops.transforms import CropSizeError
+
+    return CropSizeError, ValueError, TypeError, IndexError, ArithmeticError, opencv().error
+
+
+def _resize(pixels: Pixels, height: int, width: int) -> Pixels:
+    cv2 = opencv()
+    shrinks = pixels.shape[0] > height and pixels.shape[1] > width
+    resized: Pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.train.augmentations.crop import crop
-from labelloop.train.augmentations.light import light
-from labelloop.train.augmentations.pipeline import Pipeline
+from labelloop.train.augmentations.engine import Pipeline
 from labelloop.train.augmentations.realistic import realistic
-from labelloop.train.augmentations.written import read_steps, transforms
+from labelloop.train.augmentations.simple import crop, light
+from labelloop.train.augmentations.steps import read_steps, transforms
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from labelloop.train.augmentations.policy import Policy
 from labelloop.train.loading import Draw
-from labelloop.train.packed import Packed
+from labelloop.train.pixels import Packed
 from labelloop.train.recipes.base import Epoch
-from labelloop.train.recipes.plan import Plan
+from labelloop.train.recipes.finetune_plan import FinetunePlan
 from labelloop.train.stopping import State
 from labelloop.types import Choice, PictureSpec, TrainSettings
 
@@ -29,7 +29,7 @@ class Job:
     settings: TrainSettings
     choice: Choice
     spec: PictureSpec
-    plan: Plan
+    plan: FinetunePlan
     fresh: bool
     flips: bool
     mirrors: bool

@@ -1,5 +1,6 @@
 """One finetune as Lightning runs it: its step, its average, what each epoch reached, and when to stop."""
 
+import time
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,17 +11,49 @@ from torch import nn
 
 from labelloop.errors import TrainingError
 from labelloop.train import metrics
-from labelloop.train.average import Average
-from labelloop.train.finetuning.clock import Clock
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Positions
-from labelloop.train.losses import losses
-from labelloop.train.mixup import Mixup
-from labelloop.train.normalising import normalised
+from labelloop.train.losses import Mixup, losses
 from labelloop.train.optimizers import make_optimizer, make_schedule, rest
+from labelloop.train.parity import normalised
 from labelloop.train.recipes.base import Epoch, Watch
-from labelloop.train.stopping import Best
+from labelloop.train.stopping import Average, Best
 from labelloop.types import Progress
+
+
+class Clock:
+    """Measures an epoch's steps: ``seconds`` in all, ``waiting`` for pictures, and their mean ``loss``."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin an epoch."""
+        self._begun = self._last = time.perf_counter()
+        self.waiting = 0.0
+        self._losses: list[torch.Tensor] = []
+
+    def arrived(self) -> None:
+        """Note that a step has its pictures."""
+        self.waiting += time.perf_counter() - self._last
+
+    def note(self, loss: torch.Tensor) -> None:
+        """Note a step's loss; it stays on its device, for reading it would wait for the step."""
+        self._losses.append(loss.detach())
+
+    def done(self) -> None:
+        """Note the end of a step."""
+        self._last = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From the beginning to the end of the last step."""
+        return self._last - self._begun
+
+    @property
+    def loss(self) -> torch.Tensor:
+        """The mean over the epoch's batches."""
+        return torch.stack(self._losses).mean()
 
 
 class Finetune(pl.LightningModule):

@@ -1,26 +1,95 @@
-"""Runs one rank of a finetune: in this process alone, or as one of several."""
+"""Runs one rank of a finetune, alone or as one of several, and goes on from the checkpoint of one that was killed."""
 
+import hashlib
 import logging
+import pickle
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
-from labelloop.train.checkpoints import find_checkpoint, make_room
+from labelloop.train.dataset import Dataset
 from labelloop.train.finetuning.job import Job, Outcome
-from labelloop.train.finetuning.keeping import Keeper
 from labelloop.train.finetuning.module import Finetune
 from labelloop.train.loading import Positions, Training, Watched, loader, shares, worker_count
 from labelloop.train.recipes.base import Watch
-from labelloop.train.recipes.plan import on_gpu
+from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX = ".ckpt"
+
+
+def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:
+    """Name the checkpoint by all that decides a training: first weights, pictures and classes, and ``facts``."""
+    digest = hashlib.sha256(repr((torch.__version__, dataset.classes, dataset.choice, *facts)).encode())
+    for side in (dataset.train, dataset.validation):
+        digest.update(repr([(sample.picture, sample.targets) for sample in side]).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return folder / f"finetune-{digest.hexdigest()[:32]}{_SUFFIX}"
+
+
+def find_checkpoint(path: Path | None) -> dict[str, Any] | None:
+    """Read the checkpoint of a training; None where there is none, or only a damaged one."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        logger.warning("checkpoint %s cannot be read (%s); the training begins anew", path.name, error)
+        return None
+    return found
+
+
+def make_room(path: Path) -> None:
+    """Make the folder of a checkpoint, and remove the checkpoints of other trainings from it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for other in path.parent.glob(f"*{_SUFFIX}*"):
+        if other != path:
+            other.unlink(missing_ok=True)
+
+
+_SHARE = 0.05
+
+
+class Keeper(Checkpoint):
+    """Writes the checkpoint after the epochs at ``path``, whole or not at all.
+
+    It comes after the epoch that is ``last`` or that stops the training, and after any other as long as writing takes
+    less than a twentieth of the time.
+    """
+
+    def __init__(self, path: Path, last: int) -> None:
+        self._path, self._last = path, last
+        self._written = time.monotonic()
+        self._took = 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Write, where it is time; Lightning calls this after the module's own."""
+        due = trainer.should_stop or trainer.current_epoch + 1 == self._last
+        since = time.monotonic() - self._written
+        if not trainer.strategy.broadcast(due or since * _SHARE >= self._took):
+            return
+        begun, partial = time.monotonic(), self._path.with_name(f"{self._path.name}.partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self._path)
+        self._written = time.monotonic()
+        self._took = self._written - begun
+
 
 _EVALUATED = 64
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
-from labelloop.train.held import Held
-from labelloop.train.pixels import Pixels
+from labelloop.train.metrics import Held
+from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
 
 Epoch = Mapping[str, float]
@@ -39,7 +39,7 @@ class Material:
     dataset: Dataset
     settings: TrainSettings
     start: nn.Module
-    pixels: Pixels
+    pixels: PixelCache
     cache_dir: Path
     progress: Progress
     watch: Watch = unwatched

@@ -12,14 +12,14 @@ from labelloop.train import balance
 from labelloop.train.augmentations.policy import Policy, load_policy
 from labelloop.train.backbone import classifier
 from labelloop.train.calibration import divide_logits
-from labelloop.train.checkpoints import checkpoint_file
 from labelloop.train.dataset import in_order, indicators
 from labelloop.train.finetuning.job import Job, Outcome
+from labelloop.train.finetuning.running import checkpoint_file
 from labelloop.train.loading import Draw
-from labelloop.train.packed import Packed, packed
+from labelloop.train.pixels import Packed, packed
 from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Candidate, Material, unwatched
-from labelloop.train.recipes.plan import Plan, plan
+from labelloop.train.recipes.finetune_plan import FinetunePlan, plan
 from labelloop.train.stopping import ENOUGH
 
 _LONGER = 0.25  # of the epochs that were kept, once it has won
@@ -79,7 +79,7 @@ class _Finetune:
         self,
         material: Material,
         before: Candidate | None,
-        planned: Plan,
+        planned: FinetunePlan,
         policy: Policy,
         pixels: Packed,
         workers: int | None,
@@ -123,7 +123,7 @@ class _Finetune:
             classifier(model).load_state_dict(classifier(self._before.model).state_dict())
         return model
 
-    def _job(self, chosen: str, planned: Plan) -> Job:
+    def _job(self, chosen: str, planned: FinetunePlan) -> Job:
         material, before = self._material, self._before
         answers = balance.weights(self._shown, material.dataset.choice)
         return Job(

@@ -10,11 +10,11 @@ from torch import nn
 
 from labelloop.train import balance
 from labelloop.train.backbone import classifier
-from labelloop.train.choice import choose
 from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import Features, Rows
+from labelloop.train.features import FeatureCache, Rows
 from labelloop.train.frozen import freeze, with_flips
+from labelloop.train.head_choice import choose
 from labelloop.train.logistic import Linear
 from labelloop.train.recipes.base import Candidate, Material
 
@@ -64,18 +64,18 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
     return replace(candidate, model=model)
 
 
-def _features(material: Material, model: nn.Module) -> Features:
+def _features(material: Material, model: nn.Module) -> FeatureCache:
     material.progress("backbone", 0, 1)
     frozen = freeze(model, material.settings.backbone, material.pixels.spec, material.cache_dir)
     material.progress("backbone", 1, 1)
-    return Features(frozen, material.pixels, material.cache_dir)
+    return FeatureCache(frozen, material.pixels, material.cache_dir)
 
 
 def _shown(material: Material, samples: Sequence[Sample]) -> npt.NDArray[np.bool_]:
     return indicators(samples, len(material.dataset.classes))
 
 
-def _asked(material: Material, features: Features, samples: Sequence[Sample], *, flips: bool) -> Rows:
+def _asked(material: Material, features: FeatureCache, samples: Sequence[Sample], *, flips: bool) -> Rows:
     """Give what the head answers for: the features, with flips the mean of both."""
     rows = features.of(samples, material.progress)
     return mean(rows, features.of(samples, material.progress, mirrored=True)) if flips else rows

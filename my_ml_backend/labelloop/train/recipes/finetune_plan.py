@@ -1,12 +1,46 @@
-"""How long and how fast a finetune goes, decided by counting, so that the same run always takes the same steps."""
+"""How long and how fast a finetune goes: decided by counting its work, so that a run always takes the same steps."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 from labelloop.train.recipes.base import Material
-from labelloop.train.work import Work, work
+from labelloop.types import PictureSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One picture, forward: ``multiplications`` (multiply-adds) and ``activations`` (numbers kept for the way back)."""
+
+    multiplications: int
+    activations: int
+
+
+def work(model: nn.Module, spec: PictureSpec) -> Work:
+    """Count the multiply-adds of convolutions and linear layers, and the outputs of all layers."""
+    multiplied: list[int] = []
+    kept: list[int] = []
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor):
+            return
+        kept.append(output.numel())
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            multiplied.append(output.numel() * layer.weight.numel() // layer.weight.shape[0])
+
+    layers = [layer for layer in model.modules() if not list(layer.children()) or list(layer.parameters(recurse=False))]
+    handles = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        with torch.inference_mode():
+            model(torch.zeros(1, 3, spec.height, spec.width))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Work(sum(multiplied), sum(kept))
+
 
 _FRESH_STEPS = 20
 _GENTLE = 0.15
@@ -21,7 +55,7 @@ _GPU_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FinetunePlan:
     """``epochs`` of ``steps``, each of ``accumulate`` batches of ``size`` pictures on each of ``ranks`` devices.
 
     ``learning_rate`` is the highest; with ``layer_decay`` the rate of each layer is that many times that of the next.
@@ -50,8 +84,8 @@ def on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def plan(material: Material, ranks: int = 1) -> Plan:
-    """Plan a finetune on so many devices: batch and rates stay what they are on one.
+def plan(material: Material, ranks: int = 1) -> FinetunePlan:
+    """FinetunePlan a finetune on so many devices: batch and rates stay what they are on one.
 
     From learned weights an epoch is one pass, at a part of the learning rate; where the recipes compete on a CPU, there
     are only as many epochs as take about eight minutes. From random weights an epoch is at least 20 steps, however few
@@ -65,9 +99,9 @@ def plan(material: Material, ranks: int = 1) -> Plan:
     if material.fresh:
         affordable = _FRESH_STEPS if on_gpu() else int(_FRESH_WORK / (step_work * settings.epochs))
         steps = max(steps, min(_FRESH_STEPS, affordable))
-        return Plan(settings.epochs, steps, size, pieces, ranks, settings.learning_rate)
+        return FinetunePlan(settings.epochs, steps, size, pieces, ranks, settings.learning_rate)
     epochs, rate = _affordable(material, steps * step_work), settings.learning_rate * _GENTLE
-    return Plan(epochs, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
+    return FinetunePlan(epochs, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
 
 
 def too_long(material: Material) -> bool:
