@@ -18,11 +18,13 @@ from benchmarks import (
     bench_run,
     bench_search,
     bench_serve,
+    bench_start,
     bench_train,
     bench_webhook,
 )
 
 BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
+    "start": bench_start.run,
     "paths": bench_paths.run,
     "run": bench_run.run,
     "webhook": bench_webhook.run,

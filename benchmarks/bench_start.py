@@ -164,7 +164,3 @@ def answers(port: int) -> bool:
             return b" 200 " in client.recv(100)
     except OSError:
         return False
-
-
-if __name__ == "__main__":
-    print(json.dumps(run(), indent=2))

@@ -59,6 +59,17 @@ def test_every_container_of_ours_is_healthy_and_none_was_restarted(stack: Stack,
         assert container["RestartCount"] == 0, stack.compose("logs", "--tail", "40", service)
 
 
+def test_the_inference_image_holds_what_predicts_and_is_much_smaller(stack: Stack, project: int) -> None:
+    """It has served the predictions of this loop by now."""
+    listed = "import importlib.metadata as m; print(*sorted({d.name.lower() for d in m.distributions()}))"
+    names = stack.compose("exec", "-T", "inference", "python", "-c", listed).split()
+    size = {image: int(stack.on.run("inspect", "--format", "{{.Size}}", f"labelloop-{image}")) for image in BUILT}
+
+    assert {"onnxruntime", "boto3", "flask"} <= set(names)
+    assert not {"label-studio-sdk", "label_studio_sdk", "label-studio-ml", "rq", "redis", "pandas"} & set(names)
+    assert size["web"] - size["inference"] > 250_000_000
+
+
 def test_the_loop_goes_round(stack: Stack, project: int) -> None:
     studio = stack.studio
     tasks = studio.request("GET", f"/api/tasks?project={project}&page_size=200&fields=all")["tasks"]
