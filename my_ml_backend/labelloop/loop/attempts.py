@@ -193,7 +193,7 @@ def _training(attempt: Attempt) -> Hyperparameters:
 
 def _counted(attempt: Attempt, record: RunRecord, died: str) -> RunRecord:
     """Count the attempt before this one, if it was cut off: in a row with others only where none got any further."""
-    if record.state != "running" or not record.attempts or attempt.hub.state(attempt.project).met_outage():
+    if record.state != "running" or not record.attempts or attempt.hub.state(attempt.project).backoff.met_outage():
         return replace(record, interruptions=0, deaths=0, mark="")
     mark = _mark(attempt, record)
     before = record if mark == record.mark else replace(record, interruptions=0, deaths=0)

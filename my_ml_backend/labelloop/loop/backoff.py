@@ -5,6 +5,9 @@ It holds back only what the loop starts by itself; Start Training, ``retrain`` a
 
 import errno
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +23,14 @@ from labelloop.errors import (
     RunCancelled,
     SettingsError,
 )
+from labelloop.loop.redis_client import STARTED, RedisClient, as_text
+from labelloop.settings import Settings
 
 _LEAST_SECONDS = 1.0
 _MOST_SECONDS = 3600.0
 _MOST_AWAY_SECONDS = 600.0
 _DOUBLINGS = 20
-KEPT_SECONDS = 24 * 3600
+_KEPT_SECONDS = 24 * 3600
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST_SPACE = 1 << 20
@@ -48,6 +53,64 @@ class Wait:
     until: float
     away: str = ""
     settings: bool = False
+
+
+class Backoff:
+    """The failures of one project, under one key; found at ``ProjectState.backoff``."""
+
+    def __init__(self, redis: RedisClient, key: str, settings: Settings) -> None:
+        self._redis, self._key, self._settings = redis, key, settings
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note a failure of the block, and forget earlier ones when it succeeds."""
+        try:
+            yield
+        except NO_FAILURE:
+            raise
+        except Exception as error:
+            self.note(away(error, self._settings.directory), settings=_at_fault(error))
+            raise
+        self._redis.delete(self._key)
+
+    def note(self, what: str = "", *, settings: bool = False) -> float:
+        """Leave the project alone after a failure and say until when.
+
+        ``what`` is away, or ``settings`` are at fault.
+        """
+        now = time.time()
+        count = int(self._redis.hincrby(self._key, "count", 1))
+        until = now + _pause(count, self._settings.retry_seconds, what, settings=settings)
+        before = self._redis.hget(self._key, "away")
+        with self._redis.pipeline() as pipe:
+            if before is None or as_text(before) != what:
+                pipe.hset(self._key, "since", repr(now))
+            pipe.hset(self._key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
+            if what:
+                pipe.hset(self._key, "outage", 1)
+            else:
+                pipe.hdel(self._key, "outage")
+            pipe.expire(self._key, _KEPT_SECONDS)
+            pipe.execute()
+        return until
+
+    def wait(self) -> Wait | None:
+        """Say why and until when the project is left alone; None when it need not be."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._key)
+            pipe.get(STARTED)
+            failures, started = pipe.execute()
+        found = {as_text(name): as_text(value) for name, value in failures.items()}
+        until = float(found.get("until", 0.0))
+        if until <= time.time():
+            return None
+        wait = Wait(float(found.get("since", until)), until, found.get("away", ""), found.get("settings") == "1")
+        mended = wait.settings and started is not None and float(started) > wait.since
+        return None if mended else wait
+
+    def met_outage(self) -> bool:
+        """Say, once, whether the last attempt ended because something was away; the store may have been it."""
+        return bool(self._redis.hdel(self._key, "outage"))
 
 
 def away(error: BaseException, folder: Path) -> str:
@@ -76,7 +139,7 @@ def _is_full(error: BaseException, folder: Path) -> bool:
         return False
 
 
-def at_fault(error: BaseException) -> bool:
+def _at_fault(error: BaseException) -> bool:
     """Whether the settings of this worker are at fault, which no wait mends."""
     return isinstance(error, SettingsError) and not isinstance(error, OptionsError)
 
@@ -86,7 +149,7 @@ def growing(first: float, before: int) -> float:
     return min(first * 2.0 ** min(before, _DOUBLINGS), _MOST_SECONDS)
 
 
-def pause(count: int, first: float, what: str = "", *, settings: bool = False) -> float:
+def _pause(count: int, first: float, what: str = "", *, settings: bool = False) -> float:
     """Seconds to leave a project alone after its ``count``-th failure in a row: ``first``, doubled by each.
 
     An hour at most, while ``what`` is away ten minutes; ``settings`` at fault are mended by no wait, so that it is an

@@ -39,7 +39,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         # Nobody else will: should the project be trained one day, a scan finds them.
         state.changes.settle(time.time())
         return "its endpoint has a model of its own: nothing is trained"
-    wait = state.wait()
+    wait = state.backoff.wait()
     if wish := state.wish(waits=wait is not None):
         enqueued = _retrain(hub, project, wish.trigger, force=wish.force)
         # Not before the job is there: a worker killed in between would lose it.
@@ -66,7 +66,7 @@ def _follow(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
     state, queue = hub.state(project), hub.queue(project)
     # The store remembers it; what a killed worker has left here would be one run too many.
     state.granted(Wish("", force=False, kind="begun"))
-    if (wait := state.wait()) is not None:
+    if (wait := state.backoff.wait()) is not None:
         queue.consider(wait.until)
         return "the last attempt failed; it is left alone for a while"
     told = look_at_training(hub, project, opened)

@@ -78,7 +78,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(state), state.backing_off():
+        with _existing(hub, key), _noting(state), state.backoff.noting():
             place = present_project(hub, key)
             if place != key:
                 hub.queue(place).retrain(trigger, force=force)
@@ -101,7 +101,7 @@ def resume(project: str) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     state = hub.state(key)
     try:
-        with _existing(hub, key), _noting(state), state.backing_off(), _holding(hub, key) as reporter:
+        with _existing(hub, key), _noting(state), state.backoff.noting(), _holding(hub, key) as reporter:
             record = running.resume(hub, key, reporter)
             return _ended(record) if record else "no run is open"
     except NO_FAILURE as error:
@@ -137,7 +137,7 @@ def deploy(project: str, version: str | None) -> str:
     hub, key = process_hub(), ProjectKey.parse(project)
     state, pointer = hub.state(key), ChampionPointer(hub.store, key)
     try:
-        with _existing(hub, key), _noting(state), state.backing_off():
+        with _existing(hub, key), _noting(state), state.backoff.noting():
             place = present_project(hub, key)
             if place != key:
                 hub.queue(place).deploy(version)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
-from labelloop.loop.backoff import KEPT_SECONDS, NO_FAILURE, Wait, at_fault, away, pause
+from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
 from labelloop.loop.retrain_policy import Changes, RetrainPolicy
 from labelloop.settings import Settings
@@ -113,6 +113,11 @@ class ProjectState:
     def changes(self) -> Changes:
         """The labels that changed since the last manifest."""
         return Changes(self._redis, self._key("changed"))
+
+    @property
+    def backoff(self) -> Backoff:
+        """Why and until when the project is left alone."""
+        return Backoff(self._redis, self._key("failures"), self._settings)
 
     def note(self, name: str, sentence: str) -> None:
         """Note a sentence for ``status``, as ``missing`` or ``trouble``; an empty one takes the note away."""
@@ -216,57 +221,6 @@ class ProjectState:
     def granted(self, wish: Wish) -> None:
         """Forget a wish: somebody else answers for it now."""
         self._redis.delete(self._key(wish.kind))
-
-    @contextmanager
-    def backing_off(self) -> Iterator[None]:
-        """Note a failure of the block, and forget earlier ones when it succeeds."""
-        try:
-            yield
-        except NO_FAILURE:
-            raise
-        except Exception as error:
-            self.back_off(away(error, self._settings.directory), settings=at_fault(error))
-            raise
-        self._redis.delete(self._key("failures"))
-
-    def back_off(self, what: str = "", *, settings: bool = False) -> float:
-        """Leave the project alone after a failure (``pause`` says how long) and say until when.
-
-        ``what`` is away, or ``settings`` are at fault.
-        """
-        key, now = self._key("failures"), time.time()
-        count = int(self._redis.hincrby(key, "count", 1))
-        until = now + pause(count, self._settings.retry_seconds, what, settings=settings)
-        before = self._redis.hget(key, "away")
-        with self._redis.pipeline() as pipe:
-            if before is None or as_text(before) != what:
-                pipe.hset(key, "since", repr(now))
-            pipe.hset(key, mapping={"until": repr(until), "away": what, "settings": int(settings)})
-            if what:
-                pipe.hset(key, "outage", 1)
-            else:
-                pipe.hdel(key, "outage")
-            pipe.expire(key, KEPT_SECONDS)
-            pipe.execute()
-        return until
-
-    def wait(self) -> Wait | None:
-        """Say why and until when the project is left alone; None when it need not be."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(self._key("failures"))
-            pipe.get(STARTED)
-            failures, started = pipe.execute()
-        found = {as_text(name): as_text(value) for name, value in failures.items()}
-        until = float(found.get("until", 0.0))
-        if until <= time.time():
-            return None
-        wait = Wait(float(found.get("since", until)), until, found.get("away", ""), found.get("settings") == "1")
-        mended = wait.settings and started is not None and float(started) > wait.since
-        return None if mended else wait
-
-    def met_outage(self) -> bool:
-        """Say, once, whether the last attempt ended because something was away; the store may have been it."""
-        return bool(self._redis.hdel(self._key("failures"), "outage"))
 
     def shared(self) -> Shared | None:
         """Read in one round trip what a request is answered with; None, logged, without Redis: the store knows most."""

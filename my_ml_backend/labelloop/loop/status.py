@@ -95,7 +95,7 @@ class _Noted:
                 notes=state.notes(),
                 pending=state.changes.pending(),
                 step=state.step(),
-                wait=state.wait(),
+                wait=state.backoff.wait(),
                 policy=state.policy(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),

@@ -159,7 +159,7 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
     if job != "deploy":
         state.note_death(how)
     # A moment later the lease of the dead one has run out.
-    hub.queue(project).consider(max(state.back_off(), time.time() + LEASE_SECONDS + 1))
+    hub.queue(project).consider(max(state.backoff.note(), time.time() + LEASE_SECONDS + 1))
 
 
 def _load(hub: Hub) -> None:

@@ -136,13 +136,13 @@ def test_a_run_that_cannot_even_begin_is_not_begun_again_at_once(
 
 def test_what_is_away_is_asked_for_every_ten_minutes_at_least(job_hub: Hub, project: ProjectKey) -> None:
     begun_at = time.time()
-    waits = [round(job_hub.state(project).back_off("the store") - time.time(), -1) for _ in range(7)]
+    waits = [round(job_hub.state(project).backoff.note("the store") - time.time(), -1) for _ in range(7)]
     assert waits == [60, 120, 240, 480, 600, 600, 600]
-    wait = job_hub.state(project).wait()
+    wait = job_hub.state(project).backoff.wait()
     assert wait is not None
     assert wait.since - begun_at < 5
-    job_hub.state(project).back_off()
-    later = job_hub.state(project).wait()
+    job_hub.state(project).backoff.note()
+    later = job_hub.state(project).backoff.wait()
     assert later is not None
     assert (later.away, later.since > wait.since, later.until - time.time() > 3000) == ("", True, True)
 
@@ -218,7 +218,7 @@ def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub
     def wait_after_failure() -> float:
         with pytest.raises(NotAllowed):
             jobs.retrain(str(project), "labels", False)
-        return (wait.until if (wait := job_hub.state(project).wait()) else 0) - time.time()
+        return (wait.until if (wait := job_hub.state(project).backoff.wait()) else 0) - time.time()
 
     studio.refusing = 403
     assert [round(wait_after_failure(), -1) for _ in range(3)] == [60, 120, 240]
@@ -226,7 +226,7 @@ def test_the_waits_double_and_end_with_a_success(studio: StudioApi, job_hub: Hub
     studio.refusing = 0
     studio.connect("v0")
     jobs.deploy(str(project), None)
-    assert job_hub.state(project).wait() is None
+    assert job_hub.state(project).backoff.wait() is None
 
 
 @pytest.mark.train

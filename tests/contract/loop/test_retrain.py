@@ -156,7 +156,7 @@ class FullStore(ProgressReporter):
 
 
 def attempt_with_full_store(hub: Hub) -> None:
-    with Lease(hub, PROJECT) as lease, hub.state(PROJECT).backing_off():
+    with Lease(hub, PROJECT) as lease, hub.state(PROJECT).backoff.noting():
         reporter = FullStore(hub, PROJECT, lease)
         reporter.staging = hub.settings.directory / "store" / ".tmp"
         try:

@@ -63,11 +63,11 @@ def test_what_running_installations_have_in_redis_is_read(hub: Hub, state: Proje
     assert state.policy() == RetrainPolicy(20, 60.0, 3600.0, min_labels=10)
     assert state.wish() == Wish("Start Training", False, "begun")
     assert state.wish(waits=True) == Wish("labelloop retrain", True, "again")
-    wait = state.wait()
+    wait = state.backoff.wait()
     assert wait is not None
     assert (wait.since, wait.until, wait.away, wait.settings) == (1000.5, later, "the store", False)
-    assert state.met_outage()
-    assert not state.met_outage(), "it is said once"
+    assert state.backoff.met_outage()
+    assert not state.backoff.met_outage(), "it is said once"
     assert state.death() == "signal SIGKILL in stage train"
     assert state.step() == STEP
     assert state.gone() == "project 7 does not exist"
@@ -101,7 +101,7 @@ def test_what_is_written_is_what_other_releases_read(hub: Hub, state: ProjectSta
     assert hub.redis.hgetall("labelloop:values:localhost-8080:7") == {b"extra_params": b"{}"}
     assert hub.redis.hgetall("labelloop:values:localhost-8080:") == {b"mine": b"of no project"}
 
-    state.back_off("the store")
+    state.backoff.note("the store")
     failures = hub.redis.hgetall(f"{OURS}failures")
     assert set(failures) == {b"count", b"since", b"until", b"away", b"settings", b"outage"}
     assert failures[b"count"] == b"1"
@@ -121,8 +121,8 @@ DECIDES: list[Callable[[ProjectState], object]] = [
     lambda state: state.seen(),
     lambda state: state.wish(),
     lambda state: state.want_again("x"),
-    lambda state: state.back_off(),
-    lambda state: state.wait(),
+    lambda state: state.backoff.note(),
+    lambda state: state.backoff.wait(),
     lambda state: state.is_held(),
     lambda state: state.set_value("mine", "text"),
     lambda state: state.forget(),
