@@ -235,7 +235,8 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
 def _own_endpoint(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
     """Look at what a project's extra_params say, and ask the endpoint that they name or speak to in another way."""
     learn_unknown(hub, project)
-    options, endpoint = project_endpoint(hub, project)
+    found = project_endpoint(hub, project)
+    options, endpoint = found.options, found.endpoint
     if options.endpoint != EndpointSpec.of(hub.settings):
         yield Finding("project's endpoint", ok=True, detail=f"{endpoint.check()}, as extra_params want it")
 

@@ -14,7 +14,6 @@ from typing import TypeGuard
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import ProjectEndpoint
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
 from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, chunks
 
@@ -94,7 +93,7 @@ def _fall_back(
     found = [item for _, item in done]
     failed = [at for at, item in enumerate(found) if isinstance(item, Unpredicted) and item.endpoint]
     try:
-        other = fallback(plan.hub, plan.project, ProjectEndpoint(by.options, by.endpoint)) if failed else None
+        other = fallback(plan.hub, plan.project, by) if failed else None
         if other is None:
             return found
         _log_reasons(plan.project, [found[at] for at in failed])

@@ -5,7 +5,8 @@ them. When Redis is gone, what this process heard last stands; when it was wiped
 """
 
 import json
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 from labelloop.deployers.opening import check_deployer
 from labelloop.endpoints.base import Endpoint
@@ -22,14 +23,8 @@ Serves = Literal["store", "deployed", "alone"]
 ``alone``, a model of its own, and nothing is trained for it."""
 
 
-def serves_of(options: Options, endpoint: Endpoint) -> Serves:
-    """Say what an endpoint serves; nothing is ever written to one that no deployer is set for."""
-    if options.deployer:
-        return "deployed"
-    return "store" if endpoint.follows and not options.alone else "alone"
-
-
-class ProjectEndpoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProjectEndpoint:
     """A project's options, and the endpoint they name, open."""
 
     options: Options
@@ -37,8 +32,10 @@ class ProjectEndpoint(NamedTuple):
 
     @property
     def serves(self) -> Serves:
-        """What it serves."""
-        return serves_of(self.options, self.endpoint)
+        """What it serves; nothing is ever written to one that no deployer is set for."""
+        if self.options.deployer:
+            return "deployed"
+        return "store" if self.endpoint.follows and not self.options.alone else "alone"
 
 
 def bootstrap_of(hub: Hub, found: ProjectEndpoint) -> ProjectEndpoint | None:

@@ -13,23 +13,18 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from labelloop.data.site import Interface
-from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
 from labelloop.loop import project_registry
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import (
     ProjectEndpoint,
-    Serves,
     bootstrap_of,
     endpoint_by,
     project_endpoint,
-    serves_of,
 )
-from labelloop.loop.project_options import Options
 from labelloop.loop.state import Shared
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployment, Deployments, ServedVersion
@@ -42,21 +37,15 @@ _NOTHING = Deployment()
 """Nothing is brought anywhere."""
 
 
-class Serving(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Serving(ProjectEndpoint):
     """What predicts for a project; ``version`` is NO_VERSION before the loop's first.
 
     ``deployment`` is what was last seen of an endpoint that versions are brought to.
     """
 
-    options: Options
-    endpoint: Endpoint
     version: str
     deployment: Deployment = _NOTHING
-
-    @property
-    def serves(self) -> Serves:
-        """What it serves."""
-        return serves_of(self.options, self.endpoint)
 
     @property
     def trained(self) -> bool:
@@ -74,15 +63,15 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     found = endpoint_by(hub, project, shared)
     deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else _NOTHING
     if version is not None:
-        return Serving(*found, version, deployment)
+        return Serving(found.options, found.endpoint, version, deployment)
     versioned = found.serves == "store" or bool(deployment.brought)
     if versioned and (announced := _announced(hub, project, shared)) != NO_VERSION:
-        return Serving(*found, announced, deployment)
+        return Serving(found.options, found.endpoint, announced, deployment)
     if other := bootstrap_of(hub, found):
         found, deployment = other, _NOTHING
     # What no version was brought to yet may hold a model of its own all the same.
-    reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, *found)
-    return Serving(*found, reported, deployment)
+    reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, found)
+    return Serving(found.options, found.endpoint, reported, deployment)
 
 
 def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | None:
@@ -91,7 +80,9 @@ def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | No
     It is asked for when that has happened, for it costs another round trip to Redis.
     """
     found = bootstrap_of(hub, by)
-    return found and Serving(*found, _served(hub, project, hub.state(project).shared(), *found))
+    if found is None:
+        return None
+    return Serving(found.options, found.endpoint, _served(hub, project, hub.state(project).shared(), found))
 
 
 def bootstrap(hub: Hub, project: ProjectKey) -> Serving | None:
@@ -130,8 +121,7 @@ def keep_served(hub: Hub, project: ProjectKey) -> None:
     found = bootstrap_of(hub, found) or found
     if found.serves == "store" or shared is None:
         return
-    options, endpoint = found
-    mark, first = options.endpoint.fingerprint, options.endpoint.version or endpoint.name
+    mark, first = found.options.endpoint.fingerprint, found.options.endpoint.version or found.endpoint.name
     cached, stored = shared.served.get(mark), ServedVersion(hub.store, project)
     if cached is not None and cached not in (first, stored.read(mark)):
         stored.write(mark, cached)
@@ -171,45 +161,34 @@ def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     return version
 
 
-def _served(hub: Hub, project: ProjectKey, shared: Shared | None, options: Options, endpoint: Endpoint) -> str:
+def _served(hub: Hub, project: ProjectKey, shared: Shared | None, by: ProjectEndpoint) -> str:
     """Say which version an endpoint serves: the one it answered with last, else the one it was given, else its name.
 
     A version that it names itself goes before one that it was given, in its answers too.
     """
-    mark = options.endpoint.fingerprint
+    mark = by.options.endpoint.fingerprint
     if shared is not None and mark in shared.served:
         return shared.served[mark]
-    version = ServedVersion(hub.store, project).read(mark) or options.endpoint.version or endpoint.name
+    version = ServedVersion(hub.store, project).read(mark) or by.options.endpoint.version or by.endpoint.name
     if shared is not None:
         hub.state(project).serve(mark, version)
     return version
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionPlan(Serving):
     """All that one request needs, put together once.
 
     ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
-
-    ``deployment`` is what was last seen of an endpoint that versions are brought to.
-    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the
-    same, given one version.
+    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the same, given
+    one version.
     """
 
     hub: Hub
     project: ProjectKey
     interface: Interface
-    options: Options
-    endpoint: Endpoint
-    version: str
-    deployment: Deployment
     prompt: tuple[Prompted, ...]
     mark: bytes
-
-    @property
-    def serves(self) -> Serves:
-        """What the endpoint serves."""
-        return serves_of(self.options, self.endpoint)
 
     @property
     def target(self) -> Target:
@@ -250,4 +229,14 @@ def prediction_plan(
         repr(prompt),
     )
     mark = hashlib.sha256(json.dumps(decides).encode()).digest()
-    return PredictionPlan(hub, project, interface, options, by.endpoint, by.version, by.deployment, prompt, mark)
+    return PredictionPlan(
+        options,
+        by.endpoint,
+        by.version,
+        by.deployment,
+        hub=hub,
+        project=project,
+        interface=interface,
+        prompt=prompt,
+        mark=mark,
+    )
