@@ -15,7 +15,7 @@ from fastapi import Request, Response
 
 from benchmarks.serving.bare import open_session
 from labelloop.pictures import prepare
-from labelloop.serve.engines.scores import outputs
+from labelloop.serve.engines.network import outputs
 from labelloop.types import NetworkInfo, Output
 
 RUN = 8

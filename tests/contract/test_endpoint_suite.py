@@ -23,11 +23,11 @@ from labelloop.errors import BundleError, SettingsError, Unreadable
 from labelloop.models.archive import write_archive
 from labelloop.pictures import decode
 from labelloop.serve.admission import Admission
-from labelloop.serve.app import create_app
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
+from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
 from labelloop.types import Failure, Output
 from support.aws_wire import aws_account
@@ -152,7 +152,7 @@ def served(engine: Engine) -> Iterator[str]:
     catalog = PinnedCatalog("v1", lambda: engine)
     catalog.start()
     assert catalog.settled.wait(SECONDS)
-    app = create_app(catalog, Admission(32, 32), References(Settings()), body_max_bytes=20_000_000)
+    app = inference_app(catalog, Admission(32, 32), References(Settings()), body_max_bytes=20_000_000)
     server = make_server("127.0.0.1", free_port(), app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -32,13 +32,12 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.serve.admission import Admission
-from labelloop.serve.app import create_app
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.serve.errors import BadRequest
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
-from labelloop.serve.server import THREADS, _prepare, serve
+from labelloop.serve.refusal import BadRequest
+from labelloop.serve.server import THREADS, _prepare, inference_app, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.serve.wire import read_body
 from labelloop.settings import Settings
@@ -371,7 +370,7 @@ def test_a_damaged_bundle_is_named_and_not_served(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     publish_bundle(store, PROJECT, tmp_path, run="one")
     next((tmp_path / "store").glob("ls/7/versions/v1/*/model.onnx")).write_bytes(b"")
-    app = create_app(
+    app = inference_app(
         StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), References(Settings()), body_max_bytes=LIMIT
     )
     answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
@@ -398,7 +397,7 @@ def test_a_version_whose_model_lies_elsewhere_is_refused_with_that_reason(
 def test_a_store_that_cannot_be_read_is_no_unknown_project(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     store.write("ls/7/champion.json", b"{")
-    app = create_app(
+    app = inference_app(
         StoreCatalog(store, tmp_path / "cache", 2), Admission(1, 1), References(Settings()), body_max_bytes=LIMIT
     )
     answer = app.test_client().post("/invocations", data=RED, headers={"X-LabelLoop-Project": "ls/7"})
@@ -591,7 +590,7 @@ def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
-    client = create_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT).test_client()
+    client = inference_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT).test_client()
     with admission.present():
         answer = client.post("/invocations", data=RED)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
@@ -616,7 +615,7 @@ def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
-    app = create_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT)
+    app = inference_app(catalog, admission, References(Settings()), body_max_bytes=LIMIT)
     statuses: list[int] = []
     body = Telling(RED)
 
@@ -642,7 +641,7 @@ def test_until_the_bundle_is_loaded_the_answer_is_503(bundle: Path) -> None:
         return OnnxEngine(bundle)
 
     catalog = PinnedCatalog("v1", load)
-    client = create_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
+    client = inference_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
     catalog.start()
     assert client.get("/ping").status_code == 503
     assert client.post("/invocations", data=RED).get_json() == {"error": "version v1 is being loaded"}
@@ -679,7 +678,7 @@ def client(bundle: Path) -> Any:
     catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
     catalog.start()
     assert catalog.settled.wait(SECONDS)
-    return create_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
+    return inference_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
 
 
 # What is served, and where

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from labelloop.serve.admission import PixelBudget
-from labelloop.serve.errors import NotReady
+from labelloop.serve.refusal import NotReady
 from support.waiting import wait_until
 
 

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from labelloop.errors import BundleError
-from labelloop.serve.engines.network import BATCH
+from labelloop.serve.engines.network import BATCH, outputs, sigmoid, softmax
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.serve.engines.scores import outputs, sigmoid, softmax
 from labelloop.types import Choice, Failure, Output
 from support.bundles import COLOURS, make_bundle, picture
 

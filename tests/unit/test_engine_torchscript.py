@@ -7,8 +7,8 @@ import pytest
 
 from labelloop.errors import BundleError, SettingsError
 from labelloop.models.file_store import FileStore
+from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.serve.engines.opening import open_engine
 from labelloop.serve.server import ServeOptions, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.settings import Settings

@@ -8,13 +8,12 @@ import pytest
 
 from labelloop.errors import BundleError, LabelLoopError, NotFound, StoreError
 from labelloop.models.file_store import FileStore
-from labelloop.serve.champions import Champions
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.serve.errors import BadRequest, NotReady
 from labelloop.serve.pinned import PinnedCatalog, version_of
+from labelloop.serve.refusal import BadRequest, NotReady
 from labelloop.serve.registry import MOST_FAILED, UNKNOWN_SECONDS, ModelKey, Registry
-from labelloop.serve.stored import StoreCatalog
+from labelloop.serve.stored import Champions, StoreCatalog
 from labelloop.types import ProjectKey, Target
 from support.bundles import make_bundle, picture, publish_bundle
 

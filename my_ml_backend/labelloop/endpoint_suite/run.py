@@ -16,8 +16,8 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
+from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.serve.engines.opening import open_engine
 from labelloop.types import Failure, Json, Output
 
 _CHECKS = Path(str(endpoint_checks.__file__))

@@ -16,7 +16,7 @@ from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.versions import VersionRecord
-from labelloop.serve.engines.opening import open_measured
+from labelloop.serve.engines.base import open_measured
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.handover import RunInputs
 from labelloop.types import Answer, Choice, Failure, ForeignInfo, Item, NotAsked, Output, Shown

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labelloop.pictures import MAX_PIXELS
-from labelloop.serve.errors import NotReady
+from labelloop.serve.refusal import NotReady
 
 _BUSY = "the server is busy; ask again in a moment"
 

@@ -7,9 +7,9 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from labelloop.serve.admission import Admission
-from labelloop.serve.catalog import Catalog, Choice
-from labelloop.serve.errors import BadRequest
 from labelloop.serve.references import References
+from labelloop.serve.refusal import BadRequest
+from labelloop.serve.registry import Catalog, Choice
 from labelloop.serve.wire import Item, Reference, is_json, read_body
 from labelloop.types import Failure, Output, Target
 

@@ -8,8 +8,16 @@ from werkzeug.exceptions import HTTPException
 
 from labelloop.errors import LabelLoopError, NotFound, StoreError
 from labelloop.front.redaction import redact
-from labelloop.serve.errors import BadRequest, NotReady
 from labelloop.types import Json
+
+
+class BadRequest(LabelLoopError):
+    """400: the request is not what was agreed; the message says how."""
+
+
+class NotReady(LabelLoopError):
+    """503: nothing can be served now; asking again later helps."""
+
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Which models are loaded: a few at a time, each loaded once however many ask, none taken from a request in flight."""
+"""Where models come from, and which are loaded: a few, each once for all, none taken from a request in flight."""
 
 import logging
 import threading
@@ -6,11 +6,36 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from labelloop.errors import NotFound
 from labelloop.serve.engines.base import Engine
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey, Target
+
+
+class Choice(NamedTuple):
+    """The model that answers a request, and the name of its version."""
+
+    engine: Engine
+    version: str
+
+
+class Catalog(Protocol):
+    """The models a server offers. Implementations are safe to share between threads."""
+
+    def choose(self, target: Target) -> Choice:
+        """Find the model for a request, loading it when needed.
+
+        Raises NotFound for a project or version that is not offered, NotReady when nothing can be served yet,
+        StoreError when the store cannot be reached, BundleError for a damaged bundle, and BadRequest when the target
+        does not say enough.
+        """
+        ...
+
+    def state(self) -> Json:
+        """Say what is loaded; raises NotReady while nothing can be served."""
+        ...
+
 
 log = logging.getLogger(__name__)
 

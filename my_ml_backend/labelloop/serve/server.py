@@ -1,29 +1,82 @@
-"""The inference server's process: gunicorn with the front's worker around the routes."""
+"""The inference server: the routes of docs/inference.md, and gunicorn with the front's worker around them."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from wsgiref.types import WSGIEnvironment
 
-from flask import Flask
+from flask import Flask, Response, jsonify
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from labelloop.front.interface import BODIES, INLINE, Way, guard, too_large
+from labelloop.front.redaction import hide_folders
 from labelloop.kinds.base import served_files
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
 from labelloop.models.opening import open_store
 from labelloop.serve.admission import Admission
-from labelloop.serve.app import create_app
-from labelloop.serve.catalog import Catalog
-from labelloop.serve.download import download
-from labelloop.serve.engines.opening import check_engine, open_engine, require_model
+from labelloop.serve.answering import Answering
+from labelloop.serve.cloud_shapes import sagemaker_shape, vertex_shape
+from labelloop.serve.engines.base import check_engine, open_engine, require_model
 from labelloop.serve.options import ServeOptions, ServePlan
-from labelloop.serve.pinned import PinnedCatalog, version_of
+from labelloop.serve.pinned import PinnedCatalog, download, version_of
 from labelloop.serve.references import References
+from labelloop.serve.refusal import Refusal
+from labelloop.serve.registry import Catalog
 from labelloop.serve.stored import StoreCatalog
+from labelloop.serve.wire import requested, write_predictions
 from labelloop.settings import Settings
+
+_MEBIBYTE = 1 << 20
+
+_TRANSFORMS = 16
+"""Most requests at a time in Batch Transform, which holds 100 MB of them: leaves 6 MB for each."""
+
+
+def inference_app(
+    catalog: Catalog,
+    admission: Admission,
+    references: References,
+    *,
+    body_max_bytes: int,
+    folders: Sequence[Path] = (),
+    health_route: str = "/ping",
+    predict_route: str = "/invocations",
+) -> Flask:
+    """Make the WSGI application; each route is served besides SageMaker's. ``folders`` are hidden in errors."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    hide_folders(app, folders)
+    answering = Answering(catalog, admission, references)
+
+    def ping() -> Response:
+        return jsonify(catalog.state())
+
+    def invoke() -> Response:
+        return jsonify(write_predictions(answering.answer(requested()).answers))
+
+    def execution_parameters() -> Response:
+        transforms = min(admission.working, _TRANSFORMS)
+        payload = max(1, min(body_max_bytes // _MEBIBYTE, 100 // transforms))
+        return jsonify(MaxConcurrentTransforms=transforms, BatchStrategy="SINGLE_RECORD", MaxPayloadInMB=payload)
+
+    for route in dict.fromkeys(("/ping", health_route)):
+        app.add_url_rule(route, f"ping {route}", ping)
+    for route in dict.fromkeys(("/invocations", predict_route)):
+        app.add_url_rule(route, f"invoke {route}", invoke, methods=["POST"])
+    app.add_url_rule("/execution-parameters", "execution-parameters", execution_parameters)
+    app.register_blueprint(sagemaker_shape(answering))
+    app.register_blueprint(vertex_shape(answering))
+    app.register_error_handler(Exception, _refuse)
+    return app
+
+
+def _refuse(error: Exception) -> Response:
+    refusal = Refusal.of(error)
+    return refusal.written({"error": refusal.reason})
+
 
 __all__ = ["ServeOptions", "serve"]
 
@@ -112,7 +165,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Make the application, in the worker process."""
-        app = create_app(
+        app = inference_app(
             self._make_catalog(),
             Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
             References(self._settings),

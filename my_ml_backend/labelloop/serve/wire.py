@@ -10,7 +10,7 @@ from flask import request
 
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.front.interface import check_json
-from labelloop.serve.errors import BadRequest
+from labelloop.serve.refusal import BadRequest
 from labelloop.types import Failure, Json, Output, ProjectKey, Target
 
 MOST_INSTANCES = 10_000

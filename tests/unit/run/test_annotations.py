@@ -25,7 +25,7 @@ from labelloop.run.preprocess import preprocess
 from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.scoring import Opponent, VersionOpponent
-from labelloop.serve.engines.opening import open_engine
+from labelloop.serve.engines.base import open_engine
 from labelloop.settings import Settings
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render

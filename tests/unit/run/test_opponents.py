@@ -24,7 +24,7 @@ from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
-from labelloop.serve.engines.opening import open_engine, open_measured
+from labelloop.serve.engines.base import open_engine, open_measured
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import RunInputs
