@@ -155,7 +155,11 @@ def test_the_same_is_read() -> None:
         server.add_tasks(3)
         server.connect("v1", readable_state="Connected")
         project, theirs = studio.project(7), sdk.projects.get(7)
-        assert (project.title, project.label_config, project.tasks) == ("Cats", theirs.label_config, theirs.task_number)
+        assert (project.title, project.label_config, project.counters.tasks) == (
+            "Cats",
+            theirs.label_config,
+            theirs.task_number,
+        )
         assert [task["data"] for task in studio.tasks(7)] == [task.data for task in _pages(sdk)]
         backends = [(one.id, one.url, one.title, one.state) for one in studio.ml_backends(7)]
         assert backends == [(one.id, one.url, one.title, one.readable_state) for one in sdk.ml.list(project=7)]

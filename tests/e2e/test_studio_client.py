@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from labelloop.data.site import Counters
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import NoSuchProject, NotAllowed, StudioError
 from labelloop.studio.backends import WebhookSpec
@@ -31,7 +32,7 @@ def test_it_says_who_and_what_it_is(studio: Studio, label_studio: LabelStudio) -
 def test_a_legacy_token_works_where_it_is_allowed(label_studio: LabelStudio, project: int) -> None:
     legacy = Studio(label_studio.url, label_studio.legacy_token())
     assert legacy.api.token_kind == "legacy token"
-    assert legacy.project(project).id == project
+    assert legacy.project(project).identity.id == project
     legacy.close()
 
 
@@ -107,7 +108,7 @@ def test_what_is_submitted_while_predictions_are_imported_is_labeled_even_where_
                 break
     assert uncounted, "this Label Studio counts all of them"
     assert {task["id"] for task in studio.labeled_tasks(project)} == submitted
-    assert studio.project(project).labeled_tasks == len(submitted)
+    assert studio.project(project).counters.labeled == len(submitted)
 
 
 def test_is_labeled_would_say_something_else(studio: Studio, label_studio: LabelStudio) -> None:
@@ -140,8 +141,9 @@ def test_a_project_is_described_with_its_counters(studio: Studio, label_studio: 
     skip(label_studio, tasks[2])
     studio.import_predictions(project, [prediction(task, "cat", "v1") for task in tasks[:4]])
     info = studio.project(project)
-    assert (info.id, info.title, info.label_config) == (project, "Cats and dogs", LABEL_CONFIG)
-    assert (info.tasks, info.labeled_tasks, info.annotations, info.skipped, info.predictions) == (5, 2, 3, 1, 4)
+    assert (info.identity.id, info.title, info.label_config) == (project, "Cats and dogs", LABEL_CONFIG)
+    assert info.counters == Counters(tasks=5, labeled=2, annotations=3, skipped=1)
+    assert studio.model_versions(project) == {"v1": 4}
 
 
 def test_predictions_are_missing_until_they_are_imported(
@@ -237,9 +239,10 @@ def test_label_studio_s_own_client_reads_and_stores_the_same(
     assert (webhook.id, spec.url, spec.headers) == (same.id, same.url, same.headers)
     assert sorted(spec.actions) == sorted(same.actions)
     assert found.identity.created == int(theirs.created_at.timestamp())
-    assert (found.tasks, found.annotations) == (theirs.task_number, theirs.total_annotations_number) == (5, 1)
-    assert (found.skipped, found.predictions) == (theirs.skipped_annotations_number, theirs.total_predictions_number)
-    assert found.predictions == 10
+    labeled = theirs.num_tasks_with_annotations
+    same_counters = (theirs.task_number, labeled, theirs.total_annotations_number, theirs.skipped_annotations_number)
+    assert found.counters == Counters(*same_counters) == Counters(5, 1, 1, 1)
+    assert theirs.total_predictions_number == sum(studio.model_versions(project).values()) == 10
     pages = studio.tasks(project, fields=("data", "annotations", "predictions"), page=2)
     ours = [(task["id"], task["data"], *_results(task["annotations"], task["predictions"])) for task in pages]
     assert ours == [(task.id, task.data, *_results(task.annotations, task.predictions)) for task in listed]

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from labelloop.data.site import Counters
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
-from labelloop.types import NO_VERSION
+from labelloop.types import NO_VERSION, Identity
 
 CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
 OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "v2", "")
-INFO = ProjectInfo(7, "Pets", "", "", "v2", UNCERTAINTY, 10, 5, 5, 0, 5)
+INFO = ProjectInfo(Identity(7), "Pets", "", "v2", UNCERTAINTY, Counters(10, 5, 5, 0))
 CONFIG = (
     '<View><Image name="p" value="$image"/><Choices name="kind" toName="p"><Choice value="cat"/><Choice value="dog"/>'
     "</Choices></View>"

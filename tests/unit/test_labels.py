@@ -13,7 +13,7 @@ from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.kinds.majority import Truth, settle
 from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import LabelConfig, parse_trained
-from labelloop.studio.labels import Label
+from labelloop.studio.label_tag import Label
 from labelloop.studio.mapping import known_labels
 from labelloop.studio.rendering import classify
 from labelloop.studio.votes import vote_reader

@@ -214,7 +214,8 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
     project, _ = confirmed_project(hub, project_id)
     info = studio.project(project_id)
-    yield Finding("project", ok=True, detail=f"{info.title}: {info.labeled_tasks} of {info.tasks} tasks are labeled")
+    counted = f"{info.counters.labeled} of {info.counters.tasks} tasks are labeled"
+    yield Finding("project", ok=True, detail=f"{info.title}: {counted}")
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
     yield from _guarded("project's deployer", lambda: _own_deployer(hub, project))
     yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))

@@ -16,7 +16,7 @@ from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.retries import retries
 from labelloop.sources.transport import trusted
 from labelloop.sources.urls import shown
-from labelloop.studio.tokens import TokenRefused, Tokens
+from labelloop.studio.tokens import AccessTokens, TokenRefused
 
 _BROKEN = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 """Failures of the connection itself. A request that was sent and got no answer in time is not among them."""
@@ -53,7 +53,7 @@ class Api:
         self._attempts = attempts
         self._pause = pause
         self._http = httpx.Client(timeout=timeout, follow_redirects=False, verify=trusted())
-        self._tokens = Tokens(self.url, key, self._http)
+        self._tokens = AccessTokens(self.url, key, self._http)
 
     @property
     def token_kind(self) -> str:

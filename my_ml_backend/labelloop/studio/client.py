@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from labelloop.data.site import Counters
 from labelloop.errors import MediaError, NoSuchProject, SettingsError, StudioError
 from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BackendLogin, MLBackend, Webhook, WebhookSpec
 from labelloop.studio.data_manager import ANNOTATED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
-from labelloop.studio.webhook_events import created_second
+from labelloop.studio.webhook_events import identity
 from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"
@@ -22,44 +23,31 @@ _IMPORT_TIMEOUT = 900.0
 
 @dataclass(frozen=True, slots=True)
 class ProjectInfo:
-    """A project as Label Studio describes it, with its counters: cheap, and blind to edits.
+    """A project as Label Studio describes it; ``model_version`` is the version that sampling orders by."""
 
-    ``model_version`` is the version that sampling orders by. ``annotations`` are submitted ones, of ``labeled_tasks``
-    different tasks; ``skipped`` are cancelled ones.
-    """
-
-    id: int
+    identity: Identity
     title: str
     label_config: str
-    created_at: str
     model_version: str
     sampling: str
-    tasks: int
-    labeled_tasks: int
-    annotations: int
-    skipped: int
-    predictions: int
-
-    @property
-    def identity(self) -> Identity:
-        """Which project this is; a server that tells no creation time leaves it to the address."""
-        return Identity(self.id, created_second(self.created_at))
+    counters: Counters
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
         """Read the answer of ``GET /api/projects/<id>``."""
         return cls(
-            id=int(body["id"]),
+            # A server that tells no creation time leaves it to the address which project this is.
+            identity=identity(body),
             title=body.get("title") or "",
             label_config=body.get("label_config") or "",
-            created_at=body.get("created_at") or "",
             model_version=body.get("model_version") or "",
             sampling=body.get("sampling") or "",
-            tasks=body.get("task_number") or 0,
-            labeled_tasks=body.get("num_tasks_with_annotations") or 0,
-            annotations=body.get("total_annotations_number") or 0,
-            skipped=body.get("skipped_annotations_number") or 0,
-            predictions=body.get("total_predictions_number") or 0,
+            counters=Counters(
+                tasks=body.get("task_number") or 0,
+                labeled=body.get("num_tasks_with_annotations") or 0,
+                annotations=body.get("total_annotations_number") or 0,
+                skipped=body.get("skipped_annotations_number") or 0,
+            ),
         )
 
 

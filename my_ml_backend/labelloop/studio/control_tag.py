@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.labels import Label, labels_in, paths_in, shown_name
+from labelloop.studio.label_tag import Label, labels_in, paths_in, shown_name
 from labelloop.types import Box, Choice, Mask, Number, Point, Polygon, Shape, Span, Text
 
 OBJECTS: Mapping[str, tuple[str, ...]] = {

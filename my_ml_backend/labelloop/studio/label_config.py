@@ -17,7 +17,7 @@ from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import learnable
 from labelloop.studio.control_tag import OBJECTS, TAKEN_BY, ControlTag, ObjectTag, read_control, read_object, shown_tag
-from labelloop.studio.labels import is_control, shown_name
+from labelloop.studio.label_tag import is_control, shown_name
 from labelloop.types import Answer, Input, Number, Output, Shape, Text
 
 _MAX_CHARACTERS = 5_000_000

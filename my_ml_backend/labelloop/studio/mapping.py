@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from labelloop.errors import LabelMappingError
 from labelloop.studio.control_tag import ControlTag
-from labelloop.studio.labels import Label
+from labelloop.studio.label_tag import Label
 
 _REMEMBERED = 64
 _SHOWN = 20

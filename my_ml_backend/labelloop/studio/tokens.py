@@ -30,7 +30,7 @@ class TokenRefused(Exception):
         self.answer = answer
 
 
-class Tokens:
+class AccessTokens:
     """Gives what authenticates requests to the Label Studio at ``url``, made with ``http``. Safe to share by threads.
 
     Of threads that need a new access token one gets it, while the others wait.

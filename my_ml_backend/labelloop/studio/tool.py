@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters, Example, Labeling, Overview, SiteConnection
+from labelloop.data.site import Example, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -84,7 +84,7 @@ class LabelStudioSite:
     def overview(self) -> Overview:
         """Read the project's identity and counters."""
         info = self.studio.project(self.project)
-        return Overview(info.identity, _counters(info), info.model_version)
+        return Overview(info.identity, info.counters, info.model_version)
 
     def connection(self) -> SiteConnection | None:
         """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""
@@ -110,7 +110,7 @@ class LabelStudioSite:
             kind=kind_of(tag.tag, tag.target.tag).name,
             choice=tag.choice,
             classes=tuple(label.name for label in tag.labels),
-            counters=_counters(info),
+            counters=info.counters,
             rename=label_finder(tag.labels),
             examples=lambda: self._examples(config.target, vote_reader(config)),
         )
@@ -123,7 +123,7 @@ class LabelStudioSite:
             kind=ANNOTATIONS,
             choice="multiple",
             classes=tuple(dict.fromkeys(label.name for label in labels)),
-            counters=_counters(info),
+            counters=info.counters,
             rename=label_finder(labels),
             examples=lambda: self._examples(config.target, result_reader(config)),
             instead=lambda content: shown_instead(config.target.tag, content),
@@ -168,7 +168,3 @@ class LabelStudioSite:
             reason = "" if url else f"no {target.data_key!r} in its data"
             where, text = ("", url or "") if target.inline else (url or "", "")
             yield Example(int(task["id"]), where, votes, reason, text)
-
-
-def _counters(info: ProjectInfo) -> Counters:
-    return Counters(info.tasks, info.labeled_tasks, info.annotations, info.skipped)
