@@ -32,7 +32,7 @@ from labelloop.run.source import fetch_listing, open_listing
 from labelloop.settings import Settings
 from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.google import GoogleObjects
-from labelloop.sources.reader import CONNECTIONS, Reader
+from labelloop.sources.media import READERS, Reader
 from labelloop.types import Item, LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
@@ -276,8 +276,8 @@ def test_killed_and_run_again_it_fetches_only_what_is_missing(
 
     def answer(asked: str) -> None:
         # Every connection is held by one of the last ones: nothing else is under way, nor comes when all are killed.
-        if int(asked[1:-4]) >= 30 - CONNECTIONS and not gone.is_set():
-            if next(held) == CONNECTIONS:
+        if int(asked[1:-4]) >= 30 - READERS and not gone.is_set():
+            if next(held) == READERS:
                 halfway.set()
             gone.wait(30)
 

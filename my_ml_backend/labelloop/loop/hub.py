@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from labelloop.data.site import Tool
 from labelloop.endpoints.base import Endpoint
@@ -20,11 +19,8 @@ from labelloop.models.opening import open_store
 from labelloop.models.projects import Found, Projects
 from labelloop.models.store import Store
 from labelloop.settings import Settings
-from labelloop.sources.media import Media
+from labelloop.sources.media import Media, Reader
 from labelloop.types import Identity, Json, ProjectKey
-
-if TYPE_CHECKING:
-    from labelloop.sources.reader import Reader
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
 """How long a process goes by where a project lies, or would lie, before it asks the store again."""
@@ -136,10 +132,8 @@ class Hub:
         """The jobs of one project."""
         return ProjectQueue(self.redis, project)
 
-    def reader(self, settings: Settings) -> "Reader":
+    def reader(self, settings: Settings) -> Reader:
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""
-        from labelloop.sources.reader import Reader
-
         return Reader(settings, self.tool.home)
 
     @property

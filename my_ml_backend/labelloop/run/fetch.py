@@ -14,11 +14,11 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import MediaError, Transient, Unreadable
 from labelloop.retries import retries
 from labelloop.run.context import Missing
-from labelloop.sources.reader import CONNECTIONS
+from labelloop.sources.media import READERS
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey
 
-_AHEAD = 16 * CONNECTIONS
+_AHEAD = 16 * READERS
 
 TRIES = 4
 """How often a file is asked for in all."""
@@ -131,7 +131,7 @@ def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T
     What ``is_quick`` is found here and now: to hand it to a thread would take longer.
     """
     rest = iter(values)
-    pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="fetch")
+    pool = ThreadPoolExecutor(READERS, thread_name_prefix="fetch")
 
     def begun(one: T) -> tuple[T, Callable[[], R]]:
         return one, partial(find, one) if is_quick(one) else pool.submit(find, one).result

@@ -1,18 +1,25 @@
-"""Reads the pictures of tasks, wherever they are (contract, section 6)."""
+"""Reads the pictures of tasks, wherever they are, and what a list of one's own names (contract, section 6)."""
 
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
 from labelloop.sources.fetcher import TRANSIENT, Broken, Fetcher, Reply
+from labelloop.sources.google import GoogleObjects
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
 from labelloop.sources.transport import open_socket
-from labelloop.sources.urls import Origin, parse, shown
+from labelloop.sources.urls import Origin, local_file, parse, shown
 from labelloop.types import TaskKey
+
+READERS = 16
+"""How many pictures of a list are read at a time."""
 
 _CONNECTIONS = 32
 _REDIRECTS = 5
@@ -64,7 +71,7 @@ class Media:
     """
 
     def __init__(self, settings: Settings, home: Home | None) -> None:
-        self._seconds = settings.media_timeout
+        self._max_bytes, self._seconds = settings.media_max_bytes, settings.media_timeout
         self._home = home
         connect = open_socket if settings.allow_private_addresses else PublicOnly(home.origin if home else None)
         self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, connect)
@@ -77,16 +84,8 @@ class Media:
         Raises AddressRefused for private addresses, Transient where another try may help, MediaError for all else.
         """
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
-        try:
+        with _told(f"{shown(url)} could not be read", refused=f"{shown(url)} was not read"):
             return self._read(url, task, deadline)
-        except AddressRefused as error:
-            raise AddressRefused(f"{shown(url)} was not read: {error}") from error
-        except Transient as error:
-            raise Transient(f"{shown(url)} could not be read: {error}") from error
-        except (MediaError, StudioError) as error:
-            raise MediaError(f"{shown(url)} could not be read: {error}") from error
-        except UnicodeError as error:
-            raise MediaError(f"{shown(url)} could not be read: its address is not valid text") from error
 
     def is_home(self, url: str) -> bool:
         """Whether an address is Label Studio's own: only with its token can it be read."""
@@ -117,7 +116,7 @@ class Media:
             return self._s3.read(url, deadline)
         except S3Error as denied:
             if self._home is None or task is None or task.id is None:
-                raise MediaError(f"{denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied
+                raise
             try:
                 return self._get(self._resolving(url, task), task, deadline)
             except (MediaError, StudioError) as error:
@@ -162,3 +161,87 @@ class Media:
                 return reply, hop > 0
             url = str(parse(url).join(reply.location))
         raise MediaError(f"it is redirected more than {_REDIRECTS} times")
+
+
+class Reader(Media):
+    """Reads, and lists, any address that a list of one's own may hold: files and Google Cloud Storage, too.
+
+    Google Cloud Storage is where STORAGE_EMULATOR_HOST says, as for Google's own client, else asked with application
+    default credentials.
+    """
+
+    def __init__(self, settings: Settings, home: Home | None = None) -> None:
+        super().__init__(settings, home)
+        self._emulator = settings.storage_emulator
+        self._making = threading.Lock()
+        self._objects: GoogleObjects | None = None
+
+    def names(self, folder: str, page: str) -> tuple[list[str], str | None]:
+        """List one page of what lies below ``s3://bucket/folder/`` or ``gs://...``, and say which is next, or None.
+
+        The names are relative to the folder; ``page`` is empty for the first. Raises as ``read``.
+        """
+        scheme, _, rest = folder.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise MediaError(f"{shown(folder)} is not of the form {scheme}://bucket/folder/")
+        with _told(f"{shown(folder)} could not be listed"):
+            if scheme == "s3":
+                names, following = self._s3.names(bucket, prefix, page)
+            else:
+                deadline = time.monotonic() + self._seconds
+                names, following = self._google.names(bucket, prefix, page, deadline)
+        # The folder's own marker has no name.
+        return [name.removeprefix(prefix) for name in names if name != prefix], following
+
+    def close(self) -> None:
+        """Close the connections."""
+        super().close()
+        if self._objects is not None:
+            self._objects.close()
+
+    @property
+    def _google(self) -> GoogleObjects:
+        with self._making:
+            if self._objects is None:
+                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, READERS)
+            return self._objects
+
+    def _read(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
+        if url.startswith("gs://"):
+            return self._google.read(url, deadline)
+        if (path := local_file(url)) is not None:
+            return self._from_file(path)
+        if not url.startswith(("http://", "https://", "s3://", "/data/")):
+            raise MediaError("pictures are read from files, s3://, gs://, http(s):// and Label Studio's /data/...")
+        return super()._read(url, task, deadline)
+
+    def _from_file(self, path: Path) -> bytes:
+        try:
+            size = path.stat().st_size
+            if size > self._max_bytes:
+                raise MediaError(f"it has {size} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)")
+            return path.read_bytes()
+        except OSError as error:
+            raise MediaError(error.strerror or str(error)) from error
+        except ValueError as error:
+            raise MediaError(f"its name is impossible ({error})") from error
+
+
+@contextmanager
+def _told(what: str, refused: str = "") -> Iterator[None]:
+    """Say what an error inside the block was about, and whether another try may help."""
+    try:
+        yield
+    except AddressRefused as error:
+        raise AddressRefused(f"{refused or what}: {error}") from error
+    except Transient as error:
+        raise Transient(f"{what}: {error}") from error
+    except S3Error as denied:
+        if denied.passing:
+            raise Transient(f"{what}: {denied}") from denied
+        raise MediaError(f"{what}: {denied}. Give this machine access to the bucket (AWS_... of boto3).") from denied
+    except (MediaError, StudioError) as error:
+        raise MediaError(f"{what}: {error}") from error
+    except UnicodeError as error:
+        raise MediaError(f"{what}: its address is not valid text") from error

@@ -100,7 +100,7 @@ def test_a_head_and_its_body_are_both_sent() -> None:
     with misbehaving(OK) as server:
         subject = Connections(4, trusted())
         for size in (0, 10, 3_000_000):
-            headers = {"Host": "x", "Content-Length": str(size)}
+            headers: list[tuple[bytes | str, bytes | str]] = [("Host", "x"), ("Content-Length", str(size))]
             request = httpcore.Request("POST", f"{server.address}/", headers=headers, content=bytes(size))
             with subject.exchange(request, time.monotonic() + 10) as response:
                 assert b"".join(response.iter_stream()) == b"fine"
