@@ -202,7 +202,7 @@ def expression(value: str) -> str:
     return ""
 
 
-def label_map(value: tuple[str, ...]) -> str:
+def class_label_pairs(value: tuple[str, ...]) -> str:
     """Check ``class=label`` pairs."""
     pairs = [pair.partition("=") for pair in value]
     fine = all(sign and name.strip() and label.strip() for name, sign, label in pairs)
@@ -214,7 +214,7 @@ def name(value: str) -> str:
     return "" if value and not re.search(r"\s", value) and value.isprintable() else "a name of timm's"
 
 
-def weights(value: str) -> str:
+def first_weights(value: str) -> str:
     """Check what a run's first weights are."""
     if value in ("pretrained", "none") or value.endswith(".safetensors"):
         return ""

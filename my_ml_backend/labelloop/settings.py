@@ -142,7 +142,7 @@ class Settings:
         "LABELLOOP_LABEL_MAP",
         (),
         "Which label a class of the model means: cat=Cat,dog=Dog.",
-        check=values.label_map,
+        check=values.class_label_pairs,
     )
     uncertainty: str = _setting(
         "LABELLOOP_UNCERTAINTY",
@@ -236,7 +236,7 @@ class Settings:
         "LABELLOOP_WEIGHTS",
         "pretrained",
         "First weights: pretrained (from the hub), a safetensors file, or none.",
-        check=values.weights,
+        check=values.first_weights,
     )
     image_size: int = _setting(
         "LABELLOOP_IMAGE_SIZE", 0, "Side of the input in pixels; 0: the network's own.", minimum=0, maximum=4096

@@ -98,9 +98,9 @@ class Routes:
         Of ``params`` only ``context`` is passed on: the rest is the login to the project's pictures.
         """
         body = json_body()
-        tasks, params = items(body, "tasks"), body.get("params")
+        tasks, params = items_of(body, "tasks"), body.get("params")
         project = project_identity(body.get("project"))
-        model = self._backend(str(project), text(body, "label_config"), hub=self._hub)
+        model = self._backend(str(project), text_of(body, "label_config"), hub=self._hub)
         results = model.predict(tasks, context=params.get("context") if isinstance(params, dict) else None)
         self._metrics.predicted(results)
         return {"results": results}
@@ -112,7 +112,7 @@ class Routes:
         for is answered 200 to anybody: nothing is done about it.
         """
         body = json_body()
-        action = text(body, "action")
+        action = text_of(body, "action")
         if action == _TRAIN:
             self._basic.check(request)
         elif action in ACTIONS:
@@ -136,7 +136,7 @@ class Routes:
 
     def job_status(self) -> JsonAnswer:
         """Say how a job stands, in RQ's words; 410 when it is gone."""
-        job = text(json_body(), "job")
+        job = text_of(json_body(), "job")
         status = job_status(self._hub.redis, job) if _JOB.fullmatch(job) else None
         if status is None:
             raise Gone("there is no such job, or it ended more than a day ago")
@@ -144,7 +144,7 @@ class Routes:
 
     def validate(self) -> JsonAnswer:
         """Check a label config: 200 with what would be predicted, 400 with the reason when nothing can be."""
-        config = parse_label_config(text(json_body(), "config"))
+        config = parse_label_config(text_of(json_body(), "config"))
         return {
             "status": "ok",
             "controls": [
@@ -229,7 +229,7 @@ def json_body() -> Json:
     return body
 
 
-def text(body: Json, name: str) -> str:
+def text_of(body: Json, name: str) -> str:
     """Take a text from a body; raises BadRequest naming it when it is missing or something else."""
     value = body.get(name)
     if not isinstance(value, str):
@@ -237,7 +237,7 @@ def text(body: Json, name: str) -> str:
     return value
 
 
-def items(body: Json, name: str) -> list[Any]:
+def items_of(body: Json, name: str) -> list[Any]:
     """Take a list from a body; raises BadRequest naming it when it is missing or something else."""
     value = body.get(name)
     if not isinstance(value, list):
