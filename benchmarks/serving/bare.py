@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.pictures import prepare
-from labelloop.types import NetworkInfo, PictureSpec
 
 
 def open_session(bundle: Path) -> Any:

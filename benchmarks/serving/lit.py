@@ -14,9 +14,10 @@ import numpy as np
 from fastapi import Request, Response
 
 from benchmarks.serving.bare import open_session
+from labelloop.bundle_info import NetworkInfo
 from labelloop.pictures import prepare
 from labelloop.serve.engines.network import outputs
-from labelloop.types import NetworkInfo, Output
+from labelloop.types import Output
 
 RUN = 8
 """Pictures in one run of the network."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from labelloop.types import NetworkInfo, PictureSpec
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 
 CLASSES = tuple(f"class {number}" for number in range(10))
 SPEC = PictureSpec(224, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageChops, UnidentifiedImageError, _imaging
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import Unreadable
-from labelloop.types import PictureSpec
 
 MAX_PIXELS = 100_000_000
 """Pictures beyond this many pixels are refused before they are decoded."""

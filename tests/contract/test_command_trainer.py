@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.data.formats.base import Hints
 from labelloop.data.formats.listings import read_listing
 from labelloop.data.manifest import Manifest
@@ -30,7 +31,7 @@ from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import ForeignInfo, Input, Item, Output, ProjectKey
+from labelloop.types import Input, Item, Output, ProjectKey
 from support import numbers_kind
 from support.training_programs import BUNDLE, BY_VERB, LEARN, PLAIN, program, shell
 from support.waiting import wait_until

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import labelloop
+from labelloop.bundle_info import ForeignInfo
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, EndpointError, SettingsError
@@ -41,7 +42,7 @@ from labelloop.serve.server import THREADS, _prepare, inference_app, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.serve.wire import read_body
 from labelloop.settings import Settings
-from labelloop.types import Failure, ForeignInfo, Input, Output, ProjectKey, Target
+from labelloop.types import Failure, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.clients import dripping, silent, talk
 from support.inference import SECONDS, Inference, inference

@@ -10,11 +10,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import Choice, NetworkInfo, PictureSpec, ProjectKey
+from labelloop.types import Choice, ProjectKey
 
 COLOURS = ("red", "green", "blue")
 """Classes of the bundles: which of the three channels is brightest."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from labelloop.types import NetworkInfo, PictureSpec
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 
 SPEC = PictureSpec(height=32, width=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 INFO = NetworkInfo(("cat", "dog"), "single", "head", backbone="test_resnet", picture=SPEC)

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from labelloop.bundle_info import BundleInfo
 from labelloop.data.split import splits
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.classification import Classification
 from labelloop.run.context import Context
 from labelloop.settings import Settings
-from labelloop.types import BundleInfo, Failure, Item, Json, Output
+from labelloop.types import Failure, Item, Json, Output
 
 NAME = "numbers"
 MODEL = "means.json"

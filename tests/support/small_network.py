@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.train.dataset import Sample, indicators
-from labelloop.types import NetworkInfo, PictureSpec
 from support import shapes
 
 SPEC = PictureSpec(height=32, width=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.errors import BundleError
 from labelloop.kinds import base
 from labelloop.kinds.base import SCORED_BY, served_files
 from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, read_answers, write_foreign
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import ForeignInfo, ProjectKey
+from labelloop.types import ProjectKey
 from support import numbers_kind
 from support.bundles import checked
 from support.file_bundle import INFO, SPEC, write_bundle

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.cli import main, settings_table
 from labelloop.models.bundle import check_bundle, write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.types import ForeignInfo, Json, ProjectKey
+from labelloop.types import Json, ProjectKey
 from support.file_bundle import write_bundle
 
 pytestmark = pytest.mark.train

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import Unreadable
 from labelloop.pictures import decode, fitted, pixels_of, resize, shrink, upright_size
-from labelloop.types import PictureSpec
 
 
 def picture(width: int, height: int, form: str = "JPEG", mode: str = "RGB", orientation: int = 1) -> bytes:

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from labelloop import pictures
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.train.dataset import Dataset
-from labelloop.types import PictureSpec
 from support import shapes
 from support.bundles import checked
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from labelloop import pictures
+from labelloop.bundle_info import PictureSpec
 from labelloop.train.dataset import Sample
 from labelloop.train.pixels import PixelCache
-from labelloop.types import PictureSpec
 from support import shapes
 
 SPEC = PictureSpec(24, 16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

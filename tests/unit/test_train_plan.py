@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.types import PictureSpec
+from labelloop.bundle_info import PictureSpec
 from support import materials, shapes
 
 pytestmark = pytest.mark.train

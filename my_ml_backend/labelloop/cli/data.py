@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.listing import Listing
@@ -32,7 +33,7 @@ from labelloop.setting_values import names
 from labelloop.sources.urls import local_file
 from labelloop.studio.client import Studio
 from labelloop.studio.data_manager import put_tab
-from labelloop.types import IMAGES, Json, NetworkInfo, Progress, ProjectKey
+from labelloop.types import IMAGES, Json, Progress, ProjectKey
 
 _SHOWN = 5
 """How many of those left out are told."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.cli.terminal import STDOUT, follow, json_option, project_option, show, write_output
 from labelloop.errors import Damaged
 from labelloop.loop import queue
@@ -21,7 +22,7 @@ from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, Versions, state_of
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
 from labelloop.run.verdict import force_version
-from labelloop.types import ADOPTED, BundleInfo, ForeignInfo, Json, ProjectKey
+from labelloop.types import ADOPTED, Json, ProjectKey
 
 
 @click.command()

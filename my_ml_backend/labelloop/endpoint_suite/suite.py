@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from labelloop.bundle_info import BundleInfo
 from labelloop.endpoint_suite.samples import SamplePicture
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
@@ -11,7 +12,7 @@ from labelloop.endpoints.base import Call, Endpoint
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.requests import Body, request_format
 from labelloop.endpoints.spec import EndpointSpec, endpoint_plan
-from labelloop.types import Answer, BundleInfo, Failure, Input, Json, Output, Target
+from labelloop.types import Answer, Failure, Input, Json, Output, Target
 
 AT_ONCE = 8
 """Calls at a time."""

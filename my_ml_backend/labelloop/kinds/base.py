@@ -9,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from labelloop.bundle_info import ANSWERS, BundleInfo
 from labelloop.errors import UnknownKind
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import ANNOTATIONS, ANSWERS, IMAGES, BundleInfo, Choice, Item, Json
+from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.deployers.base import Deployable, Deployed, Deployer
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import DeployError, Fenced, LabelLoopError
@@ -24,7 +25,7 @@ from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
 from labelloop.models.versions import Versions
-from labelloop.types import ForeignInfo, ProjectKey
+from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo
 from labelloop.errors import BundleError, UnknownKind
 from labelloop.files import sha256
 from labelloop.kinds.base import Kind, find, weight_files
-from labelloop.types import ANSWERS, IMAGES, BundleInfo, ForeignInfo, Json
+from labelloop.types import IMAGES, Json
 
 FORMAT = 1
 DESCRIPTION = "model.json"

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from labelloop.bundle_info import ANSWERS, ForeignInfo
 from labelloop.errors import BundleError, RunOccupied, SettingsError, StoreError
 from labelloop.files import file_lock
 from labelloop.kinds.base import SCORED_BY, find
@@ -33,7 +34,7 @@ from labelloop.sources.media import Reader
 from labelloop.trainers.base import Trainer, run_trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import ANSWERS, IMAGES, ForeignInfo, Json
+from labelloop.types import IMAGES, Json
 
 
 class StageReporter(Protocol):

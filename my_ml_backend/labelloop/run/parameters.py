@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.files import sha256
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
-from labelloop.types import IMAGES, Json, NetworkInfo, TrainSettings
+from labelloop.types import IMAGES, Json, TrainSettings
 
 _GATE = "gate"
 

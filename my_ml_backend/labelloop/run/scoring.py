@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.errors import Outage, StoreError, TrainingError
 from labelloop.files import whole_file
 from labelloop.kinds.majority import chosen
@@ -19,7 +20,7 @@ from labelloop.models.versions import VersionRecord
 from labelloop.serve.engines.base import open_measured
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Answer, Choice, Failure, ForeignInfo, Item, NotAsked, Output, Shown
+from labelloop.types import Answer, Choice, Failure, Item, NotAsked, Output, Shown
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context

@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from labelloop import pictures
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.files import sha256
 from labelloop.models.bundle import check_bundle
@@ -32,7 +33,7 @@ from labelloop.train.parity import MOST_LOGIT, ONNX, WEIGHTS
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.weights import difference, read_state
-from labelloop.types import ADOPTED, Choice, NetworkInfo, PictureSpec, Progress, TrainSettings
+from labelloop.types import ADOPTED, Choice, Progress, TrainSettings
 
 Outputs = Literal["auto", "logits", "probabilities"]
 

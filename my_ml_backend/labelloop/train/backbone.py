@@ -10,9 +10,10 @@ import timm
 import torch
 from torch import nn
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.train.weights import difference, first_weights
-from labelloop.types import PictureSpec, TrainSettings
+from labelloop.types import TrainSettings
 
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 

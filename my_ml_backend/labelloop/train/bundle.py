@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.errors import BundleError
 from labelloop.files import sha256
 from labelloop.train import export
@@ -17,7 +18,7 @@ from labelloop.train.frozen import Frozen, write_flipped_onnx
 from labelloop.train.parity import ONNX, TORCHSCRIPT, WEIGHTS, parity, served_network
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.weights import difference
-from labelloop.types import NetworkInfo, PictureSpec, TrainSettings
+from labelloop.types import TrainSettings
 
 
 def write_bundle(candidate: Candidate, material: Material, directory: Path) -> NetworkInfo:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import load_network, read_info
@@ -14,7 +15,7 @@ from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import Flipped, freeze
 from labelloop.train.label_errors import Examined, label_errors
 from labelloop.train.pixels import PixelCache
-from labelloop.types import Choice, PictureSpec, Progress, TrainSettings
+from labelloop.types import Choice, Progress, TrainSettings
 
 
 def examine(

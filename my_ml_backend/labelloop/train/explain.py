@@ -13,13 +13,14 @@ from torch import nn
 from torch.nn import functional
 
 from labelloop import pictures
+from labelloop.bundle_info import NetworkInfo
 from labelloop.train.augmentations.engine import opencv
 from labelloop.train.bundle import load_network, read_info
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.evaluation import chosen
 from labelloop.train.frozen import Flipped
 from labelloop.train.pixels import PixelCache
-from labelloop.types import Choice, Json, NetworkInfo, Progress
+from labelloop.types import Choice, Json, Progress
 
 Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float32]

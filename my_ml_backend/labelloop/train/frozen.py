@@ -10,10 +10,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.files import whole_folder
 from labelloop.train.backbone import classifier, pre_logits
 from labelloop.train.export import FEATURES, IMAGES, read_torchscript, write_onnx, write_torchscript
-from labelloop.types import PictureSpec
 
 _BOTH = "images.both"
 _OF_BOTH = "output.of_both"

@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from labelloop import pictures
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
 from labelloop.train import export
 from labelloop.train.dataset import Sample
 from labelloop.train.frozen import Flipped
 from labelloop.train.recipes.base import Candidate, Material
-from labelloop.types import PictureSpec
 
 
 def normalised(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:

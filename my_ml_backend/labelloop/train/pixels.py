@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop import pictures
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import MediaError
 from labelloop.train.dataset import Sample
 from labelloop.train.files import load_array, save_array
-from labelloop.types import PictureSpec, Progress
+from labelloop.types import Progress
 
 _FORMAT = 1  # to be raised when labelloop.pictures decodes or resizes differently
 

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from labelloop import pictures
+from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.files import cores
 from labelloop.train import export, metrics
 from labelloop.train.bundle import load_network, read_info
@@ -24,7 +25,7 @@ from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, balanced, indicators
 from labelloop.train.parity import ONNX
 from labelloop.train.pixels import PixelCache
-from labelloop.types import Choice, Json, NetworkInfo, PictureSpec, Progress
+from labelloop.types import Choice, Json, Progress
 
 Pixels = npt.NDArray[np.uint8]
 Indicators = npt.NDArray[np.bool_]

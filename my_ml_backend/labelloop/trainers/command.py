@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.commands import Command, Ended
 from labelloop.data.formats.listings import FORMATS
 from labelloop.data.split import splits
@@ -21,7 +22,7 @@ from labelloop.files import file_lock
 from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, write_items
-from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked
+from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context

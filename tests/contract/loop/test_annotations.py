@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.errors import SettingsError
 from labelloop.loop.deploy import deliver
 from labelloop.loop.hub import Hub
@@ -23,7 +24,7 @@ from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
-from labelloop.types import ANNOTATIONS, ForeignInfo
+from labelloop.types import ANNOTATIONS
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 from support.waiting import wait_until

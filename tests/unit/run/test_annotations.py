@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import missing, side
 from labelloop.endpoints.answers.labelloop import write_item
@@ -33,10 +34,8 @@ from labelloop.types import (
     ANNOTATIONS,
     Answer,
     Box,
-    BundleInfo,
     Failure,
     Findings,
-    ForeignInfo,
     Item,
     Json,
     NotAsked,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import side
 from labelloop.endpoints.answers.labelloop import write_item
@@ -28,7 +29,7 @@ from labelloop.serve.engines.base import open_engine, open_measured
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Answer, Failure, ForeignInfo, Input, Item, Json, NotAsked, Output, ProjectKey
+from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Output, ProjectKey
 from support import numbers_kind
 
 pytestmark = pytest.mark.train

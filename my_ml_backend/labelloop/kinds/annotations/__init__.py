@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import Kind, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
-from labelloop.types import ANNOTATIONS, BundleInfo, Choice, Item, Json
+from labelloop.types import ANNOTATIONS, Choice, Item, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context

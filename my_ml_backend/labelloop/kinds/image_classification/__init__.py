@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
 from labelloop.kinds.classification import Classification
-from labelloop.types import IMAGES, BundleInfo, Item, Json, NetworkInfo, PictureSpec, TrainSettings
+from labelloop.types import IMAGES, Item, Json, TrainSettings
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context

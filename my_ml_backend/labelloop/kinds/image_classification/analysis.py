@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
@@ -22,7 +23,7 @@ from labelloop.run.context import Context, read_json, write_json
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
-from labelloop.types import IMAGES, ForeignInfo, Json, Progress, TrainSettings
+from labelloop.types import IMAGES, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo
 from labelloop.endpoints.answers.labelloop import read_item
 from labelloop.errors import BundleError, SettingsError
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.bundle import read_answers, read_bundle_info
 from labelloop.settings import Settings
-from labelloop.types import ANSWERS, Answer, BundleInfo, Failure, ForeignInfo, Input, NotAsked, Output
+from labelloop.types import Answer, Failure, Input, NotAsked, Output
 
 
 class Predictor(Protocol):

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError, MediaError
 from labelloop.pictures import pixels_of, prepare
-from labelloop.types import Choice, Failure, NetworkInfo, Output
+from labelloop.types import Choice, Failure, Output
 
 Floats = npt.NDArray[np.float64]
 

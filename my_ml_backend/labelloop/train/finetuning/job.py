@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.train.augmentations.policy import Policy
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed
 from labelloop.train.recipes.base import Epoch
 from labelloop.train.recipes.finetune_plan import FinetunePlan
 from labelloop.train.stopping import State
-from labelloop.types import Choice, PictureSpec, TrainSettings
+from labelloop.types import Choice, TrainSettings
 
 
 @dataclass(frozen=True, slots=True)

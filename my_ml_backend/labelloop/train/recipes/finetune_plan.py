@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from labelloop.bundle_info import PictureSpec
 from labelloop.train.recipes.base import Material
-from labelloop.types import PictureSpec
 
 
 @dataclass(frozen=True, slots=True)

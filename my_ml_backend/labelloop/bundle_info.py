@@ -1,0 +1,88 @@
+"""What a bundle says of itself, in its ``model.json`` (docs/bundle.md)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Literal, Self
+
+from labelloop.types import IMAGES, Choice, Json
+
+ANSWERS = "answers.jsonl"
+"""The one file of a bundle whose model lies elsewhere: what that answered to the test items (models/bundle.py)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSpec:
+    """How a picture becomes a tensor: squeezed to the size, scaled to [0, 1], then ``(x - mean) / std``."""
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """``model.json`` of a bundle (docs/bundle.md), as far as all kinds have it.
+
+    ``files`` maps the name of each file to the sha256 of its bytes (hex); ``kind`` is what was learned.
+    """
+
+    classes: tuple[str, ...]
+    choice: Choice
+    recipe: str
+    files: Mapping[str, str] = field(default_factory=dict)
+    format: int = 1
+    kind: str = IMAGES
+
+    def to_json(self) -> str:
+        """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
+        values = asdict(self) | {"kind": self.choice}
+        del values["choice"]
+        return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""
+        return cls.read(json.loads(text))
+
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        """Read what ``model.json`` holds; raises what ``from_json`` raises."""
+        choice, kind = raw["kind"], raw.get("learns", IMAGES)
+        values = {name: value for name, value in raw.items() if name not in ("kind", "learns")}
+        return cls(**cls._own({**values, "choice": choice, "kind": kind, "classes": tuple(raw["classes"])}))
+
+    @classmethod
+    def _own(cls, values: Json) -> Json:
+        """Read what a kind's own description has of its own."""
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkInfo(BundleInfo):
+    """What a bundle that classifies pictures says beside. ``parity`` maps file to largest logit difference from torch.
+
+    With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
+    were divided by, so that scores are calibrated; the last layer of every file holds it already.
+    """
+
+    backbone: str
+    picture: PictureSpec
+    parity: Mapping[str, float] = field(default_factory=dict)
+    flips: bool = False
+    temperature: float = 1.0
+
+    @classmethod
+    def _own(cls, values: Json) -> Json:
+        picture = values["picture"]
+        spec = PictureSpec(**{**picture, "mean": tuple(picture["mean"]), "std": tuple(picture["std"])})
+        return {**values, "picture": spec}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignInfo(BundleInfo):
+    """What a bundle of any kind says whose model lies elsewhere: the ``model``'s name there."""
+
+    model: str
