@@ -62,12 +62,12 @@ def quiet(what: str, done: int, total: int) -> None:
 
 
 def make(model: Path, tmp_path: Path, **asked: Any) -> Any:
-    from labelloop.train.adopt import Asked, adopt
+    from labelloop.train.adopt import ModelFacts, adopt
 
     folder, work = tmp_path / "bundle", tmp_path / "work"
     for one in (folder, work):
         one.mkdir(exist_ok=True)
-    return adopt(model, Asked(**{"classes": CLASSES, "choice": "single", **asked}), folder, work, quiet)
+    return adopt(model, ModelFacts(**{"classes": CLASSES, "choice": "single", **asked}), folder, work, quiet)
 
 
 def answer(tmp_path: Path, colour: tuple[int, int, int], count: int = 3) -> Output:

@@ -14,7 +14,7 @@ def eye(counts: list[int]) -> npt.NDArray[np.bool_]:
 
 def test_each_class_weighs_the_same_and_the_mean_is_one() -> None:
     shown = eye([60, 30, 10])
-    weights = balance.weights(shown, "single")
+    weights = balance.class_weights(shown, "single")
     assert weights.mean() == pytest.approx(1)
     totals = (weights * shown).sum(axis=0)
     np.testing.assert_allclose(totals, totals.mean())
@@ -23,13 +23,13 @@ def test_each_class_weighs_the_same_and_the_mean_is_one() -> None:
 def test_with_several_labels_each_column_weighs_its_yes_as_its_no() -> None:
     shown = np.zeros((40, 2), dtype=bool)
     shown[:10, 0] = shown[:20, 1] = True
-    weights = balance.weights(shown, "multiple")
+    weights = balance.class_weights(shown, "multiple")
     assert (weights * shown).sum(axis=0) == pytest.approx((weights * ~shown).sum(axis=0))
     np.testing.assert_allclose(weights[:, 1], 1)
 
 
 def test_no_single_picture_decides_a_fit() -> None:
-    weights = balance.weights(eye([999, 1]), "single")
+    weights = balance.class_weights(eye([999, 1]), "single")
     assert weights.max() / weights.min() < 21
 
 

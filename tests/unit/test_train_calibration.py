@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from labelloop.train import metrics
-from labelloop.train.metrics import Held
+from labelloop.train.metrics import HeldOut
 from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
 
 
-def drawn(count: int, overconfident: float, choice: Choice = "single", seed: int = 0) -> Held:
+def drawn(count: int, overconfident: float, choice: Choice = "single", seed: int = 0) -> HeldOut:
     """Draw logits whose truth follows them exactly, then make them so many times too sure."""
     random = np.random.default_rng(seed)
     logits = random.normal(size=(count, 3)) * 2
@@ -19,7 +19,7 @@ def drawn(count: int, overconfident: float, choice: Choice = "single", seed: int
         truth = random.uniform(size=shares.shape) < shares
     else:
         truth = np.eye(3, dtype=bool)[[random.choice(3, p=row) for row in shares]]
-    return Held(truth, logits * overconfident)
+    return HeldOut(truth, logits * overconfident)
 
 
 @pytest.mark.parametrize("choice", ["single", "multiple"])
@@ -33,9 +33,9 @@ def test_many_pictures_tell_how_much_too_sure_a_model_is(factor: float, choice: 
 def test_a_handful_of_pictures_hardly_moves_it() -> None:
     from labelloop.train.calibration import temperature
 
-    sure = Held(np.eye(3, dtype=bool)[[0, 1, 2, 0]], np.eye(3)[[0, 1, 2, 0]] * 5.0)
+    sure = HeldOut(np.eye(3, dtype=bool)[[0, 1, 2, 0]], np.eye(3)[[0, 1, 2, 0]] * 5.0)
     assert 0.8 < temperature(sure, "single") < 1  # all right: alone they would ask for none at all
-    assert temperature(Held(np.zeros((0, 3), dtype=bool), np.zeros((0, 3))), "single") == 1.0
+    assert temperature(HeldOut(np.zeros((0, 3), dtype=bool), np.zeros((0, 3))), "single") == 1.0
 
 
 def test_no_prediction_changes_and_the_network_holds_the_temperature() -> None:
@@ -55,7 +55,7 @@ def test_no_prediction_changes_and_the_network_holds_the_temperature() -> None:
         np.testing.assert_allclose(after.model(pictures).numpy(), before / 2.5, rtol=1e-4, atol=1e-6)
     assert after.temperature == 2.5
     for choice in ("single", "multiple"):
-        np.testing.assert_array_equal(metrics.chosen(after.logits, choice), metrics.chosen(before, choice))
+        np.testing.assert_array_equal(metrics.predictions(after.logits, choice), metrics.predictions(before, choice))
 
 
 def test_what_it_did_is_described() -> None:
@@ -65,4 +65,4 @@ def test_what_it_did_is_described() -> None:
     told = described(held, "single", 3.0)
     assert told["log_loss_before"] > told["log_loss_after"]
     assert told["calibration_error_before"] > 0.1 > told["calibration_error_after"]
-    assert described(Held(held.truth[:0], held.logits[:0]), "single", 3.0) == {}
+    assert described(HeldOut(held.truth[:0], held.logits[:0]), "single", 3.0) == {}

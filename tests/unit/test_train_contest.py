@@ -54,12 +54,12 @@ def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
 
 def test_without_validation_pictures_the_first_wins_and_cross_validation_calibrates() -> None:
     from labelloop.train.contest import accuracies, winner, with_temperature
-    from labelloop.train.metrics import Held
+    from labelloop.train.metrics import HeldOut
 
     data = replace(dataset([0, 1]), validation=())
     truth = np.eye(2, dtype=bool)[np.arange(300) % 2]
     wrong = np.random.default_rng(0).uniform(size=(300, 1)) < 0.2
-    held = Held(truth, np.where(truth ^ wrong, 10.0, 0.0))  # far too sure for one in five wrong
+    held = HeldOut(truth, np.where(truth ^ wrong, 10.0, 0.0))  # far too sure for one in five wrong
     head = candidate("head", [], held=held)
     assert winner([head, candidate("finetune", [])], data) is head
     assert accuracies([head], data) == {}

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corrupt, corruption
+from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 
 pytestmark = pytest.mark.train
 
@@ -39,15 +39,15 @@ def test_the_higher_the_severity_the_further_from_the_picture(name: str, side: i
 @pytest.mark.parametrize("name", CORRUPTIONS)
 def test_the_seed_decides(name: str) -> None:
     shown = picture(48, 0)
-    assert np.array_equal(corrupt(shown, name, 3, seed=5), corrupt(shown, name, 3, seed=5))
-    drawn = {corrupt(shown, name, 3, seed).tobytes() for seed in range(6)}
+    assert np.array_equal(corruption(name, 3)(shown, 5), corruption(name, 3)(shown, 5))
+    drawn = {corruption(name, 3)(shown, seed).tobytes() for seed in range(6)}
     assert len(drawn) == {"rotation": 2, "noise": 6, "fog": 6, "rain": 6, "snow": 6}.get(name, 1)
 
 
 def test_pictures_may_be_oblong_or_tiny() -> None:
     for name in CORRUPTIONS:
         for size in ((24, 40), (12, 12)):
-            assert corrupt(np.full((*size, 3), 90, np.uint8), name, 5, 0).shape == (*size, 3)
+            assert corruption(name, 5)(np.full((*size, 3), 90, np.uint8), 0).shape == (*size, 3)
 
 
 def test_unknown_ones_are_answered_with_those_there_are() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.train import intervals
-from labelloop.train.evaluation import chosen, measure
-from labelloop.train.intervals import exact, rates
+from labelloop.train.evaluation import answers_of, measure
+from labelloop.train.intervals import rates
+from labelloop.train.metrics import accuracy
 from labelloop.types import Choice
 from support.examples import examples
 
@@ -57,7 +58,7 @@ def test_metrics_agree_with_scikit_learn(drawn: tuple[Indicators, Matrix, Choice
     found = measure(truth, scores, classes, choice, resamples=5)
     json.dumps(found, allow_nan=False)
     known = np.nan_to_num(scores)
-    predicted = chosen(known, choice)
+    predicted = answers_of(known, choice)
     assert found["accuracy"]["value"] == pytest.approx(np.mean((truth == predicted).all(axis=1)), abs=2e-6)
     present = np.flatnonzero(truth.any(axis=0))
     for average in ("macro", "weighted"):
@@ -90,7 +91,7 @@ def test_everything_lies_where_it_can(drawn: tuple[Indicators, Matrix, Choice]) 
         assert all(number is None or 0 <= number <= 1 for number in numbers)
         if entry["value"] is not None and entry["low"] is not None:
             assert entry["low"] <= entry["high"]
-    assert np.sum(found["confusion"]) == (truth.astype(int).T @ chosen(np.nan_to_num(scores), choice)).sum()
+    assert np.sum(found["confusion"]) == (truth.astype(int).T @ answers_of(np.nan_to_num(scores), choice)).sum()
     answered = len(truth) - found["failed"]
     counted = answered * (truth.shape[1] if choice == "multiple" else 1)
     assert sum(entry["count"] for entry in found["reliability"]) == counted
@@ -128,13 +129,13 @@ def test_a_resample_that_draws_each_item_once_gives_the_metric_itself(drawn: tup
 
     truth, scores, choice = drawn
     scores = np.nan_to_num(scores)
-    predicted, once = chosen(scores, choice), np.ones((1, len(truth)))
+    predicted, once = answers_of(scores, choice), np.ones((1, len(truth)))
     expected = by_torchmetrics(truth, predicted, scores)
     for name, values in rates(truth, predicted, scores).items():
         np.testing.assert_allclose(values, expected[name], atol=1e-6, err_msg=name)
     given, shown = (torch.from_numpy(one.astype(np.int64)) for one in (predicted, truth))
     match = float(multilabel_exact_match(given, shown, num_labels=truth.shape[1]))
-    assert exact(truth, predicted) == pytest.approx(match, abs=1e-6)
+    assert accuracy(truth, predicted) == pytest.approx(match, abs=1e-6)
     found = dict(intervals.shares(once, truth, predicted)) | {"auroc": intervals.areas(once, truth, scores)}
     for name, values in expected.items():
         np.testing.assert_allclose(found[name][0], values, atol=1e-6, err_msg=name)
@@ -173,7 +174,7 @@ def test_what_is_all_right_has_an_honest_interval_or_none(items: int) -> None:
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """Of 60 test sides, 95 % of the intervals should hold the accuracy on a very large one."""
     truth, scores = made(200_000, 1.5, seed=1)
-    expected = np.mean((truth == chosen(scores, "single")).all(axis=1))
+    expected = np.mean((truth == answers_of(scores, "single")).all(axis=1))
     held = 0
     for seed in range(60):
         found = measure(*made(150, 1.5, seed + 10), list("abc"), "single", resamples=200)["accuracy"]

@@ -45,9 +45,9 @@ def test_the_ranks_share_every_step() -> None:
 
 @pytest.mark.parametrize(("count", "ranks"), [(0, 1), (5, 1), (5, 2), (1, 3), (64, 2)])
 def test_validation_is_dealt_out_evenly_and_wholly(count: int, ranks: int) -> None:
-    from labelloop.train.loading import shares
+    from labelloop.train.loading import rank_batches
 
-    dealt = [shares(count, 2, rank, ranks) for rank in range(ranks)]
+    dealt = [rank_batches(count, 2, rank, ranks) for rank in range(ranks)]
     rows = [[row for batch in share for row in batch] for share in dealt]
     assert len({len(share) for share in rows}) == 1
     together = [row for place in zip(*rows, strict=True) for row in place]

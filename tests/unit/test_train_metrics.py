@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from labelloop.train import metrics
+from labelloop.train.evaluation import measure
+from labelloop.train.intervals import rates
 
 CLASSES = ("cat", "dog", "owl")
 
 
 def rows(*labels: tuple[str, ...]) -> metrics.Indicators:
-    return metrics.indicators(labels, CLASSES)
+    return np.array([[name in row for name in CLASSES] for row in labels], dtype=bool).reshape(-1, len(CLASSES))
 
 
 def test_accuracy_counts_items_with_exactly_the_right_classes() -> None:
@@ -31,7 +33,7 @@ def test_no_items_have_no_accuracy() -> None:
 
 def test_recall_is_of_each_class_and_unknown_without_items() -> None:
     truth, given = rows(("cat",), ("cat",), ("dog",)), rows(("cat",), ("dog",), ("dog",))
-    np.testing.assert_array_equal(metrics.recall(truth, given), [0.5, 1.0, np.nan])
+    np.testing.assert_array_equal(rates(truth, given, given.astype(float))["recall"], [0.5, 1.0, np.nan])
     assert metrics.support(truth).tolist() == [2, 1, 0]
 
 
@@ -40,31 +42,24 @@ def test_confusion_has_the_truth_in_rows() -> None:
     assert metrics.confusion(truth, given).tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
-def test_the_report_is_json() -> None:
-    report = metrics.report([("cat",), ("dog",)], [("cat",), ("cat",)], CLASSES, "single")
-    assert json.loads(json.dumps(report)) == {
-        "items": 2,
-        "accuracy": 0.5,
-        "recall": {"cat": 1.0, "dog": 0.0, "owl": None},
-        "support": {"cat": 1, "dog": 1, "owl": 0},
-        "confusion": [[1, 0, 0], [1, 0, 0], [0, 0, 0]],
-    }
+def test_what_was_measured_is_json() -> None:
+    found = measure(rows(("cat",), ("dog",)), rows(("cat",), ("cat",)).astype(float), CLASSES, "single")
+    told = json.loads(json.dumps(found))
+    assert (told["items"], told["accuracy"]["value"]) == (2, 0.5)
+    assert {name: one["recall"] for name, one in told["per_class"].items()} == {"cat": 1.0, "dog": 0.0, "owl": None}
+    assert {name: one["support"] for name, one in told["per_class"].items()} == {"cat": 1, "dog": 1, "owl": 0}
+    assert told["confusion"] == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
 
 
-def test_the_report_of_multiple_labels_tells_each_labels_accuracy() -> None:
-    report = metrics.report([("cat", "dog"), ()], [("cat",), ("owl",)], CLASSES, "multiple")
-    assert report["accuracy"] == 0.0
-    assert report["label_accuracy"] == {"cat": 1.0, "dog": 0.5, "owl": 0.5}
-
-
-def test_labels_that_are_no_class_do_not_count() -> None:
-    assert metrics.indicators([("cat", "ghost")], CLASSES).tolist() == [[True, False, False]]
+def test_of_multiple_labels_all_have_to_be_right() -> None:
+    given = rows(("cat",), ("owl",)).astype(float)
+    assert measure(rows(("cat", "dog"), ()), given, CLASSES, "multiple")["accuracy"]["value"] == 0.0
 
 
 def test_the_largest_logit_is_chosen_or_all_at_zero_and_above() -> None:
     logits = np.array([[2.0, 3.0, -1.0], [-2.0, -1.0, -3.0]])
-    assert metrics.chosen(logits, "single").tolist() == [[False, True, False], [False, True, False]]
-    assert metrics.chosen(logits, "multiple").tolist() == [[True, True, False], [False, False, False]]
+    assert metrics.predictions(logits, "single").tolist() == [[False, True, False], [False, True, False]]
+    assert metrics.predictions(logits, "multiple").tolist() == [[True, True, False], [False, False, False]]
 
 
 def test_log_loss_is_the_mean_negative_log_likelihood() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from labelloop.errors import TrainingError
-from labelloop.train.augmentations.policy import Policy, load_policy
+from labelloop.train.augmentations.policy import Augmentation, load_policy
 from labelloop.train.augmentations.steps import TRANSFORMS
 
 pytestmark = pytest.mark.train
@@ -23,7 +23,7 @@ NEEDED = {
 SHOWN = np.random.default_rng(0).integers(0, 256, (32, 40, 3), dtype=np.uint8)
 
 
-def written(folder: Path, text: str) -> Policy:
+def written(folder: Path, text: str) -> Augmentation:
     path = folder / "mine.yaml"
     path.write_text(text)
     return load_policy(str(path))

@@ -48,12 +48,12 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
 ) -> None:
     import torch
 
-    from labelloop.train.recipes.finetune_plan import plan, too_long, work
+    from labelloop.train.recipes.finetune_plan import plan, too_long, work_of
 
     if torch.cuda.is_available():
         pytest.skip("a GPU takes any finetune")
     learned = materials.learned(given)
-    epoch = 2 * 96 * work(given.start, given.pixels.spec).multiplications
+    epoch = 2 * 96 * work_of(given.start, given.pixels.spec).multiplications
     for room, epochs, long in ((30, 20, False), (10.5, 10, False), (6, 6, False), (5.9, 6, True)):
         monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_WORK", room * epoch)
         assert (plan(learned).epochs, too_long(learned)) == (epochs, long)
@@ -64,9 +64,9 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
 def test_work_is_counted_forward_for_one_picture() -> None:
     from torch import nn
 
-    from labelloop.train.recipes.finetune_plan import work
+    from labelloop.train.recipes.finetune_plan import work_of
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 8 * 8, 5))
-    found = work(model, PictureSpec(8, 8, (0, 0, 0), (1, 1, 1)))
+    found = work_of(model, PictureSpec(8, 8, (0, 0, 0), (1, 1, 1)))
     assert found.multiplications == 8 * 8 * 4 * 27 + 4 * 8 * 8 * 5
     assert found.activations == 3 * 4 * 8 * 8 + 5

@@ -170,13 +170,13 @@ class _Adoption:
 
     def make(self, model: Path, classes: tuple[str, ...], asked: Json, *, force: bool) -> tuple[RunRecord, list[str]]:
         """Make the bundle, measure it on the project's labels and publish it, unless that is done."""
-        from labelloop.train.adopt import Asked
+        from labelloop.train.adopt import ModelFacts
         from labelloop.train.adopt import adopt as make_bundle
 
         self._told.stage("export")
         for one in (self._work, self._folder.bundle):
             one.mkdir(parents=True)
-        made = make_bundle(model, Asked(classes=classes, **asked), self._folder.bundle, self._work, self._told)
+        made = make_bundle(model, ModelFacts(classes=classes, **asked), self._folder.bundle, self._work, self._told)
         done = Runs(self._hub.store, self._project).find(made.key)
         if done is not None and not force:
             return done, [*made.notes, f"it was adopted before, as {done.version}: nothing changes"]

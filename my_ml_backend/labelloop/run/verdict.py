@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.train.metrics import Indicators, chosen, correct
+from labelloop.train.metrics import Indicators, correct, predictions
 from labelloop.types import Choice, Json
 
 
@@ -72,7 +72,7 @@ class Predictions:
         With choice ``single`` the class of the highest score, with ``multiple`` all from a half on.
         """
         scores = np.where(self.answered[:, None], self.scores, 0.0)
-        return chosen(scores - 0.5 if choice == "multiple" else scores, choice) & self.answered[:, None]
+        return predictions(scores - 0.5 if choice == "multiple" else scores, choice) & self.answered[:, None]
 
 
 def force(verdict: Verdict) -> Verdict:

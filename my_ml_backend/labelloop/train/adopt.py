@@ -7,7 +7,7 @@ served is refused here.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -15,9 +15,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from labelloop import pictures
@@ -29,6 +27,17 @@ from labelloop.train.backbone import build, classifier, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.export import session
+from labelloop.train.metrics import probabilities
+from labelloop.train.onnx_graph import (
+    EXPORT_FREE,
+    LEAST,
+    append_logits,
+    check_input,
+    check_output,
+    first_line,
+    free_batch,
+    read_graph,
+)
 from labelloop.train.parity import MOST_LOGIT, ONNX, WEIGHTS
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
@@ -39,7 +48,7 @@ Outputs = Literal["auto", "logits", "probabilities"]
 
 _IMAGENET = PictureSpec(height=0, width=0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _PICKLED = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle")
-_LEAST, _SUM, _OPSET = {"single": 1e-30, "multiple": 1e-7}, 1e-3, 8
+_SUM = 1e-3
 _TRIED = 8
 """Pictures that a model is tried with."""
 
@@ -48,7 +57,7 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ModelFacts:
     """What is known of a model beside its file; what is left empty is the model's own, else what is usual.
 
     ``backbone`` is the timm name of a checkpoint, ``image_size`` in pixels. ``outputs`` says what an ONNX file gives.
@@ -82,7 +91,7 @@ class Adopted(NamedTuple):
     notes: tuple[str, ...]
 
 
-def adopt(model: Path, asked: Asked, folder: Path, work: Path, progress: Progress) -> Adopted:
+def adopt(model: Path, asked: ModelFacts, folder: Path, work: Path, progress: Progress) -> Adopted:
     """Write the bundle of a model into ``folder``; ``work`` is an empty folder for what is needed on the way.
 
     ``model`` is an ONNX file, a safetensors file of a timm network, or a folder that ``labelloop export`` wrote. Raises
@@ -125,7 +134,7 @@ def model_file(model: Path) -> Path:
     return model
 
 
-def _of_bundle(model: Path, asked: Asked, folder: Path) -> NetworkInfo:
+def _of_bundle(model: Path, asked: ModelFacts, folder: Path) -> NetworkInfo:
     """Take over a bundle's network and weights; TorchScript is code, and its figures are of other pictures."""
     info = check_bundle(model)
     if not isinstance(info, NetworkInfo):
@@ -144,7 +153,7 @@ def _of_bundle(model: Path, asked: Asked, folder: Path) -> NetworkInfo:
     return info
 
 
-def _of_checkpoint(source: Path, asked: Asked, folder: Path, work: Path, progress: Progress) -> NetworkInfo:
+def _of_checkpoint(source: Path, asked: ModelFacts, folder: Path, work: Path, progress: Progress) -> NetworkInfo:
     """Load a timm network's weights, each of them and no other, and export it as a training does."""
     if not asked.backbone:
         raise TrainingError(
@@ -178,11 +187,11 @@ def _of_checkpoint(source: Path, asked: Asked, folder: Path, work: Path, progres
     return write_bundle(Candidate(ADOPTED, network.eval(), nothing), material, folder)
 
 
-def _of_onnx(source: Path, asked: Asked, folder: Path, work: Path) -> tuple[NetworkInfo, tuple[str, ...], str]:
+def _of_onnx(source: Path, asked: ModelFacts, folder: Path, work: Path) -> tuple[NetworkInfo, tuple[str, ...], str]:
     """Check a graph against what is served, and make it so where that is possible."""
-    model = _read(source)
-    size, free = _check_input(model, source, asked.image_size)
-    _check_output(model, source, len(asked.classes))
+    model = read_graph(source)
+    size, free = check_input(model, source, asked.image_size)
+    check_output(model, source, len(asked.classes))
     spec = asked.spec(replace(_IMAGENET, height=size[0], width=size[1]))
     target = folder / ONNX
     shutil.copyfile(source, target)
@@ -196,19 +205,19 @@ def _of_onnx(source: Path, asked: Asked, folder: Path, work: Path) -> tuple[Netw
         )
     outputs = _outputs(given, source, asked)
     if outputs == "probabilities":
-        _append_logits(model, source, asked.choice)
+        append_logits(model, source, asked.choice)
     if not free:
-        _free_batch(model)
+        free_batch(model)
     if outputs == "probabilities" or not free:
         target.write_bytes(model.SerializeToString(deterministic=True))
     expected, found = given, _batched(target, source, images)
     if outputs == "probabilities":
-        expected, found = _sharing(given, asked.choice), _shares(found, asked.choice)
+        expected, found = _sharing(given, asked.choice), probabilities(found, asked.choice).astype(np.float32)
     apart = float(np.abs(found - expected).max())
     if not apart <= MOST_LOGIT * max(1.0, float(np.abs(expected).max())):
         raise TrainingError(
             f"{source.name} answers otherwise for {len(images)} pictures at once than for one at a time ({apart:.2g} "
-            f"apart): {_EXPORT_FREE}"
+            f"apart): {EXPORT_FREE}"
         )
     files, parity = {ONNX: sha256(target)}, {ONNX: apart}
     info = NetworkInfo(asked.classes, asked.choice, ADOPTED, files, backbone="", picture=spec, parity=parity)
@@ -216,12 +225,7 @@ def _of_onnx(source: Path, asked: Asked, folder: Path, work: Path) -> tuple[Netw
     return info, tuple(_notes(asked, outputs, free, spec)), outputs
 
 
-_EXPORT_FREE = (
-    "export it with a free batch size (torch.onnx.export: dynamic_shapes, or dynamic_axes={'input': {0: 'batch'}})"
-)
-
-
-def _notes(asked: Asked, outputs: str, free: bool, spec: PictureSpec) -> Iterator[str]:
+def _notes(asked: ModelFacts, outputs: str, free: bool, spec: PictureSpec) -> Iterator[str]:
     """Say what was found and what was done."""
     how = "as found by running it" if asked.outputs == "auto" else "as told"
     made = ", made logits by a step that is added to the graph" if outputs == "probabilities" else ""
@@ -231,97 +235,7 @@ def _notes(asked: Asked, outputs: str, free: bool, spec: PictureSpec) -> Iterato
         yield "its batch size was fixed at 1, and is free now"
 
 
-def _read(source: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load(str(source), load_external_data=False)
-        elsewhere = any(tensor.data_location == TensorProto.EXTERNAL for tensor in _tensors(model))
-        if not elsewhere:
-            onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's errors and those of onnx have no common base of their own
-        raise TrainingError(
-            f"{source.name} is no valid ONNX file ({_first(error)}): export it again, then adopt that"
-        ) from error
-    if elsewhere:
-        raise TrainingError(
-            f"{source.name} keeps weights in another file: save it with all of them inside, as "
-            "onnx.save(onnx.load(FILE), NEW) does, and adopt that"
-        )
-    return model
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield all tensors that a model holds, those of graphs within graphs too."""
-    yield from _tensors_of_graph(model.graph)
-    for function in model.functions:
-        yield from _tensors_of_nodes(function.node)
-
-
-def _tensors_of_graph(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _tensors_of_nodes(graph.node)
-
-
-def _tensors_of_nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for attribute in (one for node in nodes for one in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for graph in (attribute.g, *attribute.graphs):
-            yield from _tensors_of_graph(graph)
-
-
-def _check_input(model: onnx.ModelProto, source: Path, image_size: int) -> tuple[tuple[int, int], bool]:
-    """Give height and width of the pictures, and whether any number of them goes at once."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [one for one in model.graph.input if one.name not in weights]
-    if len(inputs) != 1:
-        names = ", ".join(one.name for one in inputs) or "none"
-        raise TrainingError(f"{source.name} has {len(inputs)} inputs ({names}): export it with one, the picture")
-    kind, shape = inputs[0].type.tensor_type, _shape(inputs[0])
-    if kind.elem_type != TensorProto.FLOAT or len(shape) != 4 or shape[1] not in (3, 0):
-        told = " x ".join(str(side or "?") for side in shape) or "of no known shape"
-        raise TrainingError(
-            f"{source.name} takes {TensorProto.DataType.Name(kind.elem_type).lower()} {told}: export it for float "
-            "pictures x 3 x height x width"
-        )
-    if shape[0] not in (0, 1):
-        raise TrainingError(f"{source.name} takes exactly {shape[0]} pictures at once: {_EXPORT_FREE}")
-    height, width = (side or image_size for side in shape[2:])
-    if not height or not width:
-        raise TrainingError(f"{source.name} takes pictures of any size: say with --image-size which it was trained on")
-    if image_size and (height, width) != (image_size, image_size):
-        raise TrainingError(
-            f"{source.name} takes pictures of {width} x {height} pixels, and --image-size says {image_size}: leave "
-            "that out"
-        )
-    return (height, width), shape[0] == 0
-
-
-def _check_output(model: onnx.ModelProto, source: Path, classes: int) -> None:
-    outputs = model.graph.output
-    if len(outputs) != 1:
-        names = ", ".join(one.name for one in outputs) or "none"
-        raise TrainingError(f"{source.name} has {len(outputs)} outputs ({names}): export it with one, a number a class")
-    shape, kind = _shape(outputs[0]), outputs[0].type.tensor_type.elem_type
-    if kind != TensorProto.FLOAT:
-        told = TensorProto.DataType.Name(kind).lower()
-        raise TrainingError(f"{source.name} gives {told}: export it with float outputs, a number a class")
-    if shape and len(shape) != 2:
-        told = " x ".join(str(side or "?") for side in shape)
-        raise TrainingError(f"{source.name} gives {told}: export it with outputs pictures x classes")
-    if shape and shape[1] not in (0, classes):
-        raise TrainingError(
-            f"{source.name} tells {shape[1]} classes apart, and --classes names {classes}: name all of its classes, in "
-            "the order of its outputs"
-        )
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int]:
-    """Give the sides of an input or output; 0 for one that is free."""
-    return [max(side.dim_value, 0) for side in value.type.tensor_type.shape.dim]
-
-
-def _outputs(given: Array, source: Path, asked: Asked) -> str:
+def _outputs(given: Array, source: Path, asked: ModelFacts) -> str:
     """Say whether these are logits or probabilities: (pictures, classes)."""
     shares = bool(((given >= 0) & (given <= 1 + _SUM)).all())
     if asked.outputs == "probabilities" and not shares:
@@ -339,55 +253,9 @@ def _outputs(given: Array, source: Path, asked: Asked) -> str:
     return "probabilities"
 
 
-def _shares(logits: Array, choice: Choice) -> Array:
-    """Give the scores that are served for logits: (pictures, classes)."""
-    held = torch.from_numpy(logits)
-    shares: Array = (held.softmax(dim=1) if choice == "single" else held.sigmoid()).numpy()
-    return shares
-
-
 def _sharing(shares: Array, choice: Choice) -> Array:
     """Give the scores that are to be served for probabilities: (pictures, classes)."""
-    return shares if choice == "multiple" else shares / np.maximum(shares.sum(axis=1, keepdims=True), _LEAST[choice])
-
-
-def _append_logits(model: onnx.ModelProto, source: Path, choice: Choice) -> None:
-    """Let a graph that ends in probabilities end in logits: their logarithm, or that of their odds."""
-    opset = max((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), default=0)
-    if opset < _OPSET:
-        raise TrainingError(
-            f"{source.name} is of ONNX opset {opset}, to which no step can be added: export it with opset {_OPSET} or "
-            "newer, or without its last softmax or sigmoid"
-        )
-    graph, ends = model.graph, model.graph.output[0]
-    least, name = _LEAST[choice], "labelloop"
-    values = {"least": least, "most": 1 - least, "one": 1.0}
-    wanted = ("least",) if choice == "single" else tuple(values)
-    graph.initializer.extend(
-        numpy_helper.from_array(np.array([values[one]], dtype=np.float32), f"{name}.{one}") for one in wanted
-    )
-    steps: list[tuple[str, list[str], str]] = [("Max", [ends.name, f"{name}.least"], f"{name}.above")]
-    if choice == "single":
-        steps += [("Log", [f"{name}.above"], f"{name}.logits")]
-    else:
-        steps += [
-            ("Min", [f"{name}.above", f"{name}.most"], f"{name}.share"),
-            ("Sub", [f"{name}.one", f"{name}.share"], f"{name}.rest"),
-            ("Log", [f"{name}.share"], f"{name}.log_share"),
-            ("Log", [f"{name}.rest"], f"{name}.log_rest"),
-            ("Sub", [f"{name}.log_share", f"{name}.log_rest"], f"{name}.logits"),
-        ]
-    graph.node.extend(helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps)
-    ends.name = f"{name}.logits"
-
-
-def _free_batch(model: onnx.ModelProto) -> None:
-    """Let any number of pictures in where it was one; whether the graph bears that is seen when it is run."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    for value in (*(one for one in model.graph.input if one.name not in weights), *model.graph.output):
-        if value.type.tensor_type.shape.dim:
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    model.graph.ClearField("value_info")
+    return shares if choice == "multiple" else shares / np.maximum(shares.sum(axis=1, keepdims=True), LEAST[choice])
 
 
 def _run(file: Path, source: Path, images: Array) -> Array:
@@ -398,7 +266,7 @@ def _run(file: Path, source: Path, images: Array) -> Array:
     except Exception as error:  # onnxruntime's errors have no common base of their own
         raise TrainingError(
             f"{source.name} cannot be run by onnxruntime with a picture of {images.shape[3]} x {images.shape[2]} "
-            f"pixels ({_first(error)}): export it again, in a form that onnxruntime knows"
+            f"pixels ({first_line(error)}): export it again, in a form that onnxruntime knows"
         ) from error
     return output
 
@@ -408,13 +276,13 @@ def _batched(file: Path, source: Path, images: Array) -> Array:
     try:
         found = _run(file, source, images)
     except TrainingError as error:
-        raise TrainingError(f"{source.name} takes one picture at a time: {_EXPORT_FREE}") from error
+        raise TrainingError(f"{source.name} takes one picture at a time: {EXPORT_FREE}") from error
     if len(found) != len(images):
-        raise TrainingError(f"{source.name} takes one picture at a time: {_EXPORT_FREE}")
+        raise TrainingError(f"{source.name} takes one picture at a time: {EXPORT_FREE}")
     return found
 
 
-def _samples(work: Path, spec: PictureSpec, asked: Asked) -> tuple[Sample, ...]:
+def _samples(work: Path, spec: PictureSpec, asked: ModelFacts) -> tuple[Sample, ...]:
     """Draw pictures to try a model with, always the same: from one grey to all colours."""
     draw, samples = np.random.default_rng(0), []
     for number in range(_TRIED):
@@ -430,7 +298,3 @@ def _samples(work: Path, spec: PictureSpec, asked: Asked) -> tuple[Sample, ...]:
 
 def _describe(info: NetworkInfo, folder: Path) -> None:
     (folder / "model.json").write_text(info.to_json())
-
-
-def _first(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.train.metrics import Indicators, chosen, correct
+from labelloop.train.metrics import Indicators, correct, predictions
 from labelloop.types import Choice
 
 BALANCES = ("auto", "none", "loss", "sampler")
@@ -31,7 +31,7 @@ def imbalanced(shown: Indicators) -> bool:
     return len(counts) > 1 and bool(counts.min() < _RARE * counts.mean())
 
 
-def weights(shown: Indicators, choice: Choice) -> Matrix:
+def class_weights(shown: Indicators, choice: Choice) -> Matrix:
     """Weigh answers against how often they are given: (samples, classes), mean 1, none above 10.
 
     Kind ``single`` weighs a sample by its class, the same for all columns; ``multiple`` weighs, within each column, the
@@ -53,7 +53,7 @@ def balanced_accuracy(truth: Indicators, logits: npt.NDArray[np.floating[Any]], 
 
     nan without any.
     """
-    given = chosen(logits, choice)
+    given = predictions(logits, choice)
     with np.errstate(invalid="ignore"):
         shares = [(truth & given).sum(axis=0) / truth.sum(axis=0)]
         if choice == "multiple":
@@ -64,5 +64,5 @@ def balanced_accuracy(truth: Indicators, logits: npt.NDArray[np.floating[Any]], 
 def worth_it(truth: Indicators, plain: Matrix, balanced: Matrix, choice: Choice) -> bool:
     """Compare logits of held-out samples: 2 points more balanced accuracy, for not more than 1 point of accuracy."""
     gain = balanced_accuracy(truth, balanced, choice) - balanced_accuracy(truth, plain, choice)
-    right = [correct(truth, chosen(logits, choice)).mean() for logits in (plain, balanced)]
+    right = [correct(truth, predictions(logits, choice)).mean() for logits in (plain, balanced)]
     return bool(gain >= _GAIN and right[0] - right[1] <= _LOSS)

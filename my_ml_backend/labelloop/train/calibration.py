@@ -13,7 +13,7 @@ from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
-from labelloop.train.metrics import Held
+from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate
 from labelloop.train.reliability import bins, calibration_errors
 from labelloop.types import Choice
@@ -25,7 +25,7 @@ a handful of pictures hardly move the temperature, and a hundred decide it."""
 _LOWEST, _HIGHEST, _STEPS = math.log(0.1), math.log(10.0), 60
 
 
-def temperature(held: Held, choice: Choice) -> float:
+def temperature(held: HeldOut, choice: Choice) -> float:
     """Find the most likely temperature, given the log-loss on ``held`` and that it is about 1; 1 without pictures.
 
     The sum has one minimum, found by golden sections between 0.1 and 10.
@@ -61,11 +61,11 @@ def divide_logits(model: nn.Module, value: float) -> None:
         last.bias.div_(value)
 
 
-def described(held: Held, choice: Choice, value: float) -> dict[str, float]:
+def described(held: HeldOut, choice: Choice, value: float) -> dict[str, float]:
     """Say what the temperature ``value`` did to logits that are divided by it already; empty without pictures."""
     if not len(held.truth):
         return {}
-    before = Held(held.truth, held.logits * value)
+    before = HeldOut(held.truth, held.logits * value)
     return {
         f"{name}_{when}": float(measure)
         for when, one in (("before", before), ("after", held))
@@ -73,7 +73,7 @@ def described(held: Held, choice: Choice, value: float) -> dict[str, float]:
     }
 
 
-def _measured(held: Held, choice: Choice) -> dict[str, float]:
+def _measured(held: HeldOut, choice: Choice) -> dict[str, float]:
     found = bins(held.truth, metrics.probabilities(held.logits, choice), choice)
     return {
         "log_loss": metrics.log_loss(held.truth, held.logits, choice),

@@ -10,7 +10,7 @@ from labelloop.train.backbone import check_backbone
 from labelloop.train.balance import check_balance
 from labelloop.train.calibration import calibrated, temperature
 from labelloop.train.dataset import Dataset, indicators
-from labelloop.train.metrics import Held, log_losses
+from labelloop.train.metrics import HeldOut, log_losses
 from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
 from labelloop.train.recipes.base import Candidate, Material, Recipe
@@ -61,9 +61,9 @@ def entrants(material: Material) -> tuple[list[str], str]:
     return names, ""
 
 
-def validated(candidate: Candidate, dataset: Dataset) -> Held:
+def validated(candidate: Candidate, dataset: Dataset) -> HeldOut:
     """Give what a candidate says of the validation side, with the truth."""
-    return Held(indicators(dataset.validation, len(dataset.classes)), candidate.logits)
+    return HeldOut(indicators(dataset.validation, len(dataset.classes)), candidate.logits)
 
 
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
@@ -90,7 +90,8 @@ def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, f
     """Map each recipe to its accuracy on the validation side; empty without validation pictures."""
     found = {one.recipe: validated(one, dataset) for one in candidates if dataset.validation}
     return {
-        name: metrics.accuracy(held.truth, metrics.chosen(held.logits, dataset.choice)) for name, held in found.items()
+        name: metrics.accuracy(held.truth, metrics.predictions(held.logits, dataset.choice))
+        for name, held in found.items()
     }
 
 

@@ -30,11 +30,6 @@ _SCALE = (0.5, 0.35, 0.25, 0.18, 0.12)  # of the side
 _DEGREES = (8, 16, 24, 32, 40)
 
 
-def corrupt(pixels: Pixels, name: str, severity: int, seed: int) -> Pixels:
-    """Corrupt one picture (height, width, 3); the same ``seed`` gives the same. ``severity`` is 1 to 5."""
-    return corruption(name, severity)(pixels, seed)
-
-
 def corruption(name: str, severity: int) -> Pipeline:
     """Give one corruption for many pictures. Raises ValueError naming those there are."""
     if name not in _MADE or severity not in SEVERITIES:

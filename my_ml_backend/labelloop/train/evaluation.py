@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import intervals, reliability
-from labelloop.train.intervals import FEW, RATES, exact, rates, wilson
-from labelloop.train.metrics import confusion, support
+from labelloop.train.intervals import FEW, RATES, rates, wilson
+from labelloop.train.metrics import Indicators, accuracy, confusion, correct, support
 from labelloop.types import Choice, Json
 
 Matrix = npt.NDArray[np.float64]
-Indicators = npt.NDArray[np.bool_]
 
 RESAMPLES = 1000
 _THRESHOLD = 0.5
@@ -54,14 +53,14 @@ def measure(
         "per_class": _per_class(by_class, given, classes),
         "calibration_error": metrics["calibration_error"],
         "reliability": reliability.diagram(given.bins()),
-        "log_loss": _rounded(reliability.log_loss(*given.scored(), choice)),
+        "log_loss": _rounded(reliability.score_log_loss(*given.scored(), choice)),
         "confusion": confusion(truth, given.predicted).tolist(),
         "interval": intervals.INTERVAL,
         "resamples": resamples,
     }
 
 
-def chosen(scores: Matrix, choice: Choice) -> Indicators:
+def answers_of(scores: Matrix, choice: Choice) -> Indicators:
     """Tell which classes the scores (items, classes) give each item; none where all of them are 0."""
     if choice == "multiple":
         return scores >= _THRESHOLD
@@ -88,7 +87,7 @@ class _Given:
             raise ValueError("there are no items to measure")
         failed = np.isnan(scores).any(axis=1, keepdims=True)
         known = np.where(failed, 0.0, np.clip(scores.astype(np.float64), 0, 1))
-        return cls(truth, known, chosen(known, choice), np.asarray(known.any(axis=1)), choice)
+        return cls(truth, known, answers_of(known, choice), np.asarray(known.any(axis=1)), choice)
 
     def scored(self) -> tuple[Indicators, Matrix]:
         """Give truth and scores of the items that did not fail."""
@@ -97,7 +96,7 @@ class _Given:
     @property
     def right(self) -> Indicators:
         """Which items are given exactly their classes: bool, (items,)."""
-        return np.asarray((self.truth == self.predicted).all(axis=1))
+        return correct(self.truth, self.predicted)
 
     def bins(self) -> reliability.Bins:
         return reliability.bins(*self.scored(), self.choice)
@@ -108,7 +107,7 @@ def _values(given: _Given, by_class: Mapping[str, Matrix]) -> dict[str, float]:
     counts = support(given.truth)[None].astype(np.float64)
     bins = given.bins()
     error = reliability.calibration_errors(np.ones((1, len(bins.count))), bins)
-    values = {"accuracy": exact(given.truth, given.predicted), "calibration_error": float(error[0])}
+    values = {"accuracy": accuracy(given.truth, given.predicted), "calibration_error": float(error[0])}
     for rate in RATES:
         plain, weighted = intervals.averages(by_class[rate][None], counts)
         values |= {f"macro {rate}": float(plain[0]), f"weighted {rate}": float(weighted[0])}

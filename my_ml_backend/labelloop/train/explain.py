@@ -17,7 +17,7 @@ from labelloop.bundle_info import NetworkInfo
 from labelloop.train.augmentations.engine import opencv
 from labelloop.train.bundle import load_network, read_info
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.evaluation import chosen
+from labelloop.train.evaluation import answers_of
 from labelloop.train.frozen import Flipped
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Choice, Json, Progress
@@ -217,7 +217,7 @@ class _Explainer:
 def _cases(truth: npt.NDArray[np.bool_], scores: Matrix, choice: Choice, few: int) -> list[_Case]:
     """Choose the most certain of the right and of the wrong, and the least certain of the rest, of several classes."""
     answered: npt.NDArray[np.bool_] = np.asarray(scores.any(axis=1))
-    right = (truth == chosen(scores, choice)).all(axis=1)
+    right = (truth == answers_of(scores, choice)).all(axis=1)
     certain = _certainty(scores, choice)
     found: dict[int, str] = {}
     for why, eligible, order in (

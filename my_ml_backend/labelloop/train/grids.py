@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from labelloop.train.augmentations.policy import Policy
+from labelloop.train.augmentations.policy import Augmentation
 from labelloop.train.dataset import Sample, balanced
 from labelloop.train.pixels import PixelCache
 
@@ -17,7 +17,7 @@ _SMALLEST = 96  # pixels; pictures of 32 would be hard to look at
 _LARGEST = 224
 
 
-def policy_grid(policy: Policy, pictures: Sequence[Pixels], variants: int = 6) -> Image.Image:
+def policy_grid(policy: Augmentation, pictures: Sequence[Pixels], variants: int = 6) -> Image.Image:
     """Draw a row for each picture (height, width, 3; all of one size): the picture itself, then ``variants`` of it."""
     if not pictures:
         raise ValueError("there are no pictures to show a policy on")

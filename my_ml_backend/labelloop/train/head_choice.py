@@ -9,7 +9,7 @@ import numpy.typing as npt
 from labelloop.train import balance
 from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, folds, solve
 from labelloop.train.logistic import Features
-from labelloop.train.metrics import Held, log_losses
+from labelloop.train.metrics import HeldOut, log_losses
 
 _FEWEST = 60
 """Samples; fewer say too little of it."""
@@ -68,7 +68,7 @@ class Choice:
 
     problem: Problem
     strength: float
-    held: Held | None = None
+    held: HeldOut | None = None
     balance: str = "none"
     flips: bool = False
     mirrors: bool = False
@@ -102,7 +102,7 @@ def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> Choice:
 
 
 def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> Choice:
-    weighted = replace(problem, weights=balance.weights(problem.shown, problem.choice))
+    weighted = replace(problem, weights=balance.class_weights(problem.shown, problem.choice))
     if wanted in ("loss", "sampler"):  # for a head both are the same: answers count as often as they would be drawn
         return _choice(weighted, cross_validate(weighted.take(sample), seed), sample, wanted)
     plain = cross_validate(problem.take(sample), seed)
@@ -116,10 +116,10 @@ def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> Choice:
 def _choice(problem: Problem, found: Validated | None, sample: Rows, name: str) -> Choice:
     if found is None:
         return Choice(problem, DEFAULT, balance=name)
-    return Choice(problem, found.strength, Held(problem.shown[sample], found.logits), name)
+    return Choice(problem, found.strength, HeldOut(problem.shown[sample], found.logits), name)
 
 
-def _flipped(part: Problem, plain: Validated, seed: int) -> Held | None:
+def _flipped(part: Problem, plain: Validated, seed: int) -> HeldOut | None:
     """Give what cross-validation says of a problem with mirror images, where it is clearly better than without."""
     found = cross_validate(part, seed, (plain.strength,))
     assert found is not None  # noqa: S101 - as many samples as without them
@@ -127,4 +127,4 @@ def _flipped(part: Problem, plain: Validated, seed: int) -> Held | None:
     change = others - losses
     error = change.std() / np.sqrt(len(change))
     clear = change.mean() < -_ERRORS * error and change.mean() < -_CLEAR * losses.mean()
-    return Held(part.shown, found.logits) if clear else None
+    return HeldOut(part.shown, found.logits) if clear else None

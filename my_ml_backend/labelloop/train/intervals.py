@@ -14,15 +14,11 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.train.metrics import Indicators
+
 Matrix = npt.NDArray[np.float64]
-Indicators = npt.NDArray[np.bool_]
 
 RATES = ("f1", "precision", "recall", "auroc")
-
-
-def exact(truth: Indicators, predicted: Indicators) -> float:
-    """Share of items with exactly the right classes."""
-    return float((truth == predicted).all(axis=1).mean())
 
 
 def rates(truth: Indicators, predicted: Indicators, scores: Matrix) -> Mapping[str, Matrix]:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from labelloop.files import cores
-from labelloop.train.augmentations.policy import Policy
+from labelloop.train.augmentations.policy import Augmentation
 from labelloop.train.pixels import Packed
 
 Batch = tuple[torch.Tensor, ...]
@@ -47,7 +47,7 @@ class Draw:
         return chance.choice(self.count, self.count, p=self.weights / self.weights.sum())
 
 
-class Training(Dataset[Batch]):
+class TrainingBatches(Dataset[Batch]):
     """The training side by position: whole batches of changed pictures."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Training(Dataset[Batch]):
         truth: npt.NDArray[np.float32],
         weights: npt.NDArray[np.float32],
         draw: Draw,
-        policy: Policy,
+        policy: Augmentation,
         *,
         mirrors: bool,
     ) -> None:
@@ -82,7 +82,7 @@ class Training(Dataset[Batch]):
         return self._policy(np.ascontiguousarray(seen), int(seed))
 
 
-class Watched(Dataset[Batch]):
+class ValidationBatches(Dataset[Batch]):
     """The validation side by row, as it is; it lies behind the training side, from row ``first`` on."""
 
     def __init__(self, packed: Packed, first: int) -> None:
@@ -108,14 +108,14 @@ class Positions:
             yield list(range(first, first + self._size))
 
 
-def shares(count: int, size: int, rank: int, ranks: int) -> list[list[int]]:
+def rank_batches(count: int, size: int, rank: int, ranks: int) -> list[list[int]]:
     """Deal ``count`` rows out to the ranks in turn, in batches; all get as many, some twice where it must be."""
     share = [(place * ranks + rank) % count for place in range(-(-count // ranks))] if count else []
     return [share[first : first + size] for first in range(0, len(share), size)]
 
 
 def loader(
-    pictures: Training | Watched, batches: Positions | list[list[int]], workers: int, *, pinned: bool
+    pictures: TrainingBatches | ValidationBatches, batches: Positions | list[list[int]], workers: int, *, pinned: bool
 ) -> DataLoader[Batch]:
     """Make a loader of whole batches; ``pinned`` memory is what a GPU copies from without waiting."""
     return DataLoader(

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.train.metrics import Indicators
 from labelloop.types import Choice, Json
 
 Matrix = npt.NDArray[np.float64]
-Indicators = npt.NDArray[np.bool_]
 
 BINS = 15
 _SMALLEST = 1e-12  # a score of 0 for the truth would cost infinitely much
@@ -68,7 +68,7 @@ def diagram(found: Bins) -> list[Json]:
     ]
 
 
-def log_loss(truth: Indicators, scores: Matrix, choice: Choice) -> float:
+def score_log_loss(truth: Indicators, scores: Matrix, choice: Choice) -> float:
     """Mean negative log-likelihood of the truth, in nats per item (``multiple``: and class); nan without items."""
     if not len(truth):
         return float("nan")

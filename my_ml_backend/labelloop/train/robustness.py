@@ -132,7 +132,7 @@ class _Judge:
     def accuracy(self, changed: Stack) -> float:
         """Share of pictures (n, height, width, 3) that get exactly the right classes."""
         logits = [self.logits(pictures.normalise(part, self.info.picture)) for part in _parts(changed)]
-        return metrics.accuracy(self.truth, metrics.chosen(np.concatenate(logits), self.info.choice))
+        return metrics.accuracy(self.truth, metrics.predictions(np.concatenate(logits), self.info.choice))
 
 
 def _parts(pixels: Stack) -> Iterator[Stack]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.calibration import temperature
-from labelloop.train.metrics import Held
+from labelloop.train.metrics import HeldOut
 from labelloop.types import Choice
 
 State = dict[str, torch.Tensor]
@@ -59,10 +59,10 @@ class Best:
 
     def reached(self, logits: npt.NDArray[np.float32]) -> float:
         """Give the accuracy of logits (pictures, classes), in [0, 1]."""
-        return metrics.accuracy(self.truth, metrics.chosen(logits, self.choice))
+        return metrics.accuracy(self.truth, metrics.predictions(logits, self.choice))
 
     def _loss(self, logits: npt.NDArray[np.float32]) -> float:
-        value = temperature(Held(self.truth, logits), self.choice)
+        value = temperature(HeldOut(self.truth, logits), self.choice)
         return metrics.log_loss(self.truth, logits / value, self.choice)
 
     def _keep(self, model: nn.Module, logits: npt.NDArray[np.float32], epoch: int) -> None:

@@ -24,7 +24,7 @@ POLICIES = ("none", "light", "crop", "realistic")
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Augmentation:
     """A way to change pictures; can be pickled. The same picture and seed give the same, whatever process or thread."""
 
     name: str
@@ -38,7 +38,7 @@ class Policy:
         return self.change(pixels, seed)
 
 
-def load_policy(name: str, *, mirrors: bool = False) -> Policy:
+def load_policy(name: str, *, mirrors: bool = False) -> Augmentation:
     """Give a policy by its name, or by the path of a YAML file (docs/evaluation.md).
 
     ``auto`` is ``crop`` where mirror images have the labels too (``mirrors``), as photographs do, and ``light`` where
@@ -48,19 +48,19 @@ def load_policy(name: str, *, mirrors: bool = False) -> Policy:
     if name == AUTO:
         name = "crop" if mirrors else "light"
     if name == "none":
-        return Policy(name, _unchanged)
+        return Augmentation(name, _unchanged)
     if name == "light":
-        return Policy(name, light)
+        return Augmentation(name, light)
     if name == "crop":
-        return Policy(name, crop)
+        return Augmentation(name, crop)
     if name == "realistic":
-        return Policy(name, Pipeline(name, realistic))
+        return Augmentation(name, Pipeline(name, realistic))
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
         raise TrainingError(
             f"augmentations {name!r}: expected {', '.join((AUTO, *POLICIES))}, or the path of a .yaml file"
         )
-    return Policy(path.name, Pipeline(path.name, functools.partial(transforms, read_steps(path))))
+    return Augmentation(path.name, Pipeline(path.name, functools.partial(transforms, read_steps(path))))
 
 
 def _unchanged(pixels: Pixels, seed: int) -> Pixels:  # noqa: ARG001 - as every policy

@@ -41,15 +41,15 @@ _MOST_NESTED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AugmentationStep:
     """One transform: its name and arguments, and the ``steps`` of a group."""
 
     name: str
     arguments: Mapping[str, Any]
-    steps: tuple["Step", ...] = ()
+    steps: tuple["AugmentationStep", ...] = ()
 
 
-def read_steps(path: Path) -> tuple[Step, ...]:
+def read_steps(path: Path) -> tuple[AugmentationStep, ...]:
     """Read and check a YAML file. Raises TrainingError naming the transform, the argument and what is allowed."""
     import yaml
 
@@ -69,12 +69,12 @@ def read_steps(path: Path) -> tuple[Step, ...]:
     return steps
 
 
-def transforms(steps: Sequence[Step], _height: int, _width: int, where: str = "policy") -> list[Any]:
+def transforms(steps: Sequence[AugmentationStep], _height: int, _width: int, where: str = "policy") -> list[Any]:
     """Make the transforms; ``where`` is for messages. Raises TrainingError."""
     return [_make(step, where) for step in steps]
 
 
-def _steps(written: Any, where: str, depth: int) -> tuple[Step, ...]:
+def _steps(written: Any, where: str, depth: int) -> tuple[AugmentationStep, ...]:
     if not isinstance(written, list) or not written:
         raise TrainingError(
             f"augmentations {where}: expected a list of transforms, such as '- HorizontalFlip: {{p: 0.5}}'"
@@ -84,7 +84,7 @@ def _steps(written: Any, where: str, depth: int) -> tuple[Step, ...]:
     return tuple(_step(entry, where, depth) for entry in written)
 
 
-def _step(entry: Any, where: str, depth: int) -> Step:
+def _step(entry: Any, where: str, depth: int) -> AugmentationStep:
     name, arguments = _name_and_arguments(entry, where)
     if name not in TRANSFORMS and name not in GROUPS:
         raise TrainingError(
@@ -92,9 +92,9 @@ def _step(entry: Any, where: str, depth: int) -> Step:
             f"and the groups {', '.join(GROUPS)}"
         )
     if name in TRANSFORMS:
-        return Step(name, arguments)
+        return AugmentationStep(name, arguments)
     own = {key: value for key, value in arguments.items() if key != "transforms"}
-    return Step(name, own, _steps(arguments.get("transforms"), f"{where}, {name}.transforms", depth + 1))
+    return AugmentationStep(name, own, _steps(arguments.get("transforms"), f"{where}, {name}.transforms", depth + 1))
 
 
 def _name_and_arguments(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
@@ -107,7 +107,7 @@ def _name_and_arguments(entry: Any, where: str) -> tuple[str, dict[str, Any]]:
     raise TrainingError(f"augmentations {where}: expected NAME or NAME: {{argument: value}}, not {str(entry)[:80]!r}")
 
 
-def _make(step: Step, where: str) -> Any:
+def _make(step: AugmentationStep, where: str) -> Any:
     made = getattr(albumentations(), step.name)
     allowed = [name for name in inspect.signature(made.__init__).parameters if name not in {"self", "transforms"}]
     unknown = [str(key) for key in step.arguments if key not in allowed]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.bundle_info import PictureSpec
-from labelloop.train.augmentations.policy import Policy
+from labelloop.train.augmentations.policy import Augmentation
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed
 from labelloop.train.recipes.base import Epoch
@@ -36,7 +36,7 @@ class Job:
     mirrors: bool
     packed: Packed
     draw: Draw
-    policy: Policy
+    policy: Augmentation
     truth: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     validation: npt.NDArray[np.bool_]

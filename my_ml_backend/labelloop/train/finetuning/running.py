@@ -21,7 +21,7 @@ from torch import nn
 from labelloop.train.dataset import Dataset
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.module import Finetune
-from labelloop.train.loading import Positions, Training, Watched, loader, shares, worker_count
+from labelloop.train.loading import Positions, TrainingBatches, ValidationBatches, loader, rank_batches, worker_count
 from labelloop.train.recipes.base import Watch
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress
@@ -110,7 +110,7 @@ def run_rank(
         module.on_load_checkpoint(found)
         if module.stopped or len(module.outcome.curve) >= planned.epochs:
             return module.outcome
-    training = Training(job.packed, job.truth, job.weights, job.draw, job.policy, mirrors=job.mirrors)
+    training = TrainingBatches(job.packed, job.truth, job.weights, job.draw, job.policy, mirrors=job.mirrors)
     if workers is None:
         workers = worker_count(planned.size * job.spec.height * job.spec.width * 3, planned.ranks)
     with _quiet():
@@ -127,8 +127,8 @@ def run_rank(
 def _validation(job: Job, rank: int) -> Any:
     if not len(job.validation):
         return None
-    pictures = Watched(job.packed, first=len(job.truth))
-    return loader(pictures, shares(len(job.validation), _EVALUATED, rank, job.plan.ranks), 0, pinned=on_gpu())
+    pictures = ValidationBatches(job.packed, first=len(job.truth))
+    return loader(pictures, rank_batches(len(job.validation), _EVALUATED, rank, job.plan.ranks), 0, pinned=on_gpu())
 
 
 def _trainer(job: Job) -> pl.Trainer:

@@ -11,7 +11,7 @@ from torch import nn
 
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
-from labelloop.train.metrics import Held
+from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
 
@@ -79,7 +79,7 @@ class Candidate:
     temperature: float = 1.0
     curve: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
-    held: Held | None = None
+    held: HeldOut | None = None
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from labelloop.train import balance
-from labelloop.train.augmentations.policy import Policy, load_policy
+from labelloop.train.augmentations.policy import Augmentation, load_policy
 from labelloop.train.backbone import classifier
 from labelloop.train.calibration import divide_logits
 from labelloop.train.dataset import in_order, indicators
@@ -80,7 +80,7 @@ class _Finetune:
         material: Material,
         before: Candidate | None,
         planned: FinetunePlan,
-        policy: Policy,
+        policy: Augmentation,
         pixels: Packed,
         workers: int | None,
         *,
@@ -125,7 +125,7 @@ class _Finetune:
 
     def _job(self, chosen: str, planned: FinetunePlan) -> Job:
         material, before = self._material, self._before
-        answers = balance.weights(self._shown, material.dataset.choice)
+        answers = balance.class_weights(self._shown, material.dataset.choice)
         return Job(
             settings=material.settings,
             choice=material.dataset.choice,

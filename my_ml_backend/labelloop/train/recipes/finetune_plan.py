@@ -19,7 +19,7 @@ class Work:
     activations: int
 
 
-def work(model: nn.Module, spec: PictureSpec) -> Work:
+def work_of(model: nn.Module, spec: PictureSpec) -> Work:
     """Count the multiply-adds of convolutions and linear layers, and the outputs of all layers."""
     multiplied: list[int] = []
     kept: list[int] = []
@@ -85,14 +85,14 @@ def on_gpu() -> bool:
 
 
 def plan(material: Material, ranks: int = 1) -> FinetunePlan:
-    """FinetunePlan a finetune on so many devices: batch and rates stay what they are on one.
+    """Plan a finetune on so many devices: batch and rates stay what they are on one.
 
     From learned weights an epoch is one pass, at a part of the learning rate; where the recipes compete on a CPU, there
     are only as many epochs as take about eight minutes. From random weights an epoch is at least 20 steps, however few
     the pictures, as far as the CPU can do all epochs in about a minute.
     """
     settings, count = material.settings, len(material.dataset.train)
-    cost = work(material.start, material.pixels.spec)
+    cost = work_of(material.start, material.pixels.spec)
     batch = min(max(settings.batch_size, 2), count)
     steps, step_work = math.ceil(count / batch), _step_work(material, batch, cost)
     size = math.ceil(batch / ranks / (pieces := _pieces(batch, ranks, cost)))
@@ -107,7 +107,7 @@ def plan(material: Material, ranks: int = 1) -> FinetunePlan:
 def too_long(material: Material) -> bool:
     """Tell whether a CPU would need far more than eight minutes for the few epochs that a finetune needs at least."""
     planned = plan(material)
-    cost = work(material.start, material.pixels.spec)
+    cost = work_of(material.start, material.pixels.spec)
     whole = planned.epochs * planned.steps * _step_work(material, planned.batch, cost)
     return not on_gpu() and whole > _CPU_WORK
 

@@ -56,7 +56,7 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
     everything = (*material.dataset.train, *material.dataset.validation)
     model = material.network()
     features, shown = _features(material, model), _shown(material, everything)
-    weights = None if candidate.balance == "none" else balance.weights(shown, material.dataset.choice)
+    weights = None if candidate.balance == "none" else balance.class_weights(shown, material.dataset.choice)
     mirrored = features.of(everything, material.progress, mirrored=True) if candidate.flips else None
     rows = features.of(everything, material.progress)
     linear = solve(Problem(rows, shown, material.dataset.choice, weights, mirrored), candidate.strength)
