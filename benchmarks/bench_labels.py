@@ -122,7 +122,7 @@ def _step(step: str, folder: Path, url: str, redis: str) -> None:
 def _fetch(hub: Any, folder: Path) -> Any:
     """From the site to the manifest in the store, as a run of the loop begins."""
     from labelloop.data.split import missing
-    from labelloop.loop.labels import keep_manifest, read_labels
+    from labelloop.loop.project_labels import keep_manifest, read_labels
     from labelloop.loop.project_registry import confirmed_project, site_of
     from labelloop.models.runs import RunRecord, Runs
     from labelloop.run.folder import RunFolder

@@ -16,14 +16,13 @@ from labelloop.data.split import tally
 from labelloop.errors import SettingsError
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import keep_manifest, labeling_of, read_labels, unread
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.project_endpoint import learn_unknown, require_learning
+from labelloop.loop.project_labels import keep_manifest, labeling_of, read_labels, unread
 from labelloop.loop.project_registry import confirmed_project, existing_project
 from labelloop.loop.queue import job_result
 from labelloop.models.bundle import read_bundle_info
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord
 from labelloop.models.takeover import plan_takeover, take_over
 from labelloop.run.context import Context, write_json
 from labelloop.run.folder import RunFolder
@@ -98,7 +97,7 @@ def adopt(
     if missing := [name for name in labeling.classes if name not in given]:
         notes.append(f"the label config has classes that it does not know, and never says: {', '.join(missing)}")
     lines = [f"{record.version} of project {project_id}: {record.verdict}", *(f"  {note}" for note in notes)]
-    pointers = ChampionPointer(hub.store, project).read()
+    pointers = hub.pointer(project).read()
     job = hub.queue(project).deploy() if record.version == pointers.champion != pointers.announced else None
     state = "promoted" if record.state == "promoted" else "kept"
     told_of = {"version": record.version, "state": state, "verdict": record.verdict, "notes": notes, "job": job}
@@ -177,10 +176,10 @@ class _Adoption:
         for one in (self._work, self._folder.bundle):
             one.mkdir(parents=True)
         made = make_bundle(model, ModelFacts(classes=classes, **asked), self._folder.bundle, self._work, self._told)
-        done = Runs(self._hub.store, self._project).find(made.key)
+        done = self._hub.runs(self._project).find(made.key)
         if done is not None and not force:
             return done, [*made.notes, f"it was adopted before, as {done.version}: nothing changes"]
-        fence = ChampionPointer(self._hub.store, self._project).take_fence()
+        fence = self._hub.pointer(self._project).take_fence()
         context, notes = self._measured()
         facts = {"recipe": made.info.recipe, "validation": {}, "seconds": {}, "left_out": {}, "calibration": {}}
         write_json(self._folder.trained, {**facts, "notes": list(made.notes), "device": "cpu"})

@@ -21,10 +21,8 @@ from labelloop.errors import StoreError
 from labelloop.kinds.image_classification.analysis import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import labeling_of, read_labels
+from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.models.bundle import read_bundle_info
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.versions import Versions
 from labelloop.run.context import Context, read_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import recorded_settings, train_settings, with_parameters
@@ -243,12 +241,12 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
     directory = hub.settings.directory
     pictures = PictureCache(directory / "cache" / "pictures")
     manifest = read_labels(hub, project, labeling_of(hub, project), report).manifest
-    champion = ChampionPointer(hub.store, project).read().champion
+    champion = hub.pointer(project).read().champion
     bundle, training = None, train_settings(project_settings(hub, project))
     if champion is not None:
         from labelloop.train.parity import WEIGHTS
 
-        versions = Versions(hub.store, project)
+        versions = hub.versions(project)
         found = versions.fetch_bundle(champion, directory / "cache" / "bundles")
         info = read_bundle_info(found)
         # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.

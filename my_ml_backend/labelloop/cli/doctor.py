@@ -17,9 +17,7 @@ from labelloop.loop.serving import announced_version
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
 from labelloop.models.bundle import read_description
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.opening import check_store
-from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.sources.urls import shown
 from labelloop.studio import diagnosis
@@ -249,7 +247,7 @@ def _own_deployer(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
     """Say whether a project's bootstrap endpoint predicts now, and ask one that is not the settings'."""
     found, name = project_endpoint(hub, project), "project's bootstrap endpoint"
-    usual, announced = options_of(hub.settings).bootstrap, ChampionPointer(hub.store, project).read().announced
+    usual, announced = options_of(hub.settings).bootstrap, hub.pointer(project).read().announced
     other = bootstrap_of(hub, found)
     if other is not None:
         told = other.endpoint.name if other.options == usual else f"{other.endpoint.check()}, as extra_params want it"
@@ -261,7 +259,7 @@ def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
     trains = project_endpoint(hub, project).serves == "store"
-    classes = _classes(hub, project, ChampionPointer(hub.store, project).read().announced) if trains else None
+    classes = _classes(hub, project, hub.pointer(project).read().announced) if trains else None
     yield diagnosis.check_labels(info.label_config, classes, trains=trains)
 
 
@@ -280,7 +278,7 @@ def _classes(hub: Hub, project: ProjectKey, version: str | None) -> tuple[str, .
     """Read the classes of a version from its model.json; None before the first."""
     if version is None:
         return None
-    bundle = Versions(hub.store, project).get(version).bundle
+    bundle = hub.versions(project).get(version).bundle
     return read_description(
         hub.store.read(f"{project}/versions/{version}/{bundle}/model.json").content, version
     ).classes

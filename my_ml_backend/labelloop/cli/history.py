@@ -17,9 +17,9 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.models.bundle import bundle_files, check_bundle
-from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.champion import Pointers
 from labelloop.models.records import to_bytes
-from labelloop.models.versions import VersionRecord, Versions, state_of
+from labelloop.models.versions import VersionRecord, state_of
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
 from labelloop.run.verdict import force_version
 from labelloop.types import ADOPTED, Json, ProjectKey
@@ -38,7 +38,7 @@ def report(hub: Hub, project_id: int, version: str | None, output: Path | None) 
     """Write a version's report: one HTML file that needs no network."""
     project = existing_project(hub, project_id)
     version = named_version(hub, project, version)
-    versions = Versions(hub.store, project)
+    versions = hub.versions(project)
     versions.get(version)  # one that does not exist has not lost its report
     content = versions.read_report(version)
     places = [output] if output else [Path(name := f"report-{version}.html"), _kept(hub, project) / name]
@@ -78,7 +78,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     """List a project's versions, newest first, with their states and verdicts."""
     project = existing_project(hub, project_id)
     pointers, damage = _pointers(hub, project)
-    records = reversed(Versions(hub.store, project).all())
+    records = reversed(hub.versions(project).all())
     found = [(record, state_of(record.version, record, pointers)) for record in records]
     lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
     if damage:
@@ -89,7 +89,7 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
 def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
     """Read a project's pointers; empty ones and what is wrong where they are damaged."""
     try:
-        return ChampionPointer(hub.store, project).read(), ""
+        return hub.pointer(project).read(), ""
     except Damaged as error:
         return Pointers(), str(error)
 
@@ -103,7 +103,7 @@ def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
 def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool) -> None:
     """Make an earlier version champion again, pre-annotate with it and announce it."""
     project = existing_project(hub, project_id)
-    record = Versions(hub.store, project).get(version)
+    record = hub.versions(project).get(version)
     if not record.promoted and not force:
         raise click.ClickException(
             f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
@@ -111,10 +111,10 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
         )
     require_learning(hub, project)
     if force:
-        force_version(Versions(hub.store, project), version)
+        force_version(hub.versions(project), version)
     job = hub.queue(project).deploy(version)
     ended = follow(hub, project, job, quiet=as_json)
-    announced = ChampionPointer(hub.store, project).read().announced
+    announced = hub.pointer(project).read().announced
     if announced == version or ended != "finished":
         told = f"rollback to {version}: {ended}"
     else:
@@ -139,7 +139,7 @@ def export(hub: Hub, version: str | None, project_id: int, target: Path) -> None
     """Hand out VERSION (default: the champion): its bundle, its record and a card, in a folder of their own."""
     project = existing_project(hub, project_id)
     version = named_version(hub, project, version)
-    versions = Versions(hub.store, project)
+    versions = hub.versions(project)
     record = versions.get(version)
     if target.exists() and any(target.iterdir()):
         raise click.ClickException(f"{target} is not empty: name a new folder, so that nothing of yours is mixed in")

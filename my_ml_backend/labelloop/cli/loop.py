@@ -29,7 +29,6 @@ from labelloop.loop.project_registry import confirmed_project, existing_project,
 from labelloop.loop.serving import announced_version, serving
 from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
-from labelloop.models.open_run import OpenRuns
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
 from labelloop.types import NO_VERSION, ProjectKey
@@ -146,7 +145,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
     """End the run that is open, here or elsewhere; other labels, or `retrain --force`, make another one."""
     project = existing_project(hub, project_id)
-    runs = OpenRuns(hub.store, project)
+    runs = hub.open_runs(project)
     opened = runs.read()
     if opened is None:
         raise click.ClickException(f"no run of project {project_id} is open: there is nothing to cancel")

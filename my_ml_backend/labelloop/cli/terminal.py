@@ -18,7 +18,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.state import StageProgress
 from labelloop.loop.status import ProjectStatus
 from labelloop.loop.training import open_elsewhere
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
 
 STDOUT = Path("-")
@@ -196,7 +196,7 @@ def follow_elsewhere(hub: Hub, project: ProjectKey, *, quiet: bool) -> RunRecord
             _require_worker(hub, f"run {opened.key}")
             _show_step(bar, hub, project)
             time.sleep(_LOOK_SECONDS)
-    return Runs(hub.store, project).get(opened.key)
+    return hub.runs(project).get(opened.key)
 
 
 def _require_worker(hub: Hub, what: str) -> None:

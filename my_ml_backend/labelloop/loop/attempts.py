@@ -14,7 +14,6 @@ from labelloop.loop.bootstrap import bootstrap_opponent
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
-from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import ProjectDefaults, RunRecord, Runs
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
@@ -111,7 +110,7 @@ class Attempt:
         self.heeded = time.monotonic()
         if self.record is None:
             return
-        opened = OpenRuns(self.hub.store, self.project).read()
+        opened = self.hub.open_runs(self.project).read()
         why = opened.ending(time.time()) if opened is not None and opened.key == self.record.key else ""
         if why:
             raise RunCancelled(why)
@@ -119,7 +118,7 @@ class Attempt:
     def save(self, record: RunRecord) -> RunRecord:
         """Write the record under the attempt's fence and give it as written; raises Fenced."""
         record = replace(record, fence=self.fence, seconds={**record.seconds, **self.reporter.seconds})
-        return Runs(self.hub.store, self.project).save(record)
+        return self.hub.runs(self.project).save(record)
 
 
 def project_settings(hub: Hub, project: ProjectKey) -> Settings:
@@ -134,7 +133,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     One that has ended, or failed for good, is given as it is: promoted, rejected or failed. An attempt that was cut off
     is not held against the run, unless its process died, which too often in the same place is a failure for good.
     """
-    settings, runs = attempt.settings, Runs(attempt.hub.store, attempt.project)
+    settings, runs = attempt.settings, attempt.hub.runs(attempt.project)
     key = attempt.registrar.key_of(attempt.labeled, _training(attempt))
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
@@ -163,7 +162,7 @@ def take_up(hub: Hub, project: ProjectKey, record: RunRecord, fence: int) -> Run
         record = replace(record, deaths=record.deaths + 1, fence=fence)
         if record.deaths >= _DEATHS:
             record = replace(record, state="failed", final=True, reason=_lethal(record, died))
-        record = Runs(hub.store, project).save(record)
+        record = hub.runs(project).save(record)
     state.forget_death()
     return record
 
@@ -226,7 +225,7 @@ def _forced_key(runs: Runs, key: str, attempts: int) -> str:
 
 def _again(attempt: Attempt, record: RunRecord) -> RunRecord:
     """Make an earlier run the latest; nothing of it changes."""
-    return Runs(attempt.hub.store, attempt.project).save(replace(record, fence=attempt.fence))
+    return attempt.hub.runs(attempt.project).save(replace(record, fence=attempt.fence))
 
 
 def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> RunRecord | None:
@@ -236,7 +235,7 @@ def note_failure(attempt: Attempt, key: str, error: Exception, reason: str) -> R
     fails, which may be why the run stopped.
     """
     try:
-        record = Runs(attempt.hub.store, attempt.project).find(key)
+        record = attempt.hub.runs(attempt.project).find(key)
         return attempt.save(_stopped(attempt, record, error, reason)) if record is not None else None
     except StoreError as failure:
         _log.warning("project %s: why run %s stopped is not noted: %s", attempt.project, key, failure)

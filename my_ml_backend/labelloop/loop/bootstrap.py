@@ -13,7 +13,7 @@ from pathlib import Path
 from labelloop.endpoints.answers.labelloop import read_item, write_item
 from labelloop.errors import BootstrapAway, EndpointError, LabelConfigError
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import renderer
+from labelloop.loop.project_labels import renderer
 from labelloop.loop.serving import Serving, bootstrap
 from labelloop.run.context import Context, Render
 from labelloop.trainers.handover import RunInputs

@@ -12,9 +12,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
 from labelloop.loop.state import Wish
 from labelloop.loop.training import look_at_training, open_elsewhere
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord
 from labelloop.run.parameters import improvement
 from labelloop.types import ProjectKey
 
@@ -49,7 +48,7 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         queue.consider(wait.until)
         return "the last attempt failed; it is left alone for a while"
     # While labels are missing no run can be made: the next change of one starts it.
-    last = None if "missing" in state.notes() else Runs(hub.store, project).latest()
+    last = None if "missing" in state.notes() else hub.runs(project).latest()
     unfinished = last if last is not None and _is_unfinished(hub, last) else None
     return (
         _resume(hub, project, unfinished)
@@ -111,7 +110,7 @@ def retry_at(hub: Hub, record: RunRecord) -> float:
 
 
 def _announce(hub: Hub, project: ProjectKey) -> str:
-    pointers = ChampionPointer(hub.store, project).read()
+    pointers = hub.pointer(project).read()
     if not deploying.is_behind(hub, project, pointers):
         return ""
     if (at := deploying.looked_at_again(hub, project, pointers.champion)) > time.time():

@@ -22,17 +22,11 @@ from labelloop.loop.project_endpoint import ProjectEndpoint, project_endpoint
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import Serving, announced_version, note_deployment
 from labelloop.models.bundle import read_bundle_info
-from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
-from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
-
-
-def promote(hub: Hub, project: ProjectKey, version: str, fence: int) -> None:
-    """Make a published version champion: what endpoints serve from now on. Raises Fenced."""
-    ChampionPointer(hub.store, project).promote(version, fence)
 
 
 def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
@@ -56,7 +50,7 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
         reporter.stage("deploy")
         if not _bring(hub, project, found, version):
             return None
-        if ChampionPointer(hub.store, project).read().champion != version:
+        if hub.pointer(project).read().champion != version:
             raise Fenced(f"{version} of {project} is no longer champion: what is now is brought next")
     return _announce(hub, project, version, fence, reporter)
 
@@ -65,7 +59,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
     reporter.stage("prelabel")
     prelabeled = prelabel(hub, project, version, reporter)
     reporter.stage("flip")
-    ChampionPointer(hub.store, project).announce(version, fence)
+    hub.pointer(project).announce(version, fence)
     hub.state(project).announce(version)
     site_of(hub, project.id).announce(version)
     return prelabeled
@@ -88,7 +82,7 @@ def is_unsettled(hub: Hub, project: ProjectKey, by: Serving) -> bool:
         return True
     if not by.deployment.brought or by.deployment.serves(by.version):
         return False
-    return is_behind(hub, project, ChampionPointer(hub.store, project).read())
+    return is_behind(hub, project, hub.pointer(project).read())
 
 
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
@@ -159,7 +153,7 @@ def _begin(
     stands: Deployed,
     version: str,
 ) -> bool:
-    bundle = Versions(hub.store, project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
+    bundle = hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
     info = read_bundle_info(bundle)
     deployable = Deployable(project, version, bundle, info.model if isinstance(info, ForeignInfo) else "")
     answering = stands.between or (stands.version or announced_version(hub, project),)

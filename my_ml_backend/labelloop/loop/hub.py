@@ -15,9 +15,13 @@ from labelloop.errors import StoreError
 from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.opening import open_store
 from labelloop.models.projects import Found, Projects
+from labelloop.models.runs import Runs
 from labelloop.models.store import Store
+from labelloop.models.versions import Versions
 from labelloop.settings import Settings
 from labelloop.sources.media import Media, Reader
 from labelloop.types import Identity, Json, ProjectKey
@@ -131,6 +135,22 @@ class Hub:
     def queue(self, project: ProjectKey) -> ProjectQueue:
         """The jobs of one project."""
         return ProjectQueue(self.redis, project)
+
+    def pointer(self, project: ProjectKey) -> ChampionPointer:
+        """Which version of one project is champion, and which is announced."""
+        return ChampionPointer(self.store, project)
+
+    def versions(self, project: ProjectKey) -> Versions:
+        """The versions of one project."""
+        return Versions(self.store, project)
+
+    def runs(self, project: ProjectKey) -> Runs:
+        """The records of one project's runs."""
+        return Runs(self.store, project)
+
+    def open_runs(self, project: ProjectKey) -> OpenRuns:
+        """The open run of one project."""
+        return OpenRuns(self.store, project)
 
     def reader(self, settings: Settings) -> Reader:
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""

@@ -21,9 +21,7 @@ from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.open_run import OpenRuns
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord
 from labelloop.types import NO_VERSION, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -116,7 +114,7 @@ def _ended(record: RunRecord) -> str:
 def _last_done(hub: Hub, project: ProjectKey) -> str:
     """Name the last run if it has come to its verdict; empty for none, and where that cannot be read just now."""
     try:
-        latest = Runs(hub.store, project).latest()
+        latest = hub.runs(project).latest()
     except StoreError:
         return ""
     return latest.key if latest is not None and latest.state in ("promoted", "rejected") else ""
@@ -135,7 +133,7 @@ def deploy(project: str, version: str | None) -> str:
     ``version`` becomes champion at once: a run in progress is fenced off, and it is announced after that run.
     """
     hub, key = process_hub(), ProjectKey.parse(project)
-    state, pointer = hub.state(key), ChampionPointer(hub.store, key)
+    state, pointer = hub.state(key), hub.pointer(key)
     try:
         with _existing(hub, key), _noting(state), state.backoff.noting():
             place = present_project(hub, key)
@@ -146,10 +144,10 @@ def deploy(project: str, version: str | None) -> str:
             require_learning(hub, key)
             if version is not None:
                 # Before it is champion: a run that ends in between has lost its right already.
-                OpenRuns(hub.store, key).bar(f"{version} was made champion by a person while it was being trained")
+                hub.open_runs(key).bar(f"{version} was made champion by a person while it was being trained")
                 if pointer.mend(version):
                     _log.warning("project %s: its champion file was damaged and is written anew", key)
-                deploying.promote(hub, key, version, pointer.take_fence())
+                pointer.promote(version, pointer.take_fence())
             with _holding(hub, key) as reporter:
                 if pointer.read().champion is None:
                     return "there is no champion to announce"

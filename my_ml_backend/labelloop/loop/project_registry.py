@@ -13,7 +13,6 @@ from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import as_text, may_be_lost, projects_key
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.records import find_object, readable, to_bytes
 from labelloop.types import Identity, ProjectKey
 
@@ -132,7 +131,7 @@ def present_project(hub: Hub, project: ProjectKey) -> ProjectKey:
 
 def named_version(hub: Hub, project: ProjectKey, version: str | None) -> str:
     """Give the version that is asked for, without one the champion; raises NotFound while there is none."""
-    found = version or ChampionPointer(hub.store, project).read().champion
+    found = version or hub.pointer(project).read().champion
     if found is None:
         raise NotFound(f"project {project.id} has no version yet: `labelloop status` says what is missing")
     return found

@@ -26,7 +26,9 @@ from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import (
+from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
+from labelloop.loop.project_labels import (
     keep_manifest,
     labeling_of,
     manifest_path,
@@ -35,14 +37,11 @@ from labelloop.loop.labels import (
     restore_labels,
     unread,
 )
-from labelloop.loop.lease import ProgressReporter
-from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
 from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.open_run import OpenRun, OpenRuns
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.open_run import OpenRun
+from labelloop.models.runs import RunRecord
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
@@ -71,7 +70,7 @@ def retrain(
         settings, labeling = project_settings(hub, project), labeling_of(hub, project)
         require_trainable(settings, labeling.kind)
         require_served(hub, project, find(labeling.kind))
-        fence = ChampionPointer(hub.store, project).take_fence()
+        fence = hub.pointer(project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
     return _go_on(attempt, record)
 
@@ -84,9 +83,9 @@ def resume(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> RunReco
     opened = open_elsewhere(hub, project)
     if opened is None:
         return None
-    fence = ChampionPointer(hub.store, project).take_fence()
-    OpenRuns(hub.store, project).begin(replace(opened, fence=fence))
-    record = Runs(hub.store, project).find(opened.key)
+    fence = hub.pointer(project).take_fence()
+    hub.open_runs(project).begin(replace(opened, fence=fence))
+    record = hub.runs(project).find(opened.key)
     if record is not None:
         record = take_up(hub, project, record, fence)
         _refuse_failed(hub, project, record)
@@ -108,7 +107,7 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     project = attempt.project
     if record.state in ("promoted", "rejected"):
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
-        OpenRuns(attempt.hub.store, project).close(record.key)
+        attempt.hub.open_runs(project).close(record.key)
         _finish(attempt, record)
         return record
     _refuse_failed(attempt.hub, project, record)
@@ -220,10 +219,10 @@ def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
             run.make("evaluate")
         run.make("register")
     record = attempt.save(attempt.registrar.record_of(record.key))
-    OpenRuns(attempt.hub.store, attempt.project).close(record.key)
+    attempt.hub.open_runs(attempt.project).close(record.key)
     _log.info("project %s: %s", attempt.project, record.verdict)
     version = record.version or ""
-    if record.state == "promoted" and ChampionPointer(attempt.hub.store, attempt.project).read().champion == version:
+    if record.state == "promoted" and attempt.hub.pointer(attempt.project).read().champion == version:
         deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
     _finish(attempt, record)
     return attempt.save(replace(record, stage="done")) if record.state == "promoted" else record

@@ -26,7 +26,6 @@ from labelloop.loop.project_endpoint import (
     project_endpoint,
 )
 from labelloop.loop.state import Shared
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployment, Deployments, ServedVersion
 from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
 
@@ -154,7 +153,7 @@ def _deployment(hub: Hub, project: ProjectKey, shared: Shared | None, found: Pro
 def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     if shared is not None and shared.announced is not None:
         return shared.announced
-    version = ChampionPointer(hub.store, project).read().announced or NO_VERSION
+    version = hub.pointer(project).read().announced or NO_VERSION
     if shared is not None:
         # A newer one that was announced since it was read is not overwritten.
         hub.state(project).announce(version, fresh=False)

@@ -16,14 +16,11 @@ from labelloop.loop.retrain_policy import Pending, RetrainPolicy
 from labelloop.loop.serving import announced_version, fallback
 from labelloop.loop.state import StageProgress
 from labelloop.loop.training import open_elsewhere
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployments
 from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
-
-__all__ = ["ProjectStatus", "project_status"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +131,10 @@ def left_over(hub: Hub) -> dict[str, str]:
 
 def _left(hub: Hub, one: LeftOver) -> str:
     try:
-        champion = ChampionPointer(hub.store, one.key).read().champion or "none"
+        champion = hub.pointer(one.key).read().champion or "none"
     except Damaged:
         champion = "damaged"
-    run = Runs(hub.store, one.key).latest()
+    run = hub.runs(one.key).latest()
     created = f"created {format_moment(one.created)}" if one.created else "created at a time that is not known"
     return (
         f"project {one.key.id} of {', '.join(one.addresses)}, {created}, champion {champion}, last run "
@@ -170,8 +167,8 @@ def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:
 
 
 def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
-    pointers = ChampionPointer(hub.store, project).read()
-    record = Runs(hub.store, project).latest()
+    pointers = hub.pointer(project).read()
+    record = hub.runs(project).latest()
     run = summarize_run(record, hub.settings.run_attempts) if record else None
     opened = open_elsewhere(hub, project)
     stands = replace(

@@ -21,8 +21,8 @@ from labelloop.kinds.majority import Truth
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import labeling_of, manifest_path
 from labelloop.loop.project_endpoint import learn_unknown, learns
+from labelloop.loop.project_labels import labeling_of, manifest_path
 from labelloop.loop.project_registry import (
     confirmed_project,
     keep_project,
@@ -33,8 +33,6 @@ from labelloop.loop.project_registry import (
 )
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
-from labelloop.models.champion import ChampionPointer
-from labelloop.models.runs import Runs
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -145,7 +143,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
             yield from _gone(before)
         for rest in known:
             yield from _gone(rest)
-    if ChampionPointer(hub.store, project).read().champion is None:
+    if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
             seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)
         )
@@ -162,7 +160,7 @@ def _gone(entry: tuple[int, Truth | None]) -> Iterator[str]:
 @contextmanager
 def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int, Truth | None]]]:
     """Read the last run's manifest, from a file of this machine: truth by task (data/manifest.py)."""
-    record = Runs(hub.store, project).latest()
+    record = hub.runs(project).latest()
     with tempfile.TemporaryDirectory(prefix="labelloop-sweep-") as folder:
         yield _read(hub, manifest_path(project, record.manifest), Path(folder)) if record else iter(())
 

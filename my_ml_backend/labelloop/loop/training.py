@@ -11,7 +11,7 @@ from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError
 from labelloop.loop.attempts import Attempt
 from labelloop.loop.hub import Hub
 from labelloop.loop.state import StageProgress
-from labelloop.models.open_run import OpenRun, OpenRuns
+from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from labelloop.run.driver import Run
 from labelloop.trainers.base import Trainer, Training
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 def open_elsewhere(hub: Hub, project: ProjectKey) -> OpenRun | None:
     """Give the project's open run if its training goes on elsewhere; raises StoreError."""
-    opened = OpenRuns(hub.store, project).read()
+    opened = hub.open_runs(project).read()
     return opened if opened is not None and opened.elsewhere else None
 
 
@@ -65,7 +65,7 @@ def look_at_training(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
 def begin(attempt: Attempt, record: RunRecord) -> None:
     """Open the run, before anything of it is begun; raises Conflict where another one is open, and Fenced."""
     address = attempt.settings.trainer
-    OpenRuns(attempt.hub.store, attempt.project).begin(
+    attempt.hub.open_runs(attempt.project).begin(
         OpenRun(
             key=record.key,
             manifest=record.manifest,
@@ -82,7 +82,7 @@ def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
 
     Raises TrainingDied when it failed, RunCancelled where the run is to end: the training is cancelled then.
     """
-    runs, hub = OpenRuns(attempt.hub.store, attempt.project), attempt.hub
+    runs, hub = attempt.hub.open_runs(attempt.project), attempt.hub
     opened = runs.read()
     if opened is None or opened.key != key or not opened.elsewhere:
         return True
@@ -106,7 +106,7 @@ def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
 
 def end(hub: Hub, project: ProjectKey, key: str) -> None:
     """Close a run that has failed, and cancel what of its training may still go on elsewhere."""
-    runs = OpenRuns(hub.store, project)
+    runs = hub.open_runs(project)
     opened = runs.read()
     if opened is not None and opened.key == key and opened.elsewhere and opened.handle:
         try:

@@ -16,7 +16,6 @@ from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import project_status
-from labelloop.models.versions import Versions
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Identity, Json, ProjectKey
@@ -130,7 +129,7 @@ class Routes:
 
     def versions(self) -> JsonAnswer:
         """List the published versions of all projects by name, newest first: Label Studio does not say for which."""
-        records = [one for project in known_projects(self._hub) for one in Versions(self._hub.store, project).all()]
+        records = [one for project in known_projects(self._hub) for one in self._hub.versions(project).all()]
         records.sort(key=lambda one: one.created, reverse=True)
         return {"versions": list(dict.fromkeys(one.version for one in records))}
 

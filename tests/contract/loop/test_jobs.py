@@ -26,9 +26,9 @@ from labelloop.errors import (
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import read_labels
 from labelloop.loop.lease import Lease
 from labelloop.loop.process import process_hub
+from labelloop.loop.project_labels import read_labels
 from labelloop.loop.project_registry import known_projects, remember_project, site_of
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import key_of

@@ -20,9 +20,9 @@ from labelloop.errors import BundleError, LabelConfigError, SettingsError, Store
 from labelloop.kinds import base
 from labelloop.kinds.base import kind_of
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import keep_manifest
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
+from labelloop.loop.project_labels import keep_manifest
 from labelloop.loop.retrain import retrain
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.bundle import check_bundle

@@ -11,7 +11,7 @@ from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.labels import labeling_of, read_labels
+from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import key_of
