@@ -32,7 +32,7 @@ from labelloop.run.source import fetch_listing, open_listing
 from labelloop.settings import Settings
 from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.google import GoogleObjects
-from labelloop.sources.media import READERS, Reader
+from labelloop.sources.reader import READERS, Reader
 from labelloop.types import Item, LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving

@@ -20,7 +20,7 @@ import httpx
 from labelloop.children import start_child, stop_child
 from labelloop.errors import ServiceError, StudioError
 from labelloop.files import whole_file
-from labelloop.sources.transport import trusted
+from labelloop.sources.egress import trusted
 from labelloop.types import chunks
 
 DATABASE = "label_studio.sqlite3"

@@ -11,7 +11,7 @@ from labelloop.demo.examples import Picture
 from labelloop.errors import LabelLoopError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import ProjectStatus, project_status
-from labelloop.sources.transport import trusted
+from labelloop.sources.egress import trusted
 from labelloop.studio.client import Studio
 from labelloop.types import Input, Json, Output, ProjectKey, Target
 

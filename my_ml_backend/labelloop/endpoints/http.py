@@ -22,7 +22,8 @@ from labelloop.endpoints.failures import (
 )
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec
 from labelloop.errors import MediaError, SettingsError
-from labelloop.sources.transport import Connections, https_proxy, named_bundle, trusted
+from labelloop.sources.egress import https_proxy, named_bundle, trusted
+from labelloop.sources.transport import Connections
 from labelloop.sources.urls import parse
 
 LONGEST_PAUSE = 2.0

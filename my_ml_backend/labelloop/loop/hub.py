@@ -23,7 +23,8 @@ from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
-from labelloop.sources.media import Media, Reader
+from labelloop.sources.media import Media
+from labelloop.sources.reader import Reader
 from labelloop.types import Identity, Json, ProjectKey
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0

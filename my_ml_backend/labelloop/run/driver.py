@@ -30,7 +30,7 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.report.html import write_report
 from labelloop.run.source import Opener, Source, check_locations, read_locations
 from labelloop.settings import Settings
-from labelloop.sources.media import Reader
+from labelloop.sources.reader import Reader
 from labelloop.trainers.base import Trainer, run_trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer

@@ -14,7 +14,7 @@ from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import MediaError, Transient, Unreadable
 from labelloop.retries import retries
 from labelloop.run.context import Missing
-from labelloop.sources.media import READERS
+from labelloop.sources.reader import READERS
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey
 

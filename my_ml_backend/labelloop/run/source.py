@@ -23,7 +23,7 @@ from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher, patiently
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.settings import Settings
-from labelloop.sources.media import Reader
+from labelloop.sources.reader import Reader
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
 

@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 
 from labelloop.errors import CredentialsError, MediaError, Transient
 from labelloop.sources.credentials import GoogleToken
-from labelloop.sources.fetcher import TRANSIENT, Fetcher, Reply
+from labelloop.sources.media import Fetcher, Reply
+from labelloop.sources.transport import TRANSIENT
 
 PUBLIC = "https://storage.googleapis.com"
 

@@ -1,25 +1,25 @@
-"""Reads the pictures of tasks, wherever they are, and what a list of one's own names (contract, section 6)."""
+"""Reads the pictures of tasks, wherever they are (contract, section 6)."""
 
+import base64
 import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+import httpcore
 
 from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
 from labelloop.settings import Settings
-from labelloop.sources.fetcher import TRANSIENT, Broken, Fetcher, Reply
-from labelloop.sources.google import GoogleObjects
+from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
-from labelloop.sources.transport import open_socket
-from labelloop.sources.urls import Origin, local_file, parse, shown
+from labelloop.sources.transport import TRANSIENT, Connect, Connections, open_socket
+from labelloop.sources.urls import Origin, parse, shown
 from labelloop.types import TaskKey
-
-READERS = 16
-"""How many pictures of a list are read at a time."""
 
 _CONNECTIONS = 32
 _REDIRECTS = 5
@@ -33,6 +33,96 @@ _REMEDIES = {
     404: "It is not there, or Label Studio has no storage connected for it.",
     500: "Label Studio answers so for a file that is gone.",
 }
+
+_TOO_SLOW = "it took too long (LABELLOOP_MEDIA_TIMEOUT)"
+
+
+class Broken(Transient):
+    """The connection could not be made or broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. ``location`` is where a redirect leads, else empty; ``content`` is empty unless the status is 200."""
+
+    status: int
+    location: str
+    content: bytes
+
+
+class Fetcher:
+    """GETs with kept-alive connections, following no redirect. Safe to share between threads.
+
+    ``max_bytes`` bounds the content, ``connections`` how many are open at once; ``connect`` may guard where they lead.
+    """
+
+    def __init__(self, max_bytes: int, connections: int, connect: Connect = open_socket) -> None:
+        self._max_bytes = max_bytes
+        self._places = threading.BoundedSemaphore(connections)
+        self._connections = Connections(connections, trusted(), connect=connect)
+
+    def get(self, url: str, headers: Mapping[str, str], deadline: float) -> Reply:
+        """GET one address until ``deadline`` (``time.monotonic()``).
+
+        Raises Transient when that is over, Broken, AddressRefused, or MediaError for an impossible address or too large
+        a content.
+        """
+        target = parse(url)
+        raw = httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path)
+        sent: dict[bytes | str, bytes | str] = {
+            "Host": target.netloc.decode("ascii"),
+            "Accept": "image/*,*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": "labelloop",
+        }
+        if target.userinfo:
+            sent["Authorization"] = b"Basic " + base64.b64encode(unquote_to_bytes(target.userinfo))
+        sent.update(headers)
+        request = httpcore.Request("GET", raw, headers=sent)
+        with self._place(deadline), _translated(), self._connections.exchange(request, deadline) as response:
+            said = {name.lower(): value for name, value in response.headers}
+            content = self._read(response, said) if response.status == 200 else b""
+            location = said.get(b"location", b"") if 300 <= response.status < 400 else b""
+            return Reply(response.status, location.decode("latin-1"), content)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._connections.close()
+
+    @contextmanager
+    def _place(self, deadline: float) -> Iterator[None]:
+        if not self._places.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise Transient(_TOO_SLOW)
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def _read(self, response: httpcore.Response, said: Mapping[bytes, bytes]) -> bytes:
+        length = said.get(b"content-length", b"")
+        if length.isdigit() and int(length) > self._max_bytes:
+            raise MediaError(f"it has {int(length)} bytes; {self._limit}")
+        content = bytearray()
+        for chunk in response.iter_stream():
+            content += chunk
+            if len(content) > self._max_bytes:
+                raise MediaError(f"it has more than {self._max_bytes} bytes; {self._limit}")
+        return bytes(content)
+
+    @property
+    def _limit(self) -> str:
+        return f"at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what httpcore raises into errors of this project."""
+    try:
+        yield
+    except httpcore.TimeoutException as error:
+        raise Transient(_TOO_SLOW) from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise Broken(f"its server could not be reached or broke off ({error or type(error).__name__})") from error
 
 
 class Home(Protocol):
@@ -84,7 +174,7 @@ class Media:
         Raises AddressRefused for private addresses, Transient where another try may help, MediaError for all else.
         """
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
-        with _told(f"{shown(url)} could not be read", refused=f"{shown(url)} was not read"):
+        with saying(f"{shown(url)} could not be read", refused=f"{shown(url)} was not read"):
             return self._read(url, task, deadline)
 
     def is_home(self, url: str) -> bool:
@@ -163,73 +253,8 @@ class Media:
         raise MediaError(f"it is redirected more than {_REDIRECTS} times")
 
 
-class Reader(Media):
-    """Reads, and lists, any address that a list of one's own may hold: files and Google Cloud Storage, too.
-
-    Google Cloud Storage is where STORAGE_EMULATOR_HOST says, as for Google's own client, else asked with application
-    default credentials.
-    """
-
-    def __init__(self, settings: Settings, home: Home | None = None) -> None:
-        super().__init__(settings, home)
-        self._emulator = settings.storage_emulator
-        self._making = threading.Lock()
-        self._objects: GoogleObjects | None = None
-
-    def names(self, folder: str, page: str) -> tuple[list[str], str | None]:
-        """List one page of what lies below ``s3://bucket/folder/`` or ``gs://...``, and say which is next, or None.
-
-        The names are relative to the folder; ``page`` is empty for the first. Raises as ``read``.
-        """
-        scheme, _, rest = folder.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        if not bucket:
-            raise MediaError(f"{shown(folder)} is not of the form {scheme}://bucket/folder/")
-        with _told(f"{shown(folder)} could not be listed"):
-            if scheme == "s3":
-                names, following = self._s3.names(bucket, prefix, page)
-            else:
-                deadline = time.monotonic() + self._seconds
-                names, following = self._google.names(bucket, prefix, page, deadline)
-        # The folder's own marker has no name.
-        return [name.removeprefix(prefix) for name in names if name != prefix], following
-
-    def close(self) -> None:
-        """Close the connections."""
-        super().close()
-        if self._objects is not None:
-            self._objects.close()
-
-    @property
-    def _google(self) -> GoogleObjects:
-        with self._making:
-            if self._objects is None:
-                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, READERS)
-            return self._objects
-
-    def _read(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
-        if url.startswith("gs://"):
-            return self._google.read(url, deadline)
-        if (path := local_file(url)) is not None:
-            return self._from_file(path)
-        if not url.startswith(("http://", "https://", "s3://", "/data/")):
-            raise MediaError("pictures are read from files, s3://, gs://, http(s):// and Label Studio's /data/...")
-        return super()._read(url, task, deadline)
-
-    def _from_file(self, path: Path) -> bytes:
-        try:
-            size = path.stat().st_size
-            if size > self._max_bytes:
-                raise MediaError(f"it has {size} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)")
-            return path.read_bytes()
-        except OSError as error:
-            raise MediaError(error.strerror or str(error)) from error
-        except ValueError as error:
-            raise MediaError(f"its name is impossible ({error})") from error
-
-
 @contextmanager
-def _told(what: str, refused: str = "") -> Iterator[None]:
+def saying(what: str, refused: str = "") -> Iterator[None]:
     """Say what an error inside the block was about, and whether another try may help."""
     try:
         yield

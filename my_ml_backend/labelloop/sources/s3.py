@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from labelloop.errors import MediaError
-from labelloop.sources.fetcher import TRANSIENT
+from labelloop.sources.transport import TRANSIENT
 
 
 class S3Failure(NamedTuple):

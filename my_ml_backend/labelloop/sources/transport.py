@@ -6,7 +6,6 @@ whose every step gets what is left of the time.
 """
 
 import math
-import os
 import select
 import socket
 import ssl
@@ -16,65 +15,23 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
-import httpx
 
-from labelloop.errors import SettingsError
+from labelloop.sources.egress import proxy_parts
 
 Connect = Callable[[str, int, float], socket.socket]
 """Opens a socket to a host and port within so many seconds; raises OSError, or what refuses the address."""
 
-_BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""Answers of servers that may be another one a moment later."""
+
 _KEPT_SECONDS = 15.0
 _TOGETHER = 1_000_000
 """Bytes of a request that go out as one."""
 _TOLERANCE = 0.05
 """Seconds by which an exchange may last longer."""
-
-
-@cache
-def trusted(bundle: str = "") -> ssl.SSLContext:
-    """Give the authorities that TLS trusts: a file of certificates or a folder of them, else what Python trusts.
-
-    Read once for all connections of a process: each reading takes 35 ms. Raises SettingsError when they are not there.
-    """
-    if not bundle:
-        context = httpx.create_ssl_context()
-        context.load_default_certs()  # those of the machine, too
-        return context
-    where = f"{bundle} ({', '.join(('AWS_CA_BUNDLE', *_BUNDLES))})"
-    if not Path(bundle).exists():
-        raise SettingsError(f"the certificates to trust are not there: {where}")
-    try:
-        if Path(bundle).is_dir():
-            return ssl.create_default_context(capath=bundle)
-        return ssl.create_default_context(cafile=bundle)
-    except OSError as error:
-        raise SettingsError(f"the certificates to trust cannot be read: {where}: {error.strerror}") from error
-
-
-def named_bundle() -> str:
-    """Give the certificates that the environment names to all programs; empty for none."""
-    return next(filter(None, map(os.environ.get, _BUNDLES)), "")
-
-
-def https_proxy(host: str, port: int) -> str:
-    """Find the proxy for HTTPS to a host: that of ``HTTPS_PROXY``, unless ``NO_PROXY`` names the host; empty for none.
-
-    Raises SettingsError for a proxy that is not reached over HTTP.
-    """
-    proxy = "" if proxy_bypass(f"{host}:{port}") else getproxies().get("https", "")
-    if proxy and "://" not in proxy:
-        proxy = f"http://{proxy}"
-    if proxy and not proxy.lower().startswith("http://"):
-        raise SettingsError("HTTPS_PROXY names a proxy of no known kind: expected http://host:port")
-    return proxy
 
 
 def open_socket(host: str, port: int, seconds: float) -> socket.socket:
@@ -176,7 +133,7 @@ class Connections:
                 origin, self._trust, keepalive_expiry=_KEPT_SECONDS, network_backend=backend
             )
         else:
-            url, who = _proxy_of(self._proxy)
+            url, who = proxy_parts(self._proxy)
             http = httpcore.HTTPProxy(
                 url, who, ssl_context=self._trust, keepalive_expiry=_KEPT_SECONDS, network_backend=backend
             ).create_connection(origin)
@@ -186,13 +143,6 @@ class Connections:
 def _close(connections: "list[_Connection]") -> None:
     while connections:
         connections.pop().http.close()
-
-
-def _proxy_of(address: str) -> tuple[httpcore.URL, tuple[bytes, bytes] | None]:
-    """Take a proxy's address apart: where it is, and who we are there, if it says so."""
-    parts = urlsplit(address)
-    who = None if parts.username is None else (unquote(parts.username).encode(), unquote(parts.password or "").encode())
-    return httpcore.URL(scheme="http", host=parts.hostname or "", port=parts.port or 80, target="/"), who
 
 
 class _Limit:

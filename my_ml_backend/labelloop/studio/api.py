@@ -14,7 +14,7 @@ import httpx
 
 from labelloop.errors import NotAllowed, StudioAway, StudioError
 from labelloop.retries import retries
-from labelloop.sources.transport import trusted
+from labelloop.sources.egress import trusted
 from labelloop.sources.urls import shown
 from labelloop.studio.tokens import AccessTokens, TokenRefused
 

@@ -20,7 +20,7 @@ from labelloop.loop.redis_server import RedisServer
 from labelloop.loop.startup import check_training, clashes, is_open, keep_private, refuse_impossible, trains_here
 from labelloop.serve.engines.base import check_engine
 from labelloop.settings import Settings
-from labelloop.sources.transport import trusted
+from labelloop.sources.egress import trusted
 from labelloop.studio.backends import webhook_secret
 from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner

@@ -8,7 +8,8 @@ import httpcore
 import pytest
 
 from labelloop.errors import SettingsError
-from labelloop.sources.transport import Connections, https_proxy, trusted
+from labelloop.sources.egress import https_proxy, trusted
+from labelloop.sources.transport import Connections
 from support.misbehaving import Exchange, Misbehaving, Reply, answer, dribble, misbehaving, raw, stall, then_close
 
 OK = answer(b"fine")

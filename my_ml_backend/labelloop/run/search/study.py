@@ -24,7 +24,7 @@ from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, asked_space, check_space, present
 from labelloop.run.source import Opener
 from labelloop.settings import Settings
-from labelloop.sources.media import Reader
+from labelloop.sources.reader import Reader
 from labelloop.types import IMAGES, Json
 
 _log = logging.getLogger(__name__)
