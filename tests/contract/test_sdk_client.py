@@ -22,10 +22,8 @@ from support.studio_api import running_studio
 KEY = "0123456789"
 TASK: Any = {"id": 1, "data": {"image": "http://pictures.example/1.png"}}
 PREDICTIONS: Any = [{"task": task, "result": [], "score": 0.5, "model_version": "v1"} for task in (1, 2)]
-BACKEND = MLBackend(
-    3, 7, "http://labelloop:9090", "v1", "Connected", "", "v1", "", {"threshold": 0.5}, interactive=True
-)
-HOOK = Webhook(3, 7, WebhookSpec("http://labelloop:9090/webhook", {"X-LabelLoop-Secret": "hush"}))
+BACKEND = MLBackend(3, 7, "http://labelloop:9090", "v1", "Connected", "", "", {"threshold": 0.5}, interactive=True)
+HOOK = Webhook(3, WebhookSpec("http://labelloop:9090/webhook", {"X-LabelLoop-Secret": "hush"}))
 REGISTERED = {"auth_method": "NONE", "basic_auth_user": "", "is_interactive": True, "extra_params": {"threshold": 0.5}}
 TAB = {
     "title": "To look at",

@@ -151,8 +151,8 @@ def test_a_model_that_is_replaced_predicts_the_same_tasks_once_more(
         label_studio.import_pictures(project, {"c.png": png(30, 30)})
         retrieve(label_studio, project)
         assert machine.versions(project) == [["detr-1"], ["detr-1"], ["detr-2"]]
-        [backend] = machine.client.ml_backends(project)
-        assert backend.model_version == "detr-2"
+        [backend] = label_studio.request("GET", f"/api/ml/?project={project}")
+        assert backend["model_version"] == "detr-2"
         for _ in range(2):
             retrieve(label_studio, project)
             assert machine.versions(project) == [["detr-1", "detr-2"], ["detr-1", "detr-2"], ["detr-2"]]

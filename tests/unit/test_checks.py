@@ -11,7 +11,7 @@ from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.types import NO_VERSION, Identity
 
 CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
-OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "v2", "")
+OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "")
 INFO = ProjectInfo(Identity(7), "Pets", "", "v2", UNCERTAINTY, Counters(10, 5, 5, 0))
 CONFIG = (
     '<View><Image name="p" value="$image"/><Choices name="kind" toName="p"><Choice value="cat"/><Choice value="dog"/>'
@@ -20,7 +20,7 @@ CONFIG = (
 
 
 def webhook(id: int = 1, url: str = OWN.url) -> Webhook:
-    return Webhook(id, 7, wanted_webhook(url, "hush"))
+    return Webhook(id, wanted_webhook(url, "hush"))
 
 
 def test_all_is_well() -> None:
@@ -126,7 +126,7 @@ def test_a_webhook_of_another_secret_or_there_twice_is_found() -> None:
 
 
 def test_orphans_are_found() -> None:
-    orphan = Webhook(9, 7, WebhookSpec("http://old:9090/webhook", {}))
+    orphan = Webhook(9, WebhookSpec("http://old:9090/webhook", {}))
     finding = diagnosis.check_orphans([webhook(), orphan], [OWN])
     assert not finding.ok
     assert finding.detail == "webhook 9 to http://old:9090/webhook"

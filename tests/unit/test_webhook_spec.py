@@ -27,11 +27,11 @@ WANTED = wanted_webhook(URL, "hush")
 
 
 def webhook(id: int, url: str, headers: dict[str, str] | None = None) -> Webhook:
-    return Webhook(id, 7, WebhookSpec(url, headers or {}))
+    return Webhook(id, WebhookSpec(url, headers or {}))
 
 
 def backend(url: str) -> MLBackend:
-    return MLBackend(1, 7, url, "v1", "Connected", "", "v1", "")
+    return MLBackend(1, 7, url, "v1", "Connected", "", "")
 
 
 def test_the_secret_is_the_setting_or_follows_from_the_api_key() -> None:

@@ -53,7 +53,6 @@ class MLBackend:
     title: str
     state: str
     error: str
-    model_version: str
     basic_auth_user: str
     extra_params: object = None
     interactive: bool = False
@@ -68,7 +67,6 @@ class MLBackend:
             title=body.get("title") or "",
             state=body.get("readable_state") or "",
             error=body.get("error_message") or "",
-            model_version=body.get("model_version") or "",
             basic_auth_user=(body.get("basic_auth_user") or "") if body.get("auth_method") == "BASIC_AUTH" else "",
             extra_params=body.get("extra_params"),
             interactive=bool(body.get("is_interactive")),
@@ -111,7 +109,6 @@ class Webhook:
     """A webhook of a project."""
 
     id: int
-    project: int
     spec: WebhookSpec
 
     @classmethod
@@ -125,7 +122,7 @@ class Webhook:
             active=bool(body.get("is_active", True)),
             payload=bool(body.get("send_payload", True)),
         )
-        return cls(id=int(body["id"]), project=int(body["project"]), spec=spec)
+        return cls(id=int(body["id"]), spec=spec)
 
 
 def webhook_secret(settings: Settings) -> str:

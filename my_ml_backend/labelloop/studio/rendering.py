@@ -10,7 +10,15 @@ from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import class_labels, no_label, tag_finder
 from labelloop.studio.results.findings import UNKNOWN, draw_findings, no_tag
-from labelloop.studio.results.prediction import least_score, of_each, of_one, prediction_of, probability, result_of
+from labelloop.studio.results.prediction import (
+    labels_value,
+    least_score,
+    of_each,
+    of_one,
+    prediction_of,
+    probability,
+    result_of,
+)
 from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty
 
 _CLASSIFYING = ("Choices", "Taxonomy")
@@ -85,7 +93,7 @@ def _named(among: Sequence[ControlTag], findings: Findings, how: Rendering) -> J
         chosen = _read_labels(tag, said.shape.content, how) if tag.tag in _CLASSIFYING else []
         if chosen:
             score = None if said.score is None else probability(said.score)
-            sure = [result_of(tag, _chosen_value(tag, chosen), score)]
+            sure = [result_of(tag, labels_value(tag, chosen), score)]
             shown = score is None or score >= (least_score(how, tag) or 0.0)
             return prediction_of(sure if shown else [], UNKNOWN if score is None else score, findings.model_version)
     return None
@@ -124,16 +132,7 @@ def classify(
         chosen = [best] if threshold is None or scores[best] >= threshold else []
         sure = of_one(tuple(scores.values()), measure)
     own = min((scores[name] for name in chosen), default=0.0)
-    return prediction_of(
-        [result_of(tag, _chosen_value(tag, chosen), own)] if chosen else [], sure, output.model_version
-    )
-
-
-def _chosen_value(tag: ControlTag, chosen: list[str]) -> Json:
-    if tag.tag == "Taxonomy":
-        paths = {label.name: list(label.path) for label in tag.labels}
-        return {"taxonomy": [paths[name] for name in chosen]}
-    return {"choices": chosen}
+    return prediction_of([result_of(tag, labels_value(tag, chosen), own)] if chosen else [], sure, output.model_version)
 
 
 def _label_scores(tag: ControlTag, output: Output, labels: Mapping[str, str]) -> dict[str, float]:

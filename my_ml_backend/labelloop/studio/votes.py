@@ -7,6 +7,7 @@ from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import Find, label_finder
+from labelloop.studio.results.prediction import labels_value
 from labelloop.types import Json, canonical
 
 _COUNTING = ("from_name", "to_name", "type", "value", "original_width", "original_height", "image_rotation")
@@ -102,7 +103,7 @@ def _said(config: LabelConfig, tags: Mapping[str, tuple[ControlTag, Find]], regi
         if known or not names:
             labels |= set(known)
             said = {key: region[key] for key in _COUNTING if key in region}
-            kept.append(said | {"value": value | _written(tag, known)} if known else said)
+            kept.append(said | {"value": value | labels_value(tag, known)} if known else said)
     if kept or (not gone and any(_may_be_empty(tag) for tag in config.tags) and not _replaced(config, regions)):
         return Vote(frozenset(labels), result=canonical(sorted(kept, key=canonical)))
     if gone:
@@ -120,14 +121,6 @@ def _names(tag: ControlTag, value: Json) -> Iterator[str]:
             parts = entry if isinstance(entry, list) else [entry]
             if parts and all(isinstance(part, str) for part in parts):
                 yield "/".join(parts)
-
-
-def _written(tag: ControlTag, labels: Sequence[str]) -> Json:
-    """Write labels as a result of the tag has them."""
-    if tag.tag == "Taxonomy":
-        paths = {label.name: list(label.path) for label in tag.labels}
-        return {tag.type: [paths[name] for name in labels]}
-    return {tag.type: list(labels)}
 
 
 def _may_be_empty(tag: ControlTag) -> bool:

@@ -88,6 +88,14 @@ def result_of(tag: ControlTag, value: Json, score: float | None = None) -> Json:
     return made if score is None else made | {"score": score}
 
 
+def labels_value(tag: ControlTag, labels: Sequence[str]) -> Json:
+    """Write labels as a result of the tag has them."""
+    if tag.tag == "Taxonomy":
+        paths = {label.name: list(label.path) for label in tag.labels}
+        return {tag.type: [paths[name] for name in labels]}
+    return {tag.type: list(labels)}
+
+
 def probability(value: Any) -> float | None:
     """Read a score, whatever an endpoint made of it; None when it is no finite number."""
     try:
