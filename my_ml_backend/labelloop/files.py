@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import math
 import os
+import re
 import shutil
 import time
 import uuid
@@ -12,8 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from labelloop.errors import StoreError
+
 _STALE_SECONDS = 86_400
 """Nothing is written or fetched for a day, so what is older belongs to nobody."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _ASKED_SECONDS = 0.1
 """How often a lock is asked for that is waited for with a limit."""
@@ -94,6 +99,19 @@ def sha256(path: Path) -> str:
     """Hash a file's content: hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_sha256(text: object) -> bool:
+    """Whether this is a sha256 as it is spelled everywhere here: hex, small letters."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
+
+
+def cannot_keep(what: str, folder: Path, error: OSError) -> StoreError:
+    """Say that something could not be written below MODEL_DIR."""
+    return StoreError(
+        f"{what} cannot be kept in {folder}: {error.strerror or error}. Check the folder's rights and free space, or "
+        "correct MODEL_DIR."
+    )
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

@@ -5,7 +5,6 @@ import heapq
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import Any, Self, TypeVar
 from labelloop.data.duplicates import Twins
 from labelloop.data.rows import HELD, FileRows, Gathering, LineSpan, OpenFile
 from labelloop.errors import Damaged
-from labelloop.files import whole_file
+from labelloop.files import is_sha256, whole_file
 from labelloop.kinds.majority import Truth
 from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
 
@@ -24,7 +23,6 @@ _FORMAT = 1
 T = TypeVar("T")
 
 _LEFT_OUT = b'{"left_out":'
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ def _checked(path: Path) -> tuple[Json, LineSpan, LineSpan]:
 
 def _unusable(item: Item, choice: Choice, classes: tuple[str, ...]) -> str:
     """Say why an item cannot be used, empty when it can."""
-    if not _SHA256.fullmatch(item.content):
+    if not is_sha256(item.content):
         raise ValueError(f"task {item.task}: picture {item.content!r} is no sha256")
     if item.text and item.content != Item.of_text(item.task, item.text, ()).content:
         raise ValueError(f"task {item.task}: {item.content} is not the sha256 of its text")

@@ -1,14 +1,10 @@
 """The pictures on this machine, each once, by the hash of its bytes. All of it may be deleted at any time."""
 
 import hashlib
-import re
 from pathlib import Path
 
-from labelloop.errors import StoreError
-from labelloop.files import whole_file
+from labelloop.files import cannot_keep, is_sha256, whole_file
 from labelloop.types import ProjectKey
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class PictureCache:
@@ -33,7 +29,7 @@ class PictureCache:
 
     def path(self, sha: str) -> Path:
         """Say where a picture lies, or would lie; raises ValueError for what is no sha256."""
-        if not _SHA256.fullmatch(sha):
+        if not is_sha256(sha):
             raise ValueError(f"{sha!r} is no sha256 of a picture")
         return self._directory / "pictures" / sha[:2] / sha
 
@@ -60,10 +56,7 @@ class PictureCache:
             with whole_file(target, shared=True) as aside:
                 aside.write_bytes(content)
         except OSError as error:
-            raise StoreError(
-                f"a picture cannot be kept in {self._directory}: {error.strerror or error}. "
-                "Check the folder's rights and free space, or correct MODEL_DIR."
-            ) from error
+            raise cannot_keep("a picture", self._directory, error) from error
 
 
 def _size(path: Path) -> int | None:

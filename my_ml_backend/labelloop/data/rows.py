@@ -11,7 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Generic, Self, TypeVar, overload
 
-from labelloop.errors import Damaged, StoreError
+from labelloop.errors import Damaged
+from labelloop.files import cannot_keep
 from labelloop.types import Json
 
 HELD = 4_000_000
@@ -111,7 +112,7 @@ class Gathering(Generic[T]):
             if self._size > HELD:
                 self._file = self._spilled()
         except OSError as error:
-            raise self._refused(error) from error
+            raise cannot_keep("labels", self._folder, error) from error
 
     def rows(self) -> Sequence[T]:
         """Give all rows. Raises StoreError when the folder cannot be written."""
@@ -121,7 +122,7 @@ class Gathering(Generic[T]):
             self._file.flush()
             kept = OpenFile(os.dup(self._file.fileno()))
         except OSError as error:
-            raise self._refused(error) from error
+            raise cannot_keep("labels", self._folder, error) from error
         return FileRows(LineSpan(kept, 0, self._size, self._count), self._read)
 
     def _spilled(self) -> IO[bytes]:
@@ -130,9 +131,3 @@ class Gathering(Generic[T]):
         file.writelines(self._line(row).encode("ascii") for row in self._held)
         self._held.clear()
         return file
-
-    def _refused(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"labels cannot be kept in {self._folder}: {error.strerror or error}. Check the folder's rights and free "
-            "space, or correct MODEL_DIR."
-        )

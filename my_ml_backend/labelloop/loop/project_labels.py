@@ -10,8 +10,8 @@ from pathlib import Path
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Interface, Labeling
-from labelloop.errors import LabelConfigError, StoreError, Unreadable
-from labelloop.files import remove_stale
+from labelloop.errors import LabelConfigError, Unreadable
+from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import project_endpoint
@@ -123,10 +123,7 @@ def _beside(hub: Hub) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=beside) as folder:
             yield Path(folder) / "manifest.jsonl"
     except OSError as error:
-        raise StoreError(
-            f"the manifest cannot be kept in {beside}: {error.strerror or error}. Check the folder's rights and free "
-            "space, or correct MODEL_DIR."
-        ) from error
+        raise cannot_keep("the manifest", beside, error) from error
 
 
 def unread(labeled: Labeled) -> str:

@@ -13,7 +13,7 @@ from labelloop.data.site import Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import as_text, may_be_lost, projects_key
-from labelloop.models.records import find_object, readable, to_bytes
+from labelloop.models.records import find_object, readable_record, to_bytes
 from labelloop.types import Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ def _noted(hub: Hub, number: int) -> list[bytes | None]:
 def keep_project(hub: Hub, project: ProjectKey) -> None:
     """Keep in the store what Redis knows of a project that Label Studio has; after a wipe, the other way round."""
     path = f"{project}/project.json"
-    found = find_object(hub.store, path)
-    kept = readable(KeptProject, found.content, path) if found else None
+    kept = readable_record(hub.store, path, KeptProject)
     url = backend_url(hub, project.id)
     if kept is not None and url is None:
         remember_project(hub, project, kept.backend_url)

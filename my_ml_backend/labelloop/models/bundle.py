@@ -5,7 +5,6 @@ A model that lies elsewhere has its answers there instead of weights, by the con
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,13 @@ from types import MappingProxyType
 
 from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo
 from labelloop.errors import BundleError, UnknownKind
-from labelloop.files import sha256
+from labelloop.files import is_sha256, sha256
 from labelloop.kinds.base import Kind, find, weight_files
 from labelloop.types import IMAGES, Json
 
 FORMAT = 1
 DESCRIPTION = "model.json"
 REPORT = "metrics.json"
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def files() -> tuple[str, ...]:
@@ -140,7 +137,7 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
     yield from _foreign_problems(info) if isinstance(info, ForeignInfo) else kind.problems(info)
     if strange := sorted(set(info.files) - {*weights_of(info), REPORT}):
         yield f"names the file {strange[0]!r}, which is no part of a bundle"
-    if not all(isinstance(value, str) and _SHA256.fullmatch(value) for value in info.files.values()):
+    if not all(map(is_sha256, info.files.values())):
         yield "has a file hash that is no sha256"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from labelloop.errors import BundleError, NotFound, StoreError
-from labelloop.files import remove_stale
+from labelloop.errors import BundleError, NotFound
+from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import weight_files
 from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, files, read_bundle_info
 from labelloop.models.store import Store
@@ -29,10 +29,7 @@ def fetch(
     try:
         return _download(store, source, expected, target, weights)
     except OSError as error:
-        raise StoreError(
-            f"{version} cannot be kept in {cache}: {error.strerror or error}. "
-            "Check the folder's rights and free space, or correct MODEL_DIR."
-        ) from error
+        raise cannot_keep(version, cache, error) from error
 
 
 def _download(store: Store, source: str, expected: str, target: Path, weights: Collection[str] | None) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
 from labelloop.errors import Fenced
-from labelloop.models.records import find_object, from_bytes, readable, to_bytes, update
+from labelloop.models.records import find_object, from_bytes, readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.types import ProjectKey
 
@@ -31,8 +31,7 @@ class ServedVersion:
 
         What is damaged counts as not there: the endpoint's next answer writes it anew.
         """
-        found = find_object(self._store, self._path)
-        served = None if found is None else readable(Served, found.content, self._path)
+        served = readable_record(self._store, self._path, Served)
         return served.version if served is not None and served.endpoint == endpoint else None
 
     def write(self, endpoint: str, version: str) -> None:

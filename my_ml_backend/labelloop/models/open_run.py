@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from labelloop.errors import Conflict, Fenced
-from labelloop.models.records import find_object, from_bytes, to_bytes, update
+from labelloop.models.records import from_bytes, read_record, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.types import ProjectKey
 
@@ -45,8 +45,8 @@ class OpenRuns:
 
     def read(self) -> OpenRun | None:
         """Give the open run; None where there is none."""
-        found = find_object(self._store, self._path)
-        return _open(from_bytes(OpenRun, found.content, self._path)) if found else None
+        found = read_record(self._store, self._path, OpenRun)
+        return found and _open(found)
 
     def begin(self, run: OpenRun) -> OpenRun:
         """Open a run, or take up the one of that key, under a newer fence than before, and give it as it stands.

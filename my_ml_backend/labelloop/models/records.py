@@ -52,6 +52,18 @@ def readable(kind: type[T], content: bytes, path: str) -> T | None:
         return None
 
 
+def read_record(store: Store, path: str, kind: type[T]) -> T | None:
+    """Read one object as a dataclass, None where there is none; raises Damaged."""
+    found = find_object(store, path)
+    return None if found is None else from_bytes(kind, found.content, path)
+
+
+def readable_record(store: Store, path: str, kind: type[T]) -> T | None:
+    """Read one object as a dataclass; None where there is none, or it is damaged, which is logged."""
+    found = find_object(store, path)
+    return None if found is None else readable(kind, found.content, path)
+
+
 def update(store: Store, path: str, change: Callable[[bytes | None], bytes | None], tries: int = _TRIES) -> None:
     """Replace an object by what ``change`` makes of its content, as one atomic step.
 

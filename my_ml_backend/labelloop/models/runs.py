@@ -6,7 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from labelloop.errors import Fenced
-from labelloop.models.records import find_object, from_bytes, now, readable, to_bytes, update
+from labelloop.models.records import (
+    now,
+    read_record,
+    readable,
+    readable_record,
+    to_bytes,
+    update,
+)
 from labelloop.models.store import Store
 from labelloop.types import IMAGES, Json, ProjectKey
 
@@ -98,15 +105,11 @@ class Runs:
 
     def get(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began. Raises Damaged."""
-        path = self._path(key)
-        found = find_object(self._store, path)
-        return from_bytes(RunRecord, found.content, path) if found else None
+        return read_record(self._store, self._path(key), RunRecord)
 
     def find(self, key: str) -> RunRecord | None:
         """Read one record; None when that run never began, or its record is damaged, which is logged."""
-        path = self._path(key)
-        found = find_object(self._store, path)
-        return readable(RunRecord, found.content, path) if found else None
+        return readable_record(self._store, self._path(key), RunRecord)
 
     def save(self, record: RunRecord) -> RunRecord:
         """Write a record and give it as written; raises Fenced when an attempt with a newer fence has saved already."""
@@ -137,8 +140,7 @@ class Runs:
 
     def latest(self) -> RunRecord | None:
         """Read the record that was saved last under the newest fence; None before the first run."""
-        noted = find_object(self._store, self._latest)
-        latest = readable(_Latest, noted.content, self._latest) if noted else None
+        latest = readable_record(self._store, self._latest, _Latest)
         found = self.find(latest.key) if latest else None
         # The note is only the short way: without it, or with a note of a record that is gone, all are looked at.
         return found or max(self.all(), key=lambda record: record.order, default=None)
@@ -190,8 +192,7 @@ class ProjectDefaults:
 
     def read(self) -> Defaults:
         """Read the defaults, empty where none were searched for; raises StoreError."""
-        found = find_object(self._store, self._path)
-        return Defaults() if found is None else from_bytes(Defaults, found.content, self._path)
+        return read_record(self._store, self._path, Defaults) or Defaults()
 
     def write(self, defaults: Defaults) -> None:
         """Keep the defaults; raises StoreError."""

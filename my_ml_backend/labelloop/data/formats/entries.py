@@ -1,7 +1,6 @@
 """The objects of JSON Lines and JSON arrays, read one at a time and checked; and files of them, whole or not at all."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,12 @@ from typing import IO, Any
 
 from labelloop.data.formats.base import resolve
 from labelloop.errors import ManifestError
-from labelloop.files import whole_file
+from labelloop.files import is_sha256, whole_file
 from labelloop.types import Json, Side
 
 MOST_CHARACTERS = 16_000_000
 """Longest line, or element of a JSON array; beyond it a file is no list of pictures."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _SIDES: dict[str, Side] = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -65,7 +63,7 @@ class Entry:
         """Read the sha256 of a picture, empty for none; raises ManifestError."""
         if value is None or value == "":
             return ""
-        if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        if not isinstance(value, str) or not is_sha256(value):
             raise self.wrong(f"{str(value)[:80]!r} is no sha256 in hexadecimal small letters")
         return value
 
