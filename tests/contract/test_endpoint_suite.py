@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 import labelloop
 from labelloop.cli import main
-from labelloop.endpoint_suite.run import SuiteRun, run_suite
+from labelloop.endpoint_suite.runner import SuiteRun, run_suite
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, SettingsError, Unreadable
 from labelloop.models.archive import write_archive

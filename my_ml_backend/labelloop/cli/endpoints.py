@@ -26,7 +26,7 @@ from labelloop.studio.rendering import render
 from labelloop.types import Answer, Failure, Findings, Input, Target
 
 if TYPE_CHECKING:
-    from labelloop.endpoint_suite.run import SuiteRun
+    from labelloop.endpoint_suite.runner import SuiteRun
 
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -198,7 +198,7 @@ def test_endpoint(hub: Hub, /, endpoint: str | None, bundle: Path, report: Path 
     """Test a deployed endpoint against its bundle. Exit code 1 when a check fails."""
     if find_spec("pytest") is None:
         raise click.ClickException("test-endpoint needs pytest, which is not installed: pip install 'labelloop[test]'")
-    from labelloop.endpoint_suite.run import run_suite
+    from labelloop.endpoint_suite.runner import run_suite
     from labelloop.endpoints.spec import EndpointSpec
 
     spec = EndpointSpec.of(replace(hub.settings, endpoint=endpoint or hub.settings.endpoint))

@@ -80,7 +80,7 @@ def optional_score(value: Any) -> float | None:
     return None if value is None else read_score("score", value)
 
 
-def read_text(name: str, value: Any) -> str:
+def required_text(name: str, value: Any) -> str:
     """Read a text that is not empty; raises Malformed."""
     if not isinstance(value, str) or not value:
         raise Malformed(f"{name!r} is not a text")

@@ -15,8 +15,8 @@ from labelloop.endpoints.answers.format import (
     number,
     optional_score,
     read_score,
-    read_text,
     region_class,
+    required_text,
     unicode_text,
     within_memory,
 )
@@ -43,7 +43,7 @@ from labelloop.types import (
 )
 
 
-class LabelLoop:
+class LabelLoopAnswers:
     """The answer format ``labelloop``."""
 
     name = "labelloop"
@@ -65,8 +65,8 @@ def _output(item: dict[str, Any], version: str) -> Output:
     scores = item.get("scores")
     if not isinstance(scores, dict) or not scores:
         raise Malformed('"scores" is not a map from class to score')
-    read = {read_text("class", name): read_score(name, value) for name, value in scores.items()}
-    label = read_text("label", item.get("label"))
+    read = {required_text("class", name): read_score(name, value) for name, value in scores.items()}
+    label = required_text("label", item.get("label"))
     if label not in read:
         raise Malformed(f'the label {label[:60]!r} is not in "scores"')
     best = read_score("score", item.get("score"))
@@ -184,7 +184,7 @@ def read_item(item: Json, sent: Input, version: str, classes: tuple[str, ...]) -
     if "error" in item:
         return Failure(one_line(str(item["error"])))
     try:
-        return LabelLoop().read(item, Asked((sent,), version, classes))
+        return LabelLoopAnswers().read(item, Asked((sent,), version, classes))
     except Malformed as wrong:
         return Failure(f"the answer is wrong: {wrong}")
 

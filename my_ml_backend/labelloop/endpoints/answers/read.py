@@ -9,8 +9,8 @@ from jmespath.exceptions import JMESPathError
 
 from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections, Objects
 from labelloop.endpoints.answers.classifications import Labels, Probabilities
-from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, read_text
-from labelloop.endpoints.answers.labelloop import LabelLoop
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text
+from labelloop.endpoints.answers.labelloop import LabelLoopAnswers
 from labelloop.endpoints.answers.layout import Arranged, arrange, is_error, outline, unknown, wrong_count
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
@@ -18,7 +18,7 @@ from labelloop.endpoints.failures import WrongAnswer, one_line
 from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
 
-_OURS = LabelLoop()
+_OURS = LabelLoopAnswers()
 
 FORMATS: tuple[AnswerFormat, ...] = (
     _OURS,
@@ -160,4 +160,4 @@ def _answer(item: Any, sent: Input, form: AnswerFormat, asked: Asked) -> Answer 
 def _version(item: Any, asked: Asked) -> str:
     first = item[0] if isinstance(item, list) and item else item
     own = first.get("model_version") if isinstance(first, dict) else None
-    return read_text("model_version", asked.version or asked.name if own is None else own)
+    return required_text("model_version", asked.version or asked.name if own is None else own)
