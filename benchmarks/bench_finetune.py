@@ -35,7 +35,16 @@ def run(pictures: int = 640, backbone: str = "resnet18", image_size: int = 64, e
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         classes, samples = per_class(draw(folder / "pictures", pictures))
-        settings = TrainSettings(backbone, "none", image_size, ("finetune",), epochs, 32, 0.001, 0)
+        settings = TrainSettings(
+            backbone=backbone,
+            weights="none",
+            image_size=image_size,
+            recipes=("finetune",),
+            epochs=epochs,
+            batch_size=32,
+            learning_rate=0.001,
+            seed=0,
+        )
         rows = speed(Dataset(classes, "single", tuple(samples), ()), settings, folder / "cache")
         return rows | ranks(folder)
 
@@ -133,7 +142,16 @@ def ranks(folder: Path, epochs: int = 10, most: int = 2) -> dict[str, str]:
     order = np.random.default_rng(0).permutation(1797)
     samples = digits(folder)
     shown, unseen = ([samples[at] for at in part] for part in (order[:200], order[200:1200]))
-    settings = TrainSettings("test_resnet", "none", 32, ("finetune",), epochs, 32, 0.002, 0)
+    settings = TrainSettings(
+        backbone="test_resnet",
+        weights="none",
+        image_size=32,
+        recipes=("finetune",),
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=0.002,
+        seed=0,
+    )
     data = Dataset(tuple("0123456789"), "single", tuple(shown), ())
     rows = {}
     for count in range(1, 1 + (most if not on_gpu() else min(most, torch.cuda.device_count()))):

@@ -76,7 +76,16 @@ def child(options: argparse.Namespace) -> str:
     classes, samples = per_class(options.images)
     order: list[Sample] = [samples[at] for at in np.random.default_rng(0).permutation(len(samples))]
     tenth = len(order) // 10
-    settings = TrainSettings(options.backbone, options.weights, options.image_size, ("head",), 1, 32, 0.002, 0)
+    settings = TrainSettings(
+        backbone=options.backbone,
+        weights=options.weights,
+        image_size=options.image_size,
+        recipes=("head",),
+        epochs=1,
+        batch_size=32,
+        learning_rate=0.002,
+        seed=0,
+    )
     data = Dataset(classes, "single", tuple(order[tenth:]), tuple(order[:tenth]))
     begun, worked = time.monotonic(), time.process_time()
     trained = train(data, settings, options.work / "run", options.work / "cache", lambda _what, _done, _total: None)

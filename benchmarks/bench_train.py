@@ -54,7 +54,16 @@ def run(seeds: Sequence[int] = (0, 1), rounds: int = 4) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         pictures = digits(Path(folder))
         for seed in seeds:
-            settings = TrainSettings("test_resnet", "none", 32, ("head", "finetune"), 20, 32, 0.002, seed)
+            settings = TrainSettings(
+                backbone="test_resnet",
+                weights="none",
+                image_size=32,
+                recipes=("head", "finetune"),
+                epochs=20,
+                batch_size=32,
+                learning_rate=0.002,
+                seed=seed,
+            )
             trial = Trial(tuple("0123456789"), settings, Path(folder))
             order = [pictures[at] for at in np.random.default_rng(seed).permutation(len(pictures))]
             labeled, waiting, tests = order[:60], order[60:800], order[800:]
@@ -103,7 +112,14 @@ def folders(options: argparse.Namespace) -> dict[str, str]:
     """Measure a folder per class with more and more labels of each class."""
     (classes, shown), (_, tests) = per_class(options.images), per_class(options.test_images)
     settings = TrainSettings(
-        options.backbone, options.weights, options.image_size, ("head", "finetune"), 20, 32, 0.002, options.seed
+        backbone=options.backbone,
+        weights=options.weights,
+        image_size=options.image_size,
+        recipes=("head", "finetune"),
+        epochs=20,
+        batch_size=32,
+        learning_rate=0.002,
+        seed=options.seed,
     )
     rows = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,16 @@ def main(folder: Path) -> None:
         for name in ("train", "validation")
     }
     dataset = Dataset(tuple("0123456789"), "single", parts["train"], parts["validation"])
-    settings = TrainSettings("test_resnet", "none", 32, ("finetune",), 1000, 32, 0.002, 0)
+    settings = TrainSettings(
+        backbone="test_resnet",
+        weights="none",
+        image_size=32,
+        recipes=("finetune",),
+        epochs=1000,
+        batch_size=32,
+        learning_rate=0.002,
+        seed=0,
+    )
     print("training", flush=True)
     while True:
         train(dataset, settings, folder / "work", folder / "cache", lambda *_: None)

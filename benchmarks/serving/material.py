@@ -38,7 +38,19 @@ def write_bundle(directory: Path, backbone: str) -> None:
 
     directory.mkdir(parents=True)
     torch.manual_seed(0)
-    network = build(TrainSettings(backbone, "none", SPEC.height, (), 1, 1, 0.1, 0), len(CLASSES))
+    network = build(
+        TrainSettings(
+            backbone=backbone,
+            weights="none",
+            image_size=SPEC.height,
+            recipes=(),
+            epochs=1,
+            batch_size=1,
+            learning_rate=0.1,
+            seed=0,
+        ),
+        len(CLASSES),
+    )
     write_onnx(network, torch.zeros(2, 3, SPEC.height, SPEC.width), directory / "model.onnx", LOGITS)
     files = {"model.onnx": hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()}
     info = NetworkInfo(CLASSES, "single", "head", files, backbone=backbone, picture=SPEC, parity={"model.onnx": 0.0})

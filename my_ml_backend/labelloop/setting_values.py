@@ -7,11 +7,33 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 Check = Callable[[Any], str]
 """Says what a value is not, as in ``a JSON object, such as {"top_k": 5}``; empty when it is well."""
+
+
+def described(
+    name: str,
+    help: str,
+    *,
+    secret: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    check: Check | None = None,
+) -> dict[str, Any]:
+    """Describe one setting, as its field's metadata.
+
+    ``choices`` are all values there are, ``check`` looks at what was read; one of both.
+    """
+    listed = "" if all(choice in help for choice in choices) else f" One of {', '.join(choices)}."
+    if choices:
+        check = partial(no_choice, choices=choices)
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
+    return {"name": name, "help": help + listed, "secret": secret, **limits}
 
 
 def boolean(text: str) -> bool:

@@ -4,38 +4,23 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from labelloop import setting_values as values
 from labelloop.errors import SettingsError
-from labelloop.setting_values import Check
+from labelloop.training_parameters import TrainingParameters
 
 
-def _setting(
-    name: str,
-    default: Any,
-    help: str,
-    *,
-    secret: bool = False,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    check: Check | None = None,
-) -> Any:
-    """Describe one setting. ``choices`` are all values there are, ``check`` looks at what was read; one of both."""
-    listed = "" if all(choice in help for choice in choices) else f" One of {', '.join(choices)}."
-    if choices:
-        check = partial(values.no_choice, choices=choices)
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
-    return field(default=default, metadata={"name": name, "help": help + listed, "secret": secret, **limits})
+def _setting(name: str, default: Any, help: str, **limits: Any) -> Any:
+    """Describe one setting: its variable, and what it may be."""
+    return field(default=default, metadata=values.described(name, help, **limits))
 
 
 @dataclass(frozen=True)
-class Settings:
-    """All settings of one process; read once, by ``Settings.from_environment``, and handed down."""
+class LoopSettings:
+    """What is served, stored and predicted, and when and how a project is trained anew."""
 
     label_studio_url: str = _setting(
         "LABEL_STUDIO_URL",
@@ -226,65 +211,12 @@ class Settings:
         "Accuracy that one class with ten test items may lose, beyond what may be chance.",
         minimum=0,
     )
-    backbone: str = _setting(
-        "LABELLOOP_BACKBONE",
-        "resnet18",
-        "Name of the timm network, with its arguments if need be: mobilenetv2_100?pad_type=same.",
-        check=values.name,
-    )
-    weights: str = _setting(
-        "LABELLOOP_WEIGHTS",
-        "pretrained",
-        "First weights: pretrained (from the hub), a safetensors file, or none.",
-        check=values.first_weights,
-    )
-    image_size: int = _setting(
-        "LABELLOOP_IMAGE_SIZE", 0, "Side of the input in pixels; 0: the network's own.", minimum=0, maximum=4096
-    )
-    recipes: tuple[str, ...] = _setting(
-        "LABELLOOP_RECIPES",
-        ("head", "finetune"),
-        "Recipes that compete on the validation split: head, finetune or both.",
-        choices=("head", "finetune"),
-    )
-    epochs: int = _setting(
-        "LABELLOOP_EPOCHS",
-        20,
-        "Most passes over the pictures in a finetune (from random weights at least 20 steps each).",
-        minimum=1,
-        maximum=100_000,
-    )
-    batch_size: int = _setting("LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1, maximum=65_536)
-    learning_rate: float = _setting(
-        "LABELLOOP_LEARNING_RATE",
-        0.002,
-        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it.",
-        minimum=0,
-        maximum=100,
-    )
-    optimizer: str = _setting(
-        "LABELLOOP_OPTIMIZER", "adamw", "Optimizer of a finetune: any name of timm's factory.", check=values.name
-    )
-    augmentations: str = _setting(
-        "LABELLOOP_AUGMENTATIONS",
-        "auto",
-        "How a finetune varies pictures: none, light, crop, realistic, YAML; auto: crop for photographs, else light.",
-        check=values.file_or(("auto", "none", "light", "crop", "realistic"), ".yaml", ".yml"),
-    )
-    mixup: float = _setting(
-        "LABELLOOP_MIXUP",
-        0.0,
-        "Alpha of the Beta distribution by which a finetune blends pictures; 0: none, usual: 0.2.",
-        minimum=0,
-        maximum=100,
-    )
-    balance: str = _setting(
-        "LABELLOOP_BALANCE",
-        "auto",
-        "What is done about classes of few pictures: auto, none, loss (weighs them), sampler (shows them more often).",
-        choices=("auto", "none", "loss", "sampler"),
-    )
-    seed: int = _setting("LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0, maximum=2**32 - 1)
+
+
+@dataclass(frozen=True)
+class Settings(TrainingParameters, LoopSettings):
+    """All settings of one process; read once, by ``Settings.from_environment``, and handed down."""
+
     allow_private_addresses: bool = _setting(
         "LABELLOOP_ALLOW_PRIVATE_ADDRESSES", False, "Whether pictures may be fetched from private addresses."
     )

@@ -9,6 +9,8 @@ from itertools import islice
 from typing import Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
+from labelloop.training_parameters import TrainingParameters
+
 Json = dict[str, Any]
 Choice = Literal["single", "multiple"]
 """How many labels one input takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
@@ -329,32 +331,16 @@ _ALWAYS_COUNTED = frozenset(
 """The fields of the first release, which have named runs from the beginning, whatever their values."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrainSettings:
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings(TrainingParameters):
     """All that decides what a run's training makes of a manifest; part of the run's key.
 
-    ``weights`` is ``pretrained``, ``none``, or a safetensors file; ``weights_hash`` is the sha256 of that file.
-    ``image_size`` is in pixels, 0 for the backbone's own. ``recipes`` compete on the validation split. ``optimizer`` is
-    a name of timm's factory, ``augmentations`` a policy or a YAML file, ``augmentations_hash`` the sha256 of that file.
-    ``mixup`` is the alpha of a blend of pictures, 0 for none. ``balance`` says what is done where some classes have far
-    fewer pictures: auto, none, loss or sampler. ``raised`` names recipes, and the gate, that have improved since their
-    first version (run/parameters.py).
+    ``weights_hash`` and ``augmentations_hash`` are the sha256 of the files that those name. ``raised`` names recipes,
+    and the gate, that have improved since their first version (run/parameters.py).
     """
 
-    backbone: str
-    weights: str
-    image_size: int
-    recipes: tuple[str, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
     weights_hash: str = ""
-    optimizer: str = "adamw"
-    augmentations: str = "auto"
     augmentations_hash: str = ""
-    mixup: float = 0.0
-    balance: str = "auto"
     raised: tuple[str, ...] = ()
 
     def to_json(self) -> Json:

@@ -18,10 +18,10 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.run.container import find_container
 from labelloop.run.folder import STAGES, RunFolder
-from labelloop.run.parameters import LOCATIONS, PARAMETERS
-from labelloop.run.search.space import LISTS
+from labelloop.run.parameters import LOCATIONS
 from labelloop.settings import Settings
 from labelloop.train.intervals import FEW, TOO_FEW
+from labelloop.training_parameters import PARAMETERS, SEARCHED
 from labelloop.types import Json
 
 if TYPE_CHECKING:
@@ -135,16 +135,11 @@ def _carry_out(
         click.echo(f"run: {folder.path}")
 
 
-_COMMON = ("weights", "recipe", "epochs", "batch_size", "mixup", "balance", "seed")
+_COMMON = tuple(name for name in PARAMETERS if name not in SEARCHED)
 """The parameters that all trials have in common; the others are searched."""
 
-_LISTS = {
-    "models": "Networks of timm to choose from; default: the one of the settings.",
-    "sizes": "Picture sizes in pixels; default: the one of the settings.",
-    "optimizers": "Optimizers of timm; default: adamw,nadamw,lamb,sgd.",
-    "augmentations": "Policies or YAML files; default: none,auto,realistic.",
-    "learning_rates": "The lowest and the highest learning rate; default: 2e-4,2e-2.",
-}
+_LISTS = {how.option: how.help for how in SEARCHED.values()}
+"""What may be searched otherwise than usual, each a list of values separated by commas."""
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -152,7 +147,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def gathered(*args: Any, **options: Any) -> None:
-        lists = {name: value for name in LISTS if (value := options.pop(name)) is not None}
+        lists = {name: value for name in _LISTS if (value := options.pop(name)) is not None}
         given = {name: value for name in (*LOCATIONS, *_COMMON) if (value := options.pop(name)) is not None}
         command(*args, lists=lists, parameters=given, **options)
 

@@ -12,6 +12,7 @@ from labelloop.files import sha256
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
+from labelloop.training_parameters import PARAMETERS, TrainingParameters
 from labelloop.types import IMAGES, Json, TrainSettings
 
 _GATE = "gate"
@@ -24,22 +25,6 @@ _EXPECTED = {
     "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
 }
 
-
-PARAMETERS: Mapping[str, str] = {
-    "model": "backbone",
-    "weights": "weights",
-    "recipe": "recipes",
-    "image_size": "image_size",
-    "epochs": "epochs",
-    "batch_size": "batch_size",
-    "optimizer": "optimizer",
-    "learning_rate": "learning_rate",
-    "augmentations": "augmentations",
-    "mixup": "mixup",
-    "balance": "balance",
-    "seed": "seed",
-}
-"""Each parameter's name and the field of the settings that it sets."""
 
 LOCATIONS = ("train_location", "validation_location", "test_location", "format", "label_attribute", "project_key")
 """Where the data are and how they are read: parameters of the fetch stage alone."""
@@ -108,19 +93,9 @@ def improvement(last: RunRecord, recipes: Iterable[str], versions: Mapping[str, 
 def train_settings(settings: Settings) -> TrainSettings:
     """Take what training needs from the settings; raises TrainingError when a file they name cannot be read."""
     weights, policy = settings.weights, settings.augmentations
+    own = {row.name: getattr(settings, row.name) for row in fields(TrainingParameters)}
     return TrainSettings(
-        backbone=settings.backbone,
-        weights=settings.weights,
-        image_size=settings.image_size,
-        recipes=settings.recipes,
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        optimizer=settings.optimizer,
-        augmentations=settings.augmentations,
-        mixup=settings.mixup,
-        balance=settings.balance,
+        **own,
         raised=raised(settings.recipes, find(IMAGES).recipes),
         weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
         augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",

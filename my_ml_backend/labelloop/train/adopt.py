@@ -159,7 +159,16 @@ def _of_checkpoint(source: Path, asked: ModelFacts, folder: Path, work: Path, pr
         raise TrainingError(
             f"{source.name} holds weights alone: say with --backbone which timm network they are of, as resnet18"
         )
-    settings = TrainSettings(asked.backbone, "none", asked.image_size, (ADOPTED,), 0, 0, 0.0, 0)
+    settings = TrainSettings(
+        backbone=asked.backbone,
+        weights="none",
+        image_size=asked.image_size,
+        recipes=(ADOPTED,),
+        epochs=0,
+        batch_size=0,
+        learning_rate=0.0,
+        seed=0,
+    )
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
         network = build(settings, len(asked.classes))

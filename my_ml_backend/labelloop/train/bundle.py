@@ -109,7 +109,16 @@ def load_network(bundle: Path) -> nn.Module:
 
 def _as_trained(info: NetworkInfo) -> TrainSettings:
     size = info.picture.height if info.picture.height == info.picture.width else 0
-    return TrainSettings(info.backbone, "none", size, (info.recipe,), epochs=0, batch_size=0, learning_rate=0, seed=0)
+    return TrainSettings(
+        backbone=info.backbone,
+        weights="none",
+        image_size=size,
+        recipes=(info.recipe,),
+        epochs=0,
+        batch_size=0,
+        learning_rate=0,
+        seed=0,
+    )
 
 
 def _state(bundle: Path, model: nn.Module) -> dict[str, torch.Tensor]:

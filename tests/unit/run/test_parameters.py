@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from labelloop.errors import SettingsError
 from labelloop.kinds.base import find
-from labelloop.run.parameters import PARAMETERS, check_names, is_hidden, parameters_of, recorded, with_parameters
+from labelloop.run.parameters import check_names, is_hidden, parameters_of, recorded, with_parameters
 from labelloop.settings import Settings
+from labelloop.training_parameters import PARAMETERS
 from labelloop.types import IMAGES
 
 

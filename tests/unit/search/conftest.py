@@ -8,7 +8,7 @@ import pytest
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.journal import open_study
 from labelloop.run.search.search_folder import SearchFolder
-from labelloop.run.search.space import Space
+from labelloop.run.search.space import Space, Values
 
 
 @pytest.fixture
@@ -25,4 +25,6 @@ def study(folder: SearchFolder) -> optuna.Study:
 
 @pytest.fixture
 def space() -> Space:
-    return Space(("a", "b"), (32, 64), ("adamw", "sgd"), ("none", "light"), (1e-4, 1e-1), ("head", "finetune"))
+    lists: dict[str, Values] = {"models": ("a", "b"), "sizes": (32, 64), "optimizers": ("adamw", "sgd")}
+    lists |= {"augmentations": ("none", "light"), "learning_rates": (1e-4, 1e-1)}
+    return Space(lists, ("head", "finetune"))

@@ -1,5 +1,6 @@
 """What is searched, read from the words of a command."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +9,20 @@ import pytest
 from labelloop.errors import SettingsError
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
-from labelloop.run.search.space import Space, asked_space, present, space_of
+from labelloop.run.search.space import Space, Values, asked_space, present, space_of
 from labelloop.settings import Settings
+
+
+def resized(space: Space, *sizes: int) -> Space:
+    return replace(space, lists={**space.lists, "sizes": sizes})
 
 
 def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
     space = space_of(Settings(backbone="resnet34", image_size=96))
 
-    assert (space.models, space.sizes) == (("resnet34",), (96,))
-    assert space.augmentations == ("none", "auto", "realistic")
-    assert {"adamw", "sgd"} <= set(space.optimizers)
+    assert (space.lists["models"], space.lists["sizes"]) == (("resnet34",), (96,))
+    assert space.lists["augmentations"] == ("none", "auto", "realistic")
+    assert {"adamw", "sgd"} <= set(space.lists["optimizers"])
 
 
 @pytest.mark.parametrize(
@@ -39,9 +44,9 @@ def test_words_become_values() -> None:
     given = {"models": "resnet18, resnet34", "sizes": "128,160", "learning_rates": "1e-4,0.1"}
     space = asked_space(Settings(), given, None)
 
-    assert (space.models, space.sizes) == (("resnet18", "resnet34"), (128, 160))
-    assert space.learning_rates == (1e-4, 0.1)
-    assert asked_space(Settings(), {"sizes": "96"}, space) == replace(space, sizes=(96,))
+    assert (space.lists["models"], space.lists["sizes"]) == (("resnet18", "resnet34"), (128, 160))
+    assert space.lists["learning_rates"] == (1e-4, 0.1)
+    assert asked_space(Settings(), {"sizes": "96"}, space) == resized(space, 96)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,7 @@ def test_words_that_say_nothing_are_refused(name: str, text: str, said: str) -> 
 
 def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
     settings = Settings(learning_rate=0.5, image_size=64, weights="none")
-    space = replace(space_of(settings), sizes=(96,))
+    space = resized(space_of(settings), 96)
 
     assert present(space, settings) == {
         "recipe": "finetune",
@@ -77,7 +82,8 @@ def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
 
 @pytest.fixture
 def plan() -> SearchPlan:
-    space = Space(("a",), (32,), ("adamw",), ("none",), (0.001, 0.01), ("head", "finetune"))
+    lists: dict[str, Values] = {"models": ("a",), "sizes": (32,), "optimizers": ("adamw",), "augmentations": ("none",)}
+    space = Space({**lists, "learning_rates": (0.001, 0.01)}, ("head", "finetune"))
     return SearchPlan(space, {"model": "a", "recipe": "head,finetune", "epochs": "3"}, "hash")
 
 
@@ -86,6 +92,18 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path, plan: SearchPlan) -> N
 
     assert SearchPlan.read(folder) is None
     assert plan.settle(folder) == SearchPlan.read(folder) == plan.settle(folder)
+    assert json.loads(folder.plan.read_text()) == {
+        "space": {
+            "models": ["a"],
+            "sizes": [32],
+            "optimizers": ["adamw"],
+            "augmentations": ["none"],
+            "learning_rates": [0.001, 0.01],
+            "recipes": ["head", "finetune"],
+        },
+        "parameters": {"model": "a", "recipe": "head,finetune", "epochs": "3"},
+        "manifest": "hash",
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,7 +121,7 @@ def test_another_search_in_the_same_folder_is_refused(
 
     with pytest.raises(SettingsError, match=said):
         replace(plan, **change).settle(folder)  # type: ignore[arg-type]
-    other = replace(plan, space=replace(plan.space, sizes=(32, 64)))
+    other = replace(plan, space=resized(plan.space, 32, 64))
     with pytest.raises(SettingsError, match="its sizes are 32, and now 32,64 are asked for"):
         other.settle(folder)
 

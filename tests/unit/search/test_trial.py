@@ -19,7 +19,14 @@ from support import searching
 pytestmark = pytest.mark.train
 
 SPACE = Space(
-    ("test_resnet", "test_vit"), (32, 40), ("adamw", "sgd"), ("none", "light"), (2e-4, 2e-2), ("head", "finetune")
+    {
+        "models": ("test_resnet", "test_vit"),
+        "sizes": (32, 40),
+        "optimizers": ("adamw", "sgd"),
+        "augmentations": ("none", "light"),
+        "learning_rates": (2e-4, 2e-2),
+    },
+    ("head", "finetune"),
 )
 FINETUNE = {
     "recipe": "finetune",

@@ -1,12 +1,13 @@
 """Classes of whole pictures, by timm's networks. torch is imported by the stages that need it, and by no server."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
 from labelloop.kinds.classification import Classification
+from labelloop.training_parameters import TrainingParameters
 from labelloop.types import IMAGES, Item, Json, TrainSettings
 
 if TYPE_CHECKING:
@@ -26,19 +27,7 @@ class ImageClassification(Classification):
     item = "picture"
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
-    settings = (
-        "backbone",
-        "weights",
-        "image_size",
-        "recipes",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "optimizer",
-        "augmentations",
-        "mixup",
-        "balance",
-    )
+    settings = tuple(row.name for row in fields(TrainingParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 
     def check(self, content: bytes) -> None:

@@ -7,9 +7,10 @@ from labelloop.run.report.charts import Chart, Mark, Series, line_chart
 from labelloop.run.report.html import render
 from labelloop.run.report.numbers import importance_rows
 from labelloop.train.intervals import FEW, TOO_FEW, wilson
+from labelloop.training_parameters import SEARCHED
 from labelloop.types import Json
 
-_COLUMNS = ("recipe", "model", "image_size", "optimizer", "augmentations", "learning_rate")
+_COLUMNS = ("recipe", *SEARCHED)
 
 
 def search_page(found: Json) -> str:
@@ -76,7 +77,7 @@ def _row(one: Json, *, is_best: bool) -> Json:
 
 
 def _values(name: str, values: Sequence[str]) -> str:
-    return " to ".join(values) if name == "learning_rate" else ", ".join(values)
+    return (" to " if name in SEARCHED and SEARCHED[name].is_range else ", ").join(values)
 
 
 def _figure(value: float | None) -> str:

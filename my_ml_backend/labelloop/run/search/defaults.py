@@ -7,12 +7,10 @@ from labelloop.errors import StoreError
 from labelloop.models.records import now
 from labelloop.models.runs import Defaults, ProjectDefaults
 from labelloop.models.store import Store
-from labelloop.run.parameters import PARAMETERS, with_parameters
+from labelloop.run.parameters import with_parameters
 from labelloop.settings import Settings
+from labelloop.training_parameters import PARAMETERS, SEARCHED
 from labelloop.types import Json, ProjectKey
-
-SEARCHED = ("model", "image_size", "optimizer", "augmentations", "learning_rate")
-"""The parameters that a search may give a project; not the recipes, for with more labels another one wins."""
 
 _TOGETHER = ("optimizer", "learning_rate")
 

@@ -5,7 +5,7 @@ A search that goes on is the same search: it was asked for the same.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -92,8 +92,7 @@ class SearchPlan:
         """Read a folder's plan; None where there is none yet. Raises StoreError when it is damaged."""
         try:
             raw = json.loads(folder.plan.read_text())
-            space = {name: tuple(values) for name, values in raw.pop("space").items()}
-            return cls(space=Space(**space), **raw)
+            return cls(space=Space.from_json(raw.pop("space")), **raw)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -103,7 +102,8 @@ class SearchPlan:
         """Write the plan; raises SettingsError when the folder has another one."""
         held = self.read(folder)
         if held is None:
-            write_json(folder.plan, asdict(self))
+            plan = {"space": self.space.to_json(), "parameters": dict(self.parameters), "manifest": self.manifest}
+            write_json(folder.plan, plan)
         elif held != self:
             raise SettingsError(
                 f"{folder.path} holds another search ({_difference(held, self)}): "
@@ -113,8 +113,9 @@ class SearchPlan:
 
 
 def _difference(held: SearchPlan, asked: SearchPlan) -> str:
-    for name, value in asdict(held.space).items():
-        if (now := getattr(asked.space, name)) != value:
+    wanted = asked.space.to_json()
+    for name, value in held.space.to_json().items():
+        if (now := wanted.get(name, ())) != value:
             return f"its {name} are {_listed(value)}, and now {_listed(now)} are asked for"
     for name in held.parameters:
         if held.parameters[name] != asked.parameters.get(name):

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Search:
-    """One search: ``parameters`` are common to all trials, ``lists`` say what is searched (space.LISTS).
+    """One search: ``parameters`` are common to all trials, ``lists`` say what is searched, by option.
 
     ``jobs`` trials are made at a time; None is one for each GPU, or for each core where there is none.
     """
