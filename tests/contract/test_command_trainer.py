@@ -29,6 +29,7 @@ from labelloop.run.driver import Run
 from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
+from labelloop.trainers.command import CommandTrainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import Input, Item, Output, ProjectKey
@@ -78,6 +79,7 @@ class Machine:
     held: list[Item] = field(default_factory=items)
     reporter: Told = field(default_factory=Told)
     seconds: float = 600.0
+    occupied_seconds: float = 15.0
 
     @property
     def settings(self) -> Settings:
@@ -110,6 +112,7 @@ class Machine:
             registrar=Registrar(self.store, PROJECT, fence, trainer=open_trainer(self.trainer)),
             kind=numbers_kind.NAME,
             archive=False,
+            trainer=CommandTrainer(self.trainer, self.occupied_seconds),
         )
 
     def make(self, *stages: str, name: str = "run") -> Run:
@@ -469,7 +472,7 @@ def test_a_killed_worker_takes_its_training_along_and_the_next_one_begins_it_aga
     assert len(begun()) == 2
 
 
-def test_an_orphan_that_is_still_at_work_is_left_in_peace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_orphan_that_is_still_at_work_is_left_in_peace(tmp_path: Path) -> None:
     """What has left its process group outlives the worker, and with it its hold on the folder."""
     escapes = LEARN + (
         "import subprocess, time\n"
@@ -482,12 +485,11 @@ def test_an_orphan_that_is_still_at_work_is_left_in_peace(tmp_path: Path, monkey
         "leave(Path(sys.argv[1]), learn(Path(sys.argv[1])))\n"
     )
     machine = Machine(tmp_path, program(tmp_path / "theirs", escapes))
-    with monkeypatch.context() as hasty:
-        hasty.setattr("labelloop.trainers.command._OCCUPIED_SECONDS", 0.5)
-        with pytest.raises(TrainingDied):
-            machine.train()
-        with pytest.raises(RunOccupied, match=r"an earlier attempt at the training in .*command is still at work"):
-            machine.train()
+    hasty = replace(machine, occupied_seconds=0.5)
+    with pytest.raises(TrainingDied):
+        hasty.train()
+    with pytest.raises(RunOccupied, match=r"an earlier attempt at the training in .*command is still at work"):
+        hasty.train()
     (tmp_path / "theirs" / "go").touch()
     machine.train()
 

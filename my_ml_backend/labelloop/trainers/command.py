@@ -20,7 +20,7 @@ from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
 from labelloop.files import file_lock
 from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
-from labelloop.trainers.base import Training
+from labelloop.trainers.base import Training, too_long
 from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, write_items
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked
 
@@ -35,7 +35,6 @@ _LONG_SECONDS, _SHORT_SECONDS = 3600.0, 300.0
 """What a verb may take: those that move files, and those that ask."""
 
 _OCCUPIED_SECONDS = 15.0
-"""How long a child that is just being ended is waited for."""
 
 _PROGRESS = re.compile(r"progress\s+(\d{1,15})\s+(\d{1,15})(?:\s+(\S.*))?")
 _BEAT_SECONDS = 1.0
@@ -45,10 +44,12 @@ class CommandTrainer:
     """Runs a program with a folder: to its end, or, where it has the verb ``start``, by verbs.
 
     It trains ``elsewhere`` where it can be asked how that stands: with the verbs ``start`` and ``poll``. Otherwise it
-    holds the worker, and ends with it.
+    holds the worker, and ends with it. A child of an earlier attempt that is just being ended is waited for, up to
+    ``occupied_seconds``.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, occupied_seconds: float = _OCCUPIED_SECONDS) -> None:
+        self._occupied_seconds = occupied_seconds
         self._command = Command.parse(address, VERBS, ("format",))
         self._form = self._command.options.get("format", "labelloop")
         self.name = self._command.name
@@ -69,7 +70,7 @@ class CommandTrainer:
     def start(self, context: "Context", key: str) -> str:
         """Train, or begin to; see Trainer. Raises RunOccupied while an earlier child of this run is at work."""
         handover = Handover(context.folder.command)
-        with _alone(handover.path) as lock:
+        with _alone(handover.path, self._occupied_seconds) as lock:
             if known := self._known(handover, key):
                 return known
             seconds = context.settings.training_seconds
@@ -165,7 +166,7 @@ class CommandTrainer:
             keep=(lock.fileno(),),
         )
         if ended.late:
-            raise TrainingError(f"the training by {self.name} {ended.problem}: LABELLOOP_TRAINING_SECONDS is its limit")
+            raise too_long(self.name, ended.problem)
         if ended.problem:
             raise TrainingDied(f"the training by {self.name} {ended.problem}")
         return (ended.last_line if verb else "") or key
@@ -247,12 +248,12 @@ class _Told:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[IO[bytes]]:
-    """Hold a folder; raises RunOccupied where a child of an earlier attempt at the run does."""
+def _alone(folder: Path, seconds: float) -> Iterator[IO[bytes]]:
+    """Hold a folder; raises RunOccupied where a child of an earlier attempt at the run still does after ``seconds``."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         try:
-            lock = held.enter_context(file_lock(folder / ".lock", _OCCUPIED_SECONDS, inherited=True))
+            lock = held.enter_context(file_lock(folder / ".lock", seconds, inherited=True))
         except BlockingIOError:
             raise RunOccupied(
                 f"an earlier attempt at the training in {folder} is still at work: it is waited for, or end it"
