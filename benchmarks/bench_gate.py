@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
 
-from labelloop.run.gate import GateRule, Predictions, Verdict, judge
+from labelloop.run.gate import judge
+from labelloop.run.verdict import GateRule, Predictions, Verdict
 
 _CLASSES = tuple("abcdef")
 _SHARED = 0.85

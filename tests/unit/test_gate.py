@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.run.gate import GateRule, Predictions, Verdict, force, judge, judge_first
+from labelloop.run.gate import judge, judge_first
+from labelloop.run.verdict import GateRule, Predictions, Verdict, force
 from support.examples import examples
 
 AB = ("a", "b")

@@ -53,8 +53,9 @@ class Classification(ABC):
         import numpy as np
 
         from labelloop.data.split import splits
-        from labelloop.run.gate import GateRule, Predictions, judge, judge_first, meet_bootstrap
+        from labelloop.run.gate import judge, judge_first, meet_bootstrap
         from labelloop.run.scoring import Scored, truth_of
+        from labelloop.run.verdict import GateRule, Predictions
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores)

@@ -7,12 +7,10 @@ import numpy as np
 
 from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
 from labelloop.run.paired import Paired, compare
-from labelloop.run.verdict import GateRule, Predictions, Verdict, force
+from labelloop.run.verdict import GateRule, Predictions, Verdict
 from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.train.metrics import Indicators, accuracy
 from labelloop.types import Choice, Json
-
-__all__ = ["GateRule", "Predictions", "Verdict", "force", "judge", "judge_first", "meet_bootstrap"]
 
 
 def judge_first(
@@ -25,24 +23,28 @@ def judge_first(
     not fit.
     """
     if left_out and len(truth) < FEW:
-        return _unjudged(challenger.version, len(truth), left_out)
+        return unjudged(challenger.version, "it could be asked about", len(truth), left_out)
     _check_shapes(truth, challenger)
     rows, counts = np.unique(learned_from, axis=0, return_counts=True)
     share = accuracy(truth, np.broadcast_to(rows[counts.argmax()], truth.shape))
-    count = int(challenger.right(truth, choice).sum())
-    reached, name = count / len(truth), challenger.version
-    low, high = wilson(count, len(truth))
-    interval = {"value": reached, "low": low, "high": high}
-    numbers: Json = {"test_items": len(truth), "challenger": reached, "majority": share, "conceded": 0.0}
-    numbers |= {"accuracy": interval, "few": len(truth) < FEW}
-    right = f"{count} of {len(truth)} test items right ({reached:.3f}, 95 % interval {low:.3f} to {high:.3f})"
-    failed = _failures(challenger)
+    right = int(challenger.right(truth, choice).sum())
+    first = against_majority(challenger.version, right, len(truth), share, "the majority class")
+    numbers = dict(first.numbers)
+    remarks = [*too_few(len(truth)), *_failures(challenger), *_left_out(left_out, numbers)]
+    return replace(first, sentence="; ".join([first.sentence, *remarks]), numbers=numbers)
+
+
+def against_majority(name: str, right: int, items: int, share: float, majority: str) -> Verdict:
+    """Judge a first version by the ``items`` it has ``right``: more than the ``share`` that ``majority`` alone has."""
+    reached, (low, high) = right / items, wilson(right, items)
+    numbers: Json = {"test_items": items, "challenger": reached, "majority": share, "conceded": 0.0}
+    numbers |= {"accuracy": {"value": reached, "low": low, "high": high}, "few": items < FEW}
+    told = f"{right} of {items} test items right ({reached:.3f}, 95 % interval {low:.3f} to {high:.3f})"
     if reached > share:
-        sentence = f"{name} becomes the first champion: {right}, the majority class alone has {share:.3f}"
+        sentence = f"{name} becomes the first champion: {told}, {majority} alone has {share:.3f}"
     else:
-        sentence = f"{name} is rejected: {right}, no better than the majority class with {share:.3f}"
-    remarks = [*too_few(len(truth)), *failed, *_left_out(left_out, numbers)]
-    return Verdict(reached > share, "; ".join([sentence, *remarks]), numbers)
+        sentence = f"{name} is rejected: {told}, no better than {majority} with {share:.3f}"
+    return Verdict(reached > share, sentence, numbers)
 
 
 def meet_bootstrap(
@@ -90,7 +92,8 @@ def judge(
         left_out += int((~met).sum())
         truth, champion, challenger = truth[met], champion.only(met), challenger.only(met)
     if left_out and len(truth) < FEW:
-        return _unjudged(challenger.version, len(truth), left_out, champion.version, conceded)
+        both = f"both it and {champion.version} could be asked about"
+        return unjudged(challenger.version, both, len(truth), left_out, conceded)
     for side in (champion, challenger):
         _check_shapes(truth, side)
     pair = Pair(truth, champion, challenger, classes, choice, rule, seed)
@@ -105,15 +108,14 @@ def judge(
     )
 
 
-def _unjudged(name: str, met: int, left_out: int, champion: str = "", conceded: float = 0.0) -> Verdict:
-    """Leave a version unjudged where a part of the test items is known of it that is too small.
+def unjudged(name: str, known: str, met: int, left_out: int, conceded: float = 0.0) -> Verdict:
+    """Leave a version unjudged where a part of the test items is known of it that is too small; ``known`` says how.
 
     All there are may be as few: those nobody has chosen.
     """
-    both = f"both it and {champion}" if champion else "it"
     sentence = (
-        f"{name} cannot be judged: kept, not promoted; {both} could be asked about {met} of {met + left_out} test "
-        f"items, and {FEW} are needed where it is not all of them"
+        f"{name} cannot be judged: kept, not promoted; {known} {met} of {met + left_out} test items, and {FEW} are "
+        "needed where it is not all of them"
     )
     numbers: Json = {"test_items": met, "left_out": left_out, "few": True, "conceded": conceded}
     return Verdict(False, sentence, numbers)

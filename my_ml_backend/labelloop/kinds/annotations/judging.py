@@ -16,7 +16,7 @@ from labelloop.files import whole_file
 from labelloop.kinds.annotations.correctness import is_right
 from labelloop.run.checks import check_accuracy
 from labelloop.run.context import Context, Render, write_json
-from labelloop.run.gate import meet_bootstrap
+from labelloop.run.gate import against_majority, meet_bootstrap, unjudged
 from labelloop.run.paired import compare
 from labelloop.run.scoring import Opponent, VersionOpponent
 from labelloop.run.verdict import GateRule, Verdict
@@ -163,12 +163,8 @@ def _unjudged(name: str, marks: Marks, champion: str = "", conceded: float = 0.0
     if met and (met == items or met >= FEW):
         return None
     against = f" with {champion}" if champion else ""
-    sentence = (
-        f"{name} cannot be judged: kept, not promoted; it can be compared{against} on {met} of {items} test items, and "
-        f"{FEW} are needed where it is not all of them"
-    )
-    numbers: Json = {"test_items": met, "left_out": items - met, "few": True, "conceded": conceded}
-    return Verdict(False, "; ".join([sentence, *_left_out(marks)]), numbers)
+    verdict = unjudged(name, f"it can be compared{against} on", met, items - met, conceded)
+    return replace(verdict, sentence="; ".join([verdict.sentence, *_left_out(marks)]))
 
 
 def _left_out(marks: Marks) -> list[str]:
@@ -184,16 +180,9 @@ def _first(name: str, found: Compared, items: Sequence[Item], learned_from: Iter
     count, right = int(met.sum()), int((marks == _RIGHT).sum())
     usual = _most_frequent(learned_from, found.tags)
     truths = [_only(item.result, found.tags) for item, counts in zip(items, met, strict=True) if counts]
-    reached, share = right / count, sum(is_right(truth, usual) is True for truth in truths) / count
-    low, high = wilson(right, count)
-    numbers: Json = {"test_items": count, "challenger": reached, "majority": share, "conceded": 0.0}
-    numbers |= {"accuracy": {"value": reached, "low": low, "high": high}, "few": count < FEW}
-    told = f"{right} of {count} test items right ({reached:.3f}, 95 % interval {low:.3f} to {high:.3f})"
-    if reached > share:
-        sentence = f"{name} becomes the first champion: {told}, the most frequent answer alone has {share:.3f}"
-    else:
-        sentence = f"{name} is rejected: {told}, no better than the most frequent answer with {share:.3f}"
-    return _told(reached > share, [sentence], marks, found, numbers)
+    share = sum(is_right(truth, usual) is True for truth in truths) / count
+    verdict = against_majority(name, right, count, share, "the most frequent answer")
+    return _told(verdict.passed, [verdict.sentence], marks, found, verdict.numbers)
 
 
 def _most_frequent(items: Iterable[Item], tags: frozenset[str]) -> list[Json]:
