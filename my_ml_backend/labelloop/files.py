@@ -63,14 +63,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def file_lock(path: Path, seconds: float = math.inf, *, inherited: bool = False) -> Iterator[IO[bytes]]:
+def file_lock(
+    path: Path, seconds: float = math.inf, *, inherited: bool = False, occupied: Exception | None = None
+) -> Iterator[IO[bytes]]:
     """Hold a file against other processes; the kernel takes the lock from one that dies.
 
-    Raises BlockingIOError where another process holds it, still after ``seconds``. Where a child has ``inherited`` the
-    file it holds it too, as long as it lives.
+    Raises ``occupied``, by default BlockingIOError, where another process holds it, still after ``seconds``. Where a
+    child has ``inherited`` the file it holds it too, as long as it lives.
     """
     with path.open("ab") as file:
-        _lock(file, seconds)
+        try:
+            _lock(file, seconds)
+        except BlockingIOError:
+            if occupied is None:
+                raise
+            raise occupied from None
         try:
             yield file
         finally:

@@ -266,14 +266,11 @@ def _info(folder: RunFolder, settings: Settings, given: Mapping[str, str], key: 
 
 @contextmanager
 def _locked(folder: RunFolder) -> Iterator[None]:
+    another = f"another process is at work in {folder.path}: wait for it, or take another folder"
     with ExitStack() as held:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            held.enter_context(file_lock(folder.path / ".lock", 0))
-        except BlockingIOError:
-            raise RunOccupied(
-                f"another process is at work in {folder.path}: wait for it, or take another folder"
-            ) from None
+            held.enter_context(file_lock(folder.path / ".lock", 0, occupied=RunOccupied(another)))
         except OSError as error:
             raise StoreError(f"{folder.path} cannot be a run's folder: {error.strerror}. Take another one") from error
         yield

@@ -7,8 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -70,7 +69,11 @@ class CommandTrainer:
     def start(self, context: "Context", key: str) -> str:
         """Train, or begin to; see Trainer. Raises RunOccupied while an earlier child of this run is at work."""
         handover = Handover(context.folder.command)
-        with _alone(handover.path, self._occupied_seconds) as lock:
+        handover.path.mkdir(parents=True, exist_ok=True)
+        occupied = RunOccupied(
+            f"an earlier attempt at the training in {handover.path} is still at work: it is waited for, or end it"
+        )
+        with file_lock(handover.path / ".lock", self._occupied_seconds, inherited=True, occupied=occupied) as lock:
             if known := self._known(handover, key):
                 return known
             seconds = context.settings.training_seconds
@@ -245,20 +248,6 @@ class _Told:
         if now - self._at >= _BEAT_SECONDS:
             self._at = now
             self._progress(*self._state)
-
-
-@contextmanager
-def _alone(folder: Path, seconds: float) -> Iterator[IO[bytes]]:
-    """Hold a folder; raises RunOccupied where a child of an earlier attempt at the run still does after ``seconds``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            lock = held.enter_context(file_lock(folder / ".lock", seconds, inherited=True))
-        except BlockingIOError:
-            raise RunOccupied(
-                f"an earlier attempt at the training in {folder} is still at work: it is waited for, or end it"
-            ) from None
-        yield lock
 
 
 def _noted(handover: Handover, key: str) -> str:

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -100,10 +99,11 @@ def run_search(context: Context, space: Space, budget: Budget, jobs: int, visibl
     pictures = len(splits(context.manifest, context.named_sides)["validation"])
     if not pictures:
         raise TrainingError("a search needs pictures on the validation side: label more, or name a validation location")
-    with _alone(folder):
-        plan = SearchPlan(space, parameters_of(context.settings, context.kind.settings), context.manifest.hash).settle(
-            folder
-        )
+    folder.path.mkdir(parents=True, exist_ok=True)
+    another = f"another process searches in {context.folder.path}: wait for it, or take another folder"
+    with file_lock(folder.lock, 0, occupied=SettingsError(another)):
+        common = parameters_of(context.settings, context.kind.settings)
+        plan = SearchPlan(space, common, context.manifest.hash).settle(folder)
         study = _study(folder, context, space)
         before, begun = _ended(study), time.monotonic()
         leader = Leader(folder, study, budget, environments(context.settings, jobs, visible))
@@ -128,17 +128,3 @@ def _study(folder: SearchFolder, context: Context, space: Space) -> optuna.Study
 
 def _ended(study: optuna.Study) -> int:
     return sum(one.state in ("finished", "pruned", "failed") for one in tried(study))
-
-
-@contextmanager
-def _alone(folder: SearchFolder) -> Iterator[None]:
-    """Hold the search against other processes; raises SettingsError when one of them has it."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(file_lock(folder.lock, 0))
-        except BlockingIOError:
-            raise SettingsError(
-                f"another process searches in {folder.run.path}: wait for it, or take another folder"
-            ) from None
-        yield
