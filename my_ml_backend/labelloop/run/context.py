@@ -163,25 +163,19 @@ class Context:
         return self.labeled.sides
 
 
-def read_text(path: Path, stage: str) -> str:
-    """Read what a stage wrote; raises StoreError naming that stage when it is not there."""
+def read_json(path: Path, stage: str) -> Json:
+    """Read a JSON object that a stage wrote; raises StoreError naming that stage when it is not there, or damaged."""
     try:
-        return path.read_text()
+        found: Json = json.loads(path.read_text())
     except OSError as error:
         raise _unread(path, stage, error) from error
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged ({error}): remove it and run the {stage} stage again") from error
+    return found
 
 
 def _unread(path: Path, stage: str, error: OSError) -> StoreError:
     return StoreError(f"{path} cannot be read ({error.strerror}): run the {stage} stage of this run first")
-
-
-def read_json(path: Path, stage: str) -> Json:
-    """Read a JSON object that a stage wrote; raises StoreError."""
-    try:
-        found: Json = json.loads(read_text(path, stage))
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged ({error}): remove it and run the {stage} stage again") from error
-    return found
 
 
 def write_json(path: Path, value: object) -> None:

@@ -84,13 +84,13 @@ def run_trainer(
         context.progress(stands.what, stands.done, stands.total)
         if time.monotonic() > late:
             trainer.cancel(handle)
-            raise too_long(trainer.name, f"was cancelled after {seconds:g} s")
+            raise over_time(trainer.name, f"was cancelled after {seconds:g} s")
         wait(every)
     if stands.state == "failed":
         raise TrainingDied(f"the training of run {key} by {trainer.name} failed: {stands.reason}")
     return trainer.collect(handle, context)
 
 
-def too_long(name: str, ending: str) -> TrainingError:
+def over_time(name: str, ending: str) -> TrainingError:
     """Say of a trainer, by name, that its training took longer than it may, and how that ended it."""
     return TrainingError(f"the training by {name} {ending}: LABELLOOP_TRAINING_SECONDS is its limit")

@@ -19,7 +19,7 @@ from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
 from labelloop.files import file_lock
 from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
-from labelloop.trainers.base import Training, too_long
+from labelloop.trainers.base import Training, over_time
 from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, write_items
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked
 
@@ -169,7 +169,7 @@ class CommandTrainer:
             keep=(lock.fileno(),),
         )
         if ended.late:
-            raise too_long(self.name, ended.problem)
+            raise over_time(self.name, ended.problem)
         if ended.problem:
             raise TrainingDied(f"the training by {self.name} {ended.problem}")
         return (ended.last_line if verb else "") or key

@@ -45,7 +45,7 @@ def write_report(folder: RunFolder, picture_bytes: int = MOST_BYTES) -> Path:
     """
     files = Files(folder, Inline(picture_bytes))
     sections, failed = _sections(files)
-    text = render(
+    text = render_page(
         "report.html",
         sections=sections,
         state=advice.outcome(files.verdict),
@@ -62,7 +62,7 @@ def write_report(folder: RunFolder, picture_bytes: int = MOST_BYTES) -> Path:
     return folder.report
 
 
-def render(template: str, **view: object) -> str:
+def render_page(template: str, **view: object) -> str:
     """Fill in a page's template; what it shows is escaped.
 
     ASCII with references: a label may hold what no encoding can write, half a surrogate pair for one.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from labelloop.run.report.charts import Chart, Mark, Series, line_chart
-from labelloop.run.report.html import render
+from labelloop.run.report.html import render_page
 from labelloop.run.report.numbers import importance_rows
 from labelloop.train.intervals import FEW, TOO_FEW, wilson
 from labelloop.training_parameters import SEARCHED
@@ -16,7 +16,7 @@ _COLUMNS = ("recipe", *SEARCHED)
 def search_page(found: Json) -> str:
     """Write the page of what ``search.json`` holds."""
     best = found["best"]
-    return render(
+    return render_page(
         "search.html",
         summary=_summary(found),
         best=_best(best, found["pictures"]) if best else None,
