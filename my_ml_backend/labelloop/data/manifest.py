@@ -186,14 +186,14 @@ class Manifest:
 
 
 def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
-    """Yield what a manifest's file says of every task, in order of task: its truth, None for one that is left out.
+    """Give what a manifest's file says of every task, in order of task: its truth, None for one that is left out.
 
-    Whatever its length, a line is in memory at a time. Raises Damaged, before anything is given, where the file is not
-    what its name in the first line says.
+    Whatever its length, a line is in memory at a time; the file may be removed meanwhile. Raises Damaged where it is
+    not what its name in the first line says.
     """
     with _damage():
         _, items, left_out = _checked(path)
-    yield from heapq.merge(
+    return heapq.merge(
         FileRows[tuple[int, Truth | None]](
             items, lambda raw: (raw["task"], Truth(tuple(raw["labels"]), "", _result(raw)))
         ),

@@ -18,7 +18,7 @@ def note(hub: Hub, event: Event) -> str | None:
     """Note one event; returns the job's id where one was asked for and makes sense. Raises QueueError without Redis."""
     match event:
         case LabelsChanged():
-            note_changes(hub, hub.project(event.project), [f"a{annotation}" for annotation in event.annotation_ids])
+            _note_changes(hub, hub.project(event.project), [f"a{annotation}" for annotation in event.annotation_ids])
         case TasksCreated():
             hub.queue(hub.project(event.project)).prelabel(_PRELABEL_AFTER)
         case TrainingRequested():
@@ -36,7 +36,7 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
     return hub.queue(project).retrain("Start Training")
 
 
-def note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
+def _note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
     """Note changed labels and look at the policy when they make a run due."""
     state = hub.state(project)
     state.changes.add(what, time.time())

@@ -88,8 +88,7 @@ def restore_labels(hub: Hub, project: ProjectKey, manifest: str, progress: Progr
     older model is called today; where the label config asks for nothing of that any more, classes keep their names.
     Raises StoreError and StudioError.
     """
-    with _beside(hub) as file:
-        hub.store.download(manifest_path(project, manifest), file)
+    with manifest_file(hub, project, manifest) as file:
         found = Manifest.from_file(file)
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     try:
@@ -111,6 +110,17 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
 def manifest_path(project: ProjectKey, name: str) -> str:
     """Say where the store has the manifest of that hash."""
     return f"{project}/manifests/{name}.jsonl"
+
+
+@contextmanager
+def manifest_file(hub: Hub, project: ProjectKey, name: str) -> Iterator[Path]:
+    """Bring the manifest of that hash from the store into a file of this machine, which is removed afterwards.
+
+    Raises NotFound and StoreError. Who has the file open may read on.
+    """
+    with _beside(hub) as file:
+        hub.store.download(manifest_path(project, name), file)
+        yield file
 
 
 @contextmanager

@@ -5,12 +5,9 @@ every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited
 """
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
@@ -22,7 +19,7 @@ from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learn_unknown, learns
-from labelloop.loop.project_labels import labeling_of, manifest_path
+from labelloop.loop.project_labels import labeling_of, manifest_file, manifest_path
 from labelloop.loop.project_registry import (
     confirmed_project,
     keep_project,
@@ -120,29 +117,29 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
     labeling = labeling_of(hub, project)
     seen = Tally()
-    with _last_manifest(hub, project) as known:
-        before = next(known, None)
-        for example in labeling.records(find(labeling.kind).truth):
-            while before is not None and before[0] < example.task:
-                yield from _gone(before)
-                before = next(known, None)
-            held = before is not None and before[0] == example.task
-            truth = before[1] if before is not None and held else None
-            if held:
-                before = next(known, None)
-            if isinstance(example, LeftOut):
-                # Left out now; a change only if the last manifest had it.
-                if truth is not None:
-                    yield f"t{example.task}"
-                continue
-            seen.add(example.labels)
-            # What the last manifest left out cannot be told from unchanged.
-            if not held or truth not in (Truth(example.labels, result=example.result), None):
-                yield f"t{example.task}"
-        if before is not None:
+    known = _known_truth(hub, project)
+    before = next(known, None)
+    for example in labeling.records(find(labeling.kind).truth):
+        while before is not None and before[0] < example.task:
             yield from _gone(before)
-        for rest in known:
-            yield from _gone(rest)
+            before = next(known, None)
+        held = before is not None and before[0] == example.task
+        truth = before[1] if before is not None and held else None
+        if held:
+            before = next(known, None)
+        if isinstance(example, LeftOut):
+            # Left out now; a change only if the last manifest had it.
+            if truth is not None:
+                yield f"t{example.task}"
+            continue
+        seen.add(example.labels)
+        # What the last manifest left out cannot be told from unchanged.
+        if not held or truth not in (Truth(example.labels, result=example.result), None):
+            yield f"t{example.task}"
+    if before is not None:
+        yield from _gone(before)
+    for rest in known:
+        yield from _gone(rest)
     if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
             seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)
@@ -157,19 +154,17 @@ def _gone(entry: tuple[int, Truth | None]) -> Iterator[str]:
         yield f"t{task}"
 
 
-@contextmanager
-def _last_manifest(hub: Hub, project: ProjectKey) -> Iterator[Iterator[tuple[int, Truth | None]]]:
-    """Read the last run's manifest, from a file of this machine: truth by task (data/manifest.py)."""
+def _known_truth(hub: Hub, project: ProjectKey) -> Iterator[tuple[int, Truth | None]]:
+    """Read the last run's manifest: truth by task (data/manifest.py); nothing, where there is none."""
     record = hub.runs(project).latest()
-    with tempfile.TemporaryDirectory(prefix="labelloop-sweep-") as folder:
-        yield _read(hub, manifest_path(project, record.manifest), Path(folder)) if record else iter(())
-
-
-def _read(hub: Hub, path: str, folder: Path) -> Iterator[tuple[int, Truth | None]]:
+    if record is None:
+        return iter(())
     try:
-        hub.store.download(path, folder / "manifest.jsonl")
-        yield from truth_by_task(folder / "manifest.jsonl")
+        with manifest_file(hub, project, record.manifest) as file:
+            return truth_by_task(file)
     except NotFound:
-        return
+        return iter(())
     except Damaged as error:
+        path = manifest_path(project, record.manifest)
         _log.warning("%s is damaged (%s): all labels count as changed, and the next run writes one anew", path, error)
+        return iter(())
