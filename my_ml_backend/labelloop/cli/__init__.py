@@ -1,4 +1,4 @@
-"""The ``labelloop`` command: one file per family of commands, put together in ``main``."""
+"""The ``labelloop`` command: one file per family of commands, which ``main`` finds there."""
 
 from labelloop.cli.main import main, settings_table
 
