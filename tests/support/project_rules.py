@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.errors import Damaged
 from labelloop.models.champion import Pointers, Reign
-from labelloop.models.projects import Found, LeftOver, Projects, spellings
+from labelloop.models.projects import LeftOver, ProjectPlace, Projects, spellings
 from labelloop.models.records import to_bytes
 from labelloop.models.store import Store
 from labelloop.types import Identity, ProjectKey
@@ -49,23 +49,23 @@ DAMAGED = [
 
 class ProjectRules:
     def test_a_new_project_lies_under_its_creation_time(self, store: Store) -> None:
-        assert projects(store).find(SEVEN) == Found(OWN, settled=False)
+        assert projects(store).find(SEVEN) == ProjectPlace(OWN, settled=False)
         assert list(store.walk("")) == [], "a request alone leaves nothing in the store"
         assert projects(store).claim(SEVEN) == OWN
-        assert projects(store).find(SEVEN) == Found(OWN, settled=True)
+        assert projects(store).find(SEVEN) == ProjectPlace(OWN, settled=True)
         assert list(store.walk("")) == ["_projects/7.json"]
 
     def test_an_unknown_number_lies_where_it_always_did(self, store: Store) -> None:
-        assert projects(store).find(Identity(7)) == Found(OLD, settled=False)
+        assert projects(store).find(Identity(7)) == ProjectPlace(OLD, settled=False)
         assert projects(store).here() == {}
 
     @pytest.mark.parametrize("url", [HOME, "http://127.0.0.1:8080/", "http://[::1]:8080", "https://ls", MOVED])
     def test_one_identity_is_one_project_at_every_address(self, store: Store, url: str) -> None:
         reign(store, OLD)
         projects(store).claim(SEVEN)
-        assert projects(store, url).find(SEVEN) == Found(OLD, settled=True)
+        assert projects(store, url).find(SEVEN) == ProjectPlace(OLD, settled=True)
         assert projects(store, url).claim(SEVEN) == OLD
-        assert projects(store, url).find(Identity(7)) == Found(OLD, settled=True)
+        assert projects(store, url).find(Identity(7)) == ProjectPlace(OLD, settled=True)
         assert projects(store, url).here() == {7: OLD}
 
     def test_the_old_folder_is_adopted_and_that_is_said_once(
@@ -73,8 +73,8 @@ class ProjectRules:
     ) -> None:
         reign(store, OLD)
         before = {path: store.read(path).content for path in store.walk("")}
-        assert projects(store).find(SEVEN) == Found(OLD, settled=False)
-        assert projects(store).find(Identity(7)) == Found(OLD, settled=False)
+        assert projects(store).find(SEVEN) == ProjectPlace(OLD, settled=False)
+        assert projects(store).find(Identity(7)) == ProjectPlace(OLD, settled=False)
         assert projects(store).here() == {7: OLD}
         with caplog.at_level(logging.INFO):
             assert [projects(store).claim(SEVEN) for _ in range(3)] == [OLD] * 3
@@ -105,7 +105,7 @@ class ProjectRules:
 
     def test_a_folder_older_than_the_project_is_anothers(self, store: Store, caplog: pytest.LogCaptureFixture) -> None:
         reign(store, OLD, at=CREATED - 86400)
-        assert projects(store).find(SEVEN) == Found(OWN, settled=False)
+        assert projects(store).find(SEVEN) == ProjectPlace(OWN, settled=False)
         assert projects(store).claim(SEVEN) == OWN
         assert "localhost-8080/7 is older than the project" in caplog.text
         assert projects(store).left_over() == [LeftOver(OLD, None, ("localhost-8080",))]
@@ -114,12 +114,12 @@ class ProjectRules:
         reign(store, OLD)
         projects(store).claim(SEVEN)
         later = Identity(7, CREATED + 9)
-        assert projects(store).find(later) == Found(ProjectKey(str(CREATED + 9), 7), settled=False)
+        assert projects(store).find(later) == ProjectPlace(ProjectKey(str(CREATED + 9), 7), settled=False)
         for _ in range(3):
             assert projects(store).claim(later) == ProjectKey(str(CREATED + 9), 7)
 
         assert caplog.text.count("is another one than the project 7 that was at this address before") == 1
-        assert projects(store).find(SEVEN) == Found(OLD, settled=True)
+        assert projects(store).find(SEVEN) == ProjectPlace(OLD, settled=True)
         assert projects(store).find(Identity(7)).key == ProjectKey(str(CREATED + 9), 7)
         assert projects(store).here() == {7: ProjectKey(str(CREATED + 9), 7)}
         assert projects(store).left_over() == [LeftOver(OLD, CREATED, ("localhost-8080",))]
@@ -161,7 +161,7 @@ class ProjectRules:
             "_projects/7.json",
             b'{"projects": [{"created": 1, "folder": "a/7", "addresses": {"a": "2026"}, "site": "x"}], "more": 1}',
         )
-        assert projects(store).find(Identity(7, 1)) == Found(ProjectKey("a", 7), settled=True)
+        assert projects(store).find(Identity(7, 1)) == ProjectPlace(ProjectKey("a", 7), settled=True)
 
     def test_what_is_not_a_project_is_not_listed(self, store: Store) -> None:
         for path in ("labelloop-check/object", "doctor/probe", "local/1/champion.json", "_projects/x.json", "a/b/c/7"):

@@ -10,18 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from labelloop.data.duplicates import Twins
 from labelloop.data.rows import HELD, FileRows, Gathering, LineSpan, OpenFile
 from labelloop.errors import Damaged
 from labelloop.files import is_sha256, whole_file
 from labelloop.kinds.majority import Truth
-from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, canonical
+from labelloop.types import IMAGES, Choice, Item, Json, LeftOut, ProjectKey, T, canonical
 
 _FORMAT = 1
-T = TypeVar("T")
-
 _LEFT_OUT = b'{"left_out":'
 
 

@@ -9,19 +9,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Generic, Self, TypeVar, overload
+from typing import IO, Generic, Self, overload
 
 from labelloop.errors import Damaged
 from labelloop.files import cannot_keep
-from labelloop.types import Json
+from labelloop.types import Json, T
 
 HELD = 4_000_000
 """Bytes of JSON Lines that are held in memory as the rows they say."""
 
 _AT_ONCE = 1 << 18
 """Bytes of a file that are read at a time."""
-
-T = TypeVar("T")
 
 
 class OpenFile:

@@ -18,7 +18,7 @@ from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.opening import open_store
-from labelloop.models.projects import Found, Projects
+from labelloop.models.projects import ProjectPlace, Projects
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
@@ -77,7 +77,7 @@ class Hub:
         except StoreError:
             if kept is None and told:
                 raise
-            found = Found(kept[0] if kept else home, settled=False)
+            found = ProjectPlace(kept[0] if kept else home, settled=False)
         # What nobody has found in Label Studio yet may be found there any moment.
         self._remember(identity, found.key, _FOUND_SECONDS if found.settled or told else _GUESSED_SECONDS)
         return found.key

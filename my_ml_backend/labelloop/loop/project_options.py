@@ -19,7 +19,7 @@ from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
 _REMEMBERED = 8
 
-Reader = Callable[[object, str], Any]
+_Reader = Callable[[object, str], Any]
 """Reads a value; the text names it in errors."""
 
 
@@ -153,7 +153,7 @@ def _read(extra_params: object) -> Json:
     return _checked(extra_params, _KEYS, "extra_params", "extra_params of the ML backend")
 
 
-def _checked(given: object, keys: Mapping[str, Reader], where: str, whole: str = "") -> Json:
+def _checked(given: object, keys: Mapping[str, _Reader], where: str, whole: str = "") -> Json:
     """Read every value by its key; ``where`` and ``whole`` name what they stand in."""
     whole = whole or where
     if not isinstance(given, dict):
@@ -258,7 +258,7 @@ _RENDERING = ("threshold", "label_map", "uncertainty")
 _OF_AN_ENDPOINT = ("request", "response", "mapping", "classes", "parameters", "version", "batch", *_RENDERING)
 """What is said of any endpoint beside its address."""
 
-_KEYS: dict[str, Reader] = {
+_KEYS: dict[str, _Reader] = {
     "endpoint": _text,
     "request": _text,
     "response": _text,

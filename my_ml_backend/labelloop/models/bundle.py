@@ -18,12 +18,12 @@ from labelloop.types import IMAGES, Json
 
 FORMAT = 1
 DESCRIPTION = "model.json"
-REPORT = "metrics.json"
+METRICS = "metrics.json"
 
 
 def files() -> tuple[str, ...]:
     """Name all that a bundle of any kind can hold; what else lies in its folder is not part of it."""
-    return (*weight_files(), REPORT, DESCRIPTION)
+    return (*weight_files(), METRICS, DESCRIPTION)
 
 
 def weights_of(info: BundleInfo) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def check_bundle(directory: Path, weights: Collection[str] | None = None) -> Bun
         if name not in info.files and (directory / name).exists():
             raise BundleError(f"bundle {directory}: {DESCRIPTION} has no hash of {name}; export the version again")
     for name, expected in info.files.items():
-        if name != REPORT and weights is not None and name not in weights and not (directory / name).exists():
+        if name != METRICS and weights is not None and name not in weights and not (directory / name).exists():
             continue
         if _sha256(directory, name) != expected:
             raise _damaged(directory, name)
@@ -135,7 +135,7 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
     if info.choice not in ("single", "multiple"):
         yield f"has kind {info.choice!r}: expected single or multiple"
     yield from _foreign_problems(info) if isinstance(info, ForeignInfo) else kind.problems(info)
-    if strange := sorted(set(info.files) - {*weights_of(info), REPORT}):
+    if strange := sorted(set(info.files) - {*weights_of(info), METRICS}):
         yield f"names the file {strange[0]!r}, which is no part of a bundle"
     if not all(map(is_sha256, info.files.values())):
         yield "has a file hash that is no sha256"

@@ -90,7 +90,7 @@ class LeftOver:
     copied_to: str = ""
 
 
-class Found(NamedTuple):
+class ProjectPlace(NamedTuple):
     """Where a project lies; ``settled`` when the store says so, otherwise that is where it would be kept."""
 
     key: ProjectKey
@@ -107,7 +107,7 @@ class Projects:
         self._store = store
         self._addresses = addresses
 
-    def find(self, identity: Identity) -> Found:
+    def find(self, identity: Identity) -> ProjectPlace:
         """Say where a project lies; nothing is written. Raises StoreError.
 
         Without a creation time it is the project that was found last at this address.
@@ -115,13 +115,13 @@ class Projects:
         known = self._read(identity.id)
         project = _created(known, identity.created) if identity.created else self._current(known)
         if project is not None:
-            return Found(project.key, settled=True)
+            return ProjectPlace(project.key, settled=True)
         old = next(self._old_folders(known, identity), None)
         if old is not None:
-            return Found(old, settled=False)
+            return ProjectPlace(old, settled=False)
         if identity.created is None:
-            return Found(ProjectKey(self._addresses[0], identity.id), settled=False)
-        return Found(own_key(identity), settled=False)
+            return ProjectPlace(ProjectKey(self._addresses[0], identity.id), settled=False)
+        return ProjectPlace(own_key(identity), settled=False)
 
     def claim(self, identity: Identity) -> ProjectKey:
         """Keep that this Label Studio has the project now, and say where it lies; what is new is logged.

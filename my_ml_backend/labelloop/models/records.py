@@ -7,15 +7,14 @@ from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from labelloop.errors import Conflict, Damaged, NotFound, StoreAway
 from labelloop.models.store import Store, Versioned
 from labelloop.retries import retries
+from labelloop.types import T
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 _TRIES = 60
 """With the pauses below about ten seconds: far beyond what any number of workers on one project needs."""

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 REPORT = "report.html"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
 
-State = Literal["trained", "rejected", "published", "champion", "announced", "retired"]
+VersionState = Literal["trained", "rejected", "published", "champion", "announced", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class VersionRecord:
     trained_with: Json = field(default_factory=dict)
 
 
-def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> State:
+def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> VersionState:
     """Derive a state (docs/versions.md, "States"); ``record`` is None for a version that is claimed only."""
     if record is None:
         return "trained"

@@ -4,14 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from labelloop.errors import CredentialsError
+from labelloop.types import T
 
 if TYPE_CHECKING:
     from google.auth.exceptions import GoogleAuthError
-
-T = TypeVar("T")
 
 REST = 5.0
 """Seconds for which a failure is repeated instead of the look-up, which may take as long where it finds nothing."""

@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.layout import arrange
-from labelloop.endpoints.answers.read import FORMATS, RESPONSES
+from labelloop.endpoints.answers.read import ANSWER_FORMATS, RESPONSES
 from labelloop.endpoints.requests import REQUESTS
 from labelloop.types import Failure
 from support.answered import PICTURE, answered
@@ -27,7 +27,7 @@ def test_the_table_is_in_the_order_of_recognition() -> None:
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_an_example_is_recognised(name: str, example: str) -> None:
     classes = ("ant", "bee", "cat", "dog", "elk") if name == "detections" else CLASSES
-    arranged = arrange(json.loads(example), Asked((PICTURE,), classes=classes), FORMATS)
+    arranged = arrange(json.loads(example), Asked((PICTURE,), classes=classes), ANSWER_FORMATS)
     assert arranged is not None
     assert arranged[0].name == name
     assert not isinstance(answered(json.loads(example), PICTURE, classes=classes)[0], Failure)

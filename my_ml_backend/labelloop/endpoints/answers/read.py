@@ -20,7 +20,7 @@ from labelloop.types import Answer, Failure, Input
 
 _OURS = LabelLoopAnswers()
 
-FORMATS: tuple[AnswerFormat, ...] = (
+ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     _OURS,
     Detections(),
     Boxes(),
@@ -35,14 +35,14 @@ FORMATS: tuple[AnswerFormat, ...] = (
 )
 """In the order in which ``auto`` tries them: the first that fits reads the answer."""
 
-RESPONSES = ("auto", *(form.name for form in FORMATS))
+RESPONSES = ("auto", *(form.name for form in ANSWER_FORMATS))
 
 
 def answer_formats(response: str) -> Sequence[AnswerFormat]:
     """Find a format by its name, all of them for ``auto``; raises SettingsError, listing the names, for any other."""
     if response == "auto":
-        return FORMATS
-    for form in FORMATS:
+        return ANSWER_FORMATS
+    for form in ANSWER_FORMATS:
         if form.name == response:
             return (form,)
     raise SettingsError(f"the response format {response[:50]!r} is not known. Possible are {', '.join(RESPONSES)}.")
