@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from labelloop.data.split import side
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import open_engine
 from labelloop.train.dataset import Dataset, Sample, Trained
 from labelloop.types import Output, TrainSettings
 
@@ -42,7 +42,7 @@ class Trial:
 
     def scores(self, trained: Trained, samples: Sequence[Sample]) -> tuple[npt.NDArray[np.float64], float]:
         """Give each sample's score, and the accuracy over all."""
-        answers = OnnxEngine(trained.bundle).predict([one.path.read_bytes() for one in samples], "v1")
+        answers = open_engine(trained.bundle, "onnx").predict([one.path.read_bytes() for one in samples], "v1")
         given = [answer for answer in answers if isinstance(answer, Output)]
         right = [answer.label == self.classes[one.targets[0]] for answer, one in zip(given, samples, strict=True)]
         return np.array([answer.score for answer in given]), float(np.mean(right))

@@ -23,8 +23,7 @@ from labelloop.errors import BundleError, SettingsError, Unreadable
 from labelloop.models.archive import write_archive
 from labelloop.pictures import decode
 from labelloop.serve.admission import Admission
-from labelloop.serve.engines.base import Engine
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
 from labelloop.serve.server import inference_app
@@ -45,7 +44,7 @@ class Wrong:
     """An engine that answers as ``spoil`` makes of the right one."""
 
     def __init__(self, bundle: Path, spoil: Spoil) -> None:
-        self.right = OnnxEngine(bundle)
+        self.right = open_engine(bundle, "onnx")
         self.info = self.right.info
         self.calls = 0
         self.inside = 0
@@ -173,7 +172,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(bundle: Path) -> Iterator[str]:
-    with served(OnnxEngine(bundle)) as address:
+    with served(open_engine(bundle, "onnx")) as address:
         yield address
 
 
@@ -210,7 +209,7 @@ def test_multiple_choice_and_an_archive_and_pictures_of_a_folder(tmp_path: Path)
     (tmp_path / "pictures/mine.png").write_bytes(picture("purple"))
     (tmp_path / "pictures/damaged.jpg").write_bytes(b"no picture")
     (tmp_path / "pictures/notes.txt").write_bytes(b"")
-    with served(OnnxEngine(tmp_path / "bundle")) as address:
+    with served(open_engine(tmp_path / "bundle", "onnx")) as address:
         tested = run_suite(EndpointSpec(address), tmp_path / "model.tar.gz", pictures=tmp_path / "pictures")
     assert (tested.code, failed(tested)) == (0, {})
     assert tested.checked[1].detail.startswith("19 pictures")

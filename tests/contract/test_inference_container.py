@@ -33,7 +33,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.serve.admission import Admission
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
@@ -587,7 +587,7 @@ def test_neither_torch_nor_anything_of_training_is_loaded(bundle: Path, tmp_path
 
 
 def test_a_full_house_turns_requests_away_and_still_answers_ping(bundle: Path) -> None:
-    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog = PinnedCatalog("v1", lambda: open_engine(bundle, "onnx"))
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
@@ -612,7 +612,7 @@ class Telling(io.BytesIO):
 
 
 def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
-    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog = PinnedCatalog("v1", lambda: open_engine(bundle, "onnx"))
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     admission = Admission(working=1, present=1)
@@ -637,9 +637,9 @@ def test_no_more_predict_than_may_be_at_work(bundle: Path) -> None:
 def test_until_the_bundle_is_loaded_the_answer_is_503(bundle: Path) -> None:
     gate = threading.Event()
 
-    def load() -> OnnxEngine:
+    def load() -> Engine:
         assert gate.wait(SECONDS)
-        return OnnxEngine(bundle)
+        return open_engine(bundle, "onnx")
 
     catalog = PinnedCatalog("v1", load)
     client = inference_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()
@@ -676,7 +676,7 @@ def test_no_request_makes_the_server_fail(
 
 @pytest.fixture(scope="module")
 def client(bundle: Path) -> Any:
-    catalog = PinnedCatalog("v1", lambda: OnnxEngine(bundle))
+    catalog = PinnedCatalog("v1", lambda: open_engine(bundle, "onnx"))
     catalog.start()
     assert catalog.settled.wait(SECONDS)
     return inference_app(catalog, Admission(1, 1), References(Settings()), body_max_bytes=LIMIT).test_client()

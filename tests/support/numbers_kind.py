@@ -42,9 +42,9 @@ class Means:
 class MeansEngine:
     """Scores a number by its distance from each class's mean."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, info: BundleInfo) -> None:
+        self.info = info
         try:
-            self.info = BundleInfo.from_json((directory / "model.json").read_bytes())
             self._means: dict[str, float] = json.loads((directory / MODEL).read_bytes())
         except (OSError, ValueError) as error:
             raise BundleError(f"{directory} cannot be loaded: {error}") from error
@@ -127,8 +127,8 @@ class Numbers(Classification):
     def served(self, engine: str) -> tuple[str, ...]:
         return (MODEL,)
 
-    def open(self, directory: Path, engine: str) -> MeansEngine:
-        return MeansEngine(directory)
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> MeansEngine:
+        return MeansEngine(directory, info)
 
 
 KIND = Numbers()

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from labelloop.errors import BundleError
-from labelloop.serve.engines.network import BATCH, outputs, sigmoid, softmax
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import Engine, open_engine
+from labelloop.serve.engines.network import BATCH, outputs
+from labelloop.train.metrics import sigmoid, softmax
 from labelloop.types import Choice, Failure, Output
 from support.bundles import COLOURS, make_bundle, picture
 
 
-def answer(engine: OnnxEngine, content: bytes) -> Output:
+def answer(engine: Engine, content: bytes) -> Output:
     output = engine.predict([content], "v1")[0]
     assert isinstance(output, Output)
     return output
@@ -23,7 +24,7 @@ def answer(engine: OnnxEngine, content: bytes) -> Output:
 
 def test_single_scores_are_the_softmax_of_the_logits(tmp_path: Path) -> None:
     make_bundle(tmp_path, gain=4.0)
-    output = answer(OnnxEngine(tmp_path), picture("blue"))
+    output = answer(open_engine(tmp_path, "onnx"), picture("blue"))
     assert (output.label, output.choice, output.model_version) == ("blue", "single", "v1")
     assert list(output.scores) == list(COLOURS)
     assert output.score == output.scores["blue"] == pytest.approx(math.exp(4) / (math.exp(4) + 2))
@@ -32,7 +33,7 @@ def test_single_scores_are_the_softmax_of_the_logits(tmp_path: Path) -> None:
 
 def test_multiple_scores_stand_for_themselves(tmp_path: Path) -> None:
     make_bundle(tmp_path, choice="multiple", gain=6.0)
-    output = answer(OnnxEngine(tmp_path), picture("yellow"))
+    output = answer(open_engine(tmp_path, "onnx"), picture("yellow"))
     high, low = 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(3))
     assert output.choice == "multiple"
     assert output.scores == pytest.approx({"red": high, "green": high, "blue": low})
@@ -45,7 +46,7 @@ def test_every_picture_gets_its_own_answer_over_several_batches(tmp_path: Path) 
     colours = [COLOURS[number % 3] for number in range(2 * BATCH + 3)]
     contents = [picture(colour) for colour in colours]
     contents[1] = contents[BATCH] = b"no picture"
-    answers = OnnxEngine(tmp_path).predict(contents, "v1")
+    answers = open_engine(tmp_path, "onnx").predict(contents, "v1")
     labels = [item.label if isinstance(item, Output) else None for item in answers]
     expected: list[str | None] = list(colours)
     expected[1] = expected[BATCH] = None
@@ -56,14 +57,14 @@ def test_every_picture_gets_its_own_answer_over_several_batches(tmp_path: Path) 
 def test_nothing_but_damaged_pictures(tmp_path: Path, count: int) -> None:
     make_bundle(tmp_path)
     damaged = [b"", picture("red")[:-30], b"GIF89a"][:count]
-    answers = OnnxEngine(tmp_path).predict(damaged, "v1")
+    answers = open_engine(tmp_path, "onnx").predict(damaged, "v1")
     assert len(answers) == count
     assert all(isinstance(item, Failure) and "not a readable picture" in item.reason for item in answers)
 
 
 def test_a_picture_damaged_inside_fails_alone(tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    engine = OnnxEngine(tmp_path)
+    engine = open_engine(tmp_path, "onnx")
     for form in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "AVIF"):
         whole = picture("red", form=form)
         for place in range(0, len(whole), 7):
@@ -75,12 +76,12 @@ def test_a_picture_damaged_inside_fails_alone(tmp_path: Path) -> None:
 
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    assert OnnxEngine(tmp_path).predict([], "v1") == []
+    assert open_engine(tmp_path, "onnx").predict([], "v1") == []
 
 
 def test_other_forms_of_picture_are_read(tmp_path: Path) -> None:
     make_bundle(tmp_path)
-    engine = OnnxEngine(tmp_path)
+    engine = open_engine(tmp_path, "onnx")
     grey = io.BytesIO()
     Image.new("L", (5, 5), 128).save(grey, "PNG")
     assert answer(engine, picture("red", form="JPEG")).label == "red"
@@ -112,14 +113,14 @@ def test_a_bundle_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
     description = tmp_path / "model.json"
     description.write_text(info.to_json().replace('"blue"', '"blue", "pink"'))
     with pytest.raises(BundleError, match=r"\(1, 3\) where model.json calls for \(1, 4\)"):
-        OnnxEngine(tmp_path)
+        open_engine(tmp_path, "onnx")
     description.write_text(info.to_json().replace('"height": 8', '"height": 16'))
     with pytest.raises(BundleError, match="cannot be run"):
-        OnnxEngine(tmp_path)
+        open_engine(tmp_path, "onnx")
     description.write_text("{}")
-    with pytest.raises(BundleError, match=r"model.json cannot be read"):
-        OnnxEngine(tmp_path)
+    with pytest.raises(BundleError, match=r"model.json is of an unknown form"):
+        open_engine(tmp_path, "onnx")
     description.write_text(info.to_json())
     (tmp_path / "model.onnx").write_bytes(b"no network")
     with pytest.raises(BundleError, match=r"model.onnx cannot be loaded"):
-        OnnxEngine(tmp_path)
+        open_engine(tmp_path, "onnx")

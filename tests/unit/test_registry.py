@@ -8,8 +8,7 @@ import pytest
 
 from labelloop.errors import BundleError, LabelLoopError, NotFound, StoreError
 from labelloop.models.file_store import FileStore
-from labelloop.serve.engines.base import Engine
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.refusal import BadRequest, NotReady
 from labelloop.serve.registry import MOST_FAILED, UNKNOWN_SECONDS, ModelKey, Registry
@@ -29,7 +28,7 @@ def key(number: int) -> ModelKey:
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
     make_bundle(tmp_path / "bundle")
-    return OnnxEngine(tmp_path / "bundle")
+    return open_engine(tmp_path / "bundle", "onnx")
 
 
 class Loader:

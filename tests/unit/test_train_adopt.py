@@ -76,11 +76,11 @@ def answer(tmp_path: Path, colour: tuple[int, int, int], count: int = 3) -> Outp
 
     from PIL import Image
 
-    from labelloop.serve.engines.onnx import OnnxEngine
+    from labelloop.serve.engines.base import open_engine
 
     held = BytesIO()
     Image.new("RGB", (40, 30), colour).save(held, "png")
-    found = OnnxEngine(tmp_path / "bundle").predict([held.getvalue()] * count, "v1")
+    found = open_engine(tmp_path / "bundle", "onnx").predict([held.getvalue()] * count, "v1")
     assert isinstance(found[-1], Output)
     for one in found:
         assert isinstance(one, Output)

@@ -78,11 +78,11 @@ def test_with_flips_the_network_answers_for_both(
 def test_a_bundle_that_is_damaged_is_refused(bundle: Path, tmp_path: Path) -> None:
     from labelloop.train.bundle import load_network
 
-    with pytest.raises(BundleError, match=r"model.json could not be read"):
+    with pytest.raises(BundleError, match=r"model.json cannot be read"):
         load_network(tmp_path)
     description = (bundle / "model.json").read_text()
     (tmp_path / "model.json").write_text("{}")
-    with pytest.raises(BundleError, match="of no known form"):
+    with pytest.raises(BundleError, match="of an unknown form"):
         load_network(tmp_path)
     (tmp_path / "model.json").write_text(description)
     (tmp_path / "model.safetensors").write_bytes(b"pickle?")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from labelloop.errors import TrainingError
-from labelloop.serve.engines.onnx import OnnxEngine
+from labelloop.serve.engines.base import open_engine
 from labelloop.train.dataset import Dataset, Sample, Trained
 from labelloop.types import Output, TrainSettings
 from support import shapes
@@ -61,7 +61,7 @@ def cuda() -> bool:
 
 
 def serve(bundle: Path, samples: list[Sample]) -> list[Output]:
-    answers = OnnxEngine(bundle).predict([sample.path.read_bytes() for sample in samples], "v1")
+    answers = open_engine(bundle, "onnx").predict([sample.path.read_bytes() for sample in samples], "v1")
     assert all(isinstance(answer, Output) for answer in answers)
     return [answer for answer in answers if isinstance(answer, Output)]
 

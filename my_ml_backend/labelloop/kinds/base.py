@@ -127,8 +127,8 @@ class Kind(Protocol):
     def served(self, engine: str) -> tuple[str, ...]:
         """Name the weight files that an engine (``onnx``, ``torchscript``) runs."""
 
-    def open(self, directory: Path, engine: str) -> "Engine":
-        """Load a bundle; raises BundleError when it cannot be used."""
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":
+        """Load a bundle, which ``info`` describes; raises BundleError when it cannot be used."""
 
 
 def find(name: object) -> Kind:

@@ -12,6 +12,7 @@ from labelloop.kinds.majority import Truth, Vote, settle
 from labelloop.types import Choice, Item
 
 if TYPE_CHECKING:
+    from labelloop.bundle_info import BundleInfo
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
@@ -24,7 +25,7 @@ class Classification(ABC):
     contrasts, as_shown = True, False
 
     @abstractmethod
-    def open(self, directory: Path, engine: str) -> "Engine":
+    def open(self, directory: Path, info: "BundleInfo", engine: str) -> "Engine":
         """Load a bundle; its engine answers with outputs. Raises BundleError."""
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:

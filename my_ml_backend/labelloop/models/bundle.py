@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo
+from labelloop.bundle_info import ANSWERS, BundleInfo, ForeignInfo, NetworkInfo
 from labelloop.errors import BundleError, UnknownKind
 from labelloop.files import is_sha256, sha256
 from labelloop.kinds.base import Kind, find, weight_files
@@ -84,6 +84,20 @@ def read_bundle_info(directory: Path) -> BundleInfo:
     except OSError as error:
         raise BundleError(f"bundle {directory}: {DESCRIPTION} cannot be read: {error.strerror}") from error
     return read_description(content, f"bundle {directory}")
+
+
+def read_network_info(directory: Path) -> NetworkInfo:
+    """Read the ``model.json`` of a network that classifies pictures; raises BundleError for every other bundle too."""
+    return network_info(read_bundle_info(directory), directory)
+
+
+def network_info(info: BundleInfo, directory: Path) -> NetworkInfo:
+    """Give a description back; raises BundleError where it is of no network that classifies pictures."""
+    if not isinstance(info, NetworkInfo):
+        raise BundleError(
+            f"bundle {directory}: its model is no network that classifies pictures, it is for {info.kind}"
+        )
+    return info
 
 
 def read_description(content: bytes, whose: str) -> BundleInfo:

@@ -12,6 +12,7 @@ from torch import nn
 from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.errors import BundleError
 from labelloop.files import sha256
+from labelloop.models.bundle import DESCRIPTION, read_network_info
 from labelloop.train import export
 from labelloop.train.backbone import build, classifier
 from labelloop.train.frozen import Frozen, write_flipped_onnx
@@ -46,7 +47,7 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         flips=candidate.flips,
         temperature=candidate.temperature,
     )
-    (directory / "model.json").write_text(info.to_json())
+    (directory / DESCRIPTION).write_text(info.to_json())
     return info
 
 
@@ -77,25 +78,12 @@ def _export_head(frozen: Frozen, last: nn.Linear, spec: PictureSpec, directory: 
     export.append_linear(frozen.onnx, weight, bias, directory / ONNX)
 
 
-_DESCRIPTION = "model.json"
-
-
-def read_info(bundle: Path) -> NetworkInfo:
-    """Read a bundle's description. Raises BundleError."""
-    try:
-        return NetworkInfo.from_json((bundle / _DESCRIPTION).read_bytes())
-    except OSError as error:
-        raise BundleError(f"bundle {bundle.name}: {_DESCRIPTION} could not be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"bundle {bundle.name}: {_DESCRIPTION} is of no known form ({error})") from error
-
-
 def load_network(bundle: Path) -> nn.Module:
     """Make the network of ``bundle`` with its weights (CPU, eval mode); its logits are the ones that are served.
 
     Raises BundleError when a file is missing or damaged, TrainingError when timm does not know the network.
     """
-    info = read_info(bundle)
+    info = read_network_info(bundle)
     torch.set_num_threads(1)  # as in training: two threads on shared cores wait for each other
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
         model = build(_as_trained(info), len(info.classes))
@@ -129,6 +117,6 @@ def _state(bundle: Path, model: nn.Module) -> dict[str, torch.Tensor]:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     if {name: tensor.shape for name, tensor in state.items()} != expected:
         raise BundleError(
-            f"bundle {bundle.name}: {WEIGHTS} is not of the network in {_DESCRIPTION} ({difference(state, model)})"
+            f"bundle {bundle.name}: {WEIGHTS} is not of the network in {DESCRIPTION} ({difference(state, model)})"
         )
     return state

@@ -8,8 +8,9 @@ from torch import nn
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
+from labelloop.models.bundle import read_network_info
 from labelloop.train.backbone import build, picture_spec
-from labelloop.train.bundle import load_network, read_info
+from labelloop.train.bundle import load_network
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.features import FeatureCache
 from labelloop.train.frozen import Flipped, freeze
@@ -55,5 +56,5 @@ def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tupl
         raise TrainingError(
             "the features of random weights say nothing of labels: train a version first, or set LABELLOOP_WEIGHTS"
         )
-    model, info = load_network(bundle), read_info(bundle)
+    model, info = load_network(bundle), read_network_info(bundle)
     return model.network if isinstance(model, Flipped) else model, info.backbone, info.picture

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from labelloop import pictures
 from labelloop.bundle_info import NetworkInfo
+from labelloop.models.bundle import read_network_info
 from labelloop.train.augmentations.engine import opencv
-from labelloop.train.bundle import load_network, read_info
+from labelloop.train.bundle import load_network
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.evaluation import answers_of
 from labelloop.train.frozen import Flipped
@@ -169,7 +170,7 @@ def explain(
     ``network`` the bundle's, where it is at hand. Gives ``explanations.json`` (docs/evaluation.md); ``grad_cam`` is
     None for networks without a last feature map. Raises BundleError, TrainingError, MediaError.
     """
-    info = read_info(bundle)
+    info = read_network_info(bundle)
     cases = _cases(indicators(samples, len(info.classes)), scores, info.choice, few)
     if not cases:
         return []

@@ -19,8 +19,9 @@ from torch.nn import functional
 from labelloop import pictures
 from labelloop.bundle_info import NetworkInfo, PictureSpec
 from labelloop.files import cores
+from labelloop.models.bundle import read_network_info
 from labelloop.train import export, metrics
-from labelloop.train.bundle import load_network, read_info
+from labelloop.train.bundle import load_network
 from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, balanced, indicators
 from labelloop.train.parity import ONNX
@@ -121,7 +122,7 @@ class _Judge:
 
     @classmethod
     def of(cls, bundle: Path, samples: Sequence[Sample], pixels: PixelCache) -> "_Judge":
-        info, onnx = read_info(bundle), export.session(bundle / ONNX)
+        info, onnx = read_network_info(bundle), export.session(bundle / ONNX)
         return cls(
             info,
             lambda images: onnx.run(None, {export.IMAGES: images})[0],

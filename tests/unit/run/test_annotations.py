@@ -327,6 +327,6 @@ def test_nothing_here_learns_or_serves_it(machine: Machine, tmp_path: Path) -> N
     with pytest.raises(BundleError, match="names no model that lies elsewhere"):
         read_bundle_info(tmp_path / "bundle")
     with pytest.raises(BundleError, match="no model that could be served here"):
-        KIND.open(tmp_path, "onnx")
+        KIND.open(tmp_path, ours, "onnx")
     assert find(ANNOTATIONS) is KIND
     assert read_json(context.folder.trained, "train") == TRAINED

@@ -113,7 +113,7 @@ class Annotations:
         """None: there is no model in its bundles."""
         return ()
 
-    def open(self, directory: Path, engine: str) -> NoReturn:  # noqa: ARG002
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> NoReturn:  # noqa: ARG002
         """Refuse: there is no model in its bundles."""
         raise BundleError(f"bundle {directory} has no model that could be served here: {_ELSEWHERE}")
 

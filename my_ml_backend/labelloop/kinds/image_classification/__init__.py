@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
 from labelloop.kinds.classification import Classification
+from labelloop.models.bundle import network_info
 from labelloop.training_parameters import TrainingParameters
 from labelloop.types import IMAGES, Item, Json, TrainSettings
 
@@ -109,19 +110,20 @@ class ImageClassification(Classification):
         """Name the network's file."""
         return (ENGINES[engine],)
 
-    def open(self, directory: Path, engine: str) -> "Engine":
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":
         """Load the network.
 
         What an engine needs is imported here and not before: onnxruntime starts a thread when it is imported and aborts
         at the end of a process forked after that, and torch takes seconds.
         """
+        network = network_info(info, directory)
         if engine == "torchscript":
             from labelloop.serve.engines.torchscript import TorchScriptEngine
 
-            return TorchScriptEngine(directory)
+            return TorchScriptEngine(directory, network)
         from labelloop.serve.engines.onnx import OnnxEngine
 
-        return OnnxEngine(directory)
+        return OnnxEngine(directory, network)
 
 
 KIND = ImageClassification()

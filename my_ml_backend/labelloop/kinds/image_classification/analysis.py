@@ -18,7 +18,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
-from labelloop.models.bundle import read_bundle_info
+from labelloop.models.bundle import read_bundle_info, read_network_info
 from labelloop.run.context import Context, read_json, write_json
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
@@ -63,11 +63,10 @@ class Analysis:
     @classmethod
     def of(cls, context: Context) -> Self:
         """Read the predictions of a run; raises StoreError where there are none."""
-        from labelloop.train.bundle import read_info
         from labelloop.train.pixels import PixelCache
 
         tested = Scored.read(context.folder.predictions)
-        pixels = PixelCache(read_info(context.folder.bundle).picture, context.caches)
+        pixels = PixelCache(read_network_info(context.folder.bundle).picture, context.caches)
         sides = splits(context.manifest, context.named_sides)
         classes, pictures = context.manifest.classes, context.pictures
         samples = samples_of(classes, pictures, sides["test"])

@@ -75,7 +75,7 @@ def open_engine(directory: Path, engine: str) -> Engine:
     """Load a bundle of any kind; raises BundleError when it cannot be used, SettingsError for an impossible engine."""
     check_engine(engine)
     info = require_model(read_bundle_info(directory), directory)
-    return find(info.kind).open(directory, engine)
+    return find(info.kind).open(directory, info, engine)
 
 
 def require_model(info: BundleInfo, directory: Path) -> BundleInfo:
@@ -96,4 +96,4 @@ def open_measured(directory: Path) -> Predictor:
     info = read_bundle_info(directory)
     if isinstance(info, ForeignInfo):
         return RecordedEngine(directory, info)
-    return find(info.kind).open(directory, SCORED_BY)
+    return find(info.kind).open(directory, info, SCORED_BY)

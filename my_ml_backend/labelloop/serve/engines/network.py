@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +9,10 @@ import numpy.typing as npt
 from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError, MediaError
 from labelloop.pictures import pixels_of, prepare
+from labelloop.train.metrics import probabilities
 from labelloop.types import Choice, Failure, Output
 
 Floats = npt.NDArray[np.float64]
-
-
-def softmax(logits: Floats) -> Floats:
-    """Softmax over the last axis: (..., classes) in, positive numbers that sum to 1 out."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """Logistic function, for each number by itself; never overflows."""
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logits)))
 
 
 def outputs(
@@ -31,7 +20,7 @@ def outputs(
 ) -> list[Output | Failure]:
     """One output for each row of ``logits`` (pictures, classes); a row that is not finite is a Failure."""
     with np.errstate(invalid="ignore"):
-        scores = (softmax if choice == "single" else sigmoid)(logits.astype(np.float64))
+        scores = probabilities(logits, choice)
     return [_output(row, classes, choice, version) for row in scores]
 
 
@@ -53,7 +42,7 @@ class NetworkEngine(ABC):
     """Runs one bundle, single-threaded: several requests at once use several cores.
 
     A subclass opens one of the bundle's files before it hands over to this class, and runs it. Raises BundleError when
-    the folder's ``model.json`` or that file cannot be used.
+    that file cannot be used, or does not fit the description.
     """
 
     file: str
@@ -101,11 +90,3 @@ class NetworkEngine(ABC):
         if logits.shape != expected:
             raise BundleError(f"{self.file} gives {logits.shape} where model.json calls for {expected}; export it anew")
         return logits
-
-
-def read_info(directory: Path) -> NetworkInfo:
-    """Read a bundle's ``model.json``; raises BundleError."""
-    try:
-        return NetworkInfo.from_json((directory / "model.json").read_bytes())
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{directory / 'model.json'} cannot be read: {error!r}") from error

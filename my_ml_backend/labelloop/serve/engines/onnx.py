@@ -5,8 +5,9 @@ from typing import Any
 
 import onnxruntime
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError
-from labelloop.serve.engines.network import Array, NetworkEngine, read_info
+from labelloop.serve.engines.network import Array, NetworkEngine
 
 
 class OnnxEngine(NetworkEngine):
@@ -14,8 +15,7 @@ class OnnxEngine(NetworkEngine):
 
     file = "model.onnx"
 
-    def __init__(self, directory: Path) -> None:
-        info = read_info(directory)
+    def __init__(self, directory: Path, info: NetworkInfo) -> None:
         self._session = _open_session(directory / self.file)
         self._input = self._session.get_inputs()[0].name
         super().__init__(info)

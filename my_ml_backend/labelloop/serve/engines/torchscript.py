@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from labelloop.bundle_info import NetworkInfo
 from labelloop.errors import BundleError
 from labelloop.models.bundle import read_hashed
-from labelloop.serve.engines.network import Array, NetworkEngine, read_info
+from labelloop.serve.engines.network import Array, NetworkEngine
 
 
 class TorchScriptEngine(NetworkEngine):
@@ -22,9 +23,8 @@ class TorchScriptEngine(NetworkEngine):
 
     file = "model.ts.pt"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, info: NetworkInfo) -> None:
         torch.set_num_threads(1)
-        info = read_info(directory)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._module = _load(directory, read_hashed(directory, info, self.file), self._device)
         super().__init__(info)
