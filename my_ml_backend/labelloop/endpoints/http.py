@@ -23,7 +23,7 @@ from labelloop.endpoints.failures import (
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec
 from labelloop.errors import MediaError, SettingsError
 from labelloop.sources.egress import https_proxy, named_bundle, trusted
-from labelloop.sources.transport import Connections
+from labelloop.sources.transport import Connections, TooLong, whole_body
 from labelloop.sources.urls import parse
 
 LONGEST_PAUSE = 2.0
@@ -60,7 +60,9 @@ class Poster:
         try:
             with self._connections.exchange(self._request(method, path, body, headers), until) as response:
                 said = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers}
-                return Told(self._read(response), response.status, said, said.get("content-type", ""))
+                return Told(whole_body(response, MAX_ANSWER_BYTES), response.status, said, said.get("content-type", ""))
+        except TooLong:
+            raise WrongAnswer(f"endpoint {self.shown}: the answer has more than {MAX_ANSWER_BYTES} bytes") from None
         except httpcore.WriteTimeout:
             raise TooSlow(f"endpoint {self.shown} did not take the request in time") from None
         except httpcore.TimeoutException as error:
@@ -84,15 +86,6 @@ class Poster:
         where = self._origin
         url = httpcore.URL(scheme=where.scheme, host=where.host, port=where.port, target=path.encode("ascii"))
         return httpcore.Request(method, url, headers=list(sent.items()), content=body)
-
-    def _read(self, response: httpcore.Response) -> bytes:
-        pieces, size = [], 0
-        for piece in response.iter_stream():
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_ANSWER_BYTES:
-                raise WrongAnswer(f"endpoint {self.shown}: the answer has more than {MAX_ANSWER_BYTES} bytes")
-        return b"".join(pieces)
 
 
 _CONNECTING = (httpcore.ConnectTimeout, httpcore.ReadTimeout)

@@ -17,7 +17,7 @@ from labelloop.settings import Settings
 from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
-from labelloop.sources.transport import TRANSIENT, Connect, Connections, open_socket
+from labelloop.sources.transport import TRANSIENT, Connect, Connections, TooLong, open_socket, whole_body
 from labelloop.sources.urls import Origin, parse, shown
 from labelloop.types import TaskKey
 
@@ -102,12 +102,10 @@ class Fetcher:
         length = said.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_bytes:
             raise MediaError(f"it has {int(length)} bytes; {self._limit}")
-        content = bytearray()
-        for chunk in response.iter_stream():
-            content += chunk
-            if len(content) > self._max_bytes:
-                raise MediaError(f"it has more than {self._max_bytes} bytes; {self._limit}")
-        return bytes(content)
+        try:
+            return whole_body(response, self._max_bytes)
+        except TooLong as error:
+            raise MediaError(f"{error}; {self._limit}") from error
 
     @property
     def _limit(self) -> str:

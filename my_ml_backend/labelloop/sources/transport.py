@@ -34,6 +34,21 @@ _TOLERANCE = 0.05
 """Seconds by which an exchange may last longer."""
 
 
+class TooLong(Exception):
+    """The body of an answer has more bytes than it may have."""
+
+
+def whole_body(response: httpcore.Response, most: int) -> bytes:
+    """Read the body of an answer; raises TooLong beyond ``most`` bytes, and as ``Connections.exchange`` does."""
+    pieces, size = [], 0
+    for piece in response.iter_stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise TooLong(f"it has more than {most} bytes")
+    return b"".join(pieces)
+
+
 def open_socket(host: str, port: int, seconds: float) -> socket.socket:
     """Connect to a host, one of its addresses after the other; raises OSError."""
     return socket.create_connection((host, port), seconds)
