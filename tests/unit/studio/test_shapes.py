@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.results.brush import encode, mask_value
-from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value
+from labelloop.studio.results.shapes import (
+    box_value,
+    encode_rle,
+    mask_value,
+    number_value,
+    point_value,
+    polygon_value,
+    span_value,
+)
 from labelloop.types import Box, Mask, Point, Polygon, Span
 
 WILD = st.floats() | st.floats(-2, 2)
@@ -92,14 +99,14 @@ class TestMasks:
 
     @given(arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
     def test_every_mask_is_read_back(self, inside: Any) -> None:
-        assert self.decode(encode(inside)) == np.repeat(np.where(inside.ravel(), 255, 0), 4).tolist()
+        assert self.decode(encode_rle(inside)) == np.repeat(np.where(inside.ravel(), 255, 0), 4).tolist()
 
     @pytest.mark.parametrize("pixels", [1, 2, 4, 5, 64, 65, 16384, 16385, 40000])
     def test_runs_of_every_length_are_read_back(self, pixels: int) -> None:
         inside = np.zeros((1, pixels + 3), bool)
         inside[0, 1 : pixels + 1] = True
 
-        assert self.decode(encode(inside)) == np.repeat(np.where(inside.ravel(), 255, 0), 4).tolist()
+        assert self.decode(encode_rle(inside)) == np.repeat(np.where(inside.ravel(), 255, 0), 4).tolist()
 
     def test_a_mask_is_scaled_to_the_picture(self) -> None:
         value = mask_value(Mask(2, 1, bytes([0, 255])), (4, 3))

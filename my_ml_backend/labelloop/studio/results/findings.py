@@ -6,9 +6,16 @@ from dataclasses import dataclass
 from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.mapping import Given, no_label, tag_finder
-from labelloop.studio.results.brush import mask_value
 from labelloop.studio.results.prediction import least_score, of_regions, prediction_of, probability, result_of
-from labelloop.studio.results.shapes import box_value, number_value, point_value, polygon_value, span_value, text_value
+from labelloop.studio.results.shapes import (
+    box_value,
+    mask_value,
+    number_value,
+    point_value,
+    polygon_value,
+    span_value,
+    text_value,
+)
 from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Rendering, Shape, Span, Text
 
 _CALLED: Mapping[type[Shape], str] = {
