@@ -4,34 +4,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelloop.cli.train import search, train
 from labelloop.errors import SettingsError
 from labelloop.kinds.base import find
-from labelloop.run.parameters import check_names, is_hidden, parameters_of, recorded, with_parameters
+from labelloop.run.parameters import check_names, is_hidden, parameters_of, recorded, train_settings, with_parameters
 from labelloop.settings import Settings
-from labelloop.training_parameters import PARAMETERS
+from labelloop.training_parameters import PARAMETERS, SEARCHED
 from labelloop.types import IMAGES
+
+OTHER = {
+    "model": "resnet34",
+    "weights": "none",
+    "recipe": "head",
+    "image_size": "64",
+    "epochs": "3",
+    "batch_size": "8",
+    "optimizer": "sgd",
+    "learning_rate": "0.25",
+    "augmentations": "realistic",
+    "mixup": "0.2",
+    "balance": "loss",
+    "seed": "5",
+}
+"""Another value than the built-in one of each parameter."""
 
 
 def test_every_parameter_sets_its_setting() -> None:
-    values = {
-        "model": "resnet34",
-        "weights": "none",
-        "recipe": "head",
-        "image_size": "64",
-        "epochs": "3",
-        "batch_size": "8",
-        "optimizer": "sgd",
-        "learning_rate": "0.25",
-        "augmentations": "realistic",
-        "mixup": "0.2",
-        "balance": "loss",
-        "seed": "5",
-    }
-    assert values.keys() == PARAMETERS.keys()
-    changed = with_parameters(Settings(), values)
+    assert OTHER.keys() == PARAMETERS.keys()
+    changed = with_parameters(Settings(), OTHER)
     assert (changed.backbone, changed.recipes, changed.image_size) == ("resnet34", ("head",), 64)
     assert (changed.learning_rate, changed.optimizer, changed.seed) == (0.25, "sgd", 5)
-    assert parameters_of(changed, find(IMAGES).settings) == values
+    assert parameters_of(changed, find(IMAGES).settings) == OTHER
+
+
+def test_every_parameter_is_an_option_of_both_commands() -> None:
+    trains, searches = ({option.name for option in command.params} for command in (train, search))
+    assert set(PARAMETERS) <= trains
+    assert {how.option for how in SEARCHED.values()} | (set(PARAMETERS) - set(SEARCHED)) <= searches
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_has_a_part_in_what_names_a_run(name: str) -> None:
+    changed = with_parameters(Settings(), {name: OTHER[name]})
+    assert train_settings(changed).fingerprint() != train_settings(Settings()).fingerprint()
 
 
 def test_what_is_not_given_stays() -> None:

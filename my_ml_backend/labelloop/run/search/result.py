@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -17,20 +17,6 @@ from labelloop.types import Json
 
 _FEWEST = 4
 """Finished trials from which importances say anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What one start of a search has taken: wall-clock seconds, processes, and the trials that ended in it."""
-
-    seconds: float
-    jobs: int
-    trials: int
-
-    @property
-    def per_minute(self) -> float:
-        """Trials per minute."""
-        return 60 * self.trials / self.seconds if self.seconds else 0.0
 
 
 def best_of(trials: Sequence[Tried]) -> Tried | None:
@@ -58,8 +44,13 @@ def importances(study: optuna.Study, best: Tried) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items()}
 
 
-def result(study: optuna.Study, plan: SearchPlan, pictures: int, spent: Spent, ended: str) -> Json:
-    """Sum up a search as JSON; ``pictures`` are those of the validation side, ``ended`` says why it is over."""
+def result(
+    study: optuna.Study, plan: SearchPlan, pictures: int, ended: str, seconds: float, jobs: int, made: int
+) -> Json:
+    """Sum up a search as JSON; ``pictures`` are those of the validation side, ``ended`` says why it is over.
+
+    This start of it took ``seconds``, with ``jobs`` processes, in which ``made`` trials ended.
+    """
     trials = [_left(one) for one in tried(study)]
     best = best_of(trials)
     rows: list[dict[str, Any]] = [asdict(one) for one in trials]
@@ -74,9 +65,9 @@ def result(study: optuna.Study, plan: SearchPlan, pictures: int, spent: Spent, e
         "best": asdict(best) if best else None,
         "importances": importances(study, best) if best else {},
         "counts": {state: sum(one.state == state for one in trials) for state in _STATES},
-        "seconds": round(spent.seconds, 1),
-        "jobs": spent.jobs,
-        "trials_per_minute": round(spent.per_minute, 2),
+        "seconds": round(seconds, 1),
+        "jobs": jobs,
+        "trials_per_minute": round(60 * made / seconds, 2) if seconds else 0.0,
         "trials": rows,
     }
 
@@ -89,17 +80,12 @@ def _left(one: Tried) -> Tried:
     return Tried(**{**asdict(one), "state": "interrupted"}) if one.state == "running" else one
 
 
-def winner_folder(searched: RunFolder, best: Json) -> RunFolder:
-    """Name the run folder of a trial."""
-    return RunFolder(searched.path / f"winner-{best['number']}")
-
-
 def prepare_winner(searched: RunFolder, plan: SearchPlan, best: Json) -> RunFolder:
     """Make the winner's run folder, whose data are those of the search; the run in one that is there is left as it is.
 
     What the search found is laid into it, for the run's report.
     """
-    folder = winner_folder(searched, best)
+    folder = RunFolder(searched.path / f"winner-{best['number']}")
     own = SearchFolder(folder)
     own.path.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(SearchFolder(searched).result, own.result)

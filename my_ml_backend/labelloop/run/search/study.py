@@ -18,7 +18,7 @@ from labelloop.run.record import RunInfo
 from labelloop.run.report.search_page import search_page
 from labelloop.run.search.journal import mend, open_study, release, tried
 from labelloop.run.search.leader import Budget, Leader, Watcher, environments, gpus
-from labelloop.run.search.result import Spent, prepare_winner, result
+from labelloop.run.search.result import prepare_winner, result
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, asked_space, check_space, present
 from labelloop.run.source import Opener
@@ -108,8 +108,7 @@ def run_search(context: Context, space: Space, budget: Budget, jobs: int, visibl
         before, begun = _ended(study), time.monotonic()
         leader = Leader(folder, study, budget, environments(context.settings, jobs, visible))
         ended = leader.lead(watcher)
-        spent = Spent(time.monotonic() - begun, jobs, _ended(study) - before)
-        found = result(study, plan, pictures, spent, ended)
+        found = result(study, plan, pictures, ended, time.monotonic() - begun, jobs, _ended(study) - before)
         write_json(folder.result, found)
         write_text(folder.report, search_page(found))
     return found
