@@ -236,7 +236,7 @@ def name(value: str) -> str:
     return "" if value and not re.search(r"\s", value) and value.isprintable() else "a name of timm's"
 
 
-def first_weights(value: str) -> str:
+def weights_source(value: str) -> str:
     """Check what a run's first weights are."""
     if value in ("pretrained", "none") or value.endswith(".safetensors"):
         return ""

@@ -52,7 +52,7 @@ class TrainingParameters:
         "LABELLOOP_WEIGHTS",
         "pretrained",
         "First weights: pretrained (from the hub), a safetensors file, or none.",
-        check=values.first_weights,
+        check=values.weights_source,
     )
     recipes: tuple[str, ...] = _parameter(
         "recipe",

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from labelloop.front.connection import READ
 from labelloop.front.house import House
-from labelloop.front.interface import INLINE, Way, guard, too_large
+from labelloop.front.protocol import INLINE, Way, guard, too_large
 from support.clients import SECONDS, dripping, silent, talk
 from support.waiting import wait_until
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import Unauthorized
 from werkzeug.test import EnvironBuilder
 
 from labelloop.errors import SettingsError
-from labelloop.web.credentials import BasicAuth, WebhookSecret
+from labelloop.web.access import BasicAuth, WebhookSecret
 from support.examples import examples
 
 

@@ -11,7 +11,7 @@ from click import Context
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
-from labelloop.cli.main import explain
+from labelloop.cli.main import error_line
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
@@ -338,10 +338,10 @@ def test_a_missing_package_is_one_line_with_the_extra_that_brings_it(
 
 
 def test_a_fault_of_the_program_itself_keeps_its_traceback() -> None:
-    assert explain(ModuleNotFoundError("no", name="labelloop.gone")) is None
-    assert explain(ImportError("cannot import name")) is None
-    assert explain(BrokenPipeError(errno.EPIPE, "Broken pipe")) is None
-    assert explain(KeyError("x")) is None
+    assert error_line(ModuleNotFoundError("no", name="labelloop.gone")) is None
+    assert error_line(ImportError("cannot import name")) is None
+    assert error_line(BrokenPipeError(errno.EPIPE, "Broken pipe")) is None
+    assert error_line(KeyError("x")) is None
 
 
 def test_a_rejected_version_cannot_serve(folder: Path) -> None:

@@ -118,7 +118,7 @@ class _Commands(click.Group):
             never = isinstance(error, SettingsError | UnsafeStore) and ctx.invoked_subcommand in _RESTARTED
             raise (_Impossible if never else click.ClickException)(str(error)) from error
         except (ImportError, OSError, UnicodeDecodeError) as error:
-            told = explain(error)
+            told = error_line(error)
             if not told:
                 raise
             _log.debug("%s", told, exc_info=True)
@@ -167,7 +167,7 @@ def main(ctx: click.Context) -> None:
         ctx.obj = open_hub(settings)
 
 
-def explain(error: Exception) -> str | None:
+def error_line(error: Exception) -> str | None:
     """Give the line that a person is told; None for what is a fault of this program, and for a reader that has left."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("labelloop"):
         return _missing(error.name.partition(".")[0])

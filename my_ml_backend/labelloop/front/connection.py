@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import h11
 from werkzeug.exceptions import BadRequest, HTTPException, RequestTimeout
 
-from labelloop.front.interface import HttpAnswer, Way, call, environ_of, put_body, refuse
+from labelloop.front.protocol import HttpAnswer, Way, call, environ_of, put_body, refuse
 
 if TYPE_CHECKING:
     from labelloop.front.house import House

@@ -14,7 +14,7 @@ import h11
 from werkzeug.exceptions import ServiceUnavailable
 
 from labelloop.front.connection import ClientConnection
-from labelloop.front.interface import INLINE, HttpAnswer, Way, call, gate_of
+from labelloop.front.protocol import INLINE, HttpAnswer, Way, call, gate_of
 
 _log = logging.getLogger(__name__)
 

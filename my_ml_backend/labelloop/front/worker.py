@@ -12,7 +12,7 @@ from gunicorn.workers import base  # type: ignore[import-untyped]
 
 from labelloop.front.connection import READ
 from labelloop.front.house import House
-from labelloop.front.interface import warm_up_of
+from labelloop.front.protocol import warm_up_of
 
 _LOOK_SECONDS = 1.0
 _OTHER_FILES = 256

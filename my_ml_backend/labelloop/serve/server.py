@@ -9,7 +9,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Response, jsonify
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
-from labelloop.front.interface import BODIES, INLINE, Way, guard, too_large
+from labelloop.front.protocol import BODIES, INLINE, Way, guard, too_large
 from labelloop.front.redaction import hide_folders
 from labelloop.kinds.base import served_files
 from labelloop.models.archive import bundle_folder

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flask import request
 
 from labelloop.endpoints.answers.labelloop import write_item
-from labelloop.front.interface import check_json
+from labelloop.front.protocol import check_json
 from labelloop.serve.refusal import BadRequest
 from labelloop.types import Failure, Json, Output, ProjectKey, Target
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, jsonify
 from werkzeug.exceptions import HTTPException
 
 from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
-from labelloop.front.interface import guard
+from labelloop.front.protocol import guard
 from labelloop.front.redaction import hide_folders, redact
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
@@ -18,9 +18,9 @@ from labelloop.studio.backends import webhook_secret
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.types import Output, Rendering
+from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
-from labelloop.web.credentials import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.routes import Routes
 
 _log = logging.getLogger(__name__)

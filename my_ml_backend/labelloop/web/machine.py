@@ -24,8 +24,8 @@ from labelloop.sources.egress import trusted
 from labelloop.studio.backends import webhook_secret
 from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner
+from labelloop.web.access import BasicAuth
 from labelloop.web.backend import FOLDER, backend_class
-from labelloop.web.credentials import BasicAuth
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Gone
 
 from labelloop.errors import QueueError
-from labelloop.front.interface import check_json
+from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
@@ -19,9 +19,9 @@ from labelloop.loop.status import project_status
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Identity, Json, ProjectKey
+from labelloop.web.access import BasicAuth, WebhookSecret
 from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
-from labelloop.web.credentials import BasicAuth, WebhookSecret
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)

@@ -12,7 +12,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from labelloop.errors import SettingsError
-from labelloop.front.interface import BODIES, INLINE, Way, too_large
+from labelloop.front.protocol import BODIES, INLINE, Way, too_large
 from labelloop.settings import Settings
 from labelloop.studio.backends import SECRET_HEADER
 
