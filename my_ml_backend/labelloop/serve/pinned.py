@@ -16,6 +16,8 @@ from labelloop.serve.refusal import NotReady
 from labelloop.serve.registry import Choice
 from labelloop.types import Json, Target
 
+log = logging.getLogger(__name__)
+
 
 def download(address: str, cache: Path, weights: Collection[str]) -> Path:
     """Copy a bundle from ``s3://bucket/prefix`` into a folder of its own below ``cache``, and name that.
@@ -41,9 +43,6 @@ def download(address: str, cache: Path, weights: Collection[str]) -> Path:
                 raise SettingsError(f"AIP_STORAGE_URI: there is no model.json at {address}") from None
             (directory / name).unlink(missing_ok=True)
     return directory
-
-
-log = logging.getLogger(__name__)
 
 
 class PinnedCatalog:

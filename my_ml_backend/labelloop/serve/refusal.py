@@ -10,6 +10,8 @@ from labelloop.errors import LabelLoopError, NotFound, StoreError
 from labelloop.front.redaction import redact
 from labelloop.types import Json
 
+log = logging.getLogger(__name__)
+
 
 class BadRequest(LabelLoopError):
     """400: the request is not what was agreed; the message says how."""
@@ -17,9 +19,6 @@ class BadRequest(LabelLoopError):
 
 class NotReady(LabelLoopError):
     """503: nothing can be served now; asking again later helps."""
-
-
-log = logging.getLogger(__name__)
 
 
 class Refusal(NamedTuple):

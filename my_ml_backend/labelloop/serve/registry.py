@@ -12,6 +12,8 @@ from labelloop.errors import NotFound
 from labelloop.serve.engines.base import Engine
 from labelloop.types import Json, ProjectKey, Target
 
+log = logging.getLogger(__name__)
+
 
 class Choice(NamedTuple):
     """The model that answers a request, and the name of its version."""
@@ -36,8 +38,6 @@ class Catalog(Protocol):
         """Say what is loaded; raises NotReady while nothing can be served."""
         ...
 
-
-log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10.0
 """How long ``prefetch`` leaves a model alone that could not be loaded."""
