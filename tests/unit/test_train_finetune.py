@@ -20,10 +20,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+def brief() -> dict[str, Any]:
     """Let an epoch from random weights be of few steps."""
-    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._FRESH_STEPS", 4)
+    from labelloop.train.recipes.base import Budget
+
+    return {"budget": Budget(fresh_steps=4)}
 
 
 def fit(material: Any, before: Any = None, **how: Any) -> Any:
@@ -56,15 +57,19 @@ def test_it_learns_and_tells_of_every_epoch(tmp_path: Path, cache: Path) -> None
     assert not list(cache.glob(".packed-*"))
 
 
-def test_whoever_watches_can_stop_it(tmp_path: Path, cache: Path, brief: None) -> None:
+def test_whoever_watches_can_stop_it(tmp_path: Path, cache: Path) -> None:
     data = shapes.dataset(tmp_path / "pictures")
-    found = fit(materials.material(data, shapes.settings(epochs=5), cache, watch=lambda _, epoch: epoch["epoch"] == 2))
+    found = fit(
+        materials.material(
+            data, shapes.settings(epochs=5), cache, watch=lambda _, epoch: epoch["epoch"] == 2, **brief()
+        )
+    )
     assert len(found.curve) == 2
 
 
-def test_workers_change_nothing_and_a_seed_everything(tmp_path: Path, cache: Path, brief: None) -> None:
+def test_workers_change_nothing_and_a_seed_everything(tmp_path: Path, cache: Path) -> None:
     data = shapes.dataset(tmp_path / "pictures")
-    given = materials.material(data, shapes.settings(), cache)
+    given = materials.material(data, shapes.settings(), cache, **brief())
     alone = fit(given)
     assert materials.difference(alone, fit(given, workers=2)) == 0
     reseeded = replace(given, settings=replace(given.settings, seed=1))
@@ -81,17 +86,16 @@ def test_mixup_follows_from_the_seed_and_still_learns(tmp_path: Path, cache: Pat
     assert np.mean(blended.logits.argmax(axis=1) == truth) >= 0.9
 
 
-def test_pieces_of_a_batch_teach_what_the_whole_does(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pieces_of_a_batch_teach_what_the_whole_does(tmp_path: Path, cache: Path) -> None:
+    from labelloop.train.recipes.base import Budget
     from labelloop.train.recipes.finetune_plan import plan
 
     data = shapes.dataset(tmp_path / "pictures")
     given = materials.learned(materials.material(data, shapes.settings(), cache))
     whole = fit(given, materials.head(given))
-    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_ACTIVATIONS", 1.0)
-    assert (plan(given).size, plan(given).accumulate, plan(given).batch) == (2, 12, 24)
-    assert materials.difference(whole, fit(given, materials.head(given))) < 1e-5
+    small = replace(given, budget=Budget(cpu_activations=1.0))
+    assert (plan(small).size, plan(small).accumulate, plan(small).batch) == (2, 12, 24)
+    assert materials.difference(whole, fit(small, materials.head(small))) < 1e-5
 
 
 def test_what_the_head_found_is_kept_where_no_epoch_is_better(tmp_path: Path, cache: Path) -> None:
@@ -158,17 +162,17 @@ def test_rare_classes_are_found_where_answers_are_balanced(balance: str, tmp_pat
     assert scores[balance] > scores["none"] + 0.1
 
 
-def test_without_a_head_two_short_trainings_choose_the_balance(tmp_path: Path, cache: Path, brief: None) -> None:
+def test_without_a_head_two_short_trainings_choose_the_balance(tmp_path: Path, cache: Path) -> None:
     shown = shapes.dataset(tmp_path / "pictures", train=60, validation=60)
     rare = [sample for sample in shown.train if sample.targets == (1,)][:3]
     data = replace(shown, train=(*[sample for sample in shown.train if sample.targets == (0,)], *rare))
     settings = shapes.settings(epochs=4)
     steps: list[tuple[str, int, int]] = []
-    found = fit(materials.material(data, settings, cache, progress=lambda *step: steps.append(step)))
+    found = fit(materials.material(data, settings, cache, progress=lambda *step: steps.append(step), **brief()))
     assert found.balance in {"none", "loss"}
     assert [step[2] for step in steps if step[1] == 1] == [4, 4, 16]
     few = replace(data, validation=data.validation[:49])
-    assert fit(materials.material(few, settings, cache)).balance == "none"
+    assert fit(materials.material(few, settings, cache, **brief())).balance == "none"
 
 
 def test_the_balance_of_the_head_is_taken_over(tmp_path: Path, cache: Path) -> None:

@@ -43,11 +43,10 @@ def test_ranks_share_a_batch(ranks: int, given: Any) -> None:
     assert replace(planned, ranks=1, size=alone.size) == alone
 
 
-def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
-    given: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(given: Any) -> None:
     import torch
 
+    from labelloop.train.recipes.base import Budget
     from labelloop.train.recipes.finetune_plan import plan, too_long, work_of
 
     if torch.cuda.is_available():
@@ -55,9 +54,9 @@ def test_the_epochs_shrink_to_what_a_cpu_can_do_before_it_is_left_out(
     learned = materials.learned(given)
     epoch = 2 * 96 * work_of(given.start, given.pixels.spec).multiplications
     for room, epochs, long in ((30, 20, False), (10.5, 10, False), (6, 6, False), (5.9, 6, True)):
-        monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_WORK", room * epoch)
-        assert (plan(learned).epochs, too_long(learned)) == (epochs, long)
-    alone = replace(learned, settings=replace(learned.settings, recipes=("finetune",)))
+        limited = replace(learned, budget=Budget(cpu_work=room * epoch))
+        assert (plan(limited).epochs, too_long(limited)) == (epochs, long)
+    alone = replace(limited, settings=replace(learned.settings, recipes=("finetune",)))
     assert plan(alone).epochs == 20
 
 

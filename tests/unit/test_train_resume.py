@@ -23,17 +23,18 @@ def fit(material: Any) -> Any:
     return finetune.fit(material, None, workers=0)
 
 
-@pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+def brief() -> dict[str, Any]:
     """Let an epoch from random weights be of few steps."""
-    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._FRESH_STEPS", 2)
+    from labelloop.train.recipes.base import Budget
+
+    return {"budget": Budget(fresh_steps=2)}
 
 
 def first_step(data: Any, settings: Any, folder: Path) -> int:
     """Train with checkpoints in ``folder``; give the step at which that began, 0 if all was done before."""
     steps: list[int] = []
     told = {"progress": lambda _what, done, _total: steps.append(done), "checkpoints": folder / "checkpoints"}
-    fit(materials.material(data, settings, folder / "cache", **told))
+    fit(materials.material(data, settings, folder / "cache", **told, **brief()))
     return steps[0] if steps else 0
 
 
@@ -58,7 +59,7 @@ def test_a_killed_training_ends_where_it_would_have(tmp_path: Path) -> None:
     assert [epoch["train_loss"] for epoch in resumed.curve] == [epoch["train_loss"] for epoch in straight.curve]
 
 
-def test_only_the_very_same_training_goes_on(tmp_path: Path, brief: None) -> None:
+def test_only_the_very_same_training_goes_on(tmp_path: Path) -> None:
     data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings(epochs=1)
     assert first_step(data, settings, tmp_path) == 1
     assert first_step(data, settings, tmp_path) == 0
@@ -68,7 +69,7 @@ def test_only_the_very_same_training_goes_on(tmp_path: Path, brief: None) -> Non
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", b"cos\nsystem\n(S'true'\ntR."])
-def test_a_damaged_checkpoint_is_none(damage: bytes, tmp_path: Path, brief: None) -> None:
+def test_a_damaged_checkpoint_is_none(damage: bytes, tmp_path: Path) -> None:
     data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings(epochs=1)
     first_step(data, settings, tmp_path)
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()

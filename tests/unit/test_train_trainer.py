@@ -48,10 +48,10 @@ def brief(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Trained:
 def quiet(what: str, done: int, total: int) -> None: ...
 
 
-def run(dataset: Dataset, settings: TrainSettings, workdir: Path, cache: Path) -> Trained:
+def run(dataset: Dataset, settings: TrainSettings, workdir: Path, cache: Path, **more: Any) -> Trained:
     from labelloop.train.trainer import train
 
-    return train(dataset, settings, workdir, cache, quiet)
+    return train(dataset, settings, workdir, cache, quiet, **more)
 
 
 def cuda() -> bool:
@@ -204,16 +204,15 @@ def test_random_weights_have_no_head_to_compete(tmp_path: Path, cache: Path) -> 
     assert "random weights" in trained.notes[0]
 
 
-def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(
-    tmp_path: Path, cache: Path, learned: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finetune_beyond_what_this_cpu_can_do_leaves_the_head(tmp_path: Path, cache: Path, learned: Path) -> None:
     import torch
+
+    from labelloop.train.recipes.base import Budget
 
     if torch.cuda.is_available():
         pytest.skip("a GPU takes any finetune")
-    monkeypatch.setattr("labelloop.train.recipes.finetune_plan._CPU_WORK", 1e6)
     settings = shapes.settings(weights=str(learned), epochs=6)
-    trained = run(shapes.dataset(tmp_path / "pictures"), settings, tmp_path, cache)
+    trained = run(shapes.dataset(tmp_path / "pictures"), settings, tmp_path, cache, budget=Budget(cpu_work=1e6))
     assert trained.validation.keys() == {"head"}
     assert "finetune is left out" in trained.notes[0]
     assert "LABELLOOP_RECIPES" in trained.notes[0]

@@ -15,7 +15,7 @@ from labelloop.train.calibration import described
 from labelloop.train.contest import RECIPES, REFITS, accuracies, check, entrants, validated, winner, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.pixels import PixelCache
-from labelloop.train.recipes.base import Candidate, Material, Watch, unwatched
+from labelloop.train.recipes.base import Budget, Candidate, Material, Watch, unwatched
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress, TrainSettings
 
@@ -30,18 +30,20 @@ def train(
     progress: Progress,
     watch: Watch = unwatched,
     checkpoints: Path | None = None,
+    budget: Budget = Budget(),  # noqa: B008 - frozen
 ) -> Trained:
     """Train on ``dataset`` and write the best model's bundle below ``workdir``.
 
     The same data, settings and machine give the same model. ``cache_dir`` holds what runs share: pixels, features,
     exported backbones; it may be wiped between runs. ``watch`` is told of every epoch, ``checkpoints`` is where a
-    training that was killed goes on. Raises TrainingError, for impossible settings before any work.
+    training that was killed goes on, ``budget`` what a finetune may cost. Raises TrainingError, for impossible
+    settings before any work.
     """
     check(settings)
     torch.set_num_threads(1)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints).train(workdir)
+        return _Run(dataset, settings, cache_dir, progress, watch, checkpoints, budget).train(workdir)
 
 
 class _Run:
@@ -53,6 +55,7 @@ class _Run:
         progress: Progress,
         watch: Watch,
         checkpoints: Path | None,
+        budget: Budget,
     ) -> None:
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
@@ -63,7 +66,7 @@ class _Run:
             samples = (*dataset.train, *dataset.validation)
             self._left_out = pixels.check(samples, len(samples), progress)
         readable = self._readable(dataset)
-        self._material = Material(readable, settings, start, pixels, cache_dir, progress, watch, checkpoints)
+        self._material = Material(readable, settings, start, pixels, cache_dir, progress, watch, checkpoints, budget)
 
     def train(self, workdir: Path) -> Trained:
         candidates, dataset = self._candidates(), self._material.dataset

@@ -29,6 +29,21 @@ def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a finetune may cost: its work in multiply-adds, forward and backward.
+
+    From random weights an epoch has ``fresh_steps``, as far as the CPU does all epochs with ``fresh_work``: about a
+    minute on one core, with small networks. ``cpu_work`` is about eight minutes on one core, with networks that are
+    worth starting from. ``cpu_activations`` is the memory, in bytes, for what a batch keeps for the way back.
+    """
+
+    fresh_steps: int = 20
+    fresh_work: float = 5e11
+    cpu_work: float = 8e12
+    cpu_activations: float = 2e9
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """One run's data, settings, caches, and the network with its first weights (``start``, not to be changed).
 
@@ -44,6 +59,7 @@ class Material:
     progress: Progress
     watch: Watch = unwatched
     checkpoints: Path | None = None
+    budget: Budget = Budget()
 
     @property
     def fresh(self) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from labelloop.bundle_info import PictureSpec
-from labelloop.train.recipes.base import Material
+from labelloop.train.recipes.base import Budget, Material
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,11 @@ def work_of(model: nn.Module, spec: PictureSpec) -> Work:
     return Work(sum(multiplied), sum(kept))
 
 
-_FRESH_STEPS = 20
 _GENTLE = 0.15
-_FRESH_WORK = 5e11  # multiply-adds, forward and backward: about a minute on one core, with small networks
-_CPU_WORK = 8e12  # about eight minutes on one core, with networks that are worth starting from
 _PASSES, _GENTLE_PASSES = 3, 2  # forward passes that a step costs about; from learned weights the lower layers rest
 _ENOUGH_EPOCHS = 6  # from the head's solution
 _LAYER_DECAY = 0.9
 _RESTING = 1 / 3
-_CPU_ACTIVATIONS = 2e9  # bytes
 _GPU_SHARE = 0.5
 
 
@@ -91,14 +87,14 @@ def plan(material: Material, ranks: int = 1) -> FinetunePlan:
     are only as many epochs as take about eight minutes. From random weights an epoch is at least 20 steps, however few
     the pictures, as far as the CPU can do all epochs in about a minute.
     """
-    settings, count = material.settings, len(material.dataset.train)
+    settings, budget, count = material.settings, material.budget, len(material.dataset.train)
     cost = work_of(material.start, material.pixels.spec)
     batch = min(max(settings.batch_size, 2), count)
     steps, step_work = math.ceil(count / batch), _step_work(material, batch, cost)
-    size = math.ceil(batch / ranks / (pieces := _pieces(batch, ranks, cost)))
+    size = math.ceil(batch / ranks / (pieces := _pieces(batch, ranks, cost, budget)))
     if material.fresh:
-        affordable = _FRESH_STEPS if on_gpu() else int(_FRESH_WORK / (step_work * settings.epochs))
-        steps = max(steps, min(_FRESH_STEPS, affordable))
+        affordable = budget.fresh_steps if on_gpu() else int(budget.fresh_work / (step_work * settings.epochs))
+        steps = max(steps, min(budget.fresh_steps, affordable))
         return FinetunePlan(settings.epochs, steps, size, pieces, ranks, settings.learning_rate)
     epochs, rate = _affordable(material, steps * step_work), settings.learning_rate * _GENTLE
     return FinetunePlan(epochs, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
@@ -109,7 +105,7 @@ def too_long(material: Material) -> bool:
     planned = plan(material)
     cost = work_of(material.start, material.pixels.spec)
     whole = planned.epochs * planned.steps * _step_work(material, planned.batch, cost)
-    return not on_gpu() and whole > _CPU_WORK
+    return not on_gpu() and whole > material.budget.cpu_work
 
 
 def _step_work(material: Material, batch: int, cost: Work) -> float:
@@ -121,11 +117,11 @@ def _affordable(material: Material, epoch_work: float) -> int:
     epochs = material.settings.epochs
     if on_gpu() or material.settings.recipes == ("finetune",):
         return epochs
-    return min(epochs, max(_ENOUGH_EPOCHS, int(_CPU_WORK / epoch_work)))
+    return min(epochs, max(_ENOUGH_EPOCHS, int(material.budget.cpu_work / epoch_work)))
 
 
-def _pieces(batch: int, ranks: int, cost: Work) -> int:
+def _pieces(batch: int, ranks: int, cost: Work, budget: Budget) -> int:
     """Say in how many pieces each rank takes its share of a batch, so that what is kept for the way back fits."""
-    room = torch.cuda.get_device_properties(0).total_memory * _GPU_SHARE if on_gpu() else _CPU_ACTIVATIONS
+    room = torch.cuda.get_device_properties(0).total_memory * _GPU_SHARE if on_gpu() else budget.cpu_activations
     share = math.ceil(batch / ranks)
     return min(math.ceil(share * cost.activations * 4 / room), max(1, share // 2))
