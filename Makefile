@@ -15,10 +15,12 @@ UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$(PIP_INDEX)}}" .t
 
 RUN := .venv/bin/python -m
 LABEL_STUDIO := .venv-label-studio/bin/label-studio
+# The Label Studio of `test-versions`: the oldest that works, or one of the registry: VERSION=1.24.0.
+VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-slow test-docker test-fast test-upstream check bench lock clean
+.PHONY: help demo test test-all test-slow test-docker test-versions test-fast test-upstream check bench lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,13 +31,16 @@ demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose p
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
 	$(RUN) pytest -m "not slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-test-all: test-slow test-docker ## Run what is too slow for `make test`: long tests, and Docker.
+test-all: test-slow test-docker test-versions ## Run what is too slow for `make test`: long tests, Docker, another Label Studio.
 
 test-slow: .venv/.ready .venv-label-studio/.ready
 	$(RUN) pytest -m "slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-docker: .venv/.ready ## Build the images and go once round the loop with `docker compose up` on a real engine.
 	$(RUN) pytest tests/docker -m docker $(ARGS)
+
+test-versions: .venv/.ready .venv-label-studio-$(VERSION)/.ready ## Go round the loop with the oldest Label Studio that works, or VERSION=1.24.0.
+	LABELLOOP_TEST_LABEL_STUDIO=.venv-label-studio-$(VERSION)/bin/label-studio $(RUN) pytest -m "versions and not slow" tests/e2e $(ARGS)
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own, with fewer examples: under a minute.
 	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow and not docker" -n 3 --dist loadfile --hypothesis-profile fast $(ARGS)
@@ -56,7 +61,7 @@ bench: .venv/.ready .venv-label-studio/.ready ## Measure what docs/performance.m
 	$(RUN) benchmarks $(ARGS)
 
 clean: ## Remove all that these targets made: environments, caches, builds.
-	rm -rf .tools .venv .venv-label-studio .venv-upstream build dist my_ml_backend/*.egg-info
+	rm -rf .tools .venv .venv-label-studio .venv-label-studio-* .venv-upstream build dist my_ml_backend/*.egg-info
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -80,10 +85,16 @@ clean: ## Remove all that these targets made: environments, caches, builds.
 	@touch $@
 
 # Label Studio pins versions that the project does not want: it lives apart, and is met over HTTP alone.
-.venv-label-studio/.ready: requirements-label-studio.txt .tools/.ready
+.venv-label-studio/.ready .venv-label-studio-oldest/.ready: .venv-%/.ready: requirements-%.txt .tools/.ready
 	@echo "Installing Label Studio in $(@D)"
 	@$(UV) venv --quiet --allow-existing --python .tools/bin/python $(@D)
-	@$(UV) pip sync --python $(@D) --require-hashes requirements-label-studio.txt
+	@$(UV) pip sync --python $(@D) --require-hashes $<
+	@touch $@
+
+.venv-label-studio-%/.ready: .tools/.ready
+	@echo "Installing Label Studio $* in $(@D)"
+	@$(UV) venv --quiet --allow-existing --python .tools/bin/python $(@D)
+	@$(UV) pip install --quiet --no-config --python $(@D) "label-studio==$*" "setuptools<81"
 	@touch $@
 
 # --- Locks: a pin stays as it is until ARGS=--upgrade or what it is compiled from asks for another version.
@@ -96,6 +107,7 @@ lock: .tools/.ready ## Compile the hashed requirements; ARGS=--upgrade for the n
 	@$(COMPILE) --extra train --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
 	@$(COMPILE) --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
 	@$(COMPILE) --group inference -c requirements-dev.txt -o my_ml_backend/requirements-inference.txt
-	@# The overrides in pyproject.toml are not meant for these two.
+	@# The overrides in pyproject.toml are not meant for these.
 	@$(COMPILE) --no-config requirements-label-studio.in -o requirements-label-studio.txt
+	@$(COMPILE) --no-config requirements-label-studio-oldest.in -o requirements-label-studio-oldest.txt
 	@echo uv | $(COMPILE) --no-config - -o requirements-uv.txt

@@ -27,7 +27,7 @@ ADOPTED = "adopted"
 Side = Literal["train", "validation", "test"]
 
 NO_VERSION = "labelloop-untrained"
-"""What ``/setup`` answers before the first version: fixed and never empty (contract, section 2)."""
+"""What ``/setup`` answers before the first version: fixed and never empty (contract, "Predictions")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Every webhook captured from Label Studio 1.23.2 gives the event that the contract's section 3 says."""
+"""Every webhook captured from Label Studio 1.23.2 gives the event it should (contract, "Webhooks")."""
 
 import copy
 from dataclasses import replace

@@ -17,7 +17,7 @@ from support.annotating import LABEL_CONFIG, add_tasks, prediction, submit
 from support.ml_backend import Backend, running_backend
 from support.servers import free_port
 
-pytestmark = pytest.mark.studio
+pytestmark = [pytest.mark.studio, pytest.mark.versions]
 
 
 @pytest.fixture
@@ -131,12 +131,12 @@ def test_a_backend_that_still_answers_is_moved_only_if_it_was_this_one(
 def test_orphan_webhooks_of_ours_are_removed_and_others_reported(
     studio: Studio, project: int, backend: Backend, settings: Settings
 ) -> None:
-    ours = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:1/webhook", {SECRET_HEADER: "old"}))
-    theirs = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:2/webhook", {}))
-    foreign = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:3/chat", {}))
+    ours = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:11/webhook", {SECRET_HEADER: "old"}))
+    theirs = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:12/webhook", {}))
+    foreign = studio.create_webhook(project, WebhookSpec("http://127.0.0.1:13/chat", {}))
     lines = connect(studio, project, backend.url, settings)
-    assert any(f"Webhook {ours.id} (http://127.0.0.1:1/webhook) removed" in line for line in lines)
-    assert any(f"Webhook {theirs.id} (http://127.0.0.1:2/webhook) belongs to no ML backend" in line for line in lines)
+    assert any(f"Webhook {ours.id} (http://127.0.0.1:11/webhook) removed" in line for line in lines)
+    assert any(f"Webhook {theirs.id} (http://127.0.0.1:12/webhook) belongs to no ML backend" in line for line in lines)
     left = {webhook.id for webhook in studio.webhooks(project)}
     assert ours.id not in left
     assert {theirs.id, foreign.id} < left
@@ -220,6 +220,7 @@ def test_a_backend_that_is_down_says_what_to_do(studio: Studio, project: int, se
         connect(studio, project, "localhost:9090", settings)
 
 
+@pytest.mark.since("1.23.1")
 def test_a_label_studio_that_calls_no_private_address_names_the_switches(
     label_studio_command: Path, tmp_path: Path, backend: Backend
 ) -> None:

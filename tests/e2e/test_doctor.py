@@ -19,7 +19,7 @@ from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from support.ml_backend import Backend, running_backend
 
-pytestmark = [pytest.mark.studio, pytest.mark.train]
+pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.versions]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,12 +74,14 @@ def bad(found: dict[str, Finding]) -> set[str]:
     return {name for name, finding in found.items() if not finding.ok}
 
 
-def test_on_a_sound_machine_all_is_well(hub: Hub, studio: Studio, project: int, backend: Backend) -> None:
+def test_on_a_sound_machine_all_is_well(
+    hub: Hub, studio: Studio, project: int, backend: Backend, label_studio_version: str, token_kind: str
+) -> None:
     connect(studio, project, backend.url, hub.settings)
     found = findings(hub, project)
     assert bad(found) == set()
-    assert found["Label Studio"].detail == f"1.23.2 at {hub.settings.label_studio_url}"
-    assert found["API key"].detail == "personal access token of demo@labelloop.local"
+    assert found["Label Studio"].detail == f"{label_studio_version} at {hub.settings.label_studio_url}"
+    assert found["API key"].detail == f"{token_kind} of demo@labelloop.local"
     assert set(found) >= {
         "settings",
         "training",

@@ -21,7 +21,7 @@ from labelloop.types import NO_VERSION
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.waiting import wait_until
 
-pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.versions, pytest.mark.timeout(600)]
 
 FIRST = 60
 """How many pictures are labeled for a first version: the least there have to be, so that none is made of fewer."""
@@ -125,6 +125,7 @@ def no_sweep(machine: LoopMachine) -> Iterator[None]:
     redis.delete(SWEEP)
 
 
+@pytest.mark.since("1.14")
 def test_bulk_creation_and_deletion_of_annotations_are_changed_labels(
     machine: LoopMachine, trained: Project, no_sweep: None
 ) -> None:

@@ -39,6 +39,7 @@ class StudioApi:
     others: set[int] = field(default_factory=set)
     number: int = 7
     created_at: str = ""
+    release: str = "1.23.2"
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
@@ -71,11 +72,13 @@ class StudioApi:
         """How often something was asked for."""
         return sum(line.startswith(beginning) for line in self.asked)
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:  # noqa: C901, PLR0911 - a table
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Answer:  # noqa: C901, PLR0911, PLR0912 - a table
         """Choose status and JSON."""
         if self.refusing:
             return self.refusing, {"detail": "refused"}
         match method, path.strip("/").split("/")[1:]:
+            case "GET", ["version"]:
+                return 200, {"release": self.release}
             case "GET", ["projects", number] if number == str(self.number):
                 return 200, self._project()
             case "GET", ["projects", number] if number.isdigit() and int(number) in self.others:

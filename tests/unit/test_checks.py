@@ -114,6 +114,20 @@ def test_another_version_of_label_studio_is_told_and_not_refused() -> None:
     assert "tested with 1.23.2" in other.remedy
 
 
+@pytest.mark.parametrize("version", ["1.12.0.post0", "1.12.1", "1.23.2", "1.24.0", "2.0", "unknown"])
+def test_a_version_that_works_needs_no_upgrade(version: str) -> None:
+    assert diagnosis.too_old(version) == ""
+    assert "Upgrade" not in diagnosis.check_version(version, "http://here").remedy
+
+
+@pytest.mark.parametrize("version", ["1.11.0", "1.10.1dev", "1.8.2.post1", "0.9"])
+def test_an_older_version_is_told_to_be_upgraded_and_not_refused(version: str) -> None:
+    finding = diagnosis.check_version(version, "http://here")
+    assert finding.ok
+    assert finding.remedy == diagnosis.too_old(version)
+    assert f"Upgrade Label Studio {version} to 1.12 or later" in finding.remedy
+
+
 def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
     finding = diagnosis.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
     assert not finding.ok

@@ -49,3 +49,14 @@ def test_every_variable_in_the_docs_is_a_setting_or_another_programs() -> None:
     named = {name for page in PAGES for name in re.findall(r"\bLABELLOOP_[A-Z_]+\b", page.read_text())}
 
     assert {name for name in named - known if not name.startswith("LABELLOOP_TEST_")} == set()
+
+
+def test_every_citation_of_the_contract_is_of_a_section_it_has() -> None:
+    files = [path for top in ("my_ml_backend", "tests", "benchmarks") for path in (ROOT / top).rglob("*.py")]
+    texts = {path: re.sub(r"\s+(# )?", " ", path.read_text()) for path in files if path != Path(__file__)}
+    cited = [(path.name, part) for path, text in texts.items() for part in re.findall(r"\(contract, ([^)]+)\)", text)]
+    sections = re.findall(r"^## (.+)$", (ROOT / "docs/label-studio-contract.md").read_text(), re.MULTILINE)
+
+    assert len(cited) > 20
+    names = {f'"{section}"' for section in sections}
+    assert [(name, part) for name, part in cited if not set(part.split(" and ")) <= names] == []

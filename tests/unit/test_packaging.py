@@ -13,6 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from labelloop.settings import Settings
+from labelloop.studio.diagnosis import OLDEST, TESTED
 
 ROOT = Path(__file__).parents[2]
 BACKEND = ROOT / "my_ml_backend"
@@ -21,8 +22,18 @@ SERVING = BACKEND / "requirements.txt"
 TRAINING = BACKEND / "requirements-train.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"
 LABEL_STUDIO = ROOT / "requirements-label-studio.txt"
+OLDEST_LABEL_STUDIO = ROOT / "requirements-label-studio-oldest.txt"
 UV = ROOT / "requirements-uv.txt"
-LOCKS = [INFERENCE, SERVING, TRAINING, DEVELOPMENT, LABEL_STUDIO, UV, ROOT / "tests/upstream/requirements.txt"]
+LOCKS = [
+    INFERENCE,
+    SERVING,
+    TRAINING,
+    DEVELOPMENT,
+    LABEL_STUDIO,
+    OLDEST_LABEL_STUDIO,
+    UV,
+    ROOT / "tests/upstream/requirements.txt",
+]
 TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn", "safetensors"}
 
 
@@ -282,6 +293,13 @@ def test_label_studio_is_the_same_in_the_container_and_in_the_tests() -> None:
 
     assert ("label-studio", f"=={image.partition(':')[2]}") in pins(LABEL_STUDIO)
     assert (ROOT / "requirements-label-studio.in").read_text().split() == [image.partition("/")[2].replace(":", "==")]
+
+
+def test_doctor_names_the_label_studios_that_are_tested() -> None:
+    oldest, tested = (dict(pins(lock))["label-studio"] for lock in (OLDEST_LABEL_STUDIO, LABEL_STUDIO))
+
+    assert tested == f"=={TESTED}"
+    assert oldest.startswith(f"=={OLDEST}.0")
 
 
 def test_env_example_offers_only_what_is_read() -> None:

@@ -42,7 +42,8 @@ _ENVIRONMENT = {
     "SENTRY_DSN": "",
     "FRONTEND_SENTRY_DSN": "",
     "LATEST_VERSION_CHECK": "false",
-    # ML backends and webhooks on this machine are meant to be called (contract, section 4); cloud metadata never.
+    # ML backends and webhooks on this machine are meant to be called, cloud metadata never (contract, "Private
+    # addresses").
     "USE_DEFAULT_BANNED_SUBNETS": "false",
     "USER_ADDITIONAL_BANNED_SUBNETS": "169.254.0.0/16,fe80::/10,fd00:ec2::/32,::ffff:0:0/96",
     "LOCAL_FILES_SERVING_ENABLED": "true",
@@ -120,15 +121,23 @@ class LabelStudio:
 
     @cached_property
     def token(self) -> str:
-        """A new personal access token; Label Studio allows one, so an earlier one is revoked."""
+        """A new personal access token; a user has one, so an earlier one is revoked. Before 1.17 the legacy one."""
+        if not self._has_personal_tokens:
+            return self.legacy_token()
         for listed in self.request("GET", "/api/token/"):
             self.request("POST", "/api/token/blacklist/", json={"refresh": listed["token"]})
         return str(self.request("POST", "/api/token/")["token"])
 
     def legacy_token(self) -> str:
-        """Allow legacy tokens and give the user's."""
-        self.request("POST", "/api/jwt/settings", json={"api_tokens_enabled": True, "legacy_api_tokens_enabled": True})
+        """Allow legacy tokens, where there are others, and give the user's."""
+        if self._has_personal_tokens:
+            allowed = {"api_tokens_enabled": True, "legacy_api_tokens_enabled": True}
+            self.request("POST", "/api/jwt/settings", json=allowed)
         return str(self.request("GET", "/api/current-user/token")["token"])
+
+    @cached_property
+    def _has_personal_tokens(self) -> bool:
+        return self._session.get(f"{self.url}/api/token/", timeout=30.0).status_code != 404
 
     def create_project(self, title: str, label_config: str, **fields: Any) -> int:
         """Create a project (a title has at least 3 characters) and give its id."""

@@ -1,4 +1,4 @@
-"""What follows when a version becomes champion: deploy, pre-annotate, announce, flip the title (contract, section 8).
+"""What follows when a version becomes champion: deploy, pre-annotate, announce (contract, "Announcing").
 
 The order matters and every step may be repeated: see docs/versions.md. An endpoint that serves the store has a version
 as soon as it is champion. To another one a Deployer brings it (docs/deployers.md), which may take long and holds no

@@ -12,7 +12,7 @@ from labelloop.types import Json, ProjectKey
 _log = logging.getLogger(__name__)
 
 _MOST = 5000
-"""Predictions in one import; each costs as much as the project is large (contract, section 2)."""
+"""Predictions in one import; each costs as much as the project is large (contract, "Imports")."""
 
 _MOST_BYTES = 16_000_000
 """Masks and long texts fill an import sooner."""

@@ -27,7 +27,7 @@ _REASONS = 10
 """Different reasons of one request that are logged; an address may stand in each."""
 
 Prediction = Json | list[Json]
-"""What ``/predict`` answers for one task: a prediction, or ``[]``, the clean way to skip it (contract, section 2)."""
+"""What ``/predict`` answers for one task: a prediction, or ``[]`` to skip it (contract, "Predictions")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def predict_tasks(
 
     This is the border of a request: an answer of another length, an error, or one malformed item makes Label Studio
     drop the whole batch, and tell the annotator that all is well; ``[]`` skips one task and is asked again (contract,
-    section 2). ``project_uid`` is a project's number, or number and creation time as Label Studio writes them:
+    "Predictions"). ``project_uid`` is a project's number, or number and creation time as Label Studio writes them:
     ``7.1795187589``. ``interface`` reads what its annotators see, of what is trained for alone or all of it.
     ``context`` is what an annotator drew who waits for the answer: there is less time then. ``version`` is the
     announced one where none is given.

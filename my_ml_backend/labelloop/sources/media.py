@@ -1,4 +1,4 @@
-"""Reads the pictures of tasks, wherever they are (contract, section 6)."""
+"""Reads the pictures of tasks, wherever they are (contract, "Task data")."""
 
 import base64
 import math

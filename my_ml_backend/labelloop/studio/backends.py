@@ -20,7 +20,7 @@ ACTIONS = (
     "TASKS_CREATED",
     "PROJECT_UPDATED",
 )
-"""What LabelLoop's webhook listens to (contract, section 3)."""
+"""What LabelLoop's webhook listens to (contract, "Webhooks")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def own_webhooks(webhooks: Sequence[Webhook], url: str) -> list[Webhook]:
 
 
 def orphan_webhooks(webhooks: Sequence[Webhook], backends: Sequence[MLBackend]) -> list[Webhook]:
-    """Pick the webhooks of ML backends that are no more: Label Studio leaves them behind (contract, section 1)."""
+    """Pick the webhooks of ML backends that are no more: Label Studio leaves them behind (contract, "Connecting")."""
     alive = [_webhook_url(backend.url) for backend in backends]
     return [
         webhook

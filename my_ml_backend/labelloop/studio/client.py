@@ -15,7 +15,7 @@ from labelloop.studio.webhook_events import identity
 from labelloop.types import Identity, Json
 
 UNCERTAINTY = "Uncertainty sampling"
-"""Lowest score first; works in the open-source edition although its UI shows it disabled (contract, section 8)."""
+"""Lowest score first; works in the open-source edition although its UI shows it disabled (contract, "Announcing")."""
 
 _IMPORT_TIMEOUT = 900.0
 """Seconds; importing predictions costs Label Studio O(project) per call."""
@@ -110,9 +110,9 @@ class Studio:
                 yield task
 
     def model_versions(self, project: int) -> dict[str, int]:
-        """Count the project's predictions by version."""
+        """Count the project's predictions by version; 1.12.0 lists one that has none, too."""
         answer = self.api.get(f"api/projects/{project}/model-versions/") or {}
-        return {str(version): int(count) for version, count in answer.items()}
+        return {str(version): int(count) for version, count in answer.items() if count}
 
     def unpredicted_tasks(self, project: int, version: str, page: int = PAGE) -> Iterator[Json]:
         """Yield the unlabeled tasks (``id``, ``data``) without a prediction of exactly this version.

@@ -1,4 +1,4 @@
-"""Registers this ML backend with a project, or mends its registration (contract, sections 1, 3 and 8)."""
+"""Registers this ML backend with a project, or mends its registration (contract, "Connecting")."""
 
 import re
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from labelloop.studio.backends import (
     webhook_secret,
 )
 from labelloop.studio.client import UNCERTAINTY, Studio
+from labelloop.studio.diagnosis import too_old
 from labelloop.types import NO_VERSION, Json
 
 _SMART = re.compile(r"\bsmart(Only)?\s*=\s*[\"']true[\"']", re.IGNORECASE)
@@ -42,9 +43,11 @@ def connect(
     ``extra_params`` stay as they are. Repeating does nothing and says so. Raises StudioError with the remedy.
     """
     url = _checked(url)
-    return _Connecting(studio, project, url, webhook_secret(settings), announced, extra_params).run() or [
+    lines = _Connecting(studio, project, url, webhook_secret(settings), announced, extra_params).run() or [
         f"Nothing to do: project {project} calls {shown(url)}, its webhook and sampling are in order."
     ]
+    advice = too_old(studio.version())
+    return [*lines, advice] if advice else lines
 
 
 def _checked(url: str) -> str:
@@ -110,7 +113,7 @@ class _Connecting:
         return looks_so and backend.state != "Connected"
 
     def _create(self) -> MLBackend:
-        # Where only the webhook's address is refused, the backend is there all the same (contract, section 4).
+        # Where only the webhook's address is refused, there is a backend all the same (contract, "Private addresses").
         with _explained():
             return self._studio.create_ml_backend(
                 self._project,

@@ -1,7 +1,7 @@
 """Label Studio's Data Manager: the tasks of a project by filters, page by page, and tabs that show some of them.
 
 Pages go on by id, in constant memory, and none gets slower than the first. Offsets are not used: they skip tasks when
-others are deleted meanwhile, and cost more the deeper they go (contract, section 6).
+others are deleted meanwhile, and cost more the deeper they go (contract, "Task lists").
 """
 
 import json
@@ -20,7 +20,7 @@ have submitted, and with "ignore skipped" it turns true where one only skipped. 
 
 ANNOTATED = {"filter": "filter:tasks:annotations_ids", "operator": "greater", "type": "Number", "value": 0}
 """At least one annotation, be it a skip. ``total_annotations`` would not do: what is submitted while predictions are
-imported may stay uncounted (contract, section 2). A page of either takes Label Studio as long."""
+imported may stay uncounted (contract, "Imports"). A page of either takes Label Studio as long."""
 
 _OF_ANNOTATIONS = (
     "result",

@@ -1,5 +1,6 @@
 """Checks of what Label Studio knows of this backend: pure functions of what was read, each with its remedy."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -87,20 +88,37 @@ def check_title(own: MLBackend, announced: str, info: ProjectInfo) -> Finding:
     return Finding("title", ok=ok, detail=named, remedy="" if ok else remedy)
 
 
-TESTED = "1.23.2"
-"""The version of Label Studio that LabelLoop is tested with."""
+OLDEST, TESTED = "1.12", "1.23.2"
+"""The oldest Label Studio that LabelLoop works with, and the one it is developed with."""
 
 
 def check_version(version: str, where: str) -> Finding:
-    """Look whether Label Studio is of the version that LabelLoop is tested with."""
-    detail = f"{version} at {where}"
-    known = version == TESTED
-    remedy = f"LabelLoop is tested with {TESTED}: where something is odd, try that version."
-    return Finding("Label Studio", ok=True, detail=detail, remedy="" if known else remedy)
+    """Look whether LabelLoop is tested with a version of Label Studio (docs/label-studio-versions.md)."""
+    remedy = too_old(version)
+    if not remedy and version != TESTED:
+        remedy = (
+            f"LabelLoop is tested with {TESTED}, and with {OLDEST} in part: where something is odd, try that version."
+        )
+    return Finding("Label Studio", ok=True, detail=f"{version} at {where}", remedy=remedy)
+
+
+def too_old(version: str) -> str:
+    """Say what does not work with a Label Studio older than the oldest, and what to do; empty for any other."""
+    if not _release(version) or _release(version) >= _release(OLDEST):
+        return ""
+    return (
+        f"Upgrade Label Studio {version} to {OLDEST} or later: this one neither says whether it reaches an ML backend "
+        "nor sends it Basic authentication, and does not order tasks by the version that its title names."
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Read ``1.12.0.post0`` as 1, 12, 0, and what holds no number as nothing."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 def check_host(own: MLBackend) -> Finding:
-    """Look whether Label Studio takes webhooks to this backend's host: not to a name without a dot (contract, 9)."""
+    """Look whether Label Studio takes webhooks to this host: not to a name without a dot (contract, "Connecting")."""
     host = urlsplit(own.url).hostname or ""
     ok = host == "localhost" or bool(set(host) & set(".:"))
     remedy = (

@@ -2,7 +2,7 @@
 
 What counts is what Label Studio's import of predictions accepts and its labeling interface shows. Both read tag names
 in any case; attributes, ``Choice`` and ``Label`` must be spelled as its documentation spells them, or the import drops
-the predictions without a word (contract, section 2).
+the predictions without a word (contract, "Imports").
 """
 
 from collections import Counter

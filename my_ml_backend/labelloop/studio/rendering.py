@@ -153,7 +153,7 @@ def _label_scores(tag: ControlTag, output: Output, labels: Mapping[str, str]) ->
 def check_prediction(label_config: str, prediction: Json) -> None:
     """Raise LabelConfigError when Label Studio would refuse a prediction, and say what did not pass.
 
-    Label Studio's import drops such a prediction without a word (contract, section 2).
+    Label Studio's import drops such a prediction without a word (contract, "Imports").
     """
     errors = _interface(label_config).validate_prediction(prediction, return_errors=True)
     if errors:

@@ -1,7 +1,7 @@
 """Which of Label Studio's addresses are files of a task: to these, and to nothing else, its token goes.
 
 A task's data is written by whoever may import or edit tasks. Any path of Label Studio answers to the token: its API
-gives away tokens, secrets of webhooks and all annotations (contract, section 9). So an address is brought into its
+gives away tokens, secrets of webhooks and all annotations (contract, "Task data"). So an address is brought into its
 plain form, that form is checked, and that form is what is sent.
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from label_studio_sdk.base_client import LabelStudioBase
 
 _MARGIN = 60.0
-"""Access tokens live 300 s (contract, section 5) and are renewed this long before, so that none dies on its way."""
+"""Access tokens live 300 s (contract, "Tokens") and are renewed this long before, so that none dies on its way."""
 
 _EXPIRED = "API key has expired. Please obtain a new refresh token."
 _NO_TOKEN = "what should be a token is not JSON; is LABEL_STUDIO_URL the address of Label Studio?"  # noqa: S105 - words

@@ -1,4 +1,4 @@
-"""Label Studio's webhooks as domain events (contract, section 3). A webhook is a hint, never the truth."""
+"""Label Studio's webhooks as domain events (contract, "Webhooks"). A webhook is a hint, never the truth."""
 
 import re
 from collections.abc import Iterable

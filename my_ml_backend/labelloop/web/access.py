@@ -1,7 +1,7 @@
 """Credentials before bodies: who may call, who may send how much to which route, and which threads answer it.
 
 Label Studio sends the Basic authentication of an ML backend with ``/setup``, ``/predict`` and START_TRAINING, and never
-with annotation webhooks; those carry the header that ``labelloop connect`` gives them (contract, section 1).
+with annotation webhooks; those carry the header that ``labelloop connect`` gives them (contract, "Calls").
 """
 
 import hmac

@@ -78,7 +78,7 @@ class LabelLoop:
         return self.get(key) is not None
 
     def predict(self, tasks: Sequence[Any], context: Json | None = None, **_: Any) -> list[Prediction]:
-        """Predict: one prediction, or ``[]``, per task, in order. Never raises (contract, section 2).
+        """Predict: one prediction, or ``[]``, per task, in order. Never raises (contract, "Predictions").
 
         ``context`` is what interactive requests carry: what the annotator drew.
         """

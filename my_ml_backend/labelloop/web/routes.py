@@ -1,4 +1,4 @@
-"""The routes of Label Studio's ML client (contract, sections 1 and 3), and ``/metrics`` and ``/status``."""
+"""The routes of Label Studio's ML client (contract, "Calls" and "Webhooks"), and ``/metrics`` and ``/status``."""
 
 import json
 import re

@@ -60,3 +60,12 @@ def test_extra_params_are_set_kept_changed_and_taken_away(studio: StudioApi, stu
     assert studio.backends[0]["extra_params"] == {"threshold": 0.75}
     run(studio_hub, extra_params={})
     assert studio.backends[0]["extra_params"] == {}
+
+
+def test_a_label_studio_that_is_too_old_is_connected_and_told_to_be_upgraded(
+    studio: StudioApi, studio_hub: Hub
+) -> None:
+    studio.release = "1.11.0"
+    told = run(studio_hub)
+    assert len(studio.backends) == 1
+    assert told[-1].startswith("Upgrade Label Studio 1.11.0 to 1.12 or later")

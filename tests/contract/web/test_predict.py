@@ -1,4 +1,4 @@
-"""``/predict``: section 2 of the contract, whatever goes wrong."""
+"""``/predict``, whatever goes wrong (contract, "Predictions")."""
 
 import json
 import logging

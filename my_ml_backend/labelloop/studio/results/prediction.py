@@ -71,7 +71,7 @@ def _clipped(value: float) -> float:
 def prediction_of(results: list[Json], score: float, version: str) -> Json:
     """Put a prediction together, of no results where nothing is sure enough; ``score``: how sure the model is.
 
-    Label Studio refuses one without a version (contract, section 2).
+    Label Studio refuses one without a version (contract, "Predictions").
     """
     return {"result": results, "score": score, "model_version": str(version or NO_VERSION)}
 
