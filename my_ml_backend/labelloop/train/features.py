@@ -16,9 +16,8 @@ from labelloop import pictures
 from labelloop.files import cores
 from labelloop.train.dataset import Sample
 from labelloop.train.export import IMAGES, session
-from labelloop.train.files import save_array
 from labelloop.train.frozen import Frozen
-from labelloop.train.pixels import PixelCache
+from labelloop.train.pixels import PixelCache, save_array
 from labelloop.types import Progress, chunks
 
 Rows = npt.NDArray[np.float32]

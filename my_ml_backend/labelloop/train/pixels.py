@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,25 @@ import numpy.typing as npt
 from labelloop import pictures
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import MediaError
+from labelloop.files import whole_file
 from labelloop.train.dataset import Sample
-from labelloop.train.files import load_array, save_array
 from labelloop.types import Progress
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write one array as ``.npy``; readers see the old file, none, or the whole new one."""
+    with whole_file(path, shared=True) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def load_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any] | None:
+    """Read one cached array; None when it is missing, damaged, or not of this shape and type."""
+    try:
+        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == dtype else None
+
 
 _FORMAT = 1  # to be raised when labelloop.pictures decodes or resizes differently
 
