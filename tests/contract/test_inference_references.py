@@ -61,7 +61,7 @@ import labelloop.serve
 for module in pkgutil.walk_packages(labelloop.serve.__path__, "labelloop.serve."):
     if not module.name.endswith(".torchscript"):
         importlib.import_module(module.name)
-for name in ("boto3", "httpx", "onnxruntime"):
+for name in ("botocore", "httpx", "onnxruntime"):
     importlib.import_module(name)
 import redis
 """
