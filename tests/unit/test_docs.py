@@ -60,3 +60,23 @@ def test_every_citation_of_the_contract_is_of_a_section_it_has() -> None:
     assert len(cited) > 20
     names = {f'"{section}"' for section in sections}
     assert [(name, part) for name, part in cited if not set(part.split(" and ")) <= names] == []
+
+
+MAP = (ROOT / "docs/architecture.md").read_text()
+
+
+def test_every_path_on_the_map_exists() -> None:
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+|[\w-]+\.(?:py|toml|md))`", MAP)
+    places = (ROOT, ROOT / "my_ml_backend/labelloop")
+
+    assert len(named) > 60
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+def test_every_room_is_on_the_map_and_in_its_drawing() -> None:
+    rooms = {init.parent.name for init in (ROOT / "my_ml_backend/labelloop").glob("*/__init__.py")}
+    table = MAP.partition("## Rooms")[2].partition("## ")[0]
+    drawing = MAP.partition("## Who may import whom")[2].partition("## ")[0]
+
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == rooms
+    assert rooms <= set(re.findall(r"\w+", "".join(re.findall(r"^ {4}.*$", drawing, re.MULTILINE))))

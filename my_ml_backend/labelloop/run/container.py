@@ -1,4 +1,4 @@
-"""What SageMaker and Vertex AI tell a training container, and where they want its results (cloud contracts)."""
+"""What SageMaker and Vertex AI tell a training container, and where they want its results."""
 
 import json
 import logging
