@@ -14,7 +14,7 @@ from benchmarks.bench_train import digits
 from labelloop.data.manifest import Manifest
 from labelloop.run.context import Context
 from labelloop.run.folder import RunFolder
-from labelloop.run.search.leader import Budget
+from labelloop.run.search.leader import SearchBudget
 from labelloop.run.search.space import space_of
 from labelloop.run.search.study import run_search
 from labelloop.settings import Settings
@@ -34,7 +34,7 @@ def run(jobs: Sequence[int] = (1, 2), trials: int = 12, epochs: int = 10) -> dic
                 model_dir=folder, backbone="test_resnet", weights="none", image_size=32, epochs=epochs, seed=1
             )
             context = fetched(Path(folder) / f"run-{count}", settings, pictures)
-            found = run_search(context, space_of(settings), Budget(trials), count, [], lambda _trials: None)
+            found = run_search(context, space_of(settings), SearchBudget(trials), count, [], lambda _trials: None)
             rows[f"{count} at a time, trials/minute"] = _told(found)
     return rows
 

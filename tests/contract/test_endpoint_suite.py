@@ -22,7 +22,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, SettingsError, Unreadable
 from labelloop.models.archive import write_archive
 from labelloop.pictures import decode
-from labelloop.serve.admission import Admission
+from labelloop.serve.answering import Admission
 from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References

@@ -32,7 +32,7 @@ from labelloop.models.bundle import write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.serve.admission import Admission
+from labelloop.serve.answering import Admission
 from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of

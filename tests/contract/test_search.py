@@ -22,7 +22,7 @@ from labelloop.models.runs import ProjectDefaults
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.journal import Tried, open_study, tried
-from labelloop.run.search.leader import Budget
+from labelloop.run.search.leader import SearchBudget
 from labelloop.run.search.search_folder import SearchFolder
 from labelloop.run.search.space import space_of
 from labelloop.run.search.study import run_search
@@ -143,7 +143,7 @@ def test_a_search_that_is_asked_to_end_keeps_what_it_has(tmp_path: Path) -> None
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
     space = space_of(context.settings)
     processes = psutil.Process().children
-    found = run_search(context, space, Budget(3), 1, [], lambda _trials: os.kill(os.getpid(), signal.SIGTERM))
+    found = run_search(context, space, SearchBudget(3), 1, [], lambda _trials: os.kill(os.getpid(), signal.SIGTERM))
 
     assert (found["ended"], found["best"]) == ("interrupted", None)
     assert not [one for one in processes(recursive=True) if _is_worker(one)]
@@ -155,7 +155,7 @@ def test_a_search_that_is_asked_to_end_keeps_what_it_has(tmp_path: Path) -> None
 
 def test_a_search_whose_time_is_over_ends(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
-    found = run_search(context, space_of(context.settings), Budget(3, seconds=0.1), 2, [], lambda _trials: None)
+    found = run_search(context, space_of(context.settings), SearchBudget(3, seconds=0.1), 2, [], lambda _trials: None)
 
     assert (found["ended"], found["jobs"]) == ("its time is over", 2)
 
@@ -163,7 +163,7 @@ def test_a_search_whose_time_is_over_ends(tmp_path: Path) -> None:
 def test_a_search_needs_validation_pictures(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path), validation=0)
     with pytest.raises(TrainingError, match="pictures on the validation side"):
-        run_search(context, space_of(context.settings), Budget(3), 1, [], lambda _trials: None)
+        run_search(context, space_of(context.settings), SearchBudget(3), 1, [], lambda _trials: None)
 
 
 def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
@@ -172,11 +172,11 @@ def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
 
     def again(_trials: list[Tried]) -> None:
         with pytest.raises(SettingsError, match="another process searches in") as caught:
-            run_search(context, space_of(context.settings), Budget(3), 1, [], again)
+            run_search(context, space_of(context.settings), SearchBudget(3), 1, [], again)
         refused.append(str(caught.value))
         os.kill(os.getpid(), signal.SIGINT)
 
-    run_search(context, space_of(context.settings), Budget(3), 1, [], again)
+    run_search(context, space_of(context.settings), SearchBudget(3), 1, [], again)
     assert refused
 
 
@@ -186,7 +186,7 @@ def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     context.labeled = Labeled(context.manifest, {item.content: "validation" for item in context.manifest.items})
     context.folder.sides.write_text("no JSON")
     with pytest.raises(TrainingError, match=r"keep ending, last with exit status 1: .*sides.json is damaged"):
-        run_search(context, space_of(settings), Budget(3), 1, [], lambda _trials: None)
+        run_search(context, space_of(settings), SearchBudget(3), 1, [], lambda _trials: None)
 
 
 @pytest.mark.parametrize(

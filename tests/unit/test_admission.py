@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from labelloop.serve.admission import PixelBudget
+from labelloop.serve.answering import PixelBudget
 from labelloop.serve.refusal import NotReady
 from support.waiting import wait_until
 

@@ -59,10 +59,10 @@ def test_no_prediction_changes_and_the_network_holds_the_temperature() -> None:
 
 
 def test_what_it_did_is_described() -> None:
-    from labelloop.train.calibration import described
+    from labelloop.train.calibration import temperature_effect
 
     held = drawn(2000, 1.0)
-    told = described(held, "single", 3.0)
+    told = temperature_effect(held, "single", 3.0)
     assert told["log_loss_before"] > told["log_loss_after"]
     assert told["calibration_error_before"] > 0.1 > told["calibration_error_after"]
-    assert described(HeldOut(held.truth[:0], held.logits[:0]), "single", 3.0) == {}
+    assert temperature_effect(HeldOut(held.truth[:0], held.logits[:0]), "single", 3.0) == {}

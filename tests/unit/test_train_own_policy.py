@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from labelloop.errors import TrainingError
-from labelloop.train.augmentations.policy import Augmentation, load_policy
-from labelloop.train.augmentations.steps import TRANSFORMS
+from labelloop.train.augmentations.policy import TRANSFORMS, Augmentation, load_policy
 
 pytestmark = pytest.mark.train
 

@@ -184,7 +184,7 @@ def search(
     Called again, it goes on where it was interrupted, or makes more trials.
     """
     from labelloop.run.search.defaults import keep_defaults, kept
-    from labelloop.run.search.leader import Budget
+    from labelloop.run.search.leader import SearchBudget
     from labelloop.run.search.study import Search
 
     if project_id is not None:
@@ -194,7 +194,7 @@ def search(
             folder=RunFolder(run),
             # What is tried are settings of our own training, whoever trains the project.
             settings=replace(hub.settings, trainer="local"),
-            budget=Budget(trials, None if minutes is None else minutes * 60),
+            budget=SearchBudget(trials, None if minutes is None else minutes * 60),
             jobs=jobs,
             reporter=bar,
             opens=hub.reader,

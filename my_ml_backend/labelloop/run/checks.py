@@ -7,7 +7,7 @@ import numpy as np
 
 from labelloop.run.paired import TOLERANCE, Floats, Paired, compare, gap_interval
 from labelloop.run.verdict import GateRule, Predictions
-from labelloop.train import reliability
+from labelloop.train import metrics
 from labelloop.train.intervals import mcnemar
 from labelloop.train.metrics import Indicators
 from labelloop.types import Choice, Json
@@ -133,7 +133,7 @@ def check_calibration(pair: Pair) -> Check:
 
 def _gaps(truth: Indicators, scores: Floats, choice: Choice) -> Floats:
     """Give each item's confidence less what came true, in the columns of its bins: (items, bins)."""
-    bins = reliability.bins(truth, scores, choice)
+    bins = metrics.bins(truth, scores, choice)
     gaps: Floats = (bins.confidence - bins.right) / bins.count.sum(axis=1, keepdims=True)
     return gaps
 

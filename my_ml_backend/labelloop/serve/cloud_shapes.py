@@ -1,4 +1,4 @@
-"""URLs, headers and errors of both clouds: SageMaker's runtime (2017-05-13, as botocore has it), Vertex AI's v1."""
+"""URLs, headers and errors of both clouds: SageMaker's runtime (botocore's 2017-05-13), Vertex AI's v1."""
 
 from flask import Blueprint, Response, json, jsonify, request
 

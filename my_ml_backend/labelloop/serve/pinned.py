@@ -13,7 +13,7 @@ from labelloop.models.bundle import bundle_digest, files, read_bundle_info
 from labelloop.models.opening import open_store
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.refusal import NotReady
-from labelloop.serve.registry import Choice
+from labelloop.serve.registry import ModelChoice
 from labelloop.types import Json, Target
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,13 @@ class PinnedCatalog:
         """Begin to load."""
         threading.Thread(target=self._run, name="load", daemon=True).start()
 
-    def choose(self, target: Target) -> Choice:
+    def choose(self, target: Target) -> ModelChoice:
         """Answer with the one version; see Catalog."""
         if target.version not in (None, self._version):
             raise NotFound(f"this server is pinned to version {self._version} and has no version {target.version}")
         if self._engine is None:
             raise NotReady(self._trouble)
-        return Choice(self._engine, self._version)
+        return ModelChoice(self._engine, self._version)
 
     def state(self) -> Json:
         """Name the version; see Catalog."""

@@ -15,7 +15,7 @@ from labelloop.types import Json, ProjectKey, Target
 log = logging.getLogger(__name__)
 
 
-class Choice(NamedTuple):
+class ModelChoice(NamedTuple):
     """The model that answers a request, and the name of its version."""
 
     engine: Engine
@@ -25,7 +25,7 @@ class Choice(NamedTuple):
 class Catalog(Protocol):
     """The models a server offers. Implementations are safe to share between threads."""
 
-    def choose(self, target: Target) -> Choice:
+    def choose(self, target: Target) -> ModelChoice:
         """Find the model for a request, loading it when needed.
 
         Raises NotFound for a project or version that is not offered, NotReady when nothing can be served yet,

@@ -15,8 +15,7 @@ from labelloop.kinds.base import served_files
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
 from labelloop.models.opening import open_store
-from labelloop.serve.admission import Admission
-from labelloop.serve.answering import Answering
+from labelloop.serve.answering import Admission, Answering
 from labelloop.serve.cloud_shapes import sagemaker_shape, vertex_shape
 from labelloop.serve.engines.base import check_engine, open_engine, require_model
 from labelloop.serve.options import ServeOptions, ServePlan

@@ -14,7 +14,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.serve.refusal import BadRequest
-from labelloop.serve.registry import Choice, ModelKey, Registry
+from labelloop.serve.registry import ModelChoice, ModelKey, Registry
 from labelloop.types import Json, ProjectKey, Target
 
 log = logging.getLogger(__name__)
@@ -98,12 +98,12 @@ class StoreCatalog:
         self._champions = Champions(self._read_champion, clock=clock)
         self._answering: dict[ProjectKey, str] = {}
 
-    def choose(self, target: Target) -> Choice:
+    def choose(self, target: Target) -> ModelChoice:
         """Find the model of a project's version; see Catalog."""
         if target.project is None:
             raise BadRequest("name a project by the header X-LabelLoop-Project: instance/id")
         if target.version is not None:
-            return Choice(self._registry.get(ModelKey(target.project, target.version)), target.version)
+            return ModelChoice(self._registry.get(ModelKey(target.project, target.version)), target.version)
         champion = self._champions.current(target.project)
         if champion is None:
             raise NotFound(f"project {target.project} has no champion yet")
@@ -113,16 +113,16 @@ class StoreCatalog:
         """Name the loaded models; see Catalog. It can always serve: what is not loaded will be when asked for."""
         return {"mode": "store", "loaded": [str(key) for key in self._registry.loaded()]}
 
-    def _champion(self, project: ProjectKey, champion: str) -> Choice:
+    def _champion(self, project: ProjectKey, champion: str) -> ModelChoice:
         before = self._answering.get(project)
         if before is not None and before != champion and self._registry.ready(ModelKey(project, champion)) is None:
             engine = self._registry.ready(ModelKey(project, before))
             if engine is not None:
                 self._registry.prefetch(ModelKey(project, champion))
-                return Choice(engine, before)
+                return ModelChoice(engine, before)
         engine = self._registry.get(ModelKey(project, champion))
         self._answering[project] = champion
-        return Choice(engine, champion)
+        return ModelChoice(engine, champion)
 
     def _read_champion(self, project: ProjectKey) -> str | None:
         return ChampionPointer(self._store, project).read().champion

@@ -13,9 +13,8 @@ from torch import nn
 
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
-from labelloop.train.metrics import HeldOut
+from labelloop.train.metrics import HeldOut, bins, calibration_errors
 from labelloop.train.recipes.base import Candidate
-from labelloop.train.reliability import bins, calibration_errors
 from labelloop.types import Choice
 
 _SPREAD = 0.3
@@ -61,7 +60,7 @@ def divide_logits(model: nn.Module, value: float) -> None:
         last.bias.div_(value)
 
 
-def described(held: HeldOut, choice: Choice, value: float) -> dict[str, float]:
+def temperature_effect(held: HeldOut, choice: Choice, value: float) -> dict[str, float]:
     """Say what the temperature ``value`` did to logits that are divided by it already; empty without pictures."""
     if not len(held.truth):
         return {}

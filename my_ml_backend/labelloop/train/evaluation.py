@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.train import intervals, reliability
+from labelloop.train import intervals, metrics
 from labelloop.train.intervals import FEW, RATES, rates, wilson
 from labelloop.train.metrics import Indicators, accuracy, confusion, correct, support
 from labelloop.types import Choice, Json
@@ -39,21 +39,21 @@ def measure(
     given = _Given.of(truth, scores, classes, choice)
     by_class = rates(given.truth, given.predicted, given.scores)
     values, found = _values(given, by_class), _resampled(given, seed, resamples)
-    metrics = {name: _with_ends(value, found[name]) for name, value in values.items()}
-    metrics |= dict.fromkeys(_PROPORTIONS[choice], _proportion(given.right.sum(), len(truth)))
+    measured = {name: _with_ends(value, found[name]) for name, value in values.items()}
+    measured |= dict.fromkeys(_PROPORTIONS[choice], _proportion(given.right.sum(), len(truth)))
     return {
         "items": len(truth),
         "failed": int((~given.answered).sum()),
         "few": len(truth) < FEW,
         "kind": choice,
         "classes": list(classes),
-        "accuracy": metrics["accuracy"],
-        "macro": {rate: metrics[f"macro {rate}"] for rate in RATES},
-        "weighted": {rate: metrics[f"weighted {rate}"] for rate in RATES},
+        "accuracy": measured["accuracy"],
+        "macro": {rate: measured[f"macro {rate}"] for rate in RATES},
+        "weighted": {rate: measured[f"weighted {rate}"] for rate in RATES},
         "per_class": _per_class(by_class, given, classes),
-        "calibration_error": metrics["calibration_error"],
-        "reliability": reliability.diagram(given.bins()),
-        "log_loss": _rounded(reliability.score_log_loss(*given.scored(), choice)),
+        "calibration_error": measured["calibration_error"],
+        "reliability": metrics.diagram(given.bins()),
+        "log_loss": _rounded(metrics.score_log_loss(*given.scored(), choice)),
         "confusion": confusion(truth, given.predicted).tolist(),
         "interval": intervals.INTERVAL,
         "resamples": resamples,
@@ -98,15 +98,15 @@ class _Given:
         """Which items are given exactly their classes: bool, (items,)."""
         return correct(self.truth, self.predicted)
 
-    def bins(self) -> reliability.Bins:
-        return reliability.bins(*self.scored(), self.choice)
+    def bins(self) -> metrics.Bins:
+        return metrics.bins(*self.scored(), self.choice)
 
 
 def _values(given: _Given, by_class: Mapping[str, Matrix]) -> dict[str, float]:
     """Give the metrics themselves, by name; nan where not defined."""
     counts = support(given.truth)[None].astype(np.float64)
     bins = given.bins()
-    error = reliability.calibration_errors(np.ones((1, len(bins.count))), bins)
+    error = metrics.calibration_errors(np.ones((1, len(bins.count))), bins)
     values = {"accuracy": accuracy(given.truth, given.predicted), "calibration_error": float(error[0])}
     for rate in RATES:
         plain, weighted = intervals.averages(by_class[rate][None], counts)
@@ -121,12 +121,12 @@ def _resampled(given: _Given, seed: int, resamples: int) -> dict[str, Matrix]:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _block(weights: Matrix, given: _Given, bins: reliability.Bins, right: Matrix) -> dict[str, Matrix]:
+def _block(weights: Matrix, given: _Given, bins: metrics.Bins, right: Matrix) -> dict[str, Matrix]:
     by_class = dict(intervals.shares(weights, given.truth, given.predicted))
     by_class["auroc"] = intervals.areas(weights, given.truth, given.scores)
     block = {
         "accuracy": weights @ right / len(right),
-        "calibration_error": reliability.calibration_errors(weights[:, given.answered], bins),
+        "calibration_error": metrics.calibration_errors(weights[:, given.answered], bins),
     }
     for rate in RATES:
         plain, weighted = intervals.averages(by_class[rate], by_class["support"])

@@ -25,7 +25,8 @@ _OF_CLASS, _SURE_ERRORS, _CLASS_LOSS = 5, 3.0, 0.1
 def keep_labels(problem: Problem, mirrored: Features, strength: float, seed: int) -> bool:
     """Tell whether mirror images are recognised as well as the pictures, by heads that have seen neither.
 
-    ``mirrored`` (samples, features) are the features of the mirror images of the problem's samples.
+    ``mirrored`` (samples, features) are the features of the mirror images of the problem's samples. Where
+    they are, a finetune learns from mirror images too, at no cost to whoever serves it.
     """
     if len(problem.shown) < _FEWEST:
         return False
@@ -60,7 +61,7 @@ Mirror = Callable[[Rows], Features]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class HeadChoice:
     """A problem to solve with ``strength``; ``held`` is what cross-validation said of its samples, if they sufficed.
 
     ``flips`` answer with the mean over picture and mirror image; ``mirrors``: mirror images have the labels too.
@@ -82,7 +83,7 @@ class Choice:
         return tuple(sentence for sentence, holds in said.items() if holds)
 
 
-def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> Choice:
+def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> HeadChoice:
     """Choose for a problem without weights and mirror images; ``wanted`` is the balance of the settings."""
     order = np.random.default_rng(seed).permutation(len(problem.shown))
     choice = _balanced(problem, wanted, np.sort(order[:_EXAMINED]), seed)
@@ -101,7 +102,7 @@ def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> Choice:
     return replace(choice, problem=whole, held=flipped, flips=True)
 
 
-def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> Choice:
+def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> HeadChoice:
     weighted = replace(problem, weights=balance.class_weights(problem.shown, problem.choice))
     if wanted in ("loss", "sampler"):  # for a head both are the same: answers count as often as they would be drawn
         return _choice(weighted, cross_validate(weighted.take(sample), seed), sample, wanted)
@@ -113,10 +114,10 @@ def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> Choice:
     return _choice(problem, plain, sample, "none")
 
 
-def _choice(problem: Problem, found: Validated | None, sample: Rows, name: str) -> Choice:
+def _choice(problem: Problem, found: Validated | None, sample: Rows, name: str) -> HeadChoice:
     if found is None:
-        return Choice(problem, DEFAULT, balance=name)
-    return Choice(problem, found.strength, HeldOut(problem.shown[sample], found.logits), name)
+        return HeadChoice(problem, DEFAULT, balance=name)
+    return HeadChoice(problem, found.strength, HeldOut(problem.shown[sample], found.logits), name)
 
 
 def _flipped(part: Problem, plain: Validated, seed: int) -> HeldOut | None:

@@ -1,7 +1,8 @@
 """Intervals and tests: the bootstrap for all metrics and resamples at once, and those of counts (numpy alone).
 
 Items are drawn with replacement from all items, not class by class: the test side is itself a chance draw, so that the
-share of each class is part of what is uncertain. Percentile method (Efron and Tibshirani 1993, chapter 13).
+share of each class is part of what is uncertain. Percentile method (Efron and Tibshirani 1993, chapter 13). Where all
+items are right, every draw says so and its interval has no width; those of counts keep an honest one.
 
 ``weights`` is float64 (resamples, items): how often each resample drew each item. ``truth`` and ``predicted`` are bool
 (items, classes), ``scores`` float64 (items, classes).
@@ -22,7 +23,10 @@ RATES = ("f1", "precision", "recall", "auroc")
 
 
 def rates(truth: Indicators, predicted: Indicators, scores: Matrix) -> Mapping[str, Matrix]:
-    """Give each class's rates against the rest, (classes,); nan where no item, or (auroc) every item, has the class."""
+    """Give each class's rates against the rest, (classes,); nan where no item, or (auroc) every item, has the class.
+
+    The values are those of torchmetrics, which needs torch: a worker that lets others train has none.
+    """
     once = np.ones((1, len(truth)))
     found = {**shares(once, truth, predicted), "auroc": areas(once, truth, scores)}
     return {rate: found[rate][0] for rate in RATES}

@@ -7,7 +7,10 @@ from labelloop.types import Choice
 
 
 class Mixup:
-    """One batch's blend: ``shares`` (pictures,) in [0, 1] are each picture's own, the rest is its neighbour's."""
+    """One batch's blend: ``shares`` (pictures,) in [0, 1] are each picture's own, the rest is its neighbour's.
+
+    Zhang et al., 2018, "mixup: Beyond Empirical Risk Minimization".
+    """
 
     def __init__(self, alpha: float, pictures: int, device: torch.device) -> None:
         """Draw the shares from Beta(alpha, alpha) by torch's generator; ``alpha`` is above 0."""

@@ -40,7 +40,7 @@ def directions(
     """Tell for every colour value whether more (1) or less (-1) of it raises the loss: like ``pixels``.
 
     ``pixels`` is (n, height, width, 3), ``truth`` (n, classes). The network's input is the pixels scaled by a positive
-    factor, so that the signs are the same for both.
+    factor, so that the signs are the same for both. Fast gradient sign method (Goodfellow, Shlens and Szegedy 2015).
     """
     parts = [
         _signs(network, pixels[start : start + _BATCH], truth[start : start + _BATCH], choice, spec)

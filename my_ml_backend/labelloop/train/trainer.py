@@ -11,7 +11,7 @@ import torch
 
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
-from labelloop.train.calibration import described
+from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, REFITS, accuracies, check, entrants, validated, winner, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.pixels import PixelCache
@@ -89,7 +89,7 @@ class _Run:
             balance=best.balance,
             policy=next((one.policy for one in candidates if one.policy), ""),
             temperature=best.temperature,
-            calibration=described(validated(best, dataset), dataset.choice, best.temperature),
+            calibration=temperature_effect(validated(best, dataset), dataset.choice, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
         )
 

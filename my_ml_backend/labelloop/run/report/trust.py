@@ -9,7 +9,7 @@ from labelloop.run.report.charts import UNIT, Frame, Series, line_chart
 from labelloop.run.report.contents import Files, Section
 from labelloop.run.report.numbers import fraction, is_few, percent
 from labelloop.run.scoring import Scored
-from labelloop.train import reliability
+from labelloop.train import metrics
 from labelloop.types import Choice, Json
 
 Floats = npt.NDArray[np.float64]
@@ -61,9 +61,9 @@ def _uncalibrated(tested: Scored, temperature: float, choice: Choice) -> tuple[f
     """Undo the temperature: the calibration error, and the bins."""
     answered = np.isfinite(tested.scores).all(axis=1)
     truth, served = tested.truth[answered], tested.scores[answered]
-    bins = reliability.bins(truth, _heated(served, temperature, choice), choice)
-    error = float(reliability.calibration_errors(np.ones((1, len(truth))), bins)[0])
-    return error, reliability.diagram(bins)
+    bins = metrics.bins(truth, _heated(served, temperature, choice), choice)
+    error = float(metrics.calibration_errors(np.ones((1, len(truth))), bins)[0])
+    return error, metrics.diagram(bins)
 
 
 def _heated(scores: Floats, temperature: float, choice: Choice) -> Floats:

@@ -31,7 +31,7 @@ Watcher = Callable[[list[Tried]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class SearchBudget:
     """How long a search goes on: ``trials`` in all, and ``seconds`` from this start (None: as long as it takes)."""
 
     trials: int
@@ -42,7 +42,7 @@ class Leader:
     """Leads the processes of one search; ``environments`` holds one for each of them."""
 
     def __init__(
-        self, folder: SearchFolder, study: optuna.Study, budget: Budget, environments: list[Mapping[str, str]]
+        self, folder: SearchFolder, study: optuna.Study, budget: SearchBudget, environments: list[Mapping[str, str]]
     ) -> None:
         self._folder, self._study, self._budget = folder, study, budget
         self._environments = environments

@@ -17,7 +17,7 @@ from labelloop.run.parameters import parameters_of, with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.run.report.search_page import search_page
 from labelloop.run.search.journal import mend, open_study, release, tried
-from labelloop.run.search.leader import Budget, Leader, Watcher, environments, gpus
+from labelloop.run.search.leader import Leader, SearchBudget, Watcher, environments, gpus
 from labelloop.run.search.result import prepare_winner, result
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, asked_space, check_space, present
@@ -40,7 +40,7 @@ class Search:
     settings: Settings
     parameters: Mapping[str, str]
     lists: Mapping[str, str]
-    budget: Budget
+    budget: SearchBudget
     jobs: int | None
     reporter: StageReporter
     opens: Opener = Reader
@@ -89,7 +89,9 @@ def _why(found: Json) -> str:
     return reasons[-1] if reasons else f"{found['ended']}; the same command goes on with them"
 
 
-def run_search(context: Context, space: Space, budget: Budget, jobs: int, visible: list[str], watcher: Watcher) -> Json:
+def run_search(
+    context: Context, space: Space, budget: SearchBudget, jobs: int, visible: list[str], watcher: Watcher
+) -> Json:
     """Search, or go on with the search of this folder; gives what ``search.json`` holds.
 
     ``context`` is a run whose data are fetched, ``jobs`` how many trials are made at a time, ``visible`` the GPUs for

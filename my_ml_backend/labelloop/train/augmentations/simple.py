@@ -16,7 +16,10 @@ _GREY = 127.5
 
 
 def moved(pixels: Pixels, matrix: npt.NDArray[np.float64]) -> Pixels:
-    """Take each pixel from where ``matrix`` (2, 3) says, in pixels of the picture; its border is repeated."""
+    """Take each pixel from where ``matrix`` (2, 3) says, in pixels of the picture; its border is repeated.
+
+    By OpenCV alone: the same by albumentations takes three times as long on 32 pixels, and 2 s to import.
+    """
     cv2 = opencv()
     height, width = pixels.shape[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -37,6 +40,8 @@ _RATIO = 4 / 3
 
 def crop(pixels: Pixels, seed: int) -> Pixels:
     """Take 50 to 100 % of the area of a picture (height, width, 3), stretched by up to 4:3, and change its light.
+
+    Without flips: a finetune mirrors its pictures where mirror images keep their labels.
 
     Contrast about the middle grey by up to 30 %, brightness by up to 30 % of half the range.
     """
