@@ -39,8 +39,11 @@ test-slow: .venv/.ready .venv-label-studio/.ready
 test-docker: .venv/.ready ## Build the images and go once round the loop with `docker compose up` on a real engine.
 	$(RUN) pytest tests/docker -m docker $(ARGS)
 
-test-versions: .venv/.ready .venv-label-studio-$(VERSION)/.ready ## Go round the loop with the oldest Label Studio that works, or VERSION=1.24.0.
-	LABELLOOP_TEST_LABEL_STUDIO=.venv-label-studio-$(VERSION)/bin/label-studio $(RUN) pytest -m "versions and not slow" tests/e2e $(ARGS)
+test-versions: .venv/.ready ## Go round the loop with the oldest Label Studio that works, or VERSION=1.24.0.
+	@if [ $(VERSION) = oldest ] && ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		echo "Not run: the oldest Label Studio needs Python 3.11 (make PYTHON=python3.11 test-versions, or VERSION=1.16.0)"; \
+	else $(MAKE) --no-print-directory .venv-label-studio-$(VERSION)/.ready && \
+		LABELLOOP_TEST_LABEL_STUDIO=.venv-label-studio-$(VERSION)/bin/label-studio $(RUN) pytest -m "versions and not slow" tests/e2e $(ARGS); fi
 
 test-fast: .venv/.ready ## Run the tests without training, Label Studio, and processes of our own, with fewer examples: under a minute.
 	$(RUN) pytest tests/unit tests/contract -m "not train and not studio and not process and not slow and not docker" -n 3 --dist loadfile --hypothesis-profile fast $(ARGS)
