@@ -65,7 +65,7 @@ def test_the_inference_image_holds_what_predicts_and_is_much_smaller(stack: Stac
     names = stack.compose("exec", "-T", "inference", "python", "-c", listed).split()
     size = {image: int(stack.on.run("inspect", "--format", "{{.Size}}", f"labelloop-{image}")) for image in BUILT}
 
-    assert {"onnxruntime", "boto3", "flask"} <= set(names)
+    assert {"onnxruntime", "botocore", "flask"} <= set(names)
     assert not {"label-studio-sdk", "label_studio_sdk", "label-studio-ml", "rq", "redis", "pandas"} & set(names)
     assert size["web"] - size["inference"] > 250_000_000
 
