@@ -130,12 +130,12 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove the entries of a folder of temporaries that are older than a day; never raises for the file system."""
+def remove_stale(folder: Path, names: str = "*", seconds: float = _STALE_SECONDS) -> None:
+    """Remove the temporaries of a folder, by their ``names``, that are older; never raises for the file system."""
     with suppress(OSError):
-        for entry in folder.iterdir():
+        for entry in folder.glob(names):
             with suppress(OSError):
-                if entry.lstat().st_mtime < time.time() - _STALE_SECONDS:
+                if entry.lstat().st_mtime < time.time() - seconds:
                     _remove(entry)
 
 

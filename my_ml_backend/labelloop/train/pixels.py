@@ -1,8 +1,6 @@
 """Decoded, resized pictures: cached on disk, each decoded once ever, and packed into one file for all processes."""
 
-import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from labelloop import pictures
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import MediaError
-from labelloop.files import whole_file
+from labelloop.files import remove_stale, whole_file
 from labelloop.train.dataset import Sample
 from labelloop.types import Progress
 
@@ -112,7 +110,7 @@ class Packed:
 def packed(samples: Sequence[Sample], pixels: PixelCache, cache_dir: Path) -> Iterator[Packed]:
     """Write the pixels of ``samples``, in their order, to one file below ``cache_dir`` that is removed at the end."""
     cache_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(cache_dir)
+    remove_stale(cache_dir, f"{_PREFIX}*", _ABANDONED)  # what runs that were killed left behind
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=cache_dir, ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "pixels.npy"
         shape = (len(samples), pixels.spec.height, pixels.spec.width, 3)
@@ -121,10 +119,3 @@ def packed(samples: Sequence[Sample], pixels: PixelCache, cache_dir: Path) -> It
             rows[row] = pixels.one(sample)
         rows.flush()
         yield Packed(path)
-
-
-def _sweep(cache_dir: Path) -> None:
-    """Remove what runs that were killed left behind."""
-    for folder in cache_dir.glob(f"{_PREFIX}*"):
-        if time.time() - folder.stat().st_mtime > _ABANDONED:
-            shutil.rmtree(folder, ignore_errors=True)
