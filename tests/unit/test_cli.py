@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from click.testing import CliRunner, Result
 import labelloop
 from labelloop.cli import main, settings_table
 from labelloop.cli.main import error_line
+from labelloop.endpoints.answers.read import ANSWER_FORMATS
+from labelloop.endpoints.requests import REQUEST_FORMATS
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
@@ -392,3 +395,9 @@ def test_doctor_warns_of_what_is_doubtful(folder: Path, monkeypatch: pytest.Monk
     assert "BAD  training: LABELLOOP_WEIGHTS: /nowhere/a.safetensors cannot be read" in told
     monkeypatch.setenv("HOST", "127.0.0.1")
     assert "open to everybody" not in run("doctor").stdout
+
+
+def test_probe_lists_every_format() -> None:
+    listed = run("probe", "--list").stdout
+    for name in (*REQUEST_FORMATS, *(form.name for form in ANSWER_FORMATS)):
+        assert re.search(rf"^  {name} ", listed, re.MULTILINE)

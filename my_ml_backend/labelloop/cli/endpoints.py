@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelloop.cli.terminal import STDOUT, write_output
+from labelloop.endpoints.answers.read import ANSWER_FORMATS
 from labelloop.endpoints.probe import Probed, excerpt, probe_endpoint
+from labelloop.endpoints.requests import REQUEST_FORMATS
 from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import extra_params, learn
@@ -46,9 +48,13 @@ _LONGEST = 10_000
 @click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
 @click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
 @click.option("--project", "project_id", type=click.IntRange(1), help="Ask and render as for this project.")
+@click.option("--list", "listing", is_flag=True, help="List the request and response formats, and who speaks them.")
 @click.pass_obj
-def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **options: Any) -> None:
+def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, listing: bool, **options: Any) -> None:
     """Send one input to an endpoint; show the request, the answer, what was read, and what Label Studio would get."""
+    if listing:
+        click.echo("\n".join(_format_lines()))
+        return
     if sum(given is not None for given in (file, text, uri)) != 1:
         raise click.UsageError("give one of --file, --text and --uri")
     project_id, label_config = options.pop("project_id"), options.pop("label_config")
@@ -64,6 +70,19 @@ def probe(hub: Hub, /, file: Path | None, text: str | None, uri: str | None, **o
     click.echo("\n".join(lines))
     if not well:
         sys.exit(1)
+
+
+def _format_lines() -> list[str]:
+    requests = {name: form.read_by for name, form in REQUEST_FORMATS.items()}
+    responses = {form.name: form.made_by for form in ANSWER_FORMATS}
+    width = max(map(len, (*requests, *responses)))
+    return [
+        "Requests (--request, LABELLOOP_REQUEST_FORMAT):",
+        *(f"  {name:{width}}  {read_by}" for name, read_by in requests.items()),
+        "",
+        "Answers, in the order in which they are recognised (--response, LABELLOOP_RESPONSE_FORMAT):",
+        *(f"  {name:{width}}  {made_by}" for name, made_by in responses.items()),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,11 @@ class RequestFormat(Protocol):
         ...
 
     @property
+    def read_by(self) -> str:
+        """Who reads it, in a line."""
+        ...
+
+    @property
     def together(self) -> bool:
         """Whether one body can hold several inputs."""
         ...
@@ -83,6 +88,7 @@ class Raw:
     """The request format ``raw``: one input as it is, a file's bytes under its own media type, or a text."""
 
     name = "raw"
+    read_by = "SageMaker's own containers, TorchServe, LabelLoop's own: the bytes of a file, or a text"
     together = False
 
     def refusal(self, item: Input) -> str:
@@ -114,6 +120,7 @@ class Instances:
     """The request format ``instances``: each is ``{"b64"}``, ``{"text"}`` or ``{"uri"}``, a ``"prompt"`` beside it."""
 
     name = "instances"
+    read_by = "Vertex AI, your own code: several inputs, prompts"
     together = True
 
     def refusal(self, item: Input) -> str:
@@ -134,6 +141,7 @@ class ReferenceInstances(Instances):
     """The request format ``reference``: ``{"instances": [{"uri": ...}]}`` for a container that fetches by itself."""
 
     name = "reference"
+    read_by = "containers that fetch files by their addresses"
 
     def refusal(self, item: Input) -> str:
         """Only what has an address can be referred to."""
@@ -178,6 +186,7 @@ class AutoMlInstances:
     """The request format ``automl``: ``{"instances": [{"content", "mimeType"}]}``, a picture as base64, or a text."""
 
     name = "automl"
+    read_by = "Vertex AI AutoML"
     together = True
 
     def refusal(self, item: Input) -> str:
@@ -201,6 +210,7 @@ class Inputs:
     """The request format ``inputs``, Hugging Face's: ``{"inputs": ...}``, a text as it is, a file as base64."""
 
     name = "inputs"
+    read_by = "Hugging Face"
     together = True
 
     def refusal(self, item: Input) -> str:
@@ -231,6 +241,7 @@ class Auto:
     """
 
     name = "auto"
+    read_by = "chosen by the kind of endpoint and of input"
     together = True
 
     def __init__(self, kind: str) -> None:
@@ -255,11 +266,11 @@ class Auto:
 
 EndpointKind = Literal["http", "sagemaker", "vertex", "loop"]
 
-_FORMATS: Mapping[str, RequestFormat] = {
+REQUEST_FORMATS: Mapping[str, RequestFormat] = {
     form.name: form for form in (Raw(), Instances(), AutoMlInstances(), Inputs(), ReferenceInstances())
 }
 
-REQUESTS = ("auto", *_FORMATS)
+REQUESTS = ("auto", *REQUEST_FORMATS)
 
 
 def request_format(name: str, *, kind: EndpointKind) -> RequestFormat:
@@ -269,6 +280,6 @@ def request_format(name: str, *, kind: EndpointKind) -> RequestFormat:
     """
     if name == "auto":
         return Auto(kind)
-    if name not in _FORMATS:
+    if name not in REQUEST_FORMATS:
         raise SettingsError(f"the request format {name[:50]!r} is not known. Possible are {', '.join(REQUESTS)}.")
-    return _FORMATS[name]
+    return REQUEST_FORMATS[name]

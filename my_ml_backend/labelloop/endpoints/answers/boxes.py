@@ -30,6 +30,7 @@ class Detections:
     """
 
     name = "detections"
+    made_by = "SageMaker object detection"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - what is missing is said on reading
         """Whether it is an object with rows of six numbers."""
@@ -62,6 +63,7 @@ class Boxes:
     """
 
     name = "boxes"
+    made_by = "torchvision detectors"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names may be in the answer
         """Whether it is an object with lists of boxes and labels."""
@@ -112,6 +114,7 @@ class Objects:
     """
 
     name = "objects"
+    made_by = "Hugging Face object detection"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
         """Whether it is a list of objects with boxes of four named corners, or empty."""
@@ -149,6 +152,7 @@ class AutoMl:
     """
 
     name = "automl"
+    made_by = "Vertex AI AutoML: classes, boxes, spans"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
         """Whether it is an object with lists of names and confidences."""

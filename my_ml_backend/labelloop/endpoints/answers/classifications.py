@@ -34,6 +34,7 @@ class Labels:
     """The answer format ``labels``, Hugging Face's: ``[{"label", "score"}, ...]``, or one of them alone."""
 
     name = "labels"
+    made_by = "Hugging Face classification"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
         """Whether it is one or more objects with a label and a score and no place."""
@@ -63,6 +64,7 @@ class Probabilities:
     """
 
     name = "probabilities"
+    made_by = "SageMaker image classification, TensorFlow Serving"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:
         """Whether it is a list of several numbers, or of as many as there are classes."""

@@ -150,6 +150,11 @@ class AnswerFormat(Protocol):
         """What the setting calls it."""
         ...
 
+    @property
+    def made_by(self) -> str:
+        """Whose answers it reads, in a line."""
+        ...
+
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:
         """Whether one input's answer has this shape, whatever its values; ``[]`` does where it can mean: nothing."""
         ...

@@ -47,6 +47,7 @@ class LabelLoopAnswers:
     """The answer format ``labelloop``."""
 
     name = "labelloop"
+    made_by = "LabelLoop's own containers, your own code, mappings"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
         """Whether it is an object with every class's score, or with regions."""

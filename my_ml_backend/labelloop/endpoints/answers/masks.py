@@ -161,6 +161,7 @@ class Masks:
     """
 
     name = "masks"
+    made_by = "Hugging Face image segmentation, COCO results, SageMaker semantic segmentation"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names may be in the answer
         """Whether it is a PNG, a mask by itself, or a list of objects with masks, perhaps empty."""

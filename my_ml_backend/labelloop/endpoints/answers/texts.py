@@ -44,6 +44,7 @@ class Tokens:
     """
 
     name = "tokens"
+    made_by = "Hugging Face token classification"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
         """Whether it is a list of entities, or empty."""
@@ -116,6 +117,7 @@ class Texts:
     """
 
     name = "text"
+    made_by = "captions, transcripts, answers of an LLM"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
         """Whether it is a text, an object that holds one, or a list of such objects."""
@@ -146,6 +148,7 @@ class Numbers:
     """
 
     name = "numbers"
+    made_by = "ratings, counts, regression"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
         """Whether it is a number, or an object that holds one and nothing that could be a class."""
