@@ -1,0 +1,138 @@
+"""What the fields of an answer are called, whoever wrote it: which name a class, which say how sure the model is.
+
+Names are compared without case, ``_``, ``-`` and blanks, plurals as singulars: ``class_names`` is ``className``.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from typing import Any
+
+LABELS = (
+    *("label", "predictedlabel", "labelname", "class", "classname", "predictedclass", "predictedclassname"),
+    *("displayname", "tagname", "tag", "category", "categoryname", "detectionclass", "detectionclassname"),
+    *("detectionclassentity", "objectname", "name", "prediction", "predicted", "top", "top1", "description"),
+)
+"""Names of a class, the surest first."""
+
+IDS = ("labelid", "classid", "categoryid", "tagid", "classindex", "labelindex", "classidx", "cls", "id", "index", "idx")
+"""Numbers and keys of a class: they count where nothing names it."""
+
+SCORES = (
+    *("score", "confidence", "probability", "prob", "proba", "conf", "confidencescore", "predictedscore"),
+    *("predictedprobability", "detectionscore", "classprobability", "classscore", "softmax", "certainty", "likelihood"),
+)
+"""How sure the model is, the surest name first."""
+
+PLACES = frozenset(
+    (
+        *(
+            "box",
+            "bbox",
+            "boundingbox",
+            "boundingpoly",
+            "rect",
+            "rectangle",
+            "normalizedbox",
+            "detectionbox",
+            "geometry",
+        ),
+        *("mask", "segmentation", "segment", "contour", "polygon", "point", "keypoint", "rle", "corner", "span"),
+        *("x", "y", "w", "h", "width", "height", "left", "right", "bottom", "cx", "cy", "xcenter", "ycenter"),
+        *("xmin", "ymin", "xmax", "ymax", "x0", "y0", "x1", "y1", "x2", "y2", "start", "end", "offset"),
+    )
+)
+"""Where something is: what has one of these is no classification. ``top`` is one only where it is a number."""
+
+
+@lru_cache(maxsize=512)
+def folded(name: str) -> str:
+    """Write a field's name as this vocabulary does: ``Class_Names`` and ``className`` become ``classname``."""
+    plain = "".join(letter for letter in name[:80].lower() if letter not in "_- ")
+    if plain.endswith("ies"):
+        return plain[:-3] + "y"
+    if plain.endswith(("sses", "xes")):
+        return plain[:-2]
+    if plain.endswith("indices"):
+        return plain[:-4] + "ex"
+    return plain[:-1] if plain.endswith("s") and not plain.endswith("ss") else plain
+
+
+def field(record: Mapping[str, Any], names: Collection[str], accepts: Callable[[Any], bool]) -> str | None:
+    """Find the key of the first of the names, in their order, whose value is accepted; None where there is none."""
+    here: dict[str, list[str]] = {}
+    for key in record:
+        here.setdefault(folded(key), []).append(key)
+    for name in names:
+        for key in here.get(name, ()):
+            if accepts(record[key]):
+                return key
+    return None
+
+
+def label_key(record: Mapping[str, Any]) -> str | None:
+    """Find the field of one thing that names its class: a word before a number, a name before an id."""
+    return field(record, LABELS, _is_word) or field(record, (*LABELS, *IDS), is_class)
+
+
+def score_key(record: Mapping[str, Any]) -> str | None:
+    """Find the field of one thing that says how sure the model is of it, a number or one written as text."""
+    return field(record, SCORES, is_numeric)
+
+
+def label_column(item: Mapping[str, Any], length: int | None = None) -> str | None:
+    """Find the list that names the class of each thing: words before numbers, names before ids.
+
+    With a length, the list must have it. An empty list is one of any kind.
+    """
+
+    def lists(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        return lambda value: _is_list_of(value, accepts, length)
+
+    return field(item, LABELS, lists(_is_word)) or field(item, (*LABELS, *IDS), lists(is_class))
+
+
+def score_column(item: Mapping[str, Any], length: int | None = None) -> str | None:
+    """Find the list that says of each thing how sure the model is; with a length, it must have that."""
+    return field(item, SCORES, lambda value: _is_list_of(value, is_numeric, length))
+
+
+def has_place(record: Mapping[str, Any]) -> bool:
+    """Whether something says where it is, so that it is no classification."""
+    return any(
+        folded(key) in PLACES or (folded(key) == "top" and is_numeric(value))
+        for key, value in record.items()
+        if value is not None
+    )
+
+
+def is_numeric(value: object) -> bool:
+    """Whether it is a number, perhaps written as text; JSON's ``true`` is none."""
+    if isinstance(value, str):
+        return numeric(value) is not None
+    return type(value) is float or type(value) is int
+
+
+def numeric(text: str) -> float | None:
+    """Read a number that is written as text, in JSON's or C's way; None for all else, hexadecimal and ``nan`` too."""
+    plain = text.strip()
+    if not plain or len(plain) > 40 or not set(plain) <= set("0123456789+-.eE"):
+        return None
+    try:
+        return float(plain)
+    except ValueError:
+        return None
+
+
+def is_class(value: object) -> bool:
+    """Whether it can name a class: a text, or a whole number."""
+    return (
+        (isinstance(value, str) and value != "") or type(value) is int or (type(value) is float and value.is_integer())
+    )
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value != "" and numeric(value) is None
+
+
+def _is_list_of(value: object, accepts: Callable[[Any], bool], length: int | None) -> bool:
+    return isinstance(value, list) and (length is None or len(value) == length) and all(map(accepts, value))
