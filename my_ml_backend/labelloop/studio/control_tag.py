@@ -42,7 +42,8 @@ _UNSUPPORTED = {
     "allowNested": "Label Studio imports no predictions of nested choices; a <Taxonomy> does that",
     "labeling": "LabelLoop labels parts of a text with <Labels>",
 }
-_TASK_FIELD = re.compile(r"\$([^\s,${}]+)")
+_TASK_FIELD = re.compile(r"\$([^\s,${}\[\].]+(?:\.[^\s,${}\[\].]+|\[[0-9]{1,9}\])*)")
+"""A field of task data, or a place within one: ``$image``, ``$photo.url``, ``$photos[0].url``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ def read_object(element: Element, tag: str) -> ObjectTag:
     field = _TASK_FIELD.fullmatch(value)
     if field is None:
         raise LabelConfigError(
-            f'{shown} has value={shown_name(value)}; it must name one field of task data, as in "$image"'
+            f'{shown} has value={shown_name(value)}; it must name one field of task data, as in "$image", '
+            f'"$photo.url" or "$photos[0]"'
         )
     inline = tag in ("Text", "HyperText") and element.get("valueType", "text") != "url"
     return ObjectTag(tag, element.get("name", ""), field[1], inline)

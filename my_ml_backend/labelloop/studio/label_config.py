@@ -26,6 +26,7 @@ _REMEMBERED = 32
 _WHY_NOT = {
     "Labels": " (of a <HyperText>, Label Studio counts the characters that are shown, and a model those of its source)"
 }
+_REPEATED = "inside a <Repeater>, which shows it once for each entry of a list; LabelLoop takes one object per task"
 _EXAMPLE = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image"><Choice value="cat"/>'
     '<Choice value="dog"/></Choices></View>'
@@ -98,12 +99,13 @@ def _text(label_config: object) -> str:
 def _parsed(text: str, *, trained: bool) -> LabelConfig:
     """Read a label config: all that is predicted for, or the first that a kind learns. The last ones are remembered."""
     supported = dict(learnable()) if trained else OBJECTS
-    elements = list(_read(text).iter())
+    root = _read(text)
+    elements = list(root.iter())
     names = Counter(name for element in elements if (name := element.get("name")))
     twice = [shown_name(name) for name, count in names.items() if count > 1]
     if twice:
         raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
-    found, warnings = _controls(elements, supported)
+    found, warnings = _controls(elements, _repeated(root), supported)
     if not found:
         why = "; ".join(warnings[:_REASONS]) or f"it has no {_one_of(list(supported))} tag"
         raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
@@ -130,13 +132,26 @@ def _read(text: str) -> Element:
     return root
 
 
+def _repeated(root: Element) -> frozenset[Element]:
+    """Collect what stands inside a ``Repeater``, of which Label Studio makes a copy for each entry of a list."""
+    found: set[Element] = set()
+    waiting = [(root, False)]
+    while waiting:
+        element, inside = waiting.pop()
+        if inside:
+            found.add(element)
+        inside = inside or element.tag.lower() == "repeater"
+        waiting += [(child, inside) for child in element]
+    return frozenset(found)
+
+
 def _controls(
-    elements: Sequence[Element], supported: Mapping[str, tuple[str, ...]]
+    elements: Sequence[Element], repeated: frozenset[Element], supported: Mapping[str, tuple[str, ...]]
 ) -> tuple[list[ControlTag], list[str]]:
     """Read the control tags in their order, and say of what is left out why."""
     spelled = {tag.lower(): tag for tag in supported}
     # As for Label Studio's import: what has a toName is a control tag, never an object tag.
-    objects = {element.attrib["name"]: element for element in elements if _is_object(element)}
+    objects = {one.attrib["name"]: one for one in elements if _is_object(one) and one not in repeated}
     found: list[ControlTag] = []
     warnings: list[str] = []
     for element in elements:
@@ -144,6 +159,9 @@ def _controls(
         if tag is None:
             if is_control(element) and len(supported) > 1:
                 warnings.append(f"{shown_tag(element.tag, element.attrib['name'])}: LabelLoop does not predict for it")
+            continue
+        if element in repeated:
+            warnings.append(f"{shown_tag(tag, element.get('name', ''))} is {_REPEATED}")
             continue
         try:
             control, left_out = _control(element, tag, objects, supported[tag])

@@ -178,6 +178,47 @@ def test_any_depth_of_a_taxonomy_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "data"),
+    [
+        ("$a", {"a": "it"}),
+        ("$a.b", {"a": {"b": "it"}}),
+        ("$a.b", {"a.b": "it"}),
+        ("$a[1]", {"a": ["not", "it"]}),
+        ("$a[0].b[1]", {"a": [{"b": ["not", "it"]}]}),
+    ],
+)
+def test_an_object_tag_shows_a_field_of_task_data_or_a_place_in_one(shown: str, data: Any) -> None:
+    text = f'<View><Text name="x" value="{shown}"/><Labels name="t" toName="x">{LABELS}</Labels></View>'
+
+    assert value_of(parse_label_config(text).target.data_key, {"data": data}) == "it"
+
+
+@pytest.mark.parametrize(
+    "shown", ["$images[idx].url", "$images[{{idx}}].url", "$a[]", "$a[-1]", "$a.", "$a..b", "$a]", "$"]
+)
+def test_what_is_no_place_in_task_data_is_refused(shown: str) -> None:
+    with pytest.raises(LabelConfigError, match="it must name one field of task data"):
+        parse_label_config(labelled("RectangleLabels").replace("$image", shown))
+
+
+@pytest.mark.parametrize("flag", ["idx", "{{idx}}"])
+@pytest.mark.parametrize("shown", ["$images", "$images[0]", "$images[FLAG].url"])
+def test_what_a_repeater_repeats_is_refused(flag: str, shown: str) -> None:
+    inside = labelled("RectangleLabels").replace("$image", shown.replace("FLAG", flag))
+    with pytest.raises(LabelConfigError, match="inside a <Repeater>, which shows it once for each entry of a list"):
+        parse_label_config(f'<View><Repeater on="$images" indexFlag="{flag}">{inside}</Repeater></View>')
+
+
+def test_what_stands_beside_a_repeater_is_read() -> None:
+    repeated = '<Repeater on="$images" indexFlag="idx"><Image name="page_idx" value="$images[idx]"/></Repeater>'
+    found = parse_label_config(labelled("RectangleLabels").replace(IMAGE, repeated + IMAGE))
+    assert found.target.name == "image"
+    about = labelled("RectangleLabels").replace('toName="image"', 'toName="page_idx"')
+    with pytest.raises(LabelConfigError, match="names no <Image> tag"):
+        parse_label_config(about.replace(IMAGE, repeated))
+
+
+@pytest.mark.parametrize(
     ("data", "value"),
     [
         ({"a": "text"}, "text"),
