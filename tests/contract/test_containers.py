@@ -9,7 +9,7 @@ import pytest
 from labelloop.cli.endpoints import Question, probe_lines
 from labelloop.endpoints.answers.read import ANSWER_FORMATS
 from labelloop.endpoints.probe import probe_endpoint
-from labelloop.endpoints.requests import REQUEST_FORMATS
+from labelloop.endpoints.requests.registry import REQUEST_FORMATS
 from labelloop.loop.process import open_hub
 from labelloop.loop.project_options import options_of
 from labelloop.settings import Settings

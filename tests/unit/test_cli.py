@@ -15,7 +15,7 @@ import labelloop
 from labelloop.cli import main, settings_table
 from labelloop.cli.main import error_line
 from labelloop.endpoints.answers.read import ANSWER_FORMATS
-from labelloop.endpoints.requests import REQUEST_FORMATS
+from labelloop.endpoints.requests.registry import REQUEST_FORMATS
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions

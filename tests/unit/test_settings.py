@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 
 from labelloop.endpoints.answers.read import RESPONSES
-from labelloop.endpoints.requests import REQUESTS
+from labelloop.endpoints.requests.registry import REQUESTS
 from labelloop.environment import environment_of, unknown_variables
 from labelloop.errors import SettingsError
 from labelloop.kinds.image_classification import ENGINES

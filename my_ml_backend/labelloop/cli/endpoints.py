@@ -16,7 +16,7 @@ import click
 from labelloop.cli.terminal import STDOUT, write_output
 from labelloop.endpoints.answers.read import ANSWER_FORMATS
 from labelloop.endpoints.probe import Probed, excerpt, probe_endpoint
-from labelloop.endpoints.requests import REQUEST_FORMATS
+from labelloop.endpoints.requests.registry import REQUEST_FORMATS
 from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import extra_params, learn

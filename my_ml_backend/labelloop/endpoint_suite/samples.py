@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw
 
-from labelloop.endpoints.requests import Body
+from labelloop.endpoints.requests.format import Body
 from labelloop.errors import SettingsError
 
 MOST_PICTURES = 100

@@ -10,7 +10,8 @@ from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
 from labelloop.endpoints.base import Call, Endpoint
 from labelloop.endpoints.caller import open_endpoint
-from labelloop.endpoints.requests import Body, request_format
+from labelloop.endpoints.requests.format import Body
+from labelloop.endpoints.requests.registry import request_format
 from labelloop.endpoints.spec import EndpointSpec, endpoint_plan
 from labelloop.types import Answer, Failure, Input, Json, Output, Target
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from labelloop.endpoints.requests import Body
+from labelloop.endpoints.requests.format import Body
 from labelloop.types import Answer, Failure, Input, Target
 
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.failures import Busy, Late, Refused, TooSlow, Unwell
-from labelloop.endpoints.requests import Body
+from labelloop.endpoints.requests.format import Body
 from labelloop.errors import CircuitOpen
 from labelloop.types import Input, Target
 

@@ -14,7 +14,8 @@ from labelloop.endpoints.base import CHECK_SECONDS, Endpoint, Told
 from labelloop.endpoints.breaker import Breaker, Guarded
 from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer
 from labelloop.endpoints.fake import FakeEndpoint
-from labelloop.endpoints.requests import Body, request_format
+from labelloop.endpoints.requests.format import Body
+from labelloop.endpoints.requests.registry import request_format
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, Limits, endpoint_plan, limits_of, request_parameters
 from labelloop.errors import EndpointError, Unreadable
 from labelloop.pictures import shrink

@@ -7,7 +7,7 @@ from typing import Any
 
 from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.caller import Caller
-from labelloop.endpoints.requests import Body
+from labelloop.endpoints.requests.format import Body
 from labelloop.endpoints.spec import EndpointSpec, endpoint_plan
 from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Failure, Input, Target

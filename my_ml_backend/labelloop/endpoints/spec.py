@@ -9,7 +9,8 @@ from typing import Self
 from urllib.parse import parse_qsl, urlsplit
 
 from labelloop.endpoints.base import Service
-from labelloop.endpoints.requests import EndpointKind, Parameters, RequestFormat
+from labelloop.endpoints.requests.format import Parameters, RequestFormat
+from labelloop.endpoints.requests.registry import EndpointKind
 from labelloop.errors import SettingsError
 from labelloop.setting_values import headers
 from labelloop.settings import Settings

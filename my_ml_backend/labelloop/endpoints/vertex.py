@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from labelloop.endpoints.base import Call, Told
 from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, credentials_checked, reason_of
 from labelloop.endpoints.http import Poster, merged, pause_of
-from labelloop.endpoints.requests import Body
+from labelloop.endpoints.requests.format import Body
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
 from labelloop.sources.credentials import GoogleToken

@@ -9,7 +9,7 @@ import pytest
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.layout import arrange
 from labelloop.endpoints.answers.read import ANSWER_FORMATS, RESPONSES
-from labelloop.endpoints.requests import REQUESTS
+from labelloop.endpoints.requests.registry import REQUESTS
 from labelloop.types import Failure
 from support.answered import PICTURE, answered
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from labelloop.endpoints.requests import REQUESTS, Body, EndpointKind, Unwritable, request_format
+from labelloop.endpoints.requests.format import Body, Unwritable
+from labelloop.endpoints.requests.registry import REQUESTS, EndpointKind, request_format
 from labelloop.errors import SettingsError
 from labelloop.types import Box, Input, Point, Prompted
 

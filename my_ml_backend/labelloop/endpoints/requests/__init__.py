@@ -1,0 +1,1 @@
+"""Request formats: how inputs are written for an endpoint (docs/formats.md)."""

@@ -1,0 +1,96 @@
+"""The interface of every request format, and what several of them share."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from labelloop.errors import EndpointError
+from labelloop.types import Input
+
+Parameters = Mapping[str, Any]
+"""A JSON object that goes along with the inputs."""
+
+
+class Unwritable(EndpointError):
+    """A request format cannot carry this input or these parameters; the text says which one can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request as it goes on the wire."""
+
+    content: bytes = field(repr=False)
+    media_type: str
+
+
+class RequestFormat(Protocol):
+    """One way to write inputs."""
+
+    @property
+    def name(self) -> str:
+        """What the setting calls it."""
+        ...
+
+    @property
+    def read_by(self) -> str:
+        """Who reads it, in a line."""
+        ...
+
+    @property
+    def together(self) -> bool:
+        """Whether one body can hold several inputs."""
+        ...
+
+    def refusal(self, item: Input) -> str:
+        """Say why this format cannot carry an input, and which one can; empty when it can."""
+        ...
+
+    def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
+        """Write one or more inputs. Raises Unwritable for an input or parameters that this format cannot carry."""
+        ...
+
+
+def unwritable_text(text: str) -> str:
+    """Say why a text cannot be sent; empty when it can. JSON can smuggle half characters into a task."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "the text is not valid Unicode"
+    return ""
+
+
+def unwritable_plain(item: Input, name: str, address: str = "cannot carry a URI") -> str:
+    """Say why the format of this name, which takes files and texts alone, cannot carry an input; empty when it can.
+
+    ``address`` is what is said of an input that is an address.
+    """
+    if item.prompt:
+        return f"request format {name} cannot carry a prompt; instances can"
+    if item.text is not None:
+        return unwritable_text(item.text)
+    return f"request format {name} {address}; reference does" if item.uri is not None and not item.content else ""
+
+
+def require_writable(inputs: Sequence[Input], refusal: Callable[[Input], str]) -> None:
+    """Raise Unwritable with the first reason that ``refusal`` gives for an input."""
+    for item in inputs:
+        if reason := refusal(item):
+            raise Unwritable(reason)
+
+
+_FILES = re.compile(r"(image|audio|video)/[\w.+-]{1,60}")
+
+
+def file_type(media_type: str) -> str:
+    """Pass on the type of a picture or a recording only.
+
+    A task's file that calls itself JSON would be read as a request, with the references to other files in it.
+    """
+    return media_type if _FILES.fullmatch(media_type) else "application/octet-stream"
+
+
+def json_bytes(value: object) -> bytes:
+    """Write JSON compactly."""
+    return json.dumps(value, separators=(",", ":")).encode()

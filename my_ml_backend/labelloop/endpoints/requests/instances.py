@@ -1,0 +1,127 @@
+"""Request formats that hold any number of inputs as JSON: ``instances`` and its variants, and ``inputs``."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from labelloop.endpoints.requests.format import (
+    Body,
+    Parameters,
+    file_type,
+    json_bytes,
+    require_writable,
+    unwritable_plain,
+    unwritable_text,
+)
+from labelloop.types import Box, Input, Json, Prompted
+
+
+class Instances:
+    """The request format ``instances``: each is ``{"b64"}``, ``{"text"}`` or ``{"uri"}``, a ``"prompt"`` beside it."""
+
+    name = "instances"
+    read_by = "Vertex AI, your own code: several inputs, prompts"
+    together = True
+
+    def refusal(self, item: Input) -> str:
+        """Only a text that is no valid Unicode cannot be carried."""
+        return unwritable_text(item.text) if item.text is not None else ""
+
+    def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
+        """Write any number of inputs."""
+        require_writable(inputs, self.refusal)
+        return with_instances([self._instance(item) for item in inputs], parameters)
+
+    def _instance(self, item: Input) -> bytes:
+        prompt = b',"prompt":' + json_bytes(prompt_on_wire(item.prompt)) if item.prompt else b""
+        return b"{" + _carrier(item) + prompt + b"}"
+
+
+class ReferenceInstances(Instances):
+    """The request format ``reference``: ``{"instances": [{"uri": ...}]}`` for a container that fetches by itself."""
+
+    name = "reference"
+    read_by = "containers that fetch files by their addresses"
+
+    def refusal(self, item: Input) -> str:
+        """Only what has an address can be referred to."""
+        return (
+            "" if item.uri is not None else "request format reference needs the file's address (s3://, gs://, https://)"
+        )
+
+    def _instance(self, item: Input) -> bytes:
+        return super()._instance(Input(uri=item.uri, prompt=item.prompt))
+
+
+def with_instances(instances: Sequence[bytes], parameters: Parameters | None) -> Body:
+    """Put instances that are JSON already into one body."""
+    end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""
+    return Body(b'{"instances":[' + b",".join(instances) + b"]" + end + b"}", "application/json")
+
+
+def prompt_on_wire(prompt: Sequence[Prompted]) -> Json:
+    """Write a prompt: ``{"points": [...], "boxes": [...]}``, in fractions of the upright picture."""
+    points: list[Json] = []
+    boxes: list[Json] = []
+    for item in prompt:
+        drawn = asdict(item.shape) | {"label": item.label, "positive": item.positive}
+        (boxes if isinstance(item.shape, Box) else points).append(drawn)
+    return {"points": points, "boxes": boxes}
+
+
+def _carrier(item: Input) -> bytes:
+    if item.content or (item.text is None and item.uri is None):
+        return b'"b64":"' + b64encode(item.content) + b'"'  # json.dumps would look at every character
+    if item.text is not None:
+        return b'"text":' + json_bytes(item.text)
+    return b'"uri":' + json_bytes(item.uri)
+
+
+class AutoMlInstances:
+    """The request format ``automl``: ``{"instances": [{"content", "mimeType"}]}``, a picture as base64, or a text."""
+
+    name = "automl"
+    read_by = "Vertex AI AutoML"
+    together = True
+
+    def refusal(self, item: Input) -> str:
+        """Say why an input cannot be written: there is no place for prompts and addresses."""
+        return unwritable_plain(item, self.name)
+
+    def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
+        """Write any number of inputs."""
+        require_writable(inputs, self.refusal)
+        return with_instances([_automl_instance(item) for item in inputs], parameters)
+
+
+def _automl_instance(item: Input) -> bytes:
+    if item.text is not None and not item.content:
+        return b'{"content":' + json_bytes(item.text) + b',"mimeType":"text/plain"}'
+    media_type = json_bytes(file_type(item.media_type))
+    return b'{"content":"' + b64encode(item.content) + b'","mimeType":' + media_type + b"}"
+
+
+class Inputs:
+    """The request format ``inputs``, Hugging Face's: ``{"inputs": ...}``, a text as it is, a file as base64."""
+
+    name = "inputs"
+    read_by = "Hugging Face"
+    together = True
+
+    def refusal(self, item: Input) -> str:
+        """Say why an input cannot be written: there is no place for prompts."""
+        return unwritable_plain(item, self.name)
+
+    def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
+        """Write one input, or several as a list."""
+        require_writable(inputs, self.refusal)
+        written = [_input_value(item) for item in inputs]
+        value = written[0] if len(written) == 1 else b"[" + b",".join(written) + b"]"
+        end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""
+        return Body(b'{"inputs":' + value + end + b"}", "application/json")
+
+
+def _input_value(item: Input) -> bytes:
+    if item.text is not None and not item.content:
+        return json_bytes(item.text)
+    return b'"' + b64encode(item.content) + b'"'
