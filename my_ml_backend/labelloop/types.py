@@ -154,7 +154,12 @@ class Number:
     value: float
 
 
-Shape = Box | Point | Polygon | Mask | Span | Text | Number
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All of an input: the label is of the whole of it, as a classification's is."""
+
+
+Shape = Box | Point | Polygon | Mask | Span | Text | Number | Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,20 +198,30 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One thing found in an input: a class of the model ("" for texts and numbers), where, and how sure, in [0, 1]."""
+    """One thing found in an input: a class of the model ("" for texts and numbers), where, and how sure, in [0, 1].
+
+    ``tag`` names the control tag that it is for, where the endpoint says so; "" is any that takes it.
+    """
 
     label: str
     shape: Shape
     score: float | None = None
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that was found in one input, perhaps nothing; ``size`` is the picture's width and height, where known."""
+    """All that was found in one input, perhaps nothing; ``size`` is the picture's width and height, where known.
+
+    ``tags`` names the control tags that were answered, perhaps with nothing, where the endpoint was asked by their
+    names. ``remarks`` say what of the answer was left out, and why; nothing of the input stands in them.
+    """
 
     regions: tuple[Region, ...]
     model_version: str
     size: tuple[int, int] | None = None
+    tags: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 Answer = Output | Findings

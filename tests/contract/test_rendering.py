@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
 from labelloop.studio.label_config import LabelConfig, parse_label_config
-from labelloop.studio.rendering import render
+from labelloop.studio.rendering import render, tags_for
 from labelloop.types import (
     NO_VERSION,
     Answer,
@@ -30,6 +30,8 @@ from labelloop.types import (
     Shape,
     Span,
     Text,
+    Uncertainty,
+    Whole,
 )
 from support.examples import examples
 from support.label_configs import CHARACTERS, NAMES, rich_label_configs
@@ -328,6 +330,76 @@ class TestWritten:
         assert only(by_name)["value"] == {"number": 3.0}
 
 
+def whole(label: str, score: float | None = None, name: str = "") -> Region:
+    return Region(label, Whole(), score, name)
+
+
+class TestWhole:
+    """Labels of the whole input beside other things that were found in it."""
+
+    BOTH = (choices("cat", "dog"), tag("TextArea", "", name="words"))
+
+    def test_every_tag_gets_its_own(self) -> None:
+        answer = Findings((whole("dog", name="t"), Region("", Text("a dog"), tag="words")), "v1", tags=("t", "words"))
+
+        found = render(config(*self.BOTH), answer, Rendering())
+
+        told = {region["from_name"]: (region["type"], region["value"]) for region in found["result"]}
+        assert told == {"t": ("choices", {"choices": ["dog"]}), "words": ("textarea", {"text": ["a dog"]})}
+        assert found["score"] == 0.5, "nobody says how sure it is"
+
+    @pytest.mark.parametrize(("measure", "sure"), [("least_confidence", 0.75), ("margin", 0.5), ("entropy", 0.1887)])
+    @pytest.mark.parametrize("threshold", [None, 0.8])
+    def test_how_sure_it_is_is_measured_as_a_classification_is(
+        self, measure: Uncertainty, sure: float, threshold: float | None
+    ) -> None:
+        how = Rendering(threshold=threshold, uncertainty=measure)
+        found = render(config(*self.BOTH), Findings((whole("dog", 0.75),), "v1"), how)
+        assert found["score"] == pytest.approx(sure, abs=1e-4)
+        assert [region["score"] for region in found["result"]] == ([] if threshold else [0.75])
+
+    def test_several_labels_are_one_result_in_the_order_of_the_label_config(self) -> None:
+        tree = '<Choice value="animal"><Choice value="cat"/><Choice value="dog"/></Choice><Choice value="stone"/>'
+        answer = Findings((whole("stone"), whole("animal/cat")), "v1")
+        found = render(config(tag("Taxonomy", tree)), answer, Rendering())
+        assert only(found)["value"] == {"taxonomy": [["animal", "cat"], ["stone"]]}
+
+    def test_tags_that_share_labels_are_told_apart_by_name(self) -> None:
+        inside = '<Choice value="yes"/><Choice value="no"/>'
+        asked = config(tag("Choices", inside, name="sharp"), tag("Choices", inside, name="bright"))
+        answer = Findings((whole("yes", name="bright"), whole("no", name="sharp")), "v1")
+        found = render(asked, answer, Rendering())
+        told = {region["from_name"]: region["value"]["choices"] for region in found["result"]}
+        assert told == {"sharp": ["no"], "bright": ["yes"]}
+
+    def test_the_name_of_a_label_goes_before_predicted_values_where_the_tag_is_named(self) -> None:
+        crossed = tag("Choices", '<Choice value="a" predicted_values="b"/><Choice value="b"/>')
+        assert only(render(config(crossed), Findings((whole("b"),), "v1"), Rendering()))["value"] == {"choices": ["a"]}
+        named = Findings((whole("b", name="t"),), "v1")
+        assert only(render(config(crossed), named, Rendering()))["value"] == {"choices": ["b"]}
+        mapped = render(config(crossed), named, Rendering(label_map={"b": "a"}))
+        assert only(mapped)["value"] == {"choices": ["a"]}
+
+    def test_what_is_no_label_is_never_left_out(self) -> None:
+        with pytest.raises(LabelMappingError, match="'horse'"):
+            render(config(*self.BOTH), Findings((whole("horse"), Region("", Text("a horse"))), "v1"), Rendering())
+
+    def test_one_choice_does_not_take_two_labels(self) -> None:
+        with pytest.raises(LabelConfigError, match="2 labels of <Choices name='t'>, which takes one"):
+            render(config(*self.BOTH), Findings((whole("cat"), whole("dog")), "v1"), Rendering())
+
+    def test_nothing_in_answer_to_a_tag_by_name_is_no_certainty(self) -> None:
+        asked = config(tag("Labels"), shows="Text")
+        assert render(asked, Findings((), "v1"), Rendering())["score"] == 1.0
+        assert render(asked, Findings((), "v1", tags=("t",)), Rendering())["score"] == 0.5
+
+    def test_the_tags_of_an_answer_are_those_that_it_names(self) -> None:
+        asked = config(*self.BOTH, tag("Rating", "", name="stars"))
+        assert tags_for(asked, Findings((), "v1", tags=("t", "gone")), Rendering()) == {"t"}
+        assert tags_for(asked, Findings((whole("cat"),), "v1"), Rendering()) == {"t", "words", "stars"}
+        assert tags_for(asked, Findings((), "v1"), Rendering()) == {"words", "stars"}
+
+
 def test_a_label_config_that_label_studio_reads_otherwise_is_an_error_that_says_so() -> None:
     # The labels of a TextArea are allowed values for Label Studio's checker.
     asked = config(tag("TextArea", '<Choice value="a"/>'))
@@ -349,8 +421,9 @@ SHAPES = st.one_of(
     st.builds(Span, st.integers(-3, 9), st.integers(-3, 9)),
     st.builds(Text, st.text(CHARACTERS)),
     st.builds(Number, st.floats()),
+    st.just(Whole()),
 )
-REGIONS = st.builds(Region, NAMES | st.just(""), SHAPES, SCORES | st.none())
+REGIONS = st.builds(Region, NAMES | st.just(""), SHAPES, SCORES | st.none(), st.just("") | st.just("") | NAMES)
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(
         lambda scores, kind: Output("?", 0.0, scores, "v1", kind),

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from labelloop.errors import LabelConfigError
 from labelloop.studio.label_tag import Label, labels_in, paths_in, shown_name
-from labelloop.types import Box, Choice, Mask, Number, Point, Polygon, Shape, Span, Text
+from labelloop.types import Box, Choice, Mask, Number, Point, Polygon, Shape, Span, Text, Whole
 
 OBJECTS: Mapping[str, tuple[str, ...]] = {
     "Choices": ("Image", "Text", "HyperText", "Audio"),
@@ -32,6 +32,7 @@ TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
     Span: ("Labels",),
     Text: ("TextArea",),
     Number: ("Rating", "Number"),
+    Whole: ("Taxonomy", "Choices"),
 }
 """The control tags that take each shape an endpoint may find."""
 

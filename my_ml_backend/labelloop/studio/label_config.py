@@ -6,7 +6,7 @@ the predictions without a word (contract, "Imports").
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
@@ -18,7 +18,7 @@ from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import learnable
 from labelloop.studio.control_tag import OBJECTS, TAKEN_BY, ControlTag, ObjectTag, read_control, read_object, shown_tag
 from labelloop.studio.label_tag import is_control, shown_name
-from labelloop.types import Answer, Input, Number, Output, Shape, Text
+from labelloop.types import Answer, Choice, Input, Number, Output, Shape, Text, Whole
 
 _MAX_CHARACTERS = 5_000_000
 _REASONS = 3
@@ -205,10 +205,13 @@ def _object(item: Input) -> tuple[str, str]:
     return ("Audio", "audio") if item.media_type.startswith("audio/") else ("Image", "image")
 
 
-def _add_regions(view: Element, shape: type[Shape], key: str, labels: Iterable[str]) -> None:
+def _add_regions(view: Element, shape: type[Shape], key: str, labels: Collection[str]) -> None:
     tag = TAKEN_BY[shape][-1]
     if issubclass(shape, Text | Number):
         SubElement(view, tag, name="answer", toName=key)
+    elif issubclass(shape, Whole):
+        several: Choice = "single" if len(labels) == 1 else "multiple"
+        _add_labels(SubElement(view, tag, name="label", toName=key, choice=several), "Choice", labels)
     else:
         control = SubElement(view, tag, name=tag.lower(), toName=key)
         _add_labels(control, "Label", [label for label in labels if label] or ["object"])

@@ -9,7 +9,7 @@ from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import class_labels, no_label, tag_finder
-from labelloop.studio.results.findings import UNKNOWN, draw_findings, no_tag
+from labelloop.studio.results.findings import UNKNOWN, draw_findings, no_tag, place
 from labelloop.studio.results.prediction import (
     labels_value,
     least_score,
@@ -19,7 +19,7 @@ from labelloop.studio.results.prediction import (
     probability,
     result_of,
 )
-from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty
+from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty, Whole
 
 _CLASSIFYING = ("Choices", "Taxonomy")
 _CHECKERS = 32
@@ -61,10 +61,14 @@ def tags_for(config: LabelConfig, answer: Answer, how: Rendering) -> frozenset[s
         # The first that shares a label with the model is the one that is classified for.
         first = next((tag for tag in classifying if class_labels(tag, how.given, classes)), None)
         return frozenset() if first is None else frozenset({first.name})
+    if answer.tags:
+        return frozenset(tag.name for tag in config.tags if tag.name in answer.tags)
     named = _named(config.tags, answer, how)
     if named is not None:
         return frozenset({result["from_name"] for result in named["result"]})
-    return frozenset({tag.name for tag in config.tags if tag.tag not in _CLASSIFYING})
+    whole = [region for region in answer.regions if isinstance(region.shape, Whole)]
+    chosen = {one.tag.name for one in place(config.tags, whole, how.given, "")}
+    return frozenset({tag.name for tag in config.tags if tag.tag not in _CLASSIFYING} | chosen)
 
 
 def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> Json:

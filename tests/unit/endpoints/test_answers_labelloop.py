@@ -26,6 +26,7 @@ from labelloop.types import (
     Region,
     Span,
     Text,
+    Whole,
 )
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
@@ -84,6 +85,10 @@ WRONG_ITEMS: list[object] = [
     cat(kind=[]),
     {"regions": None, "model_version": "v1"},
     {"regions": []},
+    {"regions": [{"label": "cat", "whole": "cat"}], "model_version": "v1"},
+    {"regions": [{"whole": True}], "model_version": "v1"},
+    {"regions": [{"label": "cat", "whole": True, "tag": 7}], "model_version": "v1"},
+    {"regions": [], "tags": "animal", "model_version": "v1"},
 ]
 
 
@@ -224,6 +229,8 @@ MASK = Mask(3, 2, bytes((255, 255, 0, 0, 255, 0)))
             ),
             "v1",
         ),
+        Findings((Region("cat", Whole(), 0.5, "animal"), Region("", Text("a cat"), tag="words")), "v1"),
+        Findings((), "v1", tags=("animal", "words")),
     ],
 )
 def test_what_is_written_of_an_answer_is_read_back(answer: Answer | Failure) -> None:

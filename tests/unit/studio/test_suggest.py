@@ -19,6 +19,7 @@ from labelloop.types import (
     Shape,
     Span,
     Text,
+    Whole,
 )
 
 PICTURE, TEXT = Input(b"x", "image/png"), Input(text="Berlin & Paris")
@@ -52,6 +53,14 @@ def test_every_shape_has_its_control_tag(kind: str, label: str) -> None:
 
 def test_a_region_without_a_class_still_has_a_label_to_choose() -> None:
     assert '<Label value="object"' in shown(PICTURE, Findings((Region("", Point(0.5, 0.5)),), "v1", (2, 2)))[0]
+
+
+@pytest.mark.parametrize(("labels", "choice"), [(("cat",), "single"), (("cat", "dog"), "multiple")])
+def test_labels_of_the_whole_have_choices(labels: tuple[str, ...], choice: str) -> None:
+    text, regions = shown(PICTURE, Findings(tuple(Region(label, Whole()) for label in labels), "v1"))
+    assert f'choice="{choice}"' in text
+    assert all(f'<Choice value="{label}"' in text for label in labels)
+    assert regions == 1
 
 
 def test_two_shapes_have_two_control_tags() -> None:

@@ -1,6 +1,6 @@
 """Our own language (docs/formats.md): a classification with every class's score, or regions.
 
-Regions are ``{"regions": [{"label", "score", <one shape>}], "unit"?, "width"?, "height"?}``.
+Regions are ``{"regions": [{"label", "score", <one shape>, "tag"?}], "unit"?, "width"?, "height"?, "tags"?}``.
 """
 
 import math
@@ -40,6 +40,7 @@ from labelloop.types import (
     Shape,
     Span,
     Text,
+    Whole,
 )
 
 
@@ -91,7 +92,13 @@ def findings(item: dict[str, Any], one: Asked) -> Findings:
     size = size_of(item, one)
     scale = _scale(item.get("unit", "fractions"), size)
     regions = (region for entry in entries if (region := _region(entry, scale, one)) is not None)
-    return Findings(within_memory(regions), one.version, size)
+    return Findings(within_memory(regions), one.version, size, _tags(item.get("tags", [])))
+
+
+def _tags(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list):
+        raise Malformed('"tags" is not a list of names')
+    return tuple(required_text("tags", name) for name in names)
 
 
 def _scale(unit: Any, size: tuple[int, int] | None) -> Scale:
@@ -114,7 +121,11 @@ def _region(entry: dict[str, Any], scale: Scale, one: Asked) -> Region | None:
     if shape is None:
         return None
     bare = isinstance(shape, Text | Number) and entry.get("label") in (None, "")
-    return Region("" if bare else region_class(entry.get("label"), one), shape, optional_score(entry.get("score")))
+    label = "" if bare else region_class(entry.get("label"), one)
+    if isinstance(shape, Whole) and not label:
+        raise Malformed("a label of the whole is missing")
+    tag = required_text("tag", entry["tag"]) if entry.get("tag") is not None else ""
+    return Region(label, shape, optional_score(entry.get("score")), tag)
 
 
 def _box(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape | None:
@@ -165,6 +176,12 @@ def _number_of(entry: dict[str, Any], _: Scale, __: Asked) -> Shape:
     return Number(number("number", entry["number"]))
 
 
+def _whole(entry: dict[str, Any], _: Scale, __: Asked) -> Shape:
+    if entry["whole"] is not True:
+        raise Malformed('the "whole" of a region is not true')
+    return Whole()
+
+
 _SHAPES: Mapping[str, Callable[[dict[str, Any], Scale, Asked], Shape | None]] = MappingProxyType(
     {
         "box": _box,
@@ -176,6 +193,7 @@ _SHAPES: Mapping[str, Callable[[dict[str, Any], Scale, Asked], Shape | None]] = 
         "span": _span,
         "text": _text_of,
         "number": _number_of,
+        "whole": _whole,
     }
 )
 
@@ -196,7 +214,8 @@ def write_item(answer: Answer | Failure) -> Json:
         return {"error": answer.reason}
     if isinstance(answer, Findings):
         size = {"width": answer.size[0], "height": answer.size[1]} if answer.size else {}
-        return {"regions": [_region_of(region) for region in answer.regions], **size}
+        tags = {"tags": list(answer.tags)} if answer.tags else {}
+        return {"regions": [_region_of(region) for region in answer.regions], **size, **tags}
     return {
         "label": answer.label,
         "score": answer.score,
@@ -209,7 +228,8 @@ def write_item(answer: Answer | Failure) -> Json:
 def _region_of(region: Region) -> Json:
     label = {"label": region.label} if region.label else {}
     score = {} if region.score is None else {"score": region.score}
-    return {**label, **score, **dict(_place_of(region.shape))}
+    tag = {"tag": region.tag} if region.tag else {}
+    return {**label, **score, **dict(_place_of(region.shape)), **tag}
 
 
 def _place_of(shape: Shape) -> Iterator[tuple[str, object]]:
@@ -230,3 +250,5 @@ def _place_of(shape: Shape) -> Iterator[tuple[str, object]]:
             yield "text", content
         case Number(value):
             yield "number", value
+        case Whole():
+            yield "whole", True

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from labelloop.errors import LabelConfigError
 from labelloop.studio.control_tag import TAKEN_BY, ControlTag
 from labelloop.studio.mapping import Given, no_label, tag_finder
-from labelloop.studio.results.prediction import least_score, of_regions, prediction_of, probability, result_of
+from labelloop.studio.results.prediction import (
+    labels_value,
+    least_score,
+    of_each,
+    of_one,
+    of_regions,
+    prediction_of,
+    probability,
+    result_of,
+)
 from labelloop.studio.results.shapes import (
     box_value,
     mask_value,
@@ -16,7 +25,22 @@ from labelloop.studio.results.shapes import (
     span_value,
     text_value,
 )
-from labelloop.types import Box, Findings, Json, Mask, Number, Point, Polygon, Region, Rendering, Shape, Span, Text
+from labelloop.types import (
+    Box,
+    Findings,
+    Json,
+    Mask,
+    Number,
+    Point,
+    Polygon,
+    Region,
+    Rendering,
+    Shape,
+    Span,
+    Text,
+    Uncertainty,
+    Whole,
+)
 
 _CALLED: Mapping[type[Shape], str] = {
     Box: "boxes",
@@ -26,6 +50,7 @@ _CALLED: Mapping[type[Shape], str] = {
     Span: "parts of a text",
     Text: "texts",
     Number: "numbers",
+    Whole: "labels of the whole",
 }
 UNKNOWN = 0.5
 """How sure a model is that does not say so: neither the first nor the last that annotators are asked."""
@@ -58,9 +83,12 @@ def draw_findings(
     results = [*_regions(enough, findings.size, text), *_numbers(enough)]
     scores = [made["score"] for made in results if "score" in made]
     scores += [one.score for one in written if one.score is not None]
-    results += _texts(written)
+    scores += _choices_sure(placed, how.uncertainty)
+    results += [*_texts(written), *_choices(enough)]
     left_out = [one.score for one in placed if one.score is not None and not _is_sure(one, how)]
-    sure = of_regions(scores, left_out) if scores or not results else UNKNOWN
+    # A model that was asked by the names of tags, and says of none how sure it is, may have overlooked something.
+    unknown = results or (findings.tags and not left_out)
+    sure = of_regions(scores, left_out) if scores or not unknown else UNKNOWN
     return prediction_of(results, sure, findings.model_version)
 
 
@@ -78,24 +106,33 @@ def place(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, p
 
 
 def _taking(tags: Sequence[ControlTag], region: Region) -> list[ControlTag]:
-    """List the control tags that take a region of this kind."""
+    """List the control tags that take a region of this kind, or the one among them that it is for."""
     wanted = TAKEN_BY[type(region.shape)]
-    return [tag for tag in tags if tag.tag in wanted]
+    return [tag for tag in tags if tag.tag in wanted and region.tag in ("", tag.name)]
 
 
 def _with_label(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, prompted: str) -> Iterator[Placed]:
     for region in regions:
         if isinstance(region.shape, Text | Number):
             continue
-        for tag in _taking(tags, region):
-            label = _label(tag, region.label, given, prompted)
-            if label is not None:
-                yield Placed(tag, label, region, _score(region))
-                break
+        among = _taking(tags, region)
+        placed = ((tag, _label(tag, region, given, prompted)) for tag in among)
+        tag, label = next(((tag, label) for tag, label in placed if label is not None), (None, ""))
+        if tag is not None:
+            yield Placed(tag, label, region, _score(region))
+        elif among and isinstance(region.shape, Whole):
+            # It says something of the input, and to leave it out would say something else.
+            raise no_label(among, [region.label])
 
 
-def _label(tag: ControlTag, label: str, given: Given, prompted: str) -> str | None:
-    """Find a region's label: without one of its own, that of the prompt, else the only one there is."""
+def _label(tag: ControlTag, region: Region, given: Given, prompted: str) -> str | None:
+    """Find a region's label: without one of its own, that of the prompt, else the only one there is.
+
+    What names the tag knows its labels: the very name of one goes before what ``predicted_values`` say.
+    """
+    label = region.label
+    if region.tag and label not in dict(given) and any(label == known.name for known in tag.labels):
+        return label
     found = tag_finder(tag, given)(label or prompted)
     if found is None and not label and len(tag.labels) == 1:
         return tag.labels[0].name
@@ -108,7 +145,7 @@ def _written(tags: Sequence[ControlTag], regions: Sequence[Region]) -> Iterator[
     for region in regions:
         if not isinstance(region.shape, Text | Number):
             continue
-        among = free if isinstance(region.shape, Number) else _taking(tags, region)
+        among = _taking(free if isinstance(region.shape, Number) else tags, region)
         tag = next((tag for tag in among if tag.name == region.label), among[0] if among else None)
         if tag is None:
             continue
@@ -180,6 +217,27 @@ def _numbers(placed: Sequence[Placed]) -> Iterator[Json]:
         value = number_value(one.tag, one.region.shape.value) if isinstance(one.region.shape, Number) else None
         if value is not None:
             yield result_of(one.tag, value, one.score)
+
+
+def _choices_sure(placed: Sequence[Placed], measure: Uncertainty) -> list[float]:
+    """Say how sure each choice is that has a score, whether it is shown or not."""
+    return [
+        (of_one if one.tag.choice == "single" else of_each)((one.score,), measure)
+        for one in placed
+        if isinstance(one.region.shape, Whole) and one.score is not None
+    ]
+
+
+def _choices(placed: Sequence[Placed]) -> Iterator[Json]:
+    """Make one result of all labels of a tag, as sure as the least sure of them. Raises LabelConfigError."""
+    chosen = [one for one in placed if isinstance(one.region.shape, Whole)]
+    for tag in dict.fromkeys(one.tag for one in chosen):
+        own = [one for one in chosen if one.tag == tag]
+        labels = [label.name for label in tag.labels if any(label.name == one.label for one in own)]
+        if len(labels) > 1 and tag.choice == "single":
+            raise LabelConfigError(f"the endpoint names {len(labels)} labels of {tag.shown}, which takes one")
+        sure = min((one.score for one in own if one.score is not None), default=None)
+        yield result_of(tag, labels_value(tag, labels), sure)
 
 
 def _texts(placed: Sequence[Placed]) -> Iterator[Json]:
