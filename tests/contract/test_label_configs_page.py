@@ -30,6 +30,18 @@ def test_every_control_tag_has_an_example_that_is_true(tag: str) -> None:
     assert region == json.loads(result) | {"id": region["id"]}
 
 
+def test_labels_of_what_another_tag_draws_have_an_example_that_is_true() -> None:
+    section = PAGE.partition("## Labels of a picture\n")[2].partition("\n## ")[0]
+    config, wire, results = re.findall(r"```(?:xml|json)\n(.*?)```", section, re.DOTALL)
+    (answer,) = read_answer(wire.encode(), Asked([Input(b"")], version="v1"))
+    assert not isinstance(answer, Failure)
+
+    drawn, labelled = render(parse_label_config(config), answer, Rendering())["result"]
+
+    assert drawn["id"] == labelled["id"]
+    assert [drawn, labelled] == [one | {"id": drawn["id"]} for one in json.loads(results)]
+
+
 @pytest.mark.parametrize(("tag", "objects"), OBJECTS.items())
 def test_the_table_names_every_control_tag_with_its_objects(tag: str, objects: tuple[str, ...]) -> None:
     row = next(line for line in PAGE.splitlines() if line.startswith("|") and f"[`{tag}`]" in line)

@@ -13,8 +13,9 @@ CHARACTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclu
 NAMES = st.sampled_from(["a", "b", "A", "choices", "a,b", "ß"]) | st.text(CHARACTERS, min_size=1, max_size=6)
 REGION_TAGS = ["RectangleLabels", "PolygonLabels", "BrushLabels", "KeyPointLabels"]
 _WRITTEN_TAGS = ["TextArea", "Rating", "Number"]
+_DRAWING_TAGS = ["Rectangle", "Polygon", "Brush", "KeyPoint"]
 _TAGS = ["View", "Image", "Choices", "Choice", "choices", "choice", "Text", "Label", "Repeater", "Taxonomy"]
-_TAGS += ["Labels", "HyperText", "Audio", "EllipseLabels", *REGION_TAGS, *_WRITTEN_TAGS]
+_TAGS += ["Labels", "HyperText", "Audio", "EllipseLabels", *REGION_TAGS, *_WRITTEN_TAGS, *_DRAWING_TAGS]
 _ATTRIBUTES = ["name", "toName", "value", "valueList", "choice", "alias", "predicted_values", "perRegion", "toname"]
 _ATTRIBUTES += ["valueType", "maxRating", "min", "max", "step", "model_score_threshold", "maxUsages", "leafsOnly"]
 _VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", "", "0.5", "3", "nan"]) | NAMES
@@ -69,7 +70,8 @@ def rich_label_configs(draw: st.DrawFn) -> str:
     """Draw a label config with some good control tags of any kind for one object tag, among wild trees."""
     name = draw(NAMES.filter(lambda name: "," not in name))
     shows = draw(st.sampled_from(["Image", "Image", "Image", "Text", "HyperText", "Audio"]))
-    kinds = [*(REGION_TAGS if shows == "Image" else ["Labels"]), "Choices", "Taxonomy", *_WRITTEN_TAGS]
+    kinds = ["Labels", *(REGION_TAGS if shows == "Image" else []), "Choices", "Taxonomy", *_WRITTEN_TAGS]
+    kinds += _DRAWING_TAGS
     made = [
         element(kind, {"name": f"control {number}", "toName": name, **draw(_SETTINGS)}, draw(_children(kind)))
         for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=5)))
@@ -87,7 +89,7 @@ _SETTINGS = st.dictionaries(
 
 
 def _children(kind: str) -> st.SearchStrategy[list[ElementTree.Element]]:
-    if kind in _WRITTEN_TAGS:
+    if kind in (*_WRITTEN_TAGS, *_DRAWING_TAGS):
         return st.just([])
     if kind in ("Choices", "Taxonomy"):
         return st.lists(_CHOICES, min_size=1, max_size=3)

@@ -91,6 +91,8 @@ def _tag(tag: str, **attributes: Any) -> str:
     return f'<{tag} name="tag" toName="it"{written}>{inside}</{tag}>'
 
 
+_DRAWN: Json = {"x": 10, "y": 20, "width": 30, "height": 25, "rotation": 0}
+_OUTLINE: Json = {"points": [[20, 62.5], [45, 93.75], [10, 93.75]], "closed": True}
 _CHOSEN: tuple[tuple[Json, float | None], ...] = (({"choices": ["blue"]}, 0.7),)
 
 BOXES = ResultKind(
@@ -168,6 +170,28 @@ KINDS = (
         0.75,
     ),
     WORDS,
+    ResultKind(
+        "Labels of what other tags draw",
+        _of_image(
+            f'<Labels name="tag" toName="it">{_named("Label")}</Labels><Rectangle name="box" toName="it"/>'
+            '<Polygon name="outline" toName="it"/><KeyPoint name="point" toName="it"/>'
+        ),
+        _IMAGE,
+        _found(
+            ("red", Box(0.1, 0.2, 0.3, 0.25), 0.9),
+            ("blue", Polygon((Point(0.2, 0.625), Point(0.45, 0.9375), Point(0.1, 0.9375))), 0.8),
+            ("blue", Point(0.7, 0.25), 0.75),
+        ),
+        (
+            (_DRAWN, 0.9),
+            (_DRAWN | {"labels": ["red"]}, 0.9),
+            (_OUTLINE, 0.8),
+            (_OUTLINE | {"labels": ["blue"]}, 0.8),
+            ({"x": 70, "y": 25, "width": 0.5}, 0.75),
+            ({"x": 70, "y": 25, "width": 0.5, "labels": ["blue"]}, 0.75),
+        ),
+        0.75,
+    ),
     ResultKind(
         "TextArea",
         _of_image(_tag("TextArea")),

@@ -30,6 +30,12 @@ def said(kind: str, value: object, name: str = "says", key: str = "") -> Region:
     return {"from_name": name, "to_name": "image", "type": kind, "value": {key or kind: value}}
 
 
+def labelled(label: str, **value: Any) -> Region:
+    """Label what another tag has drawn on a picture."""
+    return {"from_name": "who", "to_name": "image", "type": "labels", "value": value | {"labels": [label]}}
+
+
+WORD = {"x": 10, "y": 10, "width": 20, "height": 20, "rotation": 0}
 MASK = said("brushlabels", ["car"], "mask")
 SIZE: Region = {"original_width": 640, "original_height": 480}
 
@@ -49,6 +55,13 @@ SIZE: Region = {"original_width": 640, "original_height": 480}
         ([box(0, 0, 10, 10), box(3, 0, 10, 10)], [box(6, 0, 10, 10), box(6, 0, 10, 10)], False),
         ([span(0, 3), span(9, 12, "where")], [span(9, 12, "where"), span(0, 3)], True),
         ([span(0, 3)], [span(0, 4)], False),
+        ([labelled("a", **WORD)], [labelled("a", **WORD | {"height": 10})], True),
+        ([labelled("a", **WORD)], [labelled("a", **WORD | {"height": 9})], False),
+        ([labelled("a", **WORD)], [labelled("b", **WORD)], False),
+        ([labelled("a", **WORD)], [], False),
+        ([labelled("a", **WORD)], [labelled("a", x=10, y=10, width=0.5)], None),
+        ([labelled("a", x=10, y=10, width=0.5)], [labelled("a", x=10, y=10, width=0.5)], None),
+        ([labelled("a", points=[[1, 1], [2, 2], [1, 2]])], [], None),
         ([span(0, 3)], [span(0, 3, "where")], False),
         ([span(0, 3)], [span(0, 3), span(0, 3)], False),
         ([said("choices", ["a", "b"])], [said("choices", ["b", "a"])], True),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
 from labelloop.errors import LabelConfigError
@@ -17,18 +17,21 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
     "PolygonLabels": ("Image",),
     "BrushLabels": ("Image",),
     "KeyPointLabels": ("Image",),
-    "Labels": ("Text",),
+    "Labels": ("Image", "Text"),
     "TextArea": ("Image", "Text", "HyperText", "Audio"),
     "Rating": ("Image", "Text", "HyperText", "Audio"),
     "Number": ("Image", "Text", "HyperText", "Audio"),
 }
 """The control tags LabelLoop predicts for, and the object tags of each."""
 
+DRAWING = ("Rectangle", "Polygon", "Brush", "KeyPoint")
+"""The control tags that draw on a picture what ``Labels`` beside them give a label."""
+
 TAKEN_BY: Mapping[type[Shape], tuple[str, ...]] = {
-    Box: ("RectangleLabels",),
-    Polygon: ("PolygonLabels",),
-    Mask: ("BrushLabels",),
-    Point: ("KeyPointLabels",),
+    Box: ("Rectangle", "RectangleLabels"),
+    Polygon: ("Polygon", "PolygonLabels"),
+    Mask: ("Brush", "BrushLabels"),
+    Point: ("KeyPoint", "KeyPointLabels"),
     Span: ("Labels",),
     Text: ("TextArea",),
     Number: ("Rating", "Number"),
@@ -62,7 +65,8 @@ class ControlTag:
     """A control tag: its ``tag`` as Label Studio's documentation spells it, its name, labels and object tag.
 
     ``kind`` says how many labels a ``Choices`` or ``Taxonomy`` takes. ``threshold`` is its ``model_score_threshold``,
-    in [0, 1]. ``minimum``, ``maximum`` and ``step`` bound a ``Number``, ``maximum`` a ``Rating``.
+    in [0, 1]. ``minimum``, ``maximum`` and ``step`` bound a ``Number``, ``maximum`` a ``Rating``. ``labels_tag`` names
+    the ``Labels`` that a ``Rectangle`` or the like has its labels from; they stand in a result of their own.
     """
 
     tag: str
@@ -74,15 +78,21 @@ class ControlTag:
     minimum: float | None = None
     maximum: float | None = None
     step: float | None = None
+    labels_tag: str = ""
 
     def __hash__(self) -> int:
         # What is made of a tag is remembered by it; to hash a thousand labels for each prediction would cost more.
-        return hash((self.tag, self.name, self.target))
+        return hash((self.tag, self.name, self.target, self.labels_tag))
 
     @property
     def type(self) -> str:
         """What a result of this tag calls itself, and the key of its labels."""
         return self.tag.lower()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that its results are from."""
+        return frozenset({self.name, self.labels_tag} - {""})
 
     @property
     def to_name(self) -> str:
@@ -141,6 +151,15 @@ def read_control(element: Element, tag: str, target: ObjectTag) -> tuple[Control
         maximum=_stars(shown, element) if tag == "Rating" else numbers["max"],
         step=numbers["step"],
     ), warnings
+
+
+def drawn_by(labels: ControlTag, drawing: Element) -> ControlTag:
+    """Read a tag that draws what ``labels``, which are about the same picture, give a label."""
+    name = drawing.get("name", "")
+    tag = next(tag for tag in DRAWING if tag.lower() == drawing.tag.lower())
+    own = _threshold(shown_tag(tag, name), drawing)
+    threshold = labels.threshold if own is None else own
+    return replace(labels, tag=tag, name=name, threshold=threshold, labels_tag=labels.name)
 
 
 def _labels(shown: str, element: Element, tag: str) -> tuple[tuple[Label, ...], tuple[str, ...]]:

@@ -8,7 +8,7 @@ import json
 import math
 import mimetypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
@@ -188,6 +188,7 @@ def prompts_of(config: LabelConfig, context: object) -> tuple[Prompted, ...]:
 
 
 def _prompts(config: LabelConfig, regions: list[object]) -> Iterator[Prompted]:
+    named = _named(regions)
     for region in regions:
         if not isinstance(region, dict) or region.get("to_name", config.target.name) != config.target.name:
             continue
@@ -196,7 +197,18 @@ def _prompts(config: LabelConfig, regions: list[object]) -> Iterator[Prompted]:
             continue
         shape = _point(value) if kind in _POINTS else _box(value) if kind in _BOXES else None
         if shape is not None:
-            yield Prompted(shape, _label(value, kind), region.get("is_positive", True) is not False)
+            label = _label(value, kind) or named.get(str(region.get("id")), "")
+            yield Prompted(shape, label, region.get("is_positive", True) is not False)
+
+
+def _named(regions: list[object]) -> Mapping[str, str]:
+    """Give the labels that stand in results of their own, by the ids of what they are labels of."""
+    found: dict[str, str] = {}
+    for region in regions:
+        value = region.get("value") if isinstance(region, dict) and region.get("type") == "labels" else None
+        if isinstance(region, dict) and isinstance(value, dict) and (label := _label(value, "labels")):
+            found.setdefault(str(region.get("id")), label)
+    return found
 
 
 def _point(value: Json) -> Point | None:

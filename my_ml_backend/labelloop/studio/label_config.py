@@ -16,7 +16,17 @@ from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import learnable
-from labelloop.studio.control_tag import OBJECTS, TAKEN_BY, ControlTag, ObjectTag, read_control, read_object, shown_tag
+from labelloop.studio.control_tag import (
+    DRAWING,
+    OBJECTS,
+    TAKEN_BY,
+    ControlTag,
+    ObjectTag,
+    drawn_by,
+    read_control,
+    read_object,
+    shown_tag,
+)
 from labelloop.studio.label_tag import is_control, shown_name
 from labelloop.types import Answer, Choice, Input, Number, Output, Shape, Text, Whole
 
@@ -24,7 +34,7 @@ _MAX_CHARACTERS = 5_000_000
 _REASONS = 3
 _REMEMBERED = 32
 _WHY_NOT = {
-    "Labels": " (of a <HyperText>, Label Studio counts the characters that are shown, and a model those of its source)"
+    ("Labels", "hypertext"): " (Label Studio counts the characters that are shown, and a model those of its source)"
 }
 _REPEATED = "inside a <Repeater>, which shows it once for each entry of a list; LabelLoop takes one object per task"
 _EXAMPLE = (
@@ -152,12 +162,13 @@ def _controls(
     spelled = {tag.lower(): tag for tag in supported}
     # As for Label Studio's import: what has a toName is a control tag, never an object tag.
     objects = {one.attrib["name"]: one for one in elements if _is_object(one) and one not in repeated}
+    drawing = _drawing(elements, repeated) if "Labels" in supported else {}
     found: list[ControlTag] = []
     warnings: list[str] = []
     for element in elements:
         tag = spelled.get(element.tag.lower())
         if tag is None:
-            if is_control(element) and len(supported) > 1:
+            if is_control(element) and element.attrib["name"] not in drawing and len(supported) > 1:
                 warnings.append(f"{shown_tag(element.tag, element.attrib['name'])}: LabelLoop does not predict for it")
             continue
         if element in repeated:
@@ -165,12 +176,36 @@ def _controls(
             continue
         try:
             control, left_out = _control(element, tag, objects, supported[tag])
+            found += _drawn(control, drawing) if _labels_pictures(control) else [control]
         except LabelConfigError as error:
             warnings.append(str(error))
             continue
-        found.append(control)
         warnings += left_out
+    unused = {name for name in drawing if not any(tag.name == name for tag in found)}
+    warnings += [f"{shown_tag(drawing[name].tag, name)}: no <Labels> say what it draws" for name in sorted(unused)]
     return found, warnings
+
+
+def _labels_pictures(control: ControlTag) -> bool:
+    return control.tag == "Labels" and control.target.tag == "Image"
+
+
+def _drawn(labels: ControlTag, drawing: Mapping[str, Element]) -> list[ControlTag]:
+    """Give the tags that draw on a picture what its ``Labels`` give a label; raises LabelConfigError if none does."""
+    beside = [one for one in drawing.values() if labels.to_name in one.attrib["toName"].split(",")]
+    if not beside:
+        raise LabelConfigError(
+            f"{labels.shown} has toName={shown_name(labels.to_name)}, which names no <Text> tag but a picture, and "
+            f"nothing draws there what it labels: put a {_one_of(DRAWING)} beside it"
+        )
+    return [drawn_by(labels, one) for one in beside]
+
+
+def _drawing(elements: Iterable[Element], repeated: frozenset[Element]) -> Mapping[str, Element]:
+    """Collect the tags that draw on pictures, by their names."""
+    tags = {tag.lower() for tag in DRAWING}
+    drawing = (one for one in elements if one.tag.lower() in tags and is_control(one) and one not in repeated)
+    return {one.attrib["name"]: one for one in drawing}
 
 
 def _is_object(element: Element) -> bool:
@@ -184,12 +219,12 @@ def _control(
     if not name or not targets:
         raise LabelConfigError(f"{shown_tag(tag, name)} needs both attributes, name and toName")
     spelled = {wanted.lower(): wanted for wanted in allowed}
-    about = (objects[target] for target in targets.split(",") if target in objects)
+    about = [objects[target] for target in targets.split(",") if target in objects]
     target = next((one for one in about if one.tag.lower() in spelled), None)
     if target is None:
+        why = next((why for one in about if (why := _WHY_NOT.get((tag, one.tag.lower())))), "")
         raise LabelConfigError(
-            f"{shown_tag(tag, name)} has toName={shown_name(targets)}, which names no {_one_of(allowed)} tag"
-            + _WHY_NOT.get(tag, "")
+            f"{shown_tag(tag, name)} has toName={shown_name(targets)}, which names no {_one_of(allowed)} tag{why}"
         )
     return read_control(element, tag, read_object(target, spelled[target.tag.lower()]))
 

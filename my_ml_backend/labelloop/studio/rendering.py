@@ -62,13 +62,13 @@ def tags_for(config: LabelConfig, answer: Answer, how: Rendering) -> frozenset[s
         first = next((tag for tag in classifying if class_labels(tag, how.given, classes)), None)
         return frozenset() if first is None else frozenset({first.name})
     if answer.tags:
-        return frozenset(tag.name for tag in config.tags if tag.name in answer.tags)
+        return frozenset().union(*(tag.names for tag in config.tags if tag.names & answer.tags))
     named = _named(config.tags, answer, how)
     if named is not None:
         return frozenset({result["from_name"] for result in named["result"]})
     whole = [region for region in answer.regions if isinstance(region.shape, Whole)]
-    chosen = {one.tag.name for one in place(config.tags, whole, how.given, "")}
-    return frozenset({tag.name for tag in config.tags if tag.tag not in _CLASSIFYING} | chosen)
+    chosen = frozenset(one.tag.name for one in place(config.tags, whole, how.given, ""))
+    return chosen.union(*(tag.names for tag in config.tags if tag.tag not in _CLASSIFYING))
 
 
 def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> Json:

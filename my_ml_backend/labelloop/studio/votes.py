@@ -1,10 +1,11 @@
 """What a task's annotations say: its labels, or their whole results, in the words of today's label config."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
-from labelloop.studio.control_tag import ControlTag
+from labelloop.studio.control_tag import DRAWING, ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import Find, label_finder
 from labelloop.studio.results.prediction import labels_value
@@ -69,13 +70,21 @@ def result_reader(config: LabelConfig) -> Reader:
     That is what it has for the control tags that LabelLoop predicts for, without what changes by itself, in an order
     of its own. Labels are renamed and dropped as for ``vote_reader``, and with its last label a region.
     """
-    tags = {tag.name: (tag, label_finder(tag.labels, labels_first=True)) for tag in config.tags}
+    tags = {tag.name: (tag, label_finder(tag.labels, labels_first=True)) for tag in _answered(config)}
 
     def read(annotations: Iterable[object]) -> tuple[Vote, ...]:
         in_order = sorted((one for one in annotations if isinstance(one, dict)), key=_changed)
         return votes_of(in_order, lambda annotation: _said(config, tags, regions_of(annotation)))
 
     return read
+
+
+def _answered(config: LabelConfig) -> Iterator[ControlTag]:
+    """Give the control tags that results are from: where ``Labels`` say what another tag draws, both of them."""
+    for tag in config.tags:
+        yield replace(tag, labels_tag="")
+        if tag.labels_tag:
+            yield replace(tag, tag="Labels", name=tag.labels_tag, labels_tag="")
 
 
 def _changed(annotation: Json) -> tuple[float, int]:
@@ -92,10 +101,13 @@ def _said(config: LabelConfig, tags: Mapping[str, tuple[ControlTag, Find]], regi
     kept: list[Json] = []
     labels: set[str] = set()
     gone: set[str] = set()
+    unlabelled = _unlabelled(tags, regions)
     for region in regions:
         tag, find = tags.get(str(region.get("from_name")), (None, None))
         value = region.get("value")
         if tag is None or find is None or region.get("type") != tag.type or not isinstance(value, dict):
+            continue
+        if tag.tag in DRAWING and region.get("id") in unlabelled:
             continue
         names = list(_names(tag, value))
         known = list(dict.fromkeys(label for name in names if (label := find(name)) is not None))
@@ -109,6 +121,24 @@ def _said(config: LabelConfig, tags: Mapping[str, tuple[ControlTag, Find]], regi
     if gone:
         return Vote(reason=f"the label config has no label {listed(*sorted(gone))} any more")
     return Vote(reason=_replaced(config, regions) or "annotated without an answer")
+
+
+def _unlabelled(tags: Mapping[str, tuple[ControlTag, Find]], regions: Sequence[Json]) -> set[str]:
+    """Give the ids of what was drawn with labels, of which the label config has none any more."""
+    found: dict[str, bool] = {}
+    for region in regions:
+        tag, find = tags.get(str(region.get("from_name")), (None, None))
+        name, value = region.get("id"), region.get("value")
+        if (
+            tag is None
+            or find is None
+            or tag.tag != "Labels"
+            or not isinstance(name, str)
+            or not isinstance(value, dict)
+        ):
+            continue
+        found[name] = found.get(name, False) or any(find(label) is not None for label in _names(tag, value))
+    return {name for name, known in found.items() if not known}
 
 
 def _names(tag: ControlTag, value: Json) -> Iterator[str]:

@@ -63,6 +63,48 @@ def test_keeps_all_tags_about_the_first_ones_object_and_tells_of_the_others() ->
     assert any(warning.startswith("<Labels name='parts'> is about 'text'") for warning in found.warnings)
 
 
+OCR = (
+    f'<View>{IMAGE}<Labels name="kind" toName="image">{LABELS}</Labels><Rectangle name="box" toName="image"/>'
+    f'<Polygon name="outline" toName="image"/><Ellipse name="round" toName="image"/>'
+    f'<TextArea name="says" toName="image" perRegion="true"/></View>'
+)
+
+
+def test_labels_of_a_picture_are_those_of_what_other_tags_draw() -> None:
+    found = parse_label_config(OCR)
+
+    assert [(tag.tag, tag.name, tag.labels_tag, tag.to_name) for tag in found.tags] == [
+        ("Rectangle", "box", "kind", "image"),
+        ("Polygon", "outline", "kind", "image"),
+    ]
+    assert [label.name for label in found.tags[1].labels] == ["cat", "dog"]
+    assert [warning.partition(":")[0] for warning in found.warnings] == [
+        "<Ellipse name='round'>",
+        "<TextArea name='says'> has perRegion=\"true\"",
+    ]
+
+
+def test_what_draws_has_a_threshold_of_its_own_or_that_of_its_labels() -> None:
+    text = OCR.replace('name="kind"', 'name="kind" model_score_threshold="0.25"')
+    text = text.replace('name="outline"', 'name="outline" model_score_threshold="0.5"')
+    assert [tag.threshold for tag in parse_label_config(text).tags] == [0.25, 0.5]
+
+
+def test_what_draws_without_labels_is_left_out_with_a_reason() -> None:
+    text = labelled("RectangleLabels").replace("</View>", '<Rectangle name="box" toName="image"/></View>')
+    assert parse_label_config(text).warnings == ("<Rectangle name='box'>: no <Labels> say what it draws",)
+    with pytest.raises(
+        LabelConfigError, match="nothing draws there what it labels: put a <Rectangle>, <Polygon>, <Brush>"
+    ):
+        parse_label_config(labelled("Labels"))
+
+
+def test_only_of_a_hypertext_the_characters_are_spoken_of() -> None:
+    text = f'<View><Audio name="a" value="$a"/><Labels name="l" toName="a">{LABELS}</Labels></View>'
+    with pytest.raises(LabelConfigError, match=r"names no <Image> or <Text> tag\. One that works"):
+        parse_label_config(text)
+
+
 def test_training_keeps_to_the_choices_of_a_picture() -> None:
     text = (
         f'<View>{TEXT}{IMAGE}<Choices name="mood" toName="text"><Choice value="a"/></Choices>'
@@ -268,3 +310,7 @@ SEVERAL = (
 )
 def test_an_answer_either_classifies_for_one_control_tag_or_fills_all_others(answer: Answer, tags: set[str]) -> None:
     assert tags_for(parse_label_config(SEVERAL), answer, Rendering()) == tags
+
+
+def test_what_is_drawn_fills_its_labels_too() -> None:
+    assert tags_for(parse_label_config(OCR), Findings((), "v1"), Rendering()) == {"box", "outline", "kind"}

@@ -52,6 +52,13 @@ def test_tools_without_labels() -> None:
     )
 
 
+def test_a_label_may_stand_in_a_result_of_its_own() -> None:
+    value = {"x": 10, "y": 20, "width": 30, "height": 40}
+    context = {"result": [drawn("rectangle", value), drawn("labels", value | {"labels": ["cat"]}), drawn("labels", {})]}
+
+    assert prompts_of(CONFIG, context) == (Prompted(Box(0.1, 0.2, 0.3, 0.4), "cat"),)
+
+
 def test_what_is_no_prompt_is_left_out() -> None:
     good = {"x": 1, "y": 2, "keypointlabels": ["cat"]}
     wrong = [

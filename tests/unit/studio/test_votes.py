@@ -109,6 +109,34 @@ def test_nothing_is_an_answer_where_regions_are_drawn() -> None:
     assert told(annotation(answered("stars", "rating", 3)), config=RATED) == [answered("stars", "rating", 3)]
 
 
+OCR = (
+    '<View><Image name="image" value="$image"/><Labels name="kind" toName="image"><Label value="word"/>'
+    '<Label value="line" predicted_values="row"/></Labels><Rectangle name="box" toName="image"/></View>'
+)
+
+
+def drawn(label: str | None, name: str = "r", x: float = 10.0) -> list[dict[str, Any]]:
+    value: dict[str, Any] = {"x": x, "y": 20, "width": 30, "height": 40, "rotation": 0}
+    shape = {"from_name": "box", "to_name": "image", "type": "rectangle", "value": value}
+    with_label = shape | {"from_name": "kind", "type": "labels", "value": value | {"labels": [label]}}
+    return [one | {"id": name} for one in ([shape] if label is None else [shape, with_label])]
+
+
+def test_what_is_drawn_and_its_labels_are_kept_and_go_together() -> None:
+    found = truth(annotation(*drawn("word"), *drawn("row", "s", 20.0)), config=OCR)
+    assert found.labels == ("line", "word")
+    values = [(one["type"], one["value"]["x"], one["value"].get("labels")) for one in json.loads(found.result)]
+    assert sorted(values, key=str) == [
+        ("labels", 10.0, ["word"]),
+        ("labels", 20.0, ["line"]),
+        ("rectangle", 10.0, None),
+        ("rectangle", 20.0, None),
+    ]
+    assert truth(annotation(*drawn("gone")), config=OCR).reason == "the label config has no label 'gone' any more"
+    assert len(told(annotation(*drawn("word"), *drawn("gone", "s")), config=OCR)) == 2
+    assert len(told(annotation(*drawn(None)), config=OCR)) == 1
+
+
 JUNK = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=4) | st.sampled_from(["box", "car"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

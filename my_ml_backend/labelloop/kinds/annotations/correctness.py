@@ -22,7 +22,9 @@ _PER_TASK: Mapping[str, str] = {
 }
 """What is answered once for a task: the type of its results, and the key of their values that says it."""
 
-_SPANS = "labels"
+_LABELS = "labels"
+"""Of parts of a text, and of what a tag beside it has drawn on a picture."""
+
 _BOXES = ("rectanglelabels", "rectangle")
 _EXACT = 2**53
 
@@ -54,9 +56,9 @@ def _by_tag(result: Regions) -> Mapping[tuple[str, str], list[Json]]:
 def _can_be_told(kind: str, regions: Regions, aspect: float | None) -> bool:
     if kind in _PER_TASK:
         return True
-    if kind == _SPANS:
-        return all(_span(region) is not None for region in regions)
-    boxes = [_box(region) for region in regions] if kind in _BOXES else [None]
+    if _are_spans(kind, regions):
+        return True
+    boxes = [_box(region) for region in regions] if kind in (*_BOXES, _LABELS) else [None]
     return all(box is not None and (aspect is not None or box.rotation % 360 == 0) for box in boxes)
 
 
@@ -68,7 +70,7 @@ def _matches(kind: str, true: Regions, given: Regions, aspect: float | None) -> 
         return False
     if not _can_be_told(kind, given, aspect):
         return None
-    if kind == _SPANS:
+    if _are_spans(kind, (*true, *given)):
         return Counter(map(_span, true)) == Counter(map(_span, given))
     ones, others = _by_labels(kind, true), _by_labels(kind, given)
     # Without an aspect none is turned, and any will do.
@@ -103,10 +105,14 @@ def _labels(kind: str, region: Json) -> tuple[str, ...]:
     return tuple(sorted(map(str, labels))) if isinstance(labels, list) else ()
 
 
+def _are_spans(kind: str, regions: Regions) -> bool:
+    return kind == _LABELS and all(_span(region) is not None for region in regions)
+
+
 def _span(region: Json) -> tuple[int, int, tuple[str, ...]] | None:
     """Give start, end and labels of a part of a text; None for a part of anything else."""
     start, end = (_value(region).get(key) for key in ("start", "end"))
-    return (start, end, _labels(_SPANS, region)) if type(start) is int and type(end) is int else None
+    return (start, end, _labels(_LABELS, region)) if type(start) is int and type(end) is int else None
 
 
 def _by_labels(kind: str, regions: Regions) -> Mapping[tuple[str, ...], list[Box]]:

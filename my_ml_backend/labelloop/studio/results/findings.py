@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelloop.errors import LabelConfigError
-from labelloop.studio.control_tag import TAKEN_BY, ControlTag
+from labelloop.studio.control_tag import DRAWING, TAKEN_BY, ControlTag
 from labelloop.studio.mapping import Given, no_label, tag_finder
 from labelloop.studio.results.prediction import (
     labels_value,
@@ -177,7 +177,8 @@ def no_tag(holds: str, tags: Sequence[ControlTag]) -> LabelConfigError:
 
 def _holds(findings: Findings) -> str:
     kinds = dict.fromkeys(type(region.shape) for region in findings.regions)
-    return " and ".join(f"{_CALLED[kind]} (for {' or '.join(f'<{tag}>' for tag in TAKEN_BY[kind])})" for kind in kinds)
+    taken_by = {kind: [f"<{tag}>" for tag in TAKEN_BY[kind] if tag not in DRAWING] for kind in kinds}
+    return " and ".join(f"{_CALLED[kind]} (for {' or '.join(tags)})" for kind, tags in taken_by.items())
 
 
 def _regions(placed: Sequence[Placed], size: tuple[int, int] | None, text: str | None) -> Iterator[Json]:
@@ -185,9 +186,14 @@ def _regions(placed: Sequence[Placed], size: tuple[int, int] | None, text: str |
         value = _shape_value(one.region.shape, size, text)
         if value is None:
             continue
-        made = result_of(one.tag, value | {one.tag.type: [one.label]}, one.score)
+        labelled = value | {"labels" if one.tag.labels_tag else one.tag.type: [one.label]}
+        made = result_of(one.tag, labelled, one.score)
         if one.tag.target.tag == "Image":
             made |= _dimensions(one.region.shape, size)
+        if one.tag.labels_tag:
+            # Label Studio keeps such a region in two results of one id, each with its shape.
+            yield made | {"value": value}
+            made |= {"from_name": one.tag.labels_tag, "type": "labels"}
         yield made
 
 
