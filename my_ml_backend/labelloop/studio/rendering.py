@@ -62,7 +62,7 @@ def tags_for(config: LabelConfig, answer: Answer, how: Rendering) -> frozenset[s
         first = next((tag for tag in classifying if class_labels(tag, how.given, classes)), None)
         return frozenset() if first is None else frozenset({first.name})
     if answer.tags:
-        return frozenset().union(*(tag.names for tag in config.tags if tag.names & answer.tags))
+        return frozenset().union(*(tag.names for tag in config.tags if tag.names.intersection(answer.tags)))
     named = _named(config.tags, answer, how)
     if named is not None:
         return frozenset({result["from_name"] for result in named["result"]})

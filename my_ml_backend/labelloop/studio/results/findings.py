@@ -108,7 +108,7 @@ def place(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, p
 def _taking(tags: Sequence[ControlTag], region: Region) -> list[ControlTag]:
     """List the control tags that take a region of this kind, or the one among them that it is for."""
     wanted = TAKEN_BY[type(region.shape)]
-    return [tag for tag in tags if tag.tag in wanted and region.tag in ("", tag.name)]
+    return [tag for tag in tags if tag.tag in wanted and (not region.tag or region.tag in tag.names)]
 
 
 def _with_label(tags: Sequence[ControlTag], regions: Sequence[Region], given: Given, prompted: str) -> Iterator[Placed]:
