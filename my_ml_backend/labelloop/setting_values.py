@@ -23,15 +23,17 @@ def described(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[str, ...] = (),
+    options: bool = False,
     check: Check | None = None,
 ) -> dict[str, Any]:
     """Describe one setting, as its field's metadata.
 
-    ``choices`` are all values there are, ``check`` looks at what was read; one of both.
+    ``choices`` are all values there are, but for what comes behind a colon where they take ``options``; ``check`` looks
+    at what was read; one of both.
     """
     listed = "" if all(choice in help for choice in choices) else f" One of {', '.join(choices)}."
     if choices:
-        check = partial(no_choice, choices=choices)
+        check = partial(no_choice, choices=choices, options=options)
     limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
     return {"name": name, "help": help + listed, "secret": secret, **limits}
 
@@ -98,9 +100,12 @@ def near(name: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     return by_lower[found[0]] if found else ""
 
 
-def no_choice(value: Any, choices: Sequence[str]) -> str:
-    """Check one of ``choices``, or a list of them that is not empty; case counts, except where all are capitals."""
-    given = value if isinstance(value, tuple) else (value,)
+def no_choice(value: Any, choices: Sequence[str], *, options: bool = False) -> str:
+    """Check one of ``choices``, or a list of them that is not empty; case counts, except where all are capitals.
+
+    What comes behind a colon where they take ``options`` is left to whoever knows the choice.
+    """
+    given = value if isinstance(value, tuple) else (value.partition(":")[0] if options else value,)
     capitals = all(choice.isupper() for choice in choices)
     wrong = [one for one in given if (one.upper() if capitals else one) not in choices]
     if given and not wrong:

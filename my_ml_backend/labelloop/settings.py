@@ -84,8 +84,11 @@ class LoopSettings:
     request_format: str = _setting(
         "LABELLOOP_REQUEST_FORMAT",
         "auto",
-        "How the endpoint is asked: auto, raw, instances, automl, inputs, reference.",
-        choices=("auto", "raw", "instances", "automl", "inputs", "reference"),
+        "How the endpoint is asked (docs/formats.md); some take an option behind a colon: json:instances[].b64.",
+        choices=(
+            *("auto", "raw", "instances", "automl", "inputs", "reference", "json", "multipart", "base64", "tensors"),
+        ),
+        options=True,
     )
     response_format: str = _setting(
         "LABELLOOP_RESPONSE_FORMAT",

@@ -183,8 +183,8 @@ def limits_of(plan: EndpointPlan, spec: EndpointSpec, form: RequestFormat) -> Li
     return Limits(batch, spec.concurrency or plan.concurrency, payload, batch_bytes)
 
 
-def request_parameters(spec: EndpointSpec) -> Parameters | None:
-    """Read the parameters, a JSON object; raises SettingsError."""
+def request_parameters(spec: EndpointSpec, form: RequestFormat) -> Parameters | None:
+    """Read the parameters, a JSON object; raises SettingsError, also where the format has no place for them."""
     if not spec.parameters:
         return None
     try:
@@ -193,8 +193,8 @@ def request_parameters(spec: EndpointSpec) -> Parameters | None:
         parameters = None
     if not isinstance(parameters, dict):
         raise SettingsError('the endpoint\'s parameters are not a JSON object, such as {"top_k": 5}')
-    if spec.request == "raw":
+    if not form.takes_parameters:
         raise SettingsError(
-            "request format raw carries no parameters: set it to instances, or leave the parameters out"
+            f"request format {form.name} carries no parameters: set it to instances, or leave the parameters out"
         )
     return parameters

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -43,6 +44,11 @@ class RequestFormat(Protocol):
         """Whether one body can hold several inputs."""
         ...
 
+    @property
+    def takes_parameters(self) -> bool:
+        """Whether a body has a place for parameters."""
+        ...
+
     def refusal(self, item: Input) -> str:
         """Say why this format cannot carry an input, and which one can; empty when it can."""
         ...
@@ -73,6 +79,13 @@ def unwritable_plain(item: Input, name: str, address: str = "cannot carry a URI"
     return f"request format {name} {address}; reference does" if item.uri is not None and not item.content else ""
 
 
+def require_one(inputs: Sequence[Input], name: str) -> Input:
+    """Take the only input; raises Unwritable for more."""
+    if len(inputs) != 1:
+        raise Unwritable(f"request format {name} carries one input, not {len(inputs)}; instances carries several")
+    return inputs[0]
+
+
 def require_writable(inputs: Sequence[Input], refusal: Callable[[Input], str]) -> None:
     """Raise Unwritable with the first reason that ``refusal`` gives for an input."""
     for item in inputs:
@@ -89,6 +102,31 @@ def file_type(media_type: str) -> str:
     A task's file that calls itself JSON would be read as a request, with the references to other files in it.
     """
     return media_type if _FILES.fullmatch(media_type) else "application/octet-stream"
+
+
+def is_text(item: Input) -> bool:
+    """Whether an input goes as its text, not as a file's bytes."""
+    return item.text is not None and not item.content
+
+
+def usual_name(item: Input) -> str:
+    """Name a field after what it holds: ``text``, ``image``, ``audio``, ``video``, else ``file``."""
+    if is_text(item):
+        return "text"
+    file = _FILES.fullmatch(item.media_type)
+    return file[1] if file else "file"
+
+
+def base64_bytes(item: Input) -> bytes:
+    """Write a file, or a text's UTF-8, as base64."""
+    return b64encode((item.text or "").encode() if is_text(item) else item.content)
+
+
+def json_value(item: Input) -> bytes:
+    """Write a text as a JSON string, a file as one of base64."""
+    if is_text(item):
+        return json_bytes(item.text)
+    return b'"' + base64_bytes(item) + b'"'  # json.dumps would look at every character
 
 
 def json_bytes(value: object) -> bytes:

@@ -1,14 +1,16 @@
 """Request formats that hold any number of inputs as JSON: ``instances`` and its variants, and ``inputs``."""
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from labelloop.endpoints.requests.format import (
     Body,
     Parameters,
+    base64_bytes,
     file_type,
+    is_text,
     json_bytes,
+    json_value,
     require_writable,
     unwritable_plain,
     unwritable_text,
@@ -22,6 +24,7 @@ class Instances:
     name = "instances"
     read_by = "Vertex AI, your own code: several inputs, prompts"
     together = True
+    takes_parameters = True
 
     def refusal(self, item: Input) -> str:
         """Only a text that is no valid Unicode cannot be carried."""
@@ -71,7 +74,7 @@ def prompt_on_wire(prompt: Sequence[Prompted]) -> Json:
 
 def _carrier(item: Input) -> bytes:
     if item.content or (item.text is None and item.uri is None):
-        return b'"b64":"' + b64encode(item.content) + b'"'  # json.dumps would look at every character
+        return b'"b64":"' + base64_bytes(item) + b'"'
     if item.text is not None:
         return b'"text":' + json_bytes(item.text)
     return b'"uri":' + json_bytes(item.uri)
@@ -83,6 +86,7 @@ class AutoMlInstances:
     name = "automl"
     read_by = "Vertex AI AutoML"
     together = True
+    takes_parameters = True
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts and addresses."""
@@ -95,10 +99,8 @@ class AutoMlInstances:
 
 
 def _automl_instance(item: Input) -> bytes:
-    if item.text is not None and not item.content:
-        return b'{"content":' + json_bytes(item.text) + b',"mimeType":"text/plain"}'
-    media_type = json_bytes(file_type(item.media_type))
-    return b'{"content":"' + b64encode(item.content) + b'","mimeType":' + media_type + b"}"
+    media_type = "text/plain" if is_text(item) else file_type(item.media_type)
+    return b'{"content":' + json_value(item) + b',"mimeType":' + json_bytes(media_type) + b"}"
 
 
 class Inputs:
@@ -107,6 +109,7 @@ class Inputs:
     name = "inputs"
     read_by = "Hugging Face"
     together = True
+    takes_parameters = True
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts."""
@@ -115,13 +118,7 @@ class Inputs:
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write one input, or several as a list."""
         require_writable(inputs, self.refusal)
-        written = [_input_value(item) for item in inputs]
+        written = [json_value(item) for item in inputs]
         value = written[0] if len(written) == 1 else b"[" + b",".join(written) + b"]"
         end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""
         return Body(b'{"inputs":' + value + end + b"}", "application/json")
-
-
-def _input_value(item: Input) -> bytes:
-    if item.text is not None and not item.content:
-        return json_bytes(item.text)
-    return b'"' + b64encode(item.content) + b'"'
