@@ -1,11 +1,13 @@
 """Files of this machine: written whole or not at all, held against other processes, hashed, linked, cleared away."""
 
+import errno
 import fcntl
 import hashlib
 import math
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -106,6 +108,34 @@ def sha256(path: Path) -> str:
     """Hash a file's content: hex. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, without ever waiting for it: raises OSError for what is none (``no_file``)."""
+    _require_file(path.stat().st_mode, path)
+    # It may be another by now: an open that does not wait, and a look at what was opened.
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    try:
+        _require_file(os.fstat(file.fileno()).st_mode, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def no_file(mode: int) -> str:
+    """Say what is there instead of a file, such as a named pipe, whose reader may wait for ever; empty for a file."""
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def _require_file(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if found := no_file(mode):
+        raise OSError(errno.EINVAL, f"it is {found} and no file", str(path))
 
 
 def is_sha256(text: object) -> bool:

@@ -227,6 +227,23 @@ def test_what_cannot_be_read_is_said(uri: str, reason: str, cache: PictureCache,
     assert "hush" not in found.manifest.left_out[0].reason
 
 
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path, cache: PictureCache) -> None:
+    (tmp_path / "a.png").write_bytes(picture(1))
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "broken.png").symlink_to("nowhere.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "null.png").symlink_to("/dev/null")
+    names = ("a.png", "folder.png", "broken.png", "pipe.png", "null.png")
+    found = fetched(
+        Listing.of(Record((tmp_path / name).as_uri(), ("cat",), at) for at, name in enumerate(names, 1)), cache
+    )
+    assert [item.task for item in found.manifest.items] == [1]
+    reasons = [out.reason.rpartition(": ")[2] for out in found.manifest.left_out]
+    assert reasons == [
+        "Is a directory", "No such file or directory", "it is a named pipe and no file", "it is a device and no file",
+    ]  # fmt: skip
+
+
 def test_too_large_a_file_is_not_read(tmp_path: Path, cache: PictureCache) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(picture(1))

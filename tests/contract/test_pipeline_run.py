@@ -218,6 +218,17 @@ def test_a_wrong_location_can_be_corrected_until_something_was_fetched(machine: 
     assert "begin another one in another folder" in other.output
 
 
+def test_what_a_person_should_look_at_is_told_by_the_stage_that_reads_the_labels(machine: Path, pictures: Path) -> None:
+    shutil.copytree(pictures / "train", machine / "set/archive")
+    for name in ("Cat", "cat"):
+        shutil.copytree(next((pictures / "train").iterdir()), machine / "set/archive" / name)
+    answer = run("stage", "fetch", "--run", str(machine / "run"), *SMALL, "--train-location", str(machine / "set"))
+    told = answer.output.splitlines()
+    assert told[0].startswith("fetch: 100 labeled pictures, "), told
+    assert told[1] == f"  warning: 'archive' is the only folder of {machine}/set: those in it are taken as the classes"
+    assert told[2].startswith("  warning: 'Cat' and 'cat' are different classes")
+
+
 def test_what_an_address_may_keep_secret_is_kept_nowhere(
     machine: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

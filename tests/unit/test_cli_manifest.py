@@ -140,6 +140,55 @@ def test_a_label_config_says_what_an_export_does_not(tmp_path: Path) -> None:
     assert "0 bad" in named.output
 
 
+LOST = """<View><Image name="img" value="$photo"/><Choices name="animal" toName="img">
+<Choice value="Cat" alias="cat"/><Choice value="hound" predicted_values="dog,puppy"/></Choices></View>"""
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_labels_that_are_no_classes_are_left_out_and_others_get_todays_names(
+    source: Path, tmp_path: Path, to: str
+) -> None:
+    config, target = tmp_path / "config.xml", tmp_path / "out/list"
+    config.write_text(LOST.replace("$photo", "$path").replace('"animal"', '"label"'))
+    source.write_text("path,label\na.png,CAT\nb.png,puppy\nc.png,bird\nd.png,Hound\n")
+    shown = json.loads(run("show", source, "--label-config", config, "--json").output)
+    assert (shown["classes"], shown["records"]) == (["cat", "hound"], 3)
+    assert shown["left_out"] == [{"task": 3, "reason": "labeled 'bird', which is none of the classes"}]
+
+    answer = run("convert", source, target, "--to", to, "--label-config", config)
+    assert answer.exit_code == 0, answer.output
+    found = read_listing(target, to)
+    assert (found.classes, len(found.records)) == (("cat", "hound"), 3)
+    assert sorted(one.labels[0] for one in found.records) == ["cat", "hound", "hound"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("via", FORMATS)
+def test_classes_of_ones_own_leave_out_the_others_in_every_format(
+    source: Path, tmp_path: Path, via: str, to: str
+) -> None:
+    first, second = tmp_path / "first/list", tmp_path / "second/list"
+    source.write_text("path,label\na.png,cat\nb.png,Dog\nc.png,bird\n")
+    assert run("convert", source, first, "--to", via).exit_code == 0
+    answer = run("convert", first, second, "--from", via, "--to", to, "--classes", "dog,cat")
+    assert answer.exit_code == 0, answer.output
+    found = read_listing(second, to)
+    assert sorted(one.labels for one in found.records) == [("cat",), ("dog",)]
+    assert set(found.classes) == {"cat", "dog"}
+    if to == "labelloop":
+        assert found.classes == ("dog", "cat")
+        assert [out.reason for out in found.left_out] == ["labeled 'bird', which is none of the classes"]
+
+
+def test_what_a_person_should_look_at_is_told(source: Path, tmp_path: Path) -> None:
+    source.write_text("path,label\na.png,cat\nb.png,Cat\nc.png,dog\n")
+    said = "warning: 'Cat' and 'cat' are different classes, although their names differ in no more than"
+    assert run("show", source).output.splitlines()[-1].startswith(said)
+    assert json.loads(run("show", source, "--json").output)["warnings"][0].startswith(said.removeprefix("warning: "))
+    answer = run("convert", source, tmp_path / "out", "--to", "vertex")
+    assert answer.output.splitlines()[-1].startswith(f"  {said}")
+
+
 def test_hashes_go_along_to_where_they_can(tmp_path: Path) -> None:
     sha = hashlib.sha256(b"").hexdigest()
     (tmp_path / "list.csv").write_text(f"path,labels,sha256\na.png,cat+dog,{sha}\n")

@@ -36,6 +36,53 @@ def test_classes_are_in_the_order_that_the_source_says_and_taken_once() -> None:
     assert Listing.of([record(1, "cat")], classes=["dog", "cat", "dog"]).classes == ("dog", "cat")
 
 
+def test_labels_become_the_classes_that_they_mean() -> None:
+    records = [record(1, "Cat"), record(2, "bird"), record(3, "dog"), record(4, "CAT ")]
+    found = Listing.of(records, classes=["cat", "dog"])
+    assert [(one.task, one.labels) for one in found.records] == [(1, ("cat",)), (3, ("dog",)), (4, ("cat",))]
+    assert found.left_out == (LeftOut(2, "labeled 'bird', which is none of the classes"),)
+    assert (found.choice, found.classes, found.warnings) == ("single", ("cat", "dog"), ())
+
+
+def test_beside_other_labels_one_that_is_no_class_is_dropped_which_is_said() -> None:
+    records = [
+        record(1, "bird", "cat"),
+        record(2, "Cat", "cat"),
+        record(3),
+        record(4, "bird"),
+        record(5, "bird", "fish"),
+    ]
+    found = Listing.of(records, classes=["cat", "dog"])
+    assert [(one.task, one.labels) for one in found.records] == [(1, ("cat",)), (2, ("cat",)), (3, ())]
+    assert [out.task for out in found.left_out] == [4, 5]
+    assert found.warnings == ("'bird' is none of the classes: 1 records that have it were taken without it",)
+
+
+def test_of_a_single_choice_no_label_is_dropped() -> None:
+    found = Listing.of([record(1, "bird", "cat"), record(2, "Cat", "cat")], choice="single", classes=["cat", "dog"])
+    assert [(one.task, one.labels) for one in found.records] == [(2, ("cat",))]
+    assert found.left_out == (LeftOut(1, "2 labels where exactly one is expected"),)
+
+
+def test_classes_of_two_listings_that_are_nearly_the_same_are_named() -> None:
+    one, other = Listing.of([record(1, "cat")]), Listing.of([record(1, "Cat")])
+    assert (one.warnings, other.warnings) == ((), ())
+    [warning] = one.joined(other).warnings
+    assert warning.startswith("'cat' and 'Cat' are different classes")
+
+
+@pytest.mark.parametrize("names", [("A", "A-"), ("1", "-1"), ("ab", "a b"), ("cat", "cats"), ("C", "C++"), ("o", "ö")])
+def test_classes_that_only_look_alike_at_a_glance_are_not_named(names: tuple[str, str]) -> None:
+    assert Listing.of([record(1, names[0]), record(2, names[1])]).warnings == ()
+
+
+def test_of_many_pairs_of_classes_the_first_are_named() -> None:
+    names = [name for number in range(8) for name in (f"cat {number}", f"Cat {number}")]
+    warnings = Listing.of(record(at, name) for at, name in enumerate(names, 1)).warnings
+    assert len(warnings) == 6
+    assert warnings[-1] == "3 more pairs of classes are as much alike"
+
+
 def test_two_listings_become_one() -> None:
     one = Listing.of([record(1, "cat"), record(2, "dog")], [LeftOut(3, "skipped")])
     other = Listing.of([record(1, "bird", "cat")], [LeftOut(2, "blurred")])

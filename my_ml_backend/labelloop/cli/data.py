@@ -7,17 +7,18 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from labelloop.bundle_info import NetworkInfo
 from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
+from labelloop.data.classes import class_finder
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.listing import Listing
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
-from labelloop.errors import StoreError
+from labelloop.errors import LabelConfigError, StoreError
 from labelloop.kinds.image_classification.analysis import examine_manifest, find_label_errors
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
@@ -32,6 +33,9 @@ from labelloop.sources.urls import local_file
 from labelloop.studio.client import Studio
 from labelloop.studio.data_manager import put_tab
 from labelloop.types import IMAGES, Json, Progress, ProjectKey
+
+if TYPE_CHECKING:
+    from labelloop.studio.control_tag import ControlTag
 
 _SHOWN = 5
 """How many of those left out are told."""
@@ -97,7 +101,11 @@ def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any)
             write_output(target, (Path(folder) / "listing").read_bytes())
     else:
         lost = write_listing(listing, target, wanted, hints)
-    said = [f"{len(listing.records)} records read, {target} written as {wanted}", *(f"  lost: {what}" for what in lost)]
+    said = [
+        f"{len(listing.records)} records read, {target} written as {wanted}",
+        *(f"  lost: {what}" for what in lost),
+        *(f"  warning: {what}" for what in listing.warnings),
+    ]
     click.echo("\n".join(said), err=target == STDOUT)
 
 
@@ -115,6 +123,7 @@ def summary(listing: Listing) -> Json:
             if records[side]
         },
         "left_out": [{"task": out.task, "reason": out.reason} for out in listing.left_out],
+        **({"warnings": list(listing.warnings)} if listing.warnings else {}),
     }
 
 
@@ -129,7 +138,7 @@ def listing_lines(listing: Listing) -> list[str]:
     if listing.left_out:
         lines.append(f"left out: {len(listing.left_out)}")
         lines += [f"  task {out.task}: {out.reason}" for out in listing.left_out[:_SHOWN]]
-    return lines
+    return lines + [f"warning: {what}" for what in listing.warnings]
 
 
 def _read(hub: Hub, source: str, options: dict[str, Any]) -> Listing:
@@ -152,16 +161,32 @@ def _hints(options: dict[str, Any]) -> Hints:
 
 def _by_config(given: Hints, text: str) -> Hints:
     """Take from the label config what was not said otherwise. Raises LabelConfigError."""
-    from labelloop.studio.label_config import parse_trained
+    from labelloop.studio.mapping import label_finder
 
-    tag = parse_trained(text).tags[0]
+    tag = _tag(text)
+    meant, find = label_finder(tag.labels, labels_first=True), class_finder(given.classes or ())
     return replace(
         given,
         label_attribute=given.label_attribute or tag.name,
         picture_field=given.picture_field or tag.target.data_key,
         choice=given.choice or tag.choice,
         classes=given.classes or tuple(label.name for label in tag.labels),
+        find=(lambda label: find(meant(label) or label)) if given.classes else meant,
     )
+
+
+def _tag(text: str) -> "ControlTag":
+    """Give the control tag of a label config whose labels are the classes. Raises LabelConfigError."""
+    from labelloop.studio.label_config import parse_label_config, parse_trained
+
+    try:
+        return parse_trained(text).tags[0]
+    except LabelConfigError:
+        # Taxonomies are not learned in the loop; a list of what they say is like any other.
+        taxonomy = next((tag for tag in parse_label_config(text).tags if tag.tag == "Taxonomy"), None)
+        if taxonomy is None:
+            raise
+        return taxonomy
 
 
 def _at_hand(hub: Hub, listing: Listing) -> Listing:

@@ -1,11 +1,16 @@
 """Labeled inputs by their addresses, before any is fetched: what every format is read to and written from."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
+from labelloop.data.classes import Find, class_finder, twin_names
 from labelloop.errors import ManifestError
+from labelloop.kinds.majority import listed
 from labelloop.types import IMAGES, Choice, LeftOut, Side
+
+_MOST_REMARKS, _SHOWN = 5, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +33,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a source says: records in its order, and the tasks it names whose labels cannot be used."""
+    """What a source says: records in its order, and the tasks it names whose labels cannot be used.
+
+    All labels of records are among the classes. ``remarks`` say what was made of a source that could be meant
+    otherwise.
+    """
 
     choice: Choice
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     left_out: tuple[LeftOut, ...] = ()
     kind: str = IMAGES
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -43,20 +53,33 @@ class Listing:
         left_out: Iterable[LeftOut] = (),
         choice: Choice | None = None,
         classes: Iterable[str] | None = None,
+        find: Find | None = None,
     ) -> Self:
         """Make a listing; where the source does not say, the records tell kind and classes (in alphabetical order).
 
         The choice is ``multiple`` when one of them has several labels. With ``single`` a record that has not exactly
-        one label is left out.
+        one label is left out. Where there are ``classes``, labels become those they mean, which ``find`` says, by
+        default names in any letter case; a record all of whose labels mean none is left out, too.
         """
         found, outs = list(records), list(left_out)
-        choice = choice or ("multiple" if any(len(record.labels) > 1 for record in found) else "single")
-        if choice == "single":
-            outs += [LeftOut(record.task, _not_one(record)) for record in found if len(record.labels) != 1]
-            found = [record for record in found if len(record.labels) == 1]
-        if classes is None:
-            classes = sorted({label for record in found for label in record.labels})
-        return cls(choice, tuple(dict.fromkeys(classes)), tuple(found), tuple(outs))
+        known = None if classes is None else tuple(dict.fromkeys(classes))
+        meant = _Meanings(None if known is None else find or class_finder(known))
+        choice = choice or ("multiple" if any(meant.count(record.labels) > 1 for record in found) else "single")
+        kept: list[Record] = []
+        for record in found:
+            labels, reason = meant.of(record.labels, choice)
+            if reason:
+                outs.append(LeftOut(record.task, reason))
+            else:
+                kept.append(record if labels == record.labels else replace(record, labels=labels))
+        if known is None:
+            known = tuple(sorted({label for record in kept for label in record.labels}))
+        return cls(choice, known, tuple(kept), tuple(outs), remarks=meant.remarks())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at before anything is learned: the remarks, and classes that are nearly alike."""
+        return (*self.remarks, *twin_names(self.classes))
 
     def on(self, side: Side) -> Self:
         """Give the same listing with every record on one side."""
@@ -77,6 +100,7 @@ class Listing:
             classes=tuple(dict.fromkeys((*self.classes, *other.classes))),
             records=self.records + tuple(replace(one, task=one.task + shift) for one in other.records),
             left_out=self.left_out + tuple(replace(one, task=one.task + shift) for one in other.left_out),
+            remarks=tuple(dict.fromkeys((*self.remarks, *other.remarks))),
         )
 
     def tasks(self) -> Iterator[int]:
@@ -85,5 +109,46 @@ class Listing:
         yield from (out.task for out in self.left_out)
 
 
-def _not_one(record: Record) -> str:
-    return f"{len(record.labels)} labels where exactly one is expected" if record.labels else "it has no label"
+class _Meanings:
+    """The classes that records' labels mean; without a finder, every label is a class. Records share what is equal."""
+
+    def __init__(self, find: Find | None) -> None:
+        self._find = find
+        self._found: dict[tuple[str, ...], tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._dropped: Counter[str] = Counter()
+
+    def count(self, labels: tuple[str, ...]) -> int:
+        """Say how many different things labels mean, those that are no class too."""
+        return sum(map(len, self._meaning(labels)))
+
+    def of(self, labels: tuple[str, ...], choice: Choice) -> tuple[tuple[str, ...], str]:
+        """Give the classes of a record, or why it has none; labels beside them that are no classes are dropped."""
+        known, strange = self._meaning(labels)
+        count = len(known) + len(strange)
+        if choice == "single" and count != 1:
+            return (), f"{count} labels where exactly one is expected" if count else "it has no label"
+        if strange and not known:
+            return (), f"labeled {listed(*strange)}, which is none of the classes"
+        self._dropped.update(strange)
+        return known, ""
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say which labels were dropped from records that have others."""
+        return tuple(
+            f"{name[:_SHOWN]!a} is none of the classes: {count} records that have it were taken without it"
+            for name, count in self._dropped.most_common(_MOST_REMARKS)
+        )
+
+    def _meaning(self, labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if self._find is None:
+            return labels, ()
+        if labels not in self._found:
+            self._found[labels] = meaning(labels, self._find)
+        return self._found[labels]
+
+
+def meaning(labels: Iterable[str], find: Find) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the classes that labels mean, and the labels that mean none; both sorted, each once."""
+    found = {label: find(label) for label in labels}
+    known = sorted({name for name in found.values() if name is not None})
+    return tuple(known), tuple(sorted(label for label, name in found.items() if name is None))

@@ -45,13 +45,15 @@ class Labeled:
     """What a source gives: the manifest, which names all that was left out, with every picture on this machine.
 
     ``sides`` are those that the source named, by picture. ``moved`` are tasks that another task of the same picture
-    contradicts about its side. ``missing`` counts the tasks whose input could not be had this time.
+    contradicts about its side. ``missing`` counts the tasks whose input could not be had this time. ``warnings`` are
+    for whoever made the source.
     """
 
     manifest: Manifest
     sides: Mapping[str, Side] = field(default_factory=dict)
     moved: tuple[LeftOut, ...] = ()
     missing: Missing = field(default_factory=Missing)
+    warnings: tuple[str, ...] = ()
 
     def contradicting(self) -> Iterator[LeftOut]:
         """Name tasks that another one of the same input contradicts about its labels: no side of a split has them."""

@@ -149,7 +149,8 @@ class Run:
                 context.labeled = self._source(self._reporter)
                 context.labeled.write(self.folder)
                 manifest = context.manifest
-                return f"{len(manifest.items)} labeled {context.kind.item}s, {len(manifest.left_out)} left out"
+                told = f"{len(manifest.items)} labeled {context.kind.item}s, {len(manifest.left_out)} left out"
+                return "\n  warning: ".join((told, *context.labeled.warnings))
             case "preprocess":
                 preprocess(context)
             case "train":

@@ -75,7 +75,7 @@ def fetch_listing(
         (record, found.content) for record, found in fetched if isinstance(record, Record) and isinstance(found, Item)
     )
     manifest = Manifest.of(project, listing.choice, listing.classes, items, left_out, listing.kind)
-    return Labeled(manifest, sides, moved, missing)
+    return Labeled(manifest, sides, moved, missing, listing.warnings)
 
 
 def read_locations(

@@ -1,10 +1,12 @@
 """Reads, and lists, any address that a list of one's own may hold: files, S3, Google Cloud Storage, HTTP."""
 
+import os
 import threading
 import time
 from pathlib import Path
 
 from labelloop.errors import MediaError
+from labelloop.files import open_file
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.media import Home, Media, saying
@@ -70,10 +72,13 @@ class Reader(Media):
 
     def _from_file(self, path: Path) -> bytes:
         try:
-            size = path.stat().st_size
-            if size > self._max_bytes:
-                raise MediaError(f"it has {size} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)")
-            return path.read_bytes()
+            with open_file(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > self._max_bytes:
+                    raise MediaError(
+                        f"it has {size} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)"
+                    )
+                return file.read()
         except OSError as error:
             raise MediaError(error.strerror or str(error)) from error
         except ValueError as error:

@@ -1,10 +1,11 @@
 """The labels of a control tag: the ``Choice`` tags of ``Choices`` and ``Taxonomy``, the ``Label`` tags of others."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element
 
+from labelloop.data.classes import twin_names
 from labelloop.errors import LabelConfigError
 
 _SHOWN = 60
@@ -46,7 +47,7 @@ def labels_in(shown: str, control: Element, child: str = "Choice") -> tuple[tupl
         found[label.name] = label
     if not found:
         raise LabelConfigError(f'{shown} has no label; write each as <{child} value="..."/>')
-    return tuple(found.values()), tuple(warnings)
+    return tuple(found.values()), (*warnings, *_alike(shown, found))
 
 
 def paths_in(shown: str, taxonomy: Element, *, leaves_only: bool) -> tuple[tuple[Label, ...], tuple[str, ...]]:
@@ -73,7 +74,7 @@ def paths_in(shown: str, taxonomy: Element, *, leaves_only: bool) -> tuple[tuple
         waiting += inside
     if not found:
         raise LabelConfigError(f'{shown} has no label; write each as <Choice value="..."/>')
-    return tuple(found.values()), tuple(warnings)
+    return tuple(found.values()), (*warnings, *_alike(shown, (label.name for label in found.values())))
 
 
 def read_label(shown: str, element: Element) -> Label | None:
@@ -99,6 +100,10 @@ def is_control(element: Element) -> bool:
 def shown_name(text: str) -> str:
     """Quote a name for a message, shortened."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
+
+
+def _alike(shown: str, names: Iterable[str]) -> Iterator[str]:
+    return (f"{shown}: {pair}" for pair in twin_names(names))
 
 
 def _label_tags(control: Element, child: str) -> Iterator[Element]:

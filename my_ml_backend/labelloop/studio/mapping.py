@@ -1,10 +1,10 @@
 """From a model's classes to the labels of a control tag."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from labelloop.data.classes import Find, folded
 from labelloop.errors import LabelMappingError
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_tag import Label
@@ -12,9 +12,6 @@ from labelloop.studio.label_tag import Label
 _REMEMBERED = 64
 _SHOWN = 20
 _LONGEST = 60
-
-Find = Callable[[str], str | None]
-"""Gives the name of the label that a class means, None for none."""
 
 Given = tuple[tuple[str, str], ...]
 """What the user says that classes mean: pairs of class and label."""
@@ -57,12 +54,12 @@ def label_finder(labels: Sequence[Label], *, labels_first: bool = False) -> Find
     predicted = _table(labels, lambda label: label.predicted_values)
     own = _table(labels, lambda label: (label.name,))
     value = _table(_told_apart(labels), _short)
-    folded = _table(labels, lambda label: map(_fold, (*label.predicted_values, label.name)))
-    folded = _table(_told_apart(labels), lambda label: map(_fold, _short(label))) | folded
+    alike = _table(labels, lambda label: map(folded, (*label.predicted_values, label.name)))
+    alike = _table(_told_apart(labels), lambda label: map(folded, _short(label))) | alike
     tables = (own, predicted, value) if labels_first else (predicted, own, value)
 
     def find(name: str) -> str | None:
-        return next((table[name] for table in tables if name in table), folded.get(_fold(name)))
+        return next((table[name] for table in tables if name in table), alike.get(folded(name)))
 
     return find
 
@@ -88,8 +85,8 @@ def _short(label: Label) -> tuple[str, ...]:
 
 def _told_apart(labels: Sequence[Label]) -> list[Label]:
     """Leave out the paths of a taxonomy whose last step is that of another, too: it says nothing by itself."""
-    ends = Counter(_fold(name) for label in labels if label.path for name in set(_short(label)))
-    return [label for label in labels if not label.path or all(ends[_fold(name)] == 1 for name in _short(label))]
+    ends = Counter(folded(name) for label in labels if label.path for name in set(_short(label)))
+    return [label for label in labels if not label.path or all(ends[folded(name)] == 1 for name in _short(label))]
 
 
 def _table(labels: Iterable[Label], keys: Callable[[Label], Iterable[str]]) -> dict[str, str]:
@@ -99,10 +96,6 @@ def _table(labels: Iterable[Label], keys: Callable[[Label], Iterable[str]]) -> d
             table.setdefault(key, label.name)
     table.pop("", None)
     return table
-
-
-def _fold(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from labelloop.data.classes import Find
 from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control_tag import DRAWING, ControlTag
 from labelloop.studio.label_config import LabelConfig
-from labelloop.studio.mapping import Find, label_finder
+from labelloop.studio.mapping import label_finder
 from labelloop.studio.results.prediction import labels_value
 from labelloop.types import Json, canonical
 

@@ -1,6 +1,7 @@
 """Whatever a file holds, a reader gives a sound listing or an error of LabelLoop's own."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,13 @@ def test_what_is_no_list_is_refused(format: str, content: bytes) -> None:
 def test_what_is_not_there_is_refused(format: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         read_listing(tmp_path / name if name != "/" else tmp_path, format)
+
+
+@pytest.mark.parametrize("format", ["auto", *FILES])
+def test_a_pipe_is_refused_and_never_waited_for(format: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list")
+    with pytest.raises(ManifestError, match="it is a named pipe and no file"):
+        read_listing(tmp_path / "list", format)
 
 
 def test_an_unknown_format_is_refused_naming_all(tmp_path: Path) -> None:

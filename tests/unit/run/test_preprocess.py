@@ -36,3 +36,12 @@ def test_what_is_left_out_is_counted_whole_and_listed_as_far_as_anybody_reads(tm
     section = data_section(Files(context.folder))
     assert section is not None
     assert (section.view["left_out_count"], section.view["left_out_listed"]) == (10_002, 10_000)
+    assert section.view["twins"] == ()
+
+
+def test_the_report_names_classes_that_are_nearly_the_same(tmp_path: Path) -> None:
+    write_json(tmp_path / "data.json", {"classes": ["cat", "dog", "Cat"], "sides": {}})
+    section = data_section(Files(RunFolder(tmp_path)))
+    assert section is not None
+    [pair] = section.view["twins"]
+    assert pair.startswith("'cat' and 'Cat' are different classes")

@@ -169,6 +169,13 @@ def test_a_class_names_a_path_or_the_end_of_one_that_no_other_has() -> None:
     }
 
 
+@pytest.mark.parametrize("tag", ["Choices", "Taxonomy"])
+def test_labels_that_are_nearly_the_same_are_named(tag: str) -> None:
+    labels = "".join(f'<Choice value="{name}"/>' for name in ("cat", "Cat", "dog"))
+    [warning] = parse_label_config(f'<View>{IMAGE}<{tag} name="c" toName="image">{labels}</{tag}></View>').warnings
+    assert warning.startswith(f"<{tag} name='c'>: 'cat' and 'Cat' are different classes")
+
+
 def test_what_the_user_says_of_a_class_goes_before_the_label_config() -> None:
     tag = parse_label_config(
         labelled("RectangleLabels", labels='<Label value="cat" predicted_values="x"/><Label value="dog"/>')

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
+from labelloop.data.classes import Find
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 from labelloop.sources.urls import path_of
@@ -33,7 +34,8 @@ class Hints:
 
     ``label_attribute`` names what holds the labels: an augmented manifest's attribute, a control tag, a column;
     ``picture_field`` the field or column of the address. ``separator`` parts the labels in one cell of a table.
-    ``choice`` and ``classes`` are believed where they are given.
+    ``choice`` and ``classes`` are believed where they are given; ``find`` says which of the classes a label means, by
+    default the one of that name in any letter case.
     """
 
     label_attribute: str = ""
@@ -41,6 +43,7 @@ class Hints:
     separator: str = ""
     choice: Choice | None = None
     classes: tuple[str, ...] | None = None
+    find: Find | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,11 @@ class Collector:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""
         self._left_out.append(LeftOut(self._number(task), reason))
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many records were taken, and how many were left out."""
+        return len(self._records), len(self._left_out)
+
     def listing(self, choice: Choice | None = None, classes: Iterable[str] | None = None) -> Listing:
         """Make the listing; ``choice`` and ``classes`` are what the source says, hints go before.
 
@@ -100,7 +108,7 @@ class Collector:
             raise ManifestError(f"{self._source} lists no picture")
         hints = self._hints
         given = classes if hints.classes is None else hints.classes
-        listing = Listing.of(self._records, self._left_out, hints.choice or choice, given)
+        listing = Listing.of(self._records, self._left_out, hints.choice or choice, given, hints.find)
         if self._numbered:
             self._refuse_twins(listing)
         return listing

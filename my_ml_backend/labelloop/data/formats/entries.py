@@ -1,15 +1,18 @@
 """The objects of JSON Lines and JSON arrays, read one at a time and checked; and files of them, whole or not at all."""
 
+import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 from labelloop.data.formats.base import resolve
 from labelloop.errors import ManifestError
-from labelloop.files import is_sha256, whole_file
+from labelloop.files import is_sha256, open_file, whole_file
 from labelloop.types import Json, Side
 
 MOST_CHARACTERS = 16_000_000
@@ -21,6 +24,15 @@ _SIDES: dict[str, Side] = {
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
+
+FILLERS = (
+    "set", "sets", "data", "dataset", "datasets", "image", "images", "img", "imgs", "picture", "pictures", "photo",
+    "photos", "split", "folder",
+)  # fmt: skip
+"""What people add to the name of a side without meaning anything by it."""
+
+_WORD = re.compile(r"[A-Z]+(?![^\W\d_A-Z])|[A-Z]?[^\W\d_A-Z]+")
+_JOINED = re.compile(f"({'|'.join(sorted(_SIDES, key=len, reverse=True))})(?:{'|'.join(FILLERS)})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,25 @@ class Entry:
 
 def side_named(text: str) -> Side | None:
     """Give the side that a word means, in any of its usual spellings; None for a word that means none."""
-    return _SIDES.get(text.strip().lower())
+    found = side_and_rest(text)
+    return None if found is None or found[1] else found[0]
+
+
+@lru_cache(maxsize=256)
+def side_and_rest(text: str) -> tuple[Side, frozenset[str]] | None:
+    """Give the side that a name holds, and its other words, such as ``cats`` of ``cats_train``; None for no side.
+
+    Numbers and words such as ``set`` are no words: ``training_set``, ``TestImages``, ``val2017`` are sides and no more.
+    A name that holds two sides means none.
+    """
+    sides: list[Side] = []
+    rest: set[str] = set()
+    for word in map(str.lower, _WORD.findall(text)):
+        if joined := _JOINED.fullmatch(word):
+            sides.append(_SIDES[joined[1]])
+        elif word not in FILLERS:
+            rest.add(word)
+    return (sides[0], frozenset(rest)) if len(sides) == 1 else None
 
 
 _CHUNK = 1_000_000
@@ -90,7 +120,8 @@ _SPACE = " \t\r\n"
 def open_text(path: Path) -> Iterator[IO[str]]:
     """Open a text file (UTF-8, with or without its mark) for reading; raises ManifestError, also while it is read."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        # Lists are read more than once: a pipe would be empty by then, or keep us waiting.
+        with open_file(path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
             yield file
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error

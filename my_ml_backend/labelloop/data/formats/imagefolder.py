@@ -2,15 +2,18 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from labelloop.data.classes import class_finder
 from labelloop.data.formats.base import Collector, Format, Hints, folder_uri, resolve
 from labelloop.data.formats.entries import side_named
+from labelloop.data.formats.folder_layout import FolderLayout, Parts
 from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES
 from labelloop.errors import ManifestError
-from labelloop.files import link_or_copy
+from labelloop.files import link_or_copy, no_file, open_file
 from labelloop.sources.urls import local_file
 from labelloop.types import Side
 
@@ -28,35 +31,60 @@ _KINDS = (
 )  # fmt: skip
 """How files of each kind begin; a picture is named by what it is, for readers tell by the name."""
 
-Parts = tuple[str, ...]
+_LEFTOVERS = ("__MACOSX", "@eaDir")
+"""Folders that a system or an archive adds beside those of its user."""
+
+_LINK = "is a link to a folder, which is not followed"
+
+_NOTHING: Mapping[str, str] = {}
 
 
 def read_imagefolder(path: Path, hints: Hints, _: str) -> Listing:
     """Read a folder of this machine; links to folders are not followed. Raises ManifestError (see ``by_folders``)."""
     base = folder_uri(path)
-    return by_folders(str(path), _names(path), lambda name: resolve(f"./{name}", base), hints)
+    odd: dict[str, str] = {}
+    names = list(_names(path, odd))
+    return by_folders(str(path), names, lambda name: resolve(f"./{name}", base), hints, odd)
 
 
-def by_folders(source: str, names: Iterable[str], address: Callable[[str], str], hints: Hints) -> Listing:
+def by_folders(
+    source: str,
+    names: Iterable[str],
+    address: Callable[[str], str],
+    hints: Hints,
+    odd: Mapping[str, str] = _NOTHING,
+) -> Listing:
     """Label files by the folders they lie in; ``names`` are relative to ``source``, folders' end in a slash.
 
-    Below a class all folders are looked into; hidden files are no part of it, files that are no pictures by their names
-    are left out. Raises ManifestError where there are no classes, or sides and classes stand side by side.
+    Below a class all folders are looked into; hidden files are no part of it. Left out are files that are no pictures
+    by their names, pictures in no class's folder, and the names that are ``odd``, with what these are. Raises
+    ManifestError where there are no classes, or sides and classes stand side by side.
     """
     found = Collector(source, hints)
     paths = sorted((PurePosixPath(name).parts, name) for name in names if not _is_hidden(name))
-    sides = _sides(source, [parts if name.endswith("/") else parts[:-1] for parts, name in paths])
-    classes: set[str] = set()
-    for side in SIDES if sides else (None,):
-        for parts, name in paths:
-            if side is not None and sides.get(parts[0]) != side:
-                continue
-            below = parts if side is None else parts[1:]
-            if len(below) > 1 or (below and name.endswith("/")):
-                classes.add(below[0])
-            if len(below) > 1 and not name.endswith("/"):
-                _take(found, name, below[0], side, address)
-    return found.listing("single", sorted(classes))
+    folders = {parts if name.endswith("/") else parts[:-1] for parts, name in paths}
+    pictured = {parts[:-1] for parts, name in paths if _is_picture(name)}
+    layout = FolderLayout.of(source, folders, pictured, hints.find or class_finder(hints.classes or ()))
+    homes = layout.homes()
+    classed: dict[Side | None, list[tuple[str, Parts]]] = {side: [] for side in (*SIDES, None)}
+    outside: list[str] = []
+    for parts, name in paths:
+        home = next((home for home in homes if parts[: len(home)] == home), None)
+        below = () if home is None else parts[len(home) :]
+        is_folder = name.endswith("/")
+        if home is not None and (len(below) > 1 or (below and is_folder)):
+            classed[homes[home]].append((name, below))
+        if name in odd if is_folder else len(below) < 2 and (name in odd or _is_picture(name)):
+            outside.append(name)
+    inner = layout.are_sides_within(homes)
+    for side, held in classed.items():
+        for name, below in held:
+            if not name.endswith("/"):
+                _take(found, name, below[0], side_named(below[1]) if inner else side, address, odd)
+    for name in outside:
+        found.leave_out(f"{name!a} {odd.get(name, 'lies in no folder of a class')}", None)
+    listing = found.listing("single", sorted({below[0] for held in classed.values() for _, below in held}))
+    return replace(listing, remarks=(*layout.remarks(homes), *listing.remarks))
 
 
 def write_imagefolder(listing: Listing, target: Path, _: Hints) -> None:
@@ -85,45 +113,61 @@ def folder_names(classes: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _take(found: Collector, name: str, label: str, side: Side | None, address: Callable[[str], str]) -> None:
-    if name.lower().endswith(_SUFFIXES):
+def _take(
+    found: Collector, name: str, label: str, side: Side | None, address: Callable[[str], str], odd: Mapping[str, str]
+) -> None:
+    if name in odd:
+        found.leave_out(f"{name!a} {odd[name]}", None)
+    elif _is_picture(name):
         found.take(address(name), (label,), None, side)
     else:
         found.leave_out(f"{name!a} is no picture by its name", None)
 
 
-def _sides(source: str, folders: list[Parts]) -> dict[str, Side]:
-    """Map the folders that are sides to them; one called test is a side only if it holds folders itself."""
-    tops = dict.fromkeys(parts[0] for parts in folders if parts)
-    deep = {parts[0] for parts in folders if len(parts) > 1}
-    if not tops:
-        raise ManifestError(f"{source} has no folders; an ImageFolder has one for each class")
-    sides = {name: side for name in tops if name in deep and (side := side_named(name)) is not None}
-    others = [name for name in tops if name not in sides]
-    if sides and others:
-        raise ManifestError(
-            f"{source} has folders for sides ({', '.join(sides)}) and others beside them ({', '.join(others[:5])}): "
-            "move the classes below a side, or the others away"
-        )
-    return sides
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES)
 
 
-def _names(root: Path) -> Iterator[str]:
-    """Give all files and folders below a folder, relative to it."""
+def _names(root: Path, odd: dict[str, str]) -> Iterator[str]:
+    """Give all files and folders below a folder, relative to it; of what is neither, ``odd`` then says what it is."""
+    waiting = [""]
+    while waiting:
+        start = waiting.pop()
+        try:
+            with os.scandir(root / start) as entries:
+                found = list(entries)
+        except OSError as error:
+            if not start:
+                raise ManifestError(f"{root} cannot be read: {error.strerror or error}") from error
+            odd[start] = f"cannot be read: {error.strerror or error}"
+            continue
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                yield f"{start}{entry.name}/"
+                if not entry.name.startswith("."):
+                    waiting.append(f"{start}{entry.name}/")
+                continue
+            what = _what(entry)
+            # A link to a folder may be meant as a class, which has no pictures then.
+            name = f"{start}{entry.name}/" if what == _LINK else f"{start}{entry.name}"
+            if what:
+                odd[name] = what
+            yield name
+
+
+def _what(entry: "os.DirEntry[str]") -> str:
+    """Say what an entry is that is no folder; empty for a file, or a link to one."""
     try:
-        list(root.iterdir())
-    except OSError as error:
-        raise ManifestError(f"{root} cannot be read: {error.strerror or error}") from error
-    for where, folders, files in os.walk(root):
-        below = os.path.relpath(where, root)
-        start = "" if below == "." else f"{below}/"
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (f"{start}{name}/" for name in folders)
-        yield from (f"{start}{name}" for name in files)
+        if entry.is_file():
+            return ""
+        found = no_file(entry.stat().st_mode)
+    except OSError:
+        return "is a broken link"
+    return _LINK if found == "a folder" else f"is {found} and no file"
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    return any(part.startswith(".") or part in _LEFTOVERS for part in name.split("/"))
 
 
 def _place(record: Record, folder: Path) -> None:
@@ -136,7 +180,7 @@ def _place(record: Record, folder: Path) -> None:
 
 
 def _suffix(source: Path) -> str:
-    with source.open("rb") as file:
+    with open_file(source) as file:
         head = file.read(16)
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return ".avif"

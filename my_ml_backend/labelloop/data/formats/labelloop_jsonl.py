@@ -36,8 +36,8 @@ def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
         return _rest(found, entries, base).listing()
     choice, classes, kind = _header(first)
     listing = replace(_rest(found, entries, base).listing(choice, classes), kind=kind)
-    expected = [first.values.get("records"), first.values.get("left_out")]
-    if expected != [len(listing.records), len(listing.left_out)] and hints.choice is None:
+    expected = first.values.get("records"), first.values.get("left_out")
+    if expected != found.counts:
         raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
     return listing
 
@@ -97,7 +97,7 @@ def _manifest(path: Path, hints: Hints) -> Listing:
         for one in manifest.items
     )
     choice, classes = hints.choice or manifest.choice, manifest.classes if hints.classes is None else hints.classes
-    return replace(Listing.of(records, manifest.left_out, choice, classes), kind=manifest.kind)
+    return replace(Listing.of(records, manifest.left_out, choice, classes, hints.find), kind=manifest.kind)
 
 
 def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:

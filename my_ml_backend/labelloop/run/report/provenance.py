@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labelloop.data.classes import twin_names
 from labelloop.run.parameters import is_hidden
 from labelloop.run.report.charts import Chart, Series, line_chart
 from labelloop.run.report.contents import Files, Section
@@ -38,6 +39,7 @@ def data_section(files: Files) -> Section | None:
             "unreadable_count": len(data.get("unreadable", ())),
             "conflicts": data.get("conflicts", 0),
             "kind": data.get("kind", ""),
+            "twins": twin_names(data.get("classes", ())),
         },
     )
 
