@@ -172,14 +172,56 @@ class Prompted:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedLabel:
+    """A label that may be answered: its ``name`` in results, how people know it, and what explains it, if anything."""
+
+    name: str
+    shown: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one control tag wants to know of an input, in words: labels of the whole, labeled parts of a text, ...
+
+    ``labels`` are those to choose from, ``choice`` says how many of them; ``least`` and ``most`` bound a number, which
+    may have to be ``whole``. ``hint`` is what annotators are told of the tag.
+    """
+
+    tag: str
+    says: Literal["labels", "spans", "text", "number"]
+    labels: tuple[WantedLabel, ...] = ()
+    choice: Choice = "single"
+    hint: str = ""
+    least: float | None = None
+    most: float | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What annotators are asked of each input, for endpoints that have to be told, such as LLMs.
+
+    ``instructions`` is what they read above it. What cannot be said in words, such as boxes, is not in it.
+    """
+
+    wanted: tuple[Wanted, ...] = ()
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Input:
-    """What one task gives an endpoint: a file's bytes, else a ``text``, else a ``uri`` that it is to fetch itself."""
+    """What one task gives an endpoint: a file's bytes, else a ``text``, else a ``uri`` that it is to fetch itself.
+
+    ``assignment`` is what is to be said of it, where that is known.
+    """
 
     content: bytes = field(default=b"", repr=False)
     media_type: str = "application/octet-stream"
     text: str | None = None
     uri: str | None = None
     prompt: tuple[Prompted, ...] = ()
+    assignment: Assignment | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from labelloop.data.site import Counters, Example, Labeling, Overview, SiteConne
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
-from labelloop.types import Answer, Identity, Input, Json, Output, Prompted, Rendering
+from labelloop.types import Answer, Assignment, Identity, Input, Json, Output, Prompted, Rendering
 from support import numbers_kind
 
 CLASSES = ("low", "high")
@@ -33,6 +33,7 @@ class NotesInterface:
     """What people see of a note: its number, and two words to choose from."""
 
     text = " ".join(CLASSES)
+    assignment = Assignment()
 
     def prompts(self, context: object) -> tuple[Prompted, ...]:
         return ()

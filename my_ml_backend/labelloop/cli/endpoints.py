@@ -22,10 +22,11 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import extra_params, learn
 from labelloop.loop.project_options import Options, options_of
 from labelloop.loop.project_registry import confirmed_project
+from labelloop.studio.assignment import assignment_of
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config, suggest_config
 from labelloop.studio.rendering import render
-from labelloop.types import Answer, Failure, Findings, Input, Target
+from labelloop.types import Answer, Assignment, Failure, Findings, Input, Target
 
 if TYPE_CHECKING:
     from labelloop.endpoint_suite.runner import SuiteRun
@@ -102,7 +103,7 @@ def probe_lines(hub: Hub, question: Question) -> tuple[list[str], bool]:
 
     Raises SettingsError, and StudioError with a project.
     """
-    options, item = _options(hub, question), _input(question)
+    options, item = _options(hub, question), replace(_input(question), assignment=_assignment(question.label_config))
     project = None if question.project is None else hub.project(question.project)
     probed = probe_endpoint(options.endpoint, item, Target(project))
     lines = _told(probed)
@@ -157,6 +158,14 @@ def _input(question: Question) -> Input:
         raise SettingsError(f"{question.file} is not UTF-8 text") from None
 
 
+def _assignment(label_config: str | None) -> Assignment | None:
+    """Say what the label config asks; what is wrong with it is said when the answer is rendered."""
+    try:
+        return None if label_config is None else assignment_of(parse_label_config(label_config))
+    except LabelConfigError:
+        return None
+
+
 def _told(probed: Probed) -> list[str]:
     if probed.request is None:
         return ["Nothing was sent."]
@@ -185,6 +194,7 @@ def _read(answer: Answer) -> list[str]:
             f"  {'-' if one.score is None else f'{one.score:.4f}'}  {one.label}  {one.shape}"
             for one in answer.regions[:20]
         ),
+        *(f"  left out: {remark}" for remark in answer.remarks),
     ]
 
 

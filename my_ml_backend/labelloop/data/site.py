@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.sources.media import Home, Media
-from labelloop.types import Answer, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
+from labelloop.types import Answer, Assignment, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,10 @@ class Interface(Protocol):
     @property
     def text(self) -> str:
         """All that it was read from: the same text makes the same predictions."""
+
+    @property
+    def assignment(self) -> Assignment:
+        """What of all that annotators are asked can be said in words."""
 
     def prompts(self, context: object) -> tuple[Prompted, ...]:
         """Read what an annotator drew who waits for a prediction; what is of another form is left out."""

@@ -6,18 +6,19 @@ So an endpoint that names labels alone, in whatever form, can be met too.
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labelloop.endpoints.answers.labelloop import read_item, write_item
 from labelloop.errors import BootstrapAway, EndpointError, LabelConfigError
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import renderer
+from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import Serving, bootstrap
 from labelloop.run.context import Context, Render
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target, chunks
+from labelloop.types import Answer, Assignment, Failure, Input, Item, Json, NotAsked, ProjectKey, Shown, Target, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -29,20 +30,31 @@ def bootstrap_opponent(hub: Hub, project: ProjectKey) -> "BootstrapOpponent | No
     by = bootstrap(hub, project)
     if by is None:
         return None
-    return BootstrapOpponent(project, by, renderer(hub, project, by.options.rendering))
+    return BootstrapOpponent(
+        project, by, renderer(hub, project, by.options.rendering), lambda: _assignment(hub, project)
+    )
+
+
+def _assignment(hub: Hub, project: ProjectKey) -> Assignment | None:
+    """Read what annotators are asked now; None where that is nothing any more."""
+    try:
+        return site_of(hub, project.id).interface(trained=False).assignment
+    except LabelConfigError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class BootstrapOpponent:
     """Implements Opponent; ``by`` is the endpoint with its version.
 
-    ``shows`` gives what annotators see of what it finds. What it has answered is kept in the run's folder: neither an
-    outage nor a killed worker makes anybody pay twice.
+    ``shows`` gives what annotators see of what it finds, ``asks`` what it is to say. What it has answered is kept in
+    the run's folder: neither an outage nor a killed worker makes anybody pay twice.
     """
 
     project: ProjectKey
     by: Serving
     shows: Render
+    asks: Callable[[], Assignment | None]
     record: None = None
 
     @property
@@ -73,8 +85,12 @@ class BootstrapOpponent:
             _log.warning("project %s: %s did not answer %d test items: %s", self.project, self.name, count, reason)
 
     def _ask(self, context: Context, items: Sequence[Item]) -> list[Answer | Failure]:
+        if not items:
+            return []
+        assignment = self.asks()
+        inputs = [replace(one, assignment=assignment) for one in RunInputs(context, items)]
         try:
-            return self.by.endpoint.invoke(list(RunInputs(context, items)), Target(self.project))
+            return self.by.endpoint.invoke(inputs, Target(self.project))
         except EndpointError as error:
             raise BootstrapAway(f"the bootstrap endpoint cannot be asked about the test items: {error}") from error
 

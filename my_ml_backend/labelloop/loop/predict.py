@@ -15,7 +15,7 @@ from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
-from labelloop.types import NO_VERSION, Answer, Failure, Identity, Input, Json, ProjectKey, chunks
+from labelloop.types import NO_VERSION, Answer, Failure, Findings, Identity, Input, Json, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
 
@@ -212,6 +212,8 @@ def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Fa
     except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
         _log.exception("project %s: an answer could not be made a prediction", plan.project)
         return Unpredicted(f"its answer brought an unforeseen {type(error).__name__}; the log has the traceback")
+    for remark in answer.remarks if isinstance(answer, Findings) else ():
+        _log.warning("project %s: of the answer to a task, %s", plan.project, remark)
     if plan.expected:
         plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
     return found
@@ -233,6 +235,7 @@ def resolve_all(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | N
 def _resolve(plan: PredictionPlan, task: Json, deadline: float | None) -> Input | Unpredicted:
     referable = plan.options.endpoint.request == "reference"
     try:
-        return replace(plan.interface.input_of(task, deadline, referable=referable), prompt=plan.prompt)
+        found = plan.interface.input_of(task, deadline, referable=referable)
+        return replace(found, prompt=plan.prompt, assignment=plan.assignment)
     except MediaError as error:
         return Unpredicted(str(error))

@@ -27,7 +27,7 @@ from labelloop.loop.project_endpoint import (
 )
 from labelloop.loop.state import Shared
 from labelloop.models.deployments import Deployment, Deployments, ServedVersion
-from labelloop.types import NO_VERSION, Input, ProjectKey, Prompted, Target
+from labelloop.types import NO_VERSION, Assignment, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
 
@@ -179,14 +179,15 @@ class PredictionPlan(Serving):
     """All that one request needs, put together once.
 
     ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
-    ``prompt`` is what the annotator drew, where one waits; ``mark`` is the same for plans that predict the same, given
-    one version.
+    ``prompt`` is what the annotator drew, where one waits, ``assignment`` what the endpoint is to say of each task;
+    ``mark`` is the same for plans that predict the same, given one version.
     """
 
     hub: Hub
     project: ProjectKey
     interface: Interface
     prompt: tuple[Prompted, ...]
+    assignment: Assignment
     mark: bytes
 
     @property
@@ -237,5 +238,6 @@ def prediction_plan(
         project=project,
         interface=interface,
         prompt=prompt,
+        assignment=interface.assignment,
         mark=mark,
     )

@@ -66,7 +66,8 @@ class ControlTag:
 
     ``kind`` says how many labels a ``Choices`` or ``Taxonomy`` takes. ``threshold`` is its ``model_score_threshold``,
     in [0, 1]. ``minimum``, ``maximum`` and ``step`` bound a ``Number``, ``maximum`` a ``Rating``. ``labels_tag`` names
-    the ``Labels`` that a ``Rectangle`` or the like has its labels from; they stand in a result of their own.
+    the ``Labels`` that a ``Rectangle`` or the like has its labels from; they stand in a result of their own. ``hint``
+    is what stands in an empty ``TextArea``.
     """
 
     tag: str
@@ -79,6 +80,7 @@ class ControlTag:
     maximum: float | None = None
     step: float | None = None
     labels_tag: str = ""
+    hint: str = ""
 
     def __hash__(self) -> int:
         # What is made of a tag is remembered by it; to hash a thousand labels for each prediction would cost more.
@@ -150,6 +152,7 @@ def read_control(element: Element, tag: str, target: ObjectTag) -> tuple[Control
         minimum=numbers["min"],
         maximum=_stars(shown, element) if tag == "Rating" else numbers["max"],
         step=numbers["step"],
+        hint=element.get("placeholder", ""),
     ), warnings
 
 

@@ -16,9 +16,10 @@ from typing import Self
 from labelloop.errors import MediaError
 from labelloop.sources.media import Media
 from labelloop.sources.urls import shown
+from labelloop.studio.assignment import assignment_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.rendering import render, tags_for
-from labelloop.types import Answer, Box, Input, Json, Point, Prompted, Rendering, TaskKey
+from labelloop.types import Answer, Assignment, Box, Input, Json, Point, Prompted, Rendering, TaskKey
 
 _REFERABLE = ("s3://", "gs://", "http://", "https://")
 
@@ -54,6 +55,11 @@ class LabelStudioInterface:
     def text(self) -> str:
         """The label config's XML."""
         return self.config.text
+
+    @property
+    def assignment(self) -> Assignment:
+        """What the control tags ask that can be said in words."""
+        return assignment_of(self.config)
 
     def prompts(self, context: object) -> tuple[Prompted, ...]:
         """Read the points and boxes of an interactive request's ``params.context``."""

@@ -6,7 +6,7 @@ the predictions without a word (contract, "Imports").
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostring
@@ -47,13 +47,15 @@ _EXAMPLE = (
 class LabelConfig:
     """A label config: the control tags that LabelLoop predicts for, all about one object tag, in their order.
 
-    ``names`` are those of all its tags; ``warnings`` say what of it is not predicted for; ``text`` is its XML.
+    ``names`` are those of all its tags; ``warnings`` say what of it is not predicted for; ``text`` is its XML;
+    ``headers`` are what annotators read in it.
     """
 
     tags: tuple[ControlTag, ...]
     names: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
     text: str = field(default="", repr=False)
+    headers: tuple[str, ...] = ()
 
     @property
     def target(self) -> ObjectTag:
@@ -129,7 +131,15 @@ def _parsed(text: str, *, trained: bool) -> LabelConfig:
     if trained:
         warnings += [f"{tag.shown}: LabelLoop predicts for the first only" for tag in same[1:]]
         same = same[:1]
-    return LabelConfig(same, frozenset(names), tuple(warnings), text)
+    return LabelConfig(same, frozenset(names), tuple(warnings), text, tuple(_headers(elements)))
+
+
+def _headers(elements: Iterable[Element]) -> Iterator[str]:
+    """Yield the headers, but for those that task data hold."""
+    for element in elements:
+        value = element.get("value", "").strip()
+        if element.tag.lower() == "header" and value and not value.startswith("$"):
+            yield value
 
 
 def _read(text: str) -> Element:

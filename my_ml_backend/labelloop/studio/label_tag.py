@@ -18,13 +18,14 @@ class Label:
     """One label of a control tag; ``name`` is what stands in results: the alias where there is one, else the value.
 
     ``predicted_values`` are the model classes that the label config says mean this label. ``path`` leads to a label of
-    a ``Taxonomy`` from the outermost choice on, and ``name`` is then that path with slashes.
+    a ``Taxonomy`` from the outermost choice on, and ``name`` is then that path with slashes. ``hint`` explains it.
     """
 
     name: str
     predicted_values: tuple[str, ...] = ()
     value: str = ""
     path: tuple[str, ...] = ()
+    hint: str = ""
 
 
 def labels_in(shown: str, control: Element, child: str = "Choice") -> tuple[tuple[Label, ...], tuple[str, ...]]:
@@ -89,7 +90,8 @@ def read_label(shown: str, element: Element) -> Label | None:
     predicted = element.get("predicted_values", "").strip()
     parts = (part.strip() for part in predicted.split(","))
     # The whole text counts too: the name of a class may hold a comma.
-    return Label(alias or value, tuple(dict.fromkeys(part for part in (*parts, predicted) if part)), value)
+    known = tuple(dict.fromkeys(part for part in (*parts, predicted) if part))
+    return Label(alias or value, known, value, hint=element.get("hint", ""))
 
 
 def is_control(element: Element) -> bool:
