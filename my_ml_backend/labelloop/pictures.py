@@ -29,8 +29,6 @@ _STRIP_PIXELS = 2_000_000
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow knows more, some of which start other programs (EPS); pictures come from anywhere."""
 
-ANY_TYPE = "application/octet-stream"
-
 _SMALLEST_SIDE = 8
 """Pixels; no model sees anything in less."""
 
@@ -177,16 +175,6 @@ def upright_size(content: bytes) -> tuple[int, int]:
     except Exception as error:
         raise Unreadable(f"not a readable picture ({len(content)} bytes): {_why(error)}") from error
     return (image.height, image.width) if turned else (image.width, image.height)
-
-
-def media_type_of(content: bytes) -> str:
-    """Name a picture's media type by its header; what is none is bytes of any type."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(content), formats=_FORMATS).get_format_mimetype() or ANY_TYPE
-    except Exception:  # noqa: BLE001 - border: Pillow raises anything for what is damaged
-        return ANY_TYPE
 
 
 def _orientation(image: Image.Image) -> int:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from labelloop.errors import Unreadable
-from labelloop.pictures import decode, media_type_of, upright_size
+from labelloop.pictures import decode, upright_size
+from labelloop.sources.media import media_type_of
 from support.examples import examples
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)

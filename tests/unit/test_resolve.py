@@ -53,6 +53,17 @@ def test_pictures_are_read_in_order_and_one_that_is_missing_costs_no_other(tmp_p
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["data/local-files/?d=dir/red.png", "img?id=5.png", "photo.jpg/download?as=.png", "a.jfif?x.png", "a.jpg?.png"],
+)
+def test_a_pictures_type_is_that_of_its_bytes_wherever_it_lies(tmp_path: Path, path: str) -> None:
+    with serving_pictures() as url:
+        found = one(plan(tmp_path, allow_private_addresses=True), {"image": f"{url}/{path}"})
+    assert isinstance(found, Input)
+    assert found.media_type == "image/png"
+
+
+@pytest.mark.parametrize(
     ("address", "goes"),
     [
         ("s3://bucket/a.png", True),

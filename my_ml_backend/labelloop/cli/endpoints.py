@@ -1,7 +1,6 @@
 """An endpoint looked at: one input through it, every step shown, and whether it answers as its bundle does here."""
 
 import json
-import mimetypes
 import sys
 from collections.abc import Mapping
 from contextlib import closing
@@ -22,6 +21,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import extra_params, learn
 from labelloop.loop.project_options import Options, options_of
 from labelloop.loop.project_registry import confirmed_project
+from labelloop.sources.media import document_in, media_type_of, named_type
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config, suggest_config
@@ -148,10 +148,14 @@ def _input(question: Question) -> Input:
         return Input(uri=question.uri)
     if question.file is None:
         return Input(text=question.text)
-    media_type = mimetypes.guess_type(question.file.name)[0] or "application/octet-stream"
-    content = question.file.read_bytes()
-    if not media_type.startswith("text/"):
-        return Input(content, media_type)
+    name, content = question.file.name, question.file.read_bytes()
+    if not named_type(name).startswith("text/"):
+        if other := document_in(content):
+            raise SettingsError(
+                f"{question.file} is {other}, which is no picture and no recording: a text goes as --text, or as a "
+                "file whose name ends in .txt"
+            )
+        return Input(content, media_type_of(content, name))
     try:
         return Input(text=content.decode())
     except UnicodeDecodeError:

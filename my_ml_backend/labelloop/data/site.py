@@ -6,7 +6,8 @@ from typing import ClassVar, Protocol
 
 from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
-from labelloop.sources.media import Home, Media
+from labelloop.sources.media import Media
+from labelloop.sources.urls import Home
 from labelloop.types import Answer, Assignment, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
 
 

@@ -12,6 +12,7 @@ from labelloop.errors import LabelLoopError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.sources.egress import trusted
+from labelloop.sources.media import media_type_of
 from labelloop.studio.client import Studio
 from labelloop.types import Input, Json, Output, ProjectKey, Target
 
@@ -138,7 +139,8 @@ class Rounds:
         right = 0
         for at in range(0, len(self._held_out), _PICTURES_PER_CALL):
             pictures = self._held_out[at : at + _PICTURES_PER_CALL]
-            inputs = [Input(picture.path.read_bytes()) for picture in pictures]
+            contents = [picture.path.read_bytes() for picture in pictures]
+            inputs = [Input(content, media_type_of(content)) for content in contents]
             outputs = self._hub.endpoint.invoke(inputs, Target(self._project, version))
             right += sum(
                 isinstance(output, Output) and output.label == picture.label

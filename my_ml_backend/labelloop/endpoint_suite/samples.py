@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageDraw
 
 from labelloop.endpoints.requests.format import Body
 from labelloop.errors import SettingsError
+from labelloop.sources.media import media_type_of
 
 MOST_PICTURES = 100
 """Pictures of a folder that are sent, the first by name."""
@@ -24,17 +25,7 @@ MOST_PICTURES = 100
 TYPICAL = "photo.jpg"
 """The made picture whose latency is measured: 640 x 480 pixels."""
 
-_MEDIA_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".bmp": "image/bmp",
-    ".gif": "image/gif",
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".avif": "image/avif",
-}
+_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +33,26 @@ class SamplePicture:
     """One encoded picture."""
 
     name: str
-    media_type: str
     content: bytes = field(repr=False)
+
+    @property
+    def media_type(self) -> str:
+        """What it is sent as."""
+        return media_type_of(self.content, self.name)
 
 
 @cache
 def made_samples() -> tuple[SamplePicture, ...]:
     """Make one picture of each form that a model meets: gradients, noise and shapes, several sizes and encodings."""
-    return tuple(SamplePicture(name, _MEDIA_TYPES[Path(name).suffix], content) for name, content in _made())
+    return tuple(SamplePicture(name, content) for name, content in _made())
 
 
 def folder_samples(folder: Path) -> tuple[SamplePicture, ...]:
     """Read the first pictures of a folder; raises SettingsError when it holds none."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _MEDIA_TYPES and file.is_file())
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS and file.is_file())
     if not files:
-        raise SettingsError(f"--pictures: {folder} holds no picture ({', '.join(_MEDIA_TYPES)})")
-    return tuple(
-        SamplePicture(file.name, _MEDIA_TYPES[file.suffix.lower()], file.read_bytes()) for file in files[:MOST_PICTURES]
-    )
+        raise SettingsError(f"--pictures: {folder} holds no picture ({', '.join(_ENDINGS)})")
+    return tuple(SamplePicture(file.name, file.read_bytes()) for file in files[:MOST_PICTURES])
 
 
 def _made() -> Iterator[tuple[str, bytes]]:

@@ -1,13 +1,17 @@
-"""Reads the pictures of tasks, wherever they are (contract, "Task data")."""
+"""Reads the files of tasks, wherever they are (contract, "Task data"), and tells by their bytes what they are."""
 
 import base64
+import codecs
+import json
 import math
+import mimetypes
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import PurePosixPath
 from urllib.parse import unquote_to_bytes
 
 import httpcore
@@ -18,7 +22,7 @@ from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
 from labelloop.sources.transport import TRANSIENT, Connect, Connections, TooLong, open_socket, whole_body
-from labelloop.sources.urls import Origin, parse, shown
+from labelloop.sources.urls import Home, parse, shown
 from labelloop.types import TaskKey
 
 _CONNECTIONS = 32
@@ -121,34 +125,6 @@ def _translated() -> Iterator[None]:
         raise Transient(_TOO_SLOW) from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise Broken(f"its server could not be reached or broke off ({error or type(error).__name__})") from error
-
-
-class Home(Protocol):
-    """The server whose tasks these are, whose files only its own token opens; without one, it cannot be read.
-
-    ``remedies`` says more of what to do about its refusals, by status. ``task`` is the one that shows a file: None for
-    an address out of a list of one's own.
-    """
-
-    @property
-    def origin(self) -> Origin:
-        """Where it is; the guard lets it be a private address."""
-
-    @property
-    def remedies(self) -> Mapping[int, str]:
-        """What else to say to the user about an answer."""
-
-    def plain(self, url: str, task: TaskKey | None) -> tuple[str, bool]:
-        """Give an address of its host in the form that is sent, and whether the token may go there.
-
-        Raises MediaError for an address with more than one possible meaning.
-        """
-
-    def resolving(self, uri: str, task: int) -> str:
-        """Give the address at which it resolves a task's cloud address with the identity of its storage."""
-
-    def headers(self) -> Mapping[str, str]:
-        """Give the headers that carry its token; raises StudioError where it gives none."""
 
 
 class Media:
@@ -268,3 +244,148 @@ def saying(what: str, refused: str = "") -> Iterator[None]:
         raise MediaError(f"{what}: {error}") from error
     except UnicodeError as error:
         raise MediaError(f"{what}: its address is not valid text") from error
+
+
+ANY_TYPE = "application/octet-stream"
+
+_SIGNATURES: tuple[tuple[str, str, bytes], ...] = (
+    ("image/jpeg", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff[\xc0-\xfe]"),
+    ("image/png", ".png .apng", rb"\x89PNG\r\n\x1a\n"),
+    ("image/webp", ".webp", rb"RIFF....WEBP"),
+    ("image/gif", ".gif", rb"GIF8[79]a"),
+    ("image/bmp", ".bmp .dib", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+    ("image/tiff", ".tif .tiff", rb"II[*+]\0|MM\0[*+]"),
+    ("image/avif", ".avif", rb"....ftyp(?:avif|avis|(?:mif1|msf1).{4}.{0,40}?avif)"),
+    ("image/heic", ".heic", rb"....ftyp(?:he[iv][cxms]|(?:mif1|msf1).{4}.{0,40}?he[iv][cxms])"),
+    ("image/heif", ".heif", rb"....ftyp(?:mif1|msf1)"),
+    ("image/jp2", ".jp2 .j2k", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+    ("image/jxl", ".jxl", rb"\0\0\0\x0cJXL \r\n\x87\n"),
+    ("image/x-portable-bitmap", ".pbm", rb"P[14]\s+(?:#|\d)"),
+    ("image/x-portable-graymap", ".pgm", rb"P[25]\s+(?:#|\d)"),
+    ("image/x-portable-pixmap", ".ppm", rb"P[36]\s+(?:#|\d)"),
+    ("image/x-icon", ".ico", rb"\0\0\x01\0[\x01-\x40]\0"),
+    ("image/vnd.adobe.photoshop", ".psd", rb"8BPS\0[\x01\x02]"),
+    ("application/dicom", ".dcm", rb".{128}DICM"),
+    ("application/pdf", ".pdf", rb"%PDF-"),
+    ("audio/wav", ".wav", rb"(?:RIFF|RF64)....WAVE"),
+    ("audio/flac", ".flac", rb"fLaC"),
+    ("audio/mpeg", ".mp3 .mp2", rb"ID3[\x02-\x04]|\xff[\xe2\xe3\xf2-\xf5\xfa-\xfd][^\0\xf0-\xff]"),
+    ("audio/aac", ".aac", rb"\xff[\xf0\xf1\xf8\xf9][\x40-\x7f]|ADIF"),
+    ("audio/aiff", ".aif .aiff", rb"FORM....AIF[FC]"),
+    ("audio/amr", ".amr", rb"#!AMR"),
+    ("audio/basic", ".au .snd", rb"\.snd\0\0"),
+    ("audio/mp4", ".m4a .m4b", rb"....ftypM4[ABP] "),
+    ("video/quicktime", ".mov .qt", rb"....ftypqt  |....(?:moov|mdat|wide)"),
+    ("video/3gpp", ".3gp", rb"....ftyp3g"),
+    ("video/mp4", ".mp4 .m4v", rb"....ftyp"),
+    ("video/ogg", ".ogv", rb"OggS.{24,56}\x80theora"),
+    ("audio/ogg", ".ogg .oga .opus", rb"OggS\0"),
+    ("video/webm", ".webm", rb"\x1a\x45\xdf\xa3.{0,48}?webm"),
+    ("video/x-matroska", ".mkv", rb"\x1a\x45\xdf\xa3"),
+    ("video/x-msvideo", ".avi", rb"RIFF....AVI "),
+    ("video/x-ms-asf", ".asf .wmv", rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    ("video/x-flv", ".flv", rb"FLV\x01"),
+    ("video/mpeg", ".mpg .mpeg", rb"\0\0\x01[\xba\xb3]"),
+    ("video/mp2t", ".ts .mts", rb"(?:G.{187}){2}G"),
+)
+"""Media types, the endings of their files, and how they begin; the first that fits is it, the more frequent first."""
+
+_BEGINS = tuple((media_type, re.compile(begins, re.DOTALL)) for media_type, _, begins in _SIGNATURES)
+_SOUND = {
+    "video/mp4": ("audio/mp4", ".m4a .m4b"),
+    "video/webm": ("audio/webm", ".weba"),
+    "video/x-matroska": ("audio/x-matroska", ".mka"),
+    "video/x-ms-asf": ("audio/x-ms-wma", ".wma"),
+}
+"""What containers of films hold, if their names say that it is sound alone."""
+
+_BY_ENDING = {
+    ending: media_type
+    for media_type, endings in [*(row[:2] for row in _SIGNATURES), *_SOUND.values()]
+    for ending in endings.split()
+}
+
+
+def media_type_of(content: bytes, name: str = "") -> str:
+    """Name a file's media type by its bytes; where these do not tell, by its name or address.
+
+    ``ANY_TYPE`` for what is of no known type, though its name may say that it is of one that its bytes would show.
+    """
+    found = next((media_type for media_type, begins in _BEGINS if begins.match(content)), "")
+    if not found and _first(content) in _MARKUP and _SVG.match(_beginning(content)):
+        found = "image/svg+xml"
+    if found and found not in _SOUND:
+        return found
+    named = named_type(name)
+    if found:
+        return named if named == _SOUND[found][0] else found
+    return ANY_TYPE if named in _BY_ENDING.values() else named
+
+
+def named_type(name: str) -> str:
+    """Guess a media type by the ending of a name or address alone, for what is not read; ``ANY_TYPE`` without one."""
+    suffix = PurePosixPath(name.partition("?")[0].partition("#")[0]).suffix.lower()
+    return _BY_ENDING.get(suffix) or mimetypes.types_map.get(suffix, ANY_TYPE)
+
+
+_BLANK = b" \t\r\n\f\v\0"
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKUP = frozenset((b"<", *_UTF16))
+_DOCUMENTS = frozenset(bytes([byte]) for byte in b'<{["tfnv-0123456789') | _MARKUP
+"""What pages, JSON and pointers begin with, behind blanks."""
+
+_LOOKED_AT = 65536
+"""Bytes: a comment or a preamble may stand before what tells an SVG picture from a page."""
+
+_PROLOG = r"(?:(?><!--.*?-->)|(?><\?.*?\?>)|(?><!doctype[^>\[]*(?:\[.*?\])?[^>]*>)|\s)*+"
+_SVG = re.compile(_PROLOG + r"<(\w+:)?svg[\s>]")
+_XML = re.compile(r"<\?xml\b(?!.*<html\b)|" + _PROLOG + r"<(?:error|rss|feed|\w+:\w)")
+
+
+def document_in(content: bytes) -> str:
+    """Say what stands here for a picture or a recording that could not be had, with its article; empty for none.
+
+    A login page, an error document, an API's answer or a pointer is not to be sent to an endpoint. Formats are not
+    asked for: an endpoint may take what this machine cannot decode.
+    """
+    # A picture is told by its first byte: nothing more of it is looked at.
+    if (first := _first(content)) and first not in _DOCUMENTS:
+        return ""
+    text = _beginning(content)
+    if text == "":
+        return "empty"
+    if text.startswith("<"):
+        return (
+            "" if _SVG.match(text) else "an XML document" if _XML.match(text) else "an HTML page, perhaps a login page"
+        )
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        return "a pointer of Git LFS, whose file was not fetched"
+    return "JSON" if (text[0] in "{[" and text.isprintable()) or _is_json(text) else ""
+
+
+def _first(content: bytes) -> bytes:
+    """Give the first byte behind blanks, or the mark of UTF-16; empty where there is none."""
+    if content.startswith(_UTF16):
+        return content[:2]
+    return content[:_LOOKED_AT].removeprefix(codecs.BOM_UTF8).lstrip(_BLANK)[:1]
+
+
+def _beginning(content: bytes) -> str:
+    """Read what a file begins with as text, whatever it is, without what only looks like nothing.
+
+    An error page may be in any encoding; what tells it stands in ASCII.
+    """
+    head = content[:_LOOKED_AT]
+    if head.startswith(_UTF16):
+        text = head.decode("utf-16", errors="replace")
+    else:
+        text = head.removeprefix(codecs.BOM_UTF8).decode("latin-1")
+    return re.sub(r"\s+", " ", text).strip(" \0").lower()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -9,8 +9,8 @@ from labelloop.errors import MediaError
 from labelloop.files import open_file
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
-from labelloop.sources.media import Home, Media, saying
-from labelloop.sources.urls import local_file, shown
+from labelloop.sources.media import Media, saying
+from labelloop.sources.urls import Home, local_file, shown
 from labelloop.types import TaskKey
 
 READERS = 16

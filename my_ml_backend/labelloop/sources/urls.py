@@ -4,13 +4,15 @@ What belongs to it is told by the same parser that decides where a request goes.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
 from labelloop.errors import ManifestError, MediaError
+from labelloop.types import TaskKey
 
 if TYPE_CHECKING:
     import httpx
@@ -110,3 +112,31 @@ class Origin:
         if self.prefix and path.startswith(f"{self.prefix}/"):
             return self.root + path
         return self.root + self.prefix + path
+
+
+class Home(Protocol):
+    """The server whose tasks these are, whose files only its own token opens; without one, it cannot be read.
+
+    ``remedies`` says more of what to do about its refusals, by status. ``task`` is the one that shows a file: None for
+    an address out of a list of one's own.
+    """
+
+    @property
+    def origin(self) -> Origin:
+        """Where it is; the guard lets it be a private address."""
+
+    @property
+    def remedies(self) -> Mapping[int, str]:
+        """What else to say to the user about an answer."""
+
+    def plain(self, url: str, task: TaskKey | None) -> tuple[str, bool]:
+        """Give an address of its host in the form that is sent, and whether the token may go there.
+
+        Raises MediaError for an address with more than one possible meaning.
+        """
+
+    def resolving(self, uri: str, task: int) -> str:
+        """Give the address at which it resolves a task's cloud address with the identity of its storage."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Give the headers that carry its token; raises StudioError where it gives none."""

@@ -3,18 +3,14 @@
 With a task goes what an annotator drew with a smart tool to ask for a prediction.
 """
 
-import codecs
-import json
 import math
-import mimetypes
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Self
 
 from labelloop.errors import MediaError
-from labelloop.sources.media import Media
+from labelloop.sources.media import Media, document_in, media_type_of, named_type
 from labelloop.sources.urls import shown
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
@@ -25,14 +21,6 @@ _REFERABLE = ("s3://", "gs://", "http://", "https://")
 
 _MEDIA = ("Image", "Audio", "Video", "PDF")
 """Object tags whose files are no text."""
-
-_BLANK = b" \t\r\n\f\v\0"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_BEGINNINGS = frozenset(bytes([byte]) for byte in b'<{["tfn-0123456789')
-"""What pages and JSON begin with, behind blanks."""
-
-_LOOKED_AT = 65536
-"""Bytes: a comment or a preamble may stand before what tells an SVG picture from a page."""
 
 _POINTS = ("keypointlabels", "keypoint")
 _BOXES = ("rectanglelabels", "rectangle")
@@ -73,16 +61,17 @@ class LabelStudioInterface:
             raise MediaError(f"task {number} has no {target.data_key!r} in its data, which the label config shows")
         if target.inline:
             return Input(text=value)
-        media_type = _media_type(value)
         if referable and self._is_referable(value):
-            return Input(uri=value, media_type=media_type)
+            return Input(uri=value, media_type=named_type(value))
         content = self.media.read(value, TaskKey(self.project, number if isinstance(number, int) else None), deadline)
         other = shown_instead(target.tag, content)
         if other is not None:
             raise MediaError(
                 f"{shown(value)} is {other}, which is nothing that <{target.tag}> shows: it was sent nowhere"
             )
-        return _text(content, number) if target.tag in ("Text", "HyperText") else Input(content, media_type)
+        if target.tag in ("Text", "HyperText"):
+            return _text(content, number)
+        return Input(content, media_type_of(content, value))
 
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:
         """Make the prediction of one task; raises LabelConfigError where no control tag takes the answer."""
@@ -96,12 +85,6 @@ class LabelStudioInterface:
         """Whether another machine can read an address: not Label Studio's own files, nor one with a password."""
         host = url.partition("://")[2].partition("/")[0]
         return url.startswith(_REFERABLE) and "@" not in host and not self.media.is_home(url)
-
-
-def _media_type(url: str) -> str:
-    """Guess by the ending; an address may be any text."""
-    suffix = PurePosixPath(url.partition("?")[0]).suffix
-    return mimetypes.types_map.get(suffix.lower(), "application/octet-stream")
 
 
 def _text(content: bytes, task_id: object) -> Input:
@@ -126,50 +109,11 @@ def value_of(data_key: str, task: Json) -> str | None:
 
 
 def shown_instead(tag: str, content: bytes) -> str | None:
-    """Say what a file is when it is recognisably not what its object tag shows: nothing, HTML, XML or JSON.
+    """Say what a file is when it is recognisably not what its object tag shows: nothing, or a document.
 
-    A login page, an error document or an API's answer stands for a file that could not be had; it is not to be sent to
-    an endpoint. Formats are not asked for: an endpoint may take what this machine cannot decode. What shows text
-    (``Text``, ``HyperText``) is not judged.
+    What shows text (``Text``, ``HyperText``) is not judged.
     """
-    if tag not in _MEDIA:
-        return None
-    # A picture is told by its first byte: nothing more of it is looked at.
-    first = content[:_LOOKED_AT].removeprefix(codecs.BOM_UTF8).lstrip(_BLANK)[:2]
-    if first and first[:1] not in _BEGINNINGS and first not in _UTF16:
-        return None
-    text = _beginning(content)
-    if text == "":
-        return "empty"
-    if text.startswith("<"):
-        return None if _is_svg(text) else "HTML or XML"
-    return "JSON" if (text[0] in "{[" and text.isprintable()) or _is_json(text) else None
-
-
-def _beginning(content: bytes) -> str:
-    """Read what a file begins with as text, whatever it is, without what only looks like nothing.
-
-    An error page may be in any encoding; what tells it stands in ASCII.
-    """
-    head = content[:_LOOKED_AT]
-    if head.startswith(_UTF16):
-        text = head.decode("utf-16", errors="replace")
-    else:
-        text = head.removeprefix(codecs.BOM_UTF8).decode("latin-1")
-    return re.sub(r"\s+", " ", text).strip(" \0").lower()
-
-
-def _is_svg(text: str) -> bool:
-    """Whether the first element, behind comments, processing instructions and a doctype, is a drawing."""
-    return re.match(r"(<!--.*?-->|<\?.*?\?>|<!doctype[^>\[]*(\[.*?\])?[^>]*>|\s)*<(\w+:)?svg[\s>]", text) is not None
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return document_in(content) or None if tag in _MEDIA else None
 
 
 def _step(found: object, step: str) -> object:

@@ -13,7 +13,8 @@ from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
-from labelloop.sources.media import Home, Media
+from labelloop.sources.media import Media
+from labelloop.sources.urls import Home
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag

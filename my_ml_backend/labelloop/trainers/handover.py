@@ -19,7 +19,7 @@ from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import parse_answer, read_answer
 from labelloop.errors import EndpointError, ManifestError, TrainingError
 from labelloop.files import link_or_copy
-from labelloop.pictures import media_type_of
+from labelloop.sources.media import media_type_of
 from labelloop.types import Answer, Failure, Input, Item, Json, Side
 
 if TYPE_CHECKING:

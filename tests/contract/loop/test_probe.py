@@ -125,3 +125,15 @@ def test_a_project_is_asked_for_as_its_ml_backend_says(
     options = {"endpoint": f"{server.address}/typed"}
     assert not probe_lines(hub, question(text="Hello", label_config=TEXT_CONFIG, project=7, options=options))[1]
     assert server.requests[-1].line == "POST /typed HTTP/1.1"
+
+
+def test_a_file_goes_under_the_type_of_its_bytes_and_a_page_goes_nowhere(server: Misbehaving, tmp_path: Path) -> None:
+    named = tmp_path / "photo.jpg"
+    named.write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert probe_lines(hub_for(server), question(file=named))[1]
+    assert [request.headers["content-type"] for request in server.requests] == ["image/png"]
+
+    named.write_bytes(b"<!DOCTYPE html><title>Log in</title>")
+    with pytest.raises(SettingsError, match=r"photo\.jpg is an HTML page, perhaps a login page, which is no picture"):
+        probe_lines(hub_for(server), question(file=named))
+    assert len(server.requests) == 1

@@ -289,6 +289,6 @@ def test_files_that_are_not_what_annotators_see_are_no_items(studio: StudioApi, 
     found = read_labels(hub, project, labeling_of(hub, project), lambda *_: None).manifest
     assert [item.task for item in found.items] == [1]
     assert [out.reason.partition(": ")[2] for out in found.left_out] == [
-        "it is HTML or XML, which is nothing that annotators are shown",
+        "it is an HTML page, perhaps a login page, which is nothing that annotators are shown",
         "it is empty, which is nothing that annotators are shown",
     ]

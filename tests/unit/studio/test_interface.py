@@ -6,6 +6,8 @@ from labelloop.studio.interface import shown_instead
 
 SVG = b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"/>'
 
+HTML = "an HTML page, perhaps a login page"
+
 
 @pytest.mark.parametrize("tag", ["Image", "Audio", "Video", "PDF"])
 @pytest.mark.parametrize(
@@ -14,15 +16,15 @@ SVG = b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg><svg xmlns="http
         (b"", "empty"),
         (b"\xef\xbb\xbf \n\t", "empty"),
         (b"\0\0\0\0", "empty"),
-        (b"<!DOCTYPE html><html><body>Log in</body></html>", "HTML or XML"),
-        (b"\xef\xbb\xbf\n  <HTML>", "HTML or XML"),
-        (b"<!-- a comment --><p>x</p>", "HTML or XML"),
-        ("<html>".encode("utf-16"), "HTML or XML"),
-        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "HTML or XML"),
+        (b"<!DOCTYPE html><html><body>Log in</body></html>", HTML),
+        (b"\xef\xbb\xbf\n  <HTML>", HTML),
+        (b"<!-- a comment --><p>x</p>", HTML),
+        ("<html>".encode("utf-16"), HTML),
+        (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document"),
         (b'{"token": "abc"}', "JSON"),
         (b' [{"id": 1}]', "JSON"),
-        (b"<!DOCTYPE html><html><header><svg viewBox='0 0 1 1'></svg></header></html>", "HTML or XML"),
-        ("<p>Zugriff verweigert für Gäste</p>".encode("latin-1"), "HTML or XML"),
+        (b"<!DOCTYPE html><html><header><svg viewBox='0 0 1 1'></svg></header></html>", HTML),
+        ("<p>Zugriff verweigert für Gäste</p>".encode("latin-1"), HTML),
         ('{"detail": "größer"}'.encode("latin-1"), "JSON"),
         (b"null", "JSON"),
         (b'"nothing here"', "JSON"),

@@ -93,11 +93,11 @@ def require_writable(inputs: Sequence[Input], refusal: Callable[[Input], str]) -
             raise Unwritable(reason)
 
 
-_FILES = re.compile(r"(image|audio|video)/[\w.+-]{1,60}")
+_FILES = re.compile(r"(image|audio|video)/[\w.+-]{1,60}|application/(pdf|dicom)")
 
 
 def file_type(media_type: str) -> str:
-    """Pass on the type of a picture or a recording only.
+    """Pass on the type of a picture, a recording, or what shows like one.
 
     A task's file that calls itself JSON would be read as a request, with the references to other files in it.
     """
