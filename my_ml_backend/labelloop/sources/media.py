@@ -291,6 +291,7 @@ _SIGNATURES: tuple[tuple[str, str, bytes], ...] = (
 """Media types, the endings of their files, and how they begin; the first that fits is it, the more frequent first."""
 
 _BEGINS = tuple((media_type, re.compile(begins, re.DOTALL)) for media_type, _, begins in _SIGNATURES)
+_SVG_TYPE = "image/svg+xml"
 _SOUND = {
     "video/mp4": ("audio/mp4", ".m4a .m4b"),
     "video/webm": ("audio/webm", ".weba"),
@@ -301,7 +302,7 @@ _SOUND = {
 
 _BY_ENDING = {
     ending: media_type
-    for media_type, endings in [*(row[:2] for row in _SIGNATURES), *_SOUND.values()]
+    for media_type, endings in [*(row[:2] for row in _SIGNATURES), (_SVG_TYPE, ".svg"), *_SOUND.values()]
     for ending in endings.split()
 }
 
@@ -313,7 +314,7 @@ def media_type_of(content: bytes, name: str = "") -> str:
     """
     found = next((media_type for media_type, begins in _BEGINS if begins.match(content)), "")
     if not found and _first(content) in _MARKUP and _SVG.match(_beginning(content)):
-        found = "image/svg+xml"
+        found = _SVG_TYPE
     if found and found not in _SOUND:
         return found
     named = named_type(name)
@@ -326,6 +327,11 @@ def named_type(name: str) -> str:
     """Guess a media type by the ending of a name or address alone, for what is not read; ``ANY_TYPE`` without one."""
     suffix = PurePosixPath(name.partition("?")[0].partition("#")[0]).suffix.lower()
     return _BY_ENDING.get(suffix) or mimetypes.types_map.get(suffix, ANY_TYPE)
+
+
+def ending_of(media_type: str) -> str:
+    """Give the usual ending of the files of a media type, with its dot; ``.bin`` where none is known."""
+    return next((ending for ending, one in _BY_ENDING.items() if one == media_type), ".bin")
 
 
 _BLANK = b" \t\r\n\f\v\0"

@@ -7,7 +7,7 @@ import wave
 import pytest
 from PIL import Image
 
-from labelloop.sources.media import document_in, media_type_of, named_type
+from labelloop.sources.media import document_in, ending_of, media_type_of, named_type
 
 
 def picture(form: str) -> bytes:
@@ -147,3 +147,11 @@ def test_a_page_made_to_be_slow_is_not(content: bytes) -> None:
 )
 def test_what_stands_for_a_file_says_what_it_is(content: bytes, said: str) -> None:
     assert document_in(content) == said
+
+
+@pytest.mark.parametrize(
+    ("media_type", "ending"),
+    [("image/jpeg", ".jpg"), ("audio/wav", ".wav"), ("audio/mp4", ".m4a"), ("image/svg+xml", ".svg"), ("a/b", ".bin")],
+)
+def test_a_type_has_its_usual_ending(media_type: str, ending: str) -> None:
+    assert ending_of(media_type) == ending

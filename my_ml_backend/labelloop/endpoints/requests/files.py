@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from mimetypes import guess_extension
 
 from labelloop.endpoints.requests.format import (
     Body,
@@ -18,6 +17,7 @@ from labelloop.endpoints.requests.format import (
     usual_name,
 )
 from labelloop.errors import SettingsError
+from labelloop.sources.media import ending_of
 from labelloop.types import Input
 
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9][a-z0-9.+-]{0,60}")
@@ -143,7 +143,7 @@ def _form(name: str, item: Input, parameters: Parameters) -> Body:
         sent: tuple[str | None, bytes, str | None] = (None, (item.text or "").encode(), None)
     else:
         media_type = file_type(item.media_type)
-        sent = (usual_name(item) + (guess_extension(media_type) or ""), item.content, media_type)
+        sent = (usual_name(item) + ending_of(media_type), item.content, media_type)
     request = httpx.Request("POST", "http://form/", data=fields, files={name: sent})
     return Body(request.read(), request.headers["Content-Type"])
 

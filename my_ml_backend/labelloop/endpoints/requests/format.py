@@ -114,7 +114,7 @@ def usual_name(item: Input) -> str:
     if is_text(item):
         return "text"
     file = _FILES.fullmatch(item.media_type)
-    return file[1] if file else "file"
+    return (file and file[1]) or "file"
 
 
 def base64_bytes(item: Input) -> bytes:
