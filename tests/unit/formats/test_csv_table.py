@@ -46,7 +46,7 @@ def test_a_row_without_label_is_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("gs://b/k,dog\n", r"of no known format: its first line must be a header .* found: 'gs://b/k, dog'"),
+        ("b/k.jpg,dog\n", r"of no known format: its first line must be a header .* found: 'b/k.jpg, dog'"),
         ("uri,colour\n", "one of labels .* found: 'uri, colour'"),
         ("uri,label\na.jpg\n", "line 2: it has not as many cells as the header"),
         ("uri,label\na.jpg,b,c\n", "line 2: it has not as many cells as the header"),
@@ -82,3 +82,60 @@ def test_another_separator_helps(tmp_path: Path) -> None:
     listing = Listing("multiple", ("a|b", "c"), (Record("s3://b/1", ("a|b", "c"), 1),))
     write_listing(listing, tmp_path / "list.csv", "csv", Hints(separator="+"))
     assert read_listing(tmp_path / "list.csv", hints=Hints(separator="+")) == listing
+
+
+def test_columns_that_are_labels_themselves(tmp_path: Path) -> None:
+    found = read(tmp_path, "filename, cat, dog,split\na.jpg, 1, 1,train\nb.jpg, 0, 0,\n")
+    assert (found.choice, found.classes) == ("multiple", ("cat", "dog"))
+    assert [(one.labels, one.side) for one in found.records] == [(("cat", "dog"), "train"), ((), None)]
+    one_each = read(tmp_path, "image,MEL,NV\na.jpg,1.0,0.0\nb.jpg,0.0,1.0\n")
+    assert (one_each.choice, [one.labels for one in one_each.records]) == ("single", [("MEL",), ("NV",)])
+    signed = read(tmp_path, "image_id\tHat\tBeard\na.jpg\t-1\t1\nb.jpg\t-1\t-1\n")
+    assert [one.labels for one in signed.records] == [("Beard",), ()]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("filename,cat,dog\na.jpg,1,0\nb.jpg,0.5,0\n", "line 3: '0.5' in the column 'cat' is neither 0 nor 1"),
+        ("filename,cat,dog\na.jpg,large,small\n", "found: 'filename, cat, dog'"),
+        ("filename,rating\na.jpg,3\n", "found: 'filename, rating'"),
+        ("id,label\n7,cat\n", "no picture that lies beside it is named as its column 'id' says"),
+    ],
+)
+def test_columns_that_tell_no_labels_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(ManifestError, match=reason):
+        read(tmp_path, text)
+
+
+def test_names_without_a_suffix_are_those_of_the_pictures_beside_the_table(tmp_path: Path) -> None:
+    for name in ("train/7.png", "train/8.JPG", "test/7.png", "9.png", "train/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "train.csv").write_text("id,breed\n7,boxer\n8,collie\n9,boxer\nnotes,pug\n")
+    found = read_listing(tmp_path / "train.csv")
+    paths = [tmp_path / name for name in ("train/7.png", "train/8.JPG", "9.png")]
+    assert [(one.uri, one.labels) for one in found.records] == [
+        (path.as_uri(), (label,)) for path, label in zip(paths, ("boxer", "collie", "boxer"), strict=True)
+    ]
+    assert [(out.task, out.reason) for out in found.left_out] == [(4, "no picture beside the table is named 'notes'")]
+    (tmp_path / "train.csv").rename(tmp_path / "labels.csv")
+    with pytest.raises(ManifestError, match=r"line 2: '7' may be '(test|train)/7.png' or '(test|train)/7.png'"):
+        read_listing(tmp_path / "labels.csv")
+
+
+def test_the_tables_of_a_folder_are_read_with_their_sides(tmp_path: Path) -> None:
+    for side, rows in (("train", "a.jpg,cat\nb.jpg,dog\n"), ("val", "c.jpg,dog\n")):
+        (tmp_path / f"{side}.csv").write_text(f"image,label\n{rows}")
+    (tmp_path / "images").mkdir()
+    for name in "abc":
+        (tmp_path / f"images/{name}.jpg").touch()
+    found = read_listing(tmp_path)
+    assert [(Path(one.uri).parent.name, one.labels, one.side, one.task) for one in found.records] == [
+        ("images", ("cat",), "train", 1),
+        ("images", ("dog",), "train", 2),
+        ("images", ("dog",), "validation", 3),
+    ]
+    (tmp_path / "more.csv").write_text("image,label\na.jpg,cat\n")
+    with pytest.raises(ManifestError, match="has no table of pictures"):
+        read_listing(tmp_path, "csv")

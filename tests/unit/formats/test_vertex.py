@@ -70,3 +70,29 @@ def test_it_is_written_as_the_schemas_say(tmp_path: Path) -> None:
     rose = {"displayName": "rose"}
     assert json.loads((tmp_path / "one").read_text()) == common | {"classificationAnnotation": rose}
     assert json.loads((tmp_path / "many").read_text()) == common | {"classificationAnnotations": [rose]}
+
+
+def test_rows_without_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "import.csv"
+    path.write_text('TRAIN,gs://b/1,cat\n,gs://b/2,dog\n\nvalidation,"gs://b/3","a, b"\ntest,gs://b/4\n')
+    found = read_listing(path)
+    assert [(one.uri, one.labels, one.side) for one in found.records] == [
+        ("gs://b/1", ("cat",), "train"),
+        ("gs://b/2", ("dog",), None),
+        ("gs://b/3", ("a, b",), "validation"),
+    ]
+    assert found.left_out == (LeftOut(4, "it has no annotation"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("train,gs://b/1,cat\ntest,gs://b/1,dog\n", "row 2: its picture is said to be on another side, train, before"),
+        ('gs://b/1,"cat"x\n', "is no table"),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "import.csv"
+    path.write_text(text)
+    with pytest.raises(ManifestError, match=reason):
+        read_listing(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, written
 from labelloop.data.formats.entries import Entry, object_lines, write_lines
+from labelloop.data.formats.other_labels import Other, of_job, refused
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
 from labelloop.types import Json
@@ -39,6 +40,8 @@ def _attribute(entry: Entry) -> str:
     keys = entry.values.keys()
     candidates = [key.removesuffix(_METADATA) for key in keys if key.endswith(_METADATA)]
     candidates = candidates or [key for key in keys if not key.endswith("-ref")]
+    # A chain of jobs may have drawn boxes, too.
+    candidates = [key for key in candidates if not of_job(entry.values.get(key + _METADATA))] or candidates
     if len(candidates) != 1:
         seen = ", ".join(candidates) or "none"
         raise entry.wrong(
@@ -53,20 +56,16 @@ def _labels(entry: Entry, attribute: str) -> list[str] | str:
     known: Json = metadata if isinstance(metadata, dict) else {}
     if "failure-reason" in known:
         return f"its labeling job failed: {str(known['failure-reason'])[:200]}"
+    if other := of_job(known):
+        where = f"{entry.source}, line {entry.number}: {attribute!r}"
+        raise refused(where, Other(other, f"its type is {str(known['type'])[:60]!r}"))
     if value is None:
         return f"it has no {attribute!r}"
-    _check_type(entry, known)
     if isinstance(value, list):
         classes = known.get("class-map")
         return [_name(entry, one, classes if isinstance(classes, dict) else {}) for one in value]
     name = known.get("class-name")
     return [name if isinstance(name, str) else _name(entry, value, {})]
-
-
-def _check_type(entry: Entry, metadata: Json) -> None:
-    kind = metadata.get("type")
-    if isinstance(kind, str) and "classification" not in kind and "verification" not in kind:
-        raise entry.wrong(f"its labels are of type {kind[:60]!r}; LabelLoop learns image classification")
 
 
 def _name(entry: Entry, value: object, classes: Json) -> str:

@@ -1,20 +1,28 @@
-"""Tables as CSV, with a header: a column of addresses, one of labels, perhaps sides, task ids and hashes."""
+"""Tables as CSV, with a header: a column of addresses, one of labels, perhaps sides, task ids and hashes.
+
+Labels may also be columns of their own, 1 where a picture has that label and 0 where not (Roboflow's ``_classes.csv``).
+A folder is one where it holds a table beside folders of pictures (Kaggle), or a table in each folder of a side.
+"""
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from labelloop.data.formats.base import Collector, Format, Hints, written
-from labelloop.data.formats.entries import Entry, open_text, write_parts
+from labelloop.data.formats.base import Collector, Format, Hints, base_of, written
+from labelloop.data.formats.entries import MOST_CHARACTERS, Entry, open_text, write_parts
+from labelloop.data.formats.other_labels import header_of, of_columns, refused
+from labelloop.data.formats.table_folder import PicturesBeside, is_sample, tables_in
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 
 _PICTURES = (
     "uri", "url", "image", "image_url", "image_uri", "image_path", "path", "filename", "file_name", "file", "filepath",
-    "file_path", "picture", "source-ref", "imagegcsuri",
+    "file_path", "picture", "source-ref", "imagegcsuri", "image_id", "image_name", "imageid", "img", "img_id",
+    "img_name", "id", "id_code",
 )  # fmt: skip
 _LABELS = ("labels", "label", "class", "class_name", "classname", "category", "target", "choice")
 _SIDES = ("side", "split", "set", "subset", "ml_use")
@@ -23,38 +31,63 @@ _HASHES = ("sha256",)
 _SEVERAL = "labels"
 """The column whose cells may hold several labels; of any other, a cell is one label as it stands."""
 
+_MEASURES = ("age", "count", "height", "price", "rating", "score", "size", "width")
+"""The only column beside that of the pictures has labels, whatever it is called, but for these."""
+
+_NUMBERS = {"1": True, "0": False, "-1": False}
+"""What a cell of a label's own column says, as a whole number."""
+
 _SEPARATOR = "|"
 _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column of a table is what, by its name; empty for none. ``delimiter`` stands between the cells."""
+    """Which column of a table is what, by its name; empty for none. ``delimiter`` stands between the cells.
+
+    ``classes`` are the columns that are labels themselves, where none has them in its cells.
+    """
 
     delimiter: str
     picture: str
     labels: str
+    classes: tuple[str, ...] = ()
     side: str = ""
     task: str = ""
     sha: str = ""
 
 
-def columns_of(header: str, hints: Hints = Hints()) -> Columns:  # noqa: B008 - immutable
-    """Find the columns in a header line; raises ManifestError naming what was found when pictures or labels lack."""
+def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  # noqa: B008 - immutable
+    """Find the columns in a header line; raises ManifestError naming what was found when pictures or labels lack.
+
+    ``row`` is the line after it, by which columns are known that are labels themselves.
+    """
     delimiter = max(_DELIMITERS, key=header.count)
     try:
-        names = next(csv.reader([header], delimiter=delimiter), [])
+        names, cells = (next(csv.reader([line], delimiter=delimiter), []) for line in (header, row))
     except csv.Error as error:
         raise ManifestError(f"its first line is no header of a table ({error})") from error
     picture = _column(names, (hints.picture_field,) if hints.picture_field else _PICTURES)
     labels = _column(names, (hints.label_attribute,) if hints.label_attribute else _LABELS)
-    if not picture or not labels:
+    others = [_column(names, wanted) for wanted in (_SIDES, _TASKS, _HASHES)]
+    classes: tuple[str, ...] = ()
+    if picture and not labels and not hints.label_attribute:
+        rest = tuple(name for name in names if name not in (picture, *others))
+        labels = rest[0] if row and len(rest) == 1 and rest[0].strip().lower() not in _MEASURES else ""
+        answers = [cell for name, cell in zip(names, cells, strict=False) if name in rest]
+        classes = rest if len(rest) > 1 and answers and all(_number(cell) in _NUMBERS for cell in answers) else ()
+    if not picture or not (labels or classes):
         wanted = hints.picture_field or "uri, path, filename, image"
         raise ManifestError(
             f"its first line must be a header with a column of addresses ({wanted}, ...) and one of labels "
-            f"({hints.label_attribute or 'label, labels, class'}, ...); found: {', '.join(names)[:200]!r}"
+            f"({hints.label_attribute or 'label, labels, class'}, ...), or columns of labels with 0 and 1 in them; "
+            f"found: {', '.join(names)[:200]!r}"
         )
-    return Columns(delimiter, picture, labels, _column(names, _SIDES), _column(names, _TASKS), _column(names, _HASHES))
+    return Columns(delimiter, picture, labels, classes, *others)
+
+
+def _number(cell: str) -> str:
+    return cell.strip().removesuffix(".0")
 
 
 def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
@@ -64,20 +97,59 @@ def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
 
 
 def read_csv(path: Path, hints: Hints, base: str) -> Listing:
-    """Read a table; rows without a label are left out where each has at most one. Raises ManifestError."""
-    found = Collector(path, hints)
+    """Read a table, or the tables of a folder; raises ManifestError.
+
+    Rows without a label are left out where each has at most one.
+    """
+    if not path.is_dir():
+        return _read_table(path, hints, base)
+    tables = tables_in(path, is_table)
+    if not tables:
+        raise ManifestError(f"{path} has no table of pictures that lie in its folders")
+    parts = [(side, _read_table(table, hints, base_of(table))) for table, side in tables]
+    return reduce(Listing.joined, (part.on(side) if side else part for side, part in parts))
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table of labeled pictures, by its first lines."""
+    try:
+        header, row = _head(path)
+        columns_of(header, row)
+    except ManifestError:
+        return False
+    return of_columns(header_of(header)) is None
+
+
+def _head(path: Path) -> tuple[str, str]:
     with open_text(path) as file:
-        try:
-            columns = columns_of(file.readline().rstrip("\r\n"), hints)
-        except ManifestError as error:
-            raise ManifestError(f"{path}: {error}") from error
-        file.seek(0)
+        header, row = (file.readline(MOST_CHARACTERS).rstrip("\r\n") for _ in range(2))
+    return header, row
+
+
+def _read_table(path: Path, hints: Hints, base: str) -> Listing:
+    if is_sample(path):
+        raise ManifestError(
+            f"{path} is a sample of the answers to a contest, by its name: its labels stand for nothing"
+        )
+    found = Collector(path, hints)
+    header, row = _head(path)
+    if not hints.label_attribute and (other := of_columns(header_of(header))):
+        raise refused(path, other, "If one column has classes of the pictures, name it (--label-attribute)")
+    try:
+        columns = columns_of(header, row, hints)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    with open_text(path) as file:
+        table = _Table(columns, hints.separator, PicturesBeside(path, base))
         try:
             for entry in _rows(path, file, columns.delimiter):
-                _take(found, entry, columns, hints.separator, base)
+                table.take(found, entry)
         except csv.Error as error:
             raise ManifestError(f"{path} is no table: {error}") from error
-    return found.listing()
+    table.check(path)
+    several = any(size != 1 for size in table.sizes)
+    classes = [name.strip() for name in columns.classes]
+    return found.listing("multiple" if several else "single", classes) if classes else found.listing()
 
 
 def _rows(path: Path, file: Any, delimiter: str) -> Iterator[Entry]:
@@ -89,14 +161,51 @@ def _rows(path: Path, file: Any, delimiter: str) -> Iterator[Entry]:
         yield entry
 
 
-def _take(found: Collector, entry: Entry, columns: Columns, separator: str, base: str) -> None:
-    row = entry.values
-    task = _task(entry, row[columns.task]) if columns.task else None
-    picture = entry.picture(row[columns.sha].strip()) if columns.sha else ""
-    address = row[columns.picture].strip()
-    uri = "" if picture and not address else entry.address(address, base)
-    side = entry.side(row[columns.side].strip()) if columns.side else None
-    found.take(uri, _labels(row[columns.labels], columns.labels, separator), task, side, picture)
+class _Table:
+    """Takes the rows of one table; ``sizes`` are how many labels its rows have, where labels are columns."""
+
+    def __init__(self, columns: Columns, separator: str, pictures: PicturesBeside) -> None:
+        self._columns, self._separator, self._pictures = columns, separator, pictures
+        self._missing = 0
+        self._taken = False
+        self.sizes: set[int] = set()
+
+    def take(self, found: Collector, entry: Entry) -> None:
+        columns, row = self._columns, entry.values
+        task = _task(entry, row[columns.task]) if columns.task else None
+        picture = entry.picture(row[columns.sha].strip()) if columns.sha else ""
+        address = row[columns.picture].strip()
+        uri = "" if picture and not address else self._pictures.address(entry, address)
+        if uri is None:
+            self._missing += 1
+            found.leave_out(f"no picture beside the table is named {address[:60]!a}", task)
+            return
+        side = entry.side(row[columns.side].strip()) if columns.side else None
+        self._taken = True
+        found.take(uri, self._labels(entry), task, side, picture)
+
+    def check(self, path: Path) -> None:
+        """Raise ManifestError where no row names a picture: the table is of something else."""
+        if self._missing and not self._taken:
+            raise ManifestError(
+                f"{path}: no picture that lies beside it is named as its column {self._columns.picture!r} says. "
+                "Put it beside the folder of its pictures, or name the column of addresses (--picture-field)"
+            )
+
+    def _labels(self, entry: Entry) -> list[str]:
+        columns, row = self._columns, entry.values
+        if not columns.classes:
+            return _labels(row[columns.labels], columns.labels, self._separator)
+        said = {name.strip(): _NUMBERS.get(_number(row[name])) for name in columns.classes}
+        if None in said.values():
+            wrong = next(name for name in columns.classes if _number(row[name]) not in _NUMBERS)
+            raise entry.wrong(
+                f"{row[wrong][:60]!r} in the column {wrong.strip()!r} is neither 0 nor 1. If another column has the "
+                "labels in its cells, name it (--label-attribute)"
+            )
+        labels = [name for name, has in said.items() if has]
+        self.sizes.add(len(labels))
+        return labels
 
 
 def _labels(cell: str, column: str, separator: str) -> list[str]:

@@ -21,7 +21,6 @@ _SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
-
 _UNSAFE = re.compile(r"[^\w .()+,=@&-]")
 _LONGEST = 100
 
@@ -63,7 +62,7 @@ def by_folders(
     found = Collector(source, hints)
     paths = sorted((PurePosixPath(name).parts, name) for name in names if not _is_hidden(name))
     folders = {parts if name.endswith("/") else parts[:-1] for parts, name in paths}
-    pictured = {parts[:-1] for parts, name in paths if _is_picture(name)}
+    pictured = {parts[:-1] for parts, name in paths if is_picture(name)}
     layout = FolderLayout.of(source, folders, pictured, hints.find or class_finder(hints.classes or ()))
     homes = layout.homes()
     classed: dict[Side | None, list[tuple[str, Parts]]] = {side: [] for side in (*SIDES, None)}
@@ -74,7 +73,7 @@ def by_folders(
         is_folder = name.endswith("/")
         if home is not None and (len(below) > 1 or (below and is_folder)):
             classed[homes[home]].append((name, below))
-        if name in odd if is_folder else len(below) < 2 and (name in odd or _is_picture(name)):
+        if name in odd if is_folder else len(below) < 2 and (name in odd or is_picture(name)):
             outside.append(name)
     inner = layout.are_sides_within(homes)
     for side, held in classed.items():
@@ -118,13 +117,14 @@ def _take(
 ) -> None:
     if name in odd:
         found.leave_out(f"{name!a} {odd[name]}", None)
-    elif _is_picture(name):
+    elif is_picture(name):
         found.take(address(name), (label,), None, side)
     else:
         found.leave_out(f"{name!a} is no picture by its name", None)
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Tell by a file's name whether it is a picture."""
     return name.lower().endswith(_SUFFIXES)
 
 

@@ -1,24 +1,33 @@
 """Listings of any format: a source read by its name or by what it is, a listing written, and what that cannot carry."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
 from labelloop.data.formats.augmented_manifest import AUGMENTED
 from labelloop.data.formats.base import Carried, Format, Hints, base_of
-from labelloop.data.formats.csv_table import CSV, columns_of
+from labelloop.data.formats.csv_table import CSV, columns_of, is_table
 from labelloop.data.formats.entries import open_text
 from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
 from labelloop.data.formats.label_studio_export import LABEL_STUDIO
 from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
-from labelloop.data.formats.vertex_import import VERTEX
+from labelloop.data.formats.other_labels import refused
+from labelloop.data.formats.recognition import of_file, of_folder
+from labelloop.data.formats.table_folder import tables_in
+from labelloop.data.formats.vertex_import import VERTEX, is_vertex_row
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
 from labelloop.types import IMAGES, Json
 
-_FIRST_LINE = 1_000_000
+_FIRST_LINE, _LINES = 1_000_000, 100
+"""Characters of a line, and how many lines, by which a file is known."""
+
+_CHECKED = ("vertex", "augmented", "labelloop", "csv")
+"""Formats whose readers look at every line for labels of other kinds, or whose files hold none."""
 
 FORMATS: Mapping[str, Format] = {
     one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV)
@@ -37,7 +46,8 @@ def read_listing(
     """
     path = Path(location)
     try:
-        name = detect(path, {one.name: one.about for one in FORMATS.values()}) if format == "auto" else format
+        known = {one.name: one.about for one in FORMATS.values()}
+        name = detect(path, known, hints) if format == "auto" else format
         found = _named(name)
         return found.read(path, hints, base_of(path) if base is None else base)
     except (OSError, ValueError) as error:  # an impossible path
@@ -61,29 +71,42 @@ def write_listing(listing: Listing, target: Path, format: str, hints: Hints = _N
     return lost
 
 
-def detect(path: Path, formats: Mapping[str, str]) -> str:
-    """Name the format of a source; raises ManifestError listing the formats (name to what it is) and what was seen."""
+def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> str:
+    """Name the format of a source; raises ManifestError listing the formats (name to what it is) and what was seen.
+
+    Also where what it holds is labels of another kind than classes of pictures.
+    """
     if path.is_dir():
-        return "imagefolder"
+        if other := of_folder(path):
+            raise refused(path, other, "If its folders are classes, say so (--from imagefolder)")
+        return "csv" if tables_in(path, is_table) else "imagefolder"
     with open_text(path) as file:
-        first = file.readline(_FIRST_LINE).strip()
-        while not first and (line := file.readline(_FIRST_LINE)):
-            first = line.strip()
-    found, seen = _by_line(first)
+        lines = [line.strip() for line in islice(_short_lines(file), _LINES)]
+    first, second, *_ = [*filter(None, lines), "", ""]
+    if is_vertex_row(first):
+        return "vertex"
+    found, seen = _by_line(first, second, hints)
+    if found not in _CHECKED and (other := of_file(path)):
+        raise refused(path, other)
     if not found:
         known = "; ".join(f"{name}: {about}" for name, about in formats.items())
         raise ManifestError(f"{path} is of no known format: {seen}. Name the format, one of {known}")
     return found
 
 
-def _by_line(first: str) -> tuple[str, str]:
+def _short_lines(file: IO[str]) -> Iterator[str]:
+    while line := file.readline(_FIRST_LINE):
+        yield line
+
+
+def _by_line(first: str, second: str, hints: Hints) -> tuple[str, str]:
     """Give the format, or what was seen instead."""
     if first.startswith("["):
         return "label-studio", ""
     if first.startswith("{"):
         return _by_object(first)
     try:
-        columns_of(first)
+        columns_of(first, second, hints)
     except ManifestError as error:
         return "", str(error) if first else "it is empty"
     return "csv", ""

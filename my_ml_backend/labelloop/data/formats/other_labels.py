@@ -1,0 +1,241 @@
+"""Labels that are no classes of pictures: known by keys, columns and values, and refused by their names."""
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelloop.errors import ManifestError
+from labelloop.types import Json
+
+BOXES, POLYGONS, MASKS, KEY_POINTS = "boxes", "polygons", "masks", "key points"
+SPANS, PARTS, TRACKS = "parts of texts", "parts of sounds", "parts of videos"
+TEXTS, SOUNDS, VIDEOS = "classes of texts", "classes of sounds", "classes of videos"
+WORDS, RATINGS, COMPARISONS, DATES, TALKS = "words", "ratings", "comparisons", "dates", "conversations"
+
+_LEARNED = "LabelLoop learns classes of pictures from lists, and nothing else yet"
+_ELSEWHERE = "a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Labels of another kind: what they are, and by what they were recognised."""
+
+    labels: str
+    seen: str
+
+
+def refused(source: Path | str, other: Other, instead: str = "") -> ManifestError:
+    """Make the error that names the labels; ``instead`` says how the source is read none the less, if it can be."""
+    remedy = f" {instead}." if instead else ""
+    return ManifestError(f"{source} holds {other.labels} ({other.seen}). {_LEARNED}; {_ELSEWHERE}.{remedy}")
+
+
+Row = tuple[frozenset[str], str]
+
+
+def _row(keys: str, labels: str) -> Row:
+    return frozenset(keys.split()), labels
+
+
+_REGIONS = (
+    _row("rle", MASKS),
+    _row("imageDataURL", MASKS),
+    _row("sequence", TRACKS),
+    _row("ranges", TRACKS),
+    _row("points", POLYGONS),
+    _row("vertices", POLYGONS),
+    _row("radiusX", BOXES),
+    _row("x y height", BOXES),
+    _row("x y", KEY_POINTS),
+    _row("startOffset", SPANS),
+    _row("start end text", SPANS),
+    _row("start end", PARTS),
+)
+"""What a region of Label Studio marks, by the keys of its value."""
+
+_ANSWERS = (
+    _row("selected", COMPARISONS),
+    _row("ranker", COMPARISONS),
+    _row("rating", RATINGS),
+    _row("number", RATINGS),
+    _row("datetime", DATES),
+    _row("chatmessage", TALKS),
+    _row("text", WORDS),
+)
+"""What is said of a whole task, likewise; ``choices`` and ``taxonomy`` are classes."""
+
+_OBJECTS = (
+    # Vertex AI
+    _row("imageGcsUri boundingBoxAnnotations", BOXES),
+    _row("imageGcsUri polygonAnnotations", POLYGONS),
+    _row("imageGcsUri polylineAnnotations", POLYGONS),
+    _row("imageGcsUri maskGcsUri", MASKS),
+    _row("textSegmentAnnotations", SPANS),
+    _row("sentimentAnnotation", RATINGS),
+    _row("textContent classificationAnnotation", TEXTS),
+    _row("textContent classificationAnnotations", TEXTS),
+    _row("textGcsUri classificationAnnotation", TEXTS),
+    _row("textGcsUri classificationAnnotations", TEXTS),
+    _row("videoGcsUri timeSegmentAnnotations", TRACKS),
+    _row("videoGcsUri temporalBoundingBoxAnnotations", TRACKS),
+    # COCO
+    _row("images annotations image_id num_keypoints", KEY_POINTS),
+    _row("images annotations image_id caption", WORDS),
+    _row("images annotations image_id segments_info", MASKS),
+    _row("images annotations image_id segmentation counts", MASKS),
+    _row("images annotations image_id segmentation", POLYGONS),
+    _row("images annotations image_id bbox", BOXES),
+    # CreateML, VGG's and labelme's annotators, doccano, Prodigy, NeMo
+    _row("image annotations coordinates", BOXES),
+    _row("filename regions shape_attributes", BOXES),
+    _row("shapes imagePath points", POLYGONS),
+    _row("text entities start_offset", SPANS),
+    _row("text spans token_start", SPANS),
+    _row("text spans start end", SPANS),
+    _row("audio_filepath text", WORDS),
+)
+"""What a file of JSON holds, by keys that occur in it; the first row counts."""
+
+_JOBS = (
+    ("point-cloud", "places in point clouds"),
+    ("video", TRACKS),
+    ("text-classification", TEXTS),
+    ("text-span", SPANS),
+    ("classification", ""),
+    ("verification", ""),
+    ("object-detection", BOXES),
+    ("segmentation", MASKS),
+)
+"""What SageMaker Ground Truth's jobs give, by a part of their type; nothing is classes of pictures."""
+
+_COLUMNS = (
+    _row("xmin ymin xmax ymax", BOXES),
+    _row("x_min y_min x_max y_max", BOXES),
+    _row("x1 y1 x2 y2", BOXES),
+    _row("bbox", BOXES),
+    _row("bbox_x1 bbox_y1", BOXES),
+    _row("region_shape_attributes", BOXES),
+    _row("encodedpixels", MASKS),
+    (frozenset({"pixel value", "class"}), MASKS),
+    _row("rle", MASKS),
+    _row("segmentation", POLYGONS),
+    _row("caption", WORDS),
+    _row("captions", WORDS),
+    _row("transcription", WORDS),
+    _row("transcript", WORDS),
+)
+"""What a table holds, by columns in small letters."""
+
+_NO_TEXTS = re.compile(r"image|img|picture|photo|path|file|ur[il]$|source-ref")
+_TEXTS = ("text", "sentence", "tweet", "review", "comment", "comment_text", "content", "document", "question", "body")
+"""Columns of texts, in a table that has none of pictures."""
+
+_OF_LABEL_STUDIO = frozenset({"annotator", "annotation_id", "lead_time"})
+"""Columns of every table that Label Studio exports: what it answers is in its cells."""
+
+_MEDIA = (
+    (re.compile(r"\.(wav|mp3|flac|ogg|opus|m4a|aac|wma)([?#]|$)", re.IGNORECASE), SOUNDS),
+    (re.compile(r"\.(mp4|mov|webm|avi|mkv|m4v|mpe?g)([?#]|$)", re.IGNORECASE), VIDEOS),
+    (re.compile(r"\.(txt|html?|pdf|docx?)([?#]|$)", re.IGNORECASE), TEXTS),
+)
+
+_FEW_WORDS = 3
+
+
+def _first(rows: Iterable[Row], keys: Collection[str]) -> str:
+    return next((labels for wanted, labels in rows if wanted <= set(keys)), "")
+
+
+def of_region(value: object) -> str:
+    """Say what one result of Label Studio is, by its value; empty for classes, and for what nobody knows.
+
+    What is chosen for a region has the region's shape beside it, and so is the region's.
+    """
+    if not isinstance(value, dict):
+        return ""
+    return _first(_REGIONS, value.keys()) or (
+        "" if value.keys() & {"choices", "taxonomy"} else _first(_ANSWERS, value.keys())
+    )
+
+
+def of_address(address: object) -> str:
+    """Say what is classified at an address that is no picture's by its name; empty for one that may be."""
+    text = address if isinstance(address, str) else ""
+    return next((labels for names, labels in _MEDIA if names.search(text)), "")
+
+
+def of_words(labels: Collection[str], different: Collection[str]) -> str:
+    """Tell words from classes where a file does not: no two answers are the same, and most are sentences."""
+    several = len(labels) > 1 and len(labels) == len(different)
+    return WORDS if several and sum(len(one.split()) for one in labels) >= _FEW_WORDS * len(labels) else ""
+
+
+def of_job(metadata: object) -> str:
+    """Say what a labeling job of SageMaker Ground Truth gave, by the metadata it wrote; empty for classes of pictures.
+
+    A type that is not known is given as it stands.
+    """
+    kind = metadata.get("type") if isinstance(metadata, dict) else None
+    if not isinstance(kind, str):
+        return ""
+    known = next((labels for part, labels in _JOBS if part in kind), None)
+    return f"labels of type {kind[:60]!r}" if known is None else known
+
+
+def of_keys(keys: Collection[str]) -> str:
+    """Say what a file of JSON holds, by the keys that occur in it; empty for what nobody knows."""
+    return _first(_OBJECTS, keys)
+
+
+def of_object(value: Json) -> Other | None:
+    """Recognise one object of a file, such as a line of JSON Lines."""
+    labels = of_keys(set(_keys(value)))
+    if labels:
+        return Other(labels, f"its keys are {', '.join(value)[:100]}")
+    for key, metadata in value.items():
+        if key.endswith("-metadata") and "source" in value and (job := of_job(metadata)):
+            return Other(job, f"by the type in its {key!r}")
+    texts = [key for key in _TEXTS if isinstance(value.get(key), str)]
+    if texts and {"label", "labels", "answer", "accept", "intent"} & value.keys():
+        spans = any(isinstance(one, list | dict) for key in ("label", "labels") for one in _list(value.get(key)))
+        return Other(SPANS if spans else TEXTS, f"its keys are {', '.join(value)[:100]}")
+    return None
+
+
+def of_columns(names: Iterable[str]) -> Other | None:
+    """Recognise a table by its header; one of Label Studio's is known by its cells alone."""
+    found = {name.strip().lower(): name.strip() for name in names}
+    if found.keys() >= _OF_LABEL_STUDIO:
+        return None
+    for wanted, labels in _COLUMNS:
+        if wanted <= found.keys():
+            return Other(labels, f"in its columns {', '.join(found[name] for name in found if name in wanted)}")
+    points = [name.removesuffix("_x") for name in found if name.endswith("_x") and f"{name[:-1]}y" in found]
+    if len(points) > 1:
+        return Other(KEY_POINTS, f"in its columns {points[0]}_x, {points[0]}_y")
+    texts = [] if any(map(_NO_TEXTS.search, found)) else [name for name in _TEXTS if name in found]
+    return Other(TEXTS, f"of its column {texts[0]}") if texts and len(found) > 1 else None
+
+
+def header_of(line: str) -> list[str]:
+    """Part the first line of a table at its commas, semicolons or tabs; no names where it is none."""
+    delimiter = max(",;\t", key=line.count)
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return []
+
+
+def _keys(value: object, depth: int = 4) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (key for key, one in value.items() if one not in ([], {}, None))
+    inside = value.values() if isinstance(value, dict) else value[:20] if isinstance(value, list) else ()
+    if depth:
+        for one in inside:
+            yield from _keys(one, depth - 1)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []

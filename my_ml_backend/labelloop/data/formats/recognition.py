@@ -1,0 +1,134 @@
+"""Files and folders that hold labels of other kinds than classes of pictures, recognised by what they are.
+
+A file is looked at, not read: the keys of its JSON, the header of its table, the first of its lines. A folder is known
+by the files that lie in it.
+"""
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from labelloop.data.formats import other_labels
+from labelloop.data.formats.other_labels import BOXES, KEY_POINTS, MASKS, POLYGONS, SPANS, TEXTS, Other
+
+_SAMPLE = 200_000
+"""Characters looked at where a file begins, in its middle and where it ends."""
+
+_FILES, _NAMES = 40, 20_000
+"""How many files of a folder are opened, and how many of its names are looked at."""
+
+_LISTS = (".json", ".jsonl", ".ndjson", ".manifest", ".csv", ".tsv", ".xml", ".txt", ".conll")
+_LABEL_FOLDERS, _MASK_FOLDERS = frozenset({"labels"}), frozenset({"masks", "mask", "segmentationclass"})
+_PICTURE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+
+_TAG = re.compile(r"(O|[BIESLU]-\S+)$")
+
+
+def of_file(path: Path) -> Other | None:
+    """Recognise a file; None for what may be a list of pictures. Raises OSError where it cannot be read."""
+    sample = _sample(path)
+    start = sample.lstrip("\ufeff \t\r\n")
+    if start.startswith(("{", "[")):
+        return _of_json(start)
+    if start.startswith("<"):
+        return _of_xml(start)
+    lines = start.splitlines()[:-1] or start.splitlines()
+    return _of_lines(lines) if lines else None
+
+
+def of_folder(path: Path) -> Other | None:
+    """Recognise a folder by the lists and folders in it; what cannot be read is passed over."""
+    names = list(islice(_below(path), _NAMES))
+    folders = {part.lower() for name in names for part in name.split("/")[:-1]}
+    if folders & _MASK_FOLDERS and folders & _PICTURE_FOLDERS:
+        return Other(MASKS, f"in its folder {min(folders & _MASK_FOLDERS)}")
+    lists = [name for name in names if name.lower().endswith(_LISTS)]
+    # Nearest first: notes lie among pictures, lists beside their folders.
+    for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
+        with suppress(OSError):
+            if (path / name).is_file() and (other := of_file(path / name)):
+                return Other(other.labels, f"{name}: {other.seen}")
+    if folders & _LABEL_FOLDERS and folders & _PICTURE_FOLDERS:
+        return Other(f"{BOXES}, {POLYGONS} or {KEY_POINTS}", "its folders are images and labels, as YOLO has them")
+    return None
+
+
+def _of_json(text: str) -> Other | None:
+    first = text.splitlines()[0]
+    try:
+        line = json.loads(first)
+    except (ValueError, RecursionError):
+        line = None
+    if isinstance(line, dict):
+        return other_labels.of_object(line)
+    keys = set(re.findall(r'"([^"\\\n]{1,60})"\s*:', text))
+    if not re.search(r'"segmentation"\s*:\s*(\{|\[\s*[\[\d])', text):
+        keys.discard("segmentation")
+    labels = other_labels.of_keys(keys)
+    return Other(labels, "by the keys of its JSON") if labels else None
+
+
+def _of_xml(text: str) -> Other | None:
+    if re.search(r"<annotations?\b", text) is None:
+        return None
+    for tag, labels in (
+        ("bndbox", BOXES),
+        ("box", BOXES),
+        ("polygon", POLYGONS),
+        ("mask", MASKS),
+        ("points", KEY_POINTS),
+    ):
+        if re.search(rf"<{tag}\b", text):
+            return Other(labels, f"it is XML with <{tag}>")
+    return Other(BOXES, "it is XML of annotations, as Pascal VOC has it") if "<annotation>" in text else None
+
+
+def _of_lines(lines: list[str]) -> Other | None:
+    filled = [line.split() for line in lines if line.strip()]
+    if filled[0][0] == "-DOCSTART-" or _tagged(filled):
+        return Other(SPANS, "it has a word and its tag in each line, as CoNLL 2003")
+    if all(len(words) >= 5 and all(map(_is_number, words)) for words in filled):
+        return Other(_yolo({len(words) for words in filled}), "it has numbers of places in each line, as YOLO")
+    if all(words[0].startswith("__label__") for words in filled):
+        return Other(TEXTS, "each line begins with __label__, as fastText has it")
+    return other_labels.of_columns(other_labels.header_of(lines[0]))
+
+
+def _yolo(sizes: Collection[int]) -> str:
+    """Tell by how many numbers a line has, the class among them: a box has 5 or 6, a turned one its four corners."""
+    if set(sizes) <= {5, 6, 9}:
+        return BOXES
+    return POLYGONS if all(size % 2 for size in sizes) else KEY_POINTS
+
+
+def _tagged(filled: list[list[str]]) -> bool:
+    return any(words[-1] != "O" for words in filled) and all(
+        len(words) > 1 and _TAG.match(words[-1]) for words in filled
+    )
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", word, re.IGNORECASE) is not None
+
+
+def _sample(path: Path) -> str:
+    """Give where a file begins; of a long one its middle and its end, too."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        parts = []
+        for at in (0,) if size <= 3 * _SAMPLE else (0, size // 2, size - _SAMPLE):
+            file.seek(at)
+            parts.append(file.read(3 * _SAMPLE if size <= 3 * _SAMPLE else _SAMPLE).decode("utf-8", "replace"))
+    return "\n".join(parts)
+
+
+def _below(root: Path) -> Iterator[str]:
+    for where, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(where, root)
+        start = "" if below == "." else f"{below}/"
+        yield from (f"{start}{name}" for name in files if not name.startswith("."))
