@@ -405,6 +405,21 @@ def test_class_folders_in_google_cloud_storage(cache: PictureCache) -> None:
             open_listing("gs://shop/none/", settings)
 
 
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["train/images/1.png", "train/labels/1.txt"], "boxes, polygons or key points"),
+        (["train/1.png", "train/_annotations.coco.json"], "boxes, polygons or key points"),
+        (["images/1.png", "masks/1.png"], "masks"),
+    ],
+)
+def test_a_folder_elsewhere_that_has_no_classes_is_known_by_its_names(names: list[str], labels: str) -> None:
+    with picture_server({f"/shop/set/{name}": b"" for name in names}) as storage:
+        settings = Settings(storage_emulator=storage.address)
+        with pytest.raises(ManifestError, match=f"gs://shop/set/ holds {labels} .* say so .--from imagefolder"):
+            open_listing("gs://shop/set/", settings)
+
+
 def test_class_folders_in_s3(bucket: str, cache: PictureCache) -> None:
     client: Any = Session().client("s3")
     for at, name in enumerate(["cat/1.png", "dog/sub/2.png", "dog/notes.txt", "bird/"]):

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from labelloop.data.formats import FORMATS, Hints, read_listing
 from labelloop.data.formats.imagefolder import by_folders
+from labelloop.data.formats.other_labels import AS_FOLDERS, refused
+from labelloop.data.formats.recognition import of_names
 from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
@@ -179,7 +181,10 @@ def open_listing(
     hints = hints or Hints()
     if _FOLDER.fullmatch(location) and format in ("auto", "imagefolder"):
         with closing(opens(replace(settings, media_timeout=_PAGE_SECONDS))) as reader:
-            return by_folders(location, _names(reader, location), lambda name: location + name, hints)
+            found = list(_names(reader, location))
+        if format == "auto" and (other := of_names(found)):
+            raise refused(location, other, AS_FOLDERS)
+        return by_folders(location, found, lambda name: location + name, hints)
     if not _REMOTE.match(location):
         return read_listing(local_file(location) or location, format, hints)
     with closing(opens(replace(settings, media_max_bytes=_MOST_BYTES, media_timeout=_SECONDS))) as reader:

@@ -82,7 +82,7 @@ def test_of_several_attributes_one_is_named(tmp_path: Path) -> None:
         ({"source-ref": "s3://b/k", "class": [[1]]}, "a label must be the number or the name"),
         (
             {"source-ref": "s3://b/k", "boxes": {}, "boxes-metadata": {"type": "groundtruth/object-detection"}},
-            "'boxes' holds boxes .its type is 'groundtruth/object-detection'.*LabelLoop learns classes of pictures",
+            "'boxes' holds boxes .its type is 'groundtruth/object-detection'.*It learns classes of pictures",
         ),
     ],
 )

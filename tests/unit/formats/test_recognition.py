@@ -56,7 +56,8 @@ def test_a_file_is_refused_by_what_it_holds(tmp_path: Path, name: str, text: str
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(
-        ManifestError, match=rf"{name}(, line 1)?.* holds {labels} \(.*LabelLoop learns classes of pictures"
+        ManifestError,
+        match=rf"{name}(, line 1)?.* holds {labels} \(.*LabelLoop cannot learn .* It learns classes of pictures",
     ):
         read_listing(path)
 

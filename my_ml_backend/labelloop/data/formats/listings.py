@@ -15,7 +15,7 @@ from labelloop.data.formats.entries import open_text
 from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
 from labelloop.data.formats.label_studio_export import LABEL_STUDIO
 from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
-from labelloop.data.formats.other_labels import refused
+from labelloop.data.formats.other_labels import AS_FOLDERS, refused
 from labelloop.data.formats.recognition import of_file, of_folder
 from labelloop.data.formats.table_folder import tables_in
 from labelloop.data.formats.vertex_import import VERTEX, is_vertex_row
@@ -78,7 +78,7 @@ def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> 
     """
     if path.is_dir():
         if other := of_folder(path):
-            raise refused(path, other, "If its folders are classes, say so (--from imagefolder)")
+            raise refused(path, other, AS_FOLDERS)
         return "csv" if tables_in(path, is_table) else "imagefolder"
     with open_text(path) as file:
         lines = [line.strip() for line in islice(_short_lines(file), _LINES)]

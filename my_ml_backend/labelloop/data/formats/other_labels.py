@@ -14,8 +14,13 @@ SPANS, PARTS, TRACKS = "parts of texts", "parts of sounds", "parts of videos"
 TEXTS, SOUNDS, VIDEOS = "classes of texts", "classes of sounds", "classes of videos"
 WORDS, RATINGS, COMPARISONS, DATES, TALKS = "words", "ratings", "comparisons", "dates", "conversations"
 
-_LEARNED = "LabelLoop learns classes of pictures from lists, and nothing else yet"
-_ELSEWHERE = "a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
+_LEARNED = (
+    "which LabelLoop cannot learn from a list yet. It learns classes of pictures; "
+    "a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
+)
+
+AS_FOLDERS = "If its folders are classes, say so (--from imagefolder)"
+"""How a folder is read none the less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Other:
 def refused(source: Path | str, other: Other, instead: str = "") -> ManifestError:
     """Make the error that names the labels; ``instead`` says how the source is read none the less, if it can be."""
     remedy = f" {instead}." if instead else ""
-    return ManifestError(f"{source} holds {other.labels} ({other.seen}). {_LEARNED}; {_ELSEWHERE}.{remedy}")
+    return ManifestError(f"{source} holds {other.labels} ({other.seen}), {_LEARNED}.{remedy}")
 
 
 Row = tuple[frozenset[str], str]

@@ -7,7 +7,7 @@ by the files that lie in it.
 import json
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,8 @@ _LISTS = (".json", ".jsonl", ".ndjson", ".manifest", ".csv", ".tsv", ".xml", ".t
 _LABEL_FOLDERS, _MASK_FOLDERS = frozenset({"labels"}), frozenset({"masks", "mask", "segmentationclass"})
 _PICTURE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 
+_PLACES = f"{BOXES}, {POLYGONS} or {KEY_POINTS}"
+
 _TAG = re.compile(r"(O|[BIESLU]-\S+)$")
 
 
@@ -41,19 +43,28 @@ def of_file(path: Path) -> Other | None:
 
 
 def of_folder(path: Path) -> Other | None:
-    """Recognise a folder by the lists and folders in it; what cannot be read is passed over."""
+    """Recognise a folder by the lists in it, nearest first, else by its names; what cannot be read is passed over."""
     names = list(islice(_below(path), _NAMES))
-    folders = {part.lower() for name in names for part in name.split("/")[:-1]}
-    if folders & _MASK_FOLDERS and folders & _PICTURE_FOLDERS:
-        return Other(MASKS, f"in its folder {min(folders & _MASK_FOLDERS)}")
     lists = [name for name in names if name.lower().endswith(_LISTS)]
-    # Nearest first: notes lie among pictures, lists beside their folders.
     for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
         with suppress(OSError):
             if (path / name).is_file() and (other := of_file(path / name)):
                 return Other(other.labels, f"{name}: {other.seen}")
+    return of_names(names)
+
+
+def of_names(names: Iterable[str]) -> Other | None:
+    """Recognise a folder by the names of its files, relative to it, where these cannot be opened."""
+    folders: set[str] = set()
+    for name in islice(names, _NAMES):
+        *parents, last = name.lower().split("/")
+        folders.update(parents)
+        if last.endswith(".coco.json"):
+            return Other(_PLACES, f"{name}, as COCO has them")
+    if folders & _MASK_FOLDERS and folders & _PICTURE_FOLDERS:
+        return Other(MASKS, f"in its folder {min(folders & _MASK_FOLDERS)}")
     if folders & _LABEL_FOLDERS and folders & _PICTURE_FOLDERS:
-        return Other(f"{BOXES}, {POLYGONS} or {KEY_POINTS}", "its folders are images and labels, as YOLO has them")
+        return Other(_PLACES, "its folders are images and labels, as YOLO has them")
     return None
 
 
