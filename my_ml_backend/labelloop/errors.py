@@ -11,6 +11,7 @@ LabelLoopError
 │   ├── NoSuchProject      it has no project of that number
 │   └── StudioAway         (also an Outage) it could not be reached, or failed itself
 ├── MediaError             a task's picture could not be read
+│   ├── TooLarge           it has more bytes than are read of one
 │   ├── AddressRefused     its address is private and private addresses are not allowed
 │   ├── Transient          its server stumbled: another try may help
 │   └── Unreadable         its bytes are no whole picture
@@ -94,6 +95,14 @@ class NotAllowed(StudioError):
 
 class MediaError(LabelLoopError):
     """The picture of a task could not be read."""
+
+
+class TooLarge(MediaError):
+    """A file has more bytes than are read of one; ``size`` is None where it is not known how many."""
+
+    def __init__(self, most: int, size: int | None = None) -> None:
+        has = f"it has more than {most} bytes" if size is None else f"it has {size} bytes"
+        super().__init__(f"{has}; at most {most} are read (LABELLOOP_MEDIA_MAX_BYTES)")
 
 
 class AddressRefused(MediaError):

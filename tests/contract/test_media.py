@@ -265,7 +265,7 @@ def test_without_an_api_key_label_studio_cannot_be_asked(reader: Reader, url: st
 @pytest.mark.parametrize(
     "url",
     [
-        "data:image/png;base64,AAAA",
+        "data:image/png;base64",
         "//host/a.png",
         "file:///etc/passwd",
         "ftp://host/a",
@@ -280,6 +280,25 @@ def test_other_addresses_are_refused(reader: Reader, url: str) -> None:
         with pytest.raises(MediaError):
             reader(studio.address).read(url, TASK)
         assert studio.requests == []
+
+
+@pytest.mark.parametrize("around", [" {}", "{}\n", "\t {}\r\n", "\x00{}\x1f"])
+def test_addresses_are_read_as_browsers_read_them(reader: Reader, around: str) -> None:
+    with misbehaving(answer(PICTURE)) as server:
+        media = reader(server.address)
+        for address in (f"{server.address}/a.png", f"HTTP://127.0.0.1:{server.port}/a\n.p\tng", "/data/upload/1/a.png"):
+            assert media.read(around.format(address), TASK) == PICTURE
+        assert sent(server) == ["/a.png", "/a.png", "/data/upload/1/a.png"]
+        assert tokens(server) == [None, None, f"Token {TOKEN}"]
+
+
+def test_a_picture_that_is_its_own_address_is_read_up_to_the_largest_size(reader: Reader) -> None:
+    media = reader(media_max_bytes=len(PICTURE))
+    whole = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
+    assert media.read(whole) == PICTURE
+    for larger in (PICTURE + b"x", PICTURE * 2):
+        with pytest.raises(MediaError, match=r"^data:;base64,… could not be read: .* \(LABELLOOP_MEDIA_MAX_BYTES\)$"):
+            media.read(f"data:;base64,{base64.b64encode(larger).decode()}")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]"])

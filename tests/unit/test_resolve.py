@@ -106,3 +106,29 @@ def test_no_address_and_no_id_raises(tmp_path: Path, address: str, number: objec
     for value in (address, f"http://127.0.0.1:1/{address}", f"//{address}", f"/{address}"):
         (found,) = resolve_all(asked, [{"id": number, "data": {"image": value}}], None)
         assert isinstance(found, Unpredicted)
+
+
+def test_an_address_goes_by_reference_as_browsers_read_it(tmp_path: Path) -> None:
+    asked = plan(tmp_path, request_format="reference")
+    first, second = (
+        one(asked, {"image": address}) for address in (" HTTPS://pictures.corp/a.png\n", "https://pictures.corp/a.png")
+    )
+    assert isinstance(first, Input)
+    assert isinstance(second, Input)
+    assert first.uri == second.uri == "https://pictures.corp/a.png"
+    assert asked.key(first) == asked.key(second)
+
+
+def test_a_picture_in_its_address_is_sent_by_the_type_of_its_bytes(tmp_path: Path) -> None:
+    asked = plan(tmp_path, media_max_bytes=20)
+    for head in ("data:image/jpeg;base64", " Data:;base64"):
+        found = one(asked, {"image": f"{head},iVBORw0KGgo="})
+        assert isinstance(found, Input)
+        assert (found.content, found.media_type) == (b"\x89PNG\r\n\x1a\n", "image/png")
+    found = one(asked, {"image": "data:image/x-own;base64,AAAB"})
+    assert isinstance(found, Input)
+    assert found.media_type == "image/x-own"
+    for data in ("x" * 40, "<html>", "%7B%7D"):
+        refused = one(asked, {"image": f"data:,{data}"})
+        assert isinstance(refused, Unpredicted)
+        assert data not in refused.reason

@@ -16,13 +16,13 @@ from urllib.parse import unquote_to_bytes
 
 import httpcore
 
-from labelloop.errors import AddressRefused, MediaError, StudioError, Transient
+from labelloop.errors import AddressRefused, MediaError, StudioError, TooLarge, Transient
 from labelloop.settings import Settings
 from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
 from labelloop.sources.s3 import S3, S3Error
 from labelloop.sources.transport import TRANSIENT, Connect, Connections, TooLong, open_socket, whole_body
-from labelloop.sources.urls import Home, parse, shown
+from labelloop.sources.urls import Home, cleaned, data_of, parse, shown
 from labelloop.types import TaskKey
 
 _CONNECTIONS = 32
@@ -105,15 +105,11 @@ class Fetcher:
     def _read(self, response: httpcore.Response, said: Mapping[bytes, bytes]) -> bytes:
         length = said.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._max_bytes:
-            raise MediaError(f"it has {int(length)} bytes; {self._limit}")
+            raise TooLarge(self._max_bytes, int(length))
         try:
             return whole_body(response, self._max_bytes)
         except TooLong as error:
-            raise MediaError(f"{error}; {self._limit}") from error
-
-    @property
-    def _limit(self) -> str:
-        return f"at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)"
+            raise TooLarge(self._max_bytes) from error
 
 
 @contextmanager
@@ -147,6 +143,7 @@ class Media:
         ``deadline`` is a ``time.monotonic()`` moment, for whoever has less patience than ``LABELLOOP_MEDIA_TIMEOUT``.
         Raises AddressRefused for private addresses, Transient where another try may help, MediaError for all else.
         """
+        url = cleaned(url)
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
         with saying(f"{shown(url)} could not be read", refused=f"{shown(url)} was not read"):
             return self._read(url, task, deadline)
@@ -163,6 +160,8 @@ class Media:
         self._s3.close()
 
     def _read(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
+        if url.startswith("data:"):
+            return data_of(url, self._max_bytes)
         if url.startswith("s3://"):
             return self._from_s3(url, task, deadline)
         if url.startswith(_CLOUDS):
@@ -173,7 +172,9 @@ class Media:
             return self._get(self._home.origin.address_of(url), task, deadline)
         if url.lower().startswith(("http://", "https://")):
             return self._get(url, task, deadline)
-        raise MediaError("pictures are read from http(s)://, s3://, gs://, and Label Studio's own /data/... addresses")
+        raise MediaError(
+            "pictures are read from http(s)://, s3://, gs://, data:, and Label Studio's own /data/... addresses"
+        )
 
     def _from_s3(self, url: str, task: TaskKey | None, deadline: float) -> bytes:
         try:
@@ -292,6 +293,7 @@ _SIGNATURES: tuple[tuple[str, str, bytes], ...] = (
 
 _BEGINS = tuple((media_type, re.compile(begins, re.DOTALL)) for media_type, _, begins in _SIGNATURES)
 _SVG_TYPE = "image/svg+xml"
+_DATA_TYPE = re.compile(r"data:(\w[\w.+-]{0,60}/\w[\w.+-]{0,60})[;,]", re.ASCII)
 _SOUND = {
     "video/mp4": ("audio/mp4", ".m4a .m4b"),
     "video/webm": ("audio/webm", ".weba"),
@@ -324,7 +326,10 @@ def media_type_of(content: bytes, name: str = "") -> str:
 
 
 def named_type(name: str) -> str:
-    """Guess a media type by the ending of a name or address alone, for what is not read; ``ANY_TYPE`` without one."""
+    """Guess a media type by a name or address alone, for what is not read; ``ANY_TYPE`` where it does not tell."""
+    if name.startswith("data:"):
+        said = _DATA_TYPE.match(name)
+        return said[1].lower() if said else ANY_TYPE
     suffix = PurePosixPath(name.partition("?")[0].partition("#")[0]).suffix.lower()
     return _BY_ENDING.get(suffix) or mimetypes.types_map.get(suffix, ANY_TYPE)
 

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, TooLarge
 from labelloop.files import open_file
 from labelloop.settings import Settings
 from labelloop.sources.google import GoogleObjects
@@ -66,8 +66,10 @@ class Reader(Media):
             return self._google.read(url, deadline)
         if (path := local_file(url)) is not None:
             return self._from_file(path)
-        if not url.startswith(("http://", "https://", "s3://", "/data/")):
-            raise MediaError("pictures are read from files, s3://, gs://, http(s):// and Label Studio's /data/...")
+        if not url.startswith(("http://", "https://", "s3://", "data:", "/data/")):
+            raise MediaError(
+                "pictures are read from files, s3://, gs://, http(s)://, data: and Label Studio's /data/..."
+            )
         return super()._read(url, task, deadline)
 
     def _from_file(self, path: Path) -> bytes:
@@ -75,9 +77,7 @@ class Reader(Media):
             with open_file(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size > self._max_bytes:
-                    raise MediaError(
-                        f"it has {size} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)"
-                    )
+                    raise TooLarge(self._max_bytes, size)
                 return file.read()
         except OSError as error:
             raise MediaError(error.strerror or str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
-from labelloop.errors import MediaError
+from labelloop.errors import MediaError, TooLarge
 from labelloop.sources.transport import TRANSIENT
 
 
@@ -115,7 +115,7 @@ class S3:
 
     def _content(self, body: Any, length: int, deadline: float) -> bytes:
         if length > self._max_bytes:
-            raise MediaError(f"it has {length} bytes; at most {self._max_bytes} are read (LABELLOOP_MEDIA_MAX_BYTES)")
+            raise TooLarge(self._max_bytes, length)
         content = bytearray()
         for chunk in body.iter_chunks(65536):
             content += chunk

@@ -3,7 +3,9 @@
 What belongs to it is told by the same parser that decides where a request goes.
 """
 
+import base64
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
 
-from labelloop.errors import ManifestError, MediaError
+from labelloop.errors import ManifestError, MediaError, TooLarge
 from labelloop.types import TaskKey
 
 if TYPE_CHECKING:
@@ -21,15 +23,58 @@ _LONGEST = 200
 
 
 def shown(url: str) -> str:
-    """Make an address fit for logs and messages: without user info, query and fragment, at most 200 characters."""
+    """Make an address fit for logs and messages: without user info, query and fragment, at most 200 characters.
+
+    Of one that is its own data, only what it says of its type.
+    """
+    if (head := url[:_LONGEST].lstrip()).lower().startswith("data:"):
+        said, comma, _ = head.partition(",")
+        return f"{said},…" if comma else "data:…"
     try:
         parts = urlsplit(url)
         bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     except ValueError:
         return "an address that cannot be parsed"
-    if parts.scheme == "data":
-        bare = bare.partition(",")[0] + ",…"
     return bare if len(bare) <= _LONGEST else bare[: _LONGEST - 1] + "…"
+
+
+_BLANK = "".join(map(chr, range(33)))
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+def cleaned(address: str) -> str:
+    """Read an address as browsers do (URL Standard, section 4.4): without blanks around it, tabs and line breaks.
+
+    Its scheme is in small letters.
+    """
+    bare = address.strip(_BLANK).replace("\t", "").replace("\n", "").replace("\r", "")
+    scheme = _SCHEME.match(bare)
+    return bare if scheme is None or scheme[0].islower() else scheme[0].lower() + bare[scheme.end() :]
+
+
+def data_of(url: str, most: int) -> bytes:
+    """Decode a ``data:`` address (RFC 2397), base64 or percent-encoded, of at most ``most`` bytes.
+
+    Raises MediaError, which never shows the data.
+    """
+    head, comma, data = url.partition(",")
+    if not comma:
+        raise MediaError("it is no data: address: a comma is missing before its data")
+    data = data.partition("#")[0]
+    if not re.search(r"; *base64$", head, re.IGNORECASE):
+        content = unquote_to_bytes(data)
+    else:
+        # Forgiving, as browsers are (Infra Standard, "forgiving-base64 decode"): blanks and a missing end are no harm.
+        letters = b"".join(unquote_to_bytes(data).split()).rstrip(b"=")
+        if len(letters) * 3 // 4 > most:
+            raise TooLarge(most, len(letters) * 3 // 4)
+        try:
+            content = base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
+        except ValueError:
+            raise MediaError("its data is not valid base64") from None
+    if len(content) > most:
+        raise TooLarge(most, len(content))
+    return content
 
 
 def same_address(one: str, other: str) -> bool:

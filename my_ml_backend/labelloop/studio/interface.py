@@ -11,7 +11,7 @@ from typing import Self
 
 from labelloop.errors import MediaError
 from labelloop.sources.media import Media, document_in, media_type_of, named_type
-from labelloop.sources.urls import shown
+from labelloop.sources.urls import cleaned, shown
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.rendering import render, tags_for
@@ -61,6 +61,7 @@ class LabelStudioInterface:
             raise MediaError(f"task {number} has no {target.data_key!r} in its data, which the label config shows")
         if target.inline:
             return Input(text=value)
+        value = cleaned(value)
         if referable and self._is_referable(value):
             return Input(uri=value, media_type=named_type(value))
         content = self.media.read(value, TaskKey(self.project, number if isinstance(number, int) else None), deadline)

@@ -14,7 +14,7 @@ from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
-from labelloop.sources.urls import Home
+from labelloop.sources.urls import Home, cleaned
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
@@ -167,5 +167,5 @@ class LabelStudioSite:
         for task in self.studio.labeled_tasks(self.project):
             url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
             reason = "" if url else f"no {target.data_key!r} in its data"
-            where, text = ("", url or "") if target.inline else (url or "", "")
+            where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
             yield Example(int(task["id"]), where, votes, reason, text)

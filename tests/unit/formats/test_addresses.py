@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labelloop.data.formats.base import base_of, resolve, written
 from labelloop.errors import ManifestError
-from labelloop.sources.urls import local_file
+from labelloop.sources.urls import cleaned, local_file
 
 HERE, BUCKET, WEB = "file:///pictures/", "s3://bucket/lists/", "https://host:8443/lists/"
 
@@ -25,6 +25,12 @@ HERE, BUCKET, WEB = "file:///pictures/", "s3://bucket/lists/", "https://host:844
         ("sub/a.jpg", BUCKET, "s3://bucket/lists/sub/a.jpg"),
         ("a b.jpg", WEB, "https://host:8443/lists/a%20b.jpg"),
         *((uri, base, uri) for base in (HERE, BUCKET) for uri in ("s3://b/k ü", "https://h/a?b#c", "data:image/png,x")),
+        (" https://h/a b.jpg\n", HERE, "https://h/a b.jpg"),
+        ("\tS3://b/Key.jpg ", WEB, "s3://b/Key.jpg"),
+        ("gs://b/a\r\n.jpg", HERE, "gs://b/a.jpg"),
+        ("\n/data/upload/1/a.jpg ", BUCKET, "/data/upload/1/a.jpg"),
+        (" DATA:image/png;base64,AA\nAA", HERE, "data:image/png;base64,AAAA"),
+        (" a.jpg", HERE, "file:///pictures/%20a.jpg"),
         *((uri, base, uri) for base in (HERE, WEB) for uri in ("/data/upload/1/a.jpg", "/data/local-files/?d=a.jpg")),
     ],
 )
@@ -66,7 +72,10 @@ def test_a_relative_address_never_leaves_its_folder(address: str) -> None:
 def test_what_is_written_is_read_as_the_same_address(name: str) -> None:
     folder = Path("/pictures/set")
     base = base_of(folder / "list.csv")
-    for uri in (resolve(f"./{name.strip('/')}/x", base) if ".." not in name else base + "x", f"s3://bucket/{name}"):
+    for uri in (
+        resolve(f"./{name.strip('/')}/x", base) if ".." not in name else base + "x",
+        cleaned(f"s3://bucket/{name}"),
+    ):
         assert resolve(written(uri, folder), base) == uri
 
 

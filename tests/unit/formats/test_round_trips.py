@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from labelloop.data.formats import FORMATS, Hints, read_listing, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
+from labelloop.sources.urls import cleaned
 from labelloop.types import LeftOut
 from support.examples import examples
 
@@ -133,7 +134,7 @@ TEXTS = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
 LISTINGS = st.builds(
     lambda choice, rows: Listing.of(
         [
-            Record(f"s3://bucket/{key}", tuple(sorted(set(labels))), task, side)
+            Record(cleaned(f"s3://bucket/{key}"), tuple(sorted(set(labels))), task, side)
             for task, (key, labels, side) in enumerate(rows, 1)
         ],
         choice=choice,

@@ -3,7 +3,7 @@
 import pytest
 
 from labelloop.errors import MediaError
-from labelloop.sources.urls import Origin, same_address, shown
+from labelloop.sources.urls import Origin, cleaned, data_of, same_address, shown
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,9 @@ def test_other_addresses_are_refused(url: str) -> None:
         ("s3://bucket/a b.png", "s3://bucket/a b.png"),
         ("/data/local-files/?d=a.png", "/data/local-files/"),
         ("data:image/png;base64,AAAA", "data:image/png;base64,…"),
+        (" DATA:image/png;base64,AAAA", "DATA:image/png;base64,…"),
+        ("data:hush", "data:…"),
+        ("data:" + "hush" * 100 + ",", "data:…"),
         ("http://[::1", "an address that cannot be parsed"),
     ],
 )
@@ -85,3 +88,51 @@ def test_shown_addresses_are_short() -> None:
 def test_the_same_address_is_known_however_it_is_written() -> None:
     assert same_address("HTTP://Host:9090/", "http://host:9090")
     assert not same_address("http://host:9090/a", "http://host:9090/b")
+
+
+@pytest.mark.parametrize(
+    ("address", "read"),
+    [
+        (" http://host/a.jpg", "http://host/a.jpg"),
+        ("http://host/a.jpg\r\n", "http://host/a.jpg"),
+        ("\t\x00http://host/a b\n.jpg\x1f", "http://host/a b.jpg"),
+        ("HTTPS://Host/A", "https://Host/A"),
+        (" S3://bucket/Key ", "s3://bucket/Key"),
+        ("/data/upload/7/a.jpg\n", "/data/upload/7/a.jpg"),
+        ("\u00a0/data/a\u2028", "\u00a0/data/a\u2028"),
+        ("", ""),
+    ],
+)
+def test_an_address_is_read_as_browsers_do(address: str, read: str) -> None:
+    assert cleaned(address) == read
+
+
+@pytest.mark.parametrize(
+    ("url", "content"),
+    [
+        ("data:image/png;base64,iVBORw0KGgo=", b"\x89PNG\r\n\x1a\n"),
+        ("data:image/png;base64,iVBORw0KGgo", b"\x89PNG\r\n\x1a\n"),
+        ("data:image/png;name=a;BASE64,iVBO Rw0K%0AGgo%3D", b"\x89PNG\r\n\x1a\n"),
+        ("data:image/svg+xml,%3Csvg/%3E#top", b"<svg/>"),
+        ("data:,a%2Cb,c", b"a,b,c"),
+        ("data:;base64,", b""),
+    ],
+)
+def test_an_address_may_be_its_own_data(url: str, content: bytes) -> None:
+    assert data_of(url, 100) == content
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("data:image/png;base64", "a comma is missing"),
+        ("data:;base64,hush!", "not valid base64"),
+        ("data:;base64,hushy", "not valid base64"),
+        ("data:;base64," + "hush" * 100, "it has 300 bytes; at most 100 are read"),
+        ("data:," + "hush" * 100, "it has 400 bytes; at most 100 are read"),
+    ],
+)
+def test_data_that_cannot_be_read_is_not_shown(url: str, reason: str) -> None:
+    with pytest.raises(MediaError, match=reason) as refused:
+        data_of(url, 100)
+    assert "hush" not in str(refused.value)

@@ -15,10 +15,10 @@ from urllib.parse import quote, unquote_to_bytes
 from labelloop.data.classes import Find
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
-from labelloop.sources.urls import path_of
+from labelloop.sources.urls import cleaned, path_of
 from labelloop.types import Choice, LeftOut, Side
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|data:")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:")
 _LABEL_STUDIO = ("/data/upload/", "/data/local-files/")
 _SHOWN = 100
 
@@ -147,13 +147,14 @@ def resolve(address: str, base: str) -> str:
     """
     if not address:
         raise ManifestError("the picture's address is empty")
-    if address.startswith(_LABEL_STUDIO):
-        return address
+    bare = cleaned(address)  # a path is taken as it is: a file's name may begin or end in blanks
+    if bare.startswith(_LABEL_STUDIO):
+        return bare
     local = base.startswith("file://")
-    if match := _SCHEME.match(address):
-        if match[0].lower() != "file://":
-            return address
-        address = path_of(address)
+    if match := _SCHEME.match(bare):
+        if match[0] != "file://":
+            return bare
+        address = path_of(bare)
     if address.startswith("/"):
         if not local:
             raise ManifestError(f"{_cut(address)} is a file of this machine, which a list from elsewhere may not name")

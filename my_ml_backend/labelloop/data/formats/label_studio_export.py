@@ -22,7 +22,9 @@ _FIELD, _SIDE, _CONTROL = "image", "split", "label"
 _FIELDS = ("image", "img", "picture", "photo", "url", "image_url", "uri", "path")
 """Usual names of the field that has the picture's address; looked for in this order."""
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/|.*\.(jpe?g|png|webp|gif|bmp|tiff?|avif)$", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"\s*([A-Za-z][A-Za-z0-9+.-]*://|data:image/|/)|.*\.(jpe?g|png|webp|gif|bmp|tiff?|avif)\s*$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
