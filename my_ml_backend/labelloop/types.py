@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
@@ -354,6 +355,25 @@ class Item:
 def canonical(value: object) -> str:
     """Spell JSON in the one way that counts: sorted keys, no blanks, ASCII."""
     return _CANONICAL.encode(value)
+
+
+def folded(name: str) -> str:
+    """Give what is the same of names that differ in letter case, in blanks around, or in how letters are composed."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def value_at(data: object, key: str) -> object:
+    """Give what task data has under a key; one such as ``photo.url`` or ``photos[0]`` leads into nested data."""
+    if isinstance(data, dict) and data.get(key) is not None:
+        return data[key]
+    for step in re.split(r"[.\[\]]+", key.rstrip("]")):
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and re.fullmatch(r"[0-9]{1,9}", step) and int(step) < len(data):
+            data = data[int(step)]
+        else:
+            return None
+    return data
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))

@@ -4,16 +4,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
+from labelloop.types import folded
+
 Find = Callable[[str], str | None]
 """Gives the name of the class that a label means, None for none."""
 
 _BETWEEN = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 _MOST_PAIRS, _NAMED, _SHOWN = 5, 3, 60
-
-
-def folded(name: str) -> str:
-    """Give what is the same of names that differ in letter case, in blanks around, or in how letters are composed."""
-    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def class_finder(classes: Iterable[str]) -> Find:

@@ -4,7 +4,6 @@ With a task goes what an annotator drew with a smart tool to ask for a predictio
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -15,7 +14,7 @@ from labelloop.sources.urls import cleaned, shown
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.rendering import render, tags_for
-from labelloop.types import Answer, Assignment, Box, Input, Json, Point, Prompted, Rendering, TaskKey
+from labelloop.types import Answer, Assignment, Box, Input, Json, Point, Prompted, Rendering, TaskKey, value_at
 
 _REFERABLE = ("s3://", "gs://", "http://", "https://")
 
@@ -100,12 +99,7 @@ def value_of(data_key: str, task: Json) -> str | None:
 
     A ``data_key`` such as ``photo.url`` or ``photos[0]`` leads into nested data, as in Label Studio's interface.
     """
-    data = task.get("data")
-    found = data.get(data_key, None) if isinstance(data, dict) else None
-    if found is None:
-        found = data
-        for step in re.split(r"[.\[\]]+", data_key.rstrip("]")):
-            found = _step(found, step)
+    found = value_at(task.get("data"), data_key)
     return found if isinstance(found, str) and found else None
 
 
@@ -115,14 +109,6 @@ def shown_instead(tag: str, content: bytes) -> str | None:
     What shows text (``Text``, ``HyperText``) is not judged.
     """
     return document_in(content) or None if tag in _MEDIA else None
-
-
-def _step(found: object, step: str) -> object:
-    if isinstance(found, dict):
-        return found.get(step)
-    if isinstance(found, list) and re.fullmatch(r"[0-9]{1,9}", step) and int(step) < len(found):
-        return found[int(step)]
-    return None
 
 
 def prompts_of(config: LabelConfig, context: object) -> tuple[Prompted, ...]:

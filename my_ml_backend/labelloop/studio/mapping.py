@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from labelloop.data.classes import Find, folded
+from labelloop.data.classes import Find
 from labelloop.errors import LabelMappingError
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_tag import Label
+from labelloop.types import folded
 
 _REMEMBERED = 64
 _SHOWN = 20

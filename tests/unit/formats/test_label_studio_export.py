@@ -1,6 +1,7 @@
 """Label Studio's exports: a captured one, several annotators, several control tags, JSON_MIN."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,10 @@ def test_the_field_of_the_picture_is_found(tmp_path: Path, data: dict[str, str])
 
 def test_where_no_field_or_several_would_do_one_is_named(tmp_path: Path) -> None:
     one = {"id": 1, "data": {"left": "s3://b/l", "right": "s3://b/r"}, "annotations": [annotation("cat")]}
-    with pytest.raises(ManifestError, match=r"no field of its tasks holds .* Name it \(--picture-field\)"):
+    with pytest.raises(ManifestError, match=r"several fields of its tasks hold addresses: 'left', 'right'\. Name the"):
         read(tmp_path, one)
+    with pytest.raises(ManifestError, match=r"no field of its tasks holds .* Name it \(--picture-field\)"):
+        read(tmp_path, one | {"data": {"text": "a note"}})
     assert read(tmp_path, one, hints=Hints(picture_field="right")).records[0].uri == "s3://b/r"
 
 
@@ -152,7 +155,6 @@ def test_json_min_with_several_choices(tmp_path: Path, answer: object) -> None:
 @pytest.mark.parametrize(
     ("element", "reason"),
     [
-        ({"data": {}}, "a task must have an 'id'"),
         ({"id": "7", "data": {}}, "'id' must be a whole number"),
         ({"id": 7, "data": []}, "'data' must be an object"),
         ({"id": 7, "data": {}, "annotations": {}}, None),
@@ -166,3 +168,108 @@ def test_what_is_wrong_is_said_with_its_element(tmp_path: Path, element: dict[st
         return
     with pytest.raises(ManifestError, match=f"export.json, element 2: .*{reason}"):
         read(tmp_path, task(1, annotation("cat")), element)
+
+
+def test_tasks_without_ids_count_from_1_as_when_they_are_imported(tmp_path: Path) -> None:
+    tasks = [task(at, annotation(name)) for at, name in ((5, "cat"), (9, "dog"))]
+    for one in tasks:
+        del one["id"]
+    predicted = {"data": {"image": "s3://b/3"}, "predictions": annotation("cat")["result"]}
+    found = read(tmp_path, *tasks, predicted, {"data": {"image": "s3://b/4"}})
+    assert labels(found) == {1: ("cat",), 2: ("dog",)}
+    assert reasons(found) == {3: "not annotated: only models have answered it", 4: "not annotated"}
+    with pytest.raises(ManifestError, match=r"some entries have a task id and some have none \(entry 3\)"):
+        read(tmp_path, *tasks, task(7, annotation("cat")))
+
+
+def test_sorted_keys_change_nothing(tmp_path: Path) -> None:
+    elements = [minimal(1, "cat"), minimal(2, "dog"), minimal(2, "dog", 2), minimal(3, "cat")]
+    ordered = read(tmp_path, *elements)
+    path = tmp_path / "sorted.json"
+    path.write_text(json.dumps(elements, sort_keys=True))
+    assert read_listing(path) == ordered
+    assert labels(ordered) == {1: ("cat",), 2: ("dog",), 3: ("cat",)}
+
+
+def test_a_taxonomy_s_labels_are_its_paths(tmp_path: Path) -> None:
+    def placed(*paths: list[str]) -> dict[str, Any]:
+        region = {"from_name": "place", "type": "taxonomy", "value": {"taxonomy": list(paths)}}
+        return {"result": [region], "was_cancelled": False}
+
+    found = read(tmp_path, task(1, placed(["town", "street"])), task(2, placed(["town"], ["sea"])))
+    assert (found.choice, labels(found)) == ("multiple", {1: ("town/street",), 2: ("sea", "town")})
+
+
+def test_completions_are_annotations_of_old(tmp_path: Path) -> None:
+    def old(number: int, *completions: dict[str, Any]) -> dict[str, Any]:
+        return {"id": number, "data": {"image": f"s3://bucket/{number}.jpg"}, "completions": list(completions)}
+
+    found = read(
+        tmp_path,
+        old(1, annotation("cat"), annotation("dog", skipped=True)),
+        old(2, annotation("x", skipped=True)),
+        old(3),
+    )
+    assert labels(found) == {1: ("cat",)}
+    assert reasons(found) == {2: "skipped by its annotators", 3: "not annotated"}
+
+
+def test_tasks_one_a_line_are_an_export_too(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("".join(json.dumps(task(at, annotation(name))) + "\n" for at, name in ((3, "cat"), (4, "dog"))))
+    assert labels(read_listing(path)) == {3: ("cat",), 4: ("dog",)}
+
+
+BOX = {"from_name": "box", "type": "rectanglelabels", "value": {"rectanglelabels": ["x"], "x": 1, "y": 2, "height": 3}}
+
+
+def test_what_has_no_label_of_the_picture_says_what_it_has(tmp_path: Path) -> None:
+    part = {"from_name": "animal", "type": "choices", "value": {"choices": ["dog"], "x": 1, "y": 2, "height": 3}}
+    found = read(tmp_path, task(1, annotation("cat")), task(2, {"result": [BOX]}), task(3, {"result": [part]}))
+    assert labels(found) == {1: ("cat",)}
+    assert reasons(found) == dict.fromkeys((2, 3), "annotated with boxes, and without a label of the picture")
+
+
+@pytest.mark.parametrize(
+    ("data", "result", "holds"),
+    [
+        ({"image": "s3://b/k.jpg"}, [BOX], "boxes (in its annotations)"),
+        ({"audio": "s3://b/k.wav"}, annotation("cat")["result"], "classes of sounds (by the addresses in its field"),
+        ({"text": "a note"}, annotation("cat")["result"], "classes of texts (no field of its tasks holds a picture's"),
+    ],
+)
+def test_labels_of_other_kinds_are_refused_by_their_name(
+    tmp_path: Path, data: dict[str, str], result: list[dict[str, Any]], holds: str
+) -> None:
+    with pytest.raises(ManifestError, match=re.escape(f"export.json holds {holds}")):
+        read(tmp_path, {"id": 1, "data": data, "annotations": [{"result": result}]})
+
+
+def test_of_several_addresses_the_one_that_every_task_has_is_the_picture_s(tmp_path: Path) -> None:
+    tasks = [
+        {"id": at, "data": data, "annotations": [annotation("cat")]}
+        for at, data in enumerate(({"front": "s3://b/1", "note": "/etc"}, {"front": "s3://b/2", "note": "x"}), 1)
+    ]
+    assert [record.uri for record in read(tmp_path, *tasks).records] == ["s3://b/1", "s3://b/2"]
+
+
+def test_an_address_may_lie_in_nested_data(tmp_path: Path) -> None:
+    one = {"id": 1, "data": {"photos": [{"url": "s3://b/1"}]}, "annotations": [annotation("cat")]}
+    assert read(tmp_path, one, hints=Hints(picture_field="photos[0].url")).records[0].uri == "s3://b/1"
+
+
+def test_a_label_config_s_finder_is_followed_before_annotators_are_counted(tmp_path: Path) -> None:
+    find = {"hound": "dog", "dog": "dog", "cat": "cat"}.get
+    found = read(
+        tmp_path,
+        task(1, annotation("hound"), annotation("dog"), annotation("cat")),
+        task(2, annotation("bird")),
+        task(3, annotation("bird"), annotation("cat")),
+        task(4, annotation("bird", "cat")),
+        hints=Hints(classes=("cat", "dog"), find=find, choice="single"),
+    )
+    assert labels(found) == {1: ("dog",), 3: ("cat",)}
+    assert reasons(found) == {
+        2: "labeled 'bird', which is none of the classes",
+        4: "annotated with several labels ('cat', 'bird'), of which one is allowed",
+    }

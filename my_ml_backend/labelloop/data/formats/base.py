@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
-from labelloop.data.classes import Find
+from labelloop.data.classes import Find, class_finder
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 from labelloop.sources.urls import cleaned, path_of
@@ -44,6 +44,10 @@ class Hints:
     choice: Choice | None = None
     classes: tuple[str, ...] | None = None
     find: Find | None = None
+
+    def finder(self) -> Find | None:
+        """Give what says which class a label means, None where every label is a class."""
+        return self.find or (None if self.classes is None else class_finder(self.classes))
 
 
 @dataclass(frozen=True, slots=True)

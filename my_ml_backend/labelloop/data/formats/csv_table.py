@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from labelloop.data.formats.base import Collector, Format, Hints, base_of, written
-from labelloop.data.formats.entries import MOST_CHARACTERS, Entry, open_text, write_parts
+from labelloop.data.formats.entries import MOST_CHARACTERS, Entry, open_text, table_header, table_rows, write_parts
 from labelloop.data.formats.other_labels import header_of, of_columns, refused
 from labelloop.data.formats.table_folder import PicturesBeside, is_sample, tables_in
 from labelloop.data.listing import Listing, Record
@@ -24,7 +23,7 @@ _PICTURES = (
     "file_path", "picture", "source-ref", "imagegcsuri", "image_id", "image_name", "imageid", "img", "img_id",
     "img_name", "id", "id_code",
 )  # fmt: skip
-_LABELS = ("labels", "label", "class", "class_name", "classname", "category", "target", "choice")
+LABELS = ("labels", "label", "class", "class_name", "classname", "category", "target", "choice")
 _SIDES = ("side", "split", "set", "subset", "ml_use")
 _TASKS = ("task", "task_id")
 _HASHES = ("sha256",)
@@ -38,17 +37,15 @@ _NUMBERS = {"1": True, "0": False, "-1": False}
 """What a cell of a label's own column says, as a whole number."""
 
 _SEPARATOR = "|"
-_DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which column of a table is what, by its name; empty for none. ``delimiter`` stands between the cells.
+    """Which column of a table is what, by its name; empty for none.
 
     ``classes`` are the columns that are labels themselves, where none has them in its cells.
     """
 
-    delimiter: str
     picture: str
     labels: str
     classes: tuple[str, ...] = ()
@@ -62,18 +59,18 @@ def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  
 
     ``row`` is the line after it, by which columns are known that are labels themselves.
     """
-    delimiter = max(_DELIMITERS, key=header.count)
+    delimiter, names = table_header(header)
     try:
-        names, cells = (next(csv.reader([line], delimiter=delimiter), []) for line in (header, row))
+        cells = next(csv.reader([row], delimiter=delimiter), [])
     except csv.Error as error:
-        raise ManifestError(f"its first line is no header of a table ({error})") from error
+        raise ManifestError(f"its second line is no row of a table ({error})") from error
     picture = _column(names, (hints.picture_field,) if hints.picture_field else _PICTURES)
-    labels = _column(names, (hints.label_attribute,) if hints.label_attribute else _LABELS)
+    labels = _column(names, (hints.label_attribute,) if hints.label_attribute else LABELS)
     others = [_column(names, wanted) for wanted in (_SIDES, _TASKS, _HASHES)]
     classes: tuple[str, ...] = ()
     if picture and not labels and not hints.label_attribute:
         rest = tuple(name for name in names if name not in (picture, *others))
-        labels = rest[0] if row and len(rest) == 1 and rest[0].strip().lower() not in _MEASURES else ""
+        labels = rest[0] if row and len(rest) == 1 and rest[0].lower() not in _MEASURES else ""
         answers = [cell for name, cell in zip(names, cells, strict=False) if name in rest]
         classes = rest if len(rest) > 1 and answers and all(_number(cell) in _NUMBERS for cell in answers) else ()
     if not picture or not (labels or classes):
@@ -83,7 +80,7 @@ def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  
             f"({hints.label_attribute or 'label, labels, class'}, ...), or columns of labels with 0 and 1 in them; "
             f"found: {', '.join(names)[:200]!r}"
         )
-    return Columns(delimiter, picture, labels, classes, *others)
+    return Columns(picture, labels, classes, *others)
 
 
 def _number(cell: str) -> str:
@@ -92,7 +89,7 @@ def _number(cell: str) -> str:
 
 def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
     """Give the first of the wanted columns, as the table spells it; empty for none."""
-    found = {name.strip().lower(): name for name in reversed(names)}
+    found = {name.lower(): name for name in reversed(names)}
     return next((found[name.lower()] for name in wanted if name.lower() in found), "")
 
 
@@ -139,26 +136,13 @@ def _read_table(path: Path, hints: Hints, base: str) -> Listing:
         columns = columns_of(header, row, hints)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
-    with open_text(path) as file:
-        table = _Table(columns, hints.separator, PicturesBeside(path, base))
-        try:
-            for entry in _rows(path, file, columns.delimiter):
-                table.take(found, entry)
-        except csv.Error as error:
-            raise ManifestError(f"{path} is no table: {error}") from error
+    table = _Table(columns, hints.separator, PicturesBeside(path, base))
+    for entry in table_rows(path):
+        table.take(found, entry)
     table.check(path)
     several = any(size != 1 for size in table.sizes)
-    classes = [name.strip() for name in columns.classes]
+    classes = list(columns.classes)
     return found.listing("multiple" if several else "single", classes) if classes else found.listing()
-
-
-def _rows(path: Path, file: Any, delimiter: str) -> Iterator[Entry]:
-    table = csv.DictReader(file, delimiter=delimiter, strict=True)
-    for row in table:
-        entry = Entry(path, table.line_num, row)
-        if None in row or None in row.values():
-            raise entry.wrong("it has not as many cells as the header; quote cells that hold the separator")
-        yield entry
 
 
 class _Table:
@@ -196,11 +180,11 @@ class _Table:
         columns, row = self._columns, entry.values
         if not columns.classes:
             return _labels(row[columns.labels], columns.labels, self._separator)
-        said = {name.strip(): _NUMBERS.get(_number(row[name])) for name in columns.classes}
+        said = {name: _NUMBERS.get(_number(row[name])) for name in columns.classes}
         if None in said.values():
             wrong = next(name for name in columns.classes if _number(row[name]) not in _NUMBERS)
             raise entry.wrong(
-                f"{row[wrong][:60]!r} in the column {wrong.strip()!r} is neither 0 nor 1. If another column has the "
+                f"{row[wrong][:60]!r} in the column {wrong!r} is neither 0 nor 1. If another column has the "
                 "labels in its cells, name it (--label-attribute)"
             )
         labels = [name for name, has in said.items() if has]
@@ -209,7 +193,7 @@ class _Table:
 
 
 def _labels(cell: str, column: str, separator: str) -> list[str]:
-    if not separator and column.strip().lower() == _SEVERAL:
+    if not separator and column.lower() == _SEVERAL:
         separator = _SEPARATOR
     parts = cell.split(separator) if separator else [cell]
     return [part.strip() for part in parts if part.strip()]

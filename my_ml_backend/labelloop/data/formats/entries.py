@@ -1,5 +1,6 @@
 """The objects of JSON Lines and JSON arrays, read one at a time and checked; and files of them, whole or not at all."""
 
+import csv
 import io
 import json
 import re
@@ -112,7 +113,11 @@ def side_and_rest(text: str) -> tuple[Side, frozenset[str]] | None:
     return (sides[0], frozenset(rest)) if len(sides) == 1 else None
 
 
-_CHUNK = 1_000_000
+_CHUNK = _FIRST_LINE = 1_000_000
+_DELIMITERS = ",;\t"
+
+# A cell may hold all masks of a picture; whatever is too long for a line is refused there.
+csv.field_size_limit(MOST_CHARACTERS)
 _SPACE = " \t\r\n"
 
 
@@ -151,6 +156,47 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise ManifestError(f"{path}, line {number} is longer than {MOST_CHARACTERS} characters")
             if line.strip():
                 yield number, line
+
+
+def first_line(path: Path) -> str:
+    """Give the first line that is not empty, or as much of it as tells a format; raises ManifestError."""
+    with open_text(path) as file:
+        first = file.readline(_FIRST_LINE).strip()
+        while not first and (line := file.readline(_FIRST_LINE)):
+            first = line.strip()
+    return first
+
+
+def table_header(line: str) -> tuple[str, list[str]]:
+    """Give what stands between a table's cells, and the names of its columns; raises ManifestError."""
+    delimiter = max(_DELIMITERS, key=line.count)
+    try:
+        return delimiter, [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error as error:
+        raise ManifestError(f"its first line is no header of a table ({error})") from error
+
+
+def table_rows(path: Path) -> Iterator[Entry]:
+    """Give the rows of a table with a header, by the columns' names; raises ManifestError."""
+    with open_text(path) as file:
+        start, line = 0, file.readline(_FIRST_LINE)
+        while line and not line.strip():
+            start, line = file.tell(), file.readline(_FIRST_LINE)
+        try:
+            delimiter, _ = table_header(line.strip())
+        except ManifestError as error:
+            raise ManifestError(f"{path}: {error}") from error
+        file.seek(start)
+        table = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            names = [name.strip() for name in next(table, [])]
+            for cells in filter(None, table):
+                entry = Entry(path, table.line_num, dict(zip(names, cells, strict=False)))
+                if len(cells) != len(names):
+                    raise entry.wrong("it has not as many cells as the header; quote cells that hold the separator")
+                yield entry
+        except csv.Error as error:
+            raise ManifestError(f"{path} is no table: {error}") from error
 
 
 def _object(path: Path, number: int, text: str) -> Json:

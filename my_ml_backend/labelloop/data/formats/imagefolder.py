@@ -63,7 +63,7 @@ def by_folders(
     paths = sorted((PurePosixPath(name).parts, name) for name in names if not _is_hidden(name))
     folders = {parts if name.endswith("/") else parts[:-1] for parts, name in paths}
     pictured = {parts[:-1] for parts, name in paths if is_picture(name)}
-    layout = FolderLayout.of(source, folders, pictured, hints.find or class_finder(hints.classes or ()))
+    layout = FolderLayout.of(source, folders, pictured, hints.finder() or class_finder(()))
     homes = layout.homes()
     classed: dict[Side | None, list[tuple[str, Parts]]] = {side: [] for side in (*SIDES, None)}
     outside: list[str] = []

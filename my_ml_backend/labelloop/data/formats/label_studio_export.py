@@ -1,21 +1,25 @@
-"""Label Studio's exports, JSON and JSON_MIN: tasks with the annotations of one annotator or several.
+"""Label Studio's exports, JSON, JSON_MIN, CSV and TSV: tasks with the annotations of one annotator or several.
 
 Read twice: the control tag and the kind are known only when every annotation has been seen.
 """
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from labelloop.data.classes import Find
 from labelloop.data.formats.base import Collector, Format, Hints, written
-from labelloop.data.formats.entries import Entry, array_objects, side_named, write_parts
-from labelloop.data.listing import Listing, Record
+from labelloop.data.formats.csv_table import LABELS
+from labelloop.data.formats.entries import side_named, table_header, write_parts
+from labelloop.data.formats.label_studio_tasks import ALWAYS, Annotation, Task, tasks_in
+from labelloop.data.formats.other_labels import TEXTS, WORDS, Other, of_address, of_words, refused
+from labelloop.data.listing import Listing, Record, meaning
 from labelloop.errors import ManifestError
-from labelloop.kinds.majority import Truth, Vote, chosen, listed, regions_of, settle, votes_of
-from labelloop.types import Choice, Json
+from labelloop.kinds.majority import Truth, Vote, listed, settle
+from labelloop.types import Choice, Json, value_at
 
 _FIELD, _SIDE, _CONTROL = "image", "split", "label"
 
@@ -26,34 +30,26 @@ _ADDRESS = re.compile(
     r"\s*([A-Za-z][A-Za-z0-9+.-]*://|data:image/|/)|.*\.(jpe?g|png|webp|gif|bmp|tiff?|avif)\s*$", re.IGNORECASE
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One task: its data, all its annotations, and where it stands."""
-
-    id: int
-    data: Json
-    annotations: list[object]
-    entry: Entry
+_MOST_VALUES = 10_000
+"""Different values of a field, none of which comes twice, by which it is known to hold no labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What an export's tasks show: the control tag, the field with the address, whether several labels are chosen."""
-
-    control: str
-    picture_field: str
-    several: bool
+def is_table_of_label_studio(header: str) -> bool:
+    """Tell a CSV or TSV export by its first line."""
+    try:
+        return set(table_header(header)[1]) >= ALWAYS
+    except ManifestError:
+        return False
 
 
 def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
     """Read an export: the majority's labels; ties, skipped and unlabeled tasks are left out. Raises ManifestError."""
     seen = survey(path, hints)
     choice: Choice = hints.choice or ("multiple" if seen.several else "single")
-    found = Collector(path, hints)
-    for task in tasks_in(path):
-        truth = _truth(task, seen, choice)
-        address = task.data.get(seen.picture_field)
+    found, find = Collector(path, hints), hints.finder()
+    for task in tasks_in(path, scattered=seen.scattered):
+        truth = _truth(task, seen.control, choice, find)
+        address = value_at(task.data, seen.picture_field)
         if truth.reason:
             found.leave_out(truth.reason, task.id)
         elif not isinstance(address, str) or not address:
@@ -65,18 +61,25 @@ def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
     return found.listing(choice)
 
 
-def _truth(task: Task, seen: Survey, choice: Choice) -> Truth:
-    return settle(votes_of(task.annotations, lambda annotation: _vote(annotation, seen.control, choice)), choice)
+def _truth(task: Task, control: str, choice: Choice, find: Find | None) -> Truth:
+    if task.predicted and not task.annotations:
+        return Truth(reason="not annotated: only models have answered it")
+    return settle([_vote(annotation, control, choice, find) for annotation in task.annotations], choice)
 
 
-def _vote(annotation: Json, control: str, choice: Choice) -> Vote:
-    regions = regions_of(annotation)
-    names = frozenset(chosen(region.get("value") for region in regions if region.get("from_name") == control))
-    if not names and choice == "single":
-        return Vote(reason="annotated without a label")
-    if len(names) > 1 and choice == "single":
-        return Vote(reason=f"annotated with several labels ({listed(*sorted(names))}), of which one is allowed")
-    return Vote(names)
+def _vote(annotation: Annotation, control: str, choice: Choice, find: Find | None) -> Vote:
+    if annotation.skipped:
+        return Vote(skipped=True)
+    names, gone = meaning(annotation.labels.get(control, ()), find or (lambda label: label))
+    reason = ""
+    if gone and not names:
+        reason = f"labeled {listed(*gone)}, which is none of the classes"
+    elif choice == "single" and len(names) + len(gone) > 1:
+        reason = f"annotated with several labels ({listed(*names, *gone)}), of which one is allowed"
+    elif choice == "single" and not names:
+        reason = f"annotated with {' and '.join(sorted(annotation.kinds))}, and without a label of the picture"
+        reason = reason if annotation.kinds else "annotated without a label"
+    return Vote(frozenset(names), reason, ground_truth=annotation.ground_truth)
 
 
 def write_label_studio(listing: Listing, target: Path, hints: Hints) -> None:
@@ -106,116 +109,157 @@ def _task(record: Record, folder: Path, hints: Hints) -> Json:
     return {"id": record.task, "data": data, "annotations": [{"result": [region] if record.labels else []}]}
 
 
-def tasks_in(path: Path) -> Iterator[Task]:
-    """Give the tasks of an export; raises ManifestError for what is none.
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What an export's tasks show: the control tag, the field with the address, whether several labels are chosen.
 
-    JSON_MIN has an element for each annotation, those of one task side by side.
+    ``scattered`` says that a table's rows of one task do not stand side by side.
     """
-    for _, group in groupby(array_objects(path), key=_group):
-        entries = list(group)
-        first = entries[0]
-        task = first.task("id")
-        if task is None:
-            raise first.wrong("a task must have an 'id'")
-        if _is_whole(first.values):
-            yield Task(task, _object(first, "data"), _annotations(first), first)
-        elif "annotator" in first.values:
-            yield Task(task, first.values, [_from_minimal(entry.values) for entry in entries], first)
-        else:
-            raise first.wrong("it is neither a task of a JSON export (id, data, annotations) nor one of JSON_MIN")
+
+    control: str
+    picture_field: str
+    several: bool
+    scattered: bool = False
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What is seen of one control tag, or of a field that may be one."""
+
+    several: bool = False
+    told: bool = False
+    repeated: bool = False
+    values: set[str] = field(default_factory=set)
+
+    def add(self, name: str, labels: tuple[str, ...], annotation: Annotation) -> None:
+        """Take the labels that one annotation has of that name."""
+        self.several = self.several or len(set(labels)) > 1
+        self.told = self.told or not annotation.open or name in annotation.told
+        if not self.told and not self.repeated and len(self.values) < _MOST_VALUES:
+            self.repeated = not self.values.isdisjoint(labels)
+            self.values.update(labels)
+
+    @property
+    def are_words(self) -> bool:
+        """Whether these are no labels, but sentences, no two of them the same."""
+        return not (self.told or self.repeated) and bool(of_words(self.values, self.values))
+
+
+class _Survey:
+    """Gathers what an export's tasks show."""
+
+    def __init__(self, path: Path, hints: Hints) -> None:
+        self._path, self._named, self._picture_field = path, hints.label_attribute, hints.picture_field
+        self._answers: dict[str, _Answers] = {}
+        self._kinds: dict[str, None] = {}
+        self._placed: set[str] | None = set()
+        self._addresses: Counter[str] = Counter()
+        self._others: dict[str, str] = {}
+        self._tasks = 0
+        self._texts = False
+        self._seen: set[int] = set()
+        self._scattered = False
+
+    def add(self, task: Task) -> None:
+        """Look at a task."""
+        texts = {key: value for key, value in task.data.items() if isinstance(value, str)}
+        found = [key for key, value in texts.items() if _ADDRESS.match(value)]
+        self._texts = self._texts or bool(texts)
+        self._tasks += bool(found)
+        self._addresses.update(found)
+        self._others |= {key: other for key in found if (other := of_address(texts[key]))}
+        self._picture_field = self._picture_field or next((key for key in _FIELDS if key in found), "")
+        if task.open and task.id is not None:
+            self._scattered = self._scattered or task.id in self._seen
+            self._seen.add(task.id)
+        for annotation in task.annotations:
+            self._kinds |= dict.fromkeys(sorted(annotation.kinds))
+            if annotation.open:
+                known = self._placed is not None and annotation.answers is not None
+                self._placed = (self._placed or set()) | (annotation.answers or set()) if known else None
+            for name, labels in annotation.labels.items():
+                if not annotation.open or not _ADDRESS.match(labels[0]):
+                    self._answers.setdefault(name, _Answers()).add(name, labels, annotation)
+
+    def result(self) -> Survey:
+        """Say what was found; raises ManifestError as ``survey``."""
+        control, picture_field = self._control(), self._field()
+        if other := self._others.get(picture_field):
+            raise refused(self._path, Other(other, f"by the addresses in its field {picture_field[:60]!r}"))
+        several = control in self._answers and self._answers[control].several
+        return Survey(control, picture_field, several, self._scattered)
+
+    def _field(self) -> str:
+        """Give the usual field, else the only one that has addresses, or that always has one."""
+        if self._picture_field:
+            return self._picture_field
+        always = [key for key, count in self._addresses.items() if count == self._tasks]
+        names = always if len(always) == 1 else list(self._addresses)
+        if len(names) > 1:
+            raise self._wrong(
+                f"several fields of its tasks hold addresses: {listed(*names)}. Name the picture's (--picture-field)"
+            )
+        if names:
+            return names[0]
+        none = "no field of its tasks holds a picture's address"
+        if not self._texts:
+            raise self._wrong(f"{none}. Name it (--picture-field)")
+        raise refused(self._path, Other(TEXTS, none), "Name it (--picture-field) if one does")
+
+    def _control(self) -> str:
+        told = sorted(name for name, answers in self._answers.items() if answers.told)
+        names = sorted(self._answers)
+        if self._named:
+            if names and self._named not in names:
+                raise self._wrong(
+                    f"no annotation is of the control tag {self._named[:60]!r}; there are {listed(*names)}"
+                )
+            return self._named
+        if len(told) > 1:
+            raise self._wrong(f"several control tags have choices: {listed(*told)}. Name one (--label-attribute)")
+        return self._likely(told)
+
+    def _likely(self, told: list[str]) -> str:
+        """Give the control tag where nobody names it; of fields, the one whose values come again, as labels do."""
+        fields = sorted(name for name, answers in self._answers.items() if not answers.told and name != _SIDE)
+        # Where none of the fields is an answer by its place, the data have one of its name.
+        fields = [name for name in fields if name in (self._placed or fields)] or fields
+        words = [name for name in fields if self._answers[name].are_words]
+        labels = [name for name in fields if name not in words]
+        again = [name for name in labels if self._answers[name].repeated]
+        if self._kinds and not told:
+            kinds = Other(" and ".join(self._kinds), "in its annotations")
+            raise refused(self._path, kinds, f"Name the field of classes (--label-attribute) {_if_one(fields)}")
+        if words == fields != [] and not told:
+            named = f"no two are the same in its field {fields[0][:60]!r}"
+            raise refused(self._path, Other(WORDS, named), f"Name it (--label-attribute) {_if_one(fields)}")
+        found = told or again or [name for name in labels if name.lower() in LABELS] or labels
+        if len(found) > 1 or (words and not told and found[0].lower() not in LABELS):
+            raise self._wrong(
+                f"which of its fields holds what was chosen is not plain: {listed(*dict.fromkeys([*found, *words]))}. "
+                "Name it (--label-attribute)"
+            )
+        return "".join(found)
+
+    def _wrong(self, what: str) -> ManifestError:
+        return ManifestError(f"{self._path}: {what}")
+
+
+def _if_one(fields: list[str]) -> str:
+    return f"if one of {listed(*fields)} is" if fields else "if there is one"
 
 
 def survey(path: Path, hints: Hints) -> Survey:
     """Look through an export; raises ManifestError where a name is needed and several would do, or none."""
-    controls: set[str] = set()
-    field, several = hints.picture_field, False
+    found = _Survey(path, hints)
     for task in tasks_in(path):
-        field = field or _picture_field(task.data)
-        for annotation in task.annotations:
-            found = _choices(annotation if isinstance(annotation, dict) else {})
-            controls |= found.keys()
-            several = several or len(found.get(hints.label_attribute or next(iter(found), ""), ())) > 1
-    return Survey(_control(path, controls, hints.label_attribute), _checked(path, field), several)
-
-
-def _checked(path: Path, field: str) -> str:
-    if not field:
-        raise ManifestError(f"{path}: no field of its tasks holds a picture's address. Name it (--picture-field)")
-    return field
-
-
-def _control(path: Path, controls: set[str], named: str) -> str:
-    names = sorted(controls)
-    if named and controls and named not in controls:
-        raise ManifestError(f"{path}: no annotation is of the control tag {named[:60]!r}; there are {listed(*names)}")
-    if not named and len(names) > 1:
-        raise ManifestError(
-            f"{path}: several control tags have choices: {listed(*names)}. Name one (--label-attribute)"
-        )
-    return named or "".join(names)
-
-
-def _choices(annotation: Json) -> dict[str, set[str]]:
-    """Map the control tags of an annotation's regions to what was chosen."""
-    found: dict[str, set[str]] = {}
-    for region in regions_of(annotation):
-        name = region.get("from_name")
-        picked = set(chosen([region.get("value")]))
-        if isinstance(name, str) and picked:
-            found.setdefault(name, set()).update(picked)
-    return found
-
-
-def _picture_field(data: Json) -> str:
-    texts = [key for key, value in data.items() if isinstance(value, str) and _ADDRESS.match(value)]
-    return next((key for key in _FIELDS if key in texts), texts[0] if len(texts) == 1 else "")
-
-
-def _group(entry: Entry) -> tuple[object, int]:
-    """Keep elements apart, but for those of JSON_MIN that are about one task."""
-    task = entry.values.get("id")
-    together = not _is_whole(entry.values) and isinstance(task, int)
-    return (task, 0) if together else (None, entry.number)
-
-
-def _is_whole(values: Json) -> bool:
-    return "annotations" in values or "data" in values
-
-
-def _object(entry: Entry, key: str) -> Json:
-    value = entry.values.get(key)
-    if not isinstance(value, dict):
-        raise entry.wrong(f"{key!r} must be an object")
-    return value
-
-
-def _annotations(entry: Entry) -> list[object]:
-    value = entry.values.get("annotations") or []
-    if not isinstance(value, list):
-        raise entry.wrong("'annotations' must be a list")
-    return value
-
-
-def _from_minimal(values: Json) -> Json:
-    """Write a JSON_MIN element as an annotation: what stands between ``id`` and ``annotator`` is what was answered.
-
-    A single choice is a text, several are ``{"choices": [...]}``, alone or in a list.
-    """
-    keys = list(values)
-    answered = keys[keys.index("id") + 1 : keys.index("annotator")]
-    return {"result": [{"from_name": key, "value": {"choices": _flat(values[key])}} for key in answered]}
-
-
-def _flat(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    parts = value if isinstance(value, list) else [value]
-    return [name for part in parts for name in ([part] if isinstance(part, str) else chosen([part]))]
+        found.add(task)
+    return found.result()
 
 
 LABEL_STUDIO = Format(
     "label-studio",
-    "Label Studio's export (JSON or JSON_MIN)",
+    "Label Studio's export (JSON, JSON_MIN, CSV or TSV)",
     frozenset({"sides", "names", "several labels", "task ids"}),
     read_label_studio,
     write_label_studio,

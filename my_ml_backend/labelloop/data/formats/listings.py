@@ -11,9 +11,9 @@ from typing import IO
 from labelloop.data.formats.augmented_manifest import AUGMENTED
 from labelloop.data.formats.base import Carried, Format, Hints, base_of
 from labelloop.data.formats.csv_table import CSV, columns_of, is_table
-from labelloop.data.formats.entries import open_text
+from labelloop.data.formats.entries import first_line, open_text
 from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
-from labelloop.data.formats.label_studio_export import LABEL_STUDIO
+from labelloop.data.formats.label_studio_export import LABEL_STUDIO, is_table_of_label_studio
 from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
 from labelloop.data.formats.other_labels import AS_FOLDERS, refused
 from labelloop.data.formats.recognition import of_file, of_folder
@@ -46,9 +46,7 @@ def read_listing(
     """
     path = Path(location)
     try:
-        known = {one.name: one.about for one in FORMATS.values()}
-        name = detect(path, known, hints) if format == "auto" else format
-        found = _named(name)
+        found = _named(_format(path, format, hints))
         return found.read(path, hints, base_of(path) if base is None else base)
     except (OSError, ValueError) as error:  # an impossible path
         reason = getattr(error, "strerror", None) or error
@@ -69,6 +67,14 @@ def write_listing(listing: Listing, target: Path, format: str, hints: Hints = _N
         )
     found.write(kept, target, hints)
     return lost
+
+
+def _format(path: Path, format: str, hints: Hints) -> str:
+    """Name the format of a source, which Label Studio's tables have whoever calls them CSV; raises ManifestError."""
+    if format == "auto":
+        return detect(path, {one.name: one.about for one in FORMATS.values()}, hints)
+    is_export = format == "csv" and not path.is_dir() and is_table_of_label_studio(first_line(path))
+    return LABEL_STUDIO.name if is_export else format
 
 
 def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> str:
@@ -105,6 +111,8 @@ def _by_line(first: str, second: str, hints: Hints) -> tuple[str, str]:
         return "label-studio", ""
     if first.startswith("{"):
         return _by_object(first)
+    if is_table_of_label_studio(first):
+        return "label-studio", ""
     try:
         columns_of(first, second, hints)
     except ManifestError as error:
@@ -123,6 +131,8 @@ def _by_object(first: str) -> tuple[str, str]:
         return "augmented", ""
     if is_labelloop(value):
         return "labelloop", ""
+    if "data" in value and not {"annotations", "completions", "predictions"}.isdisjoint(value):
+        return "label-studio", ""
     return "", f"its first line has the keys {', '.join(value)[:200]!r}"
 
 
