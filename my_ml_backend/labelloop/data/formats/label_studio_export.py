@@ -153,6 +153,7 @@ class _Survey:
         self._answers: dict[str, _Answers] = {}
         self._kinds: dict[str, None] = {}
         self._placed: set[str] | None = set()
+        self._alone: set[str] = set()
         self._addresses: Counter[str] = Counter()
         self._others: dict[str, str] = {}
         self._tasks = 0
@@ -178,6 +179,8 @@ class _Survey:
                 known = self._placed is not None and annotation.answers is not None
                 self._placed = (self._placed or set()) | (annotation.answers or set()) if known else None
             for name, labels in annotation.labels.items():
+                if not annotation.kinds:
+                    self._alone.add(name)
                 if not annotation.open or not _ADDRESS.match(labels[0]):
                     self._answers.setdefault(name, _Answers()).add(name, labels, annotation)
 
@@ -201,10 +204,7 @@ class _Survey:
             )
         if names:
             return names[0]
-        none = "no field of its tasks holds a picture's address"
-        if not self._texts:
-            raise self._wrong(f"{none}. Name it (--picture-field)")
-        raise refused(self._path, Other(TEXTS, none), "Name it (--picture-field) if one does")
+        raise self._nowhere()
 
     def _control(self) -> str:
         told = sorted(name for name, answers in self._answers.items() if answers.told)
@@ -227,19 +227,35 @@ class _Survey:
         words = [name for name in fields if self._answers[name].are_words]
         labels = [name for name in fields if name not in words]
         again = [name for name in labels if self._answers[name].repeated]
-        if self._kinds and not told:
+        # What was chosen without a region beside it was chosen for the picture; in a table it may be the task's data.
+        of_picture = [name for name in labels if name in self._alone and self._placed]
+        if self._kinds and not told and len(of_picture) != 1:
             kinds = Other(" and ".join(self._kinds), "in its annotations")
             raise refused(self._path, kinds, f"Name the field of classes (--label-attribute) {_if_one(fields)}")
         if words == fields != [] and not told:
             named = f"no two are the same in its field {fields[0][:60]!r}"
             raise refused(self._path, Other(WORDS, named), f"Name it (--label-attribute) {_if_one(fields)}")
-        found = told or again or [name for name in labels if name.lower() in LABELS] or labels
+        found = (
+            told
+            or (self._kinds and of_picture)
+            or again
+            or [name for name in labels if name.lower() in LABELS]
+            or labels
+        )
         if len(found) > 1 or (words and not told and found[0].lower() not in LABELS):
+            if not self._addresses and not self._picture_field:
+                raise self._nowhere()
             raise self._wrong(
                 f"which of its fields holds what was chosen is not plain: {listed(*dict.fromkeys([*found, *words]))}. "
                 "Name it (--label-attribute)"
             )
         return "".join(found)
+
+    def _nowhere(self) -> ManifestError:
+        none = "no field of its tasks holds a picture's address"
+        if self._texts:
+            return refused(self._path, Other(TEXTS, none), "Name it (--picture-field) if one does")
+        return self._wrong(f"{none}. Name it (--picture-field)")
 
     def _wrong(self, what: str) -> ManifestError:
         return ManifestError(f"{self._path}: {what}")

@@ -79,7 +79,9 @@ class PicturesBeside:
     def address(self, entry: Entry, cell: str) -> str | None:
         """Give the address of the picture; None for a name without a suffix that no file has. Raises ManifestError."""
         uri = entry.address(cell, self._base)
-        file = None if "/" in cell else local_file(uri)
+        if self._direct or "/" in cell:
+            return uri
+        file = local_file(uri)
         if file is None:
             return uri
         if self._direct is None:
