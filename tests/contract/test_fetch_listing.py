@@ -417,7 +417,7 @@ def test_class_folders_in_google_cloud_storage(cache: PictureCache) -> None:
 def test_a_folder_elsewhere_that_has_no_classes_is_known_by_its_names(names: list[str], labels: str) -> None:
     with picture_server({f"/shop/set/{name}": b"" for name in names}) as storage:
         settings = Settings(storage_emulator=storage.address)
-        with pytest.raises(ManifestError, match=f"gs://shop/set/ holds {labels} .* say so .--from imagefolder"):
+        with pytest.raises(ManifestError, match=f"gs://shop/set/ holds {labels} .* name the format: imagefolder"):
             open_listing("gs://shop/set/", settings)
 
 

@@ -100,6 +100,14 @@ def test_columns_that_are_labels_themselves(tmp_path: Path) -> None:
         ("filename,cat,dog\na.jpg,1,0\nb.jpg,0.5,0\n", "line 3: '0.5' in the column 'cat' is neither 0 nor 1"),
         ("filename,cat,dog\na.jpg,large,small\n", "found: 'filename, cat, dog'"),
         ("filename,rating\na.jpg,3\n", "found: 'filename, rating'"),
+        (
+            "img,note\na.jpg,A dog on the sand\nb.jpg,Two cats in a box\n",
+            "holds words .no two are the same in .*'note'",
+        ),
+        (
+            "img,sum\n" + "".join(f"{at}.jpg,{at}\n" for at in range(10)),
+            "no two cells of its column 'sum' are the same",
+        ),
         ("id,label\n7,cat\n", "no picture that lies beside it is named as its column 'id' says"),
     ],
 )
@@ -139,3 +147,20 @@ def test_the_tables_of_a_folder_are_read_with_their_sides(tmp_path: Path) -> Non
     (tmp_path / "more.csv").write_text("image,label\na.jpg,cat\n")
     with pytest.raises(ManifestError, match="has no table of pictures"):
         read_listing(tmp_path, "csv")
+
+
+def test_the_only_other_column_has_the_labels(tmp_path: Path) -> None:
+    assert [one.labels for one in read(tmp_path, "img,species\na.jpg,heron\nb.jpg,crane\n").records] == [
+        ("heron",),
+        ("crane",),
+    ]
+
+
+def test_columns_that_are_named_are_believed(tmp_path: Path) -> None:
+    text = "address,comment,label\ns3://b/1,a fine one,cat\n"
+    assert read(tmp_path, text, Hints(picture_field="address")).records == (Record("s3://b/1", ("cat",), 1),)
+    (tmp_path / "submission.csv").write_text("image,label\na.jpg,cat\n")
+    with pytest.raises(ManifestError, match="is a sample of the answers to a contest"):
+        read_listing(tmp_path / "submission.csv")
+    named = read_listing(tmp_path / "submission.csv", hints=Hints(label_attribute="label"))
+    assert named.records[0].labels == ("cat",)

@@ -85,7 +85,7 @@ def picture(path: Path) -> None:
 def test_a_folder_is_refused_by_its_folders(tmp_path: Path, files: list[str], labels: str) -> None:
     for name in files:
         picture(tmp_path / name)
-    with pytest.raises(ManifestError, match=f"holds {labels} .* say so .--from imagefolder"):
+    with pytest.raises(ManifestError, match=f"holds {labels} .* name the format: imagefolder"):
         read_listing(tmp_path)
     assert len(read_listing(tmp_path, "imagefolder").records) + len(read_listing(tmp_path, "imagefolder").left_out) == 2
 

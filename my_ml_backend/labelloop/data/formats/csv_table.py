@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, base_of, written
 from labelloop.data.formats.entries import MOST_CHARACTERS, Entry, open_text, table_header, table_rows, write_parts
-from labelloop.data.formats.other_labels import header_of, of_columns, refused
+from labelloop.data.formats.other_labels import TEXTS, Other, of_columns, of_words, refused
 from labelloop.data.formats.table_folder import PicturesBeside, is_sample, tables_in
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
@@ -33,6 +33,11 @@ _SEVERAL = "labels"
 _MEASURES = ("age", "count", "height", "price", "rating", "score", "size", "width")
 """The only column beside that of the pictures has labels, whatever it is called, but for these."""
 
+_ONCE = 10
+"""From so many on, cells of which no two are the same are no classes."""
+
+_NAMED = "If one column has classes of the pictures, name it (--label-attribute)"
+
 _NUMBERS = {"1": True, "0": False, "-1": False}
 """What a cell of a label's own column says, as a whole number."""
 
@@ -43,11 +48,13 @@ _SEPARATOR = "|"
 class Columns:
     """Which column of a table is what, by its name; empty for none.
 
-    ``classes`` are the columns that are labels themselves, where none has them in its cells.
+    ``classes`` are the columns that are labels themselves, where none has them in its cells; ``guessed`` says that the
+    one of labels is the only other column, whatever it is called.
     """
 
     picture: str
     labels: str
+    guessed: bool = False
     classes: tuple[str, ...] = ()
     side: str = ""
     task: str = ""
@@ -68,7 +75,8 @@ def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  
     labels = _column(names, (hints.label_attribute,) if hints.label_attribute else LABELS)
     others = [_column(names, wanted) for wanted in (_SIDES, _TASKS, _HASHES)]
     classes: tuple[str, ...] = ()
-    if picture and not labels and not hints.label_attribute:
+    guessed = bool(picture and not labels and not hints.label_attribute)
+    if guessed:
         rest = tuple(name for name in names if name not in (picture, *others))
         labels = rest[0] if row and len(rest) == 1 and rest[0].lower() not in _MEASURES else ""
         answers = [cell for name, cell in zip(names, cells, strict=False) if name in rest]
@@ -80,7 +88,7 @@ def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  
             f"({hints.label_attribute or 'label, labels, class'}, ...), or columns of labels with 0 and 1 in them; "
             f"found: {', '.join(names)[:200]!r}"
         )
-    return Columns(picture, labels, classes, *others)
+    return Columns(picture, labels, guessed, classes, *others)
 
 
 def _number(cell: str) -> str:
@@ -112,9 +120,9 @@ def is_table(path: Path) -> bool:
     try:
         header, row = _head(path)
         columns_of(header, row)
+        return of_columns(table_header(header)[1]) is None
     except ManifestError:
         return False
-    return of_columns(header_of(header)) is None
 
 
 def _head(path: Path) -> tuple[str, str]:
@@ -124,25 +132,41 @@ def _head(path: Path) -> tuple[str, str]:
 
 
 def _read_table(path: Path, hints: Hints, base: str) -> Listing:
-    if is_sample(path):
+    if is_sample(path) and not hints.label_attribute:
         raise ManifestError(
-            f"{path} is a sample of the answers to a contest, by its name: its labels stand for nothing"
+            f"{path} is a sample of the answers to a contest, by its name: its labels stand for nothing. "
+            "If they do, name their column (--label-attribute)"
         )
-    found = Collector(path, hints)
-    header, row = _head(path)
-    if not hints.label_attribute and (other := of_columns(header_of(header))):
-        raise refused(path, other, "If one column has classes of the pictures, name it (--label-attribute)")
-    try:
-        columns = columns_of(header, row, hints)
-    except ManifestError as error:
-        raise ManifestError(f"{path}: {error}") from error
+    found, columns = Collector(path, hints), _columns(path, hints)
     table = _Table(columns, hints.separator, PicturesBeside(path, base))
     for entry in table_rows(path):
         table.take(found, entry)
     table.check(path)
     several = any(size != 1 for size in table.sizes)
     classes = list(columns.classes)
-    return found.listing("multiple" if several else "single", classes) if classes else found.listing()
+    listing = found.listing("multiple" if several else "single", classes) if classes else found.listing()
+    if columns.guessed and not hints.label_attribute:
+        _check_guess(path, columns.labels, [label for record in listing.records for label in record.labels])
+    return listing
+
+
+def _columns(path: Path, hints: Hints) -> Columns:
+    header, row = _head(path)
+    try:
+        other = None if hints.label_attribute else of_columns(table_header(header)[1])
+        if other is None or (hints.picture_field and other.labels == TEXTS):
+            return columns_of(header, row, hints)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    raise refused(path, other, _NAMED)
+
+
+def _check_guess(path: Path, column: str, labels: list[str]) -> None:
+    """Refuse a column of labels that is known by nothing but its place, where its cells are no classes."""
+    if holds := of_words(labels, set(labels)):
+        raise refused(path, Other(holds, f"no two are the same in its column {column!r}"), _NAMED)
+    if len(labels) >= _ONCE and len(set(labels)) == len(labels):
+        raise ManifestError(f"{path}: no two cells of its column {column!r} are the same, as classes are. {_NAMED}")
 
 
 class _Table:

@@ -1,6 +1,5 @@
 """Labels that are no classes of pictures: known by keys, columns and values, and refused by their names."""
 
-import csv
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ _LEARNED = (
     "a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
 )
 
-AS_FOLDERS = "If its folders are classes, say so (--from imagefolder)"
+AS_FOLDERS = "If its folders are classes, name the format: imagefolder"
 """How a folder is read none the less."""
 
 
@@ -222,15 +221,6 @@ def of_columns(names: Iterable[str]) -> Other | None:
         return Other(KEY_POINTS, f"in its columns {points[0]}_x, {points[0]}_y")
     texts = [] if any(map(_NO_TEXTS.search, found)) else [name for name in _TEXTS if name in found]
     return Other(TEXTS, f"of its column {texts[0]}") if texts and len(found) > 1 else None
-
-
-def header_of(line: str) -> list[str]:
-    """Part the first line of a table at its commas, semicolons or tabs; no names where it is none."""
-    delimiter = max(",;\t", key=line.count)
-    try:
-        return next(csv.reader([line], delimiter=delimiter), [])
-    except csv.Error:
-        return []
 
 
 def _keys(value: object, depth: int = 4) -> Iterator[str]:

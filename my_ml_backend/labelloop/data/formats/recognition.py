@@ -13,7 +13,9 @@ from itertools import islice
 from pathlib import Path
 
 from labelloop.data.formats import other_labels
+from labelloop.data.formats.entries import table_header
 from labelloop.data.formats.other_labels import BOXES, KEY_POINTS, MASKS, POLYGONS, SPANS, TEXTS, Other
+from labelloop.errors import ManifestError
 
 _SAMPLE = 200_000
 """Characters looked at where a file begins, in its middle and where it ends."""
@@ -106,7 +108,9 @@ def _of_lines(lines: list[str]) -> Other | None:
         return Other(_yolo({len(words) for words in filled}), "it has numbers of places in each line, as YOLO")
     if all(words[0].startswith("__label__") for words in filled):
         return Other(TEXTS, "each line begins with __label__, as fastText has it")
-    return other_labels.of_columns(other_labels.header_of(lines[0]))
+    with suppress(ManifestError):
+        return other_labels.of_columns(table_header(lines[0])[1])
+    return None
 
 
 def _yolo(sizes: Collection[int]) -> str:
