@@ -102,6 +102,12 @@ def test_notes_among_the_pictures_of_classes_change_nothing(tmp_path: Path) -> N
     assert [one.labels for one in read_listing(tmp_path).records] == [("cat",), ("dog",)]
 
 
+def test_classes_may_be_called_as_what_tools_write(tmp_path: Path) -> None:
+    for name in ("images/mask/1.jpg", "images/no mask/2.jpg", "images/labels/3.jpg"):
+        picture(tmp_path / name)
+    assert read_listing(tmp_path).classes == ("labels", "mask", "no mask")
+
+
 def test_a_column_that_is_named_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "cars.csv"
     path.write_text("image,x1,y1,x2,y2,class\na.jpg,1,2,3,4,saloon\n")

@@ -57,16 +57,18 @@ def of_folder(path: Path) -> Other | None:
 
 def of_names(names: Iterable[str]) -> Other | None:
     """Recognise a folder by the names of its files, relative to it, where these cannot be opened."""
-    folders: set[str] = set()
+    folders: dict[str, set[str]] = {}
     for name in islice(names, _NAMES):
         *parents, last = name.lower().split("/")
-        folders.update(parents)
+        for depth, parent in enumerate(parents):
+            folders.setdefault("/".join(parents[:depth]), set()).add(parent)
         if last.endswith(".coco.json"):
             return Other(_PLACES, f"{name}, as COCO has them")
-    if folders & _MASK_FOLDERS and folders & _PICTURE_FOLDERS:
-        return Other(MASKS, f"in its folder {min(folders & _MASK_FOLDERS)}")
-    if folders & _LABEL_FOLDERS and folders & _PICTURE_FOLDERS:
-        return Other(_PLACES, "its folders are images and labels, as YOLO has them")
+    for beside in folders.values():
+        if beside & _MASK_FOLDERS and beside & _PICTURE_FOLDERS:
+            return Other(MASKS, f"in its folder {min(beside & _MASK_FOLDERS)}")
+        if beside & _LABEL_FOLDERS and beside & _PICTURE_FOLDERS:
+            return Other(_PLACES, "its folders are images and labels, as YOLO has them")
     return None
 
 
