@@ -130,9 +130,13 @@ class ManifestError(LabelLoopError):
 
 
 class EndpointError(Outage):
-    """The endpoint failed as a whole: unreachable, too slow, or its answer has the wrong shape."""
+    """The endpoint failed as a whole: unreachable, too slow, or its answer has the wrong shape.
+
+    ``by_input``: it failed so that what was sent may be at fault as well as the endpoint.
+    """
 
     away = "the endpoint"
+    by_input: ClassVar[bool] = False
 
 
 class CircuitOpen(EndpointError):

@@ -306,9 +306,10 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why one input has no output."""
+    """Why one input has no output; ``endpoint`` says that not the input but the endpoint as a whole is at fault."""
 
     reason: str
+    endpoint: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -457,7 +457,12 @@ def test_a_deadline_that_has_passed_asks_nothing() -> None:
 
 
 def test_one_batch_may_fail_alone() -> None:
-    with misbehaving(good, answer({"error": "on fire"}, 500), good) as server:
+    def on_fire(exchange: Exchange) -> None:
+        burns = any(b64encode(item.content) in exchange.request.body for item in pictures(4)[2:])
+        burns = burns or exchange.request.body in (b"picture 2", b"picture 3")
+        (answer({"error": "on fire"}, 500) if burns else good)(exchange)
+
+    with misbehaving(on_fire) as server:
         answers = endpoint(server, batch=2, concurrency=1).invoke(pictures(6), Target())
         failed = f"endpoint {server.address} answered 500: on fire"
     assert answers[:2] + answers[4:] == [CAT] * 4
@@ -580,6 +585,99 @@ def test_an_endpoint_that_dies_in_the_middle_fails_the_rest_at_once() -> None:
         assert len(server.requests) == 4
     assert answers[0] == CAT
     assert all("left alone" in reason for reason in reasons(answers)[4:])
+
+
+def bearing(failing: Reply) -> Reply:
+    """Be a server whose model cannot bear what says ``broken``."""
+
+    def choose(exchange: Exchange) -> None:
+        sent = exchange.request.body
+        if exchange.request.headers["content-type"] == "application/json":
+            sent = b"".join(b64decode(instance["b64"]) for instance in json.loads(sent)["instances"])
+        (failing if b"broken" in sent else good)(exchange)
+
+    return choose
+
+
+FINE, BROKEN_ONE = "fine", "broken"
+BY_INPUT = [
+    answer({"error": "cannot identify image file"}, 500),
+    answer(b"<html>Bad Gateway</html>", 502),
+    answer({"code": 503, "type": "InternalServerException", "message": "Prediction failed"}, 503),
+    reset,
+    answer(b'{"predictions": [{"score": NaN}]}'),
+]
+
+
+def called(*names: str) -> list[Input]:
+    return [Input(f"{name} {number}".encode()) for number, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("failing", BY_INPUT, ids=["500", "502", "TorchServe", "reset", "no JSON"])
+def test_inputs_that_the_model_cannot_bear_are_no_outage(failing: Reply) -> None:
+    names = [FINE, *[BROKEN_ONE] * 12, *[FINE] * 3]
+    with misbehaving(bearing(failing)) as server:
+        subject = endpoint(server, batch=1, concurrency=1)
+        answers = subject.invoke(called(*names), Target())
+        for item in called(BROKEN_ONE, *names):
+            with suppress(Unwell):  # also one after the other, each a call of its own
+                subject.invoke([item], Target())
+        assert subject.invoke(ONE, Target()) == [CAT]
+    assert [name == FINE for name in names] == [one == CAT for one in answers]
+    assert not any("left alone" in reason for reason in reasons(answers))
+    assert not any(one.endpoint for one in answers if isinstance(one, Failure))
+
+
+@pytest.mark.parametrize("failing", BY_INPUT, ids=["500", "502", "TorchServe", "reset", "no JSON"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        [*[BROKEN_ONE] * 6, *[FINE] * 3],
+        [BROKEN_ONE, *[FINE] * 15],
+        [FINE, FINE, *[BROKEN_ONE] * 6, FINE],
+        [FINE, *[BROKEN_ONE, FINE] * 4],
+    ],
+    ids=["first", "one", "middle", "every second"],
+)
+def test_a_call_of_several_costs_the_good_ones_nothing(names: list[str], failing: Reply) -> None:
+    with misbehaving(bearing(failing)) as server:
+        answers = endpoint(server).invoke(called(*names), Target())
+        assert len(server.requests) < 3 * len(names)
+    assert [name == FINE for name in names] == [one == CAT for one in answers]
+
+
+def test_of_an_endpoint_that_has_answered_nothing_another_one_is_tried_each_time() -> None:
+    with misbehaving(bearing(answer({"error": "on fire"}, 500))) as server:
+        subject = endpoint(server)
+        names = called(FINE, FINE, BROKEN_ONE)
+        with pytest.raises(Unwell, match="answered 500: on fire"):
+            subject.invoke(names, Target())
+        assert len(server.requests) == 2, "a dead endpoint is not asked for each"
+        answers = subject.invoke(names, Target())
+    assert [one == CAT for one in answers] == [True, True, False]
+
+
+def test_several_that_all_are_at_fault_are_told_from_an_outage() -> None:
+    on_fire = answer({"error": "on fire"}, 500)
+    with misbehaving(bearing(on_fire)) as server:
+        subject = endpoint(server)
+        assert subject.invoke(ONE, Target()) == [CAT]
+        answers = subject.invoke(called(BROKEN_ONE, BROKEN_ONE), Target())
+        failed = Failure(f"endpoint {server.address} answered 500: on fire")
+        assert answers == [failed] * 2
+        server.replies = [on_fire]
+        with pytest.raises(Unwell, match="on fire"):
+            subject.invoke(called(BROKEN_ONE, BROKEN_ONE), Target())
+
+
+def test_what_fails_with_an_endpoint_that_dies_meanwhile_is_told_apart() -> None:
+    dead = answer({"error": "dead"}, 503, "Retry-After: 0\r\n")
+    with misbehaving(answer({}, 500), good, answer({}, 500), dead) as server:
+        first, second, third = endpoint(server, concurrency=1).invoke(pictures(3), Target())
+    assert third == CAT
+    assert isinstance(first, Failure)
+    assert isinstance(second, Failure)
+    assert {first.endpoint, second.endpoint} == {False, True}
 
 
 @pytest.mark.parametrize(

@@ -116,3 +116,37 @@ def test_many_threads_get_one_probe(breaker: Breaker, clock: Clock) -> None:
     for thread in threads:
         thread.join()
     assert len(admitted) == 1
+
+
+def test_before_the_last_failure_one_finds_out_whether_the_endpoint_is_well(breaker: Breaker) -> None:
+    assert not breaker.failed("it stumbled", asks=True)
+    assert breaker.failed("it stumbled", asks=True), "one more would open it"
+    assert not breaker.failed("it stumbled", asks=True), "one asks at a time"
+    assert not is_open(breaker), "it waits for what is found out"
+    breaker.succeeded()
+    assert not breaker.failed("it stumbled", asks=True), "it counts anew"
+    assert breaker.failed("it stumbled", asks=True)
+    breaker.failed("it is on fire")
+    assert is_open(breaker)
+
+
+def test_what_is_not_found_out_or_never_told_counts_for_nothing(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker, 1)
+    assert breaker.failed("it stumbled", asks=True)
+    breaker.unknown()
+    assert not is_open(breaker), "two failures are too few"
+    assert breaker.failed("it stumbled", asks=True)
+    breaker.unknown()
+    assert is_open(breaker)
+    clock.now += 10
+    breaker.admit()
+    assert breaker.failed("the probe stumbled", asks=True), "of a probe, too, it is found out"
+    clock.now += 10
+    assert not is_open(breaker)
+    assert breaker.failed("it stumbled", asks=True), "who was to find out has never told"
+
+
+def test_with_a_limit_of_one_nobody_asks() -> None:
+    breaker = Breaker("x", limit=1)
+    assert not breaker.failed("it stumbled", asks=True)
+    assert is_open(breaker)

@@ -1,5 +1,6 @@
 """The caller of every kind of endpoint: cuts inputs into calls, makes them, and puts the answers in order."""
 
+import itertools
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import check_response, read_answer
 from labelloop.endpoints.base import CHECK_SECONDS, Endpoint, Told
 from labelloop.endpoints.breaker import Breaker, Guarded
-from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, WrongAnswer
+from labelloop.endpoints.failures import INPUT_AT_FAULT, Late, Refused, Unwell, WrongAnswer
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.endpoints.requests.format import Body
 from labelloop.endpoints.requests.registry import request_format
@@ -51,6 +52,7 @@ class Caller:
         check_response(spec.response, spec.mapping)
         self._breaker = breaker or Breaker(plan.shown)
         self._processes: dict[int, _Process] = {}
+        self._turns = itertools.count()
 
     @property
     def name(self) -> str:
@@ -121,7 +123,7 @@ class Caller:
         return [fitting] if isinstance(fitting, Failure) else self._sent([fitting[0]], fitting[1], target, deadline)
 
     def _sent(self, inputs: Sequence[Input], body: Body, target: Target, deadline: float | None) -> Answers:
-        """Make one call; when the endpoint finds it too large, one for each half."""
+        """Make one call; one for each half when it is too large, one for each input when any may be at fault."""
         try:
             return self._answers(inputs, body, target, deadline)
         except Refused as refused:
@@ -129,11 +131,39 @@ class Caller:
                 return [Failure(refused.reason or str(refused))]
             if refused.status != 413:
                 raise
+        except Unwell as unwell:
+            if len(inputs) == 1 or not unwell.by_input:
+                raise
+            return self._apart(inputs, target, deadline, unwell)
         return self._halved(inputs, target, deadline)
 
     def _halved(self, inputs: Sequence[Input], target: Target, deadline: float | None) -> Answers:
         parts = halves(slice(0, len(inputs)))
         return [answer for half in parts for answer in self._call(inputs[half], target, deadline)]
+
+    def _apart(self, inputs: Sequence[Input], target: Target, deadline: float | None, unwell: Unwell) -> Answers:
+        """Ask for each input alone, from both ends in turn; raises ``unwell``, which they met together, for an outage.
+
+        Of an endpoint that has answered nothing yet, one input has to be answered first: another one each time.
+        """
+        guarded = self._process().guarded
+        order = sorted(range(len(inputs)), key=lambda at: min(2 * at + 1, 2 * (len(inputs) - 1 - at)))
+        answers: dict[int, Answer | Failure] = {}
+        if not guarded.has_answered:
+            first = order.pop(next(self._turns) % len(order))
+            try:
+                answers[first] = self._call([inputs[first]], target, deadline)[0]
+            except EndpointError:
+                raise unwell from None
+        stumbled = False
+        for at in order:
+            try:
+                answers[at] = self._call([inputs[at]], target, deadline)[0]
+            except EndpointError as error:
+                answers[at], stumbled = _failure(error), True
+        if stumbled and all(isinstance(one, Failure) for one in answers.values()) and not guarded.is_well(deadline):
+            raise unwell
+        return [answers[at] for at in range(len(inputs))]
 
     def _written(self, item: Input) -> Body:
         return self._format.write([item], self._parameters)
@@ -158,7 +188,7 @@ class Caller:
         try:
             return read_answer(told.content, asked, response=response, mapping=spec.mapping)
         except WrongAnswer as wrong:
-            raise WrongAnswer(f"the answer of endpoint {self._plan.shown} is wrong: {wrong}") from None
+            raise type(wrong)(f"the answer of endpoint {self._plan.shown} is wrong: {wrong}") from None
 
 
 class _Process:
@@ -188,10 +218,15 @@ def _gather(parts: Sequence[slice], calls: Sequence[Future[Any]]) -> Answers:
             answered = True
         except EndpointError as error:
             errors.append(error)
-            answers += [Failure(str(error))] * count
+            answers += [_failure(error)] * count
     if errors and not answered:
         raise errors[0]
     return answers
+
+
+def _failure(error: EndpointError) -> Failure:
+    """Give the failure of an input among others of which some were answered."""
+    return Failure(str(error), endpoint=not error.by_input)
 
 
 def _of_version(answer: Answer | Failure, version: str | None) -> Answer | Failure:

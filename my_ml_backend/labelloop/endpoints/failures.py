@@ -7,8 +7,13 @@ EndpointError
     ├── Denied       it will not serve us before somebody has mended something
     ├── Busy         it asks for another try
     ├── TooSlow      no whole answer in time
-    ├── CutOff       the connection broke before the whole answer was there
-    └── WrongAnswer  the answer is not what was agreed
+    ├── Stumbled     (by input) it answered with an error of its own
+    ├── CutOff       (by input) the connection broke before the whole answer was there
+    └── WrongAnswer  (by input) the answer is not what was agreed
+        └── WrongCount   it has another number of items: that is no input's doing
+
+By input: an endpoint that is out of order fails so, and one that is well with an input that its model cannot bear. One
+failure does not tell which; the breaker finds out.
 """
 
 import json
@@ -66,18 +71,41 @@ class Busy(Unwell):
         self.tries = tries
 
 
+class Stumbled(Busy):
+    """It answered with an error of its own, 500 for one: its model failed, at this input or at all."""
+
+    by_input = True
+
+    def __init__(self, message: str, pause: float | None = None, tries: int = 1) -> None:
+        super().__init__(message, pause, tries)
+
+
 class TooSlow(Unwell):
     """There was no whole answer in time."""
 
 
 class CutOff(Unwell):
-    """The connection broke before the whole answer was there."""
+    """The connection broke before the whole answer was there: an input may have killed the process that answers."""
 
     tries = 2
+    by_input = True
 
 
 class WrongAnswer(Unwell):
     """The answer is not what was agreed."""
+
+    by_input = True
+
+
+class WrongCount(WrongAnswer):
+    """The answer has more or fewer items than inputs were sent."""
+
+    by_input = False
+
+
+def of_handler(content: bytes) -> bool:
+    """Whether a 503 says that the model's code failed, as TorchServe's does, also through a cloud: nothing is busy."""
+    return b"InternalServerException" in content
 
 
 _LONGEST = 300

@@ -14,9 +14,11 @@ from labelloop.endpoints.failures import (
     CutOff,
     Denied,
     Refused,
+    Stumbled,
     TooSlow,
     Unwell,
     WrongAnswer,
+    of_handler,
     one_line,
     reason_of,
 )
@@ -152,11 +154,11 @@ def raise_for_status(reply: Told, shown: str) -> None:
         return
     reason = reason_of(reply.content)
     message = f"endpoint {shown} answered {reply.status}" + (f": {reason}" if reason else "")
-    if reply.status in (429, 503):
+    if reply.status in (429, 503) and not of_handler(reply.content):
         raise Busy(message, pause_of(reply))
     if 400 <= reply.status < 500:
         raise Refused(message, reply.status, reason)
-    raise Unwell(message)
+    raise (Stumbled if reply.status >= 500 else Unwell)(message)
 
 
 def pause_of(reply: Told) -> float | None:

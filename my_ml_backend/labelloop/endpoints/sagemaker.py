@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.aws import Aws
 from labelloop.endpoints.base import Call, Service, Told
-from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Unwell, reason_of
+from labelloop.endpoints.failures import INPUT_AT_FAULT, Busy, Denied, Refused, Stumbled, Unwell, of_handler, reason_of
 from labelloop.endpoints.http import Poster, merged, pause_of
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
 from labelloop.errors import SettingsError
@@ -178,7 +178,7 @@ def raise_for_aws(reply: Told, shown: str, region: str, good: int = 200) -> None
     message = f"endpoint {shown} in {region} answered {reply.status}" + (f" {name}" if name else "")
     message += f": {said}" if said else ""
     if name == "ModelError" or reply.status == 424:
-        _judge_model(error, shown, pause_of(reply))
+        _judge_model(error, shown, pause_of(reply), handled=of_handler(reply.content))
     if name in _BUSY or reply.status in (429, 503, 530):
         raise Busy(message, pause_of(reply))
     if name in _REMEDIES or reply.status in (401, 403):
@@ -190,22 +190,22 @@ def raise_for_aws(reply: Told, shown: str, region: str, good: int = 200) -> None
         )
     if 400 <= reply.status < 500:
         raise Refused(message, reply.status, said)
-    if reply.status == 500:
-        raise Busy(message, pause_of(reply), tries=2)
+    if reply.status >= 500:
+        raise Stumbled(message, pause_of(reply), tries=2 if reply.status == 500 else 1)
     raise Unwell(message)
 
 
-def _judge_model(error: dict[str, Any], shown: str, pause: float | None) -> None:
-    """Raise what the container inside answered."""
+def _judge_model(error: dict[str, Any], shown: str, pause: float | None, *, handled: bool) -> None:
+    """Raise what the container inside answered; ``handled``: its model's code has failed."""
     status = error.get("OriginalStatusCode")
     original = error.get("OriginalMessage")
     said = (reason_of(original) if isinstance(original, str) else "") or reason_of(json.dumps(error))
     message = f"the model of endpoint {shown} answered {status or 'an error'}" + (f": {said}" if said else "")
-    if status in (429, 503):
+    if status in (429, 503) and not handled:
         raise Busy(message, pause)
     if status in INPUT_AT_FAULT:
         raise Refused(message, status, said)
-    raise Unwell(message)
+    raise (Stumbled if not isinstance(status, int) or status >= 500 else Unwell)(message)
 
 
 def _error(reply: Told) -> dict[str, Any]:

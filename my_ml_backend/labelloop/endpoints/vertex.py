@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit
 
 from labelloop.endpoints.base import Call, Told
-from labelloop.endpoints.failures import Busy, Denied, Refused, Unwell, credentials_checked, reason_of
+from labelloop.endpoints.failures import (
+    Busy,
+    Denied,
+    Refused,
+    Stumbled,
+    Unwell,
+    credentials_checked,
+    of_handler,
+    reason_of,
+)
 from labelloop.endpoints.http import Poster, merged, pause_of
 from labelloop.endpoints.requests.format import Body
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, address_options
@@ -109,8 +118,10 @@ def _judge(reply: Told, shown: str) -> None:
     said = reason_of(reply.content)
     message = f"endpoint {shown} answered {reply.status}" + (f" {name}" if (name := _name(reply)) else "")
     message += f": {said}" if said else ""
-    if reply.status in (429, 500, 503, 504):
+    if reply.status in (429, 503, 504) and not of_handler(reply.content):
         raise Busy(message, pause_of(reply))
+    if reply.status >= 500:
+        raise Stumbled(message, pause_of(reply), tries=3 if reply.status == 500 else 1)
     if reply.status in _REMEDIES:
         raise Denied(f"{message}; {_REMEDIES[reply.status]}")
     if 400 <= reply.status < 500:

@@ -75,7 +75,7 @@ class BootstrapOpponent:
         failed, done = Counter[str](), 0
         for part in chunks(items, self.by.endpoint.batch * self.by.endpoint.concurrency):
             missing = [item for item in part if item.content not in kept]
-            told = dict(zip(missing, self._ask(context, missing), strict=True))
+            told = dict(zip(missing, self._ask(context, missing, known=bool(kept)), strict=True))
             kept.add({item: one for item, one in told.items() if not isinstance(one, Failure)})
             failed.update(one.reason for one in told.values() if isinstance(one, Failure))
             done += len(part)
@@ -84,7 +84,8 @@ class BootstrapOpponent:
         for reason, count in failed.most_common(_REASONS):
             _log.warning("project %s: %s did not answer %d test items: %s", self.project, self.name, count, reason)
 
-    def _ask(self, context: Context, items: Sequence[Item]) -> list[Answer | Failure]:
+    def _ask(self, context: Context, items: Sequence[Item], *, known: bool) -> list[Answer | Failure]:
+        """Ask; the only item that lacks an answer, of some that were answered (``known``), may be at fault itself."""
         if not items:
             return []
         assignment = self.asks()
@@ -92,6 +93,8 @@ class BootstrapOpponent:
         try:
             return self.by.endpoint.invoke(inputs, Target(self.project))
         except EndpointError as error:
+            if known and len(items) == 1 and error.by_input:
+                return [Failure(str(error))]
             raise BootstrapAway(f"the bootstrap endpoint cannot be asked about the test items: {error}") from error
 
     def _shown(self, item: Item, answer: Answer | Failure) -> Shown | Failure:
@@ -110,6 +113,9 @@ class _Kept:
         self._path = path
         lines = path.read_text(encoding="ascii").splitlines() if path.is_file() else []
         self._known = {one["content"]: one for line in lines if (one := _object(line))}
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def __contains__(self, content: str) -> bool:
         return content in self._known

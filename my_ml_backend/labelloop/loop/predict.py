@@ -32,10 +32,14 @@ Prediction = Json | list[Json]
 
 @dataclass(frozen=True, slots=True)
 class Unpredicted:
-    """A task without a prediction, and why; ``endpoint`` says that the endpoint as a whole is at fault."""
+    """A task without a prediction, and why.
+
+    ``endpoint`` says that the endpoint as a whole is at fault; ``by_input``, that it may be this task instead.
+    """
 
     reason: str
     endpoint: bool = False
+    by_input: bool = False
 
 
 Found = Json | Unpredicted
@@ -198,13 +202,13 @@ def _ask(plan: PredictionPlan, asked: Sequence[tuple[Input, bytes]], deadline: f
     try:
         answers = plan.endpoint.invoke([item for item, _ in asked], plan.target, deadline)
     except EndpointError as error:
-        return [Unpredicted(str(error), endpoint=True) for _ in asked]
+        return [Unpredicted(str(error), endpoint=True, by_input=error.by_input) for _ in asked]
     return [_rendered(plan, item, key, answer) for (item, key), answer in zip(asked, answers, strict=True)]
 
 
 def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
     if isinstance(answer, Failure):
-        return Unpredicted(answer.reason)
+        return Unpredicted(answer.reason, endpoint=answer.endpoint)
     try:
         found = plan.interface.render(answer, plan.options.rendering, item)
     except LabelConfigError as error:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from labelloop.errors import DeployError, EndpointError
 from labelloop.loop.hub import Hub
@@ -32,6 +33,12 @@ _AHEAD = 1024
 
 _TRIES, _FIRST_SHARE = 7, 2.0**-6
 """Of a call where the endpoint as a whole fails; the pauses between them last ``LABELLOOP_RETRY_SECONDS`` together."""
+
+_TRIES_OF_INPUT = 3
+"""Of a call that fails while the endpoint is not left alone, so that its tasks may be at fault."""
+
+_FEW = 5
+"""Calls: when fewer fail in a row, it may be their tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +112,14 @@ def predict_stream(plan: PredictionPlan, tasks: Iterable[Json]) -> Generator[tup
     """Yield every task with its prediction, in order; ``tasks`` is read as they are needed.
 
     An endpoint that fails is tried again for ``LABELLOOP_RETRY_SECONDS``. Raises EndpointError when it fails for good,
-    after what was predicted by then; where it fails for one call alone, the tasks at fault have no prediction.
+    after what was predicted by then; a task that it always fails at has no prediction, and ends nothing.
     """
-    ended, answered = threading.Event(), _Answered()
+    ended, outage = threading.Event(), _Outage()
     waiting: deque[tuple[list[Json], Future[list[Found]]]] = deque()
     pool = ThreadPoolExecutor(threads_for(plan), thread_name_prefix="bulk")
     try:
         for call in chunks(tasks, plan.endpoint.batch):
-            waiting.append((call, pool.submit(_patiently, plan, call, ended, answered)))
+            waiting.append((call, pool.submit(_patiently, plan, call, ended, outage)))
             if len(waiting) * plan.endpoint.batch >= _AHEAD:
                 yield from _first(waiting)
         while waiting:
@@ -137,37 +144,64 @@ def _rest(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[
             yield from (pair for pair in zip(call, future.result(), strict=True) if isinstance(pair[1], dict))
 
 
-class _Answered:
-    """Counts the calls that were answered."""
+class _Outage:
+    """Knows which calls have failed since the last one that was answered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.calls = 0
+        self._failed: set[int] = set()
 
-    def one_more(self) -> None:
+    def note(self, call: list[Json], failure: Unpredicted | None) -> None:
+        """Note what became of a call."""
         with self._lock:
-            self.calls += 1
+            if failure is None:
+                self._failed.clear()
+            else:
+                self._failed.add(id(call))
+
+    def is_doubtful(self) -> bool:
+        """Whether so few calls fail that it may be their tasks."""
+        with self._lock:
+            return len(self._failed) < _FEW
 
 
-def _patiently(plan: PredictionPlan, call: list[Json], ended: threading.Event, answered: _Answered) -> list[Found]:
-    found, failure, before = list[Found](), None, None
+def _patiently(plan: PredictionPlan, call: list[Json], ended: threading.Event, outage: _Outage) -> list[Found]:
+    """Predict the tasks of a call; those that the endpoint as a whole fails for are asked for again, after pauses.
+
+    Where these tasks may be at fault themselves, they have no prediction in the end. Raises EndpointError where it is
+    the endpoint.
+    """
+    found: list[Found] = []
+    suspect, suspected = None, 0
     for _ in retries(_TRIES, _FIRST_SHARE * plan.hub.settings.retry_seconds, wait=ended.wait):
         if found and ended.is_set():
-            break
-        found = predict_call(plan, call)
-        failure = _failure(found)
-        if failure is None:
-            answered.one_more()
             return found
-        if before is None:
-            before = answered.calls
-    if ended.is_set():
-        return found
-    # More calls than were under way at its first failure have been answered since: the endpoint is well.
-    if before is not None and answered.calls - before > threads_for(plan):
-        return found if len(call) == 1 else [predict_call(plan, [task])[0] for task in call]
+        found = _asked_again(plan, call, found)
+        failure = _failure(found)
+        outage.note(call, failure)
+        if failure is None:
+            return found
+        if failure.by_input and sum(map(_is_of_endpoint, found)) == 1:
+            suspect, suspected = failure, suspected + 1
+        if suspected == _TRIES_OF_INPUT:
+            return found
+    if suspect is not None and outage.is_doubtful():
+        return [suspect if _is_of_endpoint(item) else item for item in found]
     raise EndpointError(failure.reason if failure else "")
 
 
+def _asked_again(plan: PredictionPlan, call: list[Json], found: list[Found]) -> list[Found]:
+    """Ask for the tasks of a call that the endpoint as a whole has failed for; at first, for all."""
+    if not found:
+        return predict_call(plan, call)
+    again = [at for at, item in enumerate(found) if _is_of_endpoint(item)]
+    new = dict(zip(again, predict_call(plan, [call[at] for at in again]), strict=True))
+    return [new.get(at, item) for at, item in enumerate(found)]
+
+
 def _failure(found: list[Found]) -> Unpredicted | None:
-    return next((item for item in found if isinstance(item, Unpredicted) and item.endpoint), None)
+    return next((item for item in found if _is_of_endpoint(item)), None)
+
+
+def _is_of_endpoint(item: Found) -> TypeGuard[Unpredicted]:
+    return isinstance(item, Unpredicted) and item.endpoint

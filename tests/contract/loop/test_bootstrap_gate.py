@@ -167,6 +167,22 @@ def test_what_it_did_not_answer_does_not_count(studio: StudioApi, make: MakeHub,
     assert "2 test items that zero-shot did not answer do not count there" in record.verdict
 
 
+def test_an_item_that_it_always_fails_at_is_not_waited_for(
+    studio: StudioApi, make: MakeHub, bootstrap: Misbehaving
+) -> None:
+    hub = make(375)
+    items = numbers_tested(studio)
+    assert len(items) == 32 + 1, "the last one is asked for alone"
+
+    def bears_all_but_the_last(exchange: Exchange) -> None:
+        (DOWN if exchange.request.body.decode() == items[-1] else says(well))(exchange)
+
+    bootstrap.replies = [bears_all_but_the_last]
+    verdict = train(hub).verdict
+    assert verdict.startswith("v1 is rejected: 32 of 32 test items right (1.000) against 32")
+    assert "1 test items that zero-shot did not answer do not count there" in verdict
+
+
 def test_while_it_is_away_the_run_waits_and_nothing_is_paid_twice(
     studio: StudioApi, make: MakeHub, bootstrap: Misbehaving
 ) -> None:

@@ -122,6 +122,52 @@ def test_a_task_that_fails_a_whole_call_is_found_and_the_others_are_predicted(
     assert found == [3]
 
 
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("bad", [{12}, {7, 8, 9, 10, 11, 12}, {1, 2, 12}])
+def test_tasks_that_always_fail_end_nothing_wherever_they_stand(
+    make_hub: MakeHub, server: Misbehaving, bad: set[int], batch: int
+) -> None:
+    def together(exchange: Exchange) -> None:
+        inputs = json.loads(exchange.request.body)["inputs"]
+        several = [LABELS] * len(inputs) if isinstance(inputs, list) else LABELS
+        (poisoned if b"poison" in exchange.request.body else answer(several))(exchange)
+
+    server.replies = [together]
+    plan = plan_for(
+        make_hub, server, endpoint_concurrency=1, endpoint_batch=batch, request_format="inputs", retry_seconds=0.5
+    )
+    tasks = [task(number, f"poison {number}" if number in bad else "") for number in range(1, 13)]
+
+    found = {one["id"]: item for one, item in predict_stream(plan, tasks)}
+    left_out = {number: item.reason for number, item in found.items() if isinstance(item, Unpredicted)}
+    assert left_out == dict.fromkeys(bad, f"endpoint {server.address}/predict answered 500: broken")
+    assert len(found) == 12
+
+
+def test_the_only_task_that_always_fails_is_left_out_with_its_reason(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving
+) -> None:
+    studio.add_tasks(1)
+    server.replies = [answer({"error": "broken"}, 500)]
+    hub = make_hub(endpoint=f"{server.address}/predict", retry_seconds=0.01)
+    done = prelabel(hub, hub.project(7), "v", lambda *_: None)
+    assert (done.predicted, done.left_out) == (0, 1)
+    assert done.reasons == (f"endpoint {server.address}/predict answered 500: broken",)
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("down", ["nobody listens", "busy"])
+def test_an_endpoint_that_cannot_be_asked_is_no_fault_of_the_only_task(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving, down: str
+) -> None:
+    studio.add_tasks(1)
+    server.replies = [answer({"error": "busy"}, 503, "Retry-After: 0\r\n")]
+    address = f"{server.address}/predict" if down == "busy" else "http://127.0.0.1:1/predict"
+    hub = make_hub(endpoint=address, retry_seconds=0.01)
+    with pytest.raises(EndpointError, match=r"cannot be reached|answered 503|left alone"):
+        prelabel(hub, hub.project(7), "v", lambda *_: None)
+
+
 def test_an_endpoint_that_is_down_for_good_ends_it_with_its_reason(make_hub: MakeHub, server: Misbehaving) -> None:
     server.replies = [answer({"error": "gone for good"}, 500)]
     plan = plan_for(make_hub, server, retry_seconds=0.01)

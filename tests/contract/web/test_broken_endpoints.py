@@ -5,7 +5,7 @@ Each server stands behind one of the three kinds of address. Texts are asked for
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,8 +80,8 @@ CASES = [
     *(("vertex", name, reply) for name, reply in (ANYWHERE | VERTEX).items()),
 ]
 
-Page = Callable[[], tuple[list[Any], float]]
-"""Asks for the predictions of all tasks; gives them and the seconds that took."""
+Page = Callable[..., tuple[list[Any], float]]
+"""Asks for the predictions of all tasks, or those of other texts; gives them and the seconds that took."""
 
 
 @pytest.fixture
@@ -97,20 +97,21 @@ def pages(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
             }
             usual = {"endpoint_timeout": TIMEOUT, "vertex_base_url": server.address, "cache_seconds": 0.0}
             client = client_of(make_hub(**usual | {"endpoint": addresses[kind]} | settings))
-            yield lambda: predict(client), server
+            yield lambda texts=(): predict(client, texts), server
 
     return open_page
 
 
-def predict(client: FlaskClient) -> tuple[list[Any], float]:
-    body = {"tasks": TASKS, "project": "7.1", "label_config": CONFIG, "params": {"context": None}}
+def predict(client: FlaskClient, texts: Sequence[str] = ()) -> tuple[list[Any], float]:
+    tasks = [{"id": number, "data": {"text": text}} for number, text in enumerate(texts, 1)] or TASKS
+    body = {"tasks": tasks, "project": "7.1", "label_config": CONFIG, "params": {"context": None}}
     begun = time.monotonic()
     reply = client.post("/predict", json=body)
     took = time.monotonic() - begun
     assert reply.status_code == 200
     assert reply.json is not None
     results: list[Any] = reply.json["results"]
-    assert len(results) == len(TASKS)
+    assert len(results) == len(tasks)
     return results, took
 
 
@@ -156,6 +157,28 @@ def test_while_the_circuit_is_open_the_page_is_answered_at_once_and_nothing_is_s
             took.append(seconds)
         assert len(server.requests) == sent
         assert min(took) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("kind", "failing"),
+    [
+        ("http", answer({"error": "cannot identify image file"}, 500)),
+        ("sagemaker", model_error(500)),
+        ("sagemaker", model_error(503, '{"code": 503, "type": "InternalServerException"}')),
+        ("sagemaker", aws_error("InternalFailure", 500)),
+        ("vertex", google_error(500, "INTERNAL")),
+        ("vertex", google_error(503, "UNAVAILABLE", '{"code": 503, "type": "InternalServerException"}')),
+    ],
+)
+def test_tasks_that_a_model_cannot_bear_cost_no_other_its_prediction(pages: Any, kind: str, failing: Reply) -> None:
+    def bearing(exchange: Exchange) -> None:
+        (failing if b"broken" in exchange.request.body else good)(exchange)
+
+    texts = ["text", *[f"broken {number}" for number in range(6)], *[f"text {number}" for number in range(3)]]
+    with pages(kind, bearing, endpoint_timeout=5.0, endpoint_concurrency=1) as (page, _):
+        for _ in range(2):
+            results, _ = page(texts)
+            assert [is_cat(item) for item in results] == [text.startswith("text") for text in texts]
 
 
 def test_what_is_ready_at_the_deadline_is_given_and_the_rest_is_skipped(pages: Any) -> None:

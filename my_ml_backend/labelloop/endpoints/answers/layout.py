@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
-from labelloop.endpoints.failures import WrongAnswer, one_line
+from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line
 
 _WRAPPERS = ("predictions", "prediction", "outputs", "output")
 _DEEPEST = 3
@@ -90,7 +90,7 @@ def _text(value: dict[str, Any], key: str) -> str:
 
 def wrong_count(sent: int, came: int) -> WrongAnswer:
     """There are more or fewer predictions than inputs."""
-    return WrongAnswer(
+    return WrongCount(
         f"{sent} input{'' if sent == 1 else 's'} sent, {came} prediction{'' if came == 1 else 's'} came back"
     )
 
