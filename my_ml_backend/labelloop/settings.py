@@ -87,6 +87,7 @@ class LoopSettings:
         "How the endpoint is asked (docs/formats.md); some take an option behind a colon: json:instances[].b64.",
         choices=(
             *("auto", "raw", "instances", "automl", "inputs", "reference", "json", "multipart", "base64", "tensors"),
+            "chat",
         ),
         options=True,
     )
@@ -95,7 +96,7 @@ class LoopSettings:
         "auto",
         "How the endpoint answers (docs/formats.md).",
         choices=(
-            *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "tokens", "labels"),
+            *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "chat", "tokens", "labels"),
             *("probabilities", "text", "numbers"),
         ),
     )

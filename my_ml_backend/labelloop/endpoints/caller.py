@@ -46,7 +46,7 @@ class Caller:
     def __init__(self, plan: EndpointPlan, spec: EndpointSpec, *, breaker: Breaker | None = None) -> None:
         self._plan = plan
         self._spec = spec
-        self._format = request_format(spec.request, kind=plan.kind, address=spec.address)
+        self._format = plan.form or request_format(spec.request, kind=plan.kind, address=spec.address)
         self._parameters = request_parameters(spec, self._format)
         self._limits: Limits = limits_of(plan, spec, self._format)
         check_response(spec.response, spec.mapping)

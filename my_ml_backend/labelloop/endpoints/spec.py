@@ -103,7 +103,8 @@ class EndpointPlan:
 
     The kind ``loop`` is an inference container of ours, which serves the store; the others hold a model.
     ``name`` and ``shown`` hold no secret; ``payload`` is in bytes of one request's body. ``service`` makes what a
-    process needs to call it, given the number of calls at a time.
+    process needs to call it, given the number of calls at a time. ``form`` is how requests are written, where the
+    address says so.
     """
 
     kind: EndpointKind
@@ -113,6 +114,7 @@ class EndpointPlan:
     service: Callable[[int], Service]
     batch: int = 1
     concurrency: int = 32
+    form: RequestFormat | None = None
 
 
 _KINDS = (
@@ -130,9 +132,20 @@ def endpoint_plan(spec: EndpointSpec) -> EndpointPlan:
 
 
 def _http(spec: EndpointSpec) -> EndpointPlan:
+    if _is_chat(spec):
+        from labelloop.endpoints.chat import chat_plan
+
+        return chat_plan(spec)
     from labelloop.endpoints.http import http_plan
 
     return http_plan(spec)
+
+
+def _is_chat(spec: EndpointSpec) -> bool:
+    """Whether an LLM is asked: it is said so, or left open, and the path is that of a chat."""
+    path = spec.address.partition("#")[0].partition("?")[0]
+    told = spec.request == "auto" and path.endswith(("/chat/completions", "/api/chat"))
+    return told or spec.request.partition(":")[0] == "chat"
 
 
 def _sagemaker(spec: EndpointSpec) -> EndpointPlan:

@@ -320,7 +320,7 @@ def test_raw_carries_one_input_and_no_parameters() -> None:
 
 def test_formats_say_whether_one_call_takes_several() -> None:
     together = {name: request_format(name, kind="http").together for name in REQUESTS}
-    alone = ("raw", "json", "multipart", "base64")
+    alone = ("raw", "json", "multipart", "base64", "chat")
     assert together == dict.fromkeys(REQUESTS, True) | dict.fromkeys(alone, False)
     assert request_format("json:instances[].data", kind="http").together
     assert all(request_format(name, kind="http").name == name for name in REQUESTS)

@@ -8,6 +8,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 
 from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections, Objects
+from labelloop.endpoints.answers.chat import Chat, model_of
 from labelloop.endpoints.answers.classifications import Labels, Probabilities
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text
 from labelloop.endpoints.answers.labelloop import LabelLoopAnswers
@@ -27,6 +28,7 @@ ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     AutoMl(),
     Objects(),
     Masks(),
+    Chat(),
     Tokens(),
     Labels(),
     Probabilities(),
@@ -152,12 +154,12 @@ def _answer(item: Any, sent: Input, form: AnswerFormat, asked: Asked) -> Answer 
     if is_error(item):
         return Failure(one_line(item["error"]) or "the endpoint gave no reason")
     try:
-        return form.read(item, asked.one(sent, _version(item, asked)))
+        return form.read(item, asked.one(sent, _version(item, asked, model_of(item) if isinstance(form, Chat) else "")))
     except Malformed as wrong:
         return Failure(f"the endpoint's prediction is wrong: {wrong}")
 
 
-def _version(item: Any, asked: Asked) -> str:
+def _version(item: Any, asked: Asked, model: str) -> str:
     first = item[0] if isinstance(item, list) and item else item
     own = first.get("model_version") if isinstance(first, dict) else None
-    return required_text("model_version", asked.version or asked.name if own is None else own)
+    return required_text("model_version", asked.version or model or asked.name if own is None else own)

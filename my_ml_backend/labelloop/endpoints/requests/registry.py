@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from labelloop.endpoints.requests.chat import Chat
 from labelloop.endpoints.requests.files import Base64, Multipart, Raw
 from labelloop.endpoints.requests.format import Body, Parameters, RequestFormat, is_text
 from labelloop.endpoints.requests.instances import AutoMlInstances, Inputs, Instances, ReferenceInstances
@@ -87,7 +88,7 @@ REQUEST_FORMATS: Mapping[str, RequestFormat] = {
     form.name: form
     for form in (
         *(Raw(), Instances(), AutoMlInstances(), Inputs(), ReferenceInstances()),
-        *(JsonPath(), Multipart(), Base64(), Tensors()),
+        *(JsonPath(), Multipart(), Base64(), Tensors(), Chat()),
     )
 }
 
@@ -97,6 +98,7 @@ _WITH_OPTION: Mapping[str, Callable[[str], RequestFormat]] = {
     "multipart": Multipart,
     "base64": Base64,
     "tensors": Tensors,
+    "chat": Chat,
 }
 """Those that take an option behind a colon, as in ``multipart:image``."""
 
