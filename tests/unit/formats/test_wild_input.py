@@ -1,5 +1,7 @@
 """Whatever a file holds, a reader gives a sound listing or an error of LabelLoop's own."""
 
+import csv
+import io
 import json
 import os
 import tempfile
@@ -25,6 +27,7 @@ KEYS = st.sampled_from(
         *("imageGcsUri", "classificationAnnotation", "classificationAnnotations", "displayName"),
         *("dataItemResourceLabels", "aiplatform.googleapis.com/ml_use"),
         *("id", "data", "annotations", "result", "value", "choices", "from_name", "image", "annotator"),
+        *("annotation_id", "completions", "predictions", "taxonomy", "x", "y", "height", "skipped"),
     ]
 )
 SCALARS = (
@@ -86,6 +89,18 @@ TASKS = st.fixed_dictionaries(
 @tries(max_examples=examples(50))
 def test_exports(tasks: list[dict[str, Any]]) -> None:
     read(json.dumps(tasks).encode(), "auto")
+
+
+CELLS = st.sampled_from(["1", "2", "cat", "", "s3://b/k"]) | VALUES.map(json.dumps)
+EXPORTED = ("annotation_id", "annotator", "choice", "id", "image", "note")
+
+
+@given(st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=5), st.sampled_from(["auto", "csv", "label-studio"]))
+@tries(max_examples=examples(80))
+def test_tables_of_label_studio(rows: list[list[str]], format: str) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([EXPORTED, *rows])
+    read(buffer.getvalue().encode("utf-8", "surrogatepass"), format)
 
 
 @given(ROWS, st.sampled_from(",;\t"))

@@ -70,7 +70,8 @@ def _truth(task: Task, control: str, choice: Choice, find: Find | None) -> Truth
 def _vote(annotation: Annotation, control: str, choice: Choice, find: Find | None) -> Vote:
     if annotation.skipped:
         return Vote(skipped=True)
-    names, gone = meaning(annotation.labels.get(control, ()), find or (lambda label: label))
+    said = annotation.labels.get(control, ())
+    names, gone = (tuple(sorted(set(said))), ()) if find is None else meaning(said, find)
     reason = ""
     if gone and not names:
         reason = f"labeled {listed(*gone)}, which is none of the classes"
@@ -167,8 +168,10 @@ class _Survey:
         found = [key for key, value in texts.items() if _ADDRESS.match(value)]
         self._texts = self._texts or bool(texts)
         self._tasks += bool(found)
-        self._addresses.update(found)
-        self._others |= {key: other for key in found if (other := of_address(texts[key]))}
+        for key in found:
+            self._addresses[key] += 1
+            if other := of_address(texts[key]):
+                self._others[key] = other
         self._picture_field = self._picture_field or next((key for key in _FIELDS if key in found), "")
         if task.open and task.id is not None:
             self._scattered = self._scattered or task.id in self._seen

@@ -6,9 +6,10 @@ the two apart: whose fields they are is found when all of them have been seen.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from labelloop.data.formats.entries import Entry, array_objects, first_line, object_lines, table_rows
 from labelloop.data.formats.other_labels import of_region
@@ -25,8 +26,7 @@ _DATA = "_data_"
 """How a table's columns of data begin that are called like a control tag."""
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(NamedTuple):
     """What one annotator answered: the labels by control tag, and of which kinds the other results are.
 
     ``open`` says that the names are fields of which some are no control tags, but the task's data; ``told`` are those
@@ -43,8 +43,7 @@ class Annotation:
     answers: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One task: its id where it has one, its data, its annotations, and where it stands.
 
     ``predicted`` says that models answered it, ``open`` that its data are not told from what was answered.
@@ -71,11 +70,12 @@ def tasks_in(path: Path, *, scattered: bool = False) -> Iterator[Task]:
         if _is_whole(first.values):
             annotations = tuple(map(_whole, _annotations(first)))
             yield Task(task, _object(first, "data"), annotations, first, bool(first.values.get("predictions")))
-        elif "annotator" in first.values:
-            annotations = tuple(_row(entry.values) for entry in group if _is_annotated(entry.values))
-            yield Task(task, first.values, annotations, first, open=True)
-        else:
-            raise first.wrong("it is neither a task of a JSON export (data, annotations) nor one of JSON_MIN")
+            continue
+        for entry in group:
+            if "annotator" not in entry.values:
+                raise entry.wrong("it is neither a task of a JSON export (data, annotations) nor one of JSON_MIN")
+        annotations = tuple(_row(entry.values) for entry in group if _is_annotated(entry.values))
+        yield Task(task, first.values, annotations, first, open=True)
 
 
 def entries_in(path: Path) -> Iterator[Entry]:
@@ -111,12 +111,14 @@ def _whole(annotation: Json) -> Annotation:
     kinds: set[str] = set()
     for region in regions_of(annotation):
         name, value = region.get("from_name"), region.get("value")
-        found = tuple(_labels([value])) if isinstance(value, dict) else ()
-        if found and isinstance(name, str):
-            labels[name] = (*labels.get(name, ()), *found)
-        kinds.add(of_region(value))
+        if not isinstance(value, dict):
+            continue
+        if kind := _kind(value):
+            kinds.add(kind)
+        elif (found := tuple(_chosen(value))) and isinstance(name, str):
+            labels[name] = labels[name] + found if name in labels else found
     skipped = annotation.get("was_cancelled") is True or annotation.get("skipped") is True
-    return Annotation(labels, frozenset(kinds - {""}), skipped, annotation.get("ground_truth") is True)
+    return Annotation(labels, frozenset(kinds), skipped, annotation.get("ground_truth") is True)
 
 
 def _row(values: Json) -> Annotation:
@@ -125,7 +127,7 @@ def _row(values: Json) -> Annotation:
     answers = _answers(list(values))
     labels = {name: found for name in names if (found := tuple(_labels(values[name])))}
     told = frozenset(name for name in names if any(map(_is_choice, _parts(values[name]))))
-    kinds = {of_region(part) for name in names if name in (answers or names) for part in _parts(values[name])}
+    kinds = {_kind(part) for name in names if name in (answers or names) for part in _parts(values[name])}
     return Annotation(labels, frozenset(kinds - {""}), open=True, told=told, answers=answers)
 
 
@@ -137,16 +139,33 @@ def _answers(keys: list[str]) -> frozenset[str] | None:
 
 
 def _labels(value: object) -> Iterator[str]:
-    """Give the labels that a value chooses; one of a taxonomy is its path with slashes."""
+    """Give the labels that a field of JSON_MIN or a cell chooses."""
     for part in _parts(value):
         if isinstance(part, str):
             yield part
-        elif isinstance(part, dict) and not of_region(part):
-            yield from chosen([part])
-            paths = part.get("taxonomy")
-            for path in paths if isinstance(paths, list) else ():
-                if isinstance(path, list) and path and all(isinstance(step, str) for step in path):
-                    yield "/".join(path)
+        elif isinstance(part, dict) and not _kind(part):
+            yield from _chosen(part)
+
+
+def _chosen(value: Json) -> Iterator[str]:
+    """Give the labels that one result chooses; one of a taxonomy is its path with slashes."""
+    yield from chosen((value,))
+    paths = value.get("taxonomy")
+    if not isinstance(paths, list):
+        return
+    for path in paths:
+        if isinstance(path, list) and path and all(isinstance(step, str) for step in path):
+            yield "/".join(path)
+
+
+def _kind(value: object) -> str:
+    """Say of which other kind a result is, empty for choices."""
+    return _kind_of(tuple(value)) if isinstance(value, dict) else ""
+
+
+@lru_cache(maxsize=256)
+def _kind_of(keys: tuple[str, ...]) -> str:
+    return of_region(dict.fromkeys(keys))
 
 
 def _is_choice(value: object) -> bool:
@@ -159,7 +178,7 @@ def _parts(value: object) -> list[object]:
 
 def _is_annotated(values: Json) -> bool:
     """Tell a task that nobody has annotated: it is exported, too, where all tasks are asked for."""
-    return values.get("annotation_id") not in (None, "") if "annotation_id" in values else bool(values["annotator"])
+    return values.get("annotation_id") not in (None, "") if "annotation_id" in values else bool(values.get("annotator"))
 
 
 def _together(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -171,13 +190,13 @@ def _together(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 def _group(entry: Entry) -> tuple[object, int]:
     """Keep elements apart, but for those of JSON_MIN and tables that are about one task."""
-    task = entry.values.get("id")
-    together = not _is_whole(entry.values) and isinstance(task, int)
-    return (task, 0) if together else (None, entry.number)
+    if _is_whole(entry.values) or not isinstance(task := entry.values.get("id"), int):
+        return None, entry.number
+    return task, 0
 
 
 def _is_whole(values: Json) -> bool:
-    return "annotator" not in values and not {"annotations", "completions", "data"}.isdisjoint(values)
+    return "annotator" not in values and ("data" in values or "annotations" in values or "completions" in values)
 
 
 def _object(entry: Entry, key: str) -> Json:
