@@ -26,7 +26,7 @@ from labelloop.studio.assignment import assignment_of
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config, suggest_config
 from labelloop.studio.rendering import render
-from labelloop.types import Answer, Assignment, Failure, Findings, Input, Target
+from labelloop.types import Answer, Assignment, Failure, Findings, Input, Region, Target
 
 if TYPE_CHECKING:
     from labelloop.endpoint_suite.runner import SuiteRun
@@ -192,14 +192,14 @@ def _read(answer: Answer) -> list[str]:
         ]
     if not answer.regions:
         return [*lines, "  nothing found"]
-    return [
-        *lines,
-        *(
-            f"  {'-' if one.score is None else f'{one.score:.4f}'}  {one.label}  {one.shape}"
-            for one in answer.regions[:20]
-        ),
-        *(f"  left out: {remark}" for remark in answer.remarks),
-    ]
+    left_out = (f"  left out: {remark}" for remark in answer.remarks)
+    return [*lines, *map(_read_region, answer.regions[:20]), *left_out]
+
+
+def _read_region(one: Region) -> str:
+    score = "-" if one.score is None else f"{one.score:.4f}"
+    tag = f"  for {one.tag}" if one.tag else ""
+    return f"  {score}  {one.label}  {one.shape}{tag}"
 
 
 @click.command("test-endpoint")

@@ -13,6 +13,9 @@ from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Failure, Input, Target
 
 _LONGEST_TEXT = 100
+_LONGEST_WORDS = 2000
+"""Of a text with blanks in it, such as an LLM's question; base64 has none."""
+
 _LONGEST_LIST = 6
 _LONGEST_BODY = 2000
 
@@ -66,8 +69,9 @@ def _short(value: Any) -> Any:
     if isinstance(value, list):
         more = [f"... {len(value) - _LONGEST_LIST} more"] if len(value) > _LONGEST_LIST else []
         return [*(_short(inner) for inner in value[:_LONGEST_LIST]), *more]
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)"
+    longest = _LONGEST_WORDS if isinstance(value, str) and " " in value[:_LONGEST_TEXT] else _LONGEST_TEXT
+    if isinstance(value, str) and len(value) > longest:
+        return f"{value[:longest]}... ({len(value)} characters)"
     return value
 
 

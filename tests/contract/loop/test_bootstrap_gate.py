@@ -1,5 +1,6 @@
 """A project's first version meets its bootstrap endpoint on the test items: what is sent, what counts, what follows."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 
@@ -18,6 +19,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.types import Item
 from support import numbers_kind
+from support.containers.chat import completion
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 
@@ -143,6 +145,28 @@ def test_an_answer_in_words_counts_where_it_names_the_label(
 ) -> None:
     bootstrap.replies = [says(named, words=True)]
     assert train(make()).state == state
+
+
+def test_an_llm_is_asked_for_the_labels_of_the_label_config(
+    studio: StudioApi, make: MakeHub, bootstrap: Misbehaving
+) -> None:
+    def reply(exchange: Exchange) -> None:
+        body = json.loads(exchange.request.body)
+        assert body["response_format"]["json_schema"]["schema"]["properties"]["label"]["enum"] == ["low", "high"]
+        number = float(body["messages"][1]["content"].splitlines()[-1])
+        answer(completion(json.dumps({"label": label(number)})))(exchange)
+
+    bootstrap.replies = [reply]
+    record = train(
+        make(
+            bootstrap_endpoint=f"{bootstrap.address}/v1/chat/completions?model=m",
+            bootstrap_options='{"version": "llm"}',
+        )
+    )
+
+    count = len(numbers_tested(studio))
+    assert len(bootstrap.requests) == count
+    assert f"against {count} (1.000) of llm; " in record.verdict
 
 
 def test_where_it_answers_too_little_the_majority_decides_and_it_is_said(

@@ -1,6 +1,8 @@
 """``labelloop probe``: what somebody who connects an endpoint is shown, over HTTP."""
 
+import base64
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.settings import Settings
+from support.answered import png
+from support.containers.chat import completion
 from support.misbehaving import Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 
@@ -60,6 +64,20 @@ def test_an_answer_is_rendered_for_a_label_config_by_the_label_map(server: Misbe
     lines, well = probe_lines(hub, question(text="Hello", label_config=TEXT_CONFIG))
     assert well
     assert "Katze" in lines[-1]
+
+
+def test_a_question_in_words_is_shown_and_a_file_is_not(server: Misbehaving, tmp_path: Path) -> None:
+    server.replies = [answer(completion('{"c": "Katze"}'))]
+    picture = tmp_path / "noise.png"
+    picture.write_bytes(png(50, 50, pixels=random.Random(1).randbytes(7500)))
+    hub = open_hub(Settings(endpoint=f"{server.address}/v1/chat/completions?model=a"))
+    config = TEXT_CONFIG.replace("<Text", "<Image").replace("$text", "$image")
+    lines, well = probe_lines(hub, question(file=picture, label_config=config))
+    told = "\n".join(lines)
+    assert well
+    assert "the one of these labels that fits the picture best" in told
+    assert base64.b64encode(picture.read_bytes()).decode()[200:300] not in told
+    assert "  -  Katze  Whole()  for c" in lines
 
 
 def test_an_answer_that_does_not_fit_is_explained(server: Misbehaving) -> None:
