@@ -26,6 +26,9 @@ _READERS = 8
 _REASONS = 10
 """Different reasons of one request that are logged; an address may stand in each."""
 
+_USUAL = ("image/jpeg", "image/png")
+"""What every endpoint for pictures reads."""
+
 Prediction = Json | list[Json]
 """What ``/predict`` answers for one task: a prediction, or ``[]`` to skip it (contract, "Predictions")."""
 
@@ -202,13 +205,14 @@ def _ask(plan: PredictionPlan, asked: Sequence[tuple[Input, bytes]], deadline: f
     try:
         answers = plan.endpoint.invoke([item for item, _ in asked], plan.target, deadline)
     except EndpointError as error:
-        return [Unpredicted(str(error), endpoint=True, by_input=error.by_input) for _ in asked]
+        told = [_reason(str(error), item) if error.by_input else str(error) for item, _ in asked]
+        return [Unpredicted(reason, endpoint=True, by_input=error.by_input) for reason in told]
     return [_rendered(plan, item, key, answer) for (item, key), answer in zip(asked, answers, strict=True)]
 
 
 def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
     if isinstance(answer, Failure):
-        return Unpredicted(answer.reason, endpoint=answer.endpoint)
+        return Unpredicted(answer.reason if answer.endpoint else _reason(answer.reason, item), answer.endpoint)
     try:
         found = plan.interface.render(answer, plan.options.rendering, item)
     except LabelConfigError as error:
@@ -221,6 +225,11 @@ def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Fa
     if plan.expected:
         plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
     return found
+
+
+def _reason(reason: str, item: Input) -> str:
+    """Say with what an endpoint said of a file what it was sent as, where few endpoints read that."""
+    return f"{reason} (it was sent as {item.media_type})" if item.content and item.media_type not in _USUAL else reason
 
 
 def _kept_as(key: bytes, version: str) -> bytes:

@@ -148,11 +148,12 @@ def test_the_only_task_that_always_fails_is_left_out_with_its_reason(
     studio: StudioApi, make_hub: MakeHub, server: Misbehaving
 ) -> None:
     studio.add_tasks(1)
+    studio.pictures["/data/upload/7/1.png"] = b"\0\0\0\x14ftypheic\0\0\0\0mif1"
     server.replies = [answer({"error": "broken"}, 500)]
     hub = make_hub(endpoint=f"{server.address}/predict", retry_seconds=0.01)
     done = prelabel(hub, hub.project(7), "v", lambda *_: None)
     assert (done.predicted, done.left_out) == (0, 1)
-    assert done.reasons == (f"endpoint {server.address}/predict answered 500: broken",)
+    assert done.reasons == (f"endpoint {server.address}/predict answered 500: broken (it was sent as image/heic)",)
     assert len(server.requests) == 3
 
 
