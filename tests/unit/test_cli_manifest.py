@@ -11,6 +11,7 @@ from PIL import Image
 
 from labelloop.cli import main, settings_table
 from labelloop.data.formats import FORMATS, read_listing
+from labelloop.types import Json
 from support.picture_server import picture_server
 
 ROWS = "path,label,split\na.png,cat,train\nb.png,dog,train\nc.png,dog,test\nd.png,,\n"
@@ -170,6 +171,38 @@ def test_labels_that_are_no_classes_are_left_out_and_others_get_todays_names(
     found = read_listing(target, to)
     assert (found.classes, len(found.records)) == (("cat", "hound"), 3)
     assert sorted(one.labels[0] for one in found.records) == ["cat", "hound", "hound"]
+
+
+def test_an_export_is_read_in_the_words_of_its_label_config_of_today(tmp_path: Path) -> None:
+    def chosen(number: int, *votes: str) -> Json:
+        results = [[{"from_name": "animal", "type": "choices", "value": {"choices": [vote]}}] for vote in votes]
+        data = {"photo": f"s3://b/{number}"}
+        return {"id": number, "data": data, "annotations": [{"result": result} for result in results]}
+
+    export, config, target = tmp_path / "export.json", tmp_path / "config.xml", tmp_path / "out.jsonl"
+    config.write_text(LOST)
+    tasks = [chosen(1, "Cat", "cat", "dog"), chosen(2, "puppy"), chosen(3, "bird"), chosen(4, "HOUND", "dog", "cat")]
+    export.write_text(json.dumps(tasks))
+    assert run("convert", export, target, "--to", "labelloop", "--label-config", config).exit_code == 0
+    found = read_listing(target)
+    assert found.classes == ("cat", "hound")
+    assert {one.task: one.labels for one in found.records} == {1: ("cat",), 2: ("hound",), 4: ("hound",)}
+    assert [(out.task, out.reason) for out in found.left_out] == [(3, "labeled 'bird', which is none of the classes")]
+    own = json.loads(run("show", export, "--label-config", config, "--classes", "Hound,Cat", "--json").output)
+    assert own["sides"][""]["classes"] == {"Hound": 2, "Cat": 1}
+
+
+def test_a_taxonomy_is_read_in_the_words_of_its_label_config(tmp_path: Path) -> None:
+    export, config = tmp_path / "export.json", tmp_path / "config.xml"
+    config.write_text(
+        '<View><Image name="img" value="$image"/><Taxonomy name="place" toName="img"><Choice value="town">'
+        '<Choice value="road" alias="street"/></Choice><Choice value="sea"/></Taxonomy></View>'
+    )
+    region = {"from_name": "place", "type": "taxonomy", "value": {"taxonomy": [["town", "STREET"], ["hill"]]}}
+    export.write_text(json.dumps([{"id": 1, "data": {"image": "s3://b/1"}, "annotations": [{"result": [region]}]}]))
+    found = json.loads(run("show", export, "--label-config", config, "--json").output)
+    assert (found["kind"], found["classes"]) == ("multiple", ["town", "town/street", "sea"])
+    assert found["sides"][""]["classes"] == {"town": 0, "town/street": 1, "sea": 0}
 
 
 @pytest.mark.parametrize("to", FORMATS)

@@ -110,13 +110,14 @@ def test_tables(rows: list[list[str]], delimiter: str) -> None:
     read("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")
 
 
-@pytest.mark.parametrize("format", FILES)
+@pytest.mark.parametrize("format", ["auto", *FILES])
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"\xef\xbb\xbf",
         b"\xff\xfe\0",
+        b"\x0b",
         b"[" * 100_000,
         b'{"uri":' * 50_000,
         b"[1]",
@@ -128,7 +129,7 @@ def test_tables(rows: list[list[str]], delimiter: str) -> None:
         b"uri,label\n" + b'"' * 9,
         b"uri,label\na.jpg,cat,dog\n",
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_no_list_is_refused(format: str, content: bytes) -> None:
     assert read(content, format) is None

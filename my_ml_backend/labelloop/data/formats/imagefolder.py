@@ -180,8 +180,11 @@ def _place(record: Record, folder: Path) -> None:
 
 
 def _suffix(source: Path) -> str:
-    with open_file(source) as file:
-        head = file.read(16)
+    try:
+        with open_file(source) as file:
+            head = file.read(16)
+    except OSError as error:
+        raise ManifestError(f"{source} cannot be read: {error.strerror or error}") from error
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return ".avif"
     return next((suffix for start, suffix in _KINDS if head.startswith(start)), source.suffix.lower()[:10])

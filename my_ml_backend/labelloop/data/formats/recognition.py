@@ -104,6 +104,8 @@ def _of_xml(text: str) -> Other | None:
 
 def _of_lines(lines: list[str]) -> Other | None:
     filled = [line.split() for line in lines if line.strip()]
+    if not filled:
+        return None
     if filled[0][0] == "-DOCSTART-" or _tagged(filled):
         return Other(SPANS, "it has a word and its tag in each line, as CoNLL 2003")
     if all(len(words) >= 5 and all(map(_is_number, words)) for words in filled):
