@@ -109,6 +109,9 @@ def _isolated() -> list[str]:
         "--tb=no",
         "-rN",
         "--disable-warnings",
+        # It looks through all of this process's memory for what nobody would be told of.
+        "-p",
+        "no:unraisableexception",
     ]
 
 
