@@ -39,7 +39,7 @@ def write_overlay(pixels: Pixels, heat: Heat, path: Path) -> None:
     sheet = Image.new("RGB", (2 * size[0] + _GAP, size[1]), "white")
     sheet.paste(_enlarged(pixels, size), (0, 0))
     sheet.paste(_enlarged(_under(pixels, heat), size), (size[0] + _GAP, 0))
-    sheet.save(path, optimize=True)
+    sheet.save(path)
 
 
 def _under(pixels: Pixels, heat: Heat) -> Pixels:
