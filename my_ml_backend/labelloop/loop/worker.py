@@ -1,5 +1,6 @@
 """The RQ worker: one job at a time, each in a forked child that ends with the worker, and the sweep's timer."""
 
+import gc
 import importlib
 import json
 import logging
@@ -70,6 +71,9 @@ def run_worker(hub: Hub) -> None:
     worker = make_worker(hub)
     parent = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
+    # Every job is forked from here: what is loaded is neither looked through for garbage nor copied by that in each.
+    gc.collect()
+    gc.freeze()
     stop = threading.Event()
     timer = threading.Thread(target=keep_sweeping, args=(hub, stop), name="sweep timer", daemon=True)
     timer.start()
