@@ -1,5 +1,6 @@
 """How the tests are dealt out where several processes share them (``make test``), and how these report."""
 
+import gc
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -30,9 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it."""
+    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it.
+
+    What has been collected stays to the end: the garbage collector need not look at it over and over.
+    """
     if "torch" in sys.modules:
         raise pytest.UsageError("a test file imports torch as it is read: import it in the tests, marked `train`")
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

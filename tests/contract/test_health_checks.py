@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -50,12 +49,12 @@ def started(image: str, environment: Mapping[str, str], log: Path) -> Iterator["
         stop_child(child, grace=15)
 
 
-def becomes_healthy(image: str, environment: Mapping[str, str], child: "subprocess.Popen[bytes]") -> bool:
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up and child.poll() is None:
-        if healthy(image, environment):
-            return True
-    return False
+def wait_until_healthy(image: str, environment: Mapping[str, str], child: "subprocess.Popen[bytes]", log: Path) -> None:
+    def is_healthy() -> bool:
+        assert child.poll() is None, log.read_text()
+        return healthy(image, environment)
+
+    wait_until(is_healthy, log.read_text, START_SECONDS)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_a_container_is_healthy_while_its_command_answers(
 
     assert not healthy(image, environment)
     with started(image, environment, log) as child:
-        assert becomes_healthy(image, environment, child), log.read_text()
+        wait_until_healthy(image, environment, child, log)
         server.stop()
         # Predictions need no Redis, and what Label Studio asks before them neither.
         assert healthy(image, environment) == (image == "inference")
@@ -111,7 +110,7 @@ def test_a_worker_waits_for_its_redis_without_saying_the_password_and_is_healthy
             assert child.poll() is None
             assert not healthy("worker", environment)
             running.enter_context(guarded_redis(port, "hush", tmp_path / "redis.log"))
-            assert becomes_healthy("worker", environment, child), log.read_text()
+            wait_until_healthy("worker", environment, child, log)
             assert "answers: this worker begins" in log.read_text()
         assert not healthy("worker", environment)
     assert "hush" not in log.read_text()
