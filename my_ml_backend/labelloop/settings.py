@@ -96,8 +96,8 @@ class LoopSettings:
         "auto",
         "How the endpoint answers (docs/formats.md).",
         choices=(
-            *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "chat", "tokens", "labels"),
-            *("probabilities", "text", "numbers"),
+            *("auto", "labelloop", "detections", "boxes", "automl", "objects", "masks", "chat", "tokens"),
+            *("rekognition", "labels", "columns", "scores", "probabilities", "text", "numbers", "binary"),
         ),
     )
     response_mapping: str = _setting(

@@ -133,6 +133,24 @@ class TestClassification:
         )
         assert only(written)["type"] == "textarea"
 
+    def test_the_number_of_a_class_chooses_it_where_nothing_takes_numbers(self) -> None:
+        answer = findings(Number(1.0), label="dog", score=None)
+        found = render(config(choices("cat", "dog")), answer, Rendering())
+        assert (only(found)["value"], found["score"]) == ({"choices": ["dog"]}, 0.5)
+        stars = render(config(choices("cat", "dog"), tag("Rating", "", name="stars")), answer, Rendering())
+        assert only(stars)["value"] == {"rating": 1}
+        with pytest.raises(LabelConfigError, match="the number of a class, set the classes, counted from 0"):
+            render(config(choices("cat", "dog")), findings(Number(1.0), label="", score=None), Rendering())
+
+    @pytest.mark.parametrize("attributes", ["", 'choice="multiple"'])
+    def test_no_class_sure_enough_is_unsure_and_not_the_surest_answer_of_all(self, attributes: str) -> None:
+        found = render(config(choices("cat", "dog", attributes=attributes)), Findings((), "v1"), Rendering())
+        assert (found["result"], found["score"]) == ([], 0.5)
+        beside_boxes = config(choices("cat", "dog"), tag("RectangleLabels", name="boxes"))
+        assert render(beside_boxes, Findings((), "v1"), Rendering())["score"] == 1.0
+        written = config(tag("TextArea", "", name="words"))
+        assert render(written, Findings((), "v1"), Rendering())["score"] == 0.5
+
     def test_below_the_threshold_nothing_is_chosen(self) -> None:
         answer = output(cat=0.6, dog=0.4)
 

@@ -19,7 +19,7 @@ from labelloop.studio.results.prediction import (
     probability,
     result_of,
 )
-from labelloop.types import Answer, Findings, Json, Output, Prompted, Rendering, Text, Uncertainty, Whole
+from labelloop.types import Answer, Findings, Json, Number, Output, Prompted, Rendering, Text, Uncertainty, Whole
 
 _CLASSIFYING = ("Choices", "Taxonomy")
 _CHECKERS = 32
@@ -86,15 +86,18 @@ def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> 
 
 
 def _named(among: Sequence[ControlTag], findings: Findings, how: Rendering) -> Json | None:
-    """Choose the labels that a text names, as that of an LLM does, where no control tag takes texts; else None.
+    """Choose the labels that a text or a class's number names, where no control tag takes texts or numbers; else None.
 
-    It is one label, or, where several may be chosen, a list of them, and nothing else.
+    It is one label, or, where several may be chosen, a list of them, and nothing else, as the text of an LLM.
     """
     (said,) = findings.regions if len(findings.regions) == 1 else (None,)
-    if said is None or not isinstance(said.shape, Text) or any(tag.tag in TAKEN_BY[Text] for tag in among):
+    if said is None or not isinstance(said.shape, Text | Number):
+        return None
+    words = said.shape.content if isinstance(said.shape, Text) else said.label
+    if not words or any(tag.tag in TAKEN_BY[type(said.shape)] for tag in among):
         return None
     for tag in among:
-        chosen = _read_labels(tag, said.shape.content, how) if tag.tag in _CLASSIFYING else []
+        chosen = _read_labels(tag, words, how) if tag.tag in _CLASSIFYING else []
         if chosen:
             score = None if said.score is None else probability(said.score)
             sure = [result_of(tag, labels_value(tag, chosen), score)]

@@ -2,6 +2,9 @@
 
 from support.containers.base import Container
 from support.containers.chat import CHAT
+from support.containers.classification_services import CLASSIFICATION_SERVICES
 from support.containers.hugging_face import HUGGING_FACE
+from support.containers.sagemaker_models import SAGEMAKER_MODELS
+from support.containers.torchserve import TORCHSERVE
 
-CONTAINERS: tuple[Container, ...] = (*HUGGING_FACE, *CHAT)
+CONTAINERS: tuple[Container, ...] = (*HUGGING_FACE, *CHAT, *TORCHSERVE, *SAGEMAKER_MODELS, *CLASSIFICATION_SERVICES)

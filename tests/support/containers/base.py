@@ -68,7 +68,7 @@ class Container:
     serve: Callable[[Received], Any]
     expected: Answer
     path: str = "/predict"
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     answers_as: str = "application/json"
     label_config: str | None = None
 

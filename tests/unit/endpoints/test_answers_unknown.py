@@ -183,6 +183,8 @@ KEYS = [
         "counts",
         "regions",
     ),
+    *("confidence", "probabilities", "predicted_label", "class", "class_id", "name", "top", "cat", "dog", "0"),
+    *("Labels", "Name", "Confidence", "cat_proba", "body", "results"),
     *("corners", "center", "polygon", "point", "span", "number", "unit", "width", "height", "generated_text"),
 ]
 atoms = (
@@ -194,6 +196,7 @@ atoms = (
     | st.floats()
     | st.text(max_size=5)
     | st.sampled_from(["cat", "v1", "single", "pixels", "percent", "B-cat", "I-cat", "\ud800", "LABEL_1", "3", "022N1"])
+    | st.sampled_from(["0.5", "__label__cat", '{"cat": 0.5, "dog": 0.5}', '[{"label": "cat", "score": 1}]', "[["])
 )
 json_values = st.recursive(
     atoms,

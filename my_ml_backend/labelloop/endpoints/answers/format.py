@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
+from labelloop.endpoints.answers.vocabulary import numeric
 from labelloop.endpoints.failures import one_line
 from labelloop.types import Answer, Input, Mask, Region
 
@@ -69,15 +70,26 @@ def number(name: str, value: Any) -> float:
 
 
 def read_score(name: str, value: Any) -> float:
+    """Read a number in [0, 1], also one that is written as text; raises Malformed."""
+    return exact_score(name, numeric(value) if isinstance(value, str) else value)
+
+
+def exact_score(name: str, value: Any) -> float:
     """Read a number in [0, 1]; raises Malformed."""
     if not is_number(value) or not -ROUNDING <= value <= 1 + ROUNDING:
         raise Malformed(f"{one_line(name)!r} has no score between 0 and 1")
     return min(1.0, max(0.0, float(value)))
 
 
-def optional_score(value: Any) -> float | None:
+def is_share(value: object) -> bool:
+    """Whether ``read_score`` reads it."""
+    plain = numeric(value) if isinstance(value, str) else value
+    return is_number(plain) and -ROUNDING <= plain <= 1 + ROUNDING  # type: ignore[operator]
+
+
+def optional_score(value: Any, read: Callable[[str, Any], float] = read_score) -> float | None:
     """Read a score that may be missing; raises Malformed."""
-    return None if value is None else read_score("score", value)
+    return None if value is None else read("score", value)
 
 
 def required_text(name: str, value: Any) -> str:

@@ -12,9 +12,9 @@ from labelloop.endpoints.answers.classifications import SUM_TOLERANCE
 from labelloop.endpoints.answers.format import (
     Asked,
     Malformed,
+    exact_score,
     number,
     optional_score,
-    read_score,
     region_class,
     required_text,
     unicode_text,
@@ -67,11 +67,11 @@ def _output(item: dict[str, Any], version: str) -> Output:
     scores = item.get("scores")
     if not isinstance(scores, dict) or not scores:
         raise Malformed('"scores" is not a map from class to score')
-    read = {required_text("class", name): read_score(name, value) for name, value in scores.items()}
+    read = {required_text("class", name): exact_score(name, value) for name, value in scores.items()}
     label = required_text("label", item.get("label"))
     if label not in read:
         raise Malformed(f'the label {label[:60]!r} is not in "scores"')
-    best = read_score("score", item.get("score"))
+    best = exact_score("score", item.get("score"))
     if abs(best - read[label]) > SUM_TOLERANCE or read[label] < max(read.values()):
         raise Malformed('"label" and "score" are not the best of "scores"')
     match item.get("kind", "single"):
@@ -125,7 +125,7 @@ def _region(entry: dict[str, Any], scale: Scale, one: Asked) -> Region | None:
     if isinstance(shape, Whole) and not label:
         raise Malformed("a label of the whole is missing")
     tag = required_text("tag", entry["tag"]) if entry.get("tag") is not None else ""
-    return Region(label, shape, optional_score(entry.get("score")), tag)
+    return Region(label, shape, optional_score(entry.get("score"), exact_score), tag)
 
 
 def _box(entry: dict[str, Any], scale: Scale, _: Asked) -> Shape | None:

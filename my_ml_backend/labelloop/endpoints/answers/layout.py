@@ -3,16 +3,17 @@
 The shape of an unknown answer is described without its values, which may be anybody's.
 """
 
+import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
+from labelloop.endpoints.answers.vocabulary import is_word, numeric, wrapped
 from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line
 
-_WRAPPERS = ("predictions", "prediction", "outputs", "output")
-_DEEPEST = 3
+_DEEPEST = 5
 
 
 Arranged = tuple[AnswerFormat, Sequence[Any], Asked]
@@ -26,12 +27,36 @@ def layers(value: Any, asked: Asked) -> Iterator[tuple[Any, Asked]]:
     """
     yield value, asked
     for _ in range(_DEEPEST):
-        key = next((name for name in _WRAPPERS if name in value), None) if isinstance(value, dict) else None
-        if key is None:
+        if isinstance(value, dict):
+            asked = asked.said(_text(value, "model_version"), _text(value, "deployedModelId"))
+        inner = _peeled(value, single=len(asked.inputs) == 1)
+        if inner is None:
             return
-        asked = asked.said(_text(value, "model_version"), _text(value, "deployedModelId"))
-        value = value[key]
+        (value,) = inner
         yield value, asked
+
+
+def _peeled(value: Any, *, single: bool) -> tuple[Any] | None:
+    """Take one wrapper off: a field that holds the answer, a table's columns, or a list of one list for one input."""
+    if (inside := wrapped(value)) is not None:
+        return (inside[1],)
+    if (rows := _rows(value)) is not None:
+        return (rows,)
+    return (
+        (value[0],) if single and isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) else None
+    )
+
+
+def _rows(value: Any) -> list[dict[str, Any]] | None:
+    """Turn a table into its rows: pandas writes columns, ``{"label": {"0": "cat"}, "score": {"0": 0.9}}``."""
+    if not isinstance(value, dict) or not all(isinstance(column, dict) for column in value.values()):
+        return None
+    columns = list(value.values())
+    if not columns or list(columns[0]) != [str(row) for row in range(len(columns[0]))]:
+        return None
+    if any(column.keys() != columns[0].keys() for column in columns):
+        return None
+    return [{name: column[row] for name, column in value.items()} for row in columns[0]]
 
 
 def arrange(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arranged | None:
@@ -39,10 +64,11 @@ def arrange(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arrang
 
     An outer layer goes before an inner one, and a format that fits every item before one that fits some: the others
     are then wrong by themselves. Errors and empty lists fit beside anything. An empty list by itself is one input's
-    answer: nothing was found.
+    answer: nothing was found. Each item may be wrapped once more.
     """
     count = len(asked.inputs)
     peeled = [(said, splits) for inner, said in layers(value, asked) if (splits := list(_splits(inner, count)))]
+    peeled += [(said, [inner for items in splits if (inner := _each_peeled(items))]) for said, splits in peeled]
     for enough in (all, any):
         for said, splits in peeled:
             for form in formats:
@@ -51,6 +77,55 @@ def arrange(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arrang
                     if telling and enough(form.fits(item, asked.classes) for item in telling):
                         return form, items, said
     return _neutral(value, asked, formats)
+
+
+def _each_peeled(items: Sequence[Any]) -> Sequence[Any] | None:
+    """Peel every item that is wrapped; None where none is."""
+    inner = [_peeled(item, single=True) for item in items]
+    if not any(inner):
+        return None
+    return [item if peeled is None else peeled[0] for item, peeled in zip(items, inner, strict=True)]
+
+
+def unpacked(value: Any, depth: int = _DEEPEST) -> Any:
+    """Read JSON that is written inside a text: the whole, an entry of a list, or what a wrapper holds."""
+    if isinstance(value, str):
+        return _json_in(value)
+    if isinstance(value, list):
+        return [unpacked(item, depth - 1) for item in value] if depth else value
+    inside = wrapped(value) if depth else None
+    return value if inside is None else value | {inside[0]: unpacked(inside[1], depth - 1)}
+
+
+def _json_in(text: str) -> Any:
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def table(text: str) -> Any:
+    """Read what a model writes as ``text/csv``: a row for each input, of numbers, or of texts under names.
+
+    One row alone is a list, as one of numbers in JSON; lists may stand in it (SageMaker XGBoost). None if it is empty.
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    try:
+        rows = [json.loads(f"[{line}]", parse_constant=_refuse_constant) for line in lines]
+    except (ValueError, RecursionError):
+        rows = list(csv.reader(lines))
+        if len(rows) > 1 and len(set(rows[0])) == len(rows[0]) > 1 and all(is_word(cell) for cell in rows[0]):
+            return [dict(zip(rows[0], row, strict=False)) for row in rows[1:]]
+        rows = [[value if (value := numeric(cell)) is not None else cell for cell in row] for row in rows]
+    if len(rows) > 1 and all(len(row) == 1 for row in rows):
+        rows = [[cell for row in rows for cell in row]]
+    return rows[0] if len(rows) == 1 else rows or None
 
 
 def is_error(item: Any) -> bool:

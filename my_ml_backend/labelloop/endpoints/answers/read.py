@@ -9,10 +9,26 @@ from jmespath.exceptions import JMESPathError
 
 from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections, Objects
 from labelloop.endpoints.answers.chat import Chat, model_of
-from labelloop.endpoints.answers.classifications import Labels, Probabilities
+from labelloop.endpoints.answers.classifications import (
+    Binary,
+    ClassScores,
+    Columns,
+    Labels,
+    Probabilities,
+    Rekognition,
+)
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text
 from labelloop.endpoints.answers.labelloop import LabelLoopAnswers
-from labelloop.endpoints.answers.layout import Arranged, arrange, is_error, outline, unknown, wrong_count
+from labelloop.endpoints.answers.layout import (
+    Arranged,
+    arrange,
+    is_error,
+    outline,
+    table,
+    unknown,
+    unpacked,
+    wrong_count,
+)
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
 from labelloop.endpoints.failures import WrongAnswer, one_line
@@ -30,10 +46,14 @@ ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     Masks(),
     Chat(),
     Tokens(),
+    Rekognition(),
     Labels(),
+    Columns(),
+    ClassScores(),
     Probabilities(),
     Texts(),
     Numbers(),
+    Binary(),
 )
 """In the order in which ``auto`` tries them: the first that fits reads the answer."""
 
@@ -111,11 +131,18 @@ def read_answer(content: bytes, asked: Asked, *, response: str = "auto", mapping
     if response == "labelloop" and not mapping:
         found: Arranged | None = (_OURS, _our_items(value, len(asked.inputs)), asked)
     else:
-        found = arrange(value, asked, formats)
+        found = _arranged(value, asked, formats, response)
     if found is None:
         raise unknown(value, asked, formats)
     form, items, said = found
     return [_answer(item, sent, form, said) for item, sent in zip(items, asked.inputs, strict=True)]
+
+
+def _arranged(value: Any, asked: Asked, formats: Sequence[AnswerFormat], response: str) -> Arranged | None:
+    """Arrange an answer; JSON inside a text counts where it makes sense, and is the text else."""
+    plain = value if response == "text" else unpacked(value)
+    found = arrange(plain, asked, formats)
+    return found if found is not None or plain == value else arrange(value, asked, formats)
 
 
 def _value(content: bytes, asked: Asked, response: str) -> Any:
@@ -127,7 +154,10 @@ def _value(content: bytes, asked: Asked, response: str) -> Any:
     try:
         value = parse_answer(content)
     except WrongAnswer:
-        if plain and (words := _decoded(content)):
+        words = _decoded(content)
+        if words and said.startswith("text/csv") and response != "text" and (rows := table(words)) is not None:
+            return rows
+        if words and plain:
             return words
         raise
     return value if response != "text" or isinstance(value, str | list | dict) else _decoded(content)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,23 @@ from labelloop.endpoints.answers.format import (
     class_name,
     entries,
     is_number,
+    is_share,
     number,
     objects,
     optional_score,
     read_score,
     unicode_text,
     whole,
+)
+from labelloop.endpoints.answers.vocabulary import (
+    CHOSEN,
+    WRITTEN,
+    field,
+    folded,
+    has_place,
+    is_scalar,
+    is_word,
+    score_key,
 )
 from labelloop.types import Findings, Number, Region, Span, Text
 
@@ -111,58 +123,83 @@ _WORDS = ("generated_text", "text", "translation_text", "summary_text", "answer"
 
 
 class Texts:
-    """The answer format ``text``: written words.
+    """The answer format ``text``: written words, which may be the name of a class.
 
-    A text, ``{"generated_text": "..."}`` (Hugging Face), ``{"text": "..."}`` (speech recognition).
+    A text, ``{"generated_text": "..."}`` (Hugging Face), ``{"text": "..."}`` (speech recognition),
+    ``{"label": "cat"}``, ``{"prediction": "cat", "confidence": 0.9}``.
     """
 
     name = "text"
-    made_by = "captions, transcripts, answers of an LLM"
+    made_by = "captions, transcripts, answers of an LLM; a label alone (MLflow, scikit-learn)"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
         """Whether it is a text, an object that holds one, or a list of such objects."""
         if isinstance(item, list):
-            return bool(item) and all(isinstance(entry, dict) and _words(entry) is not None for entry in item)
-        return _words(item) is not None
+            return bool(item) and all(isinstance(entry, dict) and _written(entry) is not None for entry in item)
+        return _said(item) is not None
 
     def read(self, item: Any, one: Asked) -> Findings:
         """Read one input's text, the first of several. Raises Malformed."""
-        first = item[0] if isinstance(item, list) and item else item
-        words = _words(first)
-        if words is None:
+        said = _said(item[0] if isinstance(item, list) and item else item)
+        if said is None:
             raise Malformed("it holds no text")
-        sure = optional_score(first.get("score")) if isinstance(first, dict) else None
-        return Findings((Region("", Text(unicode_text("text", words)), sure),), one.version)
+        words, score = said
+        return Findings((Region("", Text(unicode_text("text", words)), optional_score(score)),), one.version)
 
 
-def _words(item: Any) -> str | None:
-    if isinstance(item, dict):
-        return next((item[key] for key in _WORDS if isinstance(item.get(key), str)), None)
-    return item if isinstance(item, str) else None
+def _said(item: Any) -> tuple[str, Any] | None:
+    """Find the words, and how sure the model is of them, where it says so."""
+    if not isinstance(item, dict):
+        return (item, None) if isinstance(item, str) else None
+    if (written := _written(item)) is not None:
+        return written, item.get("score")
+    key, sure = _alone(item, is_word), score_key(item)
+    if key is None or sure is None:
+        return None if key is None else (item[key], None)
+    return (item[key], item[sure]) if folded(key) in WRITTEN and is_share(item[sure]) else None
+
+
+def _written(item: dict[str, Any]) -> str | None:
+    return next((item[key] for key in _WORDS if isinstance(item.get(key), str)), None)
+
+
+def _alone(item: dict[str, Any], accepts: Callable[[Any], bool]) -> str | None:
+    """Find the field of an object that says nothing but one class, perhaps with a score; None where there is more."""
+    if has_place(item) or not all(map(is_scalar, item.values())):
+        return None
+    return field(item, CHOSEN, accepts)
 
 
 class Numbers:
-    """The answer format ``numbers``: one number for each input.
+    """The answer format ``numbers``: one number for each input, which may be that of a class.
 
-    ``3.5``, ``{"value": 3.5}`` (Vertex AI), ``{"score": 3.5}`` (SageMaker linear learner).
+    ``3.5``, ``{"value": 3.5}`` (Vertex AI), ``{"score": 3.5}`` (SageMaker linear learner), ``{"predicted_label": 2.0}``
+    (SageMaker k-NN).
     """
 
     name = "numbers"
-    made_by = "ratings, counts, regression"
+    made_by = "ratings, counts, regression; the number of a class (SageMaker k-NN, scikit-learn)"
 
-    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
+    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - what it means is for the tags to say
         """Whether it is a number, or an object that holds one and nothing that could be a class."""
         return is_number(_number(item))
 
     def read(self, item: Any, one: Asked) -> Findings:
-        """Read one input's number. Raises Malformed."""
+        """Read one input's number; where several classes are known, with the class that it counts. Raises Malformed."""
         value = _number(item)
         if value is None:
             raise Malformed("it holds no number")
-        return Findings((Region("", Number(number("value", value))),), one.version)
+        read = number("value", value)
+        counts = read == int(read) and not (isinstance(item, dict) and ("value" in item or "score" in item))
+        index = int(read) if counts else -1
+        label = one.classes[index] if 0 <= index < len(one.classes) and len(one.classes) > 1 else ""
+        return Findings((Region(label, Number(read)),), one.version)
 
 
 def _number(item: Any) -> Any:
     if not isinstance(item, dict):
         return item
-    return item["score"] if item.keys() == {"score"} else item.get("value")
+    if "value" in item or item.keys() == {"score"}:
+        return item["value"] if "value" in item else item["score"]
+    key = _alone(item, is_number) if score_key(item) is None else None
+    return None if key is None else item[key]

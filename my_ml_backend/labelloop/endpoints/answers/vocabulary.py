@@ -14,6 +14,15 @@ LABELS = (
 )
 """Names of a class, the surest first."""
 
+CHOSEN = (
+    *("predictedlabel", "predictedclass", "predictedclassname", "label", "class", "classname", "prediction"),
+    *("predicted", "top", "top1"),
+)
+"""Names of the class that is the best, where those of all classes stand beside it."""
+
+WRITTEN = ("prediction", "predicted")
+"""Names of what is any text, and a class only where one is asked for."""
+
 IDS = ("labelid", "classid", "categoryid", "tagid", "classindex", "labelindex", "classidx", "cls", "id", "index", "idx")
 """Numbers and keys of a class: they count where nothing names it."""
 
@@ -37,11 +46,25 @@ PLACES = frozenset(
             "geometry",
         ),
         *("mask", "segmentation", "segment", "contour", "polygon", "point", "keypoint", "rle", "corner", "span"),
-        *("x", "y", "w", "h", "width", "height", "left", "right", "bottom", "cx", "cy", "xcenter", "ycenter"),
-        *("xmin", "ymin", "xmax", "ymax", "x0", "y0", "x1", "y1", "x2", "y2", "start", "end", "offset"),
+        *("x", "y", "left", "cx", "cy", "xcenter", "ycenter", "xmin", "ymin", "xmax", "ymax", "x0", "y0", "x1", "y1"),
+        *("start", "end", "offset", "startoffset", "endoffset", "textsegmentstartoffset", "textsegmentendoffset"),
     )
 )
 """Where something is: what has one of these is no classification. ``top`` is one only where it is a number."""
+
+WRAPPERS = (
+    *("predictions", "prediction", "outputs", "output", "responses", "response", "results", "result", "body"),
+    *("labelAnnotations", "classifications"),
+)
+"""Fields that hold the answer itself, or one item for each input, spelled as they are."""
+
+_MEASURES = frozenset(
+    (
+        *("time", "timestamp", "took", "duration", "elapsed", "latency", "inferencetime", "seconds", "ms", "threshold"),
+        *("value", "count", "total", "loss", "accuracy", "temperature", "version", "width", "height", "lat", "lon"),
+        *("latitude", "longitude", "modelversion"),
+    )
+)
 
 
 @lru_cache(maxsize=512)
@@ -71,7 +94,7 @@ def field(record: Mapping[str, Any], names: Collection[str], accepts: Callable[[
 
 def label_key(record: Mapping[str, Any]) -> str | None:
     """Find the field of one thing that names its class: a word before a number, a name before an id."""
-    return field(record, LABELS, _is_word) or field(record, (*LABELS, *IDS), is_class)
+    return field(record, LABELS, is_word) or field(record, (*LABELS, *IDS), is_class)
 
 
 def score_key(record: Mapping[str, Any]) -> str | None:
@@ -88,7 +111,7 @@ def label_column(item: Mapping[str, Any], length: int | None = None) -> str | No
     def lists(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
         return lambda value: _is_list_of(value, accepts, length)
 
-    return field(item, LABELS, lists(_is_word)) or field(item, (*LABELS, *IDS), lists(is_class))
+    return field(item, LABELS, lists(is_word)) or field(item, (*LABELS, *IDS), lists(is_class))
 
 
 def score_column(item: Mapping[str, Any], length: int | None = None) -> str | None:
@@ -103,6 +126,30 @@ def has_place(record: Mapping[str, Any]) -> bool:
         for key, value in record.items()
         if value is not None
     )
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a field of this name holds something else than the score of the class of that name."""
+    plain = folded(name)
+    return (
+        name in WRAPPERS
+        or plain in PLACES
+        or plain in _MEASURES
+        or plain in (*LABELS, *IDS, *SCORES)
+        or name.lower().endswith(("_ms", "_time", "_seconds"))
+    )
+
+
+def wrapped(value: Any) -> tuple[str, Any] | None:
+    """Find what an object holds as the answer itself, with its name; None where it is not inside anything."""
+    if not isinstance(value, dict):
+        return None
+    return next(((name, value[name]) for name in WRAPPERS if name in value), None)
+
+
+def is_scalar(value: object) -> bool:
+    """Whether it is one value: no list and no object."""
+    return not isinstance(value, list | dict)
 
 
 def is_numeric(value: object) -> bool:
@@ -130,7 +177,8 @@ def is_class(value: object) -> bool:
     )
 
 
-def _is_word(value: object) -> bool:
+def is_word(value: object) -> bool:
+    """Whether it is a text that is no number."""
     return isinstance(value, str) and value != "" and numeric(value) is None
 
 

@@ -52,6 +52,7 @@ _CALLED: Mapping[type[Shape], str] = {
     Number: "numbers",
     Whole: "labels of the whole",
 }
+_PLACED = frozenset(name for shape in (Box, Polygon, Mask, Point, Span) for name in TAKEN_BY[shape])
 UNKNOWN = 0.5
 """How sure a model is that does not say so: neither the first nor the last that annotators are asked."""
 
@@ -76,7 +77,7 @@ def draw_findings(
     """
     served = [region for region in findings.regions if _taking(tags, region)]
     if findings.regions and not served:
-        raise no_tag(_holds(findings), tags)
+        raise no_tag(_holds(findings), tags, _if_class(findings, tags))
     placed = place(tags, served, how.given, prompted)
     enough = [one for one in placed if _is_sure(one, how)]
     written = [one for one in enough if isinstance(one.region.shape, Text)]
@@ -86,8 +87,9 @@ def draw_findings(
     scores += _choices_sure(placed, how.uncertainty)
     results += [*_texts(written), *_choices(enough)]
     left_out = [one.score for one in placed if one.score is not None and not _is_sure(one, how)]
-    # A model that was asked by the names of tags, and says of none how sure it is, may have overlooked something.
-    unknown = results or (findings.tags and not left_out)
+    # Nothing found is sure where something has a place. What classifies, and finds no class sure enough, is not sure;
+    # nor is a model that was asked by the names of tags: it may have overlooked something.
+    unknown = results or (not left_out and (findings.tags or not any(tag.tag in _PLACED for tag in tags)))
     sure = of_regions(scores, left_out) if scores or not unknown else UNKNOWN
     return prediction_of(results, sure, findings.model_version)
 
@@ -166,12 +168,22 @@ def _score(region: Region) -> float | None:
     return None if region.score is None else probability(region.score)
 
 
-def no_tag(holds: str, tags: Sequence[ControlTag]) -> LabelConfigError:
+def no_tag(holds: str, tags: Sequence[ControlTag], hint: str = "") -> LabelConfigError:
     """Make the error for an answer that no control tag of the label config takes; ``holds`` says of what it is."""
     there = ", ".join(tag.shown for tag in tags[:5])
     return LabelConfigError(
         f"the endpoint's answer holds {holds}, and the label config has {there}. Add the control tag that takes it, "
-        f"or choose an endpoint that answers with what the label config asks for"
+        f"or choose an endpoint that answers with what the label config asks for{hint}"
+    )
+
+
+def _if_class(findings: Findings, tags: Sequence[ControlTag]) -> str:
+    """Say what to do where a number may be that of a class."""
+    number = len(findings.regions) == 1 and isinstance(findings.regions[0].shape, Number)
+    if not number or not any(tag.tag in TAKEN_BY[Whole] for tag in tags):
+        return ""
+    return (
+        ". If it is the number of a class, set the classes, counted from 0, with LABELLOOP_CLASSES or in extra_params"
     )
 
 
