@@ -226,8 +226,25 @@ class TestRefusals:
         left = {"logprobs", "temperature"} - set(fields)
         assert {"logprobs", "temperature"} & body_of(server).keys() == left
 
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {
+                "detail": [
+                    {"type": "extra_forbidden", "loc": ["body", "logprobs"], "msg": "Extra inputs", "input": True}
+                ]
+            },
+            {"object": "error", "message": {"detail": [{"loc": ["body", "logprobs"], "msg": "Extra inputs"}]}},
+            [{"error": {"code": 400, "message": 'Unknown name "logprobs": Cannot find field.'}}],
+        ],
+    )
+    def test_it_is_found_in_the_errors_of_many_servers(self, told: object) -> None:
+        with misbehaving(answer(told, 422), answer(CAT)) as server:
+            assert isinstance(ask(spec(server)), Findings)
+        assert {"logprobs", "temperature"} & body_of(server).keys() == {"temperature"}
+
     def test_without_a_reason_both_are(self) -> None:
-        with misbehaving(refusing("logprobs", reason=lambda name: [name], status=422)) as server:
+        with misbehaving(refusing("logprobs", reason=lambda _: None, status=422)) as server:
             assert isinstance(ask(spec(server)), Findings)
         assert not {"logprobs", "temperature"} & body_of(server).keys()
 

@@ -115,14 +115,14 @@ _KEYS = ("error", "message", "Message", "detail")
 def reason_of(content: bytes | str) -> str:
     """What an error answer says, as one short printable line; empty when it says nothing.
 
-    Known forms: ``{"error": "..."}`` (LabelLoop, Hugging Face), ``{"error": {"message": "..."}}`` (Google),
-    ``{"message": "..."}`` (AWS), ``{"detail": "..."}`` (FastAPI).
+    Known forms: ``{"error": "..."}`` (LabelLoop, Hugging Face), ``{"error": {"message": "..."}}`` (Google, OpenAI), in
+    a list, too, ``{"message": "..."}`` (AWS), ``{"detail": "..."}`` and ``{"detail": [{"loc", "msg"}]}`` (FastAPI).
     """
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
         return ""
-    return _words(answer)
+    return words_of(answer)
 
 
 def one_line(text: object) -> str:
@@ -132,7 +132,15 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else " " for c in text[:_LONGEST]).strip()
 
 
-def _words(answer: Any, depth: int = 2) -> str:
-    if not isinstance(answer, dict) or depth == 0:
-        return one_line(answer)
-    return next((words for key in _KEYS if (words := _words(answer.get(key), depth - 1))), "")
+def words_of(error: Any, depth: int = 6) -> str:
+    """Make a short printable line of an error in any known form; empty where it says nothing."""
+    if depth == 0:
+        return ""
+    if isinstance(error, list):
+        return next((words for one in error if (words := words_of(one, depth - 1))), "")
+    if not isinstance(error, dict):
+        return one_line(error)
+    if isinstance(error.get("msg"), str):
+        place = ".".join(map(str, error["loc"])) if isinstance(error.get("loc"), list) else ""
+        return one_line(": ".join(filter(None, (place, error["msg"]))))
+    return next((words for key in _KEYS if (words := words_of(error.get(key), depth - 1))), "")

@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
@@ -24,6 +26,7 @@ from labelloop.types import (
 )
 from support.answered import answered
 from support.containers.chat import completion, ollama, tokens
+from support.examples import examples
 
 LABELS = (WantedLabel("pos", "Positive"), WantedLabel("neg", "Negative"), WantedLabel("U.S.", "U.S."))
 TONE = Wanted("tone", "labels", LABELS)
@@ -169,6 +172,11 @@ def test_without_a_label_config_one_of_the_classes_or_words() -> None:
         (completion('{"tone": "Positive"}', finish_reason="length"), "cut off"),
         (completion("", finish_reason="content_filter"), "a content filter"),
         (completion(""), "the model wrote nothing"),
+        (
+            {"choices": [completion("")["choices"][0] | {"error": {"message": "overloaded"}}]},
+            "the model failed: overloaded",
+        ),
+        ({"error": {"message": "No provider", "code": 502}, "user_id": "u"}, "No provider"),
         (completion(None, tool_calls=[{"id": "1", "type": "function"}]), "called a tool instead"),
         (completion("", reasoning_content="Well, ..."), "the model wrote nothing after its reasoning"),
         (completion("<think>Well, ..."), "its reasoning alone"),
@@ -298,3 +306,38 @@ def test_a_mapping_still_reads_what_it_read() -> None:
     assert answered(body, mapping="choices[0].message.content") == [Findings((Region("", Text("cat")),), "v1")]
     labels = "[{label: choices[0].message.content, score: `1`}]"
     assert answered(body, mapping=labels) == [Output("cat", 1.0, {"cat": 1.0}, "v1")]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["tone", "who", "text", "label", "stars"]) | st.text(max_size=3), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+CONTENT = st.text(max_size=30) | JSON.map(json.dumps) | JSON.map(lambda value: f"So: {json.dumps(value)} ```") | JSON
+
+
+@settings(max_examples=examples(300))
+@given(
+    content=CONTENT,
+    more=st.dictionaries(st.sampled_from(["refusal", "tool_calls", "finish_reason", "error"]), JSON, max_size=2),
+    logprobs=JSON
+    | st.builds(
+        lambda told: {"content": told}, st.lists(st.dictionaries(st.sampled_from(["token", "logprob", "bytes"]), JSON))
+    ),
+    wanted=st.lists(st.sampled_from([TONE, TOPICS, WHO, GIST, STARS]), min_size=1, unique=True),
+)
+def test_whatever_a_server_says_is_an_answer_or_a_reason(content: Any, more: Any, logprobs: Any, wanted: Any) -> None:
+    (answer,) = answered(completion(content, logprobs, **more), asked(*wanted))
+    if isinstance(answer, Failure):
+        assert answer.reason
+        return
+    assert isinstance(answer, Findings)
+    for region in answer.regions:
+        assert region.tag in {one.tag for one in wanted}
+        assert region.score is None or 0.0 <= region.score <= 1.0
+        assert not isinstance(region.shape, Span) or region.shape.end <= 17

@@ -10,7 +10,7 @@ from typing import Any
 from labelloop.endpoints.answers.format import Asked, Malformed, number, unicode_text, whole
 from labelloop.endpoints.answers.quotes import find_quotes
 from labelloop.endpoints.answers.written import Place, behind_reasoning, find_json, members, probabilities
-from labelloop.endpoints.failures import one_line
+from labelloop.endpoints.failures import one_line, words_of
 from labelloop.types import Assignment, Findings, Input, Number, Region, Text, Wanted, WantedLabel, Whole
 
 
@@ -83,6 +83,8 @@ def _content(turn: dict[str, Any]) -> str:
     ended = turn.get("finish_reason") or turn.get("done_reason")
     if isinstance(refusal := message.get("refusal"), str) and refusal:
         raise Malformed(f"the model refuses to answer: {one_line(refusal)}")
+    if failed := words_of(turn.get("error")):
+        raise Malformed(f"the model failed: {failed}")
     if ended == "content_filter":
         raise Malformed("a content filter of the server stopped the model")
     if ended == "length":

@@ -11,7 +11,7 @@ from typing import Any
 
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
 from labelloop.endpoints.answers.vocabulary import is_word, numeric, wrapped
-from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line
+from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line, words_of
 
 _DEEPEST = 5
 
@@ -130,7 +130,7 @@ def table(text: str) -> Any:
 
 def is_error(item: Any) -> bool:
     """Whether an item says why there is no prediction; ``"error": null`` beside one does not."""
-    return isinstance(item, dict) and "error" in item and (len(item) == 1 or _text(item, "error") != "")
+    return isinstance(item, dict) and "error" in item and (len(item) == 1 or words_of(item["error"]) != "")
 
 
 def _splits(value: Any, count: int) -> Iterator[Sequence[Any]]:

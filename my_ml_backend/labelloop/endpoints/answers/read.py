@@ -31,7 +31,7 @@ from labelloop.endpoints.answers.layout import (
 )
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
-from labelloop.endpoints.failures import WrongAnswer, one_line
+from labelloop.endpoints.failures import WrongAnswer, one_line, words_of
 from labelloop.errors import SettingsError
 from labelloop.types import Answer, Failure, Input
 
@@ -182,7 +182,7 @@ def _our_items(value: Any, count: int) -> list[Any]:
 
 def _answer(item: Any, sent: Input, form: AnswerFormat, asked: Asked) -> Answer | Failure:
     if is_error(item):
-        return Failure(one_line(item["error"]) or "the endpoint gave no reason")
+        return Failure(words_of(item["error"]) or "the endpoint gave no reason")
     try:
         return form.read(item, asked.one(sent, _version(item, asked, model_of(item) if isinstance(form, Chat) else "")))
     except Malformed as wrong:
