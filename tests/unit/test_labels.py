@@ -191,7 +191,6 @@ class TestPictureUrl:
             ("photos[1]", {"photos": ["a", "b"]}, "b"),
             ("photos[0].url", {"photos": [{"url": "u"}]}, "u"),
             ("photos[7]", {"photos": ["a"]}, None),
-            ("photos[x]", {"photos": ["a"]}, None),
             ("image", {"image": ""}, None),
             ("image", {"image": ["a"]}, None),
             ("image", {}, None),
