@@ -108,7 +108,10 @@ def probe_lines(hub: Hub, question: Question) -> tuple[list[str], bool]:
     probed = probe_endpoint(options.endpoint, item, Target(project))
     lines = _told(probed)
     if isinstance(probed.answer, Failure):
-        return [*lines, "", f"No prediction: {probed.answer.reason}"], False
+        lines += ["", f"No prediction: {probed.answer.reason}"]
+        if probed.proposal is not None:
+            lines += ["", f"With {probed.proposal.settings}, it is read as {probed.proposal.gives}"]
+        return lines, False
     lines += ["", "Read as:", *_read(probed.answer)]
     config = question.label_config
     if config is None:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from labelloop.endpoints.answers.format import Asked
+from labelloop.endpoints.answers.proposal import Proposal
+from labelloop.endpoints.answers.read import propose_mapping
 from labelloop.endpoints.base import Call, Service, Told
 from labelloop.endpoints.caller import Caller
 from labelloop.endpoints.requests.format import Body
@@ -24,12 +27,14 @@ _LONGEST_BODY = 2000
 class Probed:
     """What one question brought: the body sent, the answer's body, and what was read from it, or why nothing was.
 
-    ``request`` is None when nothing was sent, ``told`` when nothing came back.
+    ``request`` is None when nothing was sent, ``told`` when nothing came back. ``proposal`` is how an answer of unknown
+    shape could be read.
     """
 
     request: Body | None
     told: Told | None
     answer: Answer | Failure
+    proposal: Proposal | None = None
 
 
 def probe_endpoint(spec: EndpointSpec, item: Input, target: Target) -> Probed:
@@ -47,7 +52,11 @@ def probe_endpoint(spec: EndpointSpec, item: Input, target: Target) -> Probed:
     except EndpointError as error:
         answer = Failure(str(error))
     request, told = heard[-1] if heard else (None, None)
-    return Probed(request, told, answer)
+    proposal = None
+    if told is not None and isinstance(answer, Failure) and not spec.mapping and spec.response == "auto":
+        asked = Asked((item,), spec.version, spec.classes, told.version or plan.name, told.media_type)
+        proposal = propose_mapping(told.content, asked)
+    return Probed(request, told, answer, proposal)
 
 
 def excerpt(content: bytes) -> str:

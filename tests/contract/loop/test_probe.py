@@ -92,6 +92,8 @@ def test_an_unknown_shape_is_shown_and_a_mapping_reads_it(server: Misbehaving) -
     lines, well = probe_lines(hub_for(server), question(text="Hello"))
     assert not well
     assert "klass" in lines[-1]
+    assert lines[-1].startswith("With response=labels mapping=")
+    assert lines[-1].endswith(" it is read as cat 0.75")
 
     mapping = "found[].{label: klass, score: p}"
     assert probe_lines(hub_for(server), question(text="Hello", options={"mapping": mapping}))[1]

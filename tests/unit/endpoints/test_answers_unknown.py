@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.endpoints.answers.format import Asked
-from labelloop.endpoints.answers.read import RESPONSES, check_response, read_answer
+from labelloop.endpoints.answers.read import RESPONSES, check_response, propose_mapping, read_answer
 from labelloop.endpoints.failures import WrongAnswer
 from labelloop.errors import SettingsError
 from labelloop.types import Box, Failure, Findings, Input, Mask, Number, Output, Point, Polygon, Region, Span, Text
@@ -43,6 +43,66 @@ def test_the_mapping_that_is_shown_works(body: object) -> None:
     assert answered(body, response="labels", mapping=mapping) == [
         Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1", "single")
     ]
+
+
+BOXES = [{"class_id": 0, "x": 20, "y": 10, "belief": 0.5, "species": "cat"}]
+
+PROPOSED: list[tuple[object, str, str]] = [
+    (
+        [{"class_id": 0, "species": "cat", "took": 0.5, "belief": 0.75}, {"species": "dog", "belief": 0.25}],
+        "response=labels mapping=[].{label: species, score: belief}",
+        "cat 0.75, dog 0.25",
+    ),
+    (
+        {"data": {"found": [{"tagId": "a", "tagName": "cat", "probability": 0.75, "x": None}]}},
+        "mapping=data.found",
+        "cat 0.75",
+    ),
+    ({"data": {"dist": {"cat": 0.75, "dog": 0.25}}, "ms": 3}, "mapping=data.dist", "cat 0.75, dog 0.25"),
+    (
+        [{"id": "3f1a", "species": "cat", "index": 1, "belief": 0.75}],
+        "response=labels mapping=[].{label: species, score: belief}",
+        "cat 0.75",
+    ),
+    ({"animal": "cat", "belief": "0.75"}, "response=labels mapping={label: animal, score: belief}", "cat 0.75"),
+]
+
+
+@pytest.mark.parametrize(("body", "settings", "gives"), PROPOSED)
+def test_a_proposal_was_tried_on_the_answer_and_shows_what_it_gives(body: object, settings: str, gives: str) -> None:
+    asked = Asked((Input(text="a text"),), "v1")
+    proposal = propose_mapping(json.dumps(body).encode(), asked)
+    assert proposal is not None
+    assert (proposal.settings, proposal.gives) == (settings, gives)
+    said = refused(body)
+    assert f"for example {settings}; try" in said
+    assert gives not in said
+    assert answered(body, response=proposal.response, mapping=proposal.mapping) == [proposal.answer]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        BOXES,
+        {"found": BOXES},
+        [{"class_id": 0, "belief": 0.75}],
+        [{"species": "cat", "breed": "tabby", "belief": 0.75}],
+        [{"species": "cat", "belief": 0.75}, {"species": "dog", "belief": 75}],
+        [{"species": "cat", "latency_ms": 0.75}],
+        {"status": "ok", "message": "done"},
+        {"a": {"animal": [{"label": "cat", "score": 1}], "colour": [{"label": "red", "score": 1}]}},
+    ],
+)
+def test_what_would_be_guessed_wrong_is_not_proposed(body: object) -> None:
+    assert propose_mapping(json.dumps(body).encode(), Asked((Input(text="a text"),), "v1")) is None
+    said = refused(body)
+    assert "say how to read it, as the examples there; try" in said
+
+
+def test_for_what_is_known_nothing_is_proposed() -> None:
+    asked = Asked((Input(text="a text"),), "v1")
+    assert propose_mapping(b'[{"label": "cat", "score": 1}]', asked) is None
+    assert propose_mapping(b"no JSON", asked) is None
 
 
 SHAPES: list[tuple[object, str]] = [

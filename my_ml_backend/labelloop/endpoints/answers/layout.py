@@ -5,7 +5,6 @@ The shape of an unknown answer is described without its values, which may be any
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -170,47 +169,19 @@ def wrong_count(sent: int, came: int) -> WrongAnswer:
     )
 
 
-def unknown(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> WrongAnswer:
-    """Say that the number of predictions is wrong, if that is all; else show the shape and how to map it."""
+def miscounted(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> WrongAnswer | None:
+    """Say that the number of predictions is wrong, if that is all that is."""
     count = len(asked.inputs)
     for items, _ in layers(value, asked):
         if not isinstance(items, list) or len(items) == count:
             continue
         if any(_fit_all(items, form, asked.classes) for form in formats):
             return wrong_count(count, len(items))
-    wanted = f"no {formats[0].name}" if len(formats) == 1 else "of no known format"
-    return WrongAnswer(
-        f"it is {wanted}, but {outline(value)}. Settings response and mapping (docs/formats.md) say how to read it, "
-        f"for example {_example(value)}; try them with `labelloop probe --endpoint ... --file ...`"
-    )
+    return None
 
 
 def _fit_all(items: list[Any], form: AnswerFormat, classes: tuple[str, ...]) -> bool:
     return all(form.fits(item, classes) or is_error(item) for item in items)
-
-
-def _example(value: Any) -> str:
-    """Guess at a mapping: a list of objects of which each has a text and a number looks like a classification."""
-    for path, entry in _objects(value, ""):
-        label = next((key for key in entry if isinstance(entry[key], str)), None)
-        score = next((key for key in entry if is_number(entry[key])), None)
-        if label is not None and score is not None:
-            return f"response=labels mapping={path}.{{label: {_path_key(label)}, score: {_path_key(score)}}}"
-    return "response=labels mapping=results[].{label: name, score: confidence}"
-
-
-def _objects(value: Any, path: str, depth: int = 3) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the first object of each list of objects, with the JMESPath to the list."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        yield f"{path}[]", value[0]
-    if isinstance(value, dict) and depth:
-        for key, inner in list(value.items())[:12]:
-            yield from _objects(inner, f"{path}.{_path_key(key)}" if path else _path_key(key), depth - 1)
-
-
-def _path_key(name: str) -> str:
-    """Write a key as JMESPath does."""
-    return name if re.fullmatch(r"[A-Za-z_]\w{0,60}", name, re.ASCII) else json.dumps(name[:60])
 
 
 _MOST_KEYS = 12

@@ -23,13 +23,14 @@ from labelloop.endpoints.answers.layout import (
     Arranged,
     arrange,
     is_error,
+    miscounted,
     outline,
     table,
-    unknown,
     unpacked,
     wrong_count,
 )
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
+from labelloop.endpoints.answers.proposal import Proposal, propose
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
 from labelloop.endpoints.failures import WrongAnswer, one_line, words_of
 from labelloop.errors import SettingsError
@@ -129,11 +130,45 @@ def read_answer(content: bytes, asked: Asked, *, response: str = "auto", mapping
     if mapping:
         value = mapped(value, mapping)
     if response == "labelloop" and not mapping:
-        found: Arranged | None = (_OURS, _our_items(value, len(asked.inputs)), asked)
-    else:
-        found = _arranged(value, asked, formats, response)
+        return _answers((_OURS, _our_items(value, len(asked.inputs)), asked), asked)
+    found = _arranged(value, asked, formats, response)
     if found is None:
-        raise unknown(value, asked, formats)
+        raise miscounted(value, asked, formats) or _unknown(value, asked, formats)
+    return _answers(found, asked)
+
+
+def propose_mapping(content: bytes, asked: Asked) -> Proposal | None:
+    """Find settings that read an answer of unknown shape; None where its shape is known, or none do."""
+    try:
+        value = _value(content, asked, "auto")
+    except WrongAnswer:
+        return None
+    return None if _arranged(value, asked, ANSWER_FORMATS, "auto") else _proposed(value, asked)
+
+
+def _proposed(value: Any, asked: Asked) -> Proposal | None:
+    def reads(response: str, mapping: str) -> list[Answer | Failure] | None:
+        try:
+            found = _arranged(mapped(value, mapping), asked, answer_formats(response), response)
+        except WrongAnswer:
+            return None
+        return None if found is None else _answers(found, asked)
+
+    return propose(value, reads)
+
+
+def _unknown(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> WrongAnswer:
+    """Show the shape, and how to map it where a mapping was found that reads this answer."""
+    wanted = f"no {formats[0].name}" if len(formats) == 1 else "of no known format"
+    proposal = _proposed(value, asked)
+    example = "as the examples there" if proposal is None else f"for example {proposal.settings}"
+    return WrongAnswer(
+        f"it is {wanted}, but {outline(value)}. Settings response and mapping (docs/formats.md) say how to read it, "
+        f"{example}; try them with `labelloop probe --endpoint ... --file ...`"
+    )
+
+
+def _answers(found: Arranged, asked: Asked) -> list[Answer | Failure]:
     form, items, said = found
     return [_answer(item, sent, form, said) for item, sent in zip(items, asked.inputs, strict=True)]
 
