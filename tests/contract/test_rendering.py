@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError, LabelMappingError
+from labelloop.studio.control_tag import DRAWING
 from labelloop.studio.label_config import LabelConfig, parse_label_config
 from labelloop.studio.rendering import render, tags_for
 from labelloop.types import (
@@ -427,6 +428,7 @@ def test_a_label_config_that_label_studio_reads_otherwise_is_an_error_that_says_
     assert len(str(caught.value)) < 600
 
 
+DRAWN = tuple(tag.lower() for tag in DRAWING)
 SCORES = st.floats() | st.floats(0, 1)
 FRACTIONS = st.floats(0, 1) | st.floats(0, 1) | st.floats(-0.5, 1.5) | st.floats()
 POINTS = st.builds(Point, FRACTIONS, FRACTIONS)
@@ -500,4 +502,9 @@ def test_any_answer_for_any_label_config_is_valid_or_refused(
         assert checker(text).validate_prediction(found, return_errors=True) == []
         assert type(found["score"]) is float
         assert 0.0 <= found["score"] <= 1.0
-        assert len({region["id"] for region in found["result"]}) == len(found["result"])
+        # What is drawn and its labels are two results of one region; nothing else shares an id.
+        own = [region["id"] for region in found["result"] if region["type"] not in DRAWN]
+        assert len(set(own)) == len(own)
+        drawn = [region["id"] for region in found["result"] if region["type"] in DRAWN]
+        assert len(set(drawn)) == len(drawn)
+        assert set(drawn) <= {region["id"] for region in found["result"] if region["type"] == "labels"}
