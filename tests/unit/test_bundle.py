@@ -104,7 +104,7 @@ def test_weights_without_a_hash_are_not_trusted(bundle: Path) -> None:
     [
         ({"format": 2}, "has format 2, this release reads 1"),
         ({"classes": []}, "names no classes"),
-        ({"classes": ["a", "a"]}, "names a class twice"),
+        ({"classes": ["a", "a"]}, "names a class twice: 'a'"),
         ({"classes": [1, 2]}, "names no classes"),
         ({"classes": None}, "unknown form"),
         ({"kind": "several"}, "kind 'several'"),

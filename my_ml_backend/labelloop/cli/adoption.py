@@ -119,8 +119,10 @@ def _classes(model: Path, text: str | None, labeling: Labeling) -> tuple[str, ..
         raise SettingsError("name the model's classes in the order of its outputs: --classes a,b,c")
     else:
         given = names(text)
-    if not given or len(set(given)) != len(given):
-        raise SettingsError(f"--classes {text}: name each class once, in the order of the model's outputs")
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if not given or twice:
+        named = f" ({_listed(twice)} comes twice)" if twice else ""
+        raise SettingsError(f"--classes {text}: name each class once{named}, in the order of the model's outputs")
     if unknown := [name for name in given if name not in labeling.classes]:
         raise SettingsError(
             f"the model's classes {_listed(unknown)} are not in the label config, which has "

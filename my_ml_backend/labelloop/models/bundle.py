@@ -144,8 +144,8 @@ def _problems(info: BundleInfo, kind: Kind) -> Iterator[str]:
         yield f"has format {info.format!r}, this release reads {FORMAT}: install the release that wrote it"
     if (kind.contrasts and not info.classes) or not all(isinstance(name, str) for name in info.classes):
         yield "names no classes"
-    if len(set(info.classes)) != len(info.classes):
-        yield "names a class twice"
+    if twice := [name for name in info.classes if info.classes.count(name) > 1]:
+        yield f"names a class twice: {twice[0]!r}"
     if info.choice not in ("single", "multiple"):
         yield f"has kind {info.choice!r}: expected single or multiple"
     yield from _foreign_problems(info) if isinstance(info, ForeignInfo) else kind.problems(info)

@@ -195,7 +195,7 @@ def test_a_model_may_know_fewer_classes_than_the_label_config(
     ("options", "classes", "told"),
     [
         ((), "dog,eel", "the model's classes eel are not in the label config, which has cat, dog"),
-        ((), "dog,dog", "name each class once"),
+        ((), "dog,dog", "name each class once (dog comes twice)"),
         ((), "", "name the model's classes in the order of its outputs"),
         (("--choice", "multiple"), "dog,cat", "the label config of the project asks for single"),
         ((), "cat", "tells 2 classes apart, and --classes names 1"),

@@ -86,7 +86,7 @@ def test_a_proposal_was_tried_on_the_answer_and_shows_what_it_gives(body: object
         BOXES,
         {"found": BOXES},
         [{"class_id": 0, "belief": 0.75}],
-        [{"species": "cat", "breed": "tabby", "belief": 0.75}],
+        [{"id": "3f1a", "species": "cat", "breed": "tabby", "belief": 0.75}],
         [{"species": "cat", "belief": 0.75}, {"species": "dog", "belief": 75}],
         [{"species": "cat", "latency_ms": 0.75}],
         {"status": "ok", "message": "done"},

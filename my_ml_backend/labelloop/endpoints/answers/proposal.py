@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from labelloop.endpoints.answers.format import is_share
@@ -18,6 +19,7 @@ Reads = Callable[[str, str], list[Answer | Failure] | None]
 
 _DEPTH = 3
 _MOST_KEYS = 12
+_MOST_PATHS = 60
 _SHOWN = 5
 
 
@@ -85,7 +87,7 @@ def _renamed(value: Any) -> Iterator[tuple[str, str]]:
         entry = inner[0] if listed else inner
         if not isinstance(entry, dict) or has_place(entry):
             continue
-        label = _named(entry, LABELS, is_word) or field(entry, IDS, is_word)
+        label = _named(entry, LABELS, is_word)
         score = _named(entry, SCORES, is_share)
         if label is not None and score is not None and label != score:
             one = f"{{label: {_path_key(label)}, score: {_path_key(score)}}}"
@@ -98,15 +100,21 @@ def _named(entry: dict[str, Any], names: Collection[str], accepts: Callable[[Any
     if (known := field(entry, names, accepts)) is not None:
         return known
     found = [key for key, value in entry.items() if accepts(value) and not is_reserved(key)]
+    if not found and names is LABELS:
+        return field(entry, IDS, accepts)
     return found[0] if len(found) == 1 else None
 
 
-def _paths(value: Any, path: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
-    """Yield what lies inside an answer's objects with the JMESPath to it, the outermost first."""
+def _paths(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what lies inside an answer's objects with the JMESPath to it, the first few."""
+    return islice(_within(value, "", _DEPTH), _MOST_PATHS)
+
+
+def _within(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     yield path, value
     if isinstance(value, dict) and depth:
         for key, inner in list(value.items())[:_MOST_KEYS]:
-            yield from _paths(inner, f"{path}.{_path_key(key)}" if path else _path_key(key), depth - 1)
+            yield from _within(inner, f"{path}.{_path_key(key)}" if path else _path_key(key), depth - 1)
 
 
 def _path_key(name: str) -> str:
