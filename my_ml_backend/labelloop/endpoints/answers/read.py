@@ -31,6 +31,7 @@ from labelloop.endpoints.answers.layout import (
 )
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
 from labelloop.endpoints.answers.proposal import Proposal, propose
+from labelloop.endpoints.answers.tensors import without_tensors
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
 from labelloop.endpoints.failures import WrongAnswer, one_line, words_of
 from labelloop.errors import SettingsError
@@ -141,9 +142,10 @@ def propose_mapping(content: bytes, asked: Asked) -> Proposal | None:
     """Find settings that read an answer of unknown shape; None where its shape is known, or none do."""
     try:
         value = _value(content, asked, "auto")
+        known = _arranged(value, asked, ANSWER_FORMATS, "auto")
     except WrongAnswer:
         return None
-    return None if _arranged(value, asked, ANSWER_FORMATS, "auto") else _proposed(value, asked)
+    return None if known else _proposed(value, asked)
 
 
 def _proposed(value: Any, asked: Asked) -> Proposal | None:
@@ -175,6 +177,7 @@ def _answers(found: Arranged, asked: Asked) -> list[Answer | Failure]:
 
 def _arranged(value: Any, asked: Asked, formats: Sequence[AnswerFormat], response: str) -> Arranged | None:
     """Arrange an answer; JSON inside a text counts where it makes sense, and is the text else."""
+    value = without_tensors(value, len(asked.inputs))
     plain = value if response == "text" else unpacked(value)
     found = arrange(plain, asked, formats)
     return found if found is not None or plain == value else arrange(value, asked, formats)
