@@ -5,6 +5,16 @@ from support.containers.chat import CHAT
 from support.containers.classification_services import CLASSIFICATION_SERVICES
 from support.containers.hugging_face import HUGGING_FACE
 from support.containers.sagemaker_models import SAGEMAKER_MODELS
+from support.containers.tensors import TENSORS
 from support.containers.torchserve import TORCHSERVE
+from support.containers.uploads import UPLOADS
 
-CONTAINERS: tuple[Container, ...] = (*HUGGING_FACE, *CHAT, *TORCHSERVE, *SAGEMAKER_MODELS, *CLASSIFICATION_SERVICES)
+CONTAINERS: tuple[Container, ...] = (
+    *HUGGING_FACE,
+    *CHAT,
+    *TORCHSERVE,
+    *SAGEMAKER_MODELS,
+    *CLASSIFICATION_SERVICES,
+    *TENSORS,
+    *UPLOADS,
+)

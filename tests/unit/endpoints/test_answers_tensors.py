@@ -75,7 +75,9 @@ def test_several_tensors_are_an_object_by_their_names() -> None:
 
 
 def test_tensors_of_unknown_names_are_shown_as_they_came() -> None:
-    with pytest.raises(WrongAnswer, match=r"keys model_name: text, .*outputs: a list of 2 objects with keys name: text"):
+    with pytest.raises(
+        WrongAnswer, match=r"keys model_name: text, .*outputs: a list of 2 objects with keys name: text"
+    ):
         answered(infer(tensor("a", "INT64", [1, 1], 7), tensor("b", "INT64", [1, 1], 7)), PICTURE)
 
 
