@@ -1,7 +1,7 @@
 """Servers around a model that read forms and JSON of their own shape.
 
-FastAPI ("Request Files"; python-multipart), BentoML ("Input and output types"), MLflow ("Accepted Input Formats"), Azure
-ML (AutoML's "Data schema for online scoring"), KServe's TorchServe runtime, SageMaker BlazingText.
+FastAPI ("Request Files"; python-multipart), BentoML ("Input and output types"), MLflow ("Accepted Input Formats"),
+Azure ML (AutoML's "Data schema for online scoring"), KServe's TorchServe runtime, SageMaker BlazingText.
 """
 
 import base64
