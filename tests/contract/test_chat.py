@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from labelloop.endpoints.caller import open_endpoint
+from labelloop.endpoints.requests.registry import request_format
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import EndpointError, SettingsError
 from labelloop.types import Answer, Assignment, Failure, Findings, Input, Region, Target, Wanted, WantedLabel, Whole
@@ -186,6 +187,12 @@ def test_by_name_any_path_may_be_a_chats(request_format: str, reads: Callable[[R
     reads(
         Received("/api/chat" if "ollama" in request_format else "/v1/chat/completions", request.headers, request.body)
     )
+
+
+def test_a_cloud_endpoint_has_its_model_and_may_still_speak_it() -> None:
+    body = json.loads(request_format("chat", kind="sagemaker").write([SHOWN], {"max_tokens": 50}).content)
+    assert "model" not in body
+    assert body["max_tokens"] == 50
 
 
 def test_another_format_by_name_is_none() -> None:
