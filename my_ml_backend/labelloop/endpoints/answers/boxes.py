@@ -1,7 +1,7 @@
-"""Boxes in a picture, as SageMaker, torchvision, Hugging Face and Vertex AutoML write them."""
+"""Boxes in a picture, written as rows of numbers, or as lists side by side."""
 
-from collections.abc import Iterator
-from itertools import repeat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from labelloop.endpoints.answers.classifications import classified
@@ -9,17 +9,18 @@ from labelloop.endpoints.answers.format import (
     Asked,
     Malformed,
     class_name,
-    entries,
     is_number,
     optional_score,
     read_score,
     region_class,
+    whole,
     within_memory,
 )
-from labelloop.endpoints.answers.geometry import FRACTIONS, numbers, pixels, size_of
+from labelloop.endpoints.answers.geometry import FRACTIONS, Order, Unit, as_corners, boxes_of, numbers, size_of
 from labelloop.endpoints.answers.masks import read_mask
 from labelloop.endpoints.answers.texts import span
-from labelloop.types import Answer, Box, Findings, Region
+from labelloop.endpoints.answers.vocabulary import folded, label_column, score_column
+from labelloop.types import Answer, Findings, Region
 
 
 class Detections:
@@ -55,89 +56,164 @@ def _of_row(row: list[Any], one: Asked) -> list[Region]:
     return [] if box is None else [Region(class_name(row[0], one), box, read_score("score", row[1]))]
 
 
-class Boxes:
-    """The answer format ``boxes`` of torchvision's detectors, in pixels.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What a list of boxes of that name holds: the order and unit of its numbers, and the number of the first class.
 
-    ``{"boxes": [[x0, y0, x1, y1]], "labels": [...], "scores": [...]}``. ``masks`` may stand beside the boxes, a height
-    x width array for each, perhaps inside a list of one.
+    ``named``: beside it ``labels`` are the names of all the model's classes, of which ``classes`` holds the numbers.
+    """
+
+    order: Order
+    unit: Unit
+    first: int = 0
+    named: bool = False
+
+
+_COLUMNS: Mapping[str, Column] = {
+    "normalizedbox": Column("corners", "fractions", named=True),
+    "detectionbox": Column("row first", "fractions", first=1),
+    "box": Column("corners", "pixels"),
+    "bbox": Column("corners", "pixels"),
+    "predbox": Column("corners", "pixels"),
+}
+"""By the vocabulary's spelling, the surest first: of JumpStart, TensorFlow, torchvision, MMDetection, Detectron2."""
+
+_CLASSES = ("labels", "classes", "detection_classes", "pred_classes")
+"""Lists of what boxes are, whatever they hold."""
+
+
+class Boxes:
+    """The answer format ``boxes``: lists side by side, of boxes, of their classes, of their scores.
+
+    ``{"boxes": [[x0, y0, x1, y1]], "labels": [...], "scores": [...]}`` of torchvision's detectors, in pixels. ``masks``
+    may stand beside the boxes, a height x width array for each, perhaps inside a list of one. What the other names of
+    ``_COLUMNS`` hold is what those who made them up write. Rows of six numbers are YOLO's: corners, score and class.
     """
 
     name = "boxes"
-    made_by = "torchvision detectors"
+    made_by = "torchvision, JumpStart, TensorFlow Object Detection, YOLO rows, MMDetection, Detectron2, Florence-2"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names may be in the answer
-        """Whether it is an object with lists of boxes and labels."""
-        return isinstance(item, dict) and isinstance(item.get("boxes"), list) and isinstance(item.get("labels"), list)
+        """Whether it is an object with lists of boxes and of what they are."""
+        return _boxes_in(_unwrapped(item)) is not None
 
     def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's boxes, and a mask beside each where there are masks. Raises Malformed."""
-        if not isinstance(item, dict):
+        item = _unwrapped(item)
+        key = _boxes_in(item)
+        if key is None:
             raise Malformed('it is not an object with "boxes" and "labels"')
-        boxes = _column(item, "boxes", None)
-        labels = _column(item, "labels", len(boxes))
-        scores = _column(item, "scores", len(boxes)) if item.get("scores") is not None else repeat(None, len(boxes))
+        column = _COLUMNS[folded(key)]
+        rows = _rows(item[key])[: _count(item)]
         size = size_of(item, one)
-        scale = pixels(size) if boxes else None
-        regions: list[Region] = []
-        for place, label, value in zip(boxes, labels, scores, strict=True):
-            box = None if scale is None else scale.corners(place)
-            if box is not None:
-                regions.append(Region(region_class(label, one), box, optional_score(value)))
+        if rows and all(map(_is_row, rows)):
+            labels, scores = [row[5] for row in rows], [row[4] for row in rows]
+            rows = [row[:4] for row in rows]
+        else:
+            beside = _beside(item, len(rows))
+            labels, scores = _labels(beside, len(rows), column), _scores(beside, len(rows))
+        known = _known(item, column)
+        names = [region_class(_named(label, known), one, first=column.first) for label in labels]
+        places = [as_corners(row, column.order) for row in rows]
+        regions = [
+            Region(name, box, optional_score(score))
+            for name, box, score in zip(names, boxes_of(places, column.unit, size), scores, strict=True)
+            if box is not None
+        ]
         if item.get("masks") is not None:
-            regions += within_memory(_masks(item, labels, one))
+            regions += within_memory(_masks(item, names, scores))
         return Findings(tuple(regions), one.version, size)
 
 
-def _masks(item: Any, labels: list[Any], one: Asked) -> Iterator[Region]:
-    masks = _column(item, "masks", len(labels))
-    scores = item.get("scores") or [None] * len(labels)
-    for mask, label, value in zip(masks, labels, scores, strict=True):
-        yield Region(region_class(label, one), read_mask(mask), optional_score(value))
+def _unwrapped(item: Any) -> Any:
+    """Take an object out of one that holds nothing else: ``{"instances": {...}}``, ``{"<OD>": {...}}``."""
+    for _ in range(3):
+        if not isinstance(item, dict) or len(item) != 1 or not isinstance(inner := next(iter(item.values())), dict):
+            break
+        item = inner
+    return item
 
 
-def _column(item: dict[str, Any], name: str, length: int | None) -> list[Any]:
+def _boxes_in(item: Any) -> str | None:
+    """Find the list of boxes of an object that says with lists, too, what they are; None where it is none."""
+    if not isinstance(item, dict):
+        return None
+    for name in _COLUMNS:
+        lists = (str(key) for key, value in item.items() if folded(key) == name and isinstance(value, list))
+        key = next(lists, None)
+        if key is None or any(isinstance(entry, dict) for entry in item[key]):
+            continue
+        rows = _rows(item[key])
+        if (rows and all(map(_is_row, rows))) or any(isinstance(item.get(name), list) for name in _CLASSES):
+            return key
+        if label_column(item, len(rows)) is not None or score_column(item, len(rows)) is not None:
+            return key
+    return None
+
+
+def _rows(values: list[Any]) -> list[Any]:
+    """Give boxes, which may be those of one picture in a list of pictures."""
+    inner = values[0] if len(values) == 1 else None
+    return inner if isinstance(inner, list) and (not inner or isinstance(inner[0], list)) else values
+
+
+def _count(item: Mapping[str, Any]) -> int | None:
+    """Read how many of the boxes count, where it is said: TensorFlow fills its lists up with empty ones."""
+    said = item.get("num_detections")
+    if isinstance(said, list) and len(said) == 1:
+        said = said[0]
+    return None if said is None else max(0, whole("num_detections", said))
+
+
+def _beside(item: Mapping[str, Any], length: int) -> dict[str, list[Any]]:
+    """Give the lists beside boxes, of one picture, no longer than the boxes that count."""
+    found: dict[str, list[Any]] = {}
+    for key, values in item.items():
+        if isinstance(values, list):
+            inner = values[0] if len(values) == 1 and isinstance(values[0], list) else values
+            found[key] = inner[:length] if "num_detections" in item else inner
+    return found
+
+
+def _labels(beside: Mapping[str, list[Any]], length: int, column: Column) -> list[Any]:
+    key = "classes" if column.named and "classes" in beside else label_column(beside, length)
+    key = key or next((key for key in _CLASSES if key in beside), None)
+    return [None] * length if key is None else _column(beside, key, length)
+
+
+def _scores(beside: Mapping[str, list[Any]], length: int) -> list[Any]:
+    key = "scores" if "scores" in beside else score_column(beside, length)
+    return [None] * length if key is None else _column(beside, key, length)
+
+
+def _known(item: Mapping[str, Any], column: Column) -> Mapping[Any, Any]:
+    """Give the names of classes by their numbers, where the answer itself lists them."""
+    listed = item.get("names", item.get("labels") if column.named and "classes" in item else None)
+    return listed if isinstance(listed, dict) else dict(enumerate(listed)) if isinstance(listed, list) else {}
+
+
+def _named(label: Any, known: Mapping[Any, Any]) -> Any:
+    if not known or not is_number(label):
+        return label
+    index = whole("label", label)
+    name = known.get(index, known.get(str(index)))
+    if not isinstance(name, str):
+        raise Malformed(f"it names class {index}, which its own list of names does not hold")
+    return name
+
+
+def _masks(item: Mapping[str, Any], names: Sequence[str], scores: Sequence[Any]) -> Iterator[Region]:
+    for mask, name, value in zip(_column(item, "masks", len(names)), names, scores, strict=True):
+        yield Region(name, read_mask(mask), optional_score(value))
+
+
+def _column(item: Mapping[str, Any], name: str, length: int) -> list[Any]:
     column = item.get(name)
     if not isinstance(column, list):
         raise Malformed(f'"{name}" is not a list')
-    if length is not None and len(column) != length:
+    if len(column) != length:
         raise Malformed(f'"{name}" holds {len(column)} values for {length} boxes')
     return column
-
-
-_NAMED_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-class Objects:
-    """The answer format ``objects``, Hugging Face's, in pixels.
-
-    ``[{"label", "score", "box": {"xmin", "ymin", "xmax", "ymax"}}]``.
-    """
-
-    name = "objects"
-    made_by = "Hugging Face object detection"
-
-    def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - names are in the answer
-        """Whether it is a list of objects with boxes of four named corners, or empty."""
-        return isinstance(item, list) and all(_is_object(entry) for entry in item)
-
-    def read(self, item: Any, one: Asked) -> Findings:
-        """Read one picture's objects. Raises Malformed."""
-        found = entries(item)
-        size = size_of(None, one)
-        scale = pixels(size) if found else None
-        regions: list[Region] = []
-        for entry in found:
-            if scale is None or not _is_object(entry):
-                raise Malformed('an object has no "box" with "xmin", "ymin", "xmax" and "ymax"')
-            box: Box | None = scale.corners([entry["box"][corner] for corner in _NAMED_CORNERS])
-            if box is not None:
-                regions.append(Region(region_class(entry.get("label"), one), box, optional_score(entry.get("score"))))
-        return Findings(tuple(regions), one.version, size)
-
-
-def _is_object(entry: Any) -> bool:
-    box = entry.get("box") if isinstance(entry, dict) else None
-    return isinstance(box, dict) and all(corner in box for corner in _NAMED_CORNERS)
 
 
 _STARTS, _ENDS = "textSegmentStartOffsets", "textSegmentEndOffsets"

@@ -17,7 +17,8 @@ class Asked:
 
     An answer's version is its own ``model_version``, else ``version``, else the ``deployedModelId`` of Vertex AI, else
     ``name``; with none of them it is refused. ``classes`` are the model's, in its order, for answers that only hold
-    numbers. ``media_type`` is the answer's Content-Type, where the transport tells it.
+    numbers. ``media_type`` is the answer's Content-Type, where the transport tells it. ``body`` is all that was
+    answered, for what has to say where in it something is.
     """
 
     inputs: Sequence[Input]
@@ -25,6 +26,7 @@ class Asked:
     classes: tuple[str, ...] = ()
     name: str = ""
     media_type: str = ""
+    body: object = None
 
     @property
     def input(self) -> Input:
@@ -39,7 +41,7 @@ class Asked:
 
     def one(self, item: Input, version: str) -> "Asked":
         """The same for one of the inputs, its version known."""
-        return Asked((item,), version, self.classes)
+        return Asked((item,), version, self.classes, body=self.body)
 
 
 MOST_PIXELS = 500_000_000
@@ -128,10 +130,11 @@ def class_name(value: Any, one: Asked) -> str:
     raise Malformed("a label is missing")
 
 
-def region_class(value: Any, one: Asked) -> str:
+def region_class(value: Any, one: Asked, *, first: int = 0) -> str:
     """Read the class of a region, as ``class_name`` does; "" where nobody says. Raises Malformed.
 
-    What finds things by a prompt names no class: the label config, and the prompt, then say what it is.
+    What finds things by a prompt names no class: the label config, and the prompt, then say what it is. ``first`` is
+    the number of the first class.
     """
     if value is None or value == "":
         return one.classes[0] if len(one.classes) == 1 else ""
@@ -139,19 +142,19 @@ def region_class(value: Any, one: Asked) -> str:
         default = re.fullmatch(r"LABEL_(\d{1,6})", value, re.ASCII) if one.classes else None
         return unicode_text("label", value) if default is None else _by_index(int(default[1]), one)
     if is_number(value):
-        return _by_index(whole("label", value), one)
+        return _by_index(whole("label", value), one, first)
     raise Malformed("a label is neither a name nor a number")
 
 
-def _by_index(index: int, one: Asked) -> str:
-    if 0 <= index < len(one.classes):
-        return one.classes[index]
+def _by_index(index: int, one: Asked, first: int = 0) -> str:
+    if 0 <= index - first < len(one.classes):
+        return one.classes[index - first]
     if not one.classes:
         raise Malformed(
-            f"it names class {index} by its number: set the names, counted from 0, with LABELLOOP_CLASSES, or classes "
-            "in extra_params"
+            f"it names class {index} by its number: set the names, counted from {first}, with LABELLOOP_CLASSES, or "
+            "classes in extra_params"
         )
-    raise Malformed(f"it names class {index}, counted from 0; classes lists only {len(one.classes)}")
+    raise Malformed(f"it names class {index}, counted from {first}; classes lists only {len(one.classes)}")
 
 
 class AnswerFormat(Protocol):

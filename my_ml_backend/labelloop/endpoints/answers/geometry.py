@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from labelloop.endpoints.answers.format import Asked, Malformed, number, whole
 from labelloop.errors import MediaError
@@ -44,6 +44,11 @@ class Scale:
         return Box(place.x, place.y, size.x, size.y, rotation) if size.x > 0 and size.y > 0 else None
 
 
+Order = Literal["corners", "row first", "box", "center"]
+"""What four numbers are: x0, y0, x1, y1; y0, x0, y1, x1; x, y of the upper left corner, or the middle, and the size."""
+
+Unit = Literal["pixels", "fractions"]
+
 FRACTIONS = Scale(1.0, 1.0)
 PERCENT = Scale(0.01, 0.01)
 
@@ -57,6 +62,8 @@ def numbers(values: Any, count: int) -> Sequence[float]:
 
 def size_of(item: Any, one: Asked) -> Size | None:
     """Width and height of the picture: as the answer says, else of what was sent; None when neither tells."""
+    if isinstance(item, dict) and isinstance(item.get("image"), dict) and "width" not in item:
+        return size_of(item["image"], one)
     if isinstance(item, dict) and item.get("width") is not None and item.get("height") is not None:
         size = whole("width", item["width"]), whole("height", item["height"])
         if min(size) <= 0:
@@ -78,6 +85,39 @@ def pixels(size: Size | None) -> Scale:
             "too, or send the picture instead of its address"
         )
     return Scale(1 / size[0], 1 / size[1])
+
+
+def as_corners(place: Any, order: Order) -> list[float]:
+    """Read four numbers as ``[x0, y0, x1, y1]``; raises Malformed."""
+    first, second, third, fourth = numbers(place, 4)
+    match order:
+        case "corners":
+            return [first, second, third, fourth]
+        case "row first":
+            return [second, first, fourth, third]
+        case "box":
+            return [first, second, first + third, second + fourth]
+        case "center":
+            return [first - third / 2, second - fourth / 2, first + third / 2, second + fourth / 2]
+
+
+def boxes_of(places: Sequence[Sequence[float]], unit: Unit, size: Size | None) -> list[Box | None]:
+    """Make boxes of corners, each cut to the picture, None for what lies outside. Raises Malformed.
+
+    What counts pixels, and stays within the first of them, is in other units: there is nothing that small to see.
+    """
+    if not places:
+        return []
+    if unit == "fractions":
+        return [FRACTIONS.corners(place) for place in places]
+    scale = pixels(size)
+    farthest = max(abs(value) for place in places for value in place)
+    if size is not None and 0 < farthest <= 1 and max(size) > 2:
+        raise Malformed(
+            "its boxes should be in pixels, and all of them lie within the first one: are they fractions? A mapping to "
+            '{"regions": [...]}, in fractions where it names no "unit", says so'
+        )
+    return [scale.corners(place) for place in places]
 
 
 def _inside(value: float) -> float:

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections, Objects
+from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections
 from labelloop.endpoints.answers.chat import Chat, model_of
 from labelloop.endpoints.answers.classifications import (
     Binary,
@@ -30,6 +31,7 @@ from labelloop.endpoints.answers.layout import (
     wrong_count,
 )
 from labelloop.endpoints.answers.masks import SIGNATURE, Masks
+from labelloop.endpoints.answers.objects import Objects
 from labelloop.endpoints.answers.proposal import Proposal, propose
 from labelloop.endpoints.answers.tensors import without_tensors
 from labelloop.endpoints.answers.texts import Numbers, Texts, Tokens
@@ -42,8 +44,8 @@ _OURS = LabelLoopAnswers()
 ANSWER_FORMATS: tuple[AnswerFormat, ...] = (
     _OURS,
     Detections(),
-    Boxes(),
     AutoMl(),
+    Boxes(),
     Objects(),
     Masks(),
     Chat(),
@@ -179,8 +181,9 @@ def _arranged(value: Any, asked: Asked, formats: Sequence[AnswerFormat], respons
     """Arrange an answer; JSON inside a text counts where it makes sense, and is the text else."""
     value = without_tensors(value, len(asked.inputs))
     plain = value if response == "text" else unpacked(value)
-    found = arrange(plain, asked, formats)
-    return found if found is not None or plain == value else arrange(value, asked, formats)
+    same = plain == value
+    found = arrange(plain, replace(asked, body=plain if same else None), formats)
+    return found if found is not None or same else arrange(value, asked, formats)
 
 
 def _value(content: bytes, asked: Asked, response: str) -> Any:

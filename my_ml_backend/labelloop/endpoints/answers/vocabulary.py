@@ -9,8 +9,8 @@ from typing import Any
 
 LABELS = (
     *("label", "predictedlabel", "labelname", "class", "classname", "predictedclass", "predictedclassname"),
-    *("displayname", "tagname", "tag", "category", "categoryname", "detectionclass", "detectionclassname"),
-    *("detectionclassentity", "objectname", "name", "prediction", "predicted", "top", "top1", "description"),
+    *("displayname", "tagname", "tag", "category", "categoryname", "detectionclass", "detectionclassentity"),
+    *("detectionclassname", "detectionclassesastext", "predclass", "objectname", "name", "prediction", "predicted", "top", "top1", "description"),
 )
 """Names of a class, the surest first."""
 
