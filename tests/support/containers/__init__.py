@@ -3,6 +3,7 @@
 from support.containers.base import Container
 from support.containers.chat import CHAT
 from support.containers.classification_services import CLASSIFICATION_SERVICES
+from support.containers.detectors import DETECTORS
 from support.containers.hugging_face import HUGGING_FACE
 from support.containers.sagemaker_models import SAGEMAKER_MODELS
 from support.containers.tensors import TENSORS
@@ -15,6 +16,7 @@ CONTAINERS: tuple[Container, ...] = (
     *TORCHSERVE,
     *SAGEMAKER_MODELS,
     *CLASSIFICATION_SERVICES,
+    *DETECTORS,
     *TENSORS,
     *UPLOADS,
 )

@@ -8,9 +8,29 @@ from functools import lru_cache
 from typing import Any
 
 LABELS = (
-    *("label", "predictedlabel", "labelname", "class", "classname", "predictedclass", "predictedclassname"),
+    *(
+        "label",
+        "predictedlabel",
+        "labelname",
+        "class",
+        "classname",
+        "classlabel",
+        "predictedclass",
+        "predictedclassname",
+    ),
     *("displayname", "tagname", "tag", "category", "categoryname", "detectionclass", "detectionclassentity"),
-    *("detectionclassname", "detectionclassesastext", "predclass", "objectname", "name", "prediction", "predicted", "top", "top1", "description"),
+    *(
+        "detectionclassname",
+        "detectionclassesastext",
+        "predclass",
+        "objectname",
+        "name",
+        "prediction",
+        "predicted",
+        "top",
+        "top1",
+        "description",
+    ),
 )
 """Names of a class, the surest first."""
 
