@@ -133,6 +133,7 @@ def test_corrupt_pictures_are_left_out_with_the_reason(server: PictureServer, ca
     assert [item.task for item in found.manifest.items] == [1, 4]
     reasons = [out.reason for out in found.manifest.left_out]
     assert re.fullmatch(r"http://.*/1\.png: not a readable picture \(45 bytes\): .+", reasons[0])
+    assert "/2.png: it is an HTML page, perhaps a login page: " in reasons[1]
     assert reasons[1].endswith("not a readable picture (19 bytes): it is of no known format")
 
 

@@ -22,6 +22,7 @@ from labelloop.loop.project_endpoint import extra_params, learn
 from labelloop.loop.project_options import Options, options_of
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.sources.media import document_in, media_type_of, named_type
+from labelloop.sources.urls import cleaned
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.client import Studio
 from labelloop.studio.label_config import parse_label_config, suggest_config
@@ -148,7 +149,8 @@ def _extra_params(hub: Hub, number: int | None) -> object:
 
 def _input(question: Question) -> Input:
     if question.uri is not None:
-        return Input(uri=question.uri)
+        uri = cleaned(question.uri)
+        return Input(uri=uri, media_type=named_type(uri))
     if question.file is None:
         return Input(text=question.text)
     name, content = question.file.name, question.file.read_bytes()

@@ -19,12 +19,13 @@ from labelloop.data.listing import Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import side
-from labelloop.errors import ManifestError, SettingsError
+from labelloop.errors import ManifestError, SettingsError, Unreadable
 from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher, patiently
 from labelloop.run.parameters import LOCATIONS, is_hidden
 from labelloop.settings import Settings
+from labelloop.sources.media import document_in
 from labelloop.sources.reader import Reader
 from labelloop.sources.urls import local_file, shown
 from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
@@ -57,6 +58,20 @@ Opener = Callable[[Settings], Reader]
 """Opens what reads addresses, as the settings say; whoever opens it closes it."""
 
 
+def _checked(kind: str) -> Callable[[bytes], None]:
+    """Make the check of a kind say what stands in the place of a picture that could not be had."""
+
+    def check(content: bytes) -> None:
+        try:
+            find(kind).check(content)
+        except Unreadable as error:
+            if other := document_in(content):
+                raise Unreadable(f"it is {other}: {error}") from None
+            raise
+
+    return check
+
+
 def fetch_listing(
     listing: Listing,
     cache: PictureCache,
@@ -69,7 +84,7 @@ def fetch_listing(
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
     missing = Missing()
     with closing(opens(settings)) as reader:
-        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, find(listing.kind).check, wait)
+        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, _checked(listing.kind), wait)
         fetched = list(fetcher.fetch(listing.records, len(listing.records), progress, missing))
     items = [found for _, found in fetched if isinstance(found, Item)]
     left_out = [*listing.left_out, *(found for _, found in fetched if isinstance(found, LeftOut))]

@@ -128,7 +128,7 @@ def test_files_are_sent_by_their_kind(server: Misbehaving, tmp_path: Path) -> No
 
 
 def test_an_address_is_sent_for_an_endpoint_that_fetches(server: Misbehaving) -> None:
-    probe_lines(hub_for(server), question(uri="s3://bucket/a.png", options={"request": "reference"}))
+    probe_lines(hub_for(server), question(uri=" S3://bucket/a.png\n", options={"request": "reference"}))
     assert "s3://bucket/a.png" in json.dumps(json.loads(server.requests[0].body))
 
 
