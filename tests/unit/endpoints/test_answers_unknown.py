@@ -64,6 +64,11 @@ PROPOSED: list[tuple[object, str, str]] = [
         "response=labels mapping=[].{label: species, score: belief}",
         "cat 0.75",
     ),
+    (
+        {"top5": [["cat", 0.75], ["dog", 0.25]]},
+        "response=labels mapping=top5[*].{label: [0], score: [1]}",
+        "cat 0.75, dog 0.25",
+    ),
     ({"animal": "cat", "belief": "0.75"}, "response=labels mapping={label: animal, score: belief}", "cat 0.75"),
 ]
 

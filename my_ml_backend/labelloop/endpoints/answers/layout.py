@@ -91,7 +91,9 @@ def unpacked(value: Any, depth: int = _DEEPEST) -> Any:
     if isinstance(value, str):
         return _json_in(value)
     if isinstance(value, list):
-        return [unpacked(item, depth - 1) for item in value] if depth else value
+        # Numbers may be a million, those of a mask.
+        plain = not depth or not value or not isinstance(value[0], str | list | dict)
+        return value if plain else [unpacked(item, depth - 1) for item in value]
     inside = wrapped(value) if depth else None
     return value if inside is None else value | {inside[0]: unpacked(inside[1], depth - 1)}
 

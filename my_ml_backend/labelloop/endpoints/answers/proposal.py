@@ -83,6 +83,8 @@ def _inside(value: Any) -> Iterator[tuple[str, str]]:
 
 def _renamed(value: Any) -> Iterator[tuple[str, str]]:
     for path, inner in _paths(value):
+        if isinstance(inner, list) and inner and all(map(_is_pair, inner)):
+            yield "labels", f"{path}[*].{{label: [0], score: [1]}}"
         listed = isinstance(inner, list) and bool(inner) and isinstance(inner[0], dict)
         entry = inner[0] if listed else inner
         if not isinstance(entry, dict) or has_place(entry):
@@ -93,6 +95,10 @@ def _renamed(value: Any) -> Iterator[tuple[str, str]]:
             one = f"{{label: {_path_key(label)}, score: {_path_key(score)}}}"
             where = f"{path}[]" if listed else path
             yield "labels", f"{where}.{one}" if where else one
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 2 and is_word(entry[0]) and is_share(entry[1])
 
 
 def _named(entry: dict[str, Any], names: Collection[str], accepts: Callable[[Any], bool]) -> str | None:

@@ -82,7 +82,7 @@ _MEASURES = frozenset(
     (
         *("time", "timestamp", "took", "duration", "elapsed", "latency", "inferencetime", "seconds", "ms", "threshold"),
         *("value", "count", "total", "loss", "accuracy", "temperature", "version", "width", "height", "lat", "lon"),
-        *("latitude", "longitude", "modelversion"),
+        *("latitude", "longitude", "modelversion", "mean", "std", "variance", "precision", "recall", "f1", "compound"),
     )
 )
 
