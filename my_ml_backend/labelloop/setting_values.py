@@ -49,10 +49,16 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+_NEXT_HEADER = re.compile(r";(?=[\s;]*[!#$%&'*+.^_`|~\w-]+:)", re.ASCII)
+
+
 def headers(text: str) -> tuple[tuple[str, str], ...]:
-    """Read ``Name: value; Name: value``; raises ValueError, which does not show them, for they hold secrets."""
+    """Read ``Name: value; Name: value``; raises ValueError, which does not show them, for they hold secrets.
+
+    A semicolon ends a value where another name follows, not in ``Accept: application/json;verbose``.
+    """
     found = []
-    for part in filter(None, map(str.strip, text.split(";"))):
+    for part in filter(None, (part.strip("; \t\r\n") for part in _NEXT_HEADER.split(text))):
         name, colon, value = part.partition(":")
         if not colon or not is_header(name, value.strip()):
             raise ValueError("expected Name: value, separated by semicolons")

@@ -25,7 +25,7 @@ PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text()
 def test_a_container_is_read_right(container: Container) -> None:
     assert "mapping" not in container.options
     with misbehaving(container.reply) as server:
-        settings = Settings(endpoint=f"{server.address}{container.path}")
+        settings = Settings(endpoint=f"{server.address}{container.path}", endpoint_headers=container.headers)
         spec = options_of(settings, None, dict(container.options)).endpoint
         answer = probe_endpoint(spec, container.sent, Target()).answer
     assert not isinstance(answer, Failure), answer
@@ -39,7 +39,7 @@ def test_probing_a_container_ends_in_a_prediction(container: Container, tmp_path
         file = tmp_path / f"sent.{container.sent.media_type.rpartition('/')[2]}"
         file.write_bytes(container.sent.content)
     with misbehaving(container.reply) as server:
-        hub = open_hub(Settings(endpoint=f"{server.address}{container.path}"))
+        hub = open_hub(Settings(endpoint=f"{server.address}{container.path}", endpoint_headers=container.headers))
         asked = Question(file, container.sent.text, None, container.options, container.label_config, None)
         lines, well = probe_lines(hub, asked)
     assert well, lines[-1]

@@ -10,6 +10,7 @@ from labelloop.endpoints.requests.registry import REQUESTS
 from labelloop.environment import environment_of, unknown_variables
 from labelloop.errors import SettingsError
 from labelloop.kinds.image_classification import ENGINES
+from labelloop.setting_values import headers
 from labelloop.settings import Settings
 from labelloop.types import UNCERTAINTIES
 
@@ -153,6 +154,20 @@ def right_values() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "text"), right_values())
 def test_a_right_value_is_taken(name: str, text: str) -> None:
     assert name in environment_of(Settings.from_environment({name: text}))
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Accept: application/json;verbose", [("Accept", "application/json;verbose")]),
+        ("A: b; Accept: application/json; charset=utf-8;", [("A", "b"), ("Accept", "application/json; charset=utf-8")]),
+        (" ;A: b;\n; C: d:e ;\n", [("A", "b"), ("C", "d:e")]),
+        ("Authorization: Basic a;b;X-Team: c", [("Authorization", "Basic a;b"), ("X-Team", "c")]),
+        ("", []),
+    ],
+)
+def test_a_semicolon_ends_a_header_where_another_follows(text: str, read: list[tuple[str, str]]) -> None:
+    assert list(headers(text)) == read
 
 
 def test_the_choices_are_those_of_the_code_that_takes_them() -> None:

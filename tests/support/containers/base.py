@@ -60,7 +60,8 @@ class Container:
 
     ``serve`` reads a request strictly (raises NotAccepted) and gives what the container answers: JSON, or bytes as they
     are under ``answers_as``. ``expected`` is the right answer; its version is not compared. ``options`` are keys of
-    extra_params that its user has to set (never a mapping); ``path`` may have a query.
+    extra_params that its user has to set (never a mapping), ``headers`` are LABELLOOP_ENDPOINT_HEADERS; ``path`` may
+    have a query.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Container:
     expected: Answer
     path: str = "/predict"
     options: Mapping[str, Any] = field(default_factory=dict)
+    headers: str = ""
     answers_as: str = "application/json"
     label_config: str | None = None
 

@@ -16,8 +16,17 @@ CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "")
 TWO_CLASSES = {"request": "raw:text/csv", "classes": "dog,cat"}
 
 
+VERBOSE = "Accept: application/json;verbose"
+
+
+def _require_verbose(request: Received) -> None:
+    if request.headers.get("accept") != "application/json;verbose":
+        raise NotAccepted("not asked for verbosely")
+
+
 def _verbose(request: Received) -> Any:
     request.picture("application/x-image")
+    _require_verbose(request)
     # ImageNet has two cranes.
     return {
         "probabilities": [0.125, 0.25, 0.125, 0.5],
@@ -34,6 +43,7 @@ def _plain(request: Received) -> Any:
 def _text_verbose(request: Received) -> Any:
     if request.media_type != "application/x-text" or request.body.decode() != TEXT.text:
         raise NotAccepted("expected application/x-text")
+    _require_verbose(request)
     return {"probabilities": [0.25, 0.75], "labels": [0, 1], "predicted_label": 1}
 
 
@@ -80,6 +90,7 @@ SAGEMAKER_MODELS = (
         Output("crane", 0.75, {"heron": 0.125, "crane": 0.75, "egret": 0.125}, ""),
         path="/invocations",
         options=IMAGE,
+        headers=VERBOSE,
     ),
     Container(
         "JumpStart image classification, not verbose",
@@ -96,6 +107,7 @@ SAGEMAKER_MODELS = (
         CAT,
         path="/invocations",
         options={"request": "raw:application/x-text", "classes": "dog,cat"},
+        headers=VERBOSE,
     ),
     Container("AutoGluon, JSON", PICTURE, _autogluon, CAT, path="/invocations", options=IMAGE),
     Container(

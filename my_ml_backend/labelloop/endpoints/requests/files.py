@@ -21,7 +21,7 @@ from labelloop.sources.media import ending_of
 from labelloop.types import Input
 
 _MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9][a-z0-9.+-]{0,60}")
-_OF_TEXTS = re.compile(r"text/.+")
+_OF_TEXTS = re.compile(r"text/.+|application/x-text")
 _OF_FILES = re.compile(r"(image|audio|video)/.+|application/x-(image|audio|video)")
 
 
