@@ -150,6 +150,7 @@ def running(redis_server: RedisServer, folder: Path) -> Iterator[Machine]:
             "LABELLOOP_WEBHOOK_SECRET": SECRET["X-LabelLoop-Secret"],
             "BASIC_AUTH_USER": "label",
             "BASIC_AUTH_PASS": "studio",
+            "LABELLOOP_TRAINER": "command:true",  # nothing is trained: the worker need not load torch
         }
         log = folder / "log"
         process = start_child([sys.executable, str(_WSGI)], environment={**os.environ, **own}, log=log)

@@ -64,6 +64,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             "LABELLOOP_ENDPOINT": f"{endpoint.address}/predict",
             "HOST": "127.0.0.1",
             "MODEL_DIR": str(folder / "model"),
+            "LABELLOOP_TRAINER": "command:true",  # nothing is trained: the worker need not load torch
         }
         child = start_child(
             [sys.executable, str(WSGI), "-p", str(port)], log=log, environment={**os.environ, **settings}
