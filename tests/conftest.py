@@ -1,6 +1,7 @@
 """How the tests are dealt out where several processes share them (``make test``), and how these report."""
 
 import gc
+import socketserver
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -10,6 +11,10 @@ import pytest
 import support.examples  # noqa: F401 - registers the profile that `make test-fast` names
 
 _STUDIO = "tests/e2e/"
+
+# The stand-ins write headers and content apart: by Nagle's algorithm the content of each answer would wait 40 ms for
+# the client's word that the headers have come. LabelLoop's own servers are none of these.
+socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 
 
 @pytest.hookimpl(optionalhook=True)

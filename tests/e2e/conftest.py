@@ -49,10 +49,18 @@ def since(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def label_studio(label_studio_command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudio]:
-    """A running Label Studio that may call backends and webhooks on this machine."""
+    """A running Label Studio that may call backends and webhooks on this machine, and answers without delay.
+
+    Its own server writes headers and content apart, so that each answer waits 40 ms (Nagle's algorithm).
+    """
+    site = tmp_path_factory.mktemp("site")
+    (site / "sitecustomize.py").write_text(
+        "import socketserver\nsocketserver.StreamRequestHandler.disable_nagle_algorithm = True\n"
+    )
     # An old one looks for a newer one at the registry, and no variable keeps it from that.
-    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9"}
-    with LabelStudio(label_studio_command, tmp_path_factory.mktemp("label-studio"), free_port(), nowhere) as running:
+    environment = {"HTTPS_PROXY": "http://127.0.0.1:9", "PYTHONPATH": str(site)}
+    folder = tmp_path_factory.mktemp("label-studio")
+    with LabelStudio(label_studio_command, folder, free_port(), environment) as running:
         yield running
 
 
