@@ -14,6 +14,7 @@ from labelloop.endpoints.answers.format import (
     read_score,
     whole,
 )
+from labelloop.endpoints.answers.layout import wrapped
 from labelloop.endpoints.answers.vocabulary import (
     CHOSEN,
     IDS,
@@ -32,7 +33,6 @@ from labelloop.endpoints.answers.vocabulary import (
     numeric,
     score_column,
     score_key,
-    wrapped,
 )
 from labelloop.types import Answer, Findings, Output
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
-from labelloop.endpoints.answers.vocabulary import is_word, numeric, wrapped
+from labelloop.endpoints.answers.vocabulary import WRAPPERS, is_word, numeric
 from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line, words_of
 
 _DEEPEST = 5
@@ -33,6 +33,13 @@ def layers(value: Any, asked: Asked) -> Iterator[tuple[Any, Asked]]:
             return
         (value,) = inner
         yield value, asked
+
+
+def wrapped(value: Any) -> tuple[str, Any] | None:
+    """Find what an object holds as the answer itself, with its name; None where it is not inside anything."""
+    if not isinstance(value, dict):
+        return None
+    return next(((name, value[name]) for name in WRAPPERS if name in value), None)
 
 
 def _peeled(value: Any, *, single: bool) -> tuple[Any] | None:

@@ -160,13 +160,6 @@ def is_reserved(name: str) -> bool:
     )
 
 
-def wrapped(value: Any) -> tuple[str, Any] | None:
-    """Find what an object holds as the answer itself, with its name; None where it is not inside anything."""
-    if not isinstance(value, dict):
-        return None
-    return next(((name, value[name]) for name in WRAPPERS if name in value), None)
-
-
 def is_scalar(value: object) -> bool:
     """Whether it is one value: no list and no object."""
     return not isinstance(value, list | dict)
