@@ -447,6 +447,11 @@ Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
+def from_both_ends(count: int) -> list[int]:
+    """Give the numbers from 0 on in turn from both ends, the last one first: what is alike lies side by side."""
+    return sorted(range(count), key=lambda at: min(2 * at + 1, 2 * (count - 1 - at)))
+
+
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield the items in lists of ``size``, the last one shorter; only one list is held at a time."""
     rest = iter(items)

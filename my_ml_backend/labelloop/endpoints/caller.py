@@ -20,7 +20,7 @@ from labelloop.endpoints.requests.registry import request_format
 from labelloop.endpoints.spec import EndpointPlan, EndpointSpec, Limits, endpoint_plan, limits_of, request_parameters
 from labelloop.errors import EndpointError, Unreadable
 from labelloop.pictures import shrink
-from labelloop.types import Answer, Failure, Input, Target
+from labelloop.types import Answer, Failure, Input, Target, from_both_ends
 
 Answers = list[Answer | Failure]
 
@@ -147,7 +147,7 @@ class Caller:
         Of an endpoint that has answered nothing yet, one input has to be answered first: another one each time.
         """
         guarded = self._process().guarded
-        order = sorted(range(len(inputs)), key=lambda at: min(2 * at + 1, 2 * (len(inputs) - 1 - at)))
+        order = from_both_ends(len(inputs))
         answers: dict[int, Answer | Failure] = {}
         if not guarded.has_answered:
             first = order.pop(next(self._turns) % len(order))

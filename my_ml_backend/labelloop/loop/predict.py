@@ -15,7 +15,18 @@ from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
-from labelloop.types import NO_VERSION, Answer, Failure, Findings, Identity, Input, Json, ProjectKey, chunks
+from labelloop.types import (
+    NO_VERSION,
+    Answer,
+    Failure,
+    Findings,
+    Identity,
+    Input,
+    Json,
+    ProjectKey,
+    chunks,
+    from_both_ends,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -185,9 +196,11 @@ def _predict_calls(plan: PredictionPlan, tasks: Sequence[Json], deadline: float)
     calls = list(chunks(tasks, plan.endpoint.batch))
     pool = ThreadPoolExecutor(min(threads_for(plan), len(calls)), thread_name_prefix="predict")
     try:
-        futures = [pool.submit(predict_call, plan, call, deadline) for call in calls]
-        wait(futures, timeout=max(0.0, deadline - time.monotonic()))
-        return [item for future, call in zip(futures, calls, strict=True) for item in _outcome(future, call)]
+        # Where many at one end fail, the breaker hears of a good one soon.
+        order = from_both_ends(len(calls))
+        futures = {at: pool.submit(predict_call, plan, calls[at], deadline) for at in order}
+        wait(futures.values(), timeout=max(0.0, deadline - time.monotonic()))
+        return [item for at, call in enumerate(calls) for item in _outcome(futures[at], call)]
     finally:
         # What is still under way ends by its own timeouts; the annotator does not wait for it.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,5 +1,7 @@
 """A project whose endpoint has a model of its own: versions follow its answers, and nothing is trained."""
 
+import json
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -23,7 +25,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import NO_VERSION, Json
 from support.label_configs import interface
-from support.misbehaving import Misbehaving, Reply, answer, misbehaving
+from support.misbehaving import Exchange, Misbehaving, Reply, answer, misbehaving
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
@@ -179,6 +181,41 @@ def test_bulk_that_gave_up_early_goes_on_where_it_stopped(
             prelabel(hub, project, announced_version(hub, project), lambda *_: None)
         server.replies = [model("m1")]
     assert all(studio.versions_of(task) == ["m1"] for task in studio.tasks)
+
+
+LOGIN, TRUNCATED = b"<!DOCTYPE html><title>Log in</title>", b"\xff\xd8\xff\xe0\0\x10JFIF"
+
+
+@pytest.mark.parametrize(("bad", "asked"), [(LOGIN, 0), (b"", 0), (b"\0" * 100, 0), (TRUNCATED, 6)])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("batch", [1, 9])
+def test_pictures_that_are_none_cost_no_other_its_prediction(
+    studio: StudioApi, make_hub: MakeHub, server: Misbehaving, bad: bytes, asked: int, first: bool, batch: int
+) -> None:
+    studio.add_tasks(9)
+    broken = range(1, 7) if first else range(4, 10)
+    for number in broken:
+        studio.pictures[f"/data/upload/7/{number}.png"] = bad + (b"%d" % number if bad == TRUNCATED else b"")
+
+    def decoding(exchange: Exchange) -> None:
+        sent = exchange.request.body
+        if exchange.request.headers["content-type"] != "application/json":
+            (model("m1") if sent.startswith(b"picture") else answer({"error": "not decoded"}, 500))(exchange)
+            return
+        contents = [b64decode(one["b64"]) for one in json.loads(sent)["instances"]]
+        well = all(content.startswith(b"picture") for content in contents)
+        one = [{"label": "cat", "score": 0.75}, {"label": "dog", "score": 0.25}]
+        (answer({"predictions": [one] * len(contents)}) if well else answer({"error": "not decoded"}, 500))(exchange)
+
+    server.replies = [decoding]
+    hub = make_hub(endpoint=f"{server.address}/predict", endpoint_concurrency=1, endpoint_batch=batch)
+    found = predict(hub, list(studio.tasks.values()), "")
+    if batch > 1 and asked and not first:
+        assert found == [[]] * 9, "nothing was answered yet, and the one that was tried is at fault: next time, another"
+        found = predict(hub, list(studio.tasks.values()), "")
+    assert [number for number, item in enumerate(found, 1) if not item] == list(broken)
+    alone = {request.body for request in server.requests if not request.body.startswith(b"{")}
+    assert sum(not body.startswith(b"picture") for body in alone) == asked
 
 
 def test_a_repeated_request_costs_no_call(studio: StudioApi, make_hub: MakeHub, server: Misbehaving) -> None:
