@@ -183,6 +183,13 @@ def test_what_has_a_place_or_no_score_is_no_classification(body: object) -> None
         answered(body)
 
 
+def test_a_wrapper_within_a_list_says_its_version() -> None:
+    body = [{"predictions": [{"label": "cat", "score": 1}], "model_version": "v7"}]
+    assert answered(body) == [single({"cat": 1.0}, "v7")]
+    with pytest.raises(WrongAnswer, match="of no known format"):
+        answered(body * 2, *TWO)
+
+
 # Parallel lists
 
 

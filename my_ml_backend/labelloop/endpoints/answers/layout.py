@@ -43,14 +43,14 @@ def wrapped(value: Any) -> tuple[str, Any] | None:
 
 
 def _peeled(value: Any, *, single: bool) -> tuple[Any] | None:
-    """Take one wrapper off: a field that holds the answer, a table's columns, or a list of one list for one input."""
+    """Take one wrapper off: a field that holds the answer, a table's columns, or a list around one input's."""
     if (inside := wrapped(value)) is not None:
         return (inside[1],)
     if (rows := _rows(value)) is not None:
         return (rows,)
-    return (
-        (value[0],) if single and isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) else None
-    )
+    if not single or not isinstance(value, list) or len(value) != 1:
+        return None
+    return (value[0],) if isinstance(value[0], list) or wrapped(value[0]) is not None else None
 
 
 def _rows(value: Any) -> list[dict[str, Any]] | None:
@@ -86,9 +86,9 @@ def arrange(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> Arrang
 
 
 def _each_peeled(items: Sequence[Any]) -> Sequence[Any] | None:
-    """Peel every item that is wrapped; None where none is."""
+    """Peel every item that is wrapped; None where none is, or a version would be lost."""
     inner = [_peeled(item, single=True) for item in items]
-    if not any(inner):
+    if not any(inner) or any(isinstance(item, dict) and _text(item, "model_version") for item in items):
         return None
     return [item if peeled is None else peeled[0] for item, peeled in zip(items, inner, strict=True)]
 
