@@ -190,6 +190,16 @@ def test_a_wrapper_within_a_list_says_its_version() -> None:
         answered(body * 2, *TWO)
 
 
+@pytest.mark.parametrize(
+    "body", [{"result": "success", "animal": "cat"}, {"response": "ok", "took": 3}, {"body": "none", "statusCode": 204}]
+)
+def test_a_word_beside_other_fields_is_no_answer(body: dict[str, object]) -> None:
+    with pytest.raises(WrongAnswer, match="of no known format"):
+        answered(body)
+    name, word = next(iter(body.items()))
+    assert regions({name: word}) == [Region("", Text(str(word)))]
+
+
 # Parallel lists
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
-from labelloop.endpoints.answers.vocabulary import WRAPPERS, is_word, numeric
+from labelloop.endpoints.answers.vocabulary import PLAIN_WRAPPERS, WRAPPERS, is_scalar, is_word, numeric
 from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line, words_of
 
 _DEEPEST = 5
@@ -36,10 +36,19 @@ def layers(value: Any, asked: Asked) -> Iterator[tuple[Any, Asked]]:
 
 
 def wrapped(value: Any) -> tuple[str, Any] | None:
-    """Find what an object holds as the answer itself, with its name; None where it is not inside anything."""
+    """Find what an object holds as the answer itself, with its name; None where it is not inside anything.
+
+    One value alone is an answer under a name that says so, or where the object holds nothing else: ``"result": "ok"``
+    beside other fields is none.
+    """
     if not isinstance(value, dict):
         return None
-    return next(((name, value[name]) for name in WRAPPERS if name in value), None)
+    names = (name for name in WRAPPERS if name in value)
+    held = ((name, value[name]) for name in names)
+    return next(
+        ((name, inner) for name, inner in held if name in PLAIN_WRAPPERS or len(value) == 1 or not is_scalar(inner)),
+        None,
+    )
 
 
 def _peeled(value: Any, *, single: bool) -> tuple[Any] | None:
@@ -101,8 +110,9 @@ def unpacked(value: Any, depth: int = _DEEPEST) -> Any:
         # Numbers may be a million, those of a mask.
         plain = not depth or not value or not isinstance(value[0], str | list | dict)
         return value if plain else [unpacked(item, depth - 1) for item in value]
-    inside = wrapped(value) if depth else None
-    return value if inside is None else value | {inside[0]: unpacked(inside[1], depth - 1)}
+    if not isinstance(value, dict) or not depth:
+        return value
+    return value | {name: unpacked(value[name], depth - 1) for name in WRAPPERS if name in value}
 
 
 def _json_in(text: str) -> Any:

@@ -72,11 +72,14 @@ PLACES = frozenset(
 )
 """Where something is: what has one of these is no classification. ``top`` is one only where it is a number."""
 
+PLAIN_WRAPPERS = ("predictions", "prediction", "outputs", "output")
+"""Fields that hold the answer itself, or one item for each input, spelled as they are; also one value alone."""
+
 WRAPPERS = (
-    *("predictions", "prediction", "outputs", "output", "responses", "response", "results", "result", "body"),
+    *(*PLAIN_WRAPPERS, "responses", "response", "results", "result", "body"),
     *("labelAnnotations", "classifications"),
 )
-"""Fields that hold the answer itself, or one item for each input, spelled as they are."""
+"""These and others, which hold other things as well."""
 
 _MEASURES = frozenset(
     (
