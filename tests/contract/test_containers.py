@@ -8,6 +8,7 @@ import pytest
 
 from labelloop.cli.endpoints import Question, probe_lines
 from labelloop.endpoints.answers.read import ANSWER_FORMATS
+from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.probe import probe_endpoint
 from labelloop.endpoints.requests.registry import REQUEST_FORMATS
 from labelloop.loop.process import open_hub
@@ -16,6 +17,7 @@ from labelloop.settings import Settings
 from labelloop.types import Failure, Target
 from support.containers import CONTAINERS
 from support.containers.base import Container
+from support.containers.tensors import TENSORS
 from support.misbehaving import misbehaving
 
 PAGE = (Path(__file__).parents[2] / "docs/formats.md").read_text()
@@ -30,6 +32,18 @@ def test_a_container_is_read_right(container: Container) -> None:
         answer = probe_endpoint(spec, container.sent, Target()).answer
     assert not isinstance(answer, Failure), answer
     assert answer == replace(container.expected, model_version=answer.model_version)
+
+
+@pytest.mark.parametrize("container", TENSORS, ids=lambda one: one.name)
+def test_a_server_of_tensors_takes_several_inputs_in_one_call(container: Container) -> None:
+    with misbehaving(container.reply) as server:
+        settings = Settings(endpoint=f"{server.address}{container.path}", endpoint_batch=3)
+        spec = options_of(settings, None, dict(container.options)).endpoint
+        answers = open_endpoint(spec).invoke([container.sent] * 3, Target())
+    assert len(server.requests) == 1
+    for answer in answers:
+        assert not isinstance(answer, Failure), answer
+        assert answer == replace(container.expected, model_version=answer.model_version)
 
 
 @pytest.mark.parametrize("container", CONTAINERS, ids=lambda one: one.name)

@@ -79,6 +79,14 @@ def test_raw_bytes_go_to_raw_predict() -> None:
     assert (request.body, request.headers["content-type"]) == (b"a picture", "image/png")
 
 
+@pytest.mark.parametrize(("request_format", "way"), [("json:instances[].data.b64", "predict"), ("json", "rawPredict")])
+def test_a_path_to_instances_goes_to_predict(request_format: str, way: str) -> None:
+    with misbehaving(answer({"predictions": [cat()]})) as server:
+        subject = opened(server.address, request=request_format, parameters='{"parameters": {"top_k": 2}}')
+        assert subject.invoke(ONE, Target()) == [CAT]
+        assert server.requests[0].line == f"POST {PATH}:{way} HTTP/1.1"
+
+
 def test_automl_is_asked_and_read() -> None:
     found = {"ids": ["7"], "displayNames": ["cat"], "confidences": [0.75]}
     with misbehaving(deployed([found], "991")) as server:

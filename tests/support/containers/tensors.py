@@ -7,7 +7,6 @@ TensorFlow Serving's "RESTful API", "Predict API"; KServe's "Open Inference Prot
 import base64
 import binascii
 import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -70,30 +69,27 @@ def _tensorflow_columns(request: Received) -> Any:
 
 def _kserve_text(request: Received) -> Any:
     instances = _served(request)
-    if instances != [TEXT.text]:
+    if set(map(str, instances)) != {TEXT.text}:
         raise NotAccepted("expected a list of texts")
-    return {"predictions": [{"label": "cat", "score": 0.75}]}
+    return {"predictions": [{"label": "cat", "score": 0.75} for _ in instances]}
 
 
-def _infer(name: str, shape: list[int], read: Callable[[str], None]) -> Callable[[Received], Any]:
-    """Read one input tensor of BYTES as a server whose model has such an input; gives the whole request."""
-
-    def served(request: Received) -> Any:
-        if not re.fullmatch(r"/v2/models/\w+(/versions/\d+)?/infer", request.path):
-            raise NotAccepted(f"no such path {request.path}")
-        body = request.json()
-        (tensor,) = body["inputs"]
-        if tensor["name"] != name:
-            raise NotAccepted(f"unexpected inference input {tensor['name']!r} for model")
-        if tensor["datatype"] != "BYTES":
-            raise NotAccepted(f"inference input data-type is {tensor['datatype']!r}, but model expects BYTES")
-        if tensor["shape"] != shape or len(tensor["data"]) != math.prod(shape):
-            raise NotAccepted(f"unexpected shape for input {name!r}: expected {shape}, got {tensor['shape']}")
-        for element in tensor["data"]:
-            read(element)
-        return body
-
-    return served
+def _infer(request: Received, name: str, read: Callable[[str], None], *, wide: bool = False) -> tuple[int, Any]:
+    """Read an input tensor of BYTES, of shape [n], or [n, 1] where it is ``wide``; gives n and the whole request."""
+    if not re.fullmatch(r"/v2/models/\w+(/versions/\d+)?/infer", request.path):
+        raise NotAccepted(f"no such path {request.path}")
+    body = request.json()
+    (tensor,) = body["inputs"]
+    if tensor["name"] != name:
+        raise NotAccepted(f"unexpected inference input {tensor['name']!r} for model")
+    if tensor["datatype"] != "BYTES":
+        raise NotAccepted(f"inference input data-type is {tensor['datatype']!r}, but model expects BYTES")
+    count, *inner = tensor["shape"]
+    if inner != [1] * wide or len(tensor["data"]) != count:
+        raise NotAccepted(f"unexpected shape for input {name!r}: {tensor['shape']} of {len(tensor['data'])} elements")
+    for element in tensor["data"]:
+        read(element)
+    return count, body
 
 
 def _picture(element: str) -> None:
@@ -114,35 +110,38 @@ def _answer(*outputs: dict[str, Any], version: str = "1") -> dict[str, Any]:
 
 
 def _triton(request: Received) -> Any:
-    _infer("image", [1], _picture)(request)
-    return _answer(_tensor("probabilities", "FP32", [1, 2], 0.25, 0.75))
+    count, _ = _infer(request, "image", _picture)
+    return _answer(_tensor("probabilities", "FP32", [count, 2], *[0.25, 0.75] * count))
 
 
 def _triton_classified(request: Received) -> Any:
-    body = _infer("raw_image", [1, 1], _picture)(request)
+    count, body = _infer(request, "raw_image", _picture, wide=True)
     if body.get("outputs") != [{"name": "probabilities", "parameters": {"classification": 2}}]:
         raise NotAccepted("no classification was asked for")
-    return _answer(_tensor("probabilities", "BYTES", [1, 2], "0.750000:1:cat", "0.250000:0:dog"))
+    return _answer(_tensor("probabilities", "BYTES", [count, 2], *["0.750000:1:cat", "0.250000:0:dog"] * count))
 
 
 def _triton_detector(request: Received) -> Any:
-    _infer("image", [1], _picture)(request)
+    count, _ = _infer(request, "image", _picture)
     return _answer(
-        _tensor("boxes", "FP32", [1, 2, 4], 50, 25, 150, 75, 0, 0, 100, 50),
-        _tensor("labels", "BYTES", [1, 2], "cat", "dog"),
-        _tensor("scores", "FP32", [1, 2], 0.75, 0.5),
+        _tensor("boxes", "FP32", [count, 2, 4], *[50, 25, 150, 75, 0, 0, 100, 50] * count),
+        _tensor("labels", "BYTES", [count, 2], *["cat", "dog"] * count),
+        _tensor("scores", "FP32", [count, 2], *[0.75, 0.5] * count),
     )
 
 
 def _kserve_labels(request: Received) -> Any:
-    _infer("text", [1], _text)(request)
-    return _answer(_tensor("labels", "BYTES", [1, 2], "cat", "dog"), _tensor("scores", "FP32", [1, 2], 0.75, 0.25))
+    count, _ = _infer(request, "text", _text)
+    return _answer(
+        _tensor("labels", "BYTES", [count, 2], *["cat", "dog"] * count),
+        _tensor("scores", "FP32", [count, 2], *[0.75, 0.25] * count),
+    )
 
 
 def _mlserver(request: Received) -> Any:
-    _infer("args", [1], _text)(request)
-    said = {"label": "cat", "score": 0.75}
-    output = _tensor("output", "BYTES", [1, 1], json.dumps(said)) | {"parameters": {"content_type": "hg_jsonlist"}}
+    count, _ = _infer(request, "args", _text)
+    said = json.dumps({"label": "cat", "score": 0.75})
+    output = _tensor("output", "BYTES", [count, 1], *[said] * count) | {"parameters": {"content_type": "hg_jsonlist"}}
     return _answer(output) | {"id": "9c1e", "parameters": {}}
 
 

@@ -1,7 +1,8 @@
 """Servers around a model that read forms and JSON of their own shape.
 
 FastAPI ("Request Files"; python-multipart), BentoML ("Input and output types"), MLflow ("Accepted Input Formats"),
-Azure ML (AutoML's "Data schema for online scoring"), KServe's TorchServe runtime, SageMaker BlazingText.
+Azure ML (AutoML's "Data schema for online scoring"), KServe's TorchServe runtime, SageMaker BlazingText,
+Cog ("HTTP API").
 """
 
 import base64
@@ -114,7 +115,26 @@ def _blazing_text(request: Received) -> Any:
     return [{"label": ["__label__cat", "__label__dog"], "prob": [0.75, 0.25]}]
 
 
+def _cog(request: Received) -> Any:
+    sent = request.json()["input"]
+    if sent.keys() != {"image", "threshold"}:
+        raise NotAccepted(f"the inputs are {sorted(sent)}")
+    head, _, data = sent["image"].partition(";base64,")
+    if head != "data:image/png":
+        raise NotAccepted("image is no data: URL")
+    picture_size(base64.b64decode(data, validate=True))
+    return {"status": "succeeded", "output": BOTH, "error": None}
+
+
 UPLOADS = (
+    Container(
+        "Cog (Replicate)",
+        PICTURE,
+        _cog,
+        CAT,
+        path="/predictions",
+        options={"request": "json:input.image:data", "parameters": {"input": {"threshold": 0.5}}},
+    ),
     Container(
         "FastAPI upload form (YOLO and other handlers)",
         PICTURE,

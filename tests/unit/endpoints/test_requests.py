@@ -188,6 +188,8 @@ JSON_PATHS: list[tuple[str, tuple[Input, ...], Any]] = [
     ("json:instances[].data.b64", (PICTURE,), {"instances": [{"data": {"b64": b64(PICTURE)}}]}),
     ("json:instances[].b64", (Input(text="b"),), {"instances": [{"b64": "Yg=="}]}),
     ("json:inputs.image-bytes[].b64", (PICTURE,), {"inputs": {"image-bytes": [{"b64": b64(PICTURE)}]}}),
+    ("json:input.image:data", (PICTURE,), {"input": {"image": f"data:image/png;base64,{b64(PICTURE)}"}}),
+    ("json:input[]:data", (WORDS, PICTURE), {"input": [WORDS.text, f"data:image/png;base64,{b64(PICTURE)}"]}),
     ("json:data.ndarray[][]", (WORDS, Input(text="b")), {"data": {"ndarray": [[WORDS.text], ["b"]]}}),
 ]
 
@@ -340,6 +342,8 @@ WRONG_OPTIONS = [
     ("raw:text/csv\r\nX-Evil: 1", "needs a media type"),
     ("base64:application/vnd.api+json", "a media type that is not JSON's"),
     ("json:[].image", "needs names with dots between"),
+    ("json::data", "needs names with dots between"),
+    ("json:a:url", "perhaps with :data behind it"),
     ("json:a..b", "needs names with dots between"),
     ("json:instances[0].b64", "needs names with dots between"),
     ('multipart:a"; filename="x', "needs a form field's name"),

@@ -8,6 +8,8 @@ from labelloop.endpoints.requests.format import (
     Parameters,
     Unwritable,
     base64_bytes,
+    file_type,
+    is_text,
     json_bytes,
     json_value,
     require_one,
@@ -20,28 +22,34 @@ from labelloop.types import Input, Json
 
 _EACH = "[]"
 _NAME = r"[A-Za-z_][\w-]{0,60}"
-_PATH = re.compile(rf"{_NAME}(\[\])*(\.{_NAME}(\[\])*){{0,7}}", re.ASCII)
+_PATH = re.compile(rf"({_NAME}(?:\[\])*(?:\.{_NAME}(?:\[\])*){{0,7}})(:data)?", re.ASCII)
 
 
 class JsonPath:
     """A body such as ``{"instances": [{"image_bytes": {"b64": "..."}}]}``, by ``json:instances[].image_bytes.b64``.
 
     ``[]`` is a list with an entry for each input; another one behind it is a list of one. The value is a text as it
-    is, a file as base64; at a place called ``b64`` a text is base64, too, as TensorFlow Serving reads it. Without a
-    path the field is named after what it holds: ``{"image": "..."}``, ``{"text": "..."}``. Parameters stand beside, at
-    the top of the body, and reach into the objects on the way. Raises SettingsError for what is no path.
+    is, a file as base64, or, with ``:data`` behind the path, as a ``data:`` URL; at a place called ``b64`` a text is
+    base64, too, as TensorFlow Serving reads it. Without a path the field is named after what it holds: ``{"image":
+    "..."}``, ``{"text": "..."}``. Parameters stand beside, at the top of the body, and reach into the objects on the
+    way. Raises SettingsError for what is no path.
     """
 
-    read_by = "any server that reads JSON; as json:PATH TensorFlow Serving, BlazingText, MLflow, Azure ML, TorchServe"
+    read_by = (
+        "any server that reads JSON; as json:PATH TensorFlow Serving, BlazingText, MLflow, Azure ML, TorchServe, Cog"
+    )
     takes_parameters = True
 
     def __init__(self, option: str = "") -> None:
-        if option and not _PATH.fullmatch(option):
+        read = _PATH.fullmatch(option)
+        if option and read is None:
             raise SettingsError(
                 "request format json:PATH needs names with dots between, and [] where a list has an entry for each "
-                f"input, as in json:instances[].data.b64, not {option[:80]!r}"
+                "input, as in json:instances[].data.b64, perhaps with :data behind it, as in json:input.image:data, "
+                f"not {option[:80]!r}"
             )
-        self._steps = tuple(re.findall(rf"{_NAME}|\[\]", option, re.ASCII))
+        self._steps = tuple(re.findall(rf"{_NAME}|\[\]", read[1], re.ASCII)) if read else ()
+        self._as_url = read is not None and read[2] is not None
         self.name = f"json:{option}" if option else "json"
         self.together = _EACH in self._steps
 
@@ -55,7 +63,13 @@ class JsonPath:
             require_one(inputs, self.name)
         require_writable(inputs, self.refusal)
         steps = self._steps or (usual_name(inputs[0]),)
-        return Body(self._placed(steps, [_value(item, steps) for item in inputs], parameters or {}), "application/json")
+        values = [self._value(item, steps[-1]) for item in inputs]
+        return Body(self._placed(steps, values, parameters or {}), "application/json")
+
+    def _value(self, item: Input, name: str) -> bytes:
+        if self._as_url and not is_text(item):
+            return b'"data:' + file_type(item.media_type).encode() + b";base64," + base64_bytes(item) + b'"'
+        return b'"' + base64_bytes(item) + b'"' if name == "b64" else json_value(item)
 
     def _placed(self, steps: Sequence[str], values: Sequence[bytes], beside: Parameters) -> bytes:
         """Write values, which are JSON already, at a place below; ``beside`` is what else the object here holds."""
@@ -74,7 +88,3 @@ class JsonPath:
         if not isinstance(said, dict) or (name in beside and (not rest or rest[0] == _EACH)):
             raise Unwritable(f"the parameters hold {name!r}, where request format {self.name} puts the input")
         return said
-
-
-def _value(item: Input, steps: Sequence[str]) -> bytes:
-    return b'"' + base64_bytes(item) + b'"' if steps[-1] == "b64" else json_value(item)
