@@ -10,16 +10,11 @@ from jmespath.exceptions import JMESPathError
 
 from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections
 from labelloop.endpoints.answers.chat import Chat, model_of
-from labelloop.endpoints.answers.classifications import (
-    Binary,
-    ClassScores,
-    Columns,
-    Labels,
-    Probabilities,
-    Rekognition,
-)
+from labelloop.endpoints.answers.classifications import Binary, Probabilities
+from labelloop.endpoints.answers.distributions import ClassScores, Columns
 from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text
 from labelloop.endpoints.answers.labelloop import LabelLoopAnswers
+from labelloop.endpoints.answers.labels import Labels, Rekognition
 from labelloop.endpoints.answers.layout import (
     Arranged,
     arrange,
