@@ -89,8 +89,10 @@ _MEASURES = frozenset(
     )
 )
 
+_FIELDS = frozenset((*LABELS, *IDS, *SCORES))
 
-@lru_cache(maxsize=512)
+
+@lru_cache(maxsize=8192)
 def folded(name: str) -> str:
     """Write a field's name as this vocabulary does: ``Class_Names`` and ``className`` become ``classname``."""
     plain = "".join(letter for letter in name[:80].lower() if letter not in "_- ")
@@ -158,7 +160,7 @@ def is_reserved(name: str) -> bool:
         name in WRAPPERS
         or plain in PLACES
         or plain in _MEASURES
-        or plain in (*LABELS, *IDS, *SCORES)
+        or plain in _FIELDS
         or name.lower().endswith(("_ms", "_time", "_seconds"))
     )
 
