@@ -8,8 +8,11 @@ Cloud Vision (``images:annotate``), Amazon Rekognition (``DetectLabels``), MLflo
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from labelloop.studio.assignment import assignment_of
+from labelloop.studio.label_config import parse_label_config
 from labelloop.types import Findings, Number, Output, Region, Text
 from support.containers.base import PICTURE, TEXT, Container, NotAccepted, Received, picture_size
 
@@ -95,6 +98,17 @@ def _zero_shot(request: Received) -> Any:
     return {"sequence": TEXT.text, "labels": ["cat", "dog"], "scores": [0.75, 0.25]}
 
 
+def _zero_shot_picture(request: Received) -> Any:
+    body = request.json()
+    if body.keys() != {"inputs", "parameters"} or body["parameters"] != {
+        "candidate_labels": ["dog", "cat"],
+        "multi_label": False,
+    }:
+        raise NotAccepted("candidate_labels are missing")
+    picture_size(base64.b64decode(body["inputs"], validate=True))
+    return [{"score": 0.75, "label": "cat"}, {"score": 0.25, "label": "dog"}]
+
+
 def _azure_ml(request: Received) -> Any:
     request.picture()
     return [{"filename": "/tmp/tmpjlz", "probs": [0.25, 0.75], "labels": ["dog", "cat"]}]
@@ -153,6 +167,14 @@ CLASSIFICATION_SERVICES = (
         _zero_shot,
         CAT,
         options={"request": "inputs", "parameters": {"candidate_labels": ["cat", "dog"]}},
+    ),
+    Container(
+        "Hugging Face zero-shot image classification",
+        replace(PICTURE, assignment=assignment_of(parse_label_config(CHOICES.format("Image")))),
+        _zero_shot_picture,
+        CAT,
+        options={"request": "inputs:labels"},
+        label_config=CHOICES.format("Image"),
     ),
     Container("Azure ML AutoML image classification", PICTURE, _azure_ml, CAT),
     Container(

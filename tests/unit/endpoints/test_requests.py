@@ -12,7 +12,7 @@ import pytest
 from labelloop.endpoints.requests.format import Body, Unwritable
 from labelloop.endpoints.requests.registry import REQUESTS, EndpointKind, request_format
 from labelloop.errors import SettingsError
-from labelloop.types import Box, Input, Point, Prompted
+from labelloop.types import Assignment, Box, Input, Point, Prompted, Wanted, WantedLabel
 
 PICTURE = Input(b"a picture", "image/png")
 RECORDING = Input(b"a sound", "audio/wav")
@@ -94,6 +94,26 @@ def test_inputs_are_one_value_or_a_list() -> None:
     assert sent("inputs", WORDS) == {"inputs": WORDS.text}
     assert sent("inputs", WORDS, Input(text="b"), top_k=2) == {"inputs": [WORDS.text, "b"], "parameters": {"top_k": 2}}
     assert b64decode(sent("inputs", PICTURE)["inputs"]) == b"a picture"
+
+
+def asked(*wanted: Wanted) -> Input:
+    return Input(text="a text", assignment=Assignment(wanted))
+
+
+CHOICES = Wanted("kind", "labels", (WantedLabel("c", "cat"), WantedLabel("dog", "dog")))
+SEVERAL = Wanted("kinds", "labels", (WantedLabel("red", "red"),), "multiple")
+
+
+def test_labels_of_the_label_config_are_candidates() -> None:
+    assert sent("inputs:labels", asked(CHOICES), hypothesis_template="a {}") == {
+        "inputs": "a text",
+        "parameters": {"candidate_labels": ["cat", "dog"], "multi_label": False, "hypothesis_template": "a {}"},
+    }
+    spans, words = Wanted("part", "spans", CHOICES.labels), Wanted("note", "text")
+    body = sent("inputs:labels", *[asked(spans, SEVERAL, words)] * 2, candidate_labels=["a"])
+    assert body["inputs"] == ["a text", "a text"]
+    assert body["parameters"] == {"candidate_labels": ["a"], "multi_label": True}
+    assert sent("inputs", asked(CHOICES)) == {"inputs": "a text"}
 
 
 AUTO: list[tuple[EndpointKind, tuple[Input, ...], str]] = [
@@ -302,6 +322,9 @@ REFUSED: list[tuple[str, Input, str]] = [
     ("tensors", AWAY, "format tensors cannot carry a URI; reference does"),
     ("tensors", POINTED, "format tensors cannot carry a prompt; instances can"),
     ("tensors", HALF, "not valid Unicode"),
+    ("inputs:labels", WORDS, "the labels of one tag of choices, and the label config has none; inputs with candidate"),
+    ("inputs:labels", asked(CHOICES, SEVERAL), "the label config has 2; inputs with candidate_labels"),
+    ("inputs:labels", POINTED, "format inputs:labels cannot carry a prompt; instances can"),
 ]
 
 
@@ -336,6 +359,7 @@ def test_an_unknown_format_is_a_setting_to_mend() -> None:
 WRONG_OPTIONS = [
     ("instances:data", "an option behind a colon, as in .* is for raw, json, multipart, base64, tensors"),
     ("auto:x", "an option behind a colon"),
+    ("inputs:x", "possible are inputs, inputs:labels"),
     ("json:", "an option behind a colon"),
     ("raw:jpeg", "needs a media type"),
     ("raw:application/json", "a media type that is not JSON's"),

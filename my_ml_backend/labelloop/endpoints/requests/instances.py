@@ -15,7 +15,8 @@ from labelloop.endpoints.requests.format import (
     unwritable_plain,
     unwritable_text,
 )
-from labelloop.types import Box, Input, Json, Prompted
+from labelloop.errors import SettingsError
+from labelloop.types import Box, Input, Json, Prompted, Wanted
 
 
 class Instances:
@@ -104,21 +105,52 @@ def _automl_instance(item: Input) -> bytes:
 
 
 class Inputs:
-    """The request format ``inputs``, Hugging Face's: ``{"inputs": ...}``, a text as it is, a file as base64."""
+    """The request format ``inputs``, Hugging Face's: ``{"inputs": ...}``, a text as it is, a file as base64.
 
-    name = "inputs"
-    read_by = "Hugging Face"
+    ``inputs:labels`` adds the label config's labels as the ``candidate_labels`` of zero-shot classification, and
+    whether several of them may be true; parameters go before. Raises SettingsError for another option.
+    """
+
+    read_by = "Hugging Face; as inputs:labels its zero-shot classification, with the label config's labels"
     together = True
     takes_parameters = True
 
+    def __init__(self, option: str = "") -> None:
+        if option not in ("", "labels"):
+            raise SettingsError(
+                f"the request format inputs:{option[:50]} is not known: possible are inputs, inputs:labels"
+            )
+        self.name = f"inputs:{option}" if option else "inputs"
+        self._with_labels = bool(option)
+
     def refusal(self, item: Input) -> str:
-        """Say why an input cannot be written: there is no place for prompts."""
-        return unwritable_plain(item, self.name)
+        """Say why an input cannot be written: there is no place for prompts, or not one tag whose labels these are."""
+        if reason := unwritable_plain(item, self.name):
+            return reason
+        tags = _tags_with_labels(item)
+        if not self._with_labels or len(tags) == 1:
+            return ""
+        return (
+            f"request format {self.name} sends the labels of one tag of choices, and the label config has "
+            f"{len(tags) or 'none'}; inputs with candidate_labels in its parameters sends any"
+        )
 
     def write(self, inputs: Sequence[Input], parameters: Parameters | None = None) -> Body:
         """Write one input, or several as a list."""
         require_writable(inputs, self.refusal)
         written = [json_value(item) for item in inputs]
         value = written[0] if len(written) == 1 else b"[" + b",".join(written) + b"]"
-        end = b',"parameters":' + json_bytes(dict(parameters)) if parameters else b""
+        said = (_candidates(inputs[0]) if self._with_labels else {}) | dict(parameters or {})
+        end = b',"parameters":' + json_bytes(said) if said else b""
         return Body(b'{"inputs":' + value + end + b"}", "application/json")
+
+
+def _tags_with_labels(item: Input) -> list[Wanted]:
+    wanted = item.assignment.wanted if item.assignment else ()
+    return [one for one in wanted if one.says == "labels" and one.labels]
+
+
+def _candidates(item: Input) -> Json:
+    (wanted,) = _tags_with_labels(item)
+    labels = list(dict.fromkeys(label.shown for label in wanted.labels))
+    return {"candidate_labels": labels, "multi_label": wanted.choice == "multiple"}

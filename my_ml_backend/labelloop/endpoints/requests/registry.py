@@ -99,6 +99,7 @@ _WITH_OPTION: Mapping[str, Callable[[str], RequestFormat]] = {
     "base64": Base64,
     "tensors": Tensors,
     "chat": Chat,
+    "inputs": Inputs,
 }
 """Those that take an option behind a colon, as in ``multipart:image``."""
 
