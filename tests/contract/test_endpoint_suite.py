@@ -223,6 +223,12 @@ def test_a_container_with_torchscript_answers_as_the_bundle_does(tmp_path: Path)
     assert (tested.code, failed(tested)) == (0, {})
 
 
+def test_a_request_format_with_an_option_is_named_whole(address: str, bundle: Path) -> None:
+    spec = EndpointSpec(f"{address}/invocations", request="json:instances[].b64")
+    tested = run_suite(spec, bundle, arguments=("-k", "test_format"))
+    assert [(one.name, one.outcome) for one in tested.checked] == [("format (json:instances[].b64)", "passed")]
+
+
 def test_arguments_go_to_pytest(address: str, bundle: Path) -> None:
     tested = run_suite(EndpointSpec(address), bundle, arguments=["-k", "version or ping"])
     assert [one.name for one in tested.checked] == ["ping", "version"]

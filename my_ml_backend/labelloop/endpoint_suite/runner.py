@@ -169,7 +169,8 @@ def _checked(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
     _, _, meaning = inspect.cleandoc(getattr(function, "__doc__", None) or "").partition("\n\n")
     notes = "; ".join(str(text) for name, text in item.user_properties if name == "note")
     detail = notes if report.passed or call.excinfo is None else _reason(call.excinfo.value)
-    name = item.name.removeprefix("test_").replace("_", " ").replace("[", " (").replace("]", ")")
+    check, case, parameter = item.name.removeprefix("test_").partition("[")
+    name = check.replace("_", " ") + (f" ({parameter.removesuffix(']')})" if case else "")
     return Checked(name, report.outcome, detail, " ".join(meaning.split()), round(call.duration, 3))
 
 
