@@ -292,6 +292,11 @@ def test_no_content_ends_a_form() -> None:
     assert fields_of(write("multipart", Input(evil, "image/png")))[0][3] == evil
 
 
+def test_the_same_input_is_the_same_form_each_time() -> None:
+    assert write("multipart", PICTURE) == write("multipart", PICTURE)
+    assert write("multipart", PICTURE).media_type != write("multipart", WORDS).media_type
+
+
 def test_parameters_make_auto_write_json() -> None:
     assert sent("auto", PICTURE, top_k=1)["parameters"] == {"top_k": 1}
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 from labelloop.endpoints.requests.format import (
     Body,
@@ -134,7 +135,8 @@ class Multipart:
 def _form(name: str, item: Input, parameters: Parameters) -> Body:
     """Write a form; a file in it has a name, whose suffix tells its type, and a parameter's list is a field for each.
 
-    The boundary is random: nothing that a task holds can end a field.
+    The boundary is a hash of what is sent: nothing that a task holds can end a field, and the same input is the same
+    form each time, by which an asynchronous endpoint's upload is known.
     """
     import httpx  # late: commands that send nothing do without
 
@@ -144,7 +146,9 @@ def _form(name: str, item: Input, parameters: Parameters) -> Body:
     else:
         media_type = file_type(item.media_type)
         sent = (usual_name(item) + ending_of(media_type), item.content, media_type)
-    request = httpx.Request("POST", "http://form/", data=fields, files={name: sent})
+    boundary = sha256(repr((name, fields)).encode(errors="surrogatepass") + sent[1]).hexdigest()
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    request = httpx.Request("POST", "http://form/", data=fields, files={name: sent}, headers=kind)
     return Body(request.read(), request.headers["Content-Type"])
 
 
