@@ -281,11 +281,13 @@ class Rendering:
 
     ``threshold`` is the score from which on something is shown, where the site says nothing of it (in Label Studio, a
     control tag's ``model_score_threshold``). ``label_map`` says which label a class means, before all else that does.
+    ``tag`` names the control tag that takes answers; without it, the first that can.
     """
 
     threshold: float | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     uncertainty: Uncertainty = "least_confidence"
+    tag: str = ""
 
     @property
     def given(self) -> tuple[tuple[str, str], ...]:

@@ -508,3 +508,43 @@ def test_any_answer_for_any_label_config_is_valid_or_refused(
         drawn = [region["id"] for region in found["result"] if region["type"] in DRAWN]
         assert len(set(drawn)) == len(drawn)
         assert set(drawn) <= {region["id"] for region in found["result"] if region["type"] == "labels"}
+
+
+class TestNamedTag:
+    TWO = config(
+        tag("Choices", '<Choice value="cat"/>', name="first"), tag("Choices", '<Choice value="cat"/>', name="t")
+    )
+    SAYS = config('<TextArea name="says" toName="it"/>', choices("cat", "dog"))
+
+    def test_of_two_with_the_same_labels_the_one_that_is_named(self) -> None:
+        answer = output(cat=1.0)
+        assert only(render(self.TWO, answer, Rendering()))["from_name"] == "first"
+        assert only(render(self.TWO, answer, Rendering(tag="t")))["from_name"] == "t"
+        assert tags_for(self.TWO, answer, Rendering(tag="t")) == {"t"}
+
+    def test_words_choose_a_label_beside_a_text_area(self) -> None:
+        answer = findings(Text("Cat."), label="")
+        assert only(render(self.SAYS, answer, Rendering()))["from_name"] == "says"
+        assert only(render(self.SAYS, answer, Rendering(tag="t")))["value"] == {"choices": ["cat"]}
+        assert tags_for(self.SAYS, answer, Rendering(tag="t")) == {"t"}
+
+    def test_nothing_goes_to_another_one(self) -> None:
+        asked = config(tag("RectangleLabels", name="boxes"), tag("PolygonLabels", name="outlines"))
+        found = render(asked, findings(BOX, TRIANGLE), Rendering(tag="outlines"))
+        assert only(found)["from_name"] == "outlines"
+        with pytest.raises(
+            LabelConfigError, match=r"holds boxes .* the label config has <PolygonLabels name='outlines'>"
+        ):
+            render(asked, findings(BOX), Rendering(tag="outlines"))
+
+    @pytest.mark.parametrize("name", ["kind", "box"])
+    def test_what_draws_and_its_labels_are_named_alike(self, name: str) -> None:
+        asked = config(tag("RectangleLabels"), tag("Labels", name="kind"), '<Rectangle name="box" toName="it"/>')
+        found = render(asked, findings(BOX), Rendering(tag=name))["result"]
+        assert [one["from_name"] for one in found] == ["box", "kind"]
+
+    def test_a_name_that_is_not_there_is_refused_with_those_that_are(self) -> None:
+        with pytest.raises(
+            LabelConfigError, match="'what', and those that LabelLoop predicts for are called 'says', 't'"
+        ):
+            render(self.SAYS, output(cat=1.0), Rendering(tag="what"))

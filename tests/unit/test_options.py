@@ -58,6 +58,7 @@ def test_a_project_goes_before_the_settings() -> None:
         "threshold": 0.7,
         "label_map": {"owl": "Owl"},
         "uncertainty": "entropy",
+        "tag": "animal",
     }
     options = options_of(Settings(classes=("cat",), threshold=0.1), json.dumps(given))
 
@@ -67,6 +68,7 @@ def test_a_project_goes_before_the_settings() -> None:
     assert options.rendering.threshold == 0.7
     assert options.rendering.label_map == {"owl": "Owl"}
     assert options.rendering.uncertainty == "entropy"
+    assert options.rendering.tag == "animal"
 
 
 def test_headers_and_formats_of_the_settings_never_go_to_another_endpoint() -> None:
@@ -138,6 +140,7 @@ def test_no_endpoint_is_allowed_unless_somebody_says_so() -> None:
         ({"label_map": {"cat": ""}}, "'label_map'"),
         ({"uncertainty": "random"}, "least_confidence, margin, entropy"),
         ({"endpoint": 7}, "'endpoint' must be text"),
+        ({"tag": 7}, "'tag' must be text"),
     ],
 )
 def test_what_is_wrong_is_named(given: object, told: str) -> None:

@@ -65,6 +65,7 @@ def test_the_same_question_has_the_same_name(plan: MakePlan) -> None:
         {"label_map": ("cat=Cat",)},
         {"uncertainty": "entropy"},
         {"extra_params": {"threshold": 0.5}},
+        {"extra_params": {"tag": "mask"}},
         {"extra_params": {"parameters": {"top": 1}}},
     ],
     ids=str,

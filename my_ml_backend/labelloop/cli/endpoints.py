@@ -48,6 +48,7 @@ _LONGEST = 10_000
 @click.option("--response", help="Response format; default: LABELLOOP_RESPONSE_FORMAT.")
 @click.option("--mapping", help="JMESPath expression; default: LABELLOOP_RESPONSE_MAPPING.")
 @click.option("--classes", help="The model's classes, separated by commas; default: LABELLOOP_CLASSES.")
+@click.option("--tag", help="Name of the control tag that takes the answer; default: the first that can.")
 @click.option("--label-config", type=_FILE, help="Render for this label config; default: one that fits the answer.")
 @click.option("--project", "project_id", type=click.IntRange(1), help="Ask and render as for this project.")
 @click.option("--list", "listing", is_flag=True, help="List the request and response formats, and who speaks them.")

@@ -253,7 +253,7 @@ def _bootstrap_of(value: object, what: str) -> Json | None:
     return _checked(value, keys, what)
 
 
-_RENDERING = ("threshold", "label_map", "uncertainty")
+_RENDERING = ("threshold", "label_map", "uncertainty", "tag")
 
 _OF_AN_ENDPOINT = ("request", "response", "mapping", "classes", "parameters", "version", "batch", *_RENDERING)
 """What is said of any endpoint beside its address."""
@@ -272,6 +272,7 @@ _KEYS: dict[str, _Reader] = {
     "threshold": _share,
     "label_map": _label_map,
     "uncertainty": _uncertainty,
+    "tag": _text,
     "bootstrap": _bootstrap_of,
 }
 """What a project may say, and what reads it."""

@@ -225,7 +225,7 @@ def prediction_plan(
         str(project),
         interface.text,
         options.endpoint.fingerprint,
-        (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty),
+        (rendering.threshold, sorted(rendering.label_map.items()), rendering.uncertainty, rendering.tag),
         repr(prompt),
     )
     mark = hashlib.sha256(json.dumps(decides).encode()).digest()

@@ -42,33 +42,46 @@ def render(
     LabelConfigError when no control tag takes the answer or Label Studio would refuse the prediction,
     LabelMappingError when none of the model's classes is a label.
     """
+    tags = tags_named(config, how.tag)
     if isinstance(answer, Output):
-        prediction = _classified(config.tags, answer, how)
-    elif (named := _named(config.tags, answer, how)) is not None:
+        prediction = _classified(tags, answer, how)
+    elif (named := _named(tags, answer, how)) is not None:
         prediction = named
     else:
         label = next((one.label for one in prompt if one.positive and one.label), "")
-        prediction = draw_findings(config.tags, answer, how, text=text, prompted=label)
+        prediction = draw_findings(tags, answer, how, text=text, prompted=label)
     check_prediction(config.text, prediction)
     return prediction
 
 
+def tags_named(config: LabelConfig, name: str) -> tuple[ControlTag, ...]:
+    """Give the control tags of that name, all of them without one; raises LabelConfigError, listing them, for none."""
+    found = tuple(tag for tag in config.tags if name in tag.names) if name else config.tags
+    if found:
+        return found
+    known = ", ".join(dict.fromkeys(repr(one) for tag in config.tags for one in sorted(tag.names)))
+    raise LabelConfigError(
+        f"the option tag names the control tag {name[:60]!r}, and those that LabelLoop predicts for are called {known}"
+    )
+
+
 def tags_for(config: LabelConfig, answer: Answer, how: Rendering) -> frozenset[str]:
     """Name the control tags that an answer of this form can fill: a classification one of them, else all but those."""
+    tags = tags_named(config, how.tag)
     if isinstance(answer, Output):
         classes = tuple(answer.scores)
-        classifying = (tag for tag in config.tags if tag.tag in _CLASSIFYING)
+        classifying = (tag for tag in tags if tag.tag in _CLASSIFYING)
         # The first that shares a label with the model is the one that is classified for.
         first = next((tag for tag in classifying if class_labels(tag, how.given, classes)), None)
         return frozenset() if first is None else frozenset({first.name})
     if answer.tags:
-        return frozenset().union(*(tag.names for tag in config.tags if tag.names.intersection(answer.tags)))
-    named = _named(config.tags, answer, how)
+        return frozenset().union(*(tag.names for tag in tags if tag.names.intersection(answer.tags)))
+    named = _named(tags, answer, how)
     if named is not None:
         return frozenset({result["from_name"] for result in named["result"]})
     whole = [region for region in answer.regions if isinstance(region.shape, Whole)]
-    chosen = frozenset(one.tag.name for one in place(config.tags, whole, how.given, ""))
-    return chosen.union(*(tag.names for tag in config.tags if tag.tag not in _CLASSIFYING))
+    chosen = frozenset(one.tag.name for one in place(tags, whole, how.given, ""))
+    return chosen.union(*(tag.names for tag in tags if tag.tag not in _CLASSIFYING))
 
 
 def _classified(among: Sequence[ControlTag], output: Output, how: Rendering) -> Json:

@@ -8,16 +8,17 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Gone
 
-from labelloop.errors import QueueError
+from labelloop.errors import LabelConfigError, OptionsError, QueueError
 from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import hear, open_for, share_extra_params
+from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import project_status
 from labelloop.studio.backends import ACTIONS
-from labelloop.studio.label_config import parse_label_config
+from labelloop.studio.label_config import parse_label_config, parse_trained
+from labelloop.studio.rendering import tags_named
 from labelloop.types import Identity, Json, ProjectKey
 from labelloop.web.access import BasicAuth, WebhookSecret
 from labelloop.web.backend import LabelLoop
@@ -81,7 +82,7 @@ class Routes:
         """
         body, begun = json_body(), time.monotonic()
         project = self._project(body)
-        open_for(self._hub, body.get("extra_params"))
+        _check_tags(open_for(self._hub, body.get("extra_params")), body.get("schema"))
         hear(self._hub, project, body.get("extra_params"))
         # Before the version, which may be that of another endpoint now.
         share_extra_params(self._hub, project)
@@ -190,6 +191,18 @@ class Routes:
 
     def _project(self, body: Json, name: str = "project") -> ProjectKey:
         return self._hub.project(project_identity(body.get(name), name))
+
+
+def _check_tags(found: ProjectEndpoint, label_config: object) -> None:
+    """Raise OptionsError where the options name a control tag that nothing is predicted for."""
+    bootstrap = found.options.bootstrap
+    named = [(found.options, found.serves == "store"), *([(bootstrap, False)] if bootstrap else [])]
+    try:
+        for options, trained in named:
+            if options.rendering.tag:
+                tags_named((parse_trained if trained else parse_label_config)(label_config), options.rendering.tag)
+    except LabelConfigError as error:
+        raise OptionsError(f"extra_params of the ML backend: {error}") from None
 
 
 def _noted(model: LabelLoop, action: str, body: Json) -> JsonAnswer:

@@ -157,3 +157,16 @@ def test_a_file_goes_under_the_type_of_its_bytes_and_a_page_goes_nowhere(server:
     with pytest.raises(SettingsError, match=r"photo\.jpg is an HTML page, perhaps a login page, which is no picture"):
         probe_lines(hub_for(server), question(file=named))
     assert len(server.requests) == 1
+
+
+def test_the_control_tag_that_takes_the_answer_may_be_named(server: Misbehaving) -> None:
+    two = '<View><Text name="t" value="$text"/>' + "".join(
+        f'<Choices name="{name}" toName="t"><Choice value="cat"/></Choices>' for name in ("one", "other")
+    )
+    asked = {"text": "Hello", "label_config": f"{two}</View>"}
+    lines, well = probe_lines(hub_for(server), question(**asked, options={"tag": "other"}))
+    assert well
+    assert '"from_name": "other"' in lines[-1]
+    lines, well = probe_lines(hub_for(server), question(**asked, options={"tag": "third"}))
+    assert not well
+    assert "are called 'one', 'other'" in lines[-1]

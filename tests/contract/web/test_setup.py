@@ -114,6 +114,18 @@ def test_setup_refuses_impossible_extra_params_and_keeps_those_it_had(make_hub: 
         assert extra_params(hub, hub.project(7)) == {"threshold": 0.25}
 
 
+def test_setup_refuses_a_control_tag_that_is_not_there_and_lists_those_that_are(make_hub: MakeHub) -> None:
+    hub = make_hub(endpoint="http://127.0.0.1:1/predict", allowed_endpoints=("http://models.corp/*",))
+    client = client_of(hub)
+    bootstrap = {"endpoint": "http://models.corp/", "bootstrap": {"endpoint": "http://models.corp/x", "tag": "wrong"}}
+    for wrong in ({"tag": "wrong"}, bootstrap):
+        answer = client.post("/setup", json=SETUP | {"extra_params": wrong})
+        assert answer.status_code == 400
+        assert "'wrong', and those that LabelLoop predicts for are called 'label'" in answer.status
+        assert extra_params(hub, hub.project(7)) is None
+    assert client.post("/setup", json=SETUP | {"extra_params": {"tag": "label"}}).status_code == 200
+
+
 def test_setup_answers_the_version_of_the_endpoint_that_is_named_now(make_hub: MakeHub) -> None:
     hub = make_hub(allowed_endpoints=("http://models.corp/*",))
     client = client_of(hub)
