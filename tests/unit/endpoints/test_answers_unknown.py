@@ -292,6 +292,54 @@ likely = st.fixed_dictionaries(
         "height": atoms,
     },
 )
+coordinates = st.floats(-0.6, 1.6) | st.integers(-20, 220) | atoms
+corners = st.lists(coordinates, min_size=4, max_size=4)
+named = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("x", "y", "width", "height", "xmin", "ymin", "xmax", "ymax", "left", "top", "w", "h", "x1", "y1", "x2", "y2"),
+        coordinates,
+    )
+    | {"vertices": st.lists(st.fixed_dictionaries({}, optional={"x": coordinates, "y": coordinates}), max_size=3)},
+)
+records = st.dictionaries(
+    st.sampled_from(["cat", "class", "score", "Confidence", "category_id", "detection_id", "object", "name"]), atoms
+).flatmap(
+    lambda said: st.fixed_dictionaries(
+        {},
+        optional={
+            "box": named | corners | st.lists(corners, max_size=1),
+            "bbox": corners,
+            "Geometry": st.fixed_dictionaries({"BoundingBox": named}),
+            "boundingPoly": named,
+            "rectangle": named,
+            "cat": corners,
+            "segments": st.fixed_dictionaries({"x": st.lists(coordinates), "y": st.lists(coordinates)}),
+            "points": st.lists(named, max_size=4),
+            "segmentation": json_values,
+        },
+    ).map(lambda placed: said | placed)
+)
+columns = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(
+            ("boxes", "normalized_boxes", "detection_boxes", "pred_boxes"),
+            st.lists(corners | st.lists(coordinates, min_size=6, max_size=6), max_size=3),
+        ),
+        **dict.fromkeys(("labels", "classes", "detection_classes", "scores", "names", "masks"), st.lists(atoms)),
+        "num_detections": atoms,
+    },
+)
+detected = st.one_of(
+    st.lists(records, max_size=3),
+    columns,
+    st.lists(columns, max_size=2),
+    st.dictionaries(
+        st.sampled_from(["boxes", "predictions", "things", "image", "responses", "iteration", "CustomLabels"]),
+        st.lists(records, max_size=3) | columns | named,
+    ),
+)
 INPUTS = st.sampled_from([PICTURE, Input(text="a text"), Input(uri="s3://b/x"), Input(b"no picture")])
 
 
@@ -344,6 +392,18 @@ def test_no_json_makes_a_prediction_that_is_not_sound(
             case Findings():
                 assert answer.model_version
                 assert all(map(sound, answer.regions))
+
+
+@given(detected, INPUTS, st.sampled_from(["auto", "boxes", "objects"]), st.sampled_from([(), ("a", "b", "c")]))
+def test_no_detector_makes_a_region_that_is_not_sound(
+    content: object, sent: Input, response: str, classes: tuple[str, ...]
+) -> None:
+    try:
+        (answer,) = read_answer(json.dumps(content).encode(), Asked([sent], "v1", classes), response=response)
+    except WrongAnswer:
+        return
+    if isinstance(answer, Findings):
+        assert all(map(sound, answer.regions))
 
 
 @given(st.binary(max_size=60), st.sampled_from(RESPONSES))

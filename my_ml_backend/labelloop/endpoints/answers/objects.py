@@ -127,7 +127,9 @@ def _bounds(value: Mapping[str, Any]) -> Place | None:
     for key, unit in (("normalizedVertices", "fractions"), ("vertices", "pixels")):
         points = value.get(key)
         if isinstance(points, list) and points and all(isinstance(point, dict) for point in points):
-            across, down = ([number(axis, point.get(axis, 0)) for point in points] for axis in ("x", "y"))
+            across, down = ([point.get(axis, 0) for point in points] for axis in ("x", "y"))
+            if not all(map(is_number, (*across, *down))):
+                return None
             numbers = [min(across), min(down), max(across), max(down)]
             return Place(numbers, "corners", "fractions" if unit == "fractions" else "pixels", (key,))
     return None
@@ -251,7 +253,7 @@ def _score(record: Mapping[str, Any]) -> float | None:
     if key is None:
         return None
     percent = "Geometry" in record and is_number(record[key])
-    return optional_score(record[key] / 100 if percent else record[key])
+    return optional_score(number(key, record[key]) / 100 if percent else record[key])
 
 
 def _inside(record: Mapping[str, Any], size: Size | None) -> Iterator[Mask | Polygon | None]:
