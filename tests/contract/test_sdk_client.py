@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from label_studio_sdk import LabelStudio
-from label_studio_sdk.core import ApiError
 
 from labelloop.errors import StudioAway
 from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec
@@ -18,6 +16,9 @@ from labelloop.studio.data_manager import put_tab, read_tasks
 from support.access_tokens import PAT, Tokens
 from support.misbehaving import Exchange, Request, answer, misbehaving
 from support.studio_api import running_studio
+
+if TYPE_CHECKING:  # it takes a second to import, in each process that collects tests
+    from label_studio_sdk import LabelStudio
 
 KEY = "0123456789"
 TASK: Any = {"id": 1, "data": {"image": "http://pictures.example/1.png"}}
@@ -61,8 +62,10 @@ def label_studio(exchange: Exchange) -> None:
 
 
 @contextmanager
-def clients(url: str, key: str = KEY) -> Iterator[tuple[Studio, LabelStudio]]:
+def clients(url: str, key: str = KEY) -> Iterator[tuple[Studio, "LabelStudio"]]:
     """Both clients of a Label Studio."""
+    from label_studio_sdk import LabelStudio
+
     studio = Studio(url, key)
     with httpx.Client() as http:
         yield studio, LabelStudio(base_url=f"{url}/", api_key=key, httpx_client=http)  # type: ignore[no-untyped-call]
@@ -78,7 +81,7 @@ def asked(request: Request) -> tuple[Any, ...]:
     return method, path.path, parse_qs(path.query), body, kind, token
 
 
-CASES: dict[str, tuple[Callable[[Studio], object], Callable[[LabelStudio], object]]] = {
+CASES: dict[str, tuple[Callable[[Studio], object], Callable[["LabelStudio"], object]]] = {
     "whose key it is": (lambda studio: studio.whoami(), lambda sdk: sdk.users.whoami()),
     "a project": (lambda studio: studio.project(7), lambda sdk: sdk.projects.get(7)),
     "the order of tasks": (
@@ -168,7 +171,7 @@ def test_the_same_is_read() -> None:
         assert studio.import_predictions(7, PREDICTIONS) == stored.created == 2
 
 
-def _pages(sdk: LabelStudio) -> list[Any]:
+def _pages(sdk: "LabelStudio") -> list[Any]:
     first: Any = sdk.tasks.list(project=7, query=QUERY, page_size=500)
     return list(first.items)
 
@@ -185,6 +188,8 @@ def test_the_sdk_repeats_what_it_stores_and_labelloop_does_not() -> None:
 
 @pytest.mark.filterwarnings("ignore:The `parse_obj` method is deprecated:DeprecationWarning")  # the SDK's own
 def test_the_sdk_keeps_a_token_that_is_refused_and_labelloop_gets_another() -> None:
+    from label_studio_sdk.core import ApiError
+
     tokens = Tokens(300)
     with misbehaving(tokens) as server, clients(f"{server.address}/prefix", PAT) as (studio, sdk):
         sdk.users.whoami()
