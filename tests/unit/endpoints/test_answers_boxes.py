@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from labelloop.endpoints.failures import WrongAnswer
 from labelloop.types import Box, Input, Mask, Point, Polygon, Region
 from support.answered import PICTURE, answered, reason, regions
 
@@ -96,6 +97,7 @@ DOUBTFUL: list[tuple[object, tuple[str, ...], str]] = [
     ({"predictions": [ROBOFLOW | {"x": 50, "y": 25}]}, ("begin at a corner or in the middle", UNIT), "box"),
     ([record(box={"x": 50, "y": 25, "w": 100, "h": 50})], ("begin at a corner or in the middle", UNIT), "box"),
     ([record(left=50, top=25, right=150, bottom=75)], (UNIT,), "corners"),
+    ([record(xyxy=[50, 25, 150, 75])], (LISTED, UNIT), "corners"),
 ]
 
 
@@ -158,8 +160,23 @@ def test_outlines_and_masks_stand_beside_their_boxes() -> None:
 
 def test_a_turned_box_is_not_taken_for_an_upright_one() -> None:
     turned = {f"{axis}{number}": 10.0 * number for axis in "xy" for number in (1, 2, 3, 4)}
-    with pytest.raises(Exception, match="of no known format"):
+    with pytest.raises(WrongAnswer, match="of no known format"):
         answered([record(box=turned)], PICTURE)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"rois": [[0.1, 0.2, 0.3, 0.4]]},
+        {"det_boxes": [[0.1, 0.2, 0.3, 0.4]]},
+        {"whereabouts": [[10, 20, 60, 120]]},
+        {"pred_boxes": [[0.5, 0.5, 0.2, 0.2]], "pred_logits": [[1.5, 2.5]]},
+    ],
+)
+def test_boxes_of_an_unknown_kind_are_no_classification(places: dict[str, Any]) -> None:
+    beside = {} if "pred_logits" in places else {"class_ids": [1], "scores": [0.9]}
+    with pytest.raises(WrongAnswer, match="of no known format"):
+        answered(places | beside, PICTURE, classes=("dog", "cat"))
 
 
 def test_objects_of_several_pictures() -> None:

@@ -44,7 +44,7 @@ class Place:
         return self.order is not None and self.unit is not None
 
 
-_HOLDERS = ("box", "bbox", "boundingbox", "rectangle", "rect", "boundingpoly", "geometry")
+_HOLDERS = ("box", "bbox", "boundingbox", "rectangle", "rect", "boundingpoly", "geometry", "xyxy", "xywh", "roi")
 """What a record calls the field of its place, by the vocabulary's spelling."""
 
 _NAMED: tuple[tuple[tuple[str, str, str, str], Order | None, Unit | None], ...] = (

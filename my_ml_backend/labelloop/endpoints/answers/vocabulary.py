@@ -65,6 +65,7 @@ PLACES = frozenset(
             "detectionbox",
             "geometry",
         ),
+        *("roi", "predbox", "detbox", "boundingrect", "xyxy", "xywh"),
         *("mask", "segmentation", "segment", "contour", "polygon", "point", "keypoint", "rle", "corner", "span"),
         *("x", "y", "left", "cx", "cy", "xcenter", "ycenter", "xmin", "ymin", "xmax", "ymax", "x0", "y0", "x1", "y1"),
         *("start", "end", "offset", "startoffset", "endoffset", "textsegmentstartoffset", "textsegmentendoffset"),
@@ -145,11 +146,20 @@ def score_column(item: Mapping[str, Any], length: int | None = None) -> str | No
 
 
 def has_place(record: Mapping[str, Any]) -> bool:
-    """Whether something says where it is, so that it is no classification."""
+    """Whether something says where it is, so that it is no classification: by a name, or in rows of four numbers."""
     return any(
-        folded(key) in PLACES or (folded(key) == "top" and is_numeric(value))
+        folded(key) in PLACES or (folded(key) == "top" and is_numeric(value)) or _are_boxes(value)
         for key, value in record.items()
         if value is not None
+    )
+
+
+def _are_boxes(value: object) -> bool:
+    """Whether it is a list of fours of numbers that are no probabilities."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(row, list) and len(row) == 4 and all(map(is_numeric, row)) for row in value)
+        and any(not isinstance(number, str) and number > 1 for row in value for number in row)
     )
 
 
