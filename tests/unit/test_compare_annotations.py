@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labelloop.kinds.annotations.correctness import is_right
@@ -154,6 +154,7 @@ PLAIN = st.builds(Box, *[st.floats(0, 50)] * 2, *[st.floats(1, 50)] * 2)
 
 
 @given(PLAIN, PLAIN, st.floats(-5, 5), st.sampled_from([1.0, 0.75, 2.0]))
+@example(Box(3.0, 0.0, 1.9, 1.0), Box(3.0, 1e-135, 1.9, 1.0), 0.0, 1.0)  # all but the same
 @settings(max_examples=examples(150))
 def test_boxes_overlap_alike_however_the_picture_is_turned(one: Box, other: Box, turn: float, aspect: float) -> None:
     flat = iou(one, other, aspect)

@@ -21,8 +21,10 @@ def overlaps(ones: Sequence[Box], others: Sequence[Box], aspect: float) -> Share
     """
     if any(map(_is_turned, (*ones, *others))):
         found = [_turned(one, other, aspect) for one in ones for other in others]
-        return np.array(found, dtype=np.float64).reshape(len(ones), len(others))
-    return _upright(ones, others)
+        shares: Shares = np.array(found, dtype=np.float64).reshape(len(ones), len(others))
+    else:
+        shares = _upright(ones, others)
+    return np.minimum(shares, 1.0)  # of all but the same boxes, rounding makes more than their union common
 
 
 def paired(ones: Sequence[Box], others: Sequence[Box], aspect: float, least: float) -> bool:
