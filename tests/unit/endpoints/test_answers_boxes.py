@@ -182,3 +182,25 @@ def test_boxes_of_an_unknown_kind_are_no_classification(places: dict[str, Any]) 
 def test_objects_of_several_pictures() -> None:
     first, second = answered({"predictions": [{"boxes": [record(box=PLACE)]}, {"boxes": []}]}, PICTURE, PICTURE)
     assert [first, second] == [*answered([record(box=PLACE)], PICTURE), *answered([], PICTURE)]
+
+
+def test_words_of_no_known_name_are_not_left_out() -> None:
+    body = {"boxes": [[50, 25, 150, 75]], "scores": [0.75]}
+    assert regions(body | {"text_labels": ["cat"]}, PICTURE) == [CAT]
+    assert regions(body | {"phrases": ["cat"]}, PICTURE) == [CAT]
+    assert "whether 'what' says what its boxes are cannot be told" in reason(body | {"what": ["cat"]}, PICTURE)
+
+
+def test_boxes_by_ultralytics_names() -> None:
+    whose = {"conf": [0.75], "cls": [1.0]}
+    assert regions({"xyxy": [[50, 25, 150, 75]], **whose}, PICTURE, classes=("dog", "cat")) == [CAT]
+    assert regions({"xyxyn": [[0.25, 0.25, 0.75, 0.75]], **whose}, PICTURE, classes=("dog", "cat")) == [CAT]
+    with pytest.raises(Exception, match="of no known format"):
+        answered({"xywh": [[100, 50, 100, 50]], **whose}, PICTURE, classes=("dog", "cat"))
+
+
+def test_a_success_that_found_nothing() -> None:
+    body: dict[str, Any] = {"success": True, "predictions": [], "duration": 0}
+    assert answered(body, PICTURE) == answered([], PICTURE)
+    with pytest.raises(Exception, match="0 predictions came back"):
+        answered(body | {"success": False}, PICTURE)

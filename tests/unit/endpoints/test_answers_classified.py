@@ -98,6 +98,13 @@ def test_default_names_of_hugging_face_are_indices_of_the_classes() -> None:
     body = [{"label": "LABEL_2", "score": 0.625}, {"label": "LABEL_1", "score": 0.25}, {"label": 0, "score": 0.125}]
     assert answered(body, classes=ABC) == [CAT]
     assert answered([{"label": "LABEL_2", "score": 1}]) == [single({"LABEL_2": 1.0})]
+
+
+def test_the_number_of_a_class_may_be_written_as_text() -> None:
+    body = {"classes": ["1", "0"], "scores": [0.75, 0.25]}
+    assert answered(body, classes=("cat", "dog")) == [single({"dog": 0.75, "cat": 0.25})]
+    assert answered(body, classes=("1", "0")) == [single({"1": 0.75, "0": 0.25})]
+    assert answered(body) == [single({"1": 0.75, "0": 0.25})]
     assert "names class 7, counted from 0; classes lists only 3" in reason({"label": 7, "score": 1}, classes=ABC)
     assert "set the names, counted from 0, with LABELLOOP_CLASSES" in reason({"label": 7, "score": 1})
 

@@ -352,3 +352,27 @@ BAD_REGIONS: list[tuple[object, str]] = [
 @pytest.mark.parametrize(("body", "said"), BAD_REGIONS)
 def test_a_region_that_is_wrong_fails_its_input(body: object, said: str) -> None:
     assert said in reason(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [{"text": "Hugging", "start": 0, "end": 7, "label": "NAME", "score": 0.9}],
+        [{"text": "Hugging", "offset": 0, "length": 7, "category": "Name"}, {"text": "New", "offset": 19, "length": 3}],
+        [{"text": "A SIGN", "at": [[1, 2], [3, 4], [5, 6]]}, {"text": "ANOTHER", "at": [[5, 6], [7, 8], [9, 10]]}],
+    ],
+)
+def test_what_is_found_in_an_input_is_not_what_is_written_of_it(body: object) -> None:
+    with pytest.raises(WrongAnswer):
+        answered(body, WORDS)
+
+
+def test_the_text_that_was_sent_is_no_answer_beside_what_is_found_in_it() -> None:
+    assert WORDS.text is not None
+    said = {"text": WORDS.text, "ents": [{"start": 0, "end": 12, "label": "ORG"}]}
+    assert "its text is the one that was sent" in reason(said, WORDS)
+    (answer,) = answered({"text": WORDS.text}, WORDS)
+    assert isinstance(answer, Findings)
+    assert answer.regions[0].shape == Text(WORDS.text)
+    spoken = {"text": "hello you", "segments": [{"start": 0, "end": 1, "text": "hello you"}]}
+    assert regions(spoken, Input(b"a sound"))[0].shape == Text("hello you")

@@ -5,9 +5,15 @@ from collections.abc import Mapping
 import pytest
 
 from labelloop.endpoints.answers.vocabulary import (
+    CHOSEN,
+    IDS,
+    LABELS,
+    PLACES,
+    SCORES,
     folded,
     has_place,
     is_numeric,
+    is_reserved,
     label_column,
     label_key,
     numeric,
@@ -71,6 +77,47 @@ def test_names_are_the_same_however_they_are_spelled(name: str, is_one_with: str
 @pytest.mark.parametrize("word", ["class", "classes", "address"])
 def test_what_ends_in_two_s_is_no_plural(word: str) -> None:
     assert folded(word).endswith("ss")
+
+
+@pytest.mark.parametrize("name", [*LABELS, *CHOSEN, *IDS, *SCORES, *PLACES])
+def test_the_vocabulary_is_spelled_as_it_is_compared(name: str) -> None:
+    assert folded(name) == name
+
+
+def test_what_is_measured_is_no_class() -> None:
+    assert all(map(is_reserved, ("ms", "seconds", "inference_time", "took_ms", "total")))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        [20, 10, 120, 60],
+        ["20", "10", "120", "60"],
+        [70, 35, 100, 50, 0.3],
+        [[20, 10, 120, 60]],
+        [[20, 10], [120, 10], [120, 60]],
+        [{"x": 20, "y": 10}, {"x": 120, "y": 60}],
+        {"x": 20, "y": 10, "width": 100, "height": 50},
+        {"originX": 20, "originY": 10},
+    ],
+)
+def test_coordinates_are_a_place_whatever_they_are_called(place: object) -> None:
+    assert has_place({"name": "cat", "confidence": 0.9, "anything": place})
+    assert has_place({"class_name": ["cat"], "confidence": [0.9], "anything": [place]})
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"labels": ["a", "b", "c", "d"], "scores": [0.1, 0.2, 0.3, 0.4], "counts": [4, 3, 2, 1]},
+        {"label": ["a"], "probabilities": [[0.1, 0.2, 0.3, 0.4]], "raw": [[1, 2, 3, 4]]},
+        {"label": "a", "probabilities": [0.1, 0.2, 0.3, 0.4], "logits": [1, 2, 3, 4]},
+        {"label": "a", "score": 0.9, "shape": [100, 200], "timings": {"took": 1, "x": 2}},
+        {"label": "a", "score": 0.9, "confidences": [{"label": "a", "confidence": 0.9}]},
+    ],
+)
+def test_numbers_beside_a_classification_are_no_place(item: Mapping[str, object]) -> None:
+    assert not has_place(item)
 
 
 def test_what_says_where_it_is_is_no_classification() -> None:

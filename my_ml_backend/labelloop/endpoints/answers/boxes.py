@@ -19,7 +19,8 @@ from labelloop.endpoints.answers.format import (
 from labelloop.endpoints.answers.geometry import FRACTIONS, Order, Unit, as_corners, boxes_of, numbers, size_of
 from labelloop.endpoints.answers.masks import read_mask
 from labelloop.endpoints.answers.texts import span
-from labelloop.endpoints.answers.vocabulary import folded, label_column, score_column
+from labelloop.endpoints.answers.vocabulary import folded, is_word, label_column, score_column
+from labelloop.endpoints.failures import one_line
 from labelloop.types import Answer, Findings, Region
 
 
@@ -75,8 +76,11 @@ _COLUMNS: Mapping[str, Column] = {
     "box": Column("corners", "pixels"),
     "bbox": Column("corners", "pixels"),
     "predbox": Column("corners", "pixels"),
+    "xyxy": Column("corners", "pixels"),
+    "xyxyn": Column("corners", "fractions"),
 }
-"""By the vocabulary's spelling, the surest first: of JumpStart, TensorFlow, torchvision, MMDetection, Detectron2."""
+"""By the vocabulary's spelling, the surest first: of JumpStart, TensorFlow, torchvision, MMDetection, Detectron2, YOLO.
+"""
 
 _CLASSES = ("labels", "classes", "detection_classes", "pred_classes")
 """Lists of what boxes are, whatever they hold."""
@@ -178,7 +182,12 @@ def _beside(item: Mapping[str, Any], length: int) -> dict[str, list[Any]]:
 def _labels(beside: Mapping[str, list[Any]], length: int, column: Column) -> list[Any]:
     key = "classes" if column.named and "classes" in beside else label_column(beside, length)
     key = key or next((key for key in _CLASSES if key in beside), None)
-    return [None] * length if key is None else _column(beside, key, length)
+    if key is not None:
+        return _column(beside, key, length)
+    words = (key for key, values in beside.items() if 0 < len(values) == length and all(map(is_word, values)))
+    if (doubtful := next(words, None)) is not None:
+        raise Malformed(f"whether {one_line(doubtful)!r} says what its boxes are cannot be told: a mapping says so")
+    return [None] * length
 
 
 def _scores(beside: Mapping[str, list[Any]], length: int) -> list[Any]:

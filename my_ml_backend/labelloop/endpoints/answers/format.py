@@ -121,7 +121,7 @@ def whole(name: str, value: Any) -> int:
 
 
 def class_name(value: Any, one: Asked) -> str:
-    """Read a class: a name, an index into the model's classes, or a name made of one (``LABEL_3``). Raises Malformed.
+    """Read a class: a name, an index into the model's classes, or a text of one (``LABEL_3``, ``3``). Raises Malformed.
 
     Without any it is the model's only class.
     """
@@ -139,8 +139,10 @@ def region_class(value: Any, one: Asked, *, first: int = 0) -> str:
     if value is None or value == "":
         return one.classes[0] if len(one.classes) == 1 else ""
     if isinstance(value, str):
-        default = re.fullmatch(r"LABEL_(\d{1,6})", value, re.ASCII) if one.classes else None
-        return unicode_text("label", value) if default is None else _by_index(int(default[1]), one)
+        counted = None if value in one.classes else re.fullmatch(r"(LABEL_)?(\d{1,6})", value, re.ASCII)
+        if counted is None or not one.classes:
+            return unicode_text("label", value)
+        return _by_index(int(counted[2]), one, 0 if counted[1] else first)
     if is_number(value):
         return _by_index(whole("label", value), one, first)
     raise Malformed("a label is neither a name nor a number")

@@ -214,10 +214,15 @@ def _records(item: Any) -> list[Any] | None:
     if len(held) == 1:
         return held[0]
     if not held and not any(lists.values()):
-        if any(name in lists for name in _EMPTIED) or _is_roboflow(item) or {"predictions", "iteration"} <= item.keys():
+        if any(name in lists for name in _EMPTIED) or _is_roboflow(item) or _found_nothing(item):
             return []
         return [item] if _has_place(item) and label_key(item) is not None else None
     return None
+
+
+def _found_nothing(item: Mapping[str, Any]) -> bool:
+    """Whether empty ``predictions`` are those of one picture: Azure Custom Vision's, or DeepStack's of a success."""
+    return "predictions" in item and ("iteration" in item or item.get("success") is True)
 
 
 def _alone(item: Mapping[str, Any]) -> Any:

@@ -28,6 +28,7 @@ from labelloop.endpoints.answers.vocabulary import (
     has_place,
     is_scalar,
     is_word,
+    label_key,
     score_key,
 )
 from labelloop.types import Findings, Number, Region, Span, Text
@@ -135,7 +136,7 @@ class Texts:
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - there are no classes
         """Whether it is a text, an object that holds one, or a list of such objects."""
         if isinstance(item, list):
-            return bool(item) and all(isinstance(entry, dict) and _written(entry) is not None for entry in item)
+            return bool(item) and all(map(_is_written, item))
         return _said(item) is not None
 
     def read(self, item: Any, one: Asked) -> Findings:
@@ -144,6 +145,8 @@ class Texts:
         if said is None:
             raise Malformed("it holds no text")
         words, score = said
+        if isinstance(item, dict) and words == one.input.text and not all(map(is_scalar, item.values())):
+            raise Malformed("its text is the one that was sent, and it does not tell what it says of that")
         return Findings((Region("", Text(unicode_text("text", words)), optional_score(score)),), one.version)
 
 
@@ -152,11 +155,16 @@ def _said(item: Any) -> tuple[str, Any] | None:
     if not isinstance(item, dict):
         return (item, None) if isinstance(item, str) else None
     if (written := _written(item)) is not None:
-        return written, item.get("score")
+        return None if has_place(item) and label_key(item) is not None else (written, item.get("score"))
     key, sure = _alone(item, is_word), score_key(item)
     if key is None or sure is None:
         return None if key is None else (item[key], None)
     return (item[key], item[sure]) if folded(key) in WRITTEN and is_share(item[sure]) else None
+
+
+def _is_written(entry: Any) -> bool:
+    """Whether an entry of a list is words alone: what says where they stand is found in the input."""
+    return isinstance(entry, dict) and _written(entry) is not None and not has_place(entry)
 
 
 def _written(item: dict[str, Any]) -> str | None:

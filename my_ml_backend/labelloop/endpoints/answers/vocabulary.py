@@ -21,6 +21,8 @@ LABELS = (
     *("displayname", "tagname", "tag", "category", "categoryname", "detectionclass", "detectionclassentity"),
     *(
         "detectionclassname",
+        "textlabel",
+        "phrase",
         "detectionclassesastext",
         "predclass",
         "objectname",
@@ -84,13 +86,19 @@ WRAPPERS = (
 
 _MEASURES = frozenset(
     (
-        *("time", "timestamp", "took", "duration", "elapsed", "latency", "inferencetime", "seconds", "ms", "threshold"),
+        *("time", "timestamp", "took", "duration", "elapsed", "latency", "inferencetime", "second", "ms", "threshold"),
         *("value", "count", "total", "loss", "accuracy", "temperature", "version", "width", "height", "lat", "lon"),
         *("latitude", "longitude", "modelversion", "mean", "std", "variance", "precision", "recall", "f1", "compound"),
     )
 )
 
 _FIELDS = frozenset((*LABELS, *IDS, *SCORES))
+
+_NO_PLACES = frozenset((*_FIELDS, "logit", "embedding", "vector", "feature", "allscore"))
+"""What may be a few numbers, or a map, without being a place."""
+
+_COORDINATES = PLACES | {"top", "right", "bottom", "w", "h", "originx", "originy"}
+"""What a number is called that is a part of a place, where two of them stand together."""
 
 
 @lru_cache(maxsize=8192)
@@ -103,7 +111,9 @@ def folded(name: str) -> str:
         return plain[:-2]
     if plain.endswith("indices"):
         return plain[:-4] + "ex"
-    return plain[:-1] if plain.endswith("s") and not plain.endswith("ss") else plain
+    if plain in ("cls", "ms") or plain.endswith("ss"):  # no plurals
+        return plain
+    return plain.removesuffix("s")
 
 
 def field(record: Mapping[str, Any], names: Collection[str], accepts: Callable[[Any], bool]) -> str | None:
@@ -146,21 +156,37 @@ def score_column(item: Mapping[str, Any], length: int | None = None) -> str | No
 
 
 def has_place(record: Mapping[str, Any]) -> bool:
-    """Whether something says where it is, so that it is no classification: by a name, or in rows of four numbers."""
+    """Whether something says where it is, by a name or by its numbers, so that it is no classification."""
+    key = field(record, SCORES, lambda value: isinstance(value, list))
+    length = 0 if key is None else _width(record[key])
     return any(
-        folded(key) in PLACES or (folded(key) == "top" and is_numeric(value)) or _are_boxes(value)
+        folded(key) in PLACES
+        or (folded(key) == "top" and is_numeric(value))
+        or (not is_scalar(value) and folded(key) not in _NO_PLACES and _is_place(value, length))
         for key, value in record.items()
         if value is not None
     )
 
 
-def _are_boxes(value: object) -> bool:
-    """Whether it is a list of fours of numbers that are no probabilities."""
-    return (
-        isinstance(value, list)
-        and all(isinstance(row, list) and len(row) == 4 and all(map(is_numeric, row)) for row in value)
-        and any(not isinstance(number, str) and number > 1 for row in value for number in row)
-    )
+def _is_place(value: list[Any] | dict[str, Any], length: int) -> bool:
+    """Whether it is coordinates, whatever it is called: four to eight numbers, rows of such, an outline, a named place.
+
+    As many numbers as there are scores, ``length``, stand beside those.
+    """
+    if isinstance(value, dict):
+        return sum(folded(key) in _COORDINATES and is_numeric(inner) for key, inner in value.items()) > 1
+    first = value[0] if value else None
+    if isinstance(first, dict):
+        return _is_place(first, length)
+    if not isinstance(first, list):
+        return 4 <= len(value) <= 8 and len(value) != length and all(map(is_numeric, value))
+    if len(value) == 1 and len(first) == length and all(map(is_scalar, first)):
+        return False
+    return _is_place(first, 0) or (len(value) > 2 and len(first) == 2 and all(map(is_numeric, first)))
+
+
+def _width(values: list[Any]) -> int:
+    return len(values[0]) if len(values) == 1 and isinstance(values[0], list) else len(values)
 
 
 def is_reserved(name: str) -> bool:
