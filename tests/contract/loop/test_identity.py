@@ -386,6 +386,7 @@ class TestMove:
         said = f"project 1 of studio.gone, created at a time that is not known, champion v2, last run {LAST_RUN}"
         assert f"also in the store, {source}: {said}" in run("status").stdout.splitlines()
         assert str(source) not in run("status", "--project", "12").stdout
+        hub.settings = replace(hub.settings, trainer="command:true")  # so that doctor need not load torch
         found = [finding for finding in diagnose(hub, None) if finding.name == f"in the store, {source}"]
         assert [(one.ok, one.detail) for one in found] == [(True, said)]
         assert f"labelloop move --project NUMBER --from {source}" in found[0].remedy
