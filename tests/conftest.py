@@ -29,6 +29,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduling
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from looking, over and over, at what is collected here: that stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: Label Studio, then the files that train."""
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
@@ -36,14 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it.
-
-    What has been collected stays to the end: the garbage collector need not look at it over and over.
-    """
+    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it."""
     if "torch" in sys.modules:
         raise pytest.UsageError("a test file imports torch as it is read: import it in the tests, marked `train`")
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
