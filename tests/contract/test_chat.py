@@ -163,6 +163,7 @@ def test_words_of_ones_own_go_before_the_question() -> None:
         ("/v1/chat/completions", {}, "an LLM's address names its model"),
         ("/v1/chat/completions?model=", {}, "names its model"),
         ("/v1/chat/completions?model=a&model=b", {}, "names its model"),
+        ("/v1/chat/completions?model=a%0Ab", {}, "names its model"),
         ("/api/chat", {}, "names its model"),
         ("/x", {"request": "chat"}, "names its model"),
         ("", {"request": "chat"}, "needs the complete URL"),

@@ -37,7 +37,7 @@ def chat_plan(spec: EndpointSpec) -> EndpointPlan:
     pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
     named = [unquote(value) for name, _, value in pairs if name == "model"]
     model = named[0] if named else parameters.get("model")
-    if len(named) > 1 or not isinstance(model, str) or not model:
+    if len(named) > 1 or not isinstance(model, str) or not model or not model.isprintable():
         raise SettingsError(
             "LABELLOOP_ENDPOINT: an LLM's address names its model, as in "
             "http://localhost:11434/v1/chat/completions?model=llava; another request format than chat needs none"

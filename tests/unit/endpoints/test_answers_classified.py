@@ -423,3 +423,42 @@ def test_as_many_numbers_as_inputs_are_one_each() -> None:
     assert answered([0.25, 4], *TWO, classes=("a", "b")) == [
         Findings((Region("", Number(value)),), "v1") for value in (0.25, 4.0)
     ]
+
+
+# Numbers that may mean something else
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"probabilities": [0.9, 0.1], "predictions": [1, 0]},
+        {"probabilities": [0.2, 0.1, 0.7], "predicted_labels": [0, 0, 1]},
+        {"scores": [0.2, 0.1, 0.7], "labels": [0, 0, 1]},
+    ],
+)
+def test_numbers_that_may_say_which_classes_were_chosen_name_none(body: object) -> None:
+    assert "cannot be told" in reason(body, classes=("a", "b", "c"))
+
+
+def test_numbers_of_the_best_classes_name_them() -> None:
+    body = {"scores": [0.75, 0.125], "labels": [2, 0]}
+    assert answered(body, classes=("a", "b", "c")) == [multiple({"c": 0.75, "a": 0.125})]
+
+
+@pytest.mark.parametrize("beside", ["entropy", "uncertainty", "status", "code", "mean_iou", "f1_score"])
+def test_what_measures_a_model_is_no_class(beside: str) -> None:
+    with pytest.raises(WrongAnswer, match="of no known format"):
+        answered({"cat": 0.1, "dog": 0.3, beside: 0.9})
+    known = {"cat": 0.25, beside: 0.75}
+    assert answered(known, classes=tuple(known)) == [single(known)]
+
+
+def test_a_row_of_six_probabilities_is_no_box() -> None:
+    shares = [0.0625, 0.0625, 0.125, 0.125, 0.125, 0.5]
+    assert answered({"prediction": [shares]}, classes=tuple("abcdef")) == [
+        single(dict(zip("abcdef", shares, strict=True)))
+    ]
+
+
+def test_a_confidence_that_no_float_holds_fails_alone() -> None:
+    assert "not a finite number" in reason({"Labels": [{"Name": "Cat", "Confidence": 10**400, "Instances": []}]})

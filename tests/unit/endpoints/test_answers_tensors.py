@@ -110,3 +110,9 @@ def test_a_mapping_sees_the_tensors_as_they_came() -> None:
 def test_outputs_that_are_no_tensors_are_a_wrapper_as_ever() -> None:
     (answer,) = answered({"outputs": [[0.75, 0.25]]}, Input(text="x"), classes=("cat", "dog"))
     assert isinstance(answer, Output)
+
+
+def test_a_tensor_of_nothing_takes_no_memory_whatever_its_shape_says() -> None:
+    (answer,) = answered(infer(tensor("p", "FP32", [10**12, 0])), PICTURE)
+    assert isinstance(answer, Findings)
+    assert answer.regions == ()

@@ -19,7 +19,7 @@ from labelloop.endpoints.answers.format import (
 from labelloop.endpoints.answers.geometry import FRACTIONS, Order, Unit, as_corners, boxes_of, numbers, size_of
 from labelloop.endpoints.answers.masks import read_mask
 from labelloop.endpoints.answers.texts import span
-from labelloop.endpoints.answers.vocabulary import folded, is_word, label_column, score_column
+from labelloop.endpoints.answers.vocabulary import folded, is_class, is_word, label_column, score_column
 from labelloop.endpoints.failures import one_line
 from labelloop.types import Answer, Findings, Region
 
@@ -35,9 +35,13 @@ class Detections:
     made_by = "SageMaker object detection"
 
     def fits(self, item: Any, classes: tuple[str, ...]) -> bool:  # noqa: ARG002 - what is missing is said on reading
-        """Whether it is an object with rows of six numbers."""
+        """Whether it is an object with rows of six numbers, of which the first is that of a class."""
         rows = item.get("prediction") if isinstance(item, dict) else None
-        return isinstance(rows, list) and all(_is_row(row) for row in rows) and (len(rows) > 0 or len(item) == 1)
+        return (
+            isinstance(rows, list)
+            and all(_is_row(row) and is_class(row[0]) for row in rows)
+            and (len(rows) > 0 or len(item) == 1)
+        )
 
     def read(self, item: Any, one: Asked) -> Findings:
         """Read one picture's rows; class -1 says that a row is empty. Raises Malformed."""

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelloop.endpoints.answers.classifications import class_of, classified, of_classes, require_best
-from labelloop.endpoints.answers.format import Asked, Malformed, class_name, is_share, read_score, whole
+from labelloop.endpoints.answers.format import Asked, Malformed, class_name, is_number, is_share, read_score, whole
 from labelloop.endpoints.answers.vocabulary import (
     CHOSEN,
     SCORES,
+    WRITTEN,
     field,
     folded,
     has_place,
@@ -62,6 +63,7 @@ class Columns:
             output = of_classes(flat[key], one)
             labels: Sequence[str] = one.classes
         else:
+            _require_places(names, flat[names])
             labels = [_unprefixed(class_of(names, value, one)) for value in flat[names]]
             scores = [read_score(key, value) for value in flat[key]]
             output = classified(zip(labels, scores, strict=True), one.version, listed=True)
@@ -78,6 +80,19 @@ def _chosen(value: Any, labels: Sequence[str]) -> str:
     if 0 <= index < len(labels):
         return labels[index]
     raise Malformed(f"it names class {index}, counted from 0, of {len(labels)}")
+
+
+def _require_places(key: str, values: Sequence[Any]) -> None:
+    """Raise Malformed where numbers may say of each class whether it was chosen, and not which classes these are."""
+    if len(values) > 1 and all(map(is_number, values)) and (len(set(values)) < len(values) or _is_predicted(key)):
+        raise Malformed(
+            f"whether the numbers of {key[:60]!r} name classes, or say of each whether it was chosen, cannot be told: "
+            "a mapping that leaves them out, or calls them labels, says so"
+        )
+
+
+def _is_predicted(key: str) -> bool:
+    return folded(key).startswith(WRITTEN)
 
 
 def _flat(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The interface of every answer format, what it is given, and strict reading of single values."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -53,6 +54,21 @@ ROUNDING = 1e-4
 
 class Malformed(Exception):
     """One input's answer is not what its format says; the text says how."""
+
+
+def strict_json(text: str | bytes) -> Any:
+    """Read JSON without NaN and Infinity; raises ValueError, RecursionError."""
+    return json.loads(text, parse_constant=refuse_constant)
+
+
+def refuse_constant(name: str) -> None:
+    """Raise ValueError for what Python writes and JSON does not know, for ``parse_constant``."""
+    raise ValueError(f"{name} is not JSON")
+
+
+def path_step(key: str) -> str:
+    """Write a key as JMESPath does, for errors the first of a long one."""
+    return key if re.fullmatch(r"[A-Za-z_]\w{0,60}", key, re.ASCII) else json.dumps(key[:200])
 
 
 def is_number(value: object) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labelloop.endpoints.answers.classifications import class_of, classified, is_binary
-from labelloop.endpoints.answers.format import Asked, Malformed, class_name, entries, is_number, read_score
+from labelloop.endpoints.answers.format import Asked, Malformed, class_name, entries, is_number, number, read_score
 from labelloop.endpoints.answers.layout import wrapped
 from labelloop.endpoints.answers.vocabulary import (
     LABELS,
@@ -94,7 +94,7 @@ class Rekognition:
             raise Malformed("whether its confidences are in percent cannot be told: a mapping says so")
         scores: dict[str, float] = {}
         for entry in listed:
-            score = read_score("Confidence", entry["Confidence"] / 100)
+            score = read_score("Confidence", number("Confidence", entry["Confidence"]) / 100)
             scores[entry["Name"]] = max(score, scores.get(class_name(entry["Name"], one), 0.0))
         best = max(scores, key=scores.__getitem__)
         return Output(best, scores[best], scores, one.version, "multiple")

@@ -4,11 +4,10 @@ The shape of an unknown answer is described without its values, which may be any
 """
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, is_number, strict_json
 from labelloop.endpoints.answers.vocabulary import PLAIN_WRAPPERS, WRAPPERS, is_scalar, is_word, numeric
 from labelloop.endpoints.failures import WrongAnswer, WrongCount, one_line, words_of
 
@@ -119,13 +118,9 @@ def _json_in(text: str) -> Any:
     if not text.lstrip().startswith(("[", "{")):
         return text
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return strict_json(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def table(text: str) -> Any:
@@ -135,7 +130,7 @@ def table(text: str) -> Any:
     """
     lines = [line for line in text.splitlines() if line.strip()]
     try:
-        rows = [json.loads(f"[{line}]", parse_constant=_refuse_constant) for line in lines]
+        rows = [strict_json(f"[{line}]") for line in lines]
     except (ValueError, RecursionError):
         rows = list(csv.reader(lines))
         if len(rows) > 1 and len(set(rows[0])) == len(rows[0]) > 1 and all(is_word(cell) for cell in rows[0]):

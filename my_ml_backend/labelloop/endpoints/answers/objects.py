@@ -4,8 +4,6 @@ What four names mean, and what they count in, is told by the names. A list of fo
 may mean several things: it is read where the rest of the shape says whose it is, and else refused with a way to say it.
 """
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +15,13 @@ from labelloop.endpoints.answers.format import (
     is_number,
     number,
     optional_score,
+    path_step,
     region_class,
     within_memory,
 )
 from labelloop.endpoints.answers.geometry import Order, Size, Unit, as_corners, boxes_of, pixels, size_of
 from labelloop.endpoints.answers.masks import is_rle, read_mask
-from labelloop.endpoints.answers.vocabulary import PLACES, folded, label_key, score_key
+from labelloop.endpoints.answers.vocabulary import PLACES, PLAIN_WRAPPERS, folded, label_key, score_key
 from labelloop.types import Findings, Mask, Polygon, Region
 
 
@@ -65,9 +64,6 @@ Corners are Hugging Face's and pandas of YOLOv5, Ultralytics', and Azure AutoML'
 Vision's and Rekognition's.
 """
 
-_WRAPPERS = ("predictions", "prediction", "outputs", "output")
-"""What is taken off an answer before: it says more than where things are."""
-
 _EMPTIED = ("boxes", "objects", "detections", "CustomLabels", "localizedObjectAnnotations")
 """Lists that are empty where nothing was found, by themselves or beside what is said of the picture."""
 
@@ -78,12 +74,12 @@ def place_of(record: Any) -> Place | None:
         return None
     if _is_titled(record):
         key = next(key for key in record if score_key({key: record[key]}) is None)
-        return Place(record[key], "corners", "pixels", (_step(key),))
-    holder = next((key for key in record if _singular(key) in _HOLDERS and _held(record[key], _step(key))), None)
+        return Place(record[key], "corners", "pixels", (path_step(key),))
+    holder = next((key for key in record if _singular(key) in _HOLDERS and _held(record[key], path_step(key))), None)
     if holder is None:
         found = _named(record, "")
         return _of_roboflow(found) if found is not None and "detection_id" in record else found
-    found = _held(record[holder], _step(holder))
+    found = _held(record[holder], path_step(holder))
     if found is not None and len(found.written) == 1 and _singular(holder) == "bbox" and "category_id" in record:
         return Place(found.numbers, "box", "pixels", found.written)
     if found is not None and _singular(holder) in ("rectangle", "rect") and found.order is None:
@@ -107,7 +103,7 @@ def _held(value: Any, path: str) -> Place | None:
     if (outline := _bounds(value)) is not None:
         return outline
     inner = next((key for key in value if _singular(key) == "boundingbox"), None)
-    return _named(value, path) if inner is None else _held(value[inner], f"{path}.{_step(inner)}")
+    return _named(value, path) if inner is None else _held(value[inner], f"{path}.{path_step(inner)}")
 
 
 def _named(record: Mapping[str, Any], path: str) -> Place | None:
@@ -117,7 +113,7 @@ def _named(record: Mapping[str, Any], path: str) -> Place | None:
     for names, order, unit in _NAMED:
         if all(name in keys for name in names):
             own = [keys[name] for name in names]
-            written = tuple(f"{path}.{_step(key)}" if path else _step(key) for key in own)
+            written = tuple(f"{path}.{path_step(key)}" if path else path_step(key) for key in own)
             return Place([record[key] for key in own], order, unit, written)
     return None
 
@@ -209,7 +205,7 @@ def _records(item: Any) -> list[Any] | None:
     if len(item) == 1 and (inner := _alone(item)) is not None:
         return _records(inner) if inner else []
     lists = {key: value for key, value in item.items() if isinstance(value, list)}
-    wrapped = () if _is_roboflow(item) else _WRAPPERS
+    wrapped = () if _is_roboflow(item) else PLAIN_WRAPPERS  # which say more than where things are
     held = [value for key, value in lists.items() if value and key not in wrapped and all(map(_has_place, value))]
     if len(held) == 1:
         return held[0]
@@ -287,7 +283,7 @@ def _doubt(place: Place, records: Sequence[Mapping[str, Any]], one: Asked) -> st
     order, unit = place.order or ("box" if several else "corners"), place.unit or "pixels"
     numbers = f"[{', '.join(place.written)}]" if several else place.written[0]
     named = (("label", label_key(records[0])), ("score", score_key(records[0])))
-    fields = [f"{name}: {_step(key)}" for name, key in named if key] + [f"{order}: {numbers}"]
+    fields = [f"{name}: {path_step(key)}" for name, key in named if key] + [f"{order}: {numbers}"]
     mapping = f"{{regions: {_path(one.body, records)}[].{{{', '.join(fields)}}}, unit: '{unit}'}}"
     orders = (
         "begin at a corner or in the middle" if several else "are two corners, or a corner or the middle and a size"
@@ -306,13 +302,9 @@ def _path(body: Any, records: object, depth: int = 4) -> str:
         return ""
     inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
     for key, value in inner:
-        step = _step(key) if isinstance(key, str) else f"[{key}]"
+        step = path_step(key) if isinstance(key, str) else f"[{key}]"
         if value is records:
             return step
         if isinstance(value, dict | list) and (below := _path(value, records, depth - 1)):
             return f"{step}{below}" if below.startswith("[") else f"{step}.{below}"
     return ""
-
-
-def _step(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z_]\w{0,60}", key, re.ASCII) else json.dumps(key[:60])

@@ -3,14 +3,12 @@
 An error goes into logs, so that it names fields and no values. What a proposal reads is for the person who probes.
 """
 
-import json
-import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from labelloop.endpoints.answers.format import is_share
+from labelloop.endpoints.answers.format import is_share, path_step
 from labelloop.endpoints.answers.vocabulary import IDS, LABELS, SCORES, field, has_place, is_reserved, is_word
 from labelloop.types import Answer, Failure, Findings, Number, Output, Text
 
@@ -92,7 +90,7 @@ def _renamed(value: Any) -> Iterator[tuple[str, str]]:
         label = _named(entry, LABELS, is_word)
         score = _named(entry, SCORES, is_share)
         if label is not None and score is not None and label != score:
-            one = f"{{label: {_path_key(label)}, score: {_path_key(score)}}}"
+            one = f"{{label: {path_step(label)}, score: {path_step(score)}}}"
             where = f"{path}[]" if listed else path
             yield "labels", f"{where}.{one}" if where else one
 
@@ -120,9 +118,4 @@ def _within(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     yield path, value
     if isinstance(value, dict) and depth:
         for key, inner in list(value.items())[:_MOST_KEYS]:
-            yield from _within(inner, f"{path}.{_path_key(key)}" if path else _path_key(key), depth - 1)
-
-
-def _path_key(name: str) -> str:
-    """Write a key as JMESPath does."""
-    return name if re.fullmatch(r"[A-Za-z_]\w{0,60}", name, re.ASCII) else json.dumps(name)
+            yield from _within(inner, f"{path}.{path_step(key)}" if path else path_step(key), depth - 1)

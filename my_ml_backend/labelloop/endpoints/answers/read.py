@@ -1,6 +1,5 @@
 """Reading an endpoint's answer, strictly: what is not exactly as agreed never becomes a prediction."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from labelloop.endpoints.answers.boxes import AutoMl, Boxes, Detections
 from labelloop.endpoints.answers.chat import Chat, model_of
 from labelloop.endpoints.answers.classifications import Binary, Probabilities
 from labelloop.endpoints.answers.distributions import ClassScores, Columns
-from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text
+from labelloop.endpoints.answers.format import AnswerFormat, Asked, Malformed, required_text, strict_json
 from labelloop.endpoints.answers.labelloop import LabelLoopAnswers
 from labelloop.endpoints.answers.labels import Labels, Rekognition
 from labelloop.endpoints.answers.layout import (
@@ -77,15 +76,11 @@ def check_response(response: str, mapping: str) -> None:
 
 
 def parse_answer(content: bytes) -> Any:
-    """Read JSON without NaN and Infinity; raises WrongAnswer."""
+    """Read a body of JSON; raises WrongAnswer."""
     try:
-        return json.loads(content, parse_constant=_refuse_constant)
+        return strict_json(content)
     except (ValueError, RecursionError):
         raise WrongAnswer(f"its {len(content)} bytes are not valid JSON") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def check_mapping(mapping: str) -> None:

@@ -88,7 +88,7 @@ def _alone(value: Any) -> Any:
 def _nested(flat: Sequence[Any], shape: Sequence[int]) -> Any:
     if not shape:
         return flat[0]
-    if len(shape) == 1:
-        return list(flat)
-    size = len(flat) // shape[0] if shape[0] else 0
+    if len(shape) == 1 or not flat:
+        return list(flat)  # of nothing, a shape may say any number of rows
+    size = len(flat) // shape[0]
     return [_nested(flat[at * size : (at + 1) * size], shape[1:]) for at in range(shape[0])]

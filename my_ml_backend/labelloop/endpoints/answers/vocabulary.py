@@ -89,6 +89,8 @@ _MEASURES = frozenset(
         *("time", "timestamp", "took", "duration", "elapsed", "latency", "inferencetime", "second", "ms", "threshold"),
         *("value", "count", "total", "loss", "accuracy", "temperature", "version", "width", "height", "lat", "lon"),
         *("latitude", "longitude", "modelversion", "mean", "std", "variance", "precision", "recall", "f1", "compound"),
+        *("status", "statuscode", "code", "progress", "batch", "entropy", "uncertainty"),
+        *("iou", "miou", "meaniou", "auc", "mse", "rmse", "mae", "psnr", "ssim", "f1score"),
     )
 )
 
@@ -111,7 +113,7 @@ def folded(name: str) -> str:
         return plain[:-2]
     if plain.endswith("indices"):
         return plain[:-4] + "ex"
-    if plain in ("cls", "ms") or plain.endswith("ss"):  # no plurals
+    if plain in ("cls", "ms") or plain.endswith(("ss", "us")):  # no plurals
         return plain
     return plain.removesuffix("s")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop.endpoints.answers.format import Malformed, is_number
+from labelloop.endpoints.answers.format import Malformed, is_number, refuse_constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,6 @@ _BLANK = re.compile(r"\s*")
 _FENCED = re.compile(r"```\w*[ \t]*\n(.*?)```", re.DOTALL)
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
@@ -44,7 +40,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unique)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=_unique)
 
 
 def _decoded(content: str, at: int) -> Place | None:
