@@ -10,7 +10,7 @@ EndpointError
     ├── Stumbled     (by input) it answered with an error of its own
     ├── CutOff       (by input) the connection broke before the whole answer was there
     └── WrongAnswer  (by input) the answer is not what was agreed
-        └── WrongCount   it has another number of items: that is no input's doing
+        └── WrongCount   it has another number of items than several inputs: that is no input's doing
 
 By input: an endpoint that is out of order fails so, and one that is well with an input that its model cannot bear. One
 failure does not tell which; the breaker finds out.

@@ -141,6 +141,23 @@ def test_the_wrong_number_of_predictions_is_said_as_such() -> None:
     assert refused([label], *TWO) == "2 inputs sent, 1 prediction came back"
     assert refused({"predictions": [[label]] * 3}, *TWO) == "2 inputs sent, 3 predictions came back"
     assert refused({"predictions": []}) == "1 input sent, 0 predictions came back"
+    assert answered({"predictions": []}, mapping="predictions") == answered([])
+
+
+def test_a_page_that_is_no_answer_is_called_what_it_is() -> None:
+    for media_type, shown in [("text/html; charset=utf-8", ", but text/html"), ("application/json", ""), ("", "")]:
+        with pytest.raises(WrongAnswer) as wrong:
+            read_answer(b"<html>secret</html>", Asked([PICTURE], "v1", media_type=media_type))
+        assert str(wrong.value) == f"its 19 bytes are not valid JSON{shown}"
+
+
+@pytest.mark.parametrize(("inputs", "may_be_theirs"), [(TWO[:1], True), (TWO, False)])
+def test_a_wrong_number_may_be_the_doing_of_one_input_but_not_of_several(
+    inputs: tuple[Input, ...], may_be_theirs: bool
+) -> None:
+    with pytest.raises(WrongAnswer) as wrong:
+        answered({"predictions": []}, *inputs)
+    assert wrong.value.by_input is may_be_theirs
 
 
 def test_one_item_of_another_shape_fails_alone() -> None:

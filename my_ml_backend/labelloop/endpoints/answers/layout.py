@@ -177,10 +177,9 @@ def _text(value: dict[str, Any], key: str) -> str:
 
 
 def wrong_count(sent: int, came: int) -> WrongAnswer:
-    """There are more or fewer predictions than inputs."""
-    return WrongCount(
-        f"{sent} input{'' if sent == 1 else 's'} sent, {came} prediction{'' if came == 1 else 's'} came back"
-    )
+    """There are more or fewer predictions than inputs; of one alone, its server may list what it found in that."""
+    what = WrongAnswer if sent == 1 else WrongCount
+    return what(f"{sent} input{'' if sent == 1 else 's'} sent, {came} prediction{'' if came == 1 else 's'} came back")
 
 
 def miscounted(value: Any, asked: Asked, formats: Sequence[AnswerFormat]) -> WrongAnswer | None:

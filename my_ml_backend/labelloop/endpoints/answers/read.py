@@ -184,12 +184,14 @@ def _value(content: bytes, asked: Asked, response: str) -> Any:
     plain = (response == "text" and "json" not in said) or (response == "auto" and said.startswith("text/plain"))
     try:
         value = parse_answer(content)
-    except WrongAnswer:
+    except WrongAnswer as wrong:
         words = _decoded(content)
         if words and said.startswith("text/csv") and response != "text" and (rows := table(words)) is not None:
             return rows
         if words and plain:
             return words
+        if said and "json" not in said:
+            raise WrongAnswer(f"{wrong}, but {one_line(said.partition(';')[0])[:60]}") from None
         raise
     return value if response != "text" or isinstance(value, str | list | dict) else _decoded(content)
 
