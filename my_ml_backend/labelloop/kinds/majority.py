@@ -76,6 +76,9 @@ def _marked(read: Callable[[Json], Vote], annotation: Json) -> Vote:
 
 
 def _one(votes: Sequence[frozenset[str]]) -> Truth:
+    first = votes[0]
+    if len(first) == 1 and all(vote == first for vote in votes):
+        return Truth(tuple(first))
     counts = Counter(label for vote in votes for label in vote).most_common()
     if len(counts) > 1 and counts[0][1] == counts[1][1]:
         return Truth(reason=f"its annotators disagree: {counts[0][1]} each say {listed(counts[0][0], counts[1][0])}")

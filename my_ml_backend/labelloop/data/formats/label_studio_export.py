@@ -164,20 +164,24 @@ class _Survey:
 
     def add(self, task: Task) -> None:
         """Look at a task."""
-        texts = {key: value for key, value in task.data.items() if isinstance(value, str)}
-        found = [key for key, value in texts.items() if _ADDRESS.match(value)]
-        self._texts = self._texts or bool(texts)
+        found: list[str] = []
+        for key, value in task.data.items():
+            if not isinstance(value, str):
+                continue
+            self._texts = True
+            if _ADDRESS.match(value):
+                found.append(key)
+                self._addresses[key] += 1
+                if other := of_address(value):
+                    self._others[key] = other
         self._tasks += bool(found)
-        for key in found:
-            self._addresses[key] += 1
-            if other := of_address(texts[key]):
-                self._others[key] = other
         self._picture_field = self._picture_field or next((key for key in _FIELDS if key in found), "")
         if task.open and task.id is not None:
             self._scattered = self._scattered or task.id in self._seen
             self._seen.add(task.id)
         for annotation in task.annotations:
-            self._kinds |= dict.fromkeys(sorted(annotation.kinds))
+            if annotation.kinds:
+                self._kinds |= dict.fromkeys(sorted(annotation.kinds))
             if annotation.open:
                 known = self._placed is not None and annotation.answers is not None
                 self._placed = (self._placed or set()) | (annotation.answers or set()) if known else None

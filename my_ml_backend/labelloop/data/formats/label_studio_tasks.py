@@ -113,10 +113,10 @@ def _whole(annotation: Json) -> Annotation:
         name, value = region.get("from_name"), region.get("value")
         if not isinstance(value, dict):
             continue
-        if kind := _kind(value):
+        if kind := _kind_of(tuple(value)):
             kinds.add(kind)
-        elif (found := tuple(_chosen(value))) and isinstance(name, str):
-            labels[name] = labels[name] + found if name in labels else found
+        elif (found := _chosen(value)) and isinstance(name, str):
+            labels[name] = (*labels.get(name, ()), *found)
     skipped = annotation.get("was_cancelled") is True or annotation.get("skipped") is True
     return Annotation(labels, frozenset(kinds), skipped, annotation.get("ground_truth") is True)
 
@@ -147,13 +147,14 @@ def _labels(value: object) -> Iterator[str]:
             yield from _chosen(part)
 
 
-def _chosen(value: Json) -> Iterator[str]:
+def _chosen(value: Json) -> tuple[str, ...]:
     """Give the labels that one result chooses; one of a taxonomy is its path with slashes."""
-    yield from chosen((value,))
-    paths = value.get("taxonomy")
-    if not isinstance(paths, list):
-        return
-    for path in paths:
+    choices, paths = tuple(chosen((value,))), value.get("taxonomy")
+    return choices if paths is None else choices + tuple(_joined(paths))
+
+
+def _joined(paths: object) -> Iterator[str]:
+    for path in paths if isinstance(paths, list) else ():
         if isinstance(path, list) and path and all(isinstance(step, str) for step in path):
             yield "/".join(path)
 

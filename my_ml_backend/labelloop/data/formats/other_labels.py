@@ -139,10 +139,9 @@ _TEXTS = ("text", "sentence", "tweet", "review", "comment", "comment_text", "con
 _OF_LABEL_STUDIO = frozenset({"annotator", "annotation_id", "lead_time"})
 """Columns of every table that Label Studio exports: what it answers is in its cells."""
 
-_MEDIA = (
-    (re.compile(r"\.(wav|mp3|flac|ogg|opus|m4a|aac|wma)([?#]|$)", re.IGNORECASE), SOUNDS),
-    (re.compile(r"\.(mp4|mov|webm|avi|mkv|m4v|mpe?g)([?#]|$)", re.IGNORECASE), VIDEOS),
-    (re.compile(r"\.(txt|html?|pdf|docx?)([?#]|$)", re.IGNORECASE), TEXTS),
+_MEDIA = re.compile(
+    r"\.((wav|mp3|flac|ogg|opus|m4a|aac|wma)|(mp4|mov|webm|avi|mkv|m4v|mpe?g)|(?:txt|html?|pdf|docx?))(?:[?#]|$)",
+    re.IGNORECASE,
 )
 
 _FEW_WORDS = 3
@@ -166,8 +165,10 @@ def of_region(value: object) -> str:
 
 def of_address(address: object) -> str:
     """Say what is classified at an address that is no picture's by its name; empty for one that may be."""
-    text = address if isinstance(address, str) else ""
-    return next((labels for names, labels in _MEDIA if names.search(text)), "")
+    found = _MEDIA.search(address) if isinstance(address, str) else None
+    if found is None:
+        return ""
+    return SOUNDS if found[2] else VIDEOS if found[3] else TEXTS
 
 
 def of_words(labels: Collection[str], different: Collection[str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from labelloop.data.formats.entries import Entry, side_named
 from labelloop.data.formats.imagefolder import is_picture
-from labelloop.sources.urls import local_file
+from labelloop.sources.urls import path_of
 from labelloop.types import Side
 
 _TABLES = (".csv", ".tsv")
@@ -79,13 +79,10 @@ class PicturesBeside:
     def address(self, entry: Entry, cell: str) -> str | None:
         """Give the address of the picture; None for a name without a suffix that no file has. Raises ManifestError."""
         uri = entry.address(cell, self._base)
-        if self._direct or "/" in cell:
-            return uri
-        file = local_file(uri)
-        if file is None:
+        if self._direct or "/" in cell or not uri.startswith("file://"):
             return uri
         if self._direct is None:
-            self._direct = os.path.isfile(file)  # noqa: PTH113 - a name may be longer than any can be
+            self._direct = os.path.isfile(path_of(uri))  # noqa: PTH113 - a name may be longer than any can be
         if self._direct:
             return uri
         found = self._nearest(self._names.get(cell, []))
