@@ -229,6 +229,30 @@ def test_what_a_person_should_look_at_is_told_by_the_stage_that_reads_the_labels
     assert told[2].startswith("  warning: 'Cat' and 'cat' are different classes")
 
 
+def test_a_table_whose_columns_are_told_is_read_by_them(machine: Path, pictures: Path) -> None:
+    rows = [f"{path},x,{path.parent.name}+more" for path in sorted(pictures.glob("train/*/*.png"))]
+    classes = sorted({path.name for path in (pictures / "train").iterdir()}, reverse=True)
+    (machine / "list.csv").write_text("\n".join(["where,image,what", *rows, ""]))
+    named = [
+        "--label-attribute",
+        "what",
+        "--picture-field",
+        "where",
+        "--separator",
+        "+",
+        "--classes",
+        ",".join(classes),
+    ]
+    fetch = ["stage", "fetch", "--run", str(machine / "run"), *SMALL, "--train-location", str(machine / "list.csv")]
+    answer = run(*fetch, *named)
+    assert answer.exit_code == 0, answer.output
+    header, first, *_ = map(json.loads, (machine / "run/manifest.jsonl").read_text().splitlines())
+    assert header["classes"] == classes
+    assert first["labels"] == [min(classes)]
+    assert run(*fetch).output.startswith("fetch: done before")
+    assert "begin another one in another folder" in run(*fetch, "--separator", "|").output
+
+
 def test_what_an_address_may_keep_secret_is_kept_nowhere(
     machine: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

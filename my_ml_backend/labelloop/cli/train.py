@@ -35,8 +35,11 @@ LOCATION_HELP = {
     "validation_location": "Pictures to validate on; default: some of the training pictures.",
     "test_location": "Pictures to test on; default: some of the training pictures.",
     "format": "How the locations are read: auto, or a format of `labelloop manifest`.",
-    "label_attribute": "The label's name in a manifest that has several.",
+    "label_attribute": "The attribute, control tag or column of the labels.",
     "project_key": "Whose version it becomes, as instance/id; default: local/1.",
+    "picture_field": "The field of task data or the column of the addresses.",
+    "separator": "What stands between labels in one cell of a table.",
+    "classes": "The classes in their order, separated by commas; default: those of the labels.",
 }
 
 

@@ -23,7 +23,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Render, digest_of, read_json, write_json
 from labelloop.run.folder import STAGES, RunFolder
-from labelloop.run.parameters import LOCATIONS, parameters_of, recorded, with_parameters
+from labelloop.run.parameters import LOCATIONS, READING, parameters_of, recorded, with_parameters
 from labelloop.run.preprocess import preprocess
 from labelloop.run.record import RunInfo, command, peak_memory
 from labelloop.run.registrar import Registrar
@@ -199,7 +199,9 @@ class Run:
         """Hash all that a stage is made from."""
         folder = self.folder
         if stage == "fetch":
-            return digest_of(*(f"{name}={self._info.parameters.get(name, '')}" for name in LOCATIONS))
+            given = self._info.parameters
+            names = [name for name in LOCATIONS if name in given or name not in READING]
+            return digest_of(*(f"{name}={given.get(name, '')}" for name in names))
         made_from = {
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),

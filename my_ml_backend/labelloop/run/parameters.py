@@ -26,7 +26,12 @@ _EXPECTED = {
 }
 
 
-LOCATIONS = ("train_location", "validation_location", "test_location", "format", "label_attribute", "project_key")
+READING = ("picture_field", "separator", "classes")
+"""How data are read beside their format: parameters of a run that has them, so that older runs stay as they are."""
+
+LOCATIONS = (
+    "train_location", "validation_location", "test_location", "format", "label_attribute", "project_key", *READING,
+)  # fmt: skip
 """Where the data are and how they are read: parameters of the fetch stage alone."""
 
 _HIDDEN = "***"

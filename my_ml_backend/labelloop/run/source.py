@@ -24,6 +24,7 @@ from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher, patiently
 from labelloop.run.parameters import LOCATIONS, is_hidden
+from labelloop.setting_values import names
 from labelloop.settings import Settings
 from labelloop.sources.media import document_in
 from labelloop.sources.reader import Reader
@@ -143,7 +144,12 @@ def _files(location: str) -> list[str]:
 
 
 def _read(location: str, parameters: Mapping[str, str], settings: Settings, opens: Opener) -> Listing:
-    hints = Hints(label_attribute=parameters.get("label_attribute", ""))
+    hints = Hints(
+        label_attribute=parameters.get("label_attribute", ""),
+        picture_field=parameters.get("picture_field", ""),
+        separator=parameters.get("separator", ""),
+        classes=names(parameters.get("classes", "")) or None,
+    )
     return open_listing(location, settings, parameters.get("format") or "auto", hints, opens)
 
 

@@ -108,6 +108,8 @@ def test_columns_that_are_labels_themselves(tmp_path: Path) -> None:
             "img,sum\n" + "".join(f"{at}.jpg,{at}\n" for at in range(10)),
             "no two cells of its column 'sum' are the same",
         ),
+        ("img,sharpness\na.jpg,3\nb.jpg,12.5\n", "its column 'sharpness' holds measured numbers"),
+        ("id,url\n1,http://host/a.jpg\n2,http://host/b.jpg\n", "found: 'id, url'"),
         ("id,label\n7,cat\n", "no picture that lies beside it is named as its column 'id' says"),
     ],
 )

@@ -69,6 +69,14 @@ def test_sides_and_classes_side_by_side_are_refused(tmp_path: Path) -> None:
         read_listing(tmp_path)
 
 
+def test_classes_that_are_named_may_be_called_like_sides_and_hold_folders(tmp_path: Path) -> None:
+    tree(tmp_path, "valid/a/1.jpg", "invalid/b/2.jpg")
+    with pytest.raises(ManifestError, match=r"sides \(valid\) and others beside them .* name these \(--classes\)"):
+        read_listing(tmp_path)
+    found = read_listing(tmp_path, hints=Hints(classes=("valid", "invalid")))
+    assert found_in(found, tmp_path) == [("invalid/b/2.jpg", "invalid", None), ("valid/a/1.jpg", "valid", None)]
+
+
 def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     tree(tmp_path / "elsewhere", "secret.jpg")
     tree(tmp_path / "set", "cat/a.jpg")

@@ -160,6 +160,7 @@ def test_json_min_with_several_choices(tmp_path: Path, answer: object) -> None:
         ({"id": 7, "data": {}, "annotations": {}}, None),
         ({"id": 7, "data": {}, "annotations": 5}, "'annotations' must be a list"),
         ({"id": 7, "image": "s3://b/k"}, "neither a task of a JSON export"),
+        ({"image": "a.jpg", "annotations": []}, "neither a task of .* keys are 'image, annotations'"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_element(tmp_path: Path, element: dict[str, Any], reason: str | None) -> None:

@@ -115,4 +115,7 @@ def test_wild_parameters_are_refused_or_taken(wild: dict[str, str]) -> None:
     assert set(wild) <= {*PARAMETERS, "train_location", "validation_location", "test_location", "format"} | {
         "label_attribute",
         "project_key",
+        "picture_field",
+        "separator",
+        "classes",
     }

@@ -6,6 +6,7 @@ A folder is one where it holds a table beside folders of pictures (Kaggle), or a
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -31,10 +32,13 @@ _SEVERAL = "labels"
 """The column whose cells may hold several labels; of any other, a cell is one label as it stands."""
 
 _MEASURES = ("age", "count", "height", "price", "rating", "score", "size", "width")
-"""The only column beside that of the pictures has labels, whatever it is called, but for these."""
+"""The only column beside that of the pictures has labels, whatever it is called, but for these and more addresses."""
 
 _ONCE = 10
 """From so many on, cells of which no two are the same are no classes."""
+
+_DECIMAL = re.compile(r"[+-]?\d*\.(?!0*$)\d+(e[+-]?\d+)?", re.IGNORECASE)
+"""A number that is no whole one."""
 
 _NAMED = "If one column has classes of the pictures, name it (--label-attribute)"
 
@@ -78,7 +82,7 @@ def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  
     guessed = bool(picture and not labels and not hints.label_attribute)
     if guessed:
         rest = tuple(name for name in names if name not in (picture, *others))
-        labels = rest[0] if row and len(rest) == 1 and rest[0].lower() not in _MEASURES else ""
+        labels = rest[0] if row and len(rest) == 1 and rest[0].lower() not in (*_MEASURES, *_PICTURES) else ""
         answers = [cell for name, cell in zip(names, cells, strict=False) if name in rest]
         classes = rest if len(rest) > 1 and answers and all(_number(cell) in _NUMBERS for cell in answers) else ()
     if not picture or not (labels or classes):
@@ -165,6 +169,8 @@ def _check_guess(path: Path, column: str, labels: list[str]) -> None:
     """Refuse a column of labels that is known by nothing but its place, where its cells are no classes."""
     if holds := of_words(labels, set(labels)):
         raise refused(path, Other(holds, f"no two are the same in its column {column!r}"), _NAMED)
+    if any(map(_DECIMAL.fullmatch, labels)):
+        raise ManifestError(f"{path}: its column {column!r} holds measured numbers, which are no classes. {_NAMED}")
     if len(labels) >= _ONCE and len(set(labels)) == len(labels):
         raise ManifestError(f"{path}: no two cells of its column {column!r} are the same, as classes are. {_NAMED}")
 

@@ -72,9 +72,12 @@ class FolderLayout:
         deep = {name: side for name, side in sides.items() if (*at, name) in self.inside}
         others = [name for name in tops if name not in sides]
         if deep and others:
+            if all(self.find(name) is not None for name in tops):
+                return {}
             raise ManifestError(
                 f"{self.source} has folders for sides ({', '.join(deep)}) and others beside them "
-                f"({', '.join(others[:5])}): move the classes below a side, or the others away"
+                f"({', '.join(others[:5])}): move the classes below a side, or the others away. "
+                "If all of them are classes, name these (--classes)"
             )
         return deep
 

@@ -164,18 +164,7 @@ class _Survey:
 
     def add(self, task: Task) -> None:
         """Look at a task."""
-        found: list[str] = []
-        for key, value in task.data.items():
-            if not isinstance(value, str):
-                continue
-            self._texts = True
-            if _ADDRESS.match(value):
-                found.append(key)
-                self._addresses[key] += 1
-                if other := of_address(value):
-                    self._others[key] = other
-        self._tasks += bool(found)
-        self._picture_field = self._picture_field or next((key for key in _FIELDS if key in found), "")
+        self._add_data(task.data)
         if task.open and task.id is not None:
             self._scattered = self._scattered or task.id in self._seen
             self._seen.add(task.id)
@@ -190,6 +179,20 @@ class _Survey:
                     self._alone.add(name)
                 if not annotation.open or not _ADDRESS.match(labels[0]):
                     self._answers.setdefault(name, _Answers()).add(name, labels, annotation)
+
+    def _add_data(self, data: Json) -> None:
+        found: list[str] = []
+        for key, value in data.items():
+            if not isinstance(value, str):
+                continue
+            self._texts = True
+            if _ADDRESS.match(value):
+                found.append(key)
+                self._addresses[key] += 1
+                if other := of_address(value):
+                    self._others[key] = other
+        self._tasks += bool(found)
+        self._picture_field = self._picture_field or next((key for key in _FIELDS if key in found), "")
 
     def result(self) -> Survey:
         """Say what was found; raises ManifestError as ``survey``."""

@@ -73,7 +73,11 @@ def tasks_in(path: Path, *, scattered: bool = False) -> Iterator[Task]:
             continue
         for entry in group:
             if "annotator" not in entry.values:
-                raise entry.wrong("it is neither a task of a JSON export (data, annotations) nor one of JSON_MIN")
+                raise entry.wrong(
+                    "it is neither a task of a JSON export (data, annotations) nor one of JSON_MIN. "
+                    f"Its keys are {', '.join(entry.values)[:100]!r}; a list that no tool wrote is best a table with a "
+                    "header (docs/manifests.md)"
+                )
         annotations = tuple(_row(entry.values) for entry in group if _is_annotated(entry.values))
         yield Task(task, first.values, annotations, first, open=True)
 
@@ -197,7 +201,7 @@ def _group(entry: Entry) -> tuple[object, int]:
 
 
 def _is_whole(values: Json) -> bool:
-    return "annotator" not in values and ("data" in values or "annotations" in values or "completions" in values)
+    return "annotator" not in values and "data" in values
 
 
 def _object(entry: Entry, key: str) -> Json:

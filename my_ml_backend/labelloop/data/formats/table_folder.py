@@ -97,8 +97,8 @@ class PicturesBeside:
     def _names(self) -> dict[str, list[Path]]:
         """The pictures below the table's folder, by their names with and without the suffix."""
         names: dict[str, list[Path]] = {}
-        for path in islice(_pictures(self._table.parent), _MOST):
-            for name in {path.name, path.stem}:
+        for path in islice(_below(self._table.parent), _MOST):
+            for name in {path.name, path.stem} if is_picture(path.name) else ():
                 names.setdefault(name, []).append(path)
         return names
 
@@ -111,7 +111,7 @@ class PicturesBeside:
         return path.relative_to(self._table.parent).parts[:-1]
 
 
-def _pictures(root: Path) -> Iterator[Path]:
+def _below(root: Path) -> Iterator[Path]:
     for where, folders, files in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(where, name) for name in files if is_picture(name))
+        yield from (Path(where, name) for name in files)
