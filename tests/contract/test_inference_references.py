@@ -72,6 +72,7 @@ def said_by(script: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.process
 def test_the_packages_of_its_image_are_all_that_the_server_imports() -> None:
     done = said_by(only(PACKAGES) + _LOADS)
 
@@ -79,6 +80,7 @@ def test_the_packages_of_its_image_are_all_that_the_server_imports() -> None:
     assert done.stderr.splitlines()[-1:] == ["ModuleNotFoundError: No module named 'redis'"], done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "status", "said"),
     [

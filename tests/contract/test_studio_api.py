@@ -241,6 +241,7 @@ for url, key in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.process
 def test_the_sdk_is_loaded_for_a_personal_access_token_alone_and_never_all_of_it() -> None:
     def reply(exchange: Exchange) -> None:
         answer({"access": jwt(300)} if exchange.request.line.startswith("POST") else {"email": "me"})(exchange)

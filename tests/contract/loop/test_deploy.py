@@ -52,6 +52,8 @@ from .test_second_kind import NUMBERS
 from .test_standalone import NO_TORCH, versions
 from .test_worker import working
 
+pytestmark = pytest.mark.process
+
 MakeLoop = Callable[..., Hub]
 
 
@@ -549,7 +551,6 @@ def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_i
 
 @pytest.mark.timeout(300)
 @pytest.mark.slow
-@pytest.mark.process
 def test_workers_look_again_until_a_version_is_there_also_when_one_is_killed(
     studio: StudioApi, make_loop: MakeLoop, place: Place, tmp_path: Path
 ) -> None:
