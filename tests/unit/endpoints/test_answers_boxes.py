@@ -116,6 +116,8 @@ def test_pixels_that_are_none_are_refused() -> None:
     small = {"xmin": 0.25, "ymin": 0.25, "xmax": 0.75, "ymax": 0.75}
     for body in ([record(box=small)], {"boxes": [list(small.values())], "labels": ["cat"]}):
         assert "all of them lie within the first one: are they fractions?" in reason(body, PICTURE)
+    border = {"xmin": 0.25, "ymin": 0.25, "xmax": 1.003, "ymax": 1.2}
+    assert "all of them lie hardly beyond the first one" in reason([record(box=border)], PICTURE)
     # Not all of them do.
     assert len(regions([record(box=small), record(box=PLACE)], PICTURE)) == 2
 

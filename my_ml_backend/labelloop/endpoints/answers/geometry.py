@@ -104,7 +104,8 @@ def as_corners(place: Any, order: Order) -> list[float]:
 def boxes_of(places: Sequence[Sequence[float]], unit: Unit, size: Size | None) -> list[Box | None]:
     """Make boxes of corners, each cut to the picture, None for what lies outside. Raises Malformed.
 
-    What counts pixels, and stays within the first of them, is in other units: there is nothing that small to see.
+    What counts pixels, and stays within the first of them, is in other units: there is nothing that small to see. A
+    fraction may lie a little beyond 1, as models guess at what the border cuts off.
     """
     if not places:
         return []
@@ -112,9 +113,10 @@ def boxes_of(places: Sequence[Sequence[float]], unit: Unit, size: Size | None) -
         return [FRACTIONS.corners(place) for place in places]
     scale = pixels(size)
     farthest = max(abs(value) for place in places for value in place)
-    if size is not None and 0 < farthest <= 1 and max(size) > 2:
+    if size is not None and 0 < farthest <= (1 if max(size) <= 10 else 1 + BEYOND) and max(size) > 2:
+        where = "within the first one" if farthest <= 1 else "hardly beyond the first one"
         raise Malformed(
-            "its boxes should be in pixels, and all of them lie within the first one: are they fractions? A mapping to "
+            f"its boxes should be in pixels, and all of them lie {where}: are they fractions? A mapping to "
             '{"regions": [...]}, in fractions where it names no "unit", says so'
         )
     return [scale.corners(place) for place in places]
