@@ -360,9 +360,14 @@ def canonical(value: object) -> str:
     return _CANONICAL.encode(value)
 
 
-def folded(name: str) -> str:
+def caseless(name: str) -> str:
     """Give what is the same of names that differ in letter case, in blanks around, or in how letters are composed."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def bare(text: str) -> str:
+    """Take away what stands around a label that is written as a sentence, a quotation or an entry of a list."""
+    return text.strip(" \t\r\n.\"'`*-")
 
 
 def value_at(data: object, key: str) -> object:

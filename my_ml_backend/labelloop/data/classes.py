@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from labelloop.types import folded
+from labelloop.types import caseless
 
 Find = Callable[[str], str | None]
 """Gives the name of the class that a label means, None for none."""
@@ -22,8 +22,8 @@ def class_finder(classes: Iterable[str]) -> Find:
     alike: dict[str, str] = {}
     for name in classes:
         own[name] = name
-        alike.setdefault(folded(name), name)
-    return lambda label: own.get(label, alike.get(folded(label)))
+        alike.setdefault(caseless(name), name)
+    return lambda label: own.get(label, alike.get(caseless(label)))
 
 
 def twin_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -31,7 +31,7 @@ def twin_names(names: Iterable[str]) -> tuple[str, ...]:
     alike: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         # Normalized anew, for folding can part what was composed.
-        alike.setdefault(_BETWEEN.sub(" ", unicodedata.normalize("NFKC", folded(name))), []).append(name)
+        alike.setdefault(_BETWEEN.sub(" ", unicodedata.normalize("NFKC", caseless(name))), []).append(name)
     pairs = [found for found in alike.values() if len(found) > 1]
     more = [f"{len(pairs) - _MOST_PAIRS} more pairs of classes are as much alike"] if len(pairs) > _MOST_PAIRS else []
     return (*map(_sentence, pairs[:_MOST_PAIRS]), *more)

@@ -8,7 +8,7 @@ from labelloop.data.classes import Find
 from labelloop.errors import LabelMappingError
 from labelloop.studio.control_tag import ControlTag
 from labelloop.studio.label_tag import Label
-from labelloop.types import folded
+from labelloop.types import caseless
 
 _REMEMBERED = 64
 _SHOWN = 20
@@ -55,12 +55,12 @@ def label_finder(labels: Sequence[Label], *, labels_first: bool = False) -> Find
     predicted = _table(labels, lambda label: label.predicted_values)
     own = _table(labels, lambda label: (label.name,))
     value = _table(_told_apart(labels), _short)
-    alike = _table(labels, lambda label: map(folded, (*label.predicted_values, label.name)))
-    alike = _table(_told_apart(labels), lambda label: map(folded, _short(label))) | alike
+    alike = _table(labels, lambda label: map(caseless, (*label.predicted_values, label.name)))
+    alike = _table(_told_apart(labels), lambda label: map(caseless, _short(label))) | alike
     tables = (own, predicted, value) if labels_first else (predicted, own, value)
 
     def find(name: str) -> str | None:
-        return next((table[name] for table in tables if name in table), alike.get(folded(name)))
+        return next((table[name] for table in tables if name in table), alike.get(caseless(name)))
 
     return find
 
@@ -86,8 +86,8 @@ def _short(label: Label) -> tuple[str, ...]:
 
 def _told_apart(labels: Sequence[Label]) -> list[Label]:
     """Leave out the paths of a taxonomy whose last step is that of another, too: it says nothing by itself."""
-    ends = Counter(folded(name) for label in labels if label.path for name in set(_short(label)))
-    return [label for label in labels if not label.path or all(ends[folded(name)] == 1 for name in _short(label))]
+    ends = Counter(caseless(name) for label in labels if label.path for name in set(_short(label)))
+    return [label for label in labels if not label.path or all(ends[caseless(name)] == 1 for name in _short(label))]
 
 
 def _table(labels: Iterable[Label], keys: Callable[[Label], Iterable[str]]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from labelloop.studio.results.prediction import (
     probability,
     result_of,
 )
-from labelloop.types import Answer, Findings, Json, Number, Output, Prompted, Rendering, Text, Uncertainty, Whole
+from labelloop.types import Answer, Findings, Json, Number, Output, Prompted, Rendering, Text, Uncertainty, Whole, bare
 
 _CLASSIFYING = ("Choices", "Taxonomy")
 _CHECKERS = 32
@@ -122,14 +122,9 @@ def _named(among: Sequence[ControlTag], findings: Findings, how: Rendering) -> J
 def _read_labels(tag: ControlTag, text: str, how: Rendering) -> list[str]:
     """Read labels of a tag, in its order; none where a word of the text is none."""
     find = tag_finder(tag, how.given)
-    words = [text] if tag.choice == "single" or find(_bare(text)) else re.split(r"[,;\n]", text)
-    found = {find(_bare(word)) for word in words if _bare(word)}
+    words = [text] if tag.choice == "single" or find(bare(text)) else re.split(r"[,;\n]", text)
+    found = {find(bare(word)) for word in words if bare(word)}
     return [] if None in found else [label.name for label in tag.labels if label.name in found]
-
-
-def _bare(text: str) -> str:
-    """Take away what stands around a word that is written as a sentence, a quotation or an entry of a list."""
-    return text.strip(" \t\r\n.\"'`*-")
 
 
 def classify(

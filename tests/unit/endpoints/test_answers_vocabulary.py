@@ -134,3 +134,8 @@ def test_what_says_where_it_is_is_no_classification() -> None:
 def test_numbers_written_as_text(text: str, number: float | None) -> None:
     assert numeric(text) == number
     assert is_numeric(text) is (number is not None)
+
+
+def test_of_a_long_name_the_beginning_counts() -> None:
+    assert folded("Status" * 100_000) == folded(("Status" * 100)[:80])
+    assert folded("Status") == "status"

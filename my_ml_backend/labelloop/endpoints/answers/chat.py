@@ -11,7 +11,7 @@ from labelloop.endpoints.answers.format import Asked, Malformed, number, unicode
 from labelloop.endpoints.answers.quotes import find_quotes
 from labelloop.endpoints.answers.written import Place, behind_reasoning, find_json, members, probabilities
 from labelloop.endpoints.failures import one_line, words_of
-from labelloop.types import Assignment, Findings, Input, Number, Region, Text, Wanted, WantedLabel, Whole
+from labelloop.types import Assignment, Findings, Input, Number, Region, Text, Wanted, WantedLabel, Whole, bare
 
 
 def said_of(item: Input, classes: tuple[str, ...]) -> Assignment:
@@ -148,7 +148,7 @@ def _labels(wanted: Wanted, place: Place, probability: Callable[[int, int], floa
         texts = [place.value] if name(place.value) is not None else split
     else:
         texts = list(_texts(place.value, name))
-    labels = list(dict.fromkeys(name(text) or _bare(text) or text for text in texts if text.strip()))
+    labels = list(dict.fromkeys(name(text) or bare(text) or text for text in texts if text.strip()))
     if len(labels) > 1 and wanted.choice == "single":
         raise Malformed(f"it names {len(labels)} labels for {key_of(wanted)!r}, which takes one")
     quoted = 0 if place.plain else 1
@@ -182,14 +182,9 @@ def _namer(wanted: Wanted) -> Callable[[str], str | None]:
     exact = {label.name: label.name for label in wanted.labels} | {one.shown: one.name for one in wanted.labels}
     folded: dict[str, str | None] = {}
     for shown, label in exact.items():
-        key = _bare(shown).casefold()
+        key = bare(shown).casefold()
         folded[key] = label if folded.get(key, label) == label else None
-    return lambda text: exact[text] if text in exact else folded.get(_bare(text).casefold())
-
-
-def _bare(text: str) -> str:
-    """Take away what stands around a label that is written as a sentence, a quotation or an entry of a list."""
-    return text.strip(" \t\r\n.\"'`*-")
+    return lambda text: exact[text] if text in exact else folded.get(bare(text).casefold())
 
 
 def _spans(wanted: Wanted, value: Any, item: Input) -> tuple[list[Region], str]:
@@ -223,7 +218,7 @@ def _number(wanted: Wanted, value: Any) -> float:
     name = key_of(wanted)
     if isinstance(value, str):
         try:
-            value = float(_bare(value))
+            value = float(bare(value))
         except ValueError:
             raise Malformed(f"{name!r} is not a number") from None
     read = float(whole(name, value)) if wanted.whole else number(name, value)

@@ -103,10 +103,14 @@ _COORDINATES = PLACES | {"top", "right", "bottom", "w", "h", "originx", "originy
 """What a number is called that is a part of a place, where two of them stand together."""
 
 
-@lru_cache(maxsize=8192)
 def folded(name: str) -> str:
     """Write a field's name as this vocabulary does: ``Class_Names`` and ``className`` become ``classname``."""
-    plain = "".join(letter for letter in name[:80].lower() if letter not in "_- ")
+    return _folded(name[:80])  # whatever an endpoint calls its fields, little of it is kept
+
+
+@lru_cache(maxsize=8192)
+def _folded(name: str) -> str:
+    plain = "".join(letter for letter in name.lower() if letter not in "_- ")
     if plain.endswith("ies"):
         return plain[:-3] + "y"
     if plain.endswith(("sses", "xes")):
