@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     import httpx
 
 _LONGEST = 200
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/]{400}")
+"""What no path looks like, which has a dot, a dash, an underscore or a blank somewhere before."""
 
 
 def shown(url: str) -> str:
     """Make an address fit for logs and messages: without user info, query and fragment, at most 200 characters.
 
-    Of one that is its own data, only what it says of its type.
+    Of one that is its own data, only what it says of its type; of bare base64, which is none, that it is that.
     """
+    if _BASE64.match(url):
+        return f"base64 of {len(url)} characters, without data:image/png;base64, or the like before it,"
     if (head := url[:_LONGEST].lstrip()).lower().startswith("data:"):
         said, comma, _ = head.partition(",")
         return f"{said},…" if comma else "data:…"

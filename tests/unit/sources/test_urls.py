@@ -136,3 +136,11 @@ def test_data_that_cannot_be_read_is_not_shown(url: str, reason: str) -> None:
     with pytest.raises(MediaError, match=reason) as refused:
         data_of(url, 100)
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize("begins", ["iVBORw0KGgo", "/9j/4AAQSkZJRg", " UklGR"])
+def test_a_picture_that_stands_as_bare_base64_in_a_task_is_in_no_message(begins: str) -> None:
+    said = shown(begins + "Ab3+" * 100)
+    assert "Ab3+" not in said
+    assert "without data:image/png;base64," in said
+    assert shown(f"/data/upload/{'a' * 150}/{'b' * 60}.jpg").startswith("/data/upload/aaa")
