@@ -206,3 +206,13 @@ def test_a_success_that_found_nothing() -> None:
     assert answered(body, PICTURE) == answered([], PICTURE)
     with pytest.raises(Exception, match="0 predictions came back"):
         answered(body | {"success": False}, PICTURE)
+
+
+@pytest.mark.parametrize(
+    "said", [{"box_format": "xywh"}, {"format": "CXCYWH"}, {"normalized": True}, {"mode": "xyxyn"}]
+)
+def test_boxes_that_are_said_to_be_something_else_are_refused(said: dict[str, Any]) -> None:
+    body: dict[str, Any] = {"boxes": [[50, 25, 150, 75]], "labels": ["cat"], "scores": [0.75]}
+    assert f"its field {next(iter(said))!r} says" in reason(body | said, PICTURE)
+    for agreed in ({"box_format": "xyxy"}, {"normalized": False}):
+        assert regions(body | agreed, PICTURE) == [CAT]

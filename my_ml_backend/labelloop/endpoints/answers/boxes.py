@@ -112,6 +112,7 @@ class Boxes:
         if key is None:
             raise Malformed('it is not an object with "boxes" and "labels"')
         column = _COLUMNS[folded(key)]
+        _require_as_named(item, column)
         rows = _rows(item[key])[: _count(item)]
         size = size_of(item, one)
         if rows and all(map(_is_row, rows)):
@@ -131,6 +132,22 @@ class Boxes:
         if item.get("masks") is not None:
             regions += within_memory(_masks(item, names, scores))
         return Findings(tuple(regions), one.version, size)
+
+
+_OTHERWISE = frozenset(("xywh", "cxcywh", "xcycwh", "ltwh", "tlwh", "yxyx", "xywhn", "cxcywhn"))
+"""What a field beside boxes calls those that are no two corners, x first."""
+
+
+def _require_as_named(item: Mapping[str, Any], column: Column) -> None:
+    """Raise Malformed where another field says that boxes are not what such boxes usually are."""
+    for key, value in item.items():
+        order = isinstance(value, str) and value.strip().casefold() in _OTHERWISE
+        unit = value is True and folded(key) in ("normalized", "isnormalized", "relative")
+        if order or (column.unit == "pixels" and (unit or value == "xyxyn")):
+            raise Malformed(
+                f"its field {key[:60]!r} says that its boxes are not {column.order} in {column.unit}: a mapping to "
+                '{"regions": [...], "unit": ...}, with corners, box or center, says what they are'
+            )
 
 
 def _unwrapped(item: Any) -> Any:
