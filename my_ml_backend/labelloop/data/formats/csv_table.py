@@ -162,7 +162,8 @@ def _columns(path: Path, hints: Hints) -> Columns:
             return columns_of(header, row, hints)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
-    raise refused(path, other, _NAMED)
+    named = _column(table_header(header)[1], LABELS)
+    raise refused(path, other, f"{_NAMED[:-1]} {named})" if named else _NAMED)
 
 
 def _check_guess(path: Path, column: str, labels: list[str]) -> None:
