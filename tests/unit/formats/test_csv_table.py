@@ -134,6 +134,19 @@ def test_names_without_a_suffix_are_those_of_the_pictures_beside_the_table(tmp_p
         read_listing(tmp_path / "labels.csv")
 
 
+def test_a_table_beside_folders_of_classes_is_no_list_of_their_pictures(tmp_path: Path) -> None:
+    for name in ("train/cat/1.jpg", "test/dog/2.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "classes.csv").write_text("id,label\n0,cat\n1,dog\n")
+    found = read_listing(tmp_path)
+    assert [(one.labels, one.side) for one in found.records] == [(("cat",), "train"), (("dog",), "test")]
+
+
+def test_empty_lines_above_the_header_are_passed_over(tmp_path: Path) -> None:
+    assert read(tmp_path, "\n\nimage,label\na.jpg,cat\n").records[0].labels == ("cat",)
+
+
 def test_the_tables_of_a_folder_are_read_with_their_sides(tmp_path: Path) -> None:
     for side, rows in (("train", "a.jpg,cat\nb.jpg,dog\n"), ("val", "c.jpg,dog\n")):
         (tmp_path / f"{side}.csv").write_text(f"image,label\n{rows}")

@@ -111,7 +111,9 @@ def test_classes_may_be_called_as_what_tools_write(tmp_path: Path) -> None:
 def test_a_column_that_is_named_is_believed(tmp_path: Path) -> None:
     path = tmp_path / "cars.csv"
     path.write_text("image,x1,y1,x2,y2,class\na.jpg,1,2,3,4,saloon\n")
-    with pytest.raises(ManifestError, match=r"holds boxes .in its columns x1, y1, x2, y2.* name it .--label-attribute class.[.]"):
+    with pytest.raises(
+        ManifestError, match=r"holds boxes .in its columns x1, y1, x2, y2.* name it .--label-attribute class.[.]"
+    ):
         read_listing(path)
     assert read_listing(path, hints=Hints(label_attribute="class")).records[0].labels == ("saloon",)
 

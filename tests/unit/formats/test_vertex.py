@@ -72,6 +72,16 @@ def test_it_is_written_as_the_schemas_say(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "many").read_text()) == common | {"classificationAnnotations": [rose]}
 
 
+def test_rows_may_name_pictures_beside_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "import.csv"
+    path.write_text("train,a.jpg,cat\ntest,b.jpg,dog\n")
+    found = read_listing(path)
+    assert [(one.uri, one.labels, one.side) for one in found.records] == [
+        ((tmp_path / "a.jpg").as_uri(), ("cat",), "train"),
+        ((tmp_path / "b.jpg").as_uri(), ("dog",), "test"),
+    ]
+
+
 def test_rows_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "import.csv"
     path.write_text('TRAIN,gs://b/1,cat\n,gs://b/2,dog\n\nvalidation,"gs://b/3","a, b"\ntest,gs://b/4\n')

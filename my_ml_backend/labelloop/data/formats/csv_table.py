@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, base_of, written
-from labelloop.data.formats.entries import MOST_CHARACTERS, Entry, open_text, table_header, table_rows, write_parts
+from labelloop.data.formats.entries import Entry, table_header, table_rows, text_lines, write_parts
 from labelloop.data.formats.other_labels import TEXTS, Other, of_columns, of_words, refused
 from labelloop.data.formats.table_folder import PicturesBeside, is_sample, tables_in
 from labelloop.data.listing import Listing, Record
@@ -130,8 +131,7 @@ def is_table(path: Path) -> bool:
 
 
 def _head(path: Path) -> tuple[str, str]:
-    with open_text(path) as file:
-        header, row = (file.readline(MOST_CHARACTERS).rstrip("\r\n") for _ in range(2))
+    header, row, *_ = [*(line.rstrip("\r\n") for _, line in islice(text_lines(path), 2)), "", ""]
     return header, row
 
 

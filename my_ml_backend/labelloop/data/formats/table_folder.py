@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from labelloop.data.formats.entries import Entry, side_named
@@ -40,15 +40,21 @@ def tables_in(folder: Path, readable: Readable) -> list[tuple[Path, Side | None]
     """
     inside = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     folders = [entry for entry in inside if entry.is_dir()]
-    if not all(_OF_PICTURES.fullmatch(entry.name) for entry in folders):
+    below = (name for entry in folders for name in _folders_of(entry))
+    if not all(map(_OF_PICTURES.fullmatch, chain((entry.name for entry in folders), below))):
         return []
     if own := _tables(inside, readable):
         sides = [side_named(table.stem) for table in own]
         return list(zip(own, sides if len(own) > 1 else [None], strict=True)) if _apart(sides) else []
-    below = [
+    of_sides = [
         (table, side_named(entry.name)) for entry in folders for table in _tables(sorted(entry.iterdir()), readable)
     ]
-    return below if _apart([side for _, side in below]) else []
+    return of_sides if _apart([side for _, side in of_sides]) else []
+
+
+def _folders_of(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def _tables(entries: list[Path], readable: Readable) -> list[Path]:

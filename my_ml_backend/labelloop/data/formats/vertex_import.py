@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, written
 from labelloop.data.formats.entries import Entry, object_lines, open_text, side_named, text_lines, write_lines
+from labelloop.data.formats.imagefolder import is_picture
 from labelloop.data.formats.other_labels import BOXES, TEXTS, Other, of_address, of_object, refused
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
@@ -89,7 +90,8 @@ def _add_row(pictures: dict[str, tuple[set[str], Side | None]], entry: Entry, ba
 def _other(address: str, labels: list[str]) -> Other | None:
     if len(labels) > _BOX and not any(re.sub(r"[\d.eE-]", "", cell) for cell in labels[1:]):
         return Other(BOXES, "in the cells behind its labels")
-    if holds := of_address(address) or ("" if address.startswith("gs://") else TEXTS):
+    is_address = address.startswith("gs://") or is_picture(address)
+    if holds := of_address(address) or ("" if is_address else TEXTS):
         return Other(holds, f"as in {address[:40]!r}")
     return None
 
