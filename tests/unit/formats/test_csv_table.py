@@ -134,6 +134,16 @@ def test_names_without_a_suffix_are_those_of_the_pictures_beside_the_table(tmp_p
         read_listing(tmp_path / "labels.csv")
 
 
+def test_pictures_in_a_folder_that_may_be_anothers_are_told(tmp_path: Path) -> None:
+    for name in ("train/1.jpg", "holiday/2.jpg", "holiday/3.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "list.csv").write_text("image,label\n1.jpg,cat\n2.jpg,dog\n3.jpg,dog\n")
+    found = read_listing(tmp_path / "list.csv")
+    assert found.remarks == ("pictures of list.csv were found by no more than their names in its folder 'holiday'",)
+    assert [Path(one.uri).parent.name for one in found.records] == ["train", "holiday", "holiday"]
+
+
 def test_a_table_beside_folders_of_classes_is_no_list_of_their_pictures(tmp_path: Path) -> None:
     for name in ("train/cat/1.jpg", "test/dog/2.jpg"):
         (tmp_path / name).parent.mkdir(parents=True)

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -142,7 +142,8 @@ def _read_table(path: Path, hints: Hints, base: str) -> Listing:
             "If they do, name their column (--label-attribute)"
         )
     found, columns = Collector(path, hints), _columns(path, hints)
-    table = _Table(columns, hints.separator, PicturesBeside(path, base))
+    pictures = PicturesBeside(path, base)
+    table = _Table(columns, hints.separator, pictures)
     for entry in table_rows(path):
         table.take(found, entry)
     table.check(path)
@@ -151,7 +152,7 @@ def _read_table(path: Path, hints: Hints, base: str) -> Listing:
     listing = found.listing("multiple" if several else "single", classes) if classes else found.listing()
     if columns.guessed and not hints.label_attribute:
         _check_guess(path, columns.labels, [label for record in listing.records for label in record.labels])
-    return listing
+    return replace(listing, remarks=(*listing.remarks, *pictures.remarks()))
 
 
 def _columns(path: Path, hints: Hints) -> Columns:

@@ -81,6 +81,14 @@ class PicturesBeside:
     def __init__(self, table: Path, base: str) -> None:
         self._table, self._base = table, base
         self._direct: bool | None = None
+        self._strange: dict[str, None] = {}
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say in which folders pictures were found whose names do not tell that they belong to the table."""
+        return tuple(
+            f"pictures of {self._table.name} were found by no more than their names in its folder {name!a}"
+            for name in self._strange
+        )
 
     def address(self, entry: Entry, cell: str) -> str | None:
         """Give the address of the picture; None for a name without a suffix that no file has. Raises ManifestError."""
@@ -96,6 +104,9 @@ class PicturesBeside:
             first, second = (str(path.relative_to(self._table.parent)) for path in found[:2])
             raise entry.wrong(f"{cell[:60]!r} may be {first!a} or {second!a}: write which, with its folder")
         if found:
+            top = next(iter(self._folders(found[0])), "")
+            if not (_OF_PICTURES.fullmatch(top) or top.startswith(self._table.stem)):
+                self._strange[top] = None
             return entry.address(str(found[0].absolute()), self._base)
         return uri if is_picture(cell) else None
 
