@@ -29,7 +29,7 @@ demo: .venv/.ready .venv-label-studio/.ready ## Open a real Label Studio whose p
 	$(RUN) labelloop demo --label-studio $(LABEL_STUDIO) $(ARGS)
 
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
-	$(RUN) pytest -m "not slow and not docker" -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(RUN) pytest -m "not slow and not docker" -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-all: test-slow test-docker test-versions ## Run what is too slow for `make test`: long tests, Docker, another Label Studio.
 

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, settings
 
 _USUAL = 100
-_FAST = 15
+_FAST = 10
 
 # On a machine that does much else any example may take its time, the first one above all.
 settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
