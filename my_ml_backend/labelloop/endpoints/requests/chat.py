@@ -20,6 +20,7 @@ from labelloop.endpoints.requests.format import (
     require_one,
     require_writable,
     unwritable_plain,
+    with_option,
 )
 from labelloop.errors import SettingsError, Unreadable
 from labelloop.pictures import shrink
@@ -57,7 +58,7 @@ class Chat:
     def __init__(self, option: str = "", *, model: str = "", classes: tuple[str, ...] = ()) -> None:
         if option not in ("", "ollama"):
             raise SettingsError(f"the request format chat:{option[:50]} is not known: possible are chat, chat:ollama")
-        self.name = f"chat:{option}" if option else "chat"
+        self.name = with_option("chat", option)
         self.option = option
         self.schema_field = "format" if option else "response_format"
         self.left_out: frozenset[str] = frozenset()

@@ -16,6 +16,7 @@ from labelloop.endpoints.requests.format import (
     require_writable,
     unwritable_plain,
     usual_name,
+    with_option,
 )
 from labelloop.errors import SettingsError
 from labelloop.sources.media import ending_of
@@ -51,7 +52,7 @@ class Raw:
 
     def __init__(self, option: str = "") -> None:
         self._type = media_type_of(option, "raw") if option else ""
-        self.name = f"raw:{option}" if option else "raw"
+        self.name = with_option("raw", option)
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot go by itself: a prompt or a URI has no place beside the bytes."""
@@ -86,7 +87,7 @@ class Base64:
 
     def __init__(self, option: str = "") -> None:
         self._type = media_type_of(option, "base64") if option else "application/x-www-form-urlencoded"
-        self.name = f"base64:{option}" if option else "base64"
+        self.name = with_option("base64", option)
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot go by itself: only a file needs base64."""
@@ -119,7 +120,7 @@ class Multipart:
                 f"request format multipart:FIELD needs a form field's name, as in multipart:image, not {option[:50]!r}"
             )
         self._field = option
-        self.name = f"multipart:{option}" if option else "multipart"
+        self.name = with_option("multipart", option)
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts and addresses."""

@@ -58,6 +58,11 @@ class RequestFormat(Protocol):
         ...
 
 
+def with_option(name: str, option: str) -> str:
+    """Spell a format's name with its option, as the setting does; empty for none."""
+    return f"{name}:{option}" if option else name
+
+
 def unwritable_text(text: str) -> str:
     """Say why a text cannot be sent; empty when it can. JSON can smuggle half characters into a task."""
     try:

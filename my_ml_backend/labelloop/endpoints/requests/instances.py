@@ -14,6 +14,7 @@ from labelloop.endpoints.requests.format import (
     require_writable,
     unwritable_plain,
     unwritable_text,
+    with_option,
 )
 from labelloop.errors import SettingsError
 from labelloop.types import Box, Input, Json, Prompted, Wanted
@@ -120,7 +121,7 @@ class Inputs:
             raise SettingsError(
                 f"the request format inputs:{option[:50]} is not known: possible are inputs, inputs:labels"
             )
-        self.name = f"inputs:{option}" if option else "inputs"
+        self.name = with_option("inputs", option)
         self._with_labels = bool(option)
 
     def refusal(self, item: Input) -> str:

@@ -16,6 +16,7 @@ from labelloop.endpoints.requests.format import (
     require_writable,
     unwritable_plain,
     usual_name,
+    with_option,
 )
 from labelloop.errors import SettingsError
 from labelloop.types import Input, Json
@@ -50,7 +51,7 @@ class JsonPath:
             )
         self._steps = tuple(re.findall(rf"{_NAME}|\[\]", read[1], re.ASCII)) if read else ()
         self._as_url = read is not None and read[2] is not None
-        self.name = f"json:{option}" if option else "json"
+        self.name = with_option("json", option)
         self.together = _EACH in self._steps
 
     def refusal(self, item: Input) -> str:

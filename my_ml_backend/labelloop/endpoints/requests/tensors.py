@@ -12,6 +12,7 @@ from labelloop.endpoints.requests.format import (
     require_writable,
     unwritable_plain,
     usual_name,
+    with_option,
 )
 from labelloop.errors import SettingsError
 from labelloop.types import Input
@@ -37,7 +38,7 @@ class Tensors:
             )
         self._input = named[1] if named else ""
         self._wide = named is not None and named[2] is not None
-        self.name = f"tensors:{option}" if option else "tensors"
+        self.name = with_option("tensors", option)
 
     def refusal(self, item: Input) -> str:
         """Say why an input cannot be written: there is no place for prompts and addresses."""
