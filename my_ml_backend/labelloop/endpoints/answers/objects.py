@@ -64,6 +64,9 @@ Corners are Hugging Face's and pandas of YOLOv5, Ultralytics', and Azure AutoML'
 Vision's and Rekognition's.
 """
 
+_OUTLINES: tuple[tuple[str, Unit], ...] = (("normalizedVertices", "fractions"), ("vertices", "pixels"))
+"""Google's names of the corners of an outline."""
+
 _EMPTIED = ("boxes", "objects", "detections", "CustomLabels", "localizedObjectAnnotations")
 """Lists that are empty where nothing was found, by themselves or beside what is said of the picture."""
 
@@ -72,9 +75,8 @@ def place_of(record: Any) -> Place | None:
     """Find where a thing is; None where it does not say."""
     if not isinstance(record, dict):
         return None
-    if _is_titled(record):
-        key = next(key for key in record if score_key({key: record[key]}) is None)
-        return Place(record[key], "corners", "pixels", (path_step(key),))
+    if (title := _title(record)) is not None:
+        return Place(record[title], "corners", "pixels", (path_step(title),))
     holder = next((key for key in record if _singular(key) in _HOLDERS and _held(record[key], path_step(key))), None)
     if holder is None:
         found = _named(record, "")
@@ -120,24 +122,25 @@ def _named(record: Mapping[str, Any], path: str) -> Place | None:
 
 def _bounds(value: Mapping[str, Any]) -> Place | None:
     """Read Google's outlines by their bounds; a coordinate of 0 is left out of its JSON."""
-    for key, unit in (("normalizedVertices", "fractions"), ("vertices", "pixels")):
+    for key, unit in _OUTLINES:
         points = value.get(key)
         if isinstance(points, list) and points and all(isinstance(point, dict) for point in points):
             across, down = ([point.get(axis, 0) for point in points] for axis in ("x", "y"))
             if not all(map(is_number, (*across, *down))):
                 return None
             numbers = [min(across), min(down), max(across), max(down)]
-            return Place(numbers, "corners", "fractions" if unit == "fractions" else "pixels", (key,))
+            return Place(numbers, "corners", unit, (key,))
     return None
 
 
-def _is_titled(record: Mapping[str, Any]) -> bool:
-    """Whether the class itself is the name of the place, ``{"cat": [20, 10, 120, 60], "score": 0.9}`` (TorchServe)."""
+def _title(record: Mapping[str, Any]) -> str | None:
+    """Find a class that names its own place: ``{"cat": [20, 10, 120, 60], "score": 0.9}`` of TorchServe."""
     if len(record) != 2 or (score := score_key(record)) is None:
-        return False
+        return None
     (title,) = record.keys() - {score}
     value = record[title]
-    return folded(title) not in PLACES and isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+    is_place = isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
+    return title if is_place and folded(title) not in PLACES else None
 
 
 def _of_roboflow(place: Place) -> Place:
@@ -242,8 +245,8 @@ def _is_roboflow(item: Any) -> bool:
 
 
 def _label(record: Mapping[str, Any]) -> Any:
-    if _is_titled(record):
-        return next(key for key in record if score_key({key: record[key]}) is None)
+    if (title := _title(record)) is not None:
+        return title
     if (key := label_key(record)) is not None:
         return record[key]
     return record.get("object")  # Azure's image analysis
