@@ -1,7 +1,9 @@
 """What the folders above labeled pictures are: sides, classes, or the wrapping of an archive."""
 
-from collections.abc import Mapping, Set
+import os
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from labelloop.data.classes import Find
@@ -11,6 +13,15 @@ from labelloop.types import Side
 
 Parts = tuple[str, ...]
 """The names of a path, from the outermost folder on."""
+
+
+def files_below(root: Path) -> Iterator[str]:
+    """Give the names of all files below a folder, relative to it; hidden folders are not looked into."""
+    for where, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(where, root)
+        start = "" if below == "." else f"{below}/"
+        yield from (f"{start}{name}" for name in files)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ by the files that lie in it.
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from labelloop.data.formats import other_labels
 from labelloop.data.formats.entries import table_header
+from labelloop.data.formats.folder_layout import files_below
 from labelloop.data.formats.other_labels import BOXES, KEY_POINTS, MASKS, POLYGONS, SPANS, TEXTS, Other
 from labelloop.errors import ManifestError
 
@@ -46,7 +47,8 @@ def of_file(path: Path) -> Other | None:
 
 def of_folder(path: Path) -> Other | None:
     """Recognise a folder by the lists in it, nearest first, else by its names; what cannot be read is passed over."""
-    names = list(islice(_below(path), _NAMES))
+    shown = (name for name in files_below(path) if not name.rpartition("/")[2].startswith("."))
+    names = list(islice(shown, _NAMES))
     lists = [name for name in names if name.lower().endswith(_LISTS)]
     for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
         with suppress(OSError):
@@ -143,11 +145,3 @@ def _sample(path: Path) -> str:
             file.seek(at)
             parts.append(file.read(3 * _SAMPLE if size <= 3 * _SAMPLE else _SAMPLE).decode("utf-8", "replace"))
     return "\n".join(parts)
-
-
-def _below(root: Path) -> Iterator[str]:
-    for where, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = os.path.relpath(where, root)
-        start = "" if below == "." else f"{below}/"
-        yield from (f"{start}{name}" for name in files if not name.startswith("."))

@@ -6,12 +6,13 @@ So Kaggle hands out its sets (``train.csv`` beside ``train/``), and Roboflow its
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
 from labelloop.data.formats.entries import Entry, side_named
+from labelloop.data.formats.folder_layout import files_below
 from labelloop.data.formats.imagefolder import is_picture
 from labelloop.sources.urls import path_of
 from labelloop.types import Side
@@ -114,8 +115,10 @@ class PicturesBeside:
     def _names(self) -> dict[str, list[Path]]:
         """The pictures below the table's folder, by their names with and without the suffix."""
         names: dict[str, list[Path]] = {}
-        for path in islice(_below(self._table.parent), _MOST):
-            for name in {path.name, path.stem} if is_picture(path.name) else ():
+        for path in map(
+            self._table.parent.joinpath, filter(is_picture, islice(files_below(self._table.parent), _MOST))
+        ):
+            for name in {path.name, path.stem}:
                 names.setdefault(name, []).append(path)
         return names
 
@@ -126,9 +129,3 @@ class PicturesBeside:
 
     def _folders(self, path: Path) -> tuple[str, ...]:
         return path.relative_to(self._table.parent).parts[:-1]
-
-
-def _below(root: Path) -> Iterator[Path]:
-    for where, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(where, name) for name in files)
