@@ -37,6 +37,10 @@ LabelLoopError
 │   ├── TrainingDied       a process of the training ended; another try may go better
 │   └── TrainerAway        (also an Outage) what trains elsewhere could not be asked
 ├── DeployError            a version could not be brought to its endpoint
+├── CloudError             a cloud refused what was asked of it
+│   ├── CloudDenied        who we are there may not do it, or is not known
+│   ├── CloudMissing       what was asked for is not there
+│   └── CloudAway          (also an Outage) it could not be reached, is busy or failed itself
 └── BundleError            a bundle is damaged or of an unknown format
 
 The message of each says what happened, to which object, and what to do next. They end at one border each: an HTTP
@@ -227,6 +231,24 @@ class UnknownKind(LabelLoopError):
 
 class DeployError(LabelLoopError):
     """A deployer could not bring a version to its endpoint: what was there before serves on."""
+
+
+class CloudError(LabelLoopError):
+    """A cloud refused what was asked of it; the message names the object, and what it said."""
+
+
+class CloudDenied(CloudError):
+    """The identity of this machine is unknown there, has expired, or lacks an action on a resource: they are named."""
+
+
+class CloudMissing(CloudError):
+    """What was asked for is not there."""
+
+
+class CloudAway(Outage, CloudError):
+    """A cloud could not be reached, throttles, or failed by itself."""
+
+    away = "the cloud"
 
 
 class BundleError(LabelLoopError):

@@ -151,6 +151,18 @@ def store_address(value: str) -> str:
     return "a store address: file:///folder or s3://bucket/prefix, without user, password or options"
 
 
+def aws_role(value: str) -> str:
+    """Check the ARN of a role; empty is none."""
+    fine = not value or re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}", value)
+    return "" if fine else "the ARN of a role: arn:aws:iam::123456789012:role/NAME"
+
+
+def aws_location(value: str) -> str:
+    """Check a folder in S3; empty is the store's."""
+    fine = not value or re.fullmatch(r"s3://[a-z0-9.-]{3,63}/[\w./!'()*-]+", value)
+    return "" if fine else "a folder in S3: s3://bucket/prefix"
+
+
 def endpoint_address(value: str) -> str:
     """Check the kind of an endpoint's address; what its kind asks for is looked at when it is opened."""
     scheme, mark, place = value.partition("://")

@@ -172,6 +172,24 @@ class LoopSettings:
         "Seconds that bringing a version to its endpoint may take; what takes longer has failed, and is tried again.",
         minimum=1,
     )
+    aws_role: str = _setting(
+        "LABELLOOP_AWS_ROLE",
+        "",
+        "Role (ARN) that SageMaker's jobs and models, or a Lambda function, run as (docs/aws.md).",
+        check=values.aws_role,
+    )
+    aws_training_image: str = _setting(
+        "LABELLOOP_AWS_TRAINING_IMAGE", "", "Image in ECR that the steps of a SageMaker pipeline run: the worker's."
+    )
+    aws_inference_image: str = _setting(
+        "LABELLOOP_AWS_INFERENCE_IMAGE", "", "Image in ECR that SageMaker's models and Lambda functions run."
+    )
+    aws_location: str = _setting(
+        "LABELLOOP_AWS_LOCATION",
+        "",
+        "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: LABELLOOP_STORE.",
+        check=values.aws_location,
+    )
     bootstrap_endpoint: str = _setting(
         "LABELLOOP_BOOTSTRAP_ENDPOINT",
         "",

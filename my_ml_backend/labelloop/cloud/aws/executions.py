@@ -1,0 +1,131 @@
+"""SageMaker pipelines: executions found by their names, begun, looked at and stopped."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from labelloop.cloud.aws.account import Account, asking
+from labelloop.types import Json
+
+RUNNING = ("Executing", "Stopping")
+"""Statuses of an execution that has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution: its ARN, display name, SageMaker's status, when it began (None: unknown), why it failed."""
+
+    arn: str
+    name: str
+    status: str
+    started: datetime | None = None
+    reason: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its id, which ``Execution.PipelineExecutionId`` stands for in a definition."""
+        return self.arn.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an execution, as ListPipelineExecutionSteps tells; ``job`` is the ARN of what it started, if any."""
+
+    name: str
+    status: str
+    reason: str = ""
+    started: datetime | None = None
+    ended: datetime | None = None
+    job: str = ""
+    metadata: Json | None = None
+
+
+class Pipeline:
+    """One pipeline of an account, by name. Every method raises CloudError or one of its kinds."""
+
+    def __init__(self, account: Account, name: str) -> None:
+        self.account, self.name = account, name
+
+    @property
+    def _client(self) -> Any:
+        return self.account.client("sagemaker")
+
+    def describe(self) -> Json:
+        """Give DescribePipeline's answer; raises CloudMissing."""
+        with asking(f"pipeline {self.name} in {self.account.region}"):
+            found: Json = self._client.describe_pipeline(PipelineName=self.name)
+            return found
+
+    def executions(self) -> Iterator[Execution]:
+        """Give all executions, the newest first."""
+        with asking(f"the executions of pipeline {self.name}"):
+            pages = self._client.get_paginator("list_pipeline_executions").paginate(
+                PipelineName=self.name, SortBy="CreationTime", SortOrder="Descending"
+            )
+            for page in pages:
+                for one in page["PipelineExecutionSummaries"]:
+                    yield Execution(
+                        one["PipelineExecutionArn"],
+                        one.get("PipelineExecutionDisplayName", ""),
+                        one["PipelineExecutionStatus"],
+                        one.get("StartTime"),
+                        one.get("PipelineExecutionFailureReason", ""),
+                    )
+
+    def find(self, name: str) -> Execution | None:
+        """Give the newest execution of a display name, whatever became of it; None for none.
+
+        AWS neither forbids two of one name nor finds them by it: whoever starts one looks here first.
+        """
+        return next((one for one in self.executions() if one.name == name), None)
+
+    def start(self, name: str, parameters: Mapping[str, str]) -> Execution:
+        """Begin an execution under a display name (at most 82 letters), with these parameters, all of them text."""
+        with asking(f"an execution of pipeline {self.name}"):
+            begun = self._client.start_pipeline_execution(
+                PipelineName=self.name,
+                PipelineExecutionDisplayName=name,
+                PipelineParameters=[{"Name": key, "Value": value} for key, value in parameters.items()],
+            )
+        return Execution(begun["PipelineExecutionArn"], name, "Executing")
+
+    def look(self, arn: str) -> Execution:
+        """Say how an execution stands; raises CloudMissing."""
+        with asking(f"execution {arn}"):
+            found = self._client.describe_pipeline_execution(PipelineExecutionArn=arn)
+        return Execution(
+            arn,
+            found.get("PipelineExecutionDisplayName", ""),
+            found["PipelineExecutionStatus"],
+            found.get("CreationTime"),
+            found.get("FailureReason", ""),
+        )
+
+    def steps(self, arn: str) -> list[Step]:
+        """Give the steps that have begun, in the order of their start."""
+        with asking(f"the steps of execution {arn}"):
+            pages = self._client.get_paginator("list_pipeline_execution_steps").paginate(
+                PipelineExecutionArn=arn, SortOrder="Ascending"
+            )
+            return [_step(one) for page in pages for one in page["PipelineExecutionSteps"]]
+
+    def stop(self, arn: str) -> None:
+        """End an execution; one that has ended stays as it is."""
+        if self.look(arn).status in RUNNING:
+            with asking(f"the end of execution {arn}"):
+                self._client.stop_pipeline_execution(PipelineExecutionArn=arn)
+
+
+def _step(told: Json) -> Step:
+    metadata = told.get("Metadata") or {}
+    jobs = [one["Arn"] for one in metadata.values() if isinstance(one, dict) and "Arn" in one]
+    return Step(
+        told["StepName"],
+        told["StepStatus"],
+        told.get("FailureReason", ""),
+        told.get("StartTime"),
+        told.get("EndTime"),
+        jobs[0] if jobs else "",
+        metadata,
+    )
