@@ -2,9 +2,15 @@
 
 import hashlib
 from pathlib import Path
+from typing import IO
 
+from labelloop.errors import Damaged
 from labelloop.files import cannot_keep, is_sha256, whole_file
 from labelloop.types import ProjectKey
+
+
+_PART_BYTES = 1 << 20
+"""Of a picture that comes from a file, this much is in memory."""
 
 
 class PictureCache:
@@ -22,6 +28,24 @@ class PictureCache:
         if _size(self.path(sha)) != len(content):
             self._write(self.path(sha), content)
         return sha
+
+    def take(self, sha: str, size: int, content: IO[bytes]) -> None:
+        """Keep a picture of so many bytes, a part of it in memory at a time, unless it is here.
+
+        Raises Damaged where its bytes are not those of its name, StoreError when the disk refuses.
+        """
+        if _size(self.path(sha)) == size:
+            return
+        whole = hashlib.sha256()
+        try:
+            with whole_file(self.path(sha), shared=True) as aside, aside.open("wb") as file:
+                while part := content.read(_PART_BYTES):
+                    whole.update(part)
+                    file.write(part)
+                if whole.hexdigest() != sha:
+                    raise Damaged(f"picture {sha} is not what its name says")
+        except OSError as error:
+            raise cannot_keep("a picture", self._directory, error) from error
 
     def has(self, sha: str) -> bool:
         """Whether a picture is here; raises ValueError for what is no sha256."""

@@ -1,0 +1,83 @@
+"""Where this machine and SageMaker hand each other files: one folder in S3 for each pipeline (docs/aws.md).
+
+    <location>/<pipeline>/source/<run key>/manifest.jsonl, sides.json, shards.json   the labels of a run
+    <location>/<pipeline>/pictures/<name>.tar                                        shards, shared by all runs
+    <location>/<pipeline>/executions/<execution id>/<step>/                          what a step left
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from labelloop.errors import Damaged, SettingsError
+from labelloop.models.s3_store import S3Store
+from labelloop.settings import Settings
+
+MANIFEST, SIDES, SHARDS = "manifest.jsonl", "sides.json", "shards.json"
+"""The labels of a run: LabelLoop's manifest, the sides that were named, and the list of the shards of its pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folder of one pipeline: ``s3://bucket/prefix/pipeline``. Paths are those within it."""
+
+    location: str
+    pipeline: str
+
+    @property
+    def address(self) -> str:
+        """Its own address, without a slash at the end."""
+        return f"{self.location.rstrip('/')}/{self.pipeline}"
+
+    def of(self, path: str) -> str:
+        """Give the address of what lies there."""
+        return f"{self.address}/{path}"
+
+    def store(self, client: Any = None) -> S3Store:
+        """Open it; ``client`` is one of S3 to share. Raises StoreError."""
+        parts = urlsplit(self.address)
+        return S3Store(parts.netloc, f"{parts.path.strip('/')}/", client)
+
+
+def source(key: str, name: str = "") -> str:
+    """Give the path of a run's labels, by its key, or of one of its files."""
+    return f"source/{key}/{name}"
+
+
+def shard(name: str = "") -> str:
+    """Give the path of a shard, or that below which all of them are."""
+    return f"pictures/{name}"
+
+
+def results(execution: str, step: str, name: str = "") -> str:
+    """Give the path below which a step of an execution left its files, or of one of them."""
+    return f"executions/{execution}/{step}/{name}"
+
+
+def location_of(settings: Settings) -> str:
+    """Give the folder in S3 that the settings name; raises SettingsError where they name none."""
+    if settings.aws_location:
+        return settings.aws_location.rstrip("/")
+    if settings.store_address.startswith("s3://"):
+        return f"{settings.store_address.rstrip('/')}/cloud"
+    raise SettingsError(
+        "files are handed to AWS through a folder in S3: set LABELLOOP_AWS_LOCATION=s3://bucket/prefix"
+    )
+
+
+def write_shards(prefix: str, names: Iterable[str]) -> bytes:
+    """Spell a list of shards as SageMaker reads it for a channel of type ManifestFile; ``prefix`` ends in a slash."""
+    return json.dumps([{"prefix": prefix}, *names], indent=0).encode()
+
+
+def read_shards(content: bytes) -> tuple[str, tuple[str, ...]]:
+    """Read such a list: the address of the folder, and the names in it; raises Damaged."""
+    try:
+        first, *names = json.loads(content)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name is no text")
+        return str(first["prefix"]), tuple(names)
+    except (ValueError, TypeError, KeyError) as error:
+        raise Damaged(f"a list of shards cannot be read ({error}): hand the run over again") from error
