@@ -8,7 +8,6 @@ from labelloop.errors import Damaged
 from labelloop.files import cannot_keep, is_sha256, whole_file
 from labelloop.types import ProjectKey
 
-
 _PART_BYTES = 1 << 20
 """Of a picture that comes from a file, this much is in memory."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import IO
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
@@ -91,10 +92,7 @@ def unpack(shard: Path, cache: PictureCache) -> int:
     try:
         with tarfile.open(shard, "r|") as archive:
             for member in archive:
-                content = archive.extractfile(member) if _is_picture(member) else None
-                if content is None:
-                    raise Damaged(f"it holds {member.name[:80]!r}, which is no picture")
-                cache.take(member.name, member.size, content)
+                cache.take(member.name, member.size, _content(archive, member))
                 found.append(member.name)
     except Damaged as error:
         raise Damaged(f"shard {shard}: {error}: {_REMEDY}") from error
@@ -105,8 +103,12 @@ def unpack(shard: Path, cache: PictureCache) -> int:
     return len(found)
 
 
-def _is_picture(member: tarfile.TarInfo) -> bool:
-    return is_sha256(member.name) and member.type in _PLAIN and not member.issparse()
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    plain = is_sha256(member.name) and member.type in _PLAIN and not member.issparse()
+    content = archive.extractfile(member) if plain else None
+    if content is None:
+        raise Damaged(f"it holds {member.name[:80]!r}, which is no picture")
+    return content
 
 
 _REMEDY = "remove it where it came from, and hand the pictures over again"

@@ -6,6 +6,7 @@ from labelloop.cloud.aws.places import Places, location_of, read_shards, results
 from labelloop.errors import Damaged, SettingsError
 from labelloop.settings import Settings
 
+NAMES = ("a" * 64 + ".tar", "b" * 64 + ".tar")
 PLACES = Places("s3://bucket/team/", "cats")
 
 
@@ -26,11 +27,13 @@ def test_without_a_folder_in_s3_the_setting_is_named() -> None:
 
 
 def test_a_list_of_shards_is_one_that_sagemaker_reads() -> None:
-    written = write_shards("s3://bucket/team/cats/pictures/", ["a.tar", "b.tar"])
-    assert read_shards(written) == ("s3://bucket/team/cats/pictures/", ("a.tar", "b.tar"))
+    written = write_shards("s3://bucket/team/cats/pictures/", NAMES)
+    assert read_shards(written) == ("s3://bucket/team/cats/pictures/", NAMES)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"[1]", b'[{"prefix": "s3://b/"}, 7]'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"[1]", b'[{"prefix": "s3://b/"}, 7]', b'[{"prefix": "s3://b/"}, "../a"]']
+)
 def test_a_damaged_list_of_shards_is_told(content: bytes) -> None:
     with pytest.raises(Damaged, match="hand the run over again"):
         read_shards(content)

@@ -1,8 +1,8 @@
 """Where this machine and SageMaker hand each other files: one folder in S3 for each pipeline (docs/aws.md).
 
-    <location>/<pipeline>/source/<run key>/manifest.jsonl, sides.json, shards.json   the labels of a run
-    <location>/<pipeline>/pictures/<name>.tar                                        shards, shared by all runs
-    <location>/<pipeline>/executions/<execution id>/<step>/                          what a step left
+<location>/<pipeline>/source/<run key>/manifest.jsonl, sides.json, shards.json   the labels of a run
+<location>/<pipeline>/pictures/<name>.tar                                        shards, shared by all runs
+<location>/<pipeline>/executions/<execution id>/<step>/                          what a step left
 """
 
 import json
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from labelloop.data.shards import SUFFIX
 from labelloop.errors import Damaged, SettingsError
+from labelloop.files import is_sha256
 from labelloop.models.s3_store import S3Store
 from labelloop.settings import Settings
 
@@ -62,9 +64,7 @@ def location_of(settings: Settings) -> str:
         return settings.aws_location.rstrip("/")
     if settings.store_address.startswith("s3://"):
         return f"{settings.store_address.rstrip('/')}/cloud"
-    raise SettingsError(
-        "files are handed to AWS through a folder in S3: set LABELLOOP_AWS_LOCATION=s3://bucket/prefix"
-    )
+    raise SettingsError("files are handed to AWS through a folder in S3: set LABELLOOP_AWS_LOCATION=s3://bucket/prefix")
 
 
 def write_shards(prefix: str, names: Iterable[str]) -> bytes:
@@ -76,8 +76,10 @@ def read_shards(content: bytes) -> tuple[str, tuple[str, ...]]:
     """Read such a list: the address of the folder, and the names in it; raises Damaged."""
     try:
         first, *names = json.loads(content)
-        if not all(isinstance(name, str) for name in names):
-            raise TypeError("a name is no text")
-        return str(first["prefix"]), tuple(names)
+        prefix = str(first["prefix"])
+        odd = [name for name in names if not is_sha256(str(name).removesuffix(SUFFIX))]
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged(f"a list of shards cannot be read ({error}): hand the run over again") from error
+    if odd:
+        raise Damaged(f"a list of shards names {str(odd[0])[:80]!r}, which is none: hand the run over again")
+    return prefix, tuple(names)
