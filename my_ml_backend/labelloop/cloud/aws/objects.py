@@ -1,0 +1,131 @@
+"""A folder in S3 in which this machine and AWS hand each other files (LABELLOOP_AWS_LOCATION)."""
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from labelloop.cloud.aws.account import Account, asking
+from labelloop.errors import CloudError, CloudMissing, SettingsError
+from labelloop.settings import Settings
+from labelloop.sources.s3 import bucket_and_key
+
+_AT_ONCE = 8
+"""Objects that travel at a time, fewer than a client has connections."""
+
+_CHECK = "labelloop-check.txt"
+
+
+def location_of(settings: Settings) -> str:
+    """Name the folder in S3 of the settings: ``s3://bucket/prefix``; raises SettingsError where there is none."""
+    found = settings.aws_location or settings.store_address
+    if not re.match(r"s3://[^/]+", found):
+        raise SettingsError(
+            "there is no folder in S3 to hand files over in: set LABELLOOP_AWS_LOCATION to s3://bucket/prefix, or let "
+            "LABELLOOP_STORE be in S3"
+        )
+    return found.rstrip("/")
+
+
+class Folder:
+    """All objects below ``uri`` (``s3://bucket/prefix``). Every method raises CloudError or one of its kinds."""
+
+    def __init__(self, account: Account, uri: str) -> None:
+        self.account, self.uri = account, uri.rstrip("/")
+        self._bucket, self._prefix = bucket_and_key(self.uri)
+
+    def below(self, name: str) -> "Folder":
+        """Give a folder in it."""
+        return Folder(self.account, f"{self.uri}/{name}")
+
+    @property
+    def _client(self) -> Any:
+        return self.account.client("s3")
+
+    def _named(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": f"{self._prefix}/{name}".strip("/")}
+
+    def check(self) -> None:
+        """Write and read an object in it; raises CloudError, also for a bucket of another region."""
+        with asking(f"bucket {self._bucket}"):
+            found = self._client.head_bucket(Bucket=self._bucket)
+        region = found.get("BucketRegion") or self.account.region
+        if region != self.account.region:
+            raise CloudError(
+                f"bucket {self._bucket} is in {region}, and SageMaker in {self.account.region} takes buckets of its "
+                "own region alone: name one there (LABELLOOP_AWS_LOCATION)"
+            )
+        self.put(_CHECK, b"labelloop can write here\n")
+        self.read(_CHECK)
+
+    def put(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
+        """Write an object, and give its address."""
+        with asking(f"{self.uri}/{name} to be written"):
+            self._client.put_object(**self._named(name), Body=content, ContentType=media_type)
+        return f"{self.uri}/{name}"
+
+    def put_file(self, name: str, path: Path) -> str:
+        """Write a file's content, at most 5 GB, and give its address."""
+        with asking(f"{self.uri}/{name} to be written"), path.open("rb") as file:
+            self._client.put_object(**self._named(name), Body=file)
+        return f"{self.uri}/{name}"
+
+    def read(self, name: str) -> bytes:
+        """Read an object; raises CloudMissing."""
+        with asking(f"{self.uri}/{name}"), closing(self._client.get_object(**self._named(name))["Body"]) as body:
+            return bytes(body.read())
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            with asking(f"{self.uri}/{name}"):
+                self._client.head_object(**self._named(name))
+        except CloudMissing:
+            return False
+        return True
+
+    def names(self) -> Iterator[str]:
+        """Name all objects, as they are called in this folder."""
+        beginning = f"{self._prefix}/".lstrip("/")
+        with asking(f"what lies in {self.uri}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=beginning)
+            for page in pages:
+                yield from (str(one["Key"])[len(beginning) :] for one in page.get("Contents", ()))
+
+    def fetch(self, folder: Path, wanted: Iterable[str] | None = None) -> list[str]:
+        """Copy objects into a folder on this machine, all of them or those ``wanted``; names them.
+
+        What would lead out of the folder is refused: raises CloudError.
+        """
+        names = [name for name in (self.names() if wanted is None else wanted) if not name.endswith("/")]
+        for name in names:
+            _require_confined(name, self.uri)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            list(threads.map(lambda name: self._fetch_one(name, folder / name), names))
+        return names
+
+    def _fetch_one(self, name: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            asking(f"{self.uri}/{name}"),
+            closing(self._client.get_object(**self._named(name))["Body"]) as body,
+            target.open("wb") as file,
+        ):
+            for part in body.iter_chunks(1 << 20):
+                file.write(part)
+
+    def remove(self) -> None:
+        """Remove all objects in it."""
+        for name in list(self.names()):
+            with asking(f"{self.uri}/{name} to be removed"):
+                self._client.delete_object(**self._named(name))
+
+
+def _require_confined(name: str, place: str) -> None:
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or not parts or "\\" in name or "\0" in name:
+        raise CloudError(
+            f"{place} holds an object called {name[:80]!r}, which leads out of its folder: nothing is taken"
+        )
