@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from labelloop.data.site import Interface
-from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError
+from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
+from labelloop.sources.media import media_type_of
 from labelloop.types import (
     NO_VERSION,
     Answer,
@@ -94,6 +95,22 @@ def predict_tasks(
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
         _log.exception("no predictions for %d tasks of project %s", len(tasks), project_uid)
     return [[] for _ in tasks]
+
+
+def picture_answers(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes]], list[Answer | Failure]]:
+    """Give what answers pictures by themselves, without a task: the project's endpoint with the announced version.
+
+    Raises NotFound where there is nothing yet that could; what it gives raises EndpointError.
+    """
+    by = serving(hub, project)
+    if by.version == NO_VERSION:
+        raise NotFound(f"project {project.id} has no version yet, and no bootstrap endpoint that predicts until then")
+
+    def ask(pictures: Sequence[bytes]) -> list[Answer | Failure]:
+        inputs = [Input(content, media_type_of(content)) for content in pictures]
+        return by.endpoint.invoke(inputs, by.target_of(project), time.monotonic() + hub.settings.predict_deadline)
+
+    return ask
 
 
 def _fall_back(

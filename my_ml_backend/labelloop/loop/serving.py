@@ -51,6 +51,12 @@ class Serving(ProjectEndpoint):
         """Whether its answers are of what the loop trains for alone; a foreign container's may be of anything."""
         return self.serves == "store"
 
+    def target_of(self, project: ProjectKey) -> Target:
+        """Say what the endpoint is asked for, of that project."""
+        if self.serves == "store":
+            return Target(project, self.version)
+        return Target(project, None, self.deployment.answers, bool(self.deployment.between))
+
 
 def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Serving:
     """Say what predicts for a project, in one round trip to Redis; works without it, and asks no endpoint.
@@ -193,9 +199,7 @@ class PredictionPlan(Serving):
     @property
     def target(self) -> Target:
         """What the endpoint is asked for."""
-        if self.serves == "store":
-            return Target(self.project, self.version)
-        return Target(self.project, None, self.deployment.answers, bool(self.deployment.between))
+        return self.target_of(self.project)
 
     @property
     def expected(self) -> str:

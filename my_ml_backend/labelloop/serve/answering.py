@@ -16,6 +16,8 @@ from labelloop.serve.registry import Catalog, ModelChoice
 from labelloop.serve.wire import Item, Reference, is_json, read_body
 from labelloop.types import Failure, Output, Target
 
+_AT_ONCE = 8
+
 _BUSY = "the server is busy; ask again in a moment"
 
 
@@ -114,6 +116,13 @@ class Answering:
             if isinstance(asked, Reference):
                 return self._alone(asked, choice)
             return Answered(self._predict(asked, choice), choice.version)
+
+    def about(self, pictures: Sequence[bytes]) -> list[Output | Failure]:
+        """Answer pictures that a person shows, a few at a time, so that others get their turn; raises as ``answer``."""
+        with self._admission.present():
+            choice = self._catalog.choose(Target())
+            parts = (pictures[at : at + _AT_ONCE] for at in range(0, len(pictures), _AT_ONCE))
+            return [answer for part in parts for answer in self._predict(part, choice)]
 
     def _alone(self, item: Item, choice: ModelChoice) -> Answered:
         (answer,) = self._predict([item], choice)

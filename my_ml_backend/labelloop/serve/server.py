@@ -19,6 +19,7 @@ from labelloop.serve.answering import Admission, Answering
 from labelloop.serve.cloud_shapes import sagemaker_shape, vertex_shape
 from labelloop.serve.engines.base import check_engine, open_engine, require_model
 from labelloop.serve.options import ServeOptions, ServePlan
+from labelloop.serve.page import page
 from labelloop.serve.pinned import PinnedCatalog, download, version_of
 from labelloop.serve.references import References
 from labelloop.serve.refusal import Refusal
@@ -66,6 +67,9 @@ def inference_app(
     for route in dict.fromkeys(("/invocations", predict_route)):
         app.add_url_rule(route, f"invoke {route}", invoke, methods=["POST"])
     app.add_url_rule("/execution-parameters", "execution-parameters", execution_parameters)
+    if isinstance(catalog, PinnedCatalog):
+        # Of a store's many projects the backend shows each with its own endpoint.
+        app.register_blueprint(page(lambda: answering.about, projects=False))
     app.register_blueprint(sagemaker_shape(answering))
     app.register_blueprint(vertex_shape(answering))
     app.register_error_handler(Exception, _refuse)

@@ -1,4 +1,4 @@
-"""The routes of Label Studio's ML client (contract, "Calls" and "Webhooks"), and ``/metrics`` and ``/status``."""
+"""The routes of Label Studio's ML client (contract, "Calls" and "Webhooks"), ``/metrics``, ``/status`` and ``/try``."""
 
 import json
 import re
@@ -6,16 +6,20 @@ import time
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.exceptions import BadRequest, Gone
+from werkzeug.exceptions import BadRequest, Gone, NotFound
 
 from labelloop.errors import LabelConfigError, OptionsError, QueueError
+from labelloop.errors import NotFound as MissingVersion
 from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
+from labelloop.loop.predict import picture_answers
 from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import project_status
+from labelloop.occlusion import Ask
+from labelloop.serve.page import page
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.rendering import tags_named
@@ -62,6 +66,7 @@ class Routes:
             ("/status", self.status, ["GET"]),
         ):
             app.add_url_rule(rule, view_func=view, methods=methods)
+        app.register_blueprint(page(self._asked_on_the_page, projects=True))
 
     def health(self) -> JsonAnswer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""
@@ -180,6 +185,14 @@ class Routes:
         projects = [project_status(self._hub, project).to_json() for project in self._known(trouble)]
         answer: Json = redact_all({"queue": not trouble, "trouble": trouble, "projects": projects})
         return answer
+
+    def _asked_on_the_page(self) -> Ask:
+        """Say what answers a picture that a person shows the page: the endpoint of the project that is named."""
+        project = self._project(request.args.to_dict())
+        try:
+            return picture_answers(self._hub, project)
+        except MissingVersion as error:
+            raise NotFound(str(error)) from error
 
     def _known(self, trouble: str) -> list[ProjectKey]:
         try:
