@@ -193,6 +193,12 @@ def deployer_address(value: str) -> str:
     return "" if not value or _is_command(value) else "a deployer: command:./deploy.sh"
 
 
+def registry_address(value: str) -> str:
+    """Check the kind of a registry's address; empty is none."""
+    fine = not value or re.fullmatch(r"sagemaker://[A-Za-z0-9](-*[A-Za-z0-9]){0,39}(\?.*)?", value)
+    return "" if fine else "a registry: sagemaker://PREFIX?region=R, its prefix of at most 40 letters, digits and -"
+
+
 def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:
     """Put trainers or deployers together again that were cut at the commas between their verbs."""
     found: list[str] = []

@@ -233,6 +233,13 @@ class LoopSettings:
         "Accuracy that one class with ten test items may lose, beyond what may be chance.",
         minimum=0,
     )
+    minimum_f1: float = _setting(
+        "LABELLOOP_MINIMUM_F1",
+        0.0,
+        "Macro F1 that a version must reach on the test side to pass the gate; 0: any.",
+        minimum=0,
+        maximum=1,
+    )
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ OTHERS = {
     "seed": 5,
     "min_labels": 7,
     "gate_margin": 0.3,
+    "minimum_f1": 0.9,
     "threshold": 0.4,
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 from labelloop.models.versions import VersionRecord
@@ -12,15 +13,31 @@ Approval = Literal["approved", "rejected", "pending"]
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A version as a registry holds it: its name there, the version, what is said of its approval, and by which reason.
+    """A version as a registry holds it: its ``name`` there, and what is said of its approval.
 
-    ``status`` is empty where the registry says nothing of it.
+    A listing tells no more. Described, it has the ``version`` and the key of the ``run`` that it was registered for,
+    either of them empty where that is not told; when its approval was ``changed`` last (UTC, ISO 8601); and what
+    LabelLoop has ``told`` of it last: where ``status`` is another, somebody else has spoken. ``status`` and ``told``
+    are empty where nothing is said.
     """
 
     name: str
-    version: str
     status: Approval | Literal[""]
-    reason: str = ""
+    version: str = ""
+    run: str = ""
+    told: Approval | Literal[""] = ""
+    changed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A version as it is handed to a registry: its record, the hash of its labels, its bundle's folder, its report."""
+
+    project: ProjectKey
+    record: VersionRecord
+    bundle: Path
+    manifest: str = ""
+    report: bytes = b""
 
 
 class Registry(Protocol):
@@ -35,16 +52,16 @@ class Registry(Protocol):
         """Say in words what is there; raises CloudError where nothing could be mirrored."""
 
     def packages(self, project: ProjectKey) -> list[Package]:
-        """List the project's versions there, oldest first; empty where it has none yet."""
+        """List the project's packages, oldest first; empty where it has none yet."""
 
-    def find(self, project: ProjectKey, version: str) -> Package | None:
-        """Give the package of a version; None while it has none."""
+    def describe(self, name: str) -> Package:
+        """Say all that is known of a package; raises CloudMissing where it is not there any more."""
 
-    def add(self, project: ProjectKey, record: VersionRecord, status: Approval, reason: str) -> Package:
-        """Make the package of a version unless there is one, and give it. May be repeated."""
+    def add(self, publication: Publication) -> Package:
+        """Make the package of a version, pending; whoever calls has looked that there is none."""
 
-    def approve(self, package: Package, status: Approval, reason: str) -> Package:
-        """Say of a package whether it is approved, and why. May be repeated."""
+    def approve(self, package: Package, status: Approval, reason: str) -> None:
+        """Say of a package whether it is approved, and why. May be repeated; raises CloudMissing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,29 @@ def judge(
     )
 
 
+def require_f1(verdict: Verdict, name: str, measured: Json, least: float) -> Verdict:
+    """Reject a version whose macro F1 on the test side is below ``least``; 0 asks nothing.
+
+    ``measured`` is its ``metrics.json``. Where that has no macro F1, the rule says that it cannot be applied.
+    """
+    if not least:
+        return verdict
+    reached = (measured.get("macro", {}).get("f1") or {}).get("value")
+    numbers = verdict.numbers | {"macro_f1": {"value": reached, "least": least}}
+    if reached is None:
+        told = f"{verdict.sentence}; LABELLOOP_MINIMUM_F1 is not applied, for no macro F1 was measured"
+        return replace(verdict, sentence=told, numbers=numbers)
+    asked = f"LABELLOOP_MINIMUM_F1 asks for {least:g}"
+    met = f"macro F1 {reached:.3f} on {measured['items']} test items"
+    if reached >= least:
+        return replace(verdict, sentence=f"{verdict.sentence}; {met}, and {asked}", numbers=numbers)
+    if verdict.passed:
+        sentence = f"{name} is rejected: {met}, but {asked}; without that rule, {verdict.sentence}"
+    else:
+        sentence = f"{verdict.sentence}; {met}, but {asked}"
+    return replace(verdict, passed=False, sentence=sentence, numbers=numbers)
+
+
 def unjudged(name: str, known: str, met: int, left_out: int, conceded: float = 0.0) -> Verdict:
     """Leave a version unjudged where a part of the test items is known of it that is too small; ``known`` says how.
 

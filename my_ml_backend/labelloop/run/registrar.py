@@ -15,6 +15,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
+from labelloop.run.gate import require_f1
 from labelloop.run.parameters import methods_of
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
@@ -136,9 +137,12 @@ class Registrar:
         kind = context.kind
         if champion is None:
             # What it answers is put into the labels of today already.
-            return kind.judge(context, name, self.bootstrap, str)
-        same = read_bundle_info(champion.bundle).kind == kind.name
-        return kind.judge(context, name, champion if same else None, self.rename)
+            verdict = kind.judge(context, name, self.bootstrap, str)
+        else:
+            same = read_bundle_info(champion.bundle).kind == kind.name
+            verdict = kind.judge(context, name, champion if same else None, self.rename)
+        measured = read_json(context.folder.metrics, "evaluate")
+        return require_f1(verdict, name, measured, context.settings.minimum_f1)
 
     def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:
         """Let a model that a person has chosen meet the champion, where there is one, and test items to meet on."""

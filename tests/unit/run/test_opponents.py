@@ -4,9 +4,10 @@
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -72,6 +73,7 @@ class Machine:
     held: list[Item]
     trainer: "Asked | None" = None
     run: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tested(self) -> list[Item]:
@@ -79,7 +81,8 @@ class Machine:
 
     def context(self) -> Context:
         self.run += 1
-        context = Context(RunFolder(self.path / f"run{self.run}"), Settings(model_dir=str(self.path)), lambda *_: None)
+        settings = Settings(model_dir=str(self.path), **self.settings)
+        context = Context(RunFolder(self.path / f"run{self.run}"), settings, lambda *_: None)
         context.labeled = Labeled(Manifest.of(PROJECT, "single", CLASSES, self.held, kind=numbers_kind.NAME))
         context.labeled.write(context.folder)
         write_json(context.folder.trained, TRAINED)
@@ -171,6 +174,35 @@ def test_a_first_version_without_answers_cannot_be_judged_and_may_be_forced(tmp_
     forced = machine.elsewhere({}, force=True)
     assert (forced.state, forced.version) == ("promoted", "v2")
     assert forced.verdict.startswith("promoted by force, though the gate said: v2 cannot be judged")
+
+
+def test_a_version_must_reach_the_macro_f1_that_is_asked_for(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, items(test=25), settings={"minimum_f1": 0.9})
+    half = {item.content: write_item(output(item, right=at % 4 != 0)) for at, item in enumerate(machine.tested)}
+
+    first = machine.elsewhere(half)
+
+    reached = first.metrics["test"]["macro"]["f1"]["value"]
+    assert (first.state, first.version) == ("rejected", "v1")
+    assert first.verdict.startswith(
+        f"v1 is rejected: macro F1 {reached:.3f} on 25 test items, but LABELLOOP_MINIMUM_F1 asks for 0.9; without that "
+        "rule, v1 becomes the first champion: 18 of 25 test items right"
+    )
+    forced = machine.elsewhere(half, force=True)
+    assert (forced.state, forced.verdict.split(":")[0]) == ("promoted", "promoted by force, though the gate said")
+    better = machine.elsewhere(all_right(machine.tested))
+    assert better.state == "promoted"
+    assert better.verdict.endswith("; macro F1 1.000 on 25 test items, and LABELLOOP_MINIMUM_F1 asks for 0.9")
+    worse = machine.elsewhere(half)
+    assert worse.state == "rejected"
+    assert worse.verdict.startswith("v4 is rejected: 18 of 25 test items right (0.720) against 25")
+    assert f"macro F1 {reached:.3f} on 25 test items, but LABELLOOP_MINIMUM_F1 asks for 0.9" in worse.verdict
+
+
+def test_a_version_that_nothing_was_measured_of_is_not_held_to_a_macro_f1(tmp_path: Path) -> None:
+    record = Machine(tmp_path, items(test=25), settings={"minimum_f1": 0.9}).elsewhere({})
+    assert record.verdict.endswith("LABELLOOP_MINIMUM_F1 is not applied, for no macro F1 was measured")
+    assert record.metrics["gate"]["macro_f1"] == {"value": None, "least": 0.9}
 
 
 def test_all_of_a_few_test_items_are_judged_as_ever(tmp_path: Path) -> None:

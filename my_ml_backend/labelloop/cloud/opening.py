@@ -1,0 +1,46 @@
+"""Opening what the loop asks of a cloud, by its address."""
+
+from collections.abc import Callable
+from urllib.parse import parse_qsl, urlsplit
+
+from labelloop.cloud.base import Registry
+from labelloop.errors import SettingsError
+from labelloop.settings import Settings
+
+
+def open_registry(address: str, settings: Settings) -> Registry:
+    """Open ``sagemaker://PREFIX?region=R``; nothing is asked of it.
+
+    Raises SettingsError saying what is wrong and what is possible.
+    """
+    kind, name, options = _parts("LABELLOOP_REGISTRY", address, ("region",))
+    if kind not in _REGISTRIES:
+        raise SettingsError(f"LABELLOOP_REGISTRY: {kind[:40]!r} is no kind of registry. There is sagemaker")
+    return _REGISTRIES[kind](settings, name, options)
+
+
+def _sagemaker(settings: Settings, name: str, options: dict[str, str]) -> Registry:
+    # Imported where it is used: botocore takes a third of a second.
+    from labelloop.cloud.aws.account import Account
+    from labelloop.cloud.aws.objects import Folder, location_of
+    from labelloop.cloud.aws.registry import SageMakerRegistry
+
+    if not settings.aws_inference_image:
+        raise SettingsError(
+            "LABELLOOP_REGISTRY: a package names the image that serves it: set LABELLOOP_AWS_INFERENCE_IMAGE"
+        )
+    account = Account(options.get("region", ""))
+    return SageMakerRegistry(account, name, settings.aws_inference_image, Folder(account, location_of(settings)))
+
+
+_REGISTRIES: dict[str, Callable[[Settings, str, dict[str, str]], Registry]] = {"sagemaker": _sagemaker}
+"""What opens each kind of registry, by the scheme of its address."""
+
+
+def _parts(setting: str, address: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, str]]:
+    """Take ``scheme://name?option=value`` apart; raises SettingsError for an option that is not ``known``."""
+    parts = urlsplit(address)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := set(options) - set(known):
+        raise SettingsError(f"{setting}: {min(unknown)[:40]!r} is no option of it: there is {', '.join(known)}")
+    return parts.scheme, parts.netloc, options
