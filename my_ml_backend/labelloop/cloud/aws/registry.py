@@ -133,9 +133,7 @@ class SageMakerRegistry:
         except CloudMissing:
             told = f"Versions of project {project}, mirrored by LabelLoop: the champion is Approved."
             with asking(f"model package group {group}"):
-                self._client.create_model_package_group(
-                    ModelPackageGroupName=group, ModelPackageGroupDescription=told
-                )
+                self._client.create_model_package_group(ModelPackageGroupName=group, ModelPackageGroupDescription=told)
 
     def _files(self, publication: Publication) -> dict[str, str]:
         """Hand over the archive, the metrics and the report, and give their addresses."""
