@@ -69,6 +69,6 @@ def test_a_bucket_of_another_region_and_one_that_is_not_there_are_told_apart(acc
 
 def test_the_folder_is_the_settings_one_else_the_stores() -> None:
     assert location_of(Settings(aws_location="s3://b/one/", store="s3://b/two")) == "s3://b/one"
-    assert location_of(Settings(store="s3://b/two")) == "s3://b/two"
+    assert location_of(Settings(store="s3://b/two")) == "s3://b/two/cloud"
     with pytest.raises(SettingsError, match="LABELLOOP_AWS_LOCATION"):
         location_of(Settings())

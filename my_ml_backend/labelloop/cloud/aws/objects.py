@@ -19,8 +19,11 @@ _CHECK = "labelloop-check.txt"
 
 
 def location_of(settings: Settings) -> str:
-    """Name the folder in S3 of the settings: ``s3://bucket/prefix``; raises SettingsError where there is none."""
-    found = settings.aws_location or settings.store_address
+    """Name the folder in S3 of the settings: ``s3://bucket/prefix``; raises SettingsError where there is none.
+
+    Below a store it is a folder of its own, which no project is called.
+    """
+    found = settings.aws_location or f"{settings.store_address.rstrip('/')}/cloud"
     if not re.match(r"s3://[^/]+", found):
         raise SettingsError(
             "there is no folder in S3 to hand files over in: set LABELLOOP_AWS_LOCATION to s3://bucket/prefix, or let "

@@ -8,14 +8,10 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
 from labelloop.data.shards import SUFFIX
-from labelloop.errors import Damaged, SettingsError
+from labelloop.errors import Damaged
 from labelloop.files import is_sha256
-from labelloop.models.s3_store import S3Store
-from labelloop.settings import Settings
 
 MANIFEST, SIDES, SHARDS = "manifest.jsonl", "sides.json", "shards.json"
 """The labels of a run: LabelLoop's manifest, the sides that were named, and the list of the shards of its pictures."""
@@ -23,7 +19,7 @@ MANIFEST, SIDES, SHARDS = "manifest.jsonl", "sides.json", "shards.json"
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The folder of one pipeline: ``s3://bucket/prefix/pipeline``. Paths are those within it."""
+    """The folder of one pipeline below a ``location`` (objects.location_of). Paths are those within it."""
 
     location: str
     pipeline: str
@@ -36,11 +32,6 @@ class Places:
     def of(self, path: str) -> str:
         """Give the address of what lies there."""
         return f"{self.address}/{path}"
-
-    def store(self, client: Any = None) -> S3Store:
-        """Open it; ``client`` is one of S3 to share. Raises StoreError."""
-        parts = urlsplit(self.address)
-        return S3Store(parts.netloc, f"{parts.path.strip('/')}/", client)
 
 
 def source(key: str, name: str = "") -> str:
@@ -56,15 +47,6 @@ def shard(name: str = "") -> str:
 def results(execution: str, step: str, name: str = "") -> str:
     """Give the path below which a step of an execution left its files, or of one of them."""
     return f"executions/{execution}/{step}/{name}"
-
-
-def location_of(settings: Settings) -> str:
-    """Give the folder in S3 that the settings name; raises SettingsError where they name none."""
-    if settings.aws_location:
-        return settings.aws_location.rstrip("/")
-    if settings.store_address.startswith("s3://"):
-        return f"{settings.store_address.rstrip('/')}/cloud"
-    raise SettingsError("files are handed to AWS through a folder in S3: set LABELLOOP_AWS_LOCATION=s3://bucket/prefix")
 
 
 def write_shards(prefix: str, names: Iterable[str]) -> bytes:
