@@ -1,0 +1,128 @@
+"""The stand-in of AWS as a test holds it."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+
+from support.aws.endpoints import Endpoints
+from support.aws.events import Events
+from support.aws.front import OUR_OWN, Front, hang_up, refusing, serving
+from support.aws.packages import Packages
+from support.aws.wire import Call
+
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+_VARIABLES = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
+
+
+class StandIn:
+    """AWS on this machine: an address, the variables by which programs find it, and what a test does to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = ""
+        self._front = Front()
+        self.events = Events({})
+        self.packages = Packages(self.events.package_changed)
+        self.endpoints = Endpoints(self.events.endpoint_changed)
+        self.operations = self._front.operations
+        """What is answered here and not by moto, by the names in ``calls``; a test may add its own."""
+        for room in (self.packages, self.endpoints):
+            self.operations.update(room.operations())
+        self.calls = self._front.calls
+        """What was asked, as IAM writes actions: ``sagemaker:CreateEndpoint``. S3's are named like its API's."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which boto3 in a child process finds this stand-in, and nobody's own account."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "hush",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/nonexistent",
+            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+        }
+
+    def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let this process find the stand-in."""
+        for name in (*_VARIABLES, *(one for one in os.environ if one.startswith("AWS_ENDPOINT_URL_"))):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+
+    def client(self, service: str, region: str = REGION) -> Any:
+        """Give boto3's client of a service. What it asks is neither counted in ``calls`` nor refused."""
+        return boto3.client(
+            service,
+            region_name=region,
+            endpoint_url=self.url,
+            aws_access_key_id="AKIDEXAMPLE",
+            aws_secret_access_key="hush",
+            config=Config(user_agent_extra=OUR_OWN, retries={"total_max_attempts": 1}),
+        )
+
+    def fail(
+        self,
+        operation: str,
+        code: str,
+        status: int = 400,
+        message: str = "",
+        times: int | None = 1,
+        *,
+        after: bool = False,
+    ) -> None:
+        """Let the next calls of an operation be refused, as AWS writes that; None: all of them.
+
+        With ``after``, what was asked is done all the same, and only its answer is an error.
+        """
+        self._front.plan(operation, refusing(code, status, message), times, after=after)
+
+    def deny(self, operation: str, resource: str = "*", times: int | None = 1) -> None:
+        """Let the next calls be refused as those of a role that lacks the action, such as ``sagemaker:CreateModel``."""
+        who = f"arn:aws:sts::{ACCOUNT}:assumed-role/labelloop/worker"
+        said = f"User: {who} is not authorized to perform: {operation} on resource: {resource}"
+        self.fail(operation, "AccessDeniedException", 400, said, times)
+
+    def before(self, operation: str, function: Callable[[Call], None], times: int | None = 1) -> None:
+        """Call a function before the next calls are answered. It runs beside the test, in a thread of the server.
+
+        It may raise Refused, which is answered, or HungUp, which ends the connection without an answer.
+        """
+        self._front.plan(operation, function, times)
+
+    def after(self, operation: str, function: Callable[[Call], None], times: int | None = 1) -> None:
+        """Call a function when the next calls are done, and not yet answered; else as ``before``."""
+        self._front.plan(operation, function, times, after=True)
+
+    def hang_up(self, operation: str, times: int | None = 1, *, after: bool = False) -> None:
+        """Give the next calls no answer; with ``after``, what was asked is done all the same."""
+        self._front.plan(operation, hang_up, times, after=after)
+
+    def reset(self) -> None:
+        """Forget everything: an account on its first day."""
+        self._front.forget()
+        self.endpoints.forget()
+        self.packages.forget()
+        BackendDict.reset()
+        reset_model_data()
+
+
+@contextmanager
+def aws_stand_in(folder: Path, port: int = 0) -> Iterator[StandIn]:
+    """Run the stand-in; jobs and models lie below ``folder``. Moto is one in a process: so is this."""
+    aws = StandIn(folder)
+    aws.reset()
+    with ExitStack() as stack:
+        stack.enter_context(aws.events.delivering())
+        aws.url = stack.enter_context(serving(aws._front, port))
+        yield aws
