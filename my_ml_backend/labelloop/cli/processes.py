@@ -16,6 +16,7 @@ from labelloop.errors import LabelLoopError
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
+    from labelloop.demo.run import Surroundings
     from labelloop.loop.hub import Hub
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -118,6 +119,18 @@ def start(*, debug: bool, log_level: str | None, check: bool, **given: Any) -> N
 @click.pass_obj
 def demo(hub: "Hub", /, label_studio: Path | None, backbone: str | None, weights: str | None, **options: Any) -> None:
     """Start everything with a real Label Studio, and show the loop turn."""
+    play_demo(hub.settings, None, label_studio, backbone, weights, **options)
+
+
+def play_demo(
+    settings: Settings,
+    around: "Surroundings | None",
+    label_studio: Path | None,
+    backbone: str | None,
+    weights: str | None,
+    **options: Any,
+) -> None:
+    """Run the demo as its command is asked for it, in whatever surroundings (None: this machine)."""
     from labelloop.demo.run import DemoOptions, run_demo
 
     if options["report"] == Path("-"):
@@ -127,9 +140,9 @@ def demo(hub: "Hub", /, label_studio: Path | None, backbone: str | None, weights
         raise click.ClickException(
             "no label-studio program: name it with --label-studio, or use `make demo`, which installs one"
         )
-    settings = replace(hub.settings, seed=options["seed"])
+    settings = replace(settings, seed=options["seed"])
     if backbone or weights:
         settings = replace(settings, backbone=backbone or settings.backbone, weights=weights or settings.weights)
     elif settings.backbone == Settings.backbone:
         settings = replace(settings, backbone="test_resnet", weights="none", image_size=32)
-    run_demo(DemoOptions(label_studio=Path(found), **options), settings, say=click.echo)
+    run_demo(DemoOptions(label_studio=Path(found), **options), settings, click.echo, around)

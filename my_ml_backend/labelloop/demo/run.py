@@ -88,17 +88,35 @@ class Kept:
         (folder / "demo.json").write_text(json.dumps(asdict(self)))
 
 
-def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None]) -> None:
+class Surroundings:
+    """Where a demo's pictures, versions and endpoint are: on this machine, unless a subclass says otherwise."""
+
+    def settings(self, settings: Settings) -> Settings:
+        """Give the settings of LabelLoop's processes: those that are for this machine, changed."""
+        return settings
+
+    def fill(self, studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
+        """Make the project's tasks, and give each one's right answer."""
+        return upload(studio, client, project, pictures)
+
+    def tend(self) -> None:
+        """Do what has to be done now and then."""
+
+
+def run_demo(
+    options: DemoOptions, settings: Settings, say: Callable[[str], None], around: Surroundings | None = None
+) -> None:
     """Run until Ctrl-C, or with ``auto`` until the last round is written; raises LabelLoopError.
 
     All files lie in a temporary folder that is removed at the end, or in ``keep``, from where the next demo goes on.
     """
+    around = around or Surroundings()
     with _folder(options.keep) as folder, _ending_on_sigterm():
         kept = Kept.read(folder)
         if kept is not None:
             _require_resumable(options, kept)
             kept.ports.require()
-            with _running(options, settings, folder, kept.ports, say) as demo:
+            with _running(options, settings, folder, kept.ports, say, around) as demo:
                 _connect(demo, kept.project, say)
                 say(f"The demo goes on with version {_version(demo.hub, kept.project)}.")
                 _wait(options, demo, kept.project, say)
@@ -106,7 +124,7 @@ def run_demo(options: DemoOptions, settings: Settings, say: Callable[[str], None
         pictures = _pictures(options, settings, folder, say)
         # So many are annotated first, and no version is made of fewer, however slowly that goes.
         first = max(settings.min_labels, min(_FIRST_LABELS, len(pictures.shown)))
-        with _running(options, replace(settings, min_labels=first), folder, ports, say) as demo:
+        with _running(options, replace(settings, min_labels=first), folder, ports, say, around) as demo:
             project = _begin(options, demo, pictures, say)
             if options.keep is not None:
                 Kept(ports, project).write(folder)
@@ -122,22 +140,33 @@ class _Demo:
     client: Studio
     studio: LabelStudio
     supervisor: Supervisor
+    around: Surroundings
+
+    def tend(self) -> None:
+        """Look after all that runs."""
+        self.supervisor.tend()
+        self.around.tend()
 
 
 @contextmanager
 def _running(
-    options: DemoOptions, settings: Settings, folder: Path, ports: Ports, say: Callable[[str], None]
+    options: DemoOptions,
+    settings: Settings,
+    folder: Path,
+    ports: Ports,
+    say: Callable[[str], None],
+    around: Surroundings,
 ) -> Iterator[_Demo]:
     """Start everything at these ports, and end it with the block."""
-    settings = demo_settings(settings, folder, options.per_round, ports)
+    settings = around.settings(demo_settings(settings, folder, options.per_round, ports))
     say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
     with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio) as studio:
         settings = replace(settings, label_studio_api_key=studio.token)
-        say("Redis, inference, worker and web start ...")
+        say("LabelLoop's processes start ...")
         supervisor = Supervisor(machine_services(settings, child_environment(settings)))
         try:
             supervisor.start()
-            yield _Demo(open_hub(settings), Studio.of(settings), studio, supervisor)
+            yield _Demo(open_hub(settings), Studio.of(settings), studio, supervisor, around)
         finally:
             supervisor.stop()
 
@@ -146,7 +175,7 @@ def _wait(options: DemoOptions, demo: _Demo, project: int, say: Callable[[str], 
     """Invite to look, and keep everything running until Ctrl-C."""
     say(_invitation(demo, project, options))
     while True:
-        demo.supervisor.tend()
+        demo.tend()
         time.sleep(0.2)
 
 
@@ -192,13 +221,13 @@ def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[
     project = demo.studio.create_project("LabelLoop demo", label_config(pictures.classes))
     _connect(demo, project, say)
     say(f"{len(pictures.shown)} pictures are uploaded ...")
-    answers = upload(demo.studio, demo.client, project, pictures.shown)
+    answers = demo.around.fill(demo.studio, demo.client, project, pictures.shown)
     first, place = hub.settings.min_labels, confirmed_project(hub, project)[0]
     say(f"{first} tasks are annotated, then the first version is trained ...")
     with closing(
         Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
     ) as annotator:
-        rounds = Rounds(hub, place, annotator, pictures.held_out, say, demo.supervisor.tend)
+        rounds = Rounds(hub, place, annotator, pictures.held_out, say, demo.tend)
         reports = [rounds.first(sorted(answers), first)]
         _tell(reports[-1], say)
         if options.auto:
