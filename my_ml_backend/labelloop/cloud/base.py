@@ -1,12 +1,12 @@
 """What the loop asks of a cloud beside training and endpoints: a registry, a queue of events, a place for figures."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from labelloop.models.versions import VersionRecord
-from labelloop.types import Json, ProjectKey
+from labelloop.types import ProjectKey
 
 Approval = Literal["approved", "rejected", "pending"]
 
@@ -66,16 +66,18 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CloudEvent:
-    """Something that happened in a cloud.
+    """Something that happened in a cloud, at a moment by its clock (Unix seconds, 0: not told).
 
-    ``labels``: an annotation of a project was written or deleted below a prefix of its ``place``. ``data``: raw data
-    were. ``approval``: a package's approval changed; ``place`` is its name. ``receipt`` is what ``Inbox.done`` takes.
+    ``object``: one was written, or is ``gone``; ``place`` is its address, such as ``s3://bucket/key``. ``approval``: a
+    package's approval changed; ``place`` is its name. ``other``: nothing that the loop does anything about.
+    ``unreadable``: nobody knows. Several may share a ``receipt``: they came, and come again, together.
     """
 
-    kind: Literal["labels", "data", "approval", "other"]
+    kind: Literal["object", "approval", "other", "unreadable"]
     place: str
     receipt: str
-    detail: Json = field(default_factory=dict)
+    at: float = 0.0
+    gone: bool = False
 
 
 class Inbox(Protocol):
@@ -90,10 +92,10 @@ class Inbox(Protocol):
         """Say in words what is there; raises CloudError where nothing could be read."""
 
     def take(self, most: int) -> Sequence[CloudEvent]:
-        """Take up to so many events; empty where there are none just now."""
+        """Take about so many events; empty where there are none just now."""
 
     def done(self, events: Iterable[CloudEvent]) -> None:
-        """Let these not come again."""
+        """Let these not come again; one that cannot be taken away comes again."""
 
 
 @dataclass(frozen=True, slots=True)
