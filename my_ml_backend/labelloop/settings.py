@@ -190,6 +190,12 @@ class LoopSettings:
         "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: LABELLOOP_STORE.",
         check=values.aws_location,
     )
+    approval: str = _setting(
+        "LABELLOOP_APPROVAL",
+        "auto",
+        "Whether a version that passed the gate becomes champion by itself (auto), or when a person approves (manual).",
+        choices=("auto", "manual"),
+    )
     bootstrap_endpoint: str = _setting(
         "LABELLOOP_BOOTSTRAP_ENDPOINT",
         "",

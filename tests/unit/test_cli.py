@@ -25,6 +25,7 @@ from support.file_bundle import write_bundle
 PROJECT = ProjectKey("localhost-8080", 7)
 COMMANDS = [
     "adopt",
+    "approve",
     "cancel",
     "connect",
     "demo",
@@ -35,6 +36,7 @@ COMMANDS = [
     "move",
     "predict",
     "probe",
+    "reject",
     "report",
     "retrain",
     "rollback",
@@ -127,6 +129,8 @@ def test_a_worker_of_the_embedded_redis_does_not_wait_for_it(folder: Path, monke
         ["predict", "--project", "7"],
         ["rollback", "--project", "7", "--to", "v9"],
         ["rollback", "--project", "7", "--to", "../x"],
+        ["approve", "--project", "7"],
+        ["reject", "--project", "7", "../x"],
     ],
 )
 def test_what_goes_wrong_is_one_line_and_exit_code_1(folder: Path, arguments: list[str]) -> None:
@@ -192,6 +196,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "needed",
         "workers",
         "opened",
+        "waiting",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")

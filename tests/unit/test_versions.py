@@ -386,6 +386,11 @@ HISTORY = (Reign("v1", "t", 1), Reign("v2", "t", 2))
         (RECORD, Pointers("v2", None, 2, HISTORY), "retired"),
         (replace(RECORD, promoted=False), Pointers("v1", "v1", 1, HISTORY[:1]), "announced"),
         (RECORD, Pointers("v2", "v2", 2, HISTORY[1:]), "published"),
+        (replace(RECORD, waits=True), Pointers(), "waiting"),
+        (replace(RECORD, waits=True, promoted=False), Pointers(), "rejected"),
+        (replace(RECORD, waits=True), Pointers("v1", None, 1, HISTORY[:1]), "champion"),
+        (replace(RECORD, waits=True, parent="v2"), Pointers("v2", "v2", 2, HISTORY[1:]), "waiting"),
+        (replace(RECORD, waits=True, parent="v0"), Pointers("v2", "v2", 2, HISTORY[1:]), "published"),
     ],
 )
 def test_a_state_is_read_off_the_store(record: VersionRecord | None, pointers: Pointers, state: str) -> None:

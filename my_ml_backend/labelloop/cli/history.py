@@ -1,7 +1,6 @@
-"""A project's versions: which there are, going back to one, the report of one, handing one out with its card."""
+"""A project's versions: which there are, the report of one, handing one out with its card."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -10,18 +9,16 @@ from pathlib import Path
 import click
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.cli.terminal import STDOUT, follow, json_option, project_option, show, write_output
+from labelloop.cli.terminal import STDOUT, json_option, project_option, show, write_output
 from labelloop.errors import Damaged
-from labelloop.loop import queue
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import Pointers
 from labelloop.models.records import to_bytes
-from labelloop.models.versions import VersionRecord, state_of
+from labelloop.models.versions import VersionRecord, VersionState, state_of
+from labelloop.run.registrar import awaits
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
-from labelloop.run.verdict import force_version
 from labelloop.types import ADOPTED, Json, ProjectKey
 
 
@@ -80,10 +77,17 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     pointers, damage = _pointers(hub, project)
     records = reversed(hub.versions(project).all())
     found = [(record, state_of(record.version, record, pointers)) for record in records]
-    lines = [f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}" for record, state in found]
+    lines = [
+        f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}{_hint(project, record, state)}"
+        for record, state in found
+    ]
     if damage:
         click.echo(f"which of them is champion is unknown: {damage}", err=True)
     show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+
+
+def _hint(project: ProjectKey, record: VersionRecord, state: VersionState) -> str:
+    return f"; {awaits(project, record.version)}" if state == "waiting" else ""
 
 
 def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
@@ -92,36 +96,6 @@ def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
         return hub.pointer(project).read(), ""
     except Damaged as error:
         return Pointers(), str(error)
-
-
-@click.command()
-@project_option
-@click.option("--to", "version", required=True, help="The version to go back to, for example v7.")
-@click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
-@json_option
-@click.pass_obj
-def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool) -> None:
-    """Make an earlier version champion again, pre-annotate with it and announce it."""
-    project = existing_project(hub, project_id)
-    record = hub.versions(project).get(version)
-    if not record.promoted and not force:
-        raise click.ClickException(
-            f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
-            "and those that --force lets pass"
-        )
-    require_learning(hub, project)
-    if force:
-        force_version(hub.versions(project), version)
-    job = hub.queue(project).deploy(version)
-    ended = follow(hub, project, job, quiet=as_json)
-    announced = hub.pointer(project).read().announced
-    if announced == version or ended != "finished":
-        told = f"rollback to {version}: {ended}"
-    else:
-        told = f"{version} is champion: {queue.job_result(hub.redis, job) or 'it is announced when the run is over'}"
-    show(as_json, {"job": job, "status": ended, "version": version, "announced": announced}, [told])
-    if ended != "finished":
-        sys.exit(1)
 
 
 @click.command()

@@ -57,6 +57,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
         _counted(one) if one.changed else "",
+        *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run) if one.run else "",
         _waiting(one.wait) if one.wait else "",
         f"trouble: {one.trouble}" if one.trouble else "",
@@ -64,6 +65,8 @@ def standing(one: ProjectStatus) -> list[str]:
     )
     return lines + [f"  {line}" for line in told if line]
 
+
+_WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
 
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
 
@@ -74,7 +77,7 @@ def _now(step: StageProgress) -> str:
 
 
 def _last_run(run: Json) -> str:
-    told = run["verdict"] if run["state"] in ("promoted", "rejected") else run["reason"]
+    told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
     return f"last run {run['key']}: {state}, attempt {run['attempts']}. {told}"
 

@@ -152,7 +152,7 @@ class Rounds:
 def _is_settled(before: ProjectStatus, now: ProjectStatus) -> bool:
     """A run later than ``before`` has ended, nothing is left to learn, and the champion's predictions are in."""
     run = now.run or {}
-    ended = run.get("state") in ("promoted", "rejected") and run.get("key") != (before.run or {}).get("key")
+    ended = run.get("state") in ("promoted", "waiting", "rejected") and run.get("key") != (before.run or {}).get("key")
     return ended and not now.changed and not now.step and now.champion == now.announced
 
 

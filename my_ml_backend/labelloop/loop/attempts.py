@@ -138,7 +138,7 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
     record = runs.find(key) or new_record(attempt, key, trigger, force)
-    if record.state in ("promoted", "rejected") or record.given_up(settings.run_attempts):
+    if record.judged or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
         latest = runs.latest()
         return record if latest is not None and latest.key == key else _again(attempt, record)

@@ -17,6 +17,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
+from labelloop.loop.promotion import promote
 from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -117,7 +118,7 @@ def _last_done(hub: Hub, project: ProjectKey) -> str:
         latest = hub.runs(project).latest()
     except StoreError:
         return ""
-    return latest.key if latest is not None and latest.state in ("promoted", "rejected") else ""
+    return latest.key if latest is not None and latest.judged else ""
 
 
 def _nothing_new(record: RunRecord) -> str:
@@ -143,11 +144,7 @@ def deploy(project: str, version: str | None) -> str:
             learn_unknown(hub, key)
             require_learning(hub, key)
             if version is not None:
-                # Before it is champion: a run that ends in between has lost its right already.
-                hub.open_runs(key).bar(f"{version} was made champion by a person while it was being trained")
-                if pointer.mend(version):
-                    _log.warning("project %s: its champion file was damaged and is written anew", key)
-                pointer.promote(version, pointer.take_fence())
+                promote(hub, key, version)
             with _holding(hub, key) as reporter:
                 if pointer.read().champion is None:
                     return "there is no champion to announce"

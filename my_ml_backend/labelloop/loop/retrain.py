@@ -105,7 +105,7 @@ def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, report
 
 def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     project = attempt.project
-    if record.state in ("promoted", "rejected"):
+    if record.judged:
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         attempt.hub.open_runs(project).close(record.key)
         _finish(attempt, record)

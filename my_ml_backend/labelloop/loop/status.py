@@ -43,7 +43,8 @@ class ProjectStatus:
     known by there, its time limit (Unix seconds), and why it is to end.
     ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
     worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
-    versions are brought to, and why the last one could not be.
+    versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
+    oldest first.
     """
 
     project: str
@@ -64,6 +65,7 @@ class ProjectStatus:
     workers: int | None = None
     opened: Json | None = None
     deployed: Deployed | None = None
+    waiting: tuple[str, ...] = ()
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -175,6 +177,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         stands,
         champion=pointers.champion,
         announced=pointers.announced,
+        waiting=tuple(one.version for one in hub.versions(project).waiting(pointers)),
         run=run,
         opened=_opened(opened) if opened else None,
     )
@@ -209,6 +212,8 @@ def _opened(opened: OpenRun) -> Json:
 def _missing(record: RunRecord | None, needed: int, labels: int) -> str:
     """Say what the first version lacks as long as no run has found labels missing."""
     if record is not None:
+        if record.state == "waiting":
+            return "a person's approval"
         return f"a version that passes the gate; the last run is {record.state}"
     if labels < needed:
         return f"{needed - labels} more label{'' if needed - labels == 1 else 's'}"

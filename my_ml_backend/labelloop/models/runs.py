@@ -17,7 +17,7 @@ from labelloop.models.records import (
 from labelloop.models.store import Store
 from labelloop.types import IMAGES, Json, ProjectKey
 
-RunState = Literal["running", "promoted", "rejected", "failed"]
+RunState = Literal["running", "promoted", "waiting", "rejected", "failed"]
 
 
 def run_key(manifest_hash: str, settings_fingerprint: str, seed: int) -> str:
@@ -30,7 +30,8 @@ class RunRecord:
     """``runs/<key>.json``: one run, from its first stage on.
 
     ``manifest`` is the manifest's hash, ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
-    ``reason`` why it stopped last, ``verdict`` what the gate said. ``seconds`` maps stage to duration. ``fence`` is the
+    ``reason`` why it stopped last, ``verdict`` what the gate said; ``waiting`` is a run whose version passed, and waits
+    for a person's approval. ``seconds`` maps stage to duration. ``fence`` is the
     one of the attempt that saved it. ``methods`` are the versions of the recipes and the gate that it is made with;
     empty in a record of 0.1, for which all were the first. ``kind`` is what was learned. ``created`` and ``updated``
     (UTC, ISO 8601) are set by ``Runs.save``.
@@ -66,6 +67,11 @@ class RunRecord:
     fence: int = 0
     methods: Mapping[str, int] = field(default_factory=dict)
     kind: str = IMAGES
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has come to its verdict."""
+        return self.state in ("promoted", "waiting", "rejected")
 
     @property
     def own_failures(self) -> int:

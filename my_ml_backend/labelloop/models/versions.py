@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 REPORT = "report.html"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
 
-VersionState = Literal["trained", "rejected", "published", "champion", "announced", "retired"]
+VersionState = Literal["trained", "rejected", "waiting", "published", "champion", "announced", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class VersionRecord:
     """``version.json``: where a version comes from and what the gate said.
 
     ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
-    it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate. ``bundle`` names the
-    folder of its files; ``publish`` sets it. ``trained_with`` are the fields of its ``TrainSettings``; empty in records
-    of releases that did not keep them.
+    it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate, ``waits`` that
+    it does not become champion before a person has approved it. ``bundle`` names the folder of its files; ``publish``
+    sets it. ``trained_with`` are the fields of its ``TrainSettings``; empty in records of releases that kept none.
     """
 
     version: str
@@ -45,6 +45,7 @@ class VersionRecord:
     metrics: Json = field(default_factory=dict)
     bundle: str = ""
     forced: bool = False
+    waits: bool = False
     trained_with: Json = field(default_factory=dict)
 
 
@@ -58,7 +59,15 @@ def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> 
         return "champion"
     if any(version == reign.version for reign in pointers.history):
         return "retired"
-    return "published" if record.promoted else "rejected"
+    if not record.promoted:
+        return "rejected"
+    # It passed against its parent alone: where another one is champion now, it is passed over.
+    return "waiting" if record.waits and record.parent == pointers.champion else "published"
+
+
+def number_of(version: str) -> int:
+    """Give the number in a version's name: 7 for ``v7``."""
+    return int(version[1:])
 
 
 class Versions:
@@ -74,7 +83,7 @@ class Versions:
         taken = self.names()
         if claimed := self._claimed(run, taken):
             return claimed
-        number = int(taken[-1][1:]) + 1 if taken else 1
+        number = number_of(taken[-1]) + 1 if taken else 1
         while not self._claim(f"v{number}", run):
             number += 1
         return f"v{number}"
@@ -125,10 +134,17 @@ class Versions:
                 _log.warning("%s", error)
         return [record for record in found if record is not None]
 
+    def waiting(self, pointers: Pointers) -> list[VersionRecord]:
+        """Read the records of the versions that wait for approval, oldest first."""
+        # One that met the champion is younger than it, so that older ones need not be read.
+        after = number_of(pointers.champion) if pointers.champion else 0
+        found = (self.find(name) for name in self.names() if number_of(name) > after)
+        return [one for one in found if one is not None and state_of(one.version, one, pointers) == "waiting"]
+
     def names(self) -> list[str]:
         """Name all versions, claimed ones too, oldest first."""
         names = [name for name in self._store.names(self._folder) if _NAME.fullmatch(name)]
-        return sorted(names, key=lambda name: int(name[1:]))
+        return sorted(names, key=number_of)
 
     def fetch_bundle(self, version: str, cache_dir: Path, weights: Collection[str] | None = None) -> Path:
         """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.

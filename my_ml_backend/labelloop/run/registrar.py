@@ -11,7 +11,7 @@ from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
-from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.runs import RunRecord, Runs, RunState
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
@@ -76,14 +76,14 @@ class Registrar:
         version = self.versions.find(name) or self._judge_and_publish(context, name, key, adopted)
         if force:
             version = force_version(self.versions, name)
-        promoted, told = self._promote(version, key, force=force)
+        state, told = self._promote(version, key, force=force)
         self._write_verdict(context, version, told)
         runs = Runs(self.store, self.project)
         return runs.save(
             replace(
                 runs.find(key) or _new_record(context, key),
-                state="promoted" if promoted else "rejected",
-                stage="promote" if promoted else "gate",
+                state=state,
+                stage="promote" if state == "promoted" else "gate",
                 version=name,
                 recipe=version.recipe,
                 verdict=told,
@@ -117,6 +117,8 @@ class Registrar:
                 "test": read_json(context.folder.metrics, "evaluate"),
                 "gate": verdict.numbers,
             },
+            # What a person has chosen needs no other's word.
+            waits=verdict.passed and context.settings.approval == "manual" and not adopted,
             trained_with={} if adopted else context.training.to_json(),
         )
         return self.versions.publish(name, context.folder.bundle, record)
@@ -157,32 +159,42 @@ class Registrar:
         verdict = self._judge(context, name, champion)
         return replace(verdict, sentence=f"{verdict.sentence}; {told}")
 
-    def _promote(self, version: VersionRecord, key: str, *, force: bool) -> tuple[bool, str]:
-        """Make a version that passed champion; says whether it is one, or has been, and the verdict with what came.
+    def _promote(self, version: VersionRecord, key: str, *, force: bool) -> tuple[RunState, str]:
+        """Make a version that passed champion, unless it waits for a person; gives the verdict with what came of it.
 
-        It passed against its parent alone. Where another one is champion now, somebody rolled back, or another run was
-        quicker, while this one was cut off.
+        ``promoted`` is one that is champion or has been. It passed against its parent alone: where another one is
+        champion now, somebody rolled back, or another run was quicker, while this one was cut off.
         """
         if not version.promoted:
-            return False, version.verdict
+            return "rejected", version.verdict
         pointer = ChampionPointer(self.store, self.project)
         stands = pointer.read()
         if not force:
             if version.version in {reign.version for reign in stands.history}:
-                return True, version.verdict
+                return "promoted", version.verdict
             if stands.champion != version.parent:
-                return False, _passed_over(version, f"now {stands.champion} is champion")
+                return "rejected", _passed_over(version, f"now {stands.champion} is champion")
+            if version.waits:
+                return "waiting", f"{version.verdict}; {awaits(self.project, version.version)}"
             opened = OpenRuns(self.store, self.project).read()
             if opened is not None and opened.key == key and opened.barred:
-                return False, _passed_over(version, opened.barred)
+                return "rejected", _passed_over(version, opened.barred)
         self.begins("promote")
         pointer.promote(version.version, self.fence)
-        return True, version.verdict
+        return "promoted", version.verdict
 
     def _write_verdict(self, context: Context, version: VersionRecord, told: str) -> None:
         stands = {"passed": version.promoted, "sentence": told, "forced": version.forced}
         known = {"numbers": version.metrics["gate"], "version": version.version, "champion": version.parent}
         write_json(context.folder.verdict, known | stands)
+
+
+def awaits(project: ProjectKey, version: str) -> str:
+    """Say that a version waits for approval, and how to give it."""
+    return (
+        f"{version} waits for approval: `labelloop approve --project {project.id} {version}` makes it champion, "
+        "`labelloop reject` rejects it"
+    )
 
 
 def _passed_over(version: VersionRecord, why: str) -> str:

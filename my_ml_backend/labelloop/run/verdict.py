@@ -97,3 +97,13 @@ def force_version(versions: Versions, version: str) -> VersionRecord:
     forced = replace(record, promoted=True, forced=True, verdict=verdict.sentence, metrics=metrics)
     versions.amend(forced)
     return forced
+
+
+def refuse_version(versions: Versions, version: str, why: str) -> VersionRecord:
+    """Reject a version at a person's word, and give its record as it is now; a rejected one is left alone."""
+    record = versions.get(version)
+    if not record.promoted:
+        return record
+    refused = replace(record, promoted=False, verdict=f"{record.verdict}; {why}")
+    versions.amend(refused)
+    return refused

@@ -22,7 +22,7 @@ from labelloop.models.bundle import write_foreign
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.runs import RunRecord
-from labelloop.models.versions import VersionRecord
+from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
@@ -100,6 +100,11 @@ class Machine:
         context = self.context()
         write_json(context.folder.trained, numbers_kind.KIND.train(context))
         return self._register(context)
+
+    def again(self, record: RunRecord) -> RunRecord:
+        """Register a run a second time, as after a cut."""
+        self.run -= 1
+        return self._register(self.context())
 
     def _register(self, context: Context, *, force: bool = False) -> RunRecord:
         context.kind.measure(context)
@@ -203,6 +208,42 @@ def test_a_version_that_nothing_was_measured_of_is_not_held_to_a_macro_f1(tmp_pa
     record = Machine(tmp_path, items(test=25), settings={"minimum_f1": 0.9}).elsewhere({})
     assert record.verdict.endswith("LABELLOOP_MINIMUM_F1 is not applied, for no macro F1 was measured")
     assert record.metrics["gate"]["macro_f1"] == {"value": None, "least": 0.9}
+
+
+def test_where_a_person_is_to_approve_nothing_that_passes_becomes_champion_by_itself(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, items(test=25), settings={"approval": "manual"})
+    store = FileStore(tmp_path / "store")
+    pointer, versions = ChampionPointer(store, PROJECT), Versions(store, PROJECT)
+
+    first = machine.elsewhere(all_right(machine.tested))
+
+    assert (first.state, first.version, pointer.read().champion) == ("waiting", "v1", None)
+    told = "v1 waits for approval: `labelloop approve --project 7 v1` makes it champion"
+    assert told in first.verdict
+    assert told in read_json(RunFolder(tmp_path / "run1").verdict, "register")["sentence"]
+    assert machine.elsewhere(all_right(machine.tested)).state == "waiting", "a newer one waits beside it"
+    assert [one.version for one in versions.waiting(pointer.read())] == ["v1", "v2"]
+    pointer.promote("v1", pointer.take_fence())
+    assert versions.waiting(pointer.read()) == [], "v2 never met v1"
+    wrong = {item.content: write_item(output(item, right=False)) for item in machine.tested}
+    assert machine.elsewhere(wrong).state == "rejected"
+    forced = machine.elsewhere(wrong, force=True)
+    assert (forced.state, pointer.read().champion) == ("promoted", "v4"), "a person has said so"
+
+
+def test_what_waits_is_passed_over_where_another_one_has_become_champion(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, items(test=25), settings={"approval": "manual"})
+    machine.elsewhere(all_right(machine.tested))
+    pointer = ChampionPointer(FileStore(tmp_path / "store"), PROJECT)
+    pointer.promote("v1", pointer.take_fence())
+    machine.elsewhere(all_right(machine.tested))
+    third = machine.elsewhere(all_right(machine.tested))
+    pointer.promote("v2", pointer.take_fence())
+
+    again = machine.again(third)
+
+    assert again.state == "rejected"
+    assert "it is not promoted, for now v2 is champion" in again.verdict
 
 
 def test_all_of_a_few_test_items_are_judged_as_ever(tmp_path: Path) -> None:
