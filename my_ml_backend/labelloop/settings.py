@@ -233,6 +233,12 @@ class LoopSettings:
         "Seconds before a failed run is tried again (doubles each time), and for which bulk waits for an endpoint.",
         minimum=0,
     )
+    drift: str = _setting(
+        "LABELLOOP_DRIFT",
+        "alert",
+        "What follows where predictions drift: off (not looked at), alert, tab or retrain (docs/drift.md).",
+        choices=("off", "alert", "tab", "retrain"),
+    )
     gate_margin: float = _setting(
         "LABELLOOP_GATE_MARGIN",
         0.1,

@@ -90,6 +90,10 @@ class NotesSite:
     def count_waiting(self, version: str) -> int:
         return sum(1 for _ in self.waiting(version))
 
+    def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
+        for number in sorted(set(tasks) & set(self.notes)):
+            yield {"id": number, "note": self.notes[number].number}
+
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         for one in predictions:
             self.notes[one["task"]].predicted[one["model_version"]] = one["says"]
@@ -98,6 +102,9 @@ class NotesSite:
         if not any(version in note.predicted for note in self.notes.values()):
             raise StudioError(f"nothing is predicted by {version}")
         self.version = version
+
+    def show(self, title: str, tasks: Sequence[int]) -> str:
+        raise StudioError("notes lie on one pile")
 
     def _counters(self) -> Counters:
         labeled = [note for note in self.notes.values() if note.said]

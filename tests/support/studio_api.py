@@ -34,6 +34,7 @@ class StudioApi:
     predictions: list[dict[str, Any]] = field(default_factory=list)
     backends: list[dict[str, Any]] = field(default_factory=list)
     webhooks: list[dict[str, Any]] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
     model_version: str = ""
     refusing: int = 0
     others: set[int] = field(default_factory=set)
@@ -100,6 +101,14 @@ class StudioApi:
             case "POST", ["ml"]:
                 self.backends.append({"id": len(self.backends) + 1, "readable_state": "Connected"} | body)
                 return 201, self.backends[-1]
+            case "GET", ["dm", "views"]:
+                return 200, self.views
+            case "POST", ["dm", "views"]:
+                self.views.append({"id": len(self.views) + 1} | body)
+                return 201, self.views[-1]
+            case "PATCH", ["dm", "views", number]:
+                self.views[int(number) - 1] |= body
+                return 200, self.views[int(number) - 1]
             case "GET", ["webhooks"]:
                 return 200, self.webhooks
             case "POST", ["webhooks"]:
@@ -135,7 +144,8 @@ class StudioApi:
         made: dict[int, list[dict[str, Any]]] = {number: [] for number in self.tasks}
         for one in self.predictions:
             made.setdefault(one["task"], []).append(one)
-        found = [task for task in self.tasks.values() if all(self._matches(task, made, item) for item in items)]
+        enough = any if query["filters"]["conjunction"] == "or" else all
+        found = [task for task in self.tasks.values() if enough(self._matches(task, made, item) for item in items)]
         first = sorted(found, key=lambda task: int(task["id"]))[:size]
         for task in first:
             task["predictions"] = made[task["id"]]
@@ -145,6 +155,10 @@ class StudioApi:
         match item["filter"], item["operator"]:
             case "filter:tasks:id", "greater":
                 return bool(task["id"] > item["value"])
+            case "filter:tasks:id", "equal":
+                return bool(task["id"] == item["value"])
+            case "filter:tasks:id", "in":
+                return bool(item["value"]["min"] <= task["id"] <= item["value"]["max"])
             case "filter:tasks:total_annotations", "equal":
                 return self._submitted(task) == 0
             case "filter:tasks:annotations_ids", "greater":

@@ -30,6 +30,7 @@ COMMANDS = [
     "connect",
     "demo",
     "doctor",
+    "drift",
     "export",
     "label-errors",
     "manifest",

@@ -1,4 +1,4 @@
-"""What one asks of the loop for a project: connect, doctor, status, sweep, retrain, cancel, predict."""
+"""What one asks of the loop for a project: connect, doctor, status, sweep, retrain, cancel, drift, predict."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from labelloop.cli.doctor import diagnose
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, project_option, show, standing
 from labelloop.errors import StoreError, StudioError
 from labelloop.loop import project_registry, queue
+from labelloop.loop.drift import last_look, waiting_for_a_look
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
@@ -32,6 +33,7 @@ from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
 from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.watch.records import Looks
 
 
 @click.command()
@@ -155,6 +157,35 @@ def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
         hub.queue(project).resume()
         told = f"run {opened.key} is to end: a worker cancels its training"
     show(as_json, {"run": opened.key}, [told])
+
+
+@click.command()
+@project_option
+@json_option
+@click.pass_obj
+def drift(hub: Hub, project_id: int, as_json: bool) -> None:
+    """Show whether what the announced version predicts has become other than what it predicted at first."""
+    project = existing_project(hub, project_id)
+    found = last_look(hub, project)
+    show(as_json, asdict(found), _drift(hub, project, found))
+
+
+def _drift(hub: Hub, project: ProjectKey, found: Looks) -> list[str]:
+    """Say what the last look found, and what it is made of."""
+    judged = found.judgement
+    if judged is None:
+        return [f"project {project.id}: drift has not been judged yet: {waiting_for_a_look(hub, project)}"]
+    told = [f"project {project.id}: {judged}"]
+    told.append(
+        f"  scores: KS {judged.ks:.3f}, p {judged.ks_p:.2g}, PSI {judged.psi:.3f}, in class {judged.most_changed}"
+    )
+    if judged.mmd is None:
+        told.append("  pictures: too few could be described")
+    else:
+        told.append(f"  pictures: MMD {judged.mmd:.4g}, p {judged.mmd_p:.2g}")
+    if judged.tasks:
+        told.append(f"  most typical tasks: {', '.join(map(str, judged.tasks))}")
+    return told + ([f"  they are shown at {found.tab}"] if found.tab and judged.drifts else [])
 
 
 @click.command()

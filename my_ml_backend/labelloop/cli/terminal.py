@@ -60,6 +60,7 @@ def standing(one: ProjectStatus) -> list[str]:
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run) if one.run else "",
         _waiting(one.wait) if one.wait else "",
+        f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         f"trouble: {one.trouble}" if one.trouble else "",
         _UNATTENDED if one.workers == 0 else "",
     )

@@ -149,11 +149,17 @@ class Site(Protocol):
     def count_waiting(self, version: str) -> int:
         """Say about how many there are."""
 
+    def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
+        """Yield these tasks, in order; those that are there no more are left out."""
+
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         """Store predictions, each with its ``task`` and ``model_version``; raises where not all could be stored."""
 
     def announce(self, version: str) -> None:
         """Have the tool order its tasks by the scores of this version; may be repeated."""
+
+    def show(self, title: str, tasks: Sequence[int]) -> str:
+        """Show people these tasks under a title, in the place of those it showed before; gives an address."""
 
 
 class Tool(Protocol):

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import cached_property
 
@@ -26,6 +26,7 @@ from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.sources.reader import Reader
 from labelloop.types import Identity, Json, ProjectKey
+from labelloop.watch.sample import Predicted
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
 """How long a process goes by where a project lies, or would lie, before it asks the store again."""
@@ -38,6 +39,10 @@ _ENDPOINTS = 64
 
 ENTRY_BYTES = 350
 """What one prediction takes beside its JSON: its key, its place in the dictionary, and what Python adds (measured)."""
+
+
+_PREDICTED = 5_000
+"""Predictions that wait to be watched; what is predicted meanwhile pushes the oldest out."""
 
 
 class Hub:
@@ -53,6 +58,8 @@ class Hub:
         self.extra_params: dict[ProjectKey, str] = {}
         """What this process heard of each project's ML backend (loop/project_endpoint.py)."""
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
+        self.predicted: deque[Predicted] = deque(maxlen=0 if settings.drift == "off" else _PREDICTED)
+        """What this process predicted lately and nobody has watched yet (loop/watched.py)."""
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 

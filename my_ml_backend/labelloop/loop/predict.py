@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
@@ -24,10 +24,12 @@ from labelloop.types import (
     Identity,
     Input,
     Json,
+    Output,
     ProjectKey,
     chunks,
     from_both_ends,
 )
+from labelloop.watch.sample import Predicted
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,14 @@ class Unpredicted:
 
 
 Found = Json | Unpredicted
+
+
+class _Asked(NamedTuple):
+    """A task that the endpoint is asked about: what of it, and by which name the cache knows that."""
+
+    task: Json
+    item: Input
+    key: bytes
 
 
 def predict_tasks(
@@ -186,8 +196,8 @@ def _predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float |
     # While two versions answer, which of them one answer was of may be a guess: nothing is kept of that.
     known = [plan.hub.cache.get(_kept_as(key, plan.expected)) if key and plan.expected else None for key in keys]
     asked = [
-        (item, key)
-        for item, key, found in zip(resolved, keys, known, strict=True)
+        _Asked(task, item, key)
+        for task, item, key, found in zip(tasks, resolved, keys, known, strict=True)
         if isinstance(item, Input) and found is None
     ]
     answers = iter(_ask(plan, asked, deadline))
@@ -229,22 +239,22 @@ def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]
     return future.result()
 
 
-def _ask(plan: PredictionPlan, asked: Sequence[tuple[Input, bytes]], deadline: float | None) -> list[Found]:
+def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Found]:
     if not asked:
         return []
     try:
-        answers = plan.endpoint.invoke([item for item, _ in asked], plan.target, deadline)
+        answers = plan.endpoint.invoke([one.item for one in asked], plan.target, deadline)
     except EndpointError as error:
-        told = [_reason(str(error), item) if error.by_input else str(error) for item, _ in asked]
+        told = [_reason(str(error), one.item) if error.by_input else str(error) for one in asked]
         return [Unpredicted(reason, endpoint=True, by_input=error.by_input) for reason in told]
-    return [_rendered(plan, item, key, answer) for (item, key), answer in zip(asked, answers, strict=True)]
+    return [_rendered(plan, one, answer) for one, answer in zip(asked, answers, strict=True)]
 
 
-def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Failure) -> Found:
+def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> Found:
     if isinstance(answer, Failure):
-        return Unpredicted(answer.reason if answer.endpoint else _reason(answer.reason, item), answer.endpoint)
+        return Unpredicted(answer.reason if answer.endpoint else _reason(answer.reason, asked.item), answer.endpoint)
     try:
-        found = plan.interface.render(answer, plan.options.rendering, item)
+        found = plan.interface.render(answer, plan.options.rendering, asked.item)
     except LabelConfigError as error:
         return Unpredicted(str(error))
     except Exception as error:  # noqa: BLE001 - border: the other tasks, of a request or of a million, go on
@@ -253,7 +263,20 @@ def _rendered(plan: PredictionPlan, item: Input, key: bytes, answer: Answer | Fa
     for remark in answer.remarks if isinstance(answer, Findings) else ():
         _log.warning("project %s: of the answer to a task, %s", plan.project, remark)
     if plan.expected:
-        plan.hub.cache.put(_kept_as(key, found["model_version"]), found)
+        plan.hub.cache.put(_kept_as(asked.key, found["model_version"]), found)
+    if isinstance(answer, Output) and plan.serves != "alone":
+        task = asked.task.get("id")
+        # A queue of the process: nothing here waits for Redis (loop/watched.py).
+        plan.hub.predicted.append(
+            Predicted(
+                plan.project,
+                found["model_version"],
+                asked.key,
+                task if isinstance(task, int) else None,
+                answer.scores,
+                time.time(),
+            )
+        )
     return found
 
 

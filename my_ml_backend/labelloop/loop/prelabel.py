@@ -18,6 +18,7 @@ from labelloop.loop.imports import Imports
 from labelloop.loop.predict import Found, Unpredicted, note_versions, predict_call, threads_for
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
+from labelloop.loop.watched import watching
 from labelloop.retries import retries
 from labelloop.types import Json, Progress, ProjectKey, chunks
 
@@ -79,6 +80,7 @@ def prelabel(
     latest: Counter[str] = Counter()
     # Closed first, whatever ends this: nothing is predicted any more while the rest is imported.
     with (
+        nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project) as imports,
         closing(predict_stream(plan, site.waiting(version))) as stream,
     ):

@@ -26,6 +26,9 @@ labelloop:<project>:seen           string   JSON: Label Studio's counters at the
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
+labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
+labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
+labelloop:<project>:judged         string   set until drift may be judged again
 labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep

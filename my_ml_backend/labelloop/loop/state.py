@@ -16,6 +16,7 @@ from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
 from labelloop.loop.retrain_policy import Changes, RetrainPolicy
+from labelloop.loop.window import Window
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
@@ -42,6 +43,9 @@ _FORGOTTEN = (
     "announced",
     "served",
     "deployed",
+    "watched",
+    "predicted",
+    "judged",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -113,6 +117,15 @@ class ProjectState:
     def changes(self) -> Changes:
         """The labels that changed since the last manifest."""
         return Changes(self._redis, self._key("changed"))
+
+    @property
+    def window(self) -> Window:
+        """What was predicted since the last look at it."""
+        return Window(self._redis, self._project)
+
+    def judge(self, seconds: float) -> bool:
+        """Say whether nobody has judged what was predicted within so many seconds, and that it is done now."""
+        return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
 
     @property
     def backoff(self) -> Backoff:

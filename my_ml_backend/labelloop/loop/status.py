@@ -44,7 +44,8 @@ class ProjectStatus:
     ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
     worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
     versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
-    oldest first.
+    oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
+    not.
     """
 
     project: str
@@ -66,6 +67,7 @@ class ProjectStatus:
     opened: Json | None = None
     deployed: Deployed | None = None
     waiting: tuple[str, ...] = ()
+    drift: str = ""
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -115,7 +117,14 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
     """Say how the project stands; without Redis what the store knows, without the store what Redis knows."""
     noted = _Noted.read(hub, project)
     stands = ProjectStatus(
-        str(project), None, None, trouble=noted.trouble, step=noted.step, wait=noted.wait, queue=not noted.failure
+        str(project),
+        None,
+        None,
+        trouble=noted.trouble,
+        step=noted.step,
+        wait=noted.wait,
+        queue=not noted.failure,
+        drift=noted.notes.get("drift", ""),
     )
     try:
         return _served(hub, project, stands, noted)

@@ -17,6 +17,7 @@ from labelloop.kinds.base import find
 from labelloop.kinds.majority import Truth
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
+from labelloop.loop.drift import look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learn_unknown, learns
 from labelloop.loop.project_labels import labeling_of, manifest_file, manifest_path
@@ -82,6 +83,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     keep_project(hub, project)
     keep_served(hub, project)
     _look(hub, project)
+    _watch(hub, project)
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")
@@ -96,6 +98,16 @@ def _look(hub: Hub, project: ProjectKey) -> None:
         hub.state(project).note("deployer", str(error))
     else:
         hub.state(project).note("deployer", "")
+
+
+def _watch(hub: Hub, project: ProjectKey) -> None:
+    """Look for drift; what keeps that from being judged takes nothing from the rest of the sweep."""
+    try:
+        look_for_drift(hub, project)
+    except NoSuchProject:
+        raise
+    except LabelLoopError as error:
+        _log.warning("project %s: drift is not judged: %s", project, error)
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:

@@ -18,6 +18,7 @@ from labelloop.sources.urls import Home, cleaned
 from labelloop.studio.backends import MLBackend, own_backend
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
+from labelloop.studio.data_manager import put_tab, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
@@ -142,6 +143,10 @@ class LabelStudioSite:
         """Count them, but for those whose versions merely contain this one."""
         return self.studio.count_unpredicted(self.project, version)
 
+    def tasks(self, tasks: Sequence[int]) -> Iterator[Json]:
+        """Yield these tasks (``id``, ``data``)."""
+        return read_these(self.studio.api, self.project, tasks)
+
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         """Import predictions in one call."""
         self.studio.import_predictions(self.project, predictions)
@@ -157,6 +162,10 @@ class LabelStudioSite:
         if backend.title != version or self.studio.project(self.project).model_version != version:
             self.studio.set_title(backend, version)
             _log.info("project %d: title of ML backend %d is now %s", self.project, backend.id, version)
+
+    def show(self, title: str, tasks: Sequence[int]) -> str:
+        """Make a tab of these tasks in the Data Manager."""
+        return put_tab(self.studio.api, self.project, title, tasks)
 
     def _backend(self) -> MLBackend | None:
         # Asked first: Label Studio calls each backend meanwhile, which is how the address gets known.

@@ -1,0 +1,1 @@
+"""Watching what a version predicts once it serves: whether its inputs have become others."""

@@ -1,0 +1,169 @@
+"""Whether what a version predicts now is like what it predicted at first, and if not, what has changed.
+
+A champion is looked at again and again, by several figures each time. All of them together may be wrong once in twenty
+champions: see LEVEL and LOOKS. Each look has predictions of its own, and none is looked at twice.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from labelloop.cloud.base import Figure
+from labelloop.types import Json
+from labelloop.watch.sample import MOST_CLASSES
+from labelloop.watch.statistics import Compared, holm, ks, mmd, psi, typical
+
+LEVEL = 0.05
+"""Of champions whose inputs stay as they are, the share that is said to drift within LOOKS looks, at most."""
+
+LOOKS = 30
+
+LEAST = 100
+"""Predictions without which nothing is judged, and descriptions without which scores alone are."""
+
+MOST_TASKS = 20
+"""Tasks that are named."""
+
+Doubles = npt.NDArray[np.float64]
+
+
+class Observed(NamedTuple):
+    """One prediction as it is judged: its task if it has one, when it was made, the scores, the picture's description.
+
+    ``row`` is empty where the picture was not described.
+    """
+
+    task: int | None
+    at: float
+    scores: dict[str, float]
+    row: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one look at a version found. Moments are Unix seconds; ``p`` are likely without any change.
+
+    ``first`` and ``last`` are when the predictions were made, ``new`` how many there are, ``reference`` with how many
+    they are compared. ``ks`` and ``psi`` are of the class that differs most, ``ks_p`` is adjusted for the number of
+    classes. ``mmd`` and ``mmd_p`` are of the pictures' descriptions, None where too few are described. ``drifts`` says
+    whether this is more than chance, ``what`` in which class or that in the ``pictures``; ``tasks`` are those most
+    typical of it, the most typical one first.
+    """
+
+    version: str = ""
+    at: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+    new: int = 0
+    reference: int = 0
+    most_changed: str = ""
+    ks: float = 0.0
+    ks_p: float = 1.0
+    psi: float = 0.0
+    mmd: float | None = None
+    mmd_p: float | None = None
+    drifts: bool = False
+    what: str = ""
+    tasks: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        period = f"{self.new} predictions from {_moment(self.first)} to {_moment(self.last)}"
+        if not self.drifts:
+            return f"{period} are like the {self.reference} that {self.version} made at first"
+        changed = (
+            f"the pictures (MMD {self.mmd:.3g}, p {self.mmd_p:.2g})"
+            if self.what == PICTURES
+            else f"the scores of {self.what} (KS {self.ks:.2f}, p {self.ks_p:.2g}, PSI {self.psi:.2f})"
+        )
+        return f"{period} differ from the {self.reference} that {self.version} made at first, most in {changed}"
+
+    def figures(self, project: str) -> list[Figure]:
+        """Give what can be drawn over time: the distances of scores and of pictures."""
+        found = {"DriftKS": self.ks, "DriftPSI": self.psi, "DriftMMD": self.mmd}
+        return [
+            Figure(name, value, project, self.version, self.at) for name, value in found.items() if value is not None
+        ]
+
+
+PICTURES = "pictures"
+
+
+def judge(
+    version: str, reference: Sequence[Observed], new: Sequence[Observed], at: float, level: float = LEVEL / LOOKS
+) -> Judgement:
+    """Compare new predictions with the reference; of unchanged inputs a share of ``level`` is said to drift, at most.
+
+    Half of it is for the scores of all classes (Kolmogorov-Smirnov, Holm's correction), half for the pictures (MMD,
+    permutations). Where too few pictures are described, all of it is for the scores. Raises ValueError without any
+    prediction on either side.
+    """
+    names = _classes(reference)
+    columns = [(_column(reference, name), _column(new, name)) for name in names]
+    tested = [ks(*pair) for pair in columns]
+    adjusted = holm([one.p for one in tested])
+    worst = min(range(len(names)), key=lambda one: (adjusted[one], -tested[one].statistic))
+    described = [one for one in new if one.row]
+    pictures = _compare_pictures([one for one in reference if one.row], described, seed=int(at))
+    share = level / 2 if pictures else level
+    drifts = adjusted[worst] <= share or bool(pictures and pictures.p <= share)
+    if drifts and pictures and pictures.p <= share and pictures.p <= adjusted[worst]:
+        what, tasks = PICTURES, _most(described, pictures.witness)
+    else:
+        what, tasks = f"class {names[worst]}", _most(new, typical(*columns[worst]))
+    return Judgement(
+        version=version,
+        at=at,
+        first=min(one.at for one in new),
+        last=max(one.at for one in new),
+        new=len(new),
+        reference=len(reference),
+        most_changed=names[worst],
+        ks=round(tested[worst].statistic, 4),
+        ks_p=adjusted[worst],
+        psi=round(psi(*columns[worst]), 4),
+        mmd=round(pictures.statistic, 6) if pictures else None,
+        mmd_p=pictures.p if pictures else None,
+        drifts=drifts,
+        what=what if drifts else "",
+        tasks=tasks if drifts else [],
+    )
+
+
+def observed(kept: Json) -> Observed:
+    """Read one prediction as a store keeps it; raises KeyError or TypeError for what is none."""
+    return Observed(kept["task"], float(kept["at"]), dict(kept["scores"]), list(kept["row"]))
+
+
+def _classes(reference: Sequence[Observed]) -> list[str]:
+    """Name the classes that are judged: those of the reference, the most likely ones where they are many."""
+    total: dict[str, float] = {}
+    for one in reference:
+        for name, score in one.scores.items():
+            total[name] = total.get(name, 0.0) + score
+    return sorted(total, key=lambda name: (-total[name], name))[:MOST_CLASSES]
+
+
+def _column(observed: Sequence[Observed], name: str) -> Doubles:
+    return np.array([one.scores.get(name, 0.0) for one in observed], dtype=np.float64)
+
+
+def _compare_pictures(reference: Sequence[Observed], new: Sequence[Observed], seed: int) -> Compared | None:
+    """Compare descriptions; None where there are too few, or they are of different lengths."""
+    if min(len(reference), len(new)) < LEAST or len({len(one.row) for one in (*reference, *new)}) > 1:
+        return None
+    return mmd(np.array([one.row for one in reference]), np.array([one.row for one in new]), seed)
+
+
+def _most(observed: Sequence[Observed], weights: Doubles) -> list[int]:
+    """Name the tasks that weigh most, each once."""
+    order = np.argsort(-weights, kind="stable").tolist()
+    tasks = (observed[at].task for at in order if weights[at] > 0)
+    return list(dict.fromkeys(task for task in tasks if task is not None))[:MOST_TASKS]
+
+
+def _moment(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

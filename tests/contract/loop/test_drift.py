@@ -1,0 +1,246 @@
+"""A project whose pictures change after its champion was announced: what is found, told and done, and how often."""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from labelloop.cli import main
+from labelloop.cli.terminal import standing
+from labelloop.errors import Conflict
+from labelloop.loop import drift
+from labelloop.loop.drift import drift_figures, last_look, look_for_drift
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep
+from labelloop.models.champion import ChampionPointer
+from labelloop.types import ProjectKey
+from labelloop.watch.judgement import MOST_TASKS, PICTURES
+from labelloop.watch.records import Watched
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub, of_this_process
+
+ENOUGH = 100
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at fewer pictures than users wait for, so that a test takes seconds."""
+    monkeypatch.setattr(drift, "ENOUGH", ENOUGH)
+
+
+def picture(rng: np.random.Generator, light: float) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.clip(rng.normal(light, 40, (6, 6, 3)), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def add_pictures(studio: StudioApi, count: int, light: float, seed: int) -> range:
+    rng = np.random.default_rng(seed)
+    first = len(studio.tasks) + 1
+    for number in range(first, first + count):
+        studio.pictures[f"/data/upload/7/{number}.png"] = picture(rng, light)
+    studio.add_tasks(count)
+    return range(first, first + count)
+
+
+def announce(hub: Hub, project: ProjectKey, version: str) -> None:
+    pointer = ChampionPointer(hub.store, project)
+    fence = pointer.take_fence()
+    pointer.promote(version, fence)
+    prelabel(hub, project, version, lambda *_: None)
+    pointer.announce(version, fence)
+    hub.state(project).announce(version)
+
+
+def arrive(hub: Hub, studio: StudioApi, count: int, light: float, seed: int) -> range:
+    """Import pictures; they are pre-annotated as the worker does it."""
+    tasks = add_pictures(studio, count, light, seed)
+    prelabel(hub, hub.project(7), None, lambda *_: None)
+    return tasks
+
+
+Begin = Callable[..., tuple[Hub, ProjectKey]]
+
+
+@pytest.fixture
+def begin(studio: StudioApi, make_hub: MakeHub) -> Begin:
+    def begin(**given: object) -> tuple[Hub, ProjectKey]:
+        hub = make_hub(**{"scan_seconds": 0.0, **given})
+        project = hub.project(7)
+        add_pictures(studio, ENOUGH, 150, seed=1)
+        announce(hub, project, "v1")
+        assert look_for_drift(hub, project) is None, "this is what the others are compared with"
+        return hub, project
+
+    return begin
+
+
+def test_a_drift_is_found_told_once_and_shown_by_a_tab_of_its_tasks(
+    studio: StudioApi, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    hub, project = begin(drift="tab")
+
+    usual = arrive(hub, studio, ENOUGH, 150, seed=2)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert (found.drifts, found.tasks, found.new, found.reference) == (False, [], len(usual), ENOUGH)
+    assert project_status(hub, project).drift == ""
+    assert studio.views == []
+
+    dark = arrive(hub, studio, ENOUGH, 60, seed=3)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert (found.drifts, found.what, found.mmd_p) == (True, PICTURES, 0.0001)
+    assert len(found.tasks) == MOST_TASKS
+    assert set(found.tasks) <= set(dark)
+    assert sum(str(found) in record.message for record in caplog.records) == 1
+    [line] = [line for line in standing(project_status(hub, project)) if "drift:" in line]
+    assert "most in the pictures" in line
+    [view] = studio.views
+    assert view["data"]["title"] == drift.TAB
+    assert last_look(hub, project).tab == f"{studio.url}/projects/7/data?tab=1"
+
+    arrive(hub, studio, ENOUGH, 60, seed=4)
+    again = look_for_drift(hub, project)
+    assert again is not None
+    assert again.drifts
+    assert not any(str(again) in record.message for record in caplog.records)
+    assert last_look(hub, project).looks == 3
+    assert last_look(hub, project).since == found.at
+
+    arrive(hub, studio, ENOUGH, 150, seed=5)
+    over = look_for_drift(hub, project)
+    assert over is not None
+    assert not over.drifts
+    assert project_status(hub, project).drift == ""
+    assert last_look(hub, project).since == 0
+
+
+def test_the_sweep_looks_and_asks_for_one_run_of_a_champion(
+    studio: StudioApi, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, project = begin(drift="retrain")
+    for seed, light in enumerate((60, 150, 60), 2):
+        arrive(hub, studio, ENOUGH, light, seed=seed)
+        wishes = [last_look(hub, project).asked]
+        sweep(hub, [project])
+        wishes.append(last_look(hub, project).asked)
+        assert wishes == [seed > 2, True]
+    assert [bool(job) for job in [hub.redis.get(f"labelloop:{project}:job")]] == [True]
+    assert last_look(hub, project).looks == 3
+
+
+def test_an_alert_makes_neither_tab_nor_run(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert found.drifts
+    assert studio.views == []
+    assert hub.state(project).wish() is None
+
+
+def test_another_champion_begins_anew(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    look_for_drift(hub, project)
+    assert project_status(hub, project).drift
+
+    announce(hub, project, "v2")
+    assert look_for_drift(hub, project) is None
+    assert project_status(hub, project).drift == ""
+    assert last_look(hub, project).judgement is None
+    reference = Watched(hub.store, project, "v2").reference()
+    assert reference is not None
+    assert len(reference) == 2 * ENOUGH
+    with pytest.raises(Conflict):
+        Watched(hub.store, project, "v2").refer(reference)
+
+
+def test_nothing_is_judged_before_there_is_enough(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    arrive(hub, studio, ENOUGH - 1, 60, seed=2)
+    assert look_for_drift(hub, project) is None
+    assert hub.state(project).window.count() == ENOUGH - 1
+
+
+def test_nothing_is_judged_oftener_than_annotations_are_scanned(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin(scan_seconds=3600.0)
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    assert look_for_drift(hub, project) is None
+    hub.redis.delete(f"labelloop:{project}:judged")
+    assert look_for_drift(hub, project) is not None
+
+
+def test_nothing_is_judged_while_a_worker_has_the_project(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    with Lease(hub, project):
+        assert look_for_drift(hub, project) is None
+
+
+def test_pictures_that_are_none_are_judged_by_scores_alone(studio: StudioApi, make_hub: MakeHub) -> None:
+    hub = make_hub(scan_seconds=0.0)
+    project = hub.project(7)
+    studio.add_tasks(ENOUGH)
+    announce(hub, project, "v1")
+    look_for_drift(hub, project)
+    studio.add_tasks(ENOUGH)
+    prelabel(hub, project, None, lambda *_: None)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert (found.mmd, found.mmd_p) == (None, None)
+    assert found.ks > 0
+
+
+def test_the_command_shows_the_last_look(studio: StudioApi, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, project = begin(drift="tab")
+    for _ in of_this_process(hub, monkeypatch):
+        asked = CliRunner().invoke(main, ["drift", "--project", "7"])
+        assert asked.exit_code == 0, asked.output
+        assert f"drift has not been judged yet: 0 of {ENOUGH} predictions are there" in asked.output
+
+        arrive(hub, studio, ENOUGH, 60, seed=2)
+        look_for_drift(hub, project)
+        told = CliRunner().invoke(main, ["drift", "--project", "7"]).output
+        assert "most in the pictures (MMD " in told
+        assert f"they are shown at {studio.url}/projects/7/data?tab=1" in told
+        found = json.loads(CliRunner().invoke(main, ["drift", "--project", "7", "--json"]).output)
+        assert found["last"]["drifts"] is True
+        assert found["last"]["tasks"]
+
+
+def test_its_figures_are_those_of_the_last_look(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    assert drift_figures(hub, project) == []
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    told = {one.name: one.value for one in drift_figures(hub, project)}
+    assert told == {"DriftKS": found.ks, "DriftPSI": found.psi, "DriftMMD": found.mmd}
+    assert {one.version for one in drift_figures(hub, project)} == {"v1"}
+
+
+def test_a_damaged_reference_is_said_and_the_sweep_goes_on(
+    studio: StudioApi, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub, project = begin()
+    studio.connect("v1")
+    studio.model_version = "v1"
+    hub.store.write(f"{project}/watch/v1/reference.json", b'{"predictions": [{}]}')
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    done = sweep(hub, [project])
+    assert not done[str(project)].startswith("failed")
+    assert "drift is not judged: " in caplog.text
+    assert "remove it" in caplog.text
