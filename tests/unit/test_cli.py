@@ -192,6 +192,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "endpoint",
         "bootstrap",
         "deployed",
+        "drift",
         "wait",
         "store",
         "needed",
