@@ -14,7 +14,9 @@ from moto.core.model_instances import reset_model_data
 
 from support.aws.endpoints import Endpoints
 from support.aws.events import Events
+from support.aws.executions import Executions
 from support.aws.front import OUR_OWN, Front, hang_up, refusing, serving
+from support.aws.jobs import Jobs
 from support.aws.packages import Packages
 from support.aws.wire import Call
 
@@ -33,9 +35,12 @@ class StandIn:
         self.events = Events({})
         self.packages = Packages(self.events.package_changed)
         self.endpoints = Endpoints(self.events.endpoint_changed)
+        self.jobs = Jobs(folder / "jobs", self.client, lambda: self.environment)
+        self.executions = Executions(self.jobs, self.events, self.client)
+        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints)
         self.operations = self._front.operations
         """What is answered here and not by moto, by the names in ``calls``; a test may add its own."""
-        for room in (self.packages, self.endpoints):
+        for room in self.rooms:
             self.operations.update(room.operations())
         self.calls = self._front.calls
         """What was asked, as IAM writes actions: ``sagemaker:CreateEndpoint``. S3's are named like its API's."""
@@ -110,9 +115,9 @@ class StandIn:
 
     def reset(self) -> None:
         """Forget everything: an account on its first day."""
+        for room in self.rooms:
+            room.forget()
         self._front.forget()
-        self.endpoints.forget()
-        self.packages.forget()
         BackendDict.reset()
         reset_model_data()
 
@@ -125,4 +130,7 @@ def aws_stand_in(folder: Path, port: int = 0) -> Iterator[StandIn]:
     with ExitStack() as stack:
         stack.enter_context(aws.events.delivering())
         aws.url = stack.enter_context(serving(aws._front, port))
-        yield aws
+        try:
+            yield aws
+        finally:
+            aws.reset()

@@ -10,8 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-import botocore.session
 from botocore.exceptions import UnknownServiceError
+from botocore.loaders import create_loader
+from botocore.model import ServiceModel
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug import Request, Response
 
@@ -127,7 +128,8 @@ def _rest_operation(service: str, request: Request) -> str:
 def _routes(service: str) -> list[_Route]:
     """List a REST service's operations, those that ask for most first."""
     try:
-        model = botocore.session.get_session().get_service_model(service)
+        # Read anew: the clients of S3 change the paths in what their session has read.
+        model = ServiceModel(create_loader().load_service_model(service, "service-2"), service)
     except UnknownServiceError:  # moto may know it
         return []
     routes = [_route(model.operation_model(name)) for name in model.operation_names]
