@@ -18,19 +18,20 @@ _log = logging.getLogger(__name__)
 
 
 def promote(hub: Hub, project: ProjectKey, version: str, fence: int | None = None, *, force: bool = False) -> None:
-    """Make a version champion. May be repeated; raises NotFound, and Fenced where ``fence`` is not the newest any more.
+    """Make a version champion. May be repeated; raises Fenced where ``fence`` is not the newest any more.
 
     With ``force`` one that was rejected, too, and its record says so. The open run loses its right to promote, before
     anything else: one that ends in between has lost it already.
     """
     versions, pointer = hub.versions(project), hub.pointer(project)
-    record = force_version(versions, version) if force else versions.get(version)
+    record = force_version(versions, version) if force else versions.find(version)
     hub.open_runs(project).bar(f"{version} was made champion by a person while it was being trained")
     if pointer.mend(version):
         _log.warning("project %s: its champion file was damaged and is written anew", project)
         fence = None
     pointer.promote(version, pointer.take_fence() if fence is None else fence)
-    _settle(hub.runs(project), record, "promoted")
+    if record is not None:
+        _settle(hub.runs(project), record, "promoted")
 
 
 def reject(hub: Hub, project: ProjectKey, version: str, why: str) -> None:
