@@ -152,3 +152,11 @@ SEARCHED: Mapping[str, Searched] = {
     row.metadata["parameter"]: how for row in fields(TrainingParameters) if (how := row.metadata["searched"])
 }
 """The parameters that a search chooses, and may give a project; the recipe not: with more labels another one wins."""
+
+READING = ("picture_field", "separator", "classes")
+"""How data are read beside their format: parameters of a run that has them, so that older runs stay as they are."""
+
+LOCATIONS = (
+    "train_location", "validation_location", "test_location", "format", "label_attribute", "project_key", *READING,
+)  # fmt: skip
+"""Where the data are and how they are read: parameters of the fetch stage alone."""

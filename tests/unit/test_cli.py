@@ -26,6 +26,7 @@ PROJECT = ProjectKey("localhost-8080", 7)
 COMMANDS = [
     "adopt",
     "approve",
+    "aws",
     "cancel",
     "connect",
     "demo",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -13,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labelloop.cli.terminal import Bar, json_option, show
-from labelloop.errors import LabelLoopError, StudioAway
+from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.run.container import find_container
-from labelloop.run.folder import STAGES, RunFolder
-from labelloop.run.parameters import LOCATIONS
+from labelloop.run.folder import JUDGE, STAGES, RunFolder
 from labelloop.settings import Settings
 from labelloop.train.intervals import FEW, TOO_FEW
-from labelloop.training_parameters import PARAMETERS, SEARCHED
+from labelloop.training_parameters import LOCATIONS, PARAMETERS, SEARCHED
 from labelloop.types import Json
 
 if TYPE_CHECKING:
     from labelloop.run.search.journal import Tried
+    from labelloop.run.source import Source
 
 _log = logging.getLogger(__name__)
 
@@ -84,22 +85,24 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
             raise click.UsageError("name the run's folder: --run DIR")
         _carry_out(hub, hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
         return
+    from labelloop.run.context import pictures_of
+    from labelloop.run.steps import telling, unpack_shards
+
     settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
     folder = RunFolder(run or settings.directory / "run", container.checkpoints, container.events)
-    try:
+    given, stages = {**container.parameters, **parameters}, _stages(bool(registers))
+    with telling(container.fail):
         container.check()
-        _carry_out(hub, settings, folder, {**container.parameters, **parameters}, _stages(bool(registers)), force)
+        if container.run is not None and container.shards is not None:
+            shutil.copytree(container.run, folder.path, dirs_exist_ok=True)
+            unpack_shards(container.shards, pictures_of(settings))
+            stages = ("train",)
+        _carry_out(hub, settings, folder, given, stages, force, archive=container.run is None)
         container.deliver(folder)
-    except LabelLoopError as error:
-        container.fail(str(error))
-        raise
-    except Exception as error:
-        container.fail(f"{type(error).__name__}: {error}")
-        raise
 
 
 @click.command()
-@click.argument("name", type=click.Choice(STAGES))
+@click.argument("name", type=click.Choice((*STAGES, JUDGE)))
 @_run
 @_parameters
 @_force
@@ -107,12 +110,26 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
 def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], force: bool) -> None:
     """Make one stage of a run; done before with the same inputs, it is not made again.
 
-    Parameters are given to the first stage and kept with the run. After evaluate and register the report is written.
+    Parameters are given to the first stage and kept with the run. After evaluate, judge and register the report is
+    written. Judge says what register would decide, and publishes nothing. In a processing container of SageMaker the
+    run's folder and its pictures are where the pipeline puts them.
     """
-    if run is None:
-        raise click.UsageError("name the run's folder: --run DIR")
-    stages = (name, "report") if name in ("evaluate", "register") else (name,)
-    _carry_out(hub, hub.settings, RunFolder(run), parameters, stages, force)
+    from labelloop.run.context import pictures_of
+    from labelloop.run.steps import find_step, telling
+
+    stages = (name, "report") if name in ("evaluate", "judge", "register") else (name,)
+    step = find_step(os.environ)
+    if step is None:
+        if run is None:
+            raise click.UsageError("name the run's folder: --run DIR")
+        _carry_out(hub, hub.settings, RunFolder(run), parameters, stages, force)
+        return
+    settings, folder = replace(hub.settings, model_dir=str(step.work)), RunFolder(run or step.run)
+    with telling(step.tell):
+        step.take(folder, pictures_of(settings))
+        source = step.source(folder, parameters.get("train_location", "")) if name == "fetch" else None
+        _carry_out(hub, settings, folder, parameters, stages, force, source, archive=False)
+        step.leave(name, folder, pictures_of(settings))
 
 
 def _stages(registers: bool) -> tuple[str, ...]:
@@ -120,13 +137,21 @@ def _stages(registers: bool) -> tuple[str, ...]:
 
 
 def _carry_out(
-    hub: Hub, settings: Settings, folder: RunFolder, given: dict[str, str], stages: tuple[str, ...], force: bool
+    hub: Hub,
+    settings: Settings,
+    folder: RunFolder,
+    given: dict[str, str],
+    stages: tuple[str, ...],
+    force: bool,
+    source: "Source | None" = None,
+    *,
+    archive: bool = True,
 ) -> None:
     # Here, for what it needs takes a while to import.
     from labelloop.run.driver import Run
 
     with Bar(sys.stderr.isatty()) as bar:
-        run = Run(folder, settings, given, bar, opens=hub.reader)
+        run = Run(folder, settings, given, bar, source, archive=archive, opens=hub.reader)
         if set(stages) & {"fetch", "preprocess", "train"}:
             run.check()
         with run.alone():

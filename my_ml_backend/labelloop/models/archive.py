@@ -3,6 +3,7 @@
 import gzip
 import tarfile
 import zlib
+from collections.abc import Container
 from pathlib import Path
 
 from labelloop.errors import BundleError
@@ -52,15 +53,17 @@ def bundle_folder(bundle: Path, folder: Path) -> Path:
         target = folder / f"archive-{sha256(bundle)[:16]}"
         if not target.is_dir():
             with whole_folder(target) as partial:
-                _extract(bundle, partial)
+                extract(bundle, partial, {*files(), _RECORD})
     except OSError as error:
         raise BundleError(f"{bundle} cannot be unpacked into {folder}: {error.strerror or error}") from error
     return target
 
 
-def _extract(archive: Path, folder: Path) -> None:
-    """Take out a bundle's plain files, and nothing else that may be in there: no other name, no link, no folder."""
-    wanted = {*files(), _RECORD}
+def extract(archive: Path, folder: Path, wanted: Container[str], what: str = "model.tar.gz") -> None:
+    """Take the plain files of these names out of a packed archive, and nothing else: no other name, link or folder.
+
+    Raises BundleError for what is no such archive.
+    """
     try:
         with tarfile.open(archive, "r:gz") as packed:
             for member in packed:
@@ -68,4 +71,4 @@ def _extract(archive: Path, folder: Path) -> None:
                 if member.name in wanted and member.isreg():
                     packed.extract(member, folder, filter="data")
     except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise BundleError(f"{archive} is no model.tar.gz that can be read: {error}") from error
+        raise BundleError(f"{archive} is no {what} that can be read: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from labelloop.cloud.aws.places import PICTURES, RUN
 from labelloop.errors import SettingsError
 from labelloop.run.folder import RunFolder
 
@@ -29,7 +30,8 @@ class Container:
 
     ``checkpoints`` and ``events`` replace those of the run's folder, ``model`` takes the bundle, ``results`` report and
     metrics, ``failure`` the reason when it ends badly. ``work`` is the roomiest place for what may be lost: the run's
-    folder and the caches.
+    folder and the caches. ``run`` is the folder of a run that was fetched and preprocessed elsewhere, of which only the
+    train stage is made here, from the pictures in ``shards``.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +41,8 @@ class Container:
     events: Path | None = None
     results: Path | None = None
     failure: Path | None = None
+    run: Path | None = None
+    shards: Path | None = None
 
     def check(self) -> None:
         """Make the folders that outlive the container; raises SettingsError for one that it may not write to."""
@@ -106,7 +110,10 @@ _CHANNELS = {
 
 def _sagemaker(root: Path) -> Container:
     """Read what SageMaker tells below ``root``; raises SettingsError, which is SageMaker's failure file as well."""
+    channels = {name: root / "input" / "data" / name for name in (RUN, PICTURES)}
     container = Container(
+        run=channels[RUN] if channels[RUN].is_dir() else None,
+        shards=channels[PICTURES],
         work=root / "output" / "work",
         model=root / "model",
         checkpoints=root / "checkpoints",

@@ -91,6 +91,11 @@ class Labeled:
         return _json_text({"sides": dict(self.sides), "moved": moved})
 
 
+def pictures_of(settings: Settings) -> PictureCache:
+    """Give the pictures on this machine."""
+    return PictureCache(settings.directory / "cache" / "pictures")
+
+
 Render = Callable[[Answer, Item], Shown]
 """Gives what an annotator of an item would see of an answer; raises LabelConfigError where nothing takes it.
 
@@ -115,7 +120,7 @@ class Context:
     @property
     def pictures(self) -> PictureCache:
         """The pictures on this machine."""
-        return PictureCache(self.settings.directory / "cache" / "pictures")
+        return pictures_of(self.settings)
 
     @property
     def caches(self) -> Path:

@@ -22,8 +22,8 @@ from labelloop.models.opening import open_store
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Render, digest_of, read_json, write_json
-from labelloop.run.folder import STAGES, RunFolder
-from labelloop.run.parameters import LOCATIONS, READING, parameters_of, recorded, with_parameters
+from labelloop.run.folder import JUDGE, STAGES, RunFolder
+from labelloop.run.parameters import parameters_of, recorded, with_parameters
 from labelloop.run.preprocess import preprocess
 from labelloop.run.record import RunInfo, command, peak_memory
 from labelloop.run.registrar import Registrar
@@ -34,6 +34,7 @@ from labelloop.sources.reader import Reader
 from labelloop.trainers.base import Trainer, run_trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
+from labelloop.training_parameters import LOCATIONS, READING
 from labelloop.types import IMAGES, Json
 
 
@@ -112,7 +113,7 @@ class Run:
 
         ``force`` promotes the version whatever the gate says.
         """
-        if stage not in STAGES:
+        if stage not in (*STAGES, JUDGE):
             raise SettingsError(f"there is no stage {stage!r}; a run has {', '.join(STAGES)}")
         try:
             inputs, done = self._stands(stage)
@@ -162,6 +163,10 @@ class Run:
                     write_archive(self.folder.bundle, self.folder.archive)
             case "evaluate":
                 context.kind.measure(context)
+            case "judge":
+                store = self._store()
+                judges = self._registrar or Registrar(store, context.manifest.project, 0, trainer=self._trainer)
+                return judges.judge(context).sentence
             case _:
                 return self._register(force)
         return "done"
@@ -177,8 +182,8 @@ class Run:
         if not analysed:
             self.context.kind.analyse(self.context)
         page = write_report(self.folder)
-        if self.folder.verdict.is_file():
-            version = read_json(self.folder.verdict, "register")["version"]
+        verdict = read_json(self.folder.verdict, "register") if self.folder.verdict.is_file() else {}
+        if version := verdict.get("version"):
             Versions(self._store(), self.context.manifest.project).write_report(version, page.read_bytes())
         return str(page)
 
@@ -206,6 +211,7 @@ class Run:
             "preprocess": (folder.manifest, folder.sides),
             "train": (folder.manifest, folder.sides, folder.data),
             "evaluate": (folder.manifest, folder.sides, *self._weights()),
+            "judge": (folder.metrics, folder.predictions),
             "register": (folder.metrics, folder.predictions),
             "report": (folder.metrics, folder.predictions),
         }

@@ -79,7 +79,7 @@ class RunFolder:
 
     @property
     def verdict(self) -> Path:
-        """``register``: the gate's verdict."""
+        """``register`` or ``judge``: the gate's verdict."""
         return self.path / "verdict.json"
 
     @property
@@ -87,6 +87,9 @@ class RunFolder:
         """The report: one HTML file."""
         return self.path / "report.html"
 
+
+JUDGE = "judge"
+"""A stage that only says what ``register`` would decide; no run needs it."""
 
 STAGES = ("fetch", "preprocess", "train", "evaluate", "register", "report")
 """In their order. ``report`` comes last: nobody's next step waits for it."""

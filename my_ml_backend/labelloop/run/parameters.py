@@ -12,7 +12,7 @@ from labelloop.files import sha256
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
-from labelloop.training_parameters import PARAMETERS, TrainingParameters
+from labelloop.training_parameters import LOCATIONS, PARAMETERS, TrainingParameters
 from labelloop.types import IMAGES, Json, TrainSettings
 
 _GATE = "gate"
@@ -25,14 +25,6 @@ _EXPECTED = {
     "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
 }
 
-
-READING = ("picture_field", "separator", "classes")
-"""How data are read beside their format: parameters of a run that has them, so that older runs stay as they are."""
-
-LOCATIONS = (
-    "train_location", "validation_location", "test_location", "format", "label_attribute", "project_key", *READING,
-)  # fmt: skip
-"""Where the data are and how they are read: parameters of the fetch stage alone."""
 
 _HIDDEN = "***"
 

@@ -92,6 +92,24 @@ class Registrar:
             )
         )
 
+    def judge(self, context: Context) -> Verdict:
+        """Judge a run's bundle as ``register`` would, and write the verdict; nothing in the store is changed.
+
+        ``verdict.json`` has numbers that a cloud's conditions can read: ``promoted`` is 0 or 1, ``macro_f1`` 0 where it
+        could not be measured. Raises StoreError or BundleError.
+        """
+        champion = self._champion(context.settings.directory / "cache" / "bundles")
+        verdict = self._judge(context, "this version", champion)
+        measured = read_json(context.folder.metrics, "evaluate")
+        known = {
+            "promoted": int(verdict.passed),
+            "macro_f1": measured.get("macro", {}).get("f1", {}).get("value") or 0.0,
+            "champion": champion.name if champion else None,
+        }
+        told = {"passed": verdict.passed, "sentence": verdict.sentence, "forced": False, "numbers": verdict.numbers}
+        write_json(context.folder.verdict, known | told)
+        return verdict
+
     def _judge_and_publish(self, context: Context, name: str, key: str, adopted: str) -> VersionRecord:
         self.begins("judge")
         champion = self._champion(context.settings.directory / "cache" / "bundles")

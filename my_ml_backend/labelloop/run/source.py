@@ -23,12 +23,13 @@ from labelloop.errors import ManifestError, SettingsError, Unreadable
 from labelloop.kinds.base import find
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import InputFetcher, patiently
-from labelloop.run.parameters import LOCATIONS, is_hidden
+from labelloop.run.parameters import is_hidden
 from labelloop.setting_values import names
 from labelloop.settings import Settings
 from labelloop.sources.media import document_in
 from labelloop.sources.reader import Reader
 from labelloop.sources.urls import local_file, shown
+from labelloop.training_parameters import LOCATIONS
 from labelloop.types import Item, LeftOut, Progress, ProjectKey, Side
 
 _REMOTE = re.compile(r"(s3|gs|https?)://", re.IGNORECASE)

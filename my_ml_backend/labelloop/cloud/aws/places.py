@@ -17,6 +17,11 @@ MANIFEST, SIDES, SHARDS = "manifest.jsonl", "sides.json", "shards.json"
 """The labels of a run: LabelLoop's manifest, the sides that were named, and the list of the shards of its pictures."""
 
 
+RUN, PICTURES, MODEL, RESULTS = "run", "pictures", "model", "results"
+"""What steps hand each other, by the names of inputs, outputs, channels and of their folders in a container: the run's
+folder, shards, and what a training job leaves, packed: the bundle, and its other files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The folder of one pipeline below a ``location`` (objects.location_of). Paths are those within it."""

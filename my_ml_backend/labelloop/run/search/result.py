@@ -9,10 +9,10 @@ import optuna
 from optuna.trial import TrialState
 
 from labelloop.run.folder import RunFolder
-from labelloop.run.parameters import LOCATIONS
 from labelloop.run.record import RunInfo
 from labelloop.run.search.journal import Tried, tried
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
+from labelloop.training_parameters import LOCATIONS
 from labelloop.types import Json
 
 _FEWEST = 4
