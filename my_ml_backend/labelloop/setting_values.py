@@ -163,6 +163,13 @@ def aws_location(value: str) -> str:
     return "" if fine else "a folder in S3: s3://bucket/prefix"
 
 
+def metrics_address(value: str) -> str:
+    """Check where figures go; empty is nowhere."""
+    name = value.partition("?")[0].removeprefix("cloudwatch://")
+    fine = value.startswith("cloudwatch://") and re.fullmatch(r"(?!AWS/)[\w./-]{1,255}", name, re.ASCII)
+    return "" if not value or fine else "a place for figures: cloudwatch://NAMESPACE?region=eu-west-1"
+
+
 def endpoint_address(value: str) -> str:
     """Check the kind of an endpoint's address; what its kind asks for is looked at when it is opened."""
     scheme, mark, place = value.partition("://")

@@ -196,6 +196,12 @@ class LoopSettings:
         "Whether a version that passed the gate becomes champion by itself (auto), or when a person approves (manual).",
         choices=("auto", "manual"),
     )
+    metrics: str = _setting(
+        "LABELLOOP_METRICS",
+        "",
+        "Where figures go: cloudwatch://NAMESPACE?region=R; empty: nowhere (docs/aws.md).",
+        check=values.metrics_address,
+    )
     bootstrap_endpoint: str = _setting(
         "LABELLOOP_BOOTSTRAP_ENDPOINT",
         "",

@@ -29,8 +29,7 @@ resource "aws_iam_policy" "label_studio" {
 }
 
 resource "aws_iam_user" "label_studio" {
-  name          = "${var.name}-label-studio"
-  force_destroy = true # with the keys that were made for it
+  name = "${var.name}-label-studio"
 }
 
 resource "aws_iam_user_policy_attachment" "label_studio" {

@@ -59,6 +59,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _counted(one) if one.changed else "",
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run) if one.run else "",
+        _agreed(one) if one.agreement else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         f"trouble: {one.trouble}" if one.trouble else "",
@@ -128,6 +129,13 @@ def _counted(one: ProjectStatus) -> str:
     if one.needed and one.changed < one.needed:
         return f"{counted}; a run begins in {soon} even if no more come"
     return f"{counted}; a run begins in {soon}, later if more come"
+
+
+def _agreed(one: ProjectStatus) -> str:
+    """Say how often annotators left what the announced version predicts as it was."""
+    begun, kept = one.agreement or (0, 0)
+    what = "1 annotation" if begun == 1 else f"{begun} annotations"
+    return f"{what} began with a prediction of {one.announced}, {kept} of them kept it"
 
 
 def _waiting(wait: Wait) -> str:

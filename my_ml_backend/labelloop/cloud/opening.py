@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlsplit
 
-from labelloop.cloud.base import Registry
+from labelloop.cloud.base import Meter, Registry
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
 
@@ -37,10 +37,29 @@ _REGISTRIES: dict[str, Callable[[Settings, str, dict[str, str]], Registry]] = {"
 """What opens each kind of registry, by the scheme of its address."""
 
 
+def open_meter(address: str) -> Meter:
+    """Open ``cloudwatch://NAMESPACE?region=R``; nothing is asked of it. Raises SettingsError as the others."""
+    kind, name, options = _parts("LABELLOOP_METRICS", address, ("region",))
+    if kind not in _METERS:
+        raise SettingsError(f"LABELLOOP_METRICS: {kind[:40]!r} is no kind of place for figures. There is cloudwatch")
+    return _METERS[kind](name, options)
+
+
+def _cloudwatch(name: str, options: dict[str, str]) -> Meter:
+    from labelloop.cloud.aws.account import Account
+    from labelloop.cloud.aws.meter import CloudWatchMeter
+
+    return CloudWatchMeter(Account(options.get("region", "")), name)
+
+
+_METERS: dict[str, Callable[[str, dict[str, str]], Meter]] = {"cloudwatch": _cloudwatch}
+"""What opens each kind of place for figures."""
+
+
 def _parts(setting: str, address: str, known: tuple[str, ...]) -> tuple[str, str, dict[str, str]]:
     """Take ``scheme://name?option=value`` apart; raises SettingsError for an option that is not ``known``."""
     parts = urlsplit(address)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := set(options) - set(known):
         raise SettingsError(f"{setting}: {min(unknown)[:40]!r} is no option of it: there is {', '.join(known)}")
-    return parts.scheme, parts.netloc, options
+    return parts.scheme, (parts.netloc + parts.path).rstrip("/"), options

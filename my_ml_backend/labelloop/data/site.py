@@ -25,11 +25,20 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An annotation that began with a prediction of a ``version``, and whether the annotator ``kept`` what it says."""
+
+    version: str
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A labeled task: its input, and what each of its annotations says, none of them settled yet.
 
     The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
-    Where what is true is what was said last, ``votes`` are from old to new.
+    Where what is true is what was said last, ``votes`` are from old to new. ``begun`` are those of its annotations that
+    began with a prediction.
     """
 
     task: int
@@ -37,6 +46,7 @@ class Example:
     votes: tuple[Vote, ...]
     reason: str = ""
     text: str = ""
+    begun: tuple[Begun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,15 @@ class Labeling:
     examples: Callable[[], Iterator[Example]]
     instead: Callable[[bytes], str | None] = lambda _: None
 
-    def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
-        """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
+    def records(
+        self, truth: Callable[[Sequence[Vote], Choice], Truth], look: Callable[[Example], None] = lambda _: None
+    ) -> Iterator[Record | LeftOut]:
+        """Yield every example with its labels, or why it has none that can be learned from.
+
+        ``truth`` settles votes; ``look`` is shown every example before.
+        """
         for example in self.examples():
+            look(example)
             found = truth(example.votes, self.choice)
             reason = found.reason or example.reason
             task = example.task

@@ -14,6 +14,7 @@ from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.metering import tell_figures
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
@@ -232,7 +233,10 @@ def sweep() -> dict[str, str]:
     """Look at every project for what no webhook told."""
     hub = process_hub()
     try:
-        return sweeping.sweep(hub)
+        done = sweeping.sweep(hub)
+        with may_be_lost("figures"):
+            tell_figures(hub, [ProjectKey.parse(project) for project in done])
+        return done
     finally:
         with may_be_lost("the end of the sweep"):
             end_sweep(hub.redis, hub.settings.sweep_seconds)

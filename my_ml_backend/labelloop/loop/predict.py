@@ -245,9 +245,18 @@ def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) 
     try:
         answers = plan.endpoint.invoke([one.item for one in asked], plan.target, deadline)
     except EndpointError as error:
+        _count_error(plan)
         told = [_reason(str(error), one.item) if error.by_input else str(error) for one in asked]
         return [Unpredicted(reason, endpoint=True, by_input=error.by_input) for reason in told]
+    if any(isinstance(answer, Failure) and answer.endpoint for answer in answers):
+        _count_error(plan)
     return [_rendered(plan, one, answer) for one, answer in zip(asked, answers, strict=True)]
+
+
+def _count_error(plan: PredictionPlan) -> None:
+    """Count a call that the endpoint did not answer, for who watches figures."""
+    if plan.hub.settings.metrics:
+        plan.hub.state(plan.project).counted.endpoint_failed()
 
 
 def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> Found:

@@ -25,6 +25,7 @@ labelloop:<project>:note           hash     missing, trouble, sweep, ...: what s
 labelloop:<project>:seen           string   JSON: Label Studio's counters at the last look
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
+labelloop:<project>:counted        hash     agreement by version (JSON), endpoint errors, how the run ended last told of
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
@@ -32,6 +33,7 @@ labelloop:<project>:judged         string   set until drift may be judged again
 labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
+labelloop:metered                  string   set until figures may be sent again
 labelloop:started                  string   moment at which a worker started last
 """
 
@@ -55,6 +57,7 @@ _log = logging.getLogger(__name__)
 
 SWEEP = "labelloop:sweep"
 SWEEP_JOB = "labelloop:sweep:job"
+METERED = "labelloop:metered"
 STARTED = "labelloop:started"
 
 _TIMEOUT = 2.0

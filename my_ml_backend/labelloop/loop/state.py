@@ -14,6 +14,7 @@ from typing import Literal
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop.backoff import Backoff, away
+from labelloop.loop.counted import Counted
 from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
 from labelloop.loop.retrain_policy import Changes, RetrainPolicy
 from labelloop.loop.window import Window
@@ -46,6 +47,7 @@ _FORGOTTEN = (
     "watched",
     "predicted",
     "judged",
+    "counted",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -126,6 +128,11 @@ class ProjectState:
     def judge(self, seconds: float) -> bool:
         """Say whether nobody has judged what was predicted within so many seconds, and that it is done now."""
         return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
+
+    @property
+    def counted(self) -> Counted:
+        """What is counted between two looks."""
+        return Counted(self._redis, self._key("counted"))
 
     @property
     def backoff(self) -> Backoff:

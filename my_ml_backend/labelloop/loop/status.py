@@ -21,6 +21,10 @@ from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
+from labelloop.watch.agreement import Agreement
+
+_TROUBLES = ("trouble", "training", "pictures", "sweep", "deployer", "metrics")
+"""Notes of what went wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class ProjectStatus:
     worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
     versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
     oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
-    not.
+    not. ``agreement`` is how many annotations began with a prediction of the announced version when all were read last,
+    and how many of them kept it.
     """
 
     project: str
@@ -68,6 +73,7 @@ class ProjectStatus:
     deployed: Deployed | None = None
     waiting: tuple[str, ...] = ()
     drift: str = ""
+    agreement: tuple[int, int] | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -85,6 +91,7 @@ class _Noted:
     policy: RetrainPolicy | None = None
     gone: str = ""
     workers: int | None = None
+    agreement: Agreement = field(default_factory=Agreement)
     failure: str = ""
 
     @classmethod
@@ -100,6 +107,7 @@ class _Noted:
                 policy=state.policy(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
+                agreement=state.counted.agreement(),
             )
         except QueueError as error:
             return cls(failure=str(error))
@@ -107,9 +115,7 @@ class _Noted:
     @property
     def trouble(self) -> str:
         """Say what went wrong last, or why nothing is known of that."""
-        told = "; ".join(
-            self.notes[name] for name in ("trouble", "training", "pictures", "sweep", "deployer") if name in self.notes
-        )
+        told = "; ".join(self.notes[name] for name in _TROUBLES if name in self.notes)
         return self.failure or self.gone or told
 
 
@@ -199,6 +205,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     return replace(
         stands,
         missing="" if pointers.champion else lacking,
+        agreement=noted.agreement.counts(pointers.announced or ""),
         changed=pending.changed,
         due=policy.due(pending, lacking="missing" in noted.notes),
         needed=policy.min_labels if first else policy.retrain_after,

@@ -32,6 +32,7 @@ from labelloop.loop.project_registry import (
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
+from labelloop.watch.agreement import Agreement
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,8 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     seen = Tally()
     known = _known_truth(hub, project)
     before = next(known, None)
-    for example in labeling.records(find(labeling.kind).truth):
+    agreement = Agreement()
+    for example in labeling.records(find(labeling.kind).truth, agreement.add):
         while before is not None and before[0] < example.task:
             yield from _gone(before)
             before = next(known, None)
@@ -152,6 +154,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         yield from _gone(before)
     for rest in known:
         yield from _gone(rest)
+    hub.state(project).counted.agree(agreement)
     if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
             seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)

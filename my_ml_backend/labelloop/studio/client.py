@@ -103,8 +103,8 @@ class Studio:
         return read_tasks(self.api, project, [UNLABELED] if unlabeled else [], fields, after, page)
 
     def labeled_tasks(self, project: int, after: int = 0, page: int = PAGE) -> Iterator[Json]:
-        """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too."""
-        fields = ("id", "data", "annotations")
+        """Yield the tasks with a submitted annotation: ``id``, ``data``, ``predictions``, all ``annotations``."""
+        fields = ("id", "data", "annotations", "predictions")
         for task in read_tasks(self.api, project, [ANNOTATED], fields, after, page):
             if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
                 yield task

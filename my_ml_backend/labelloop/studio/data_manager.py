@@ -30,6 +30,7 @@ _OF_ANNOTATIONS = (
     "updated_at",
     "lead_time",
     "parent_prediction",
+    "model_version",
 )
 """Label Studio applies ``include`` to the annotations inside a task too: what is not named they lack."""
 

@@ -23,7 +23,7 @@ from labelloop.studio.interface import LabelStudioInterface, shown_instead, valu
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
 from labelloop.studio.task_files import TaskFiles
-from labelloop.studio.votes import Reader, result_reader, vote_reader
+from labelloop.studio.votes import Reader, begun_with, result_reader, vote_reader
 from labelloop.types import ANNOTATIONS, Json, TaskKey
 
 _log = logging.getLogger(__name__)
@@ -174,7 +174,9 @@ class LabelStudioSite:
 
     def _examples(self, target: ObjectTag, read: Reader) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
-            url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
+            annotations = task.get("annotations") or []
+            url, votes = value_of(target.data_key, task), read(annotations)
             reason = "" if url else f"no {target.data_key!r} in its data"
             where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
-            yield Example(int(task["id"]), where, votes, reason, text)
+            begun = begun_with(annotations, task.get("predictions") or [], read)
+            yield Example(int(task["id"]), where, votes, reason, text, begun)

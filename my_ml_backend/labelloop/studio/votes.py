@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from labelloop.data.classes import Find
+from labelloop.data.site import Begun
 from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
 from labelloop.studio.control_tag import DRAWING, ControlTag
 from labelloop.studio.label_config import LabelConfig
@@ -78,6 +79,23 @@ def result_reader(config: LabelConfig) -> Reader:
         return votes_of(in_order, lambda annotation: _said(config, tags, regions_of(annotation)))
 
     return read
+
+
+def begun_with(annotations: Iterable[object], predictions: Iterable[object], read: Reader) -> tuple[Begun, ...]:
+    """Say which of a task's annotations began with which of its predictions, and whether they still say what it says.
+
+    Skipped ones say nothing, and predictions that were deleted are not known any more.
+    """
+    known = {one["id"]: one for one in predictions if isinstance(one, dict) and "id" in one}
+    found = []
+    for annotation in annotations:
+        if not isinstance(annotation, dict) or annotation.get("was_cancelled") is True:
+            continue
+        prediction = known.get(annotation.get("parent_prediction"))
+        if prediction is not None:
+            said, predicted = (read([{"result": one.get("result")}]) for one in (annotation, prediction))
+            found.append(Begun(str(prediction.get("model_version") or ""), said == predicted))
+    return tuple(found)
 
 
 def _answered(config: LabelConfig) -> Iterator[ControlTag]:

@@ -1,5 +1,6 @@
 """A request of AWS's as it comes over the wire: which operation of which service it asks, and answers in its words."""
 
+import gzip
 import json
 import re
 import struct
@@ -82,14 +83,20 @@ def read_call(request: Request) -> Call:
     if request.headers.get("Smithy-Protocol") == "rpc-v2-cbor":
         return Call(request, service, request.path.rpartition("/")[2], region, "cbor")
     if target:
-        parameters = json.loads(request.get_data() or b"{}")
+        parameters = json.loads(_content(request) or b"{}")
         return Call(request, service, target.rpartition(".")[2], region, "json", parameters)
     if request.mimetype == "application/x-www-form-urlencoded":
-        form = parse_qs(request.get_data().decode())
+        form = parse_qs(_content(request).decode())
         if "Action" in form:
             return Call(request, service, form["Action"][0], region, "query")
     protocol = "rest-xml" if service == "s3" else "rest-json"
     return Call(request, service, _rest_operation(service, request), region, protocol)
+
+
+def _content(request: Request) -> bytes:
+    """Give the body, which botocore packs where it is large and the service takes that, as CloudWatch does."""
+    content = request.get_data()
+    return gzip.decompress(content) if request.headers.get("Content-Encoding") == "gzip" else content
 
 
 def _signed(request: Request) -> tuple[str, str]:

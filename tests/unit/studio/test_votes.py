@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labelloop.kinds.majority import Truth, latest
 from labelloop.studio.label_config import parse_label_config
-from labelloop.studio.votes import result_reader
+from labelloop.studio.votes import begun_with, result_reader
 from support.examples import examples
 
 BOXES = (
@@ -164,3 +164,42 @@ def test_whatever_annotations_hold_there_is_a_truth_or_a_reason(annotations: lis
 def test_the_order_of_regions_makes_no_other_result(turn: int) -> None:
     said = [box("car", x=1), box("car", x=2), answered("sky", "choices", ["clear"])]
     assert truth(annotation(*said[turn:], *said[:turn])) == truth(annotation(*said))
+
+
+def begun(annotations: list[Any], predictions: list[Any], config: str = BOXES) -> list[tuple[str, bool]]:
+    read = result_reader(parse_label_config(config))
+    return [(one.version, one.kept) for one in begun_with(annotations, predictions, read)]
+
+
+def predicted(number: int, version: str, *regions: object) -> dict[str, Any]:
+    return {"id": number, "model_version": version, "result": list(regions)}
+
+
+def test_an_annotation_keeps_the_prediction_that_it_began_with_or_does_not() -> None:
+    predictions = [predicted(5, "v1", box("car", score=0.9)), predicted(6, "v2", box("lorry"))]
+    annotations = [
+        annotation(box("car", id="a", origin="prediction"), parent_prediction=5),
+        annotation(box("car", x=11), parent_prediction=5),
+        annotation(box("lorry"), parent_prediction=6),
+        annotation(box("car"), parent_prediction=6),
+    ]
+    assert begun(annotations, predictions) == [("v1", True), ("v1", False), ("v2", True), ("v2", False)]
+
+
+def test_the_name_that_a_model_has_for_a_label_is_the_label() -> None:
+    assert begun([annotation(box("lorry"), parent_prediction=1)], [predicted(1, "v1", box("truck"))]) == [("v1", True)]
+
+
+@pytest.mark.parametrize("parent", [None, 7, "5", {}])
+def test_what_began_with_no_prediction_that_is_known_is_not_counted(parent: object) -> None:
+    told = [annotation(box("car"), parent_prediction=parent)] if parent != {} else [annotation(box("car")), None, "x"]
+    assert begun(told, [predicted(5, "v1", box("car")), {}, None]) == []
+
+
+def test_a_skipped_annotation_neither_keeps_nor_corrects() -> None:
+    told = [annotation(box("car"), parent_prediction=5, was_cancelled=True)]
+    assert begun(told, [predicted(5, "v1", box("car"))]) == []
+
+
+def test_a_prediction_that_was_emptied_is_not_kept() -> None:
+    assert begun([annotation(parent_prediction=5)], [predicted(5, "v1", box("car"))]) == [("v1", False)]

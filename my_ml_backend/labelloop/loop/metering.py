@@ -1,0 +1,74 @@
+"""Sends the figures of all projects to where people look at them and alarms watch (``LABELLOOP_METRICS``)."""
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from labelloop.cloud.base import Figure
+from labelloop.cloud.opening import open_meter
+from labelloop.errors import CloudError, LabelLoopError, SettingsError
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_registry import why_gone
+from labelloop.loop.redis_client import METERED
+from labelloop.types import ProjectKey
+from labelloop.watch.figures import outcome, run_figures, version_figures
+
+_log = logging.getLogger(__name__)
+
+_SECONDS = 59
+"""Between two times; a sweep follows the last one after a minute by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is sent of one project, and what is noted when it was."""
+
+    figures: list[Figure]
+    outcome: str
+    errors: int
+
+
+def tell_figures(hub: Hub, projects: Iterable[ProjectKey]) -> None:
+    """Send the figures of these projects, at most once a minute. What goes wrong is noted, and nothing else.
+
+    Raises QueueError.
+    """
+    if not hub.settings.metrics or not hub.redis.set(METERED, "1", nx=True, ex=_SECONDS):
+        return
+    there = (project for project in projects if not why_gone(hub, project))
+    told = {project: found for project in there if (found := _gathered(hub, project)) is not None}
+    try:
+        open_meter(hub.settings.metrics).put([figure for one in told.values() for figure in one.figures])
+    except (CloudError, SettingsError) as error:
+        _log.warning("figures are not sent: %s", error)
+        _note(hub, told, str(error))
+        return
+    _note(hub, told, "")
+    for project, one in told.items():
+        hub.state(project).counted.told(one.outcome, one.errors)
+
+
+def _note(hub: Hub, told: Iterable[ProjectKey], sentence: str) -> None:
+    for project in told:
+        hub.state(project).note("metrics", sentence)
+
+
+def _gathered(hub: Hub, project: ProjectKey) -> _Told | None:
+    """Gather the figures of one project; None where they cannot be known now, which is logged."""
+    try:
+        return _gather(hub, project)
+    except LabelLoopError as error:
+        _log.warning("project %s: its figures are not known: %s", project, error)
+        return None
+
+
+def _gather(hub: Hub, project: ProjectKey) -> _Told:
+    counted, at, name = hub.state(project).counted, time.time(), str(project)
+    announced = hub.pointer(project).read().announced
+    version = hub.versions(project).find(announced) if announced else None
+    last, errors = hub.runs(project).latest(), counted.endpoint_errors()
+    figures = version_figures(name, version, counted.agreement(), at) if version is not None else []
+    figures += run_figures(name, last, version, counted.outcome(), at)
+    figures.append(Figure("EndpointErrors", float(errors), name, "", at))
+    return _Told(figures, outcome(last) if last is not None else "", errors)

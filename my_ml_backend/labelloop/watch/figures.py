@@ -1,0 +1,51 @@
+"""The figures of a project and its version, as they are drawn over time and watched by alarms (docs/aws.md)."""
+
+from datetime import datetime
+
+from labelloop.cloud.base import Figure
+from labelloop.models.runs import RunRecord
+from labelloop.models.versions import VersionRecord
+from labelloop.types import Json
+from labelloop.watch.agreement import Agreement
+
+_DAY = 24 * 3600.0
+
+
+def version_figures(project: str, record: VersionRecord, agreement: Agreement, at: float) -> list[Figure]:
+    """Give how right a version was on the test side, and how often annotators left its predictions as they were.
+
+    What was not measured is left out.
+    """
+    measured = record.metrics.get("test", {})
+    found = {
+        "Accuracy": _value(measured, "accuracy"),
+        "MacroF1": _value(measured.get("macro") or {}, "f1"),
+        "Agreement": agreement.share(record.version),
+    }
+    return [Figure(name, value, project, record.version, at) for name, value in found.items() if value is not None]
+
+
+def run_figures(
+    project: str, last: RunRecord | None, version: VersionRecord | None, told: str, at: float
+) -> list[Figure]:
+    """Give how a project's runs go: whether the last one has ended since ``told`` (see ``outcome``), and how long ago.
+
+    Days are those since the last run if it came to an end, promoted or rejected, else since the version was made.
+    """
+    found = {}
+    if last is not None and outcome(last) not in ("", told):
+        found["RunsFailed" if last.state == "failed" else "Runs"] = 1.0
+    ended = last.updated if last is not None and last.state in ("promoted", "rejected") else ""
+    if since := ended or (version.created if version is not None else ""):
+        found["DaysWithoutRun"] = max(0.0, at - datetime.fromisoformat(since).timestamp()) / _DAY
+    return [Figure(name, value, project, "", at) for name, value in found.items()]
+
+
+def outcome(record: RunRecord) -> str:
+    """Name how a run has ended, another way each time that it ends; empty while it goes on."""
+    return "" if record.state == "running" else f"{record.key} {record.state} {record.failures}"
+
+
+def _value(measured: Json, name: str) -> float | None:
+    value = (measured.get(name) or {}).get("value")
+    return None if value is None else float(value)

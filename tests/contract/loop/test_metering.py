@@ -1,0 +1,184 @@
+"""Figures on their way from annotations, versions, runs and the endpoint to a stand-in of CloudWatch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from labelloop.loop import jobs
+from labelloop.loop.hub import Hub
+from labelloop.loop.predict import predict_tasks
+from labelloop.loop.project_registry import remember_project
+from labelloop.loop.redis_client import METERED
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep_project
+from labelloop.models.runs import RunRecord
+from labelloop.models.versions import VersionRecord
+from support.aws import StandIn, aws_stand_in
+from support.file_bundle import write_bundle
+from support.label_configs import interface
+from support.studio_api import CONFIG, StudioApi
+
+from .conftest import MakeHub, of_this_process
+
+PUT = "cloudwatch:PutMetricData"
+ADDRESS = "cloudwatch://LabelLoop?region=eu-west-1"
+TESTED = {"accuracy": {"value": 0.9}, "macro": {"f1": {"value": 0.8}}}
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in.reset()
+    stand_in.use(monkeypatch)
+    return stand_in
+
+
+@pytest.fixture
+def loop(aws: StandIn, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub of the sweep, of a project with an announced version whose predictions five tasks have."""
+    made = make_hub(metrics=ADDRESS, endpoint="fake://?classes=cat,dog&script=down*")
+    studio.connect("v1")
+    studio.model_version = "v1"
+    studio.add_tasks(6)
+    project = made.project(7)
+    versions, pointer = made.versions(project), made.pointer(project)
+    versions.claim("k")
+    record = VersionRecord("v1", "k", "head", None, "2026-11-01T00:00:00+00:00", True, "good", {"test": TESTED})
+    versions.publish("v1", write_bundle(made.settings.directory / "made"), record)
+    fence = pointer.take_fence()
+    pointer.promote("v1", fence)
+    pointer.announce("v1", fence)
+    for task in range(1, 6):
+        region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": ["cat"]}}
+        studio.predictions.append({"id": task, "task": task, "model_version": "v1", "result": [region], "score": 0.9})
+    remember_project(made, project, "http://labelloop-1:9090")
+    yield from of_this_process(made, monkeypatch)
+
+
+def sums(aws: StandIn) -> dict[str, float]:
+    """Give what lies in CloudWatch, by name, each with its Version if it has one."""
+    client: Any = aws.client("cloudwatch")
+    found = {}
+    for one in client.list_metrics(Namespace="LabelLoop")["Metrics"]:
+        told = {each["Name"]: each["Value"] for each in one["Dimensions"]}
+        kept = client.get_metric_data(
+            MetricDataQueries=[
+                {"Id": "a", "MetricStat": {"Metric": one, "Period": 86400, "Stat": "Sum"}, "ReturnData": True}
+            ],
+            StartTime=1_700_000_000,
+            EndTime=4_000_000_000,
+        )
+        found[" ".join(filter(None, (one["MetricName"], told.get("Version"))))] = sum(
+            kept["MetricDataResults"][0]["Values"]
+        )
+    return found
+
+
+def later(hub: Hub) -> None:
+    """Let the minute be over."""
+    hub.redis.delete(METERED)
+
+
+def ended(hub: Hub, state: str, failures: int = 0) -> None:
+    hub.runs(hub.project(7)).save(
+        RunRecord("k", str(hub.project(7)), "m", "s", 0, state=state, failures=failures)  # type: ignore[arg-type]
+    )
+
+
+def test_a_sweep_sends_what_is_known_of_the_announced_version(aws: StandIn, loop: Hub, studio: StudioApi) -> None:
+    for task, label in ((1, "cat"), (2, "cat"), (3, "dog")):
+        studio.annotate(task, label, parent_prediction=task)
+    studio.annotate(4, "cat")
+    ended(loop, "promoted")
+
+    jobs.sweep()
+    found = sums(aws)
+    assert found.pop("DaysWithoutRun") == pytest.approx(0, abs=0.01)
+    assert found == {
+        "Accuracy v1": 0.9,
+        "MacroF1 v1": 0.8,
+        "Agreement v1": pytest.approx(2 / 3),
+        "Runs": 1.0,
+        "EndpointErrors": 0.0,
+    }
+    assert project_status(loop, loop.project(7)).agreement == (3, 2)
+
+
+def test_figures_are_sent_once_a_minute_and_a_run_is_told_once(aws: StandIn, loop: Hub) -> None:
+    ended(loop, "failed", 1)
+    jobs.sweep()
+    jobs.sweep()
+    assert aws.calls.count(PUT) == 1
+
+    later(loop)
+    jobs.sweep()
+    assert (aws.calls.count(PUT), sums(aws)["RunsFailed"]) == (2, 1.0)
+
+    ended(loop, "failed", 2)
+    later(loop)
+    jobs.sweep()
+    assert sums(aws)["RunsFailed"] == 2.0
+
+
+def test_calls_that_the_endpoint_did_not_answer_are_counted_and_told_once(
+    aws: StandIn, loop: Hub, studio: StudioApi
+) -> None:
+    for task in (1, 2):
+        predict_tasks(loop, 7, interface(loop, CONFIG), [studio.tasks[task]])
+    jobs.sweep()
+    assert sums(aws)["EndpointErrors"] == 2.0
+
+    later(loop)
+    jobs.sweep()
+    assert sums(aws)["EndpointErrors"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("ThrottlingException", 400), ("AccessDeniedException", 400), ("ExpiredToken", 403)]
+)
+def test_a_cloudwatch_that_refuses_is_a_note_and_nothing_is_lost(
+    aws: StandIn, loop: Hub, studio: StudioApi, code: str, status: int
+) -> None:
+    ended(loop, "promoted")
+    predict_tasks(loop, 7, interface(loop, CONFIG), [studio.tasks[1]])
+    aws.fail(PUT, code, status, times=4 if code == "ThrottlingException" else 1)
+    project = loop.project(7)
+    assert not jobs.sweep()[str(project)].startswith("failed")
+    assert f"CloudWatch in eu-west-1: AWS answered {code}" in project_status(loop, project).trouble
+
+    later(loop)
+    jobs.sweep()
+    assert project_status(loop, project).trouble == ""
+    assert (sums(aws)["Runs"], sums(aws)["EndpointErrors"]) == (1.0, 1.0)
+
+
+def test_agreement_follows_annotations_that_change(loop: Hub, studio: StudioApi) -> None:
+    project = loop.project(7)
+    studio.annotate(1, "dog", parent_prediction=1)
+    sweep_project(loop, project, scan_now=True)
+    assert project_status(loop, project).agreement == (1, 0)
+
+    studio.tasks[1]["annotations"].clear()
+    studio.annotate(1, "cat", parent_prediction=1)
+    sweep_project(loop, project, scan_now=True)
+    assert project_status(loop, project).agreement == (1, 1)
+
+
+def test_without_a_place_for_figures_none_are_sent_nor_errors_counted(
+    aws: StandIn, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_hub(endpoint="fake://?classes=cat,dog&script=down*")
+    studio.add_tasks(1)
+    project = made.project(7)
+    remember_project(made, project, "http://labelloop-1:9090")
+    predict_tasks(made, 7, interface(made, CONFIG), list(studio.tasks.values()), version="v1")
+    for _ in of_this_process(made, monkeypatch):
+        jobs.sweep()
+    assert aws.calls == []
+    assert made.state(project).counted.endpoint_errors() == 0
