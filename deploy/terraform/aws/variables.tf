@@ -87,12 +87,6 @@ variable "most_latency_ms" {
   default     = 2000
 }
 
-variable "most_drift" {
-  description = "Population stability index (PSI) beyond which the alarm for drift rings; 0.2 is the usual border to a large shift."
-  type        = number
-  default     = 0.2
-}
-
 variable "most_days_without_run" {
   description = "Days without a run that came to an end before the alarm rings."
   type        = number

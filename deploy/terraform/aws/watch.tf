@@ -12,7 +12,7 @@ locals {
   }
 
   loop_alarms = {
-    drift  = { query = "SELECT MAX(DriftPSI) ${local.of_all}", most = var.most_drift, what = "What is predicted looks unlike what was." }
+    drift  = { query = "SELECT MAX(Drift) ${local.of_all}", most = 0, what = "What is predicted has become other: `labelloop status` says where." }
     failed = { query = "SELECT SUM(RunsFailed) ${local.of_any}", most = 0, what = "A run failed: `labelloop status` says why." }
     idle   = { query = "SELECT MAX(DaysWithoutRun) ${local.of_any}", most = var.most_days_without_run, what = "No run has come to an end for days." }
   }

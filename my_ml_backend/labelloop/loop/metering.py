@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from labelloop.cloud.base import Figure
 from labelloop.cloud.opening import open_meter
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
+from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.redis_client import METERED
@@ -70,5 +71,7 @@ def _gather(hub: Hub, project: ProjectKey) -> _Told:
     last, errors = hub.runs(project).latest(), counted.endpoint_errors()
     figures = version_figures(name, version, counted.agreement(), at) if version is not None else []
     figures += run_figures(name, last, version, counted.outcome(), at)
+    # As it stands, and not when it was judged: alarms look at the last minutes.
+    figures += [replace(one, at=at) for one in drift_figures(hub, project)]
     figures.append(Figure("EndpointErrors", float(errors), name, "", at))
     return _Told(figures, outcome(last) if last is not None else "", errors)

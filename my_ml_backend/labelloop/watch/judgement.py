@@ -82,8 +82,8 @@ class Judgement:
         return f"{period} differ from the {self.reference} that {self.version} made at first, most in {changed}"
 
     def figures(self, project: str) -> list[Figure]:
-        """Give what can be drawn over time: the distances of scores and of pictures."""
-        found = {"DriftKS": self.ks, "DriftPSI": self.psi, "DriftMMD": self.mmd}
+        """Give what can be drawn over time: whether it drifts (0 or 1), the distances of scores and of pictures."""
+        found = {"Drift": float(self.drifts), "DriftKS": self.ks, "DriftPSI": self.psi, "DriftMMD": self.mmd}
         return [
             Figure(name, value, project, self.version, self.at) for name, value in found.items() if value is not None
         ]

@@ -228,7 +228,7 @@ def test_its_figures_are_those_of_the_last_look(studio: StudioApi, begin: Begin)
     found = look_for_drift(hub, project)
     assert found is not None
     told = {one.name: one.value for one in drift_figures(hub, project)}
-    assert told == {"DriftKS": found.ks, "DriftPSI": found.psi, "DriftMMD": found.mmd}
+    assert told == {"Drift": 1.0, "DriftKS": found.ks, "DriftPSI": found.psi, "DriftMMD": found.mmd}
     assert {one.version for one in drift_figures(hub, project)} == {"v1"}
 
 

@@ -1,6 +1,7 @@
 """Figures on their way from annotations, versions, runs and the endpoint to a stand-in of CloudWatch."""
 
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
+from labelloop.watch.judgement import Judgement
+from labelloop.watch.records import Watched
 from support.aws import StandIn, aws_stand_in
 from support.file_bundle import write_bundle
 from support.label_configs import interface
@@ -182,3 +185,11 @@ def test_without_a_place_for_figures_none_are_sent_nor_errors_counted(
         jobs.sweep()
     assert aws.calls == []
     assert made.state(project).counted.endpoint_errors() == 0
+
+
+def test_what_the_last_look_for_drift_found_goes_along(aws: StandIn, loop: Hub) -> None:
+    found = Judgement("v1", at=1.0, new=300, reference=300, ks=0.4, psi=0.3, mmd=None, drifts=True, what="cat")
+    Watched(loop.store, loop.project(7), "v1").note(lambda before: replace(before, last=asdict(found)))
+    jobs.sweep()
+    sent = {name: value for name, value in sums(aws).items() if name.startswith("Drift")}
+    assert sent == {"Drift v1": 1.0, "DriftKS v1": 0.4, "DriftPSI v1": 0.3}
