@@ -1,14 +1,18 @@
 """The stand-in of AWS does what AWS does, as boto3 sees it."""
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from labelloop.children import start_child, stop_group
 from support.aws import HungUp, StandIn, dying_at
 from support.crash_store import Killed
+from support.waiting import wait_until
 
 CONTAINER = {"Image": "1.dkr.ecr.eu-west-1.amazonaws.com/serve:1", "ModelDataUrl": "s3://models/a.tar.gz"}
 
@@ -42,8 +46,7 @@ def endpoint(sagemaker: Any) -> str:
     """An endpoint InService with the config ``one``; there is a config ``two``."""
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName=config(sagemaker, "one"))
     config(sagemaker, "two")
-    while status(sagemaker) != "InService":
-        pass
+    wait_until(lambda: status(sagemaker) == "InService", "no endpoint")
     return "e"
 
 
@@ -303,3 +306,21 @@ def test_a_process_dies_between_two_calls(aws: StandIn, after: bool) -> None:
             sqs.list_queues()
     assert done == ["CreateQueue"] * (1 + after)
     assert len(sqs.list_queues()["QueueUrls"]) == 1 + after
+
+
+def test_it_runs_alone_until_it_is_ended(tmp_path: Path) -> None:
+    alone = start_child(
+        [sys.executable, "-m", "support.aws", "--folder", str(tmp_path / "aws")], log=tmp_path / "said.txt"
+    )
+    said = tmp_path / "said.txt"
+    try:
+        wait_until(lambda: "AWS_SHARED_CREDENTIALS_FILE" in said.read_text(), said.read_text)
+        url, *variables = said.read_text().split()
+        told = dict(one.split("=", 1) for one in variables)
+        assert told["AWS_ENDPOINT_URL"] == url
+        keys = {name.lower(): told[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        asking = boto3.client("sqs", told["AWS_DEFAULT_REGION"], endpoint_url=url, **keys)
+        assert asking.create_queue(QueueName="q")["QueueUrl"].endswith("/q")
+    finally:
+        stop_group(alone, 10)
+    assert alone.returncode == 0

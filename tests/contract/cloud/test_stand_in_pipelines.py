@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from labelloop.types import Json
 from support.aws import StandIn
+from support.waiting import wait_until
 
 ROLE = "arn:aws:iam::123456789012:role/pipelines"
 BUCKET = "teams-models"
@@ -216,8 +217,7 @@ def test_an_execution_is_stopped_with_what_it_runs(aws: StandIn, sagemaker: Any,
     if hanging:
         aws.executions.hang("Count")
     arn = start(sagemaker, processing("Count", "import time; time.sleep(60)"))
-    while not steps_of(sagemaker, arn):
-        pass
+    wait_until(lambda: bool(steps_of(sagemaker, arn)), "no step begins")
     sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
     assert aws.executions.wait(arn) == "Stopped"
     assert steps_of(sagemaker, arn)["Count"]["StepStatus"] == "Stopped"
@@ -239,8 +239,8 @@ def test_a_spot_instance_that_is_taken_away_begins_anew_with_its_checkpoints(aws
     )
     kept = {"CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/checkpoints"}}
     arn = start(sagemaker, processing("Count"), training("Train", patient, **kept))
-    while not list((aws.folder / "jobs").glob(f"pipelines-{arn[-12:]}-Train-*/opt/ml/model/begun")):
-        pass
+    begun = f"pipelines-{arn[-12:]}-Train-*/opt/ml/model/begun"
+    wait_until(lambda: any((aws.folder / "jobs").glob(begun)), "the training does not begin")
     aws.executions.interrupt("Train")
     assert aws.executions.wait(arn) == "Succeeded"
 
@@ -304,3 +304,34 @@ def test_an_input_that_is_not_there_fails_the_job(aws: StandIn, sagemaker: Any) 
     arn = start(sagemaker, processing("Count"))
     assert aws.executions.wait(arn) == "Failed"
     assert "No S3 objects found" in steps_of(sagemaker, arn)["Count"]["FailureReason"]
+
+
+def test_an_event_starts_an_execution_with_its_parameters(aws: StandIn, sagemaker: Any) -> None:
+    aws.executions.hang("Count")
+    sagemaker.create_pipeline(PipelineName="p", PipelineDefinition=definition(processing("Count")), RoleArn=ROLE)
+    events = aws.client("events")
+    events.put_rule(Name="r", EventPattern=json.dumps({"source": ["team"]}))
+    given = {"PipelineParameterList": [{"Name": "Word", "Value": "y"}]}
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p"
+    events.put_targets(
+        Rule="r", Targets=[{"Id": "p", "Arn": arn, "RoleArn": ROLE, "SageMakerPipelineParameters": given}]
+    )
+    events.put_events(Entries=[{"Source": "team", "DetailType": "said", "Detail": "{}"}])
+    aws.events.settle()
+    (execution,) = sagemaker.list_pipeline_executions(PipelineName="p")["PipelineExecutionSummaries"]
+    told = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=execution["PipelineExecutionArn"])
+    assert {"Name": "Word", "Value": "y"} in told["PipelineParameters"]
+
+
+def test_an_execution_tells_how_it_stands(aws: StandIn, sagemaker: Any) -> None:
+    sqs, events = aws.client("sqs"), aws.client("events")
+    queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+    kind = "SageMaker Model Building Pipeline Execution Status Change"
+    events.put_rule(Name="r", EventPattern=json.dumps({"source": ["aws.sagemaker"], "detail-type": [kind]}))
+    events.put_targets(Rule="r", Targets=[{"Id": "q", "Arn": "arn:aws:sqs:eu-west-1:123456789012:q"}])
+    aws.executions.fail_step("Count", "no")
+    aws.executions.wait(start(sagemaker, processing("Count"), PipelineExecutionDisplayName="run-1"))
+    messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    told = [json.loads(one["Body"])["detail"] for one in messages]
+    assert [one["currentPipelineExecutionStatus"] for one in told] == ["Executing", "Failed"]
+    assert told[1]["previousPipelineExecutionStatus"] == "Executing"

@@ -7,11 +7,12 @@ import copy
 import itertools
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from unittest.mock import patch
@@ -32,7 +33,28 @@ Target = Callable[[Json, Json], None]
 class Events:
     """Takes events to the targets of rules; ``targets`` says by the target's service what is ours."""
 
-    targets: dict[str, Target]
+    targets: dict[str, Target] = field(default_factory=dict)
+    _deliveries: list[threading.Thread] = field(default_factory=list)
+
+    def settle(self, seconds: float = 60) -> None:
+        """Wait until all that was to be delivered has been; raises TimeoutError."""
+        for thread in list(self._deliveries):
+            thread.join(seconds)
+            if thread.is_alive():
+                raise TimeoutError("an event is still being delivered")
+        self._deliveries.clear()
+
+    def _later(self, target: Target, told: Json, event: Json) -> None:
+        """Deliver without making the one who put the event wait, as EventBridge does."""
+
+        def deliver() -> None:
+            try:
+                target(told, event)
+            except Exception as error:  # noqa: BLE001 - border: nobody waits for it
+                _log.error("%s: %s: %s", told["Arn"], type(error).__name__, error)
+
+        self._deliveries.append(threading.Thread(target=deliver, daemon=True))
+        self._deliveries[-1].start()
 
     @contextmanager
     def delivering(self) -> Iterator[None]:
@@ -48,7 +70,7 @@ class Events:
                     if ours is None:
                         by_moto(_with(rule, [target]), event, transform_input)
                     else:
-                        ours(target, _plain(event))
+                        self._later(ours, target, _plain(event))
                 except Exception as error:  # noqa: BLE001 - a target that fails is no matter of the one who put the event
                     _log.error("rule %s: %s: %s: %s", rule.name, target["Arn"], type(error).__name__, error)
 

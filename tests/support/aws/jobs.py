@@ -250,9 +250,8 @@ class Jobs:
         with suppress(FileExistsError):
             (job.folder / "home").mkdir(parents=True)
         environment = {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            **children_environment(),
             "HOME": str(job.folder / "home"),
-            "PYTHONPATH": os.pathsep.join(one for one in sys.path if one),
             **self.environment(),
             "AWS_REGION": job.region,
             "AWS_DEFAULT_REGION": job.region,
@@ -362,6 +361,12 @@ class Jobs:
         if arn not in self.jobs:
             raise invalid(f"Requested resource not found: Could not find {kind.arn} '{arn}'.")
         return self.jobs[arn]
+
+
+def children_environment() -> dict[str, str]:
+    """Give what a container's program needs of this process to be this Python, and nothing else of it."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
 
 
 def stop(job: Job) -> None:

@@ -1,5 +1,6 @@
 """The stand-in of AWS as a test holds it."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,10 +13,12 @@ from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 
+from labelloop.types import Json
 from support.aws.endpoints import Endpoints
 from support.aws.events import Events
 from support.aws.executions import Executions
 from support.aws.front import OUR_OWN, Front, hang_up, refusing, serving
+from support.aws.functions import URLS, Functions
 from support.aws.jobs import Jobs
 from support.aws.packages import Packages
 from support.aws.wire import Call
@@ -32,12 +35,16 @@ class StandIn:
         self.folder = folder
         self.url = ""
         self._front = Front()
-        self.events = Events({})
+        self.events = Events({"sagemaker": self._start_pipeline, "lambda": self._invoke_function})
         self.packages = Packages(self.events.package_changed)
         self.endpoints = Endpoints(self.events.endpoint_changed)
         self.jobs = Jobs(folder / "jobs", self.client, lambda: self.environment)
         self.executions = Executions(self.jobs, self.events, self.client)
-        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints)
+        self.functions = Functions(folder / "functions", lambda: self.environment, lambda: self.url)
+        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints, self.functions)
+        self.paths = self._front.paths
+        """What is answered at paths that begin so, whoever asks."""
+        self.paths[URLS] = self.functions.answer_url
         self.operations = self._front.operations
         """What is answered here and not by moto, by the names in ``calls``; a test may add its own."""
         for room in self.rooms:
@@ -75,6 +82,13 @@ class StandIn:
             aws_secret_access_key="hush",
             config=Config(user_agent_extra=OUR_OWN, retries={"total_max_attempts": 1}),
         )
+
+    def role(self, name: str, service: str = "lambda") -> str:
+        """Make a role that a service may assume, as moto wants one for functions; gives its ARN."""
+        trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        made = self.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
+        return str(made["Role"]["Arn"])
 
     def fail(
         self,
@@ -121,6 +135,15 @@ class StandIn:
         BackendDict.reset()
         reset_model_data()
 
+    # Where events of EventBridge go.
+    def _start_pipeline(self, target: Json, _event: Json) -> None:
+        parameters = (target.get("SageMakerPipelineParameters") or {}).get("PipelineParameterList") or []
+        client = self.client("sagemaker", target["Arn"].split(":")[3])
+        client.start_pipeline_execution(PipelineName=target["Arn"].rpartition("/")[2], PipelineParameters=parameters)
+
+    def _invoke_function(self, target: Json, event: Json) -> None:
+        self.functions.invoke("", target["Arn"], "", json.dumps(event).encode())
+
 
 @contextmanager
 def aws_stand_in(folder: Path, port: int = 0) -> Iterator[StandIn]:
@@ -129,6 +152,7 @@ def aws_stand_in(folder: Path, port: int = 0) -> Iterator[StandIn]:
     aws.reset()
     with ExitStack() as stack:
         stack.enter_context(aws.events.delivering())
+        stack.enter_context(aws.functions.running())
         aws.url = stack.enter_context(serving(aws._front, port))
         try:
             yield aws

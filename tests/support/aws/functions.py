@@ -1,0 +1,367 @@
+"""Lambda functions that really run: a child process per version, which takes its events from a Runtime API.
+
+The image's name says nothing here: ImageConfig's entry point and command are run by this Python, and the image's /tmp
+is a folder of the instance. Contract: "Using the Lambda runtime API for custom runtimes" and "Creating and managing
+Lambda function URLs" in AWS's documentation.
+"""
+
+import base64
+import json
+import queue
+import re
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from moto.awslambda.exceptions import LambdaClientError
+from moto.awslambda.models import ImageConfig, LambdaFunction, lambda_backends
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from werkzeug import Request, Response
+
+from labelloop.children import start_child, stop_group
+from labelloop.types import Json
+from support.aws.front import Handler, serving
+from support.aws.jobs import children_environment
+from support.aws.wire import Call, Refused, without_nothing
+
+_START_SECONDS = 60.0
+_RUNTIME = "/2018-06-01/runtime/"
+_TMP = re.compile(r"(?<![\w/.-])/tmp(?=/|$|\W)")
+URLS = "/function-url/"
+"""Below this path of the stand-in lie the functions' URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a function gave; ``error`` is ``Unhandled`` where that is no answer of its own."""
+
+    payload: bytes
+    version: str = ""
+    error: str = ""
+
+
+@dataclass
+class _Invocation:
+    payload: bytes
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    taken: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
+    answer: Answered | None = None
+
+    def end(self, answer: Answered) -> None:
+        self.answer = answer
+        self.done.set()
+
+
+class _Instance:
+    """One running copy of a function's version, and the Runtime API it talks to. It does one thing at a time."""
+
+    def __init__(self, function: Any, folder: Path, environment: dict[str, str]) -> None:
+        self.function = function
+        self._waiting: queue.Queue[_Invocation | None] = queue.Queue()
+        self._now: _Invocation | None = None
+        self._lock = threading.Lock()
+        self._closing = ExitStack()
+        address = self._closing.enter_context(serving(self._runtime)).removeprefix("http://")
+        (folder / "tmp").mkdir(parents=True)
+        words = [*function.image_config.entry_point, *function.image_config.cmd]
+        told = {name: _TMP.sub(str(folder / "tmp"), value) for name, value in function.environment_vars.items()}
+        self.child = start_child(
+            [sys.executable, *words[1:]] if words and words[0].startswith("python") else words,
+            log=folder / "log.txt",
+            environment={
+                **environment,
+                "TMPDIR": str(folder / "tmp"),
+                "HOME": str(folder / "tmp"),
+                **told,
+                "AWS_LAMBDA_RUNTIME_API": address,
+                "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+                "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
+                "AWS_REGION": function.region,
+                "AWS_DEFAULT_REGION": function.region,
+            },
+        )
+
+    def invoke(self, payload: bytes) -> Answered:
+        """Have one event answered; what takes longer than the function's timeout ends the instance."""
+        invocation = _Invocation(payload)
+        with self._lock:
+            self._waiting.put(invocation)
+            if not self._wait(invocation.taken, _START_SECONDS):
+                return self._lost("Runtime.ExitError", "Runtime exited before it took the event")
+            if self._wait(invocation.done, float(self.function.timeout)):
+                assert invocation.answer is not None
+                return invocation.answer
+            if self.child.poll() is not None:
+                return self._lost(
+                    "Runtime.ExitError", f"Runtime exited with error: exit status {self.child.returncode}"
+                )
+            self.end()
+            return self._lost("Sandbox.Timedout", f"Task timed out after {self.function.timeout:.2f} seconds")
+
+    def end(self) -> None:
+        """End the program and its Runtime API."""
+        self._waiting.put(None)
+        stop_group(self.child, 0.5)
+        self._closing.close()
+
+    def _wait(self, event: threading.Event, seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while not event.wait(0.02):
+            if self.child.poll() is not None or time.monotonic() > until:
+                return event.is_set()
+        return True
+
+    def _lost(self, kind: str, message: str) -> Answered:
+        content = json.dumps({"errorType": kind, "errorMessage": message})
+        return Answered(content.encode(), error="Unhandled")
+
+    def _runtime(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        return self._told(request, request.path.removeprefix(_RUNTIME))(environ, start_response)
+
+    def _told(self, request: Request, path: str) -> Response:
+        if path == "invocation/next":
+            return self._next()
+        _, _, rest = path.partition("/")
+        word = rest.rpartition("/")[2]
+        if self._now is not None and word in ("response", "error"):
+            self._now.end(Answered(request.get_data(), error="Unhandled" if word == "error" else ""))
+        return Response("{}", 202)
+
+    def _next(self) -> Response:
+        self._now = self._waiting.get()
+        if self._now is None:
+            return Response("", 500)
+        self._now.taken.set()
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": self._now.id,
+            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self.function.timeout) * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self.function.function_arn,
+        }
+        return Response(self._now.payload, 200, headers, content_type="application/json")
+
+
+@dataclass
+class Functions:
+    """All functions. ``environment`` gives what every child finds AWS by, ``url`` the stand-in's own address."""
+
+    folder: Path
+    environment: Callable[[], dict[str, str]]
+    url: Callable[[], str]
+    invoked: list[tuple[str, str]] = field(default_factory=list)
+    """Function and version of each event that was answered."""
+    _instances: dict[str, _Instance] = field(default_factory=dict)
+    _urls: dict[str, Json] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _lock: Any = field(default_factory=threading.RLock)
+
+    def operations(self) -> dict[str, Handler]:
+        """Give what is answered here."""
+        return {
+            "lambda:Invoke": self._invoke,
+            "lambda:UpdateFunctionConfiguration": self._update,
+            "lambda:CreateFunctionUrlConfig": self._create_url,
+            "lambda:GetFunctionUrlConfig": self._get_url,
+            "lambda:UpdateFunctionUrlConfig": self._update_url,
+            "lambda:DeleteFunctionUrlConfig": self._delete_url,
+        }
+
+    def forget(self) -> None:
+        """End and forget everything."""
+        with self._lock:
+            for one in self._instances.values():
+                one.end()
+            self._instances.clear()
+            self._urls.clear()
+            self._counts.clear()
+            self.invoked.clear()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let what moto invokes by itself, for queues and buckets, run here too."""
+
+        def invoke(function: Any, body: Any, _request: Any, _headers: Any) -> bytes:
+            return self.run(function, body.encode() if isinstance(body, str) else body).payload
+
+        with patch.object(LambdaFunction, "invoke", invoke):
+            yield
+
+    def invoke(self, region: str, name: str, qualifier: str, payload: bytes) -> Answered:
+        """Have a function answer an event: by name or ARN, and by version, alias or nothing; raises Refused."""
+        return self.run(self._find(region, name, qualifier), payload)
+
+    def run(self, function: Any, payload: bytes) -> Answered:
+        """Have a version of a function answer an event."""
+        with self._lock:
+            # Whatever was changed of $LATEST, it is another instance that answers by it.
+            words = json.dumps(
+                [function.environment_vars, function.image_config.response(), function.code], default=str
+            )
+            key = f"{function.function_arn}:{function.version}:{words}"
+            instance = self._instances.get(key)
+            if instance is None or instance.child.poll() is not None:
+                folder = self.folder / f"{function.function_name}-{function.version}-{uuid.uuid4().hex[:8]}"
+                folder.mkdir(parents=True)
+                instance = self._instances[key] = _Instance(
+                    function, folder, {**children_environment(), **self.environment()}
+                )
+            self.invoked.append((function.function_name, str(function.version)))
+        answer = instance.invoke(payload or b"{}")
+        return Answered(answer.payload, str(function.version), answer.error)
+
+    def _find(self, region: str, name: str, qualifier: str) -> Any:
+        if name.startswith("arn:"):
+            parts = name.split(":")
+            region, name, qualifier = parts[3], parts[6], (parts[7] if len(parts) > 7 else qualifier)
+        elif ":" in name:
+            name, _, qualifier = name.partition(":")
+        backend = lambda_backends[DEFAULT_ACCOUNT_ID][region]
+        try:
+            return backend.get_function(name, self._version(backend, name, qualifier))
+        except LambdaClientError:
+            arn = f"arn:aws:lambda:{region}:{DEFAULT_ACCOUNT_ID}:function:{name}" + (
+                f":{qualifier}" if qualifier else ""
+            )
+            raise Refused("ResourceNotFoundException", f"Function not found: {arn}", 404) from None
+
+    def _version(self, backend: Any, name: str, qualifier: str) -> str | None:
+        """Choose the version of an alias, each as often as its weight says, in turns and not by chance."""
+        alias = next((one for one in backend.list_aliases(name) if one.name == qualifier), None) if qualifier else None
+        if alias is None:
+            return qualifier or None
+        weights = ((alias.routing_config or {}).get("AdditionalVersionWeights") or {}).items()
+        with self._lock:
+            count = self._counts[alias.arn] = self._counts.get(alias.arn, 0) + 1
+        for version, weight in weights:
+            if int(count * weight) > int((count - 1) * weight):
+                return str(version)
+        return str(alias.function_version)
+
+    # What AWS answers.
+    def _invoke(self, call: Call) -> Response:
+        name = call.request.path.split("/")[3]
+        kind = call.request.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        function = self._find(call.region, name, call.request.args.get("Qualifier", ""))
+        payload = call.request.get_data()
+        if kind == "DryRun":
+            return Response("", 204)
+        if kind == "Event":
+            threading.Thread(target=self.run, args=(function, payload), daemon=True).start()
+            return Response("", 202)
+        answer = self.run(function, payload)
+        headers = {"X-Amz-Executed-Version": answer.version}
+        if answer.error:
+            headers["X-Amz-Function-Error"] = answer.error
+        return Response(answer.payload, 200, headers, content_type="application/json")
+
+    def _update(self, call: Call) -> None:
+        """Take what moto leaves out, and leave the rest to it."""
+        told = json.loads(call.request.get_data())
+        if "ImageConfig" in told:
+            function = self._find(call.region, call.request.path.split("/")[3], "")
+            function.image_config = ImageConfig(told["ImageConfig"])
+            function.code_or_config_updated = True
+
+    def _create_url(self, call: Call) -> Response:
+        key = self._url_key(call)
+        if key in self._urls:
+            raise Refused("ResourceConflictException", "The function URL configuration exists already.", 409)
+        told = json.loads(call.request.get_data())
+        place = uuid.uuid4().hex
+        self._urls[key] = {
+            **told,
+            "FunctionUrl": f"{self.url()}{URLS}{place}/",
+            "FunctionArn": key,
+            "CreationTime": "2026-01-01T00:00:00.000Z",
+            "LastModifiedTime": "2026-01-01T00:00:00.000Z",
+            "InvokeMode": told.get("InvokeMode") or "BUFFERED",
+        }
+        return call.answer(self._urls[key], 201)
+
+    def _get_url(self, call: Call) -> Response:
+        return call.answer(self._url_of(call))
+
+    def _update_url(self, call: Call) -> Response:
+        found = self._url_of(call)
+        found.update(json.loads(call.request.get_data()))
+        return call.answer(found)
+
+    def _delete_url(self, call: Call) -> Response:
+        self._url_of(call)
+        del self._urls[self._url_key(call)]
+        return Response("", 204)
+
+    def _url_key(self, call: Call) -> str:
+        name, qualifier = call.request.path.split("/")[3], call.request.args.get("Qualifier", "")
+        return str(self._find(call.region, name, "").function_arn) + (f":{qualifier}" if qualifier else "")
+
+    def _url_of(self, call: Call) -> Json:
+        found = self._urls.get(self._url_key(call))
+        if found is None:
+            raise Refused("ResourceNotFoundException", "The resource you requested does not exist.", 404)
+        return found
+
+    def answer_url(self, request: Request) -> Response:
+        """Answer at a function's URL: the event is of payload format 2.0."""
+        place, _, path = request.path.removeprefix(URLS).partition("/")
+        found = next((one for one in self._urls.values() if place in one["FunctionUrl"]), None)
+        if found is None:
+            return Response('{"Message": null}', 404, content_type="application/json")
+        if not self._may(found, request):
+            return Response('{"Message": "Forbidden"}', 403, content_type="application/json")
+        answer = self.invoke("", found["FunctionArn"], "", json.dumps(_event(request, f"/{path}")).encode())
+        if answer.error:
+            return Response("Internal Server Error", 502)
+        return _written(json.loads(answer.payload))
+
+    def _may(self, found: Json, request: Request) -> bool:
+        """Say whether the caller may: a URL for all needs a permission for all, any other one a signature."""
+        if found["AuthType"] == "AWS_IAM":
+            return "Authorization" in request.headers
+        function = self._find("", found["FunctionArn"], "")
+        latest = lambda_backends[DEFAULT_ACCOUNT_ID][function.region].get_function(function.function_name)
+        statements = [*latest.policy.statements, *function.policy.statements]
+        return any(one["Action"] == "lambda:InvokeFunctionUrl" for one in statements)
+
+
+def _event(request: Request, path: str) -> Json:
+    content = request.get_data()
+    text = request.mimetype.startswith("text/") or request.mimetype == "application/json"
+    return without_nothing(
+        {
+            "version": "2.0",
+            "routeKey": "$default",
+            "rawPath": path,
+            "rawQueryString": request.query_string.decode(),
+            "headers": {name.lower(): value for name, value in request.headers.items()},
+            "queryStringParameters": request.args.to_dict() or None,
+            "requestContext": {
+                "http": {"method": request.method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+                "requestId": str(uuid.uuid4()),
+                "routeKey": "$default",
+                "stage": "$default",
+                "timeEpoch": int(time.time() * 1000),
+            },
+            "body": (content.decode() if text else base64.b64encode(content).decode()) if content else None,
+            "isBase64Encoded": bool(content) and not text,
+        }.items()
+    )
+
+
+def _written(answer: Any) -> Response:
+    """Give a function's answer over HTTP; one without a status is JSON as it is."""
+    if not isinstance(answer, dict) or "statusCode" not in answer:
+        return Response(json.dumps(answer), content_type="application/json")
+    body = answer.get("body") or ""
+    content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+    headers = {"Content-Type": "application/json"} | {k: str(v) for k, v in (answer.get("headers") or {}).items()}
+    return Response(content, answer["statusCode"], headers)
