@@ -6,6 +6,7 @@ Its first line on standard output is its address; the next ones are the variable
 
 import argparse
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -23,9 +24,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
     with aws_stand_in(told.folder, told.port) as aws:
-        print(aws.url, flush=True)
-        for name, value in aws.environment.items():
-            print(f"{name}={value}", flush=True)
+        sys.stdout.writelines([f"{aws.url}\n", *(f"{name}={value}\n" for name, value in aws.environment.items())])
+        sys.stdout.flush()
         ending.wait()
 
 
