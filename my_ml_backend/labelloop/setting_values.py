@@ -192,7 +192,9 @@ def bootstrap_address(value: str) -> str:
 
 def trainer_address(value: str) -> str:
     """Check the kind of a trainer's address; what its kind asks for is looked at when it is opened."""
-    return "" if value == "local" or _is_command(value) else "a trainer: local, or command:./train.sh"
+    if value == "local" or _is_command(value) or re.match("sagemaker-pipeline://[^/?#]", value):
+        return ""
+    return "a trainer: local, command:./train.sh or sagemaker-pipeline://NAME?region=R"
 
 
 def deployer_address(value: str) -> str:
@@ -206,11 +208,14 @@ def registry_address(value: str) -> str:
     return "" if fine else "a registry: sagemaker://PREFIX?region=R, its prefix of at most 40 letters, digits and -"
 
 
+_BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda)://")
+
+
 def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:
     """Put trainers or deployers together again that were cut at the commas between their verbs."""
     found: list[str] = []
     for part in listed:
-        if found and part != "local" and not _is_command(part):
+        if found and not _BEGINNING.match(part):
             found[-1] += f",{part}"
         else:
             found.append(part)

@@ -142,7 +142,7 @@ class LoopSettings:
     trainer: str = _setting(
         "LABELLOOP_TRAINER",
         "local",
-        "Where runs are trained: local, or command:./train.sh (docs/trainers.md).",
+        "Where runs are trained: local, command:./train.sh or sagemaker-pipeline://NAME (docs/trainers.md).",
         check=values.trainer_address,
     )
     allowed_trainers: tuple[str, ...] = _setting(

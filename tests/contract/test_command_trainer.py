@@ -29,6 +29,7 @@ from labelloop.run.driver import Run
 from labelloop.run.folder import STAGES, RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
+from labelloop.trainers.base import Trainer
 from labelloop.trainers.command import CommandTrainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
@@ -47,6 +48,10 @@ ALL = "start,find,poll,collect,cancel,predict"
 @pytest.fixture(autouse=True)
 def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+
+
+def opened(address: str) -> Trainer:
+    return open_trainer(Settings(trainer=address))
 
 
 def items(count: int = 60) -> list[Item]:
@@ -109,7 +114,7 @@ class Machine:
             {},
             self.reporter,
             source=lambda _: self.labeled,
-            registrar=Registrar(self.store, PROJECT, fence, trainer=open_trainer(self.trainer)),
+            registrar=Registrar(self.store, PROJECT, fence, trainer=open_trainer(self.settings)),
             kind=numbers_kind.NAME,
             archive=False,
             trainer=CommandTrainer(self.trainer, self.occupied_seconds),
@@ -271,7 +276,7 @@ def test_by_verb_a_job_is_found_again_polled_collected_and_asked(tmp_path: Path)
         f"collect {key}-1 command",
         f"predict --model means-{key}",
     ]
-    trainer = open_trainer(machine.trainer)
+    trainer = open_trainer(machine.settings)
     assert trainer.elsewhere
     assert trainer.start(run.context, key) == f"{key}-1"
     trainer.cancel(f"{key}-1")
@@ -286,20 +291,20 @@ def verbs_of(tmp_path: Path) -> list[str]:
 def test_without_find_the_handle_is_kept_in_the_folder(tmp_path: Path) -> None:
     machine = Machine(tmp_path, program(tmp_path / "theirs", BY_VERB, verbs="start,poll,collect"))
     run = machine.make("fetch", "preprocess")
-    trainer = open_trainer(machine.trainer)
+    trainer = open_trainer(machine.settings)
 
     handle = trainer.start(run.context, run.key)
 
-    assert open_trainer(machine.trainer).start(run.context, run.key) == handle
+    assert open_trainer(machine.settings).start(run.context, run.key) == handle
     assert sum(line.startswith("start") for line in verbs_of(tmp_path)) == 1
     (tmp_path / "theirs" / "jobs" / handle / "failed").write_text("no space")
-    assert open_trainer(machine.trainer).start(run.context, run.key) != handle
+    assert open_trainer(machine.settings).start(run.context, run.key) != handle
 
 
 def test_a_handle_that_is_known_is_collected_and_nothing_is_begun(tmp_path: Path) -> None:
     machine = Machine(tmp_path, program(tmp_path / "theirs", BY_VERB, verbs="start,poll,collect,predict"))
     run = machine.make("fetch", "preprocess")
-    run.handle = open_trainer(machine.trainer).start(run.context, run.key)
+    run.handle = open_trainer(machine.settings).start(run.context, run.key)
     other = machine.run("on another machine")
     other.handle = run.handle
     with other.alone():
@@ -340,7 +345,7 @@ def test_pictures_are_handed_over_as_files_in_the_format_that_is_asked_for(tmp_p
     run.context.labeled = Labeled(Manifest.of(PROJECT, "single", ("red", "green", "blue"), held))
 
     with pytest.raises(TrainingError, match=r"left neither result\.json nor bundle/"):
-        open_trainer(machine.trainer).collect(open_trainer(machine.trainer).start(run.context, "key"), run.context)
+        open_trainer(machine.settings).collect(open_trainer(machine.settings).start(run.context, "key"), run.context)
 
     folder = run.folder.command
     assert {path.name for path in (folder / "inputs").iterdir()} == set(shown)
@@ -352,7 +357,7 @@ def test_pictures_are_handed_over_as_files_in_the_format_that_is_asked_for(tmp_p
         assert line == {"content": line["content"], "file": f"inputs/{line['content']}"}
         assert hashlib.sha256((folder / line["file"]).read_bytes()).hexdigest() == line["content"]
     for form in ("imagefolder", "augmented", "vertex", "label-studio"):
-        trainer = open_trainer(program(tmp_path / "theirs", "", format=form))
+        trainer = opened(program(tmp_path / "theirs", "", format=form))
         trainer.start(run.context, form)
         name = json.loads((folder / "parameters.json").read_text())["train"]
         assert len(read_listing(folder / name, form, Hints(picture_field="image")).records) == len(train)
@@ -507,9 +512,9 @@ def test_none_of_our_secrets_reach_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_job_that_cannot_be_asked_after_is_waited_for_and_one_that_speaks_otherwise_is_not(tmp_path: Path) -> None:
-    wordy = open_trainer(shell(tmp_path, """echo asking; echo '{"state": "done"}'""", verbs=ALL))
+    wordy = opened(shell(tmp_path, """echo asking; echo '{"state": "done"}'""", verbs=ALL))
     assert wordy.poll("job").state == "done"
-    away = open_trainer(shell(tmp_path, "echo the cloud is down >&2; exit 1", verbs=ALL))
+    away = opened(shell(tmp_path, "echo the cloud is down >&2; exit 1", verbs=ALL))
     for asks in (lambda: away.poll("job"), lambda: away.find("key"), lambda: away.cancel("job")):
         with pytest.raises(TrainerAway, match="ended with exit status 1: the cloud is down"):
             asks()
@@ -517,7 +522,7 @@ def test_a_job_that_cannot_be_asked_after_is_waited_for_and_one_that_speaks_othe
         away.predict("model", [Input(text="1")])
     for said in ("", "running", '["running"]', '{"state": "well"}', '{"done": 1}', '{"state": "running", "done": "x"}'):
         with pytest.raises(TrainingError, match="poll must write a JSON object"):
-            open_trainer(shell(tmp_path, f"echo {shlex.quote(said)}", verbs=ALL)).poll("job")
+            opened(shell(tmp_path, f"echo {shlex.quote(said)}", verbs=ALL)).poll("job")
 
 
 PREDICTED = {
@@ -535,7 +540,7 @@ def test_answers_are_read_in_any_form(tmp_path: Path, how: str) -> None:
     contents = {name: hashlib.sha256(text).hexdigest() for name, text in (("one", b"1"), ("two", b"2"))}
     names = {**contents, "low": '{"label": "low", "score": 0.9}'}
     (tmp_path / "said").write_text(PREDICTED[how] % names)
-    trainer = open_trainer(shell(tmp_path, f"cat > {tmp_path}/asked; cat {tmp_path}/said", verbs="predict"))
+    trainer = opened(shell(tmp_path, f"cat > {tmp_path}/asked; cat {tmp_path}/said", verbs="predict"))
 
     answers = trainer.predict("m", [Input(text="1"), Input(b"2")], CLASSES)
 
@@ -547,7 +552,7 @@ def test_answers_are_read_in_any_form(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("said", ["", "oops", "[1]", '{"label": "low", "score": 0.9}'])
 def test_answers_that_are_none_are_refused(tmp_path: Path, said: str) -> None:
-    trainer = open_trainer(shell(tmp_path, f"echo {shlex.quote(said)}", verbs="predict"))
+    trainer = opened(shell(tmp_path, f"echo {shlex.quote(said)}", verbs="predict"))
     with pytest.raises(TrainingError, match="what predict wrote"):
         trainer.predict("m", [Input(text="1"), Input(text="2")], CLASSES)
 
@@ -564,7 +569,7 @@ def test_answers_that_are_none_are_refused(tmp_path: Path, said: str) -> None:
 )
 def test_an_address_that_cannot_be_says_why(address: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        open_trainer(address)
+        opened(address)
 
 
 def test_a_program_that_is_not_there_is_said_before_anything_begins(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class CloudTrainer:
         self._folder, self._step = folder, step
         folder.mkdir(parents=True, exist_ok=True)
 
-    def check(self) -> None:
+    def check(self, *, thorough: bool) -> None:
         """It is there."""
 
     def start(self, context: Context, key: str) -> str:  # noqa: ARG002 - a trainer is started in one way

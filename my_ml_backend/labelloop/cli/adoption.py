@@ -185,7 +185,7 @@ class _Adoption:
         context, notes = self._measured()
         facts = {"recipe": made.info.recipe, "validation": {}, "seconds": {}, "left_out": {}, "calibration": {}}
         write_json(self._folder.trained, {**facts, "notes": list(made.notes), "device": "cpu"})
-        trainer = open_trainer(project_settings(self._hub, self._project).trainer)
+        trainer = open_trainer(project_settings(self._hub, self._project))
         registrar = Registrar(
             self._hub.store, self._project, fence, self._labeling.rename, self._told.stage, trainer=trainer
         )

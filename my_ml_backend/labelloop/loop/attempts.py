@@ -72,7 +72,7 @@ class Attempt:
     @cached_property
     def trainer(self) -> Trainer:
         """What trains the run, and is asked about versions whose model lies elsewhere; raises SettingsError."""
-        return open_trainer(self.settings.trainer)
+        return open_trainer(self.settings)
 
     @property
     def registrar(self) -> Registrar:

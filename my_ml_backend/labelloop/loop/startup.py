@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import environment_of
-from labelloop.errors import LabelLoopError, SettingsError, StoreError, UnsafeStore
+from labelloop.errors import LabelLoopError, Outage, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
@@ -49,7 +49,7 @@ OPEN = (
 def refuse_impossible(hub: Hub) -> None:
     """Open what the settings name without sending anything; raises SettingsError or StoreError for what cannot be."""
     open_for(hub, None)
-    open_trainer(hub.settings.trainer)
+    open_trainer(hub.settings)
     for part in ("store", "redis"):
         getattr(hub, part)
 
@@ -188,6 +188,9 @@ def _wrong_training(settings: Settings) -> str:
     try:
         for kind in kinds():
             learner(kind, settings).check_settings(settings, thorough=True)
+    except Outage:
+        # It comes back: the run that needs it waits for it.
+        return ""
     except LabelLoopError as error:
         return " ".join(str(error).split())
     return ""

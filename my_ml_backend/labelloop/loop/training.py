@@ -6,6 +6,7 @@ was cut off anywhere is found again, by whatever worker comes next, and nothing 
 
 import logging
 import time
+from dataclasses import replace
 
 from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError, TrainingDied
 from labelloop.loop.attempts import Attempt
@@ -35,7 +36,7 @@ def trainer_of(hub: Hub, address: str) -> Trainer:
             "the open run was begun with a trainer that is not allowed here any more: let LABELLOOP_TRAINER or "
             "LABELLOOP_ALLOWED_TRAINERS name it until the run is over"
         )
-    return open_trainer(address)
+    return open_trainer(replace(settings, trainer=address))
 
 
 def look_at_training(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
@@ -64,13 +65,12 @@ def look_at_training(hub: Hub, project: ProjectKey, opened: OpenRun) -> str:
 
 def begin(attempt: Attempt, record: RunRecord) -> None:
     """Open the run, before anything of it is begun; raises Conflict where another one is open, and Fenced."""
-    address = attempt.settings.trainer
     attempt.hub.open_runs(attempt.project).begin(
         OpenRun(
             key=record.key,
             manifest=record.manifest,
-            trainer=address,
-            elsewhere=open_trainer(address).elsewhere,
+            trainer=attempt.settings.trainer,
+            elsewhere=open_trainer(attempt.settings).elsewhere,
             fence=attempt.fence,
             until=time.time() + attempt.settings.training_seconds,
         )

@@ -78,7 +78,7 @@ class Run:
     ) -> None:
         self.folder, self._reporter, self._registrar = folder, reporter, registrar
         self._named, self._archive = key, archive
-        self._trainer = trainer or open_trainer(settings.trainer)
+        self._trainer = trainer or open_trainer(settings)
         self.handle = ""
         """By which its training is known that has been started already."""
         self._info = _info(folder, settings, given, key, learner(find(kind), settings).settings)

@@ -47,6 +47,26 @@ def against_majority(name: str, right: int, items: int, share: float, majority: 
     return Verdict(reached > share, sentence, numbers)
 
 
+def judge_reported(name: str, said: Json, champion: str = "", theirs: float | None = None) -> Verdict:
+    """Judge a version by what who trained it says of it, where no test item may be asked about: see docs/trainers.md.
+
+    ``said`` holds ``approval`` (approved, rejected, pending) and, where one is reported, ``accuracy``; ``theirs`` is
+    what was reported of the ``champion``, None for one that was judged otherwise.
+    """
+    own, approval = said.get("accuracy"), said["approval"]
+    reported = "no accuracy" if own is None else f"accuracy {own:.3f}"
+    told = f"its own pipeline reports {reported}, and it is {approval} there; no test item was asked about"
+    if approval == "rejected":
+        passed, why = False, "what is rejected there is not promoted"
+    elif own is not None and theirs is not None:
+        passed, why = own >= theirs, f"{champion} was reported with {theirs:.3f}"
+    else:
+        passed, why = approval == "approved", "without two reports to compare, its approval there decides"
+    verb = "is rejected" if not passed else f"replaces {champion}" if champion else "becomes the first champion"
+    numbers: Json = {"test_items": 0, "conceded": 0.0, "reported": own, "approval": approval}
+    return Verdict(passed, f"{name} {verb}: {told}; {why}", numbers)
+
+
 def meet_bootstrap(
     first: Verdict, version: str, bootstrap: str, right: Indicators, theirs: Indicators, answered: Indicators
 ) -> Verdict:

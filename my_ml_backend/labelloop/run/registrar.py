@@ -15,7 +15,7 @@ from labelloop.models.runs import RunRecord, Runs, RunState
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.gate import require_f1
+from labelloop.run.gate import judge_reported, require_f1
 from labelloop.run.parameters import methods_of
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
@@ -155,7 +155,9 @@ class Registrar:
         A champion of another kind, from before the label config asked something else, cannot be asked about these.
         """
         kind = context.kind
-        if champion is None:
+        if reported := read_json(context.folder.trained, "train").get("reported"):
+            verdict = _judge_reported(name, reported, champion)
+        elif champion is None:
             # What it answers is put into the labels of today already.
             verdict = kind.judge(context, name, self.bootstrap, str)
         else:
@@ -213,6 +215,14 @@ def awaits(project: ProjectKey, version: str) -> str:
         f"{version} waits for approval: `labelloop approve --project {project.id} {version}` makes it champion, "
         "`labelloop reject` rejects it"
     )
+
+
+def _judge_reported(name: str, reported: Json, champion: VersionOpponent | None) -> Verdict:
+    """Judge a version that may not be asked about test items by what is reported of it."""
+    if champion is None:
+        return judge_reported(name, reported)
+    gate = champion.record.metrics.get("gate", {}) if champion.record else {}
+    return judge_reported(name, reported, champion.name, gate.get("reported"))
 
 
 def _passed_over(version: VersionRecord, why: str) -> str:

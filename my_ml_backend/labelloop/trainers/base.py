@@ -35,8 +35,11 @@ class Trainer(Protocol):
     elsewhere: bool
     predicts: bool
 
-    def check(self) -> None:
-        """Raise TrainingError where it cannot be started from here; nothing is begun, and nothing costs."""
+    def check(self, *, thorough: bool) -> None:
+        """Raise TrainingError where it cannot be started from here; nothing is begun, and nothing costs.
+
+        ``thorough``: what is away from this machine is asked, too.
+        """
 
     def start(self, context: "Context", key: str) -> str:
         """Begin the training of the run of that key, unless it has begun: give the handle it is known by from now on.

@@ -61,7 +61,7 @@ class CommandTrainer:
             raise SettingsError(f"command: the verb {alone[0]} is for what goes on after start: name poll, too")
         self.predicts, self.elsewhere = "predict" in verbs, {"start", "poll"} <= verbs
 
-    def check(self) -> None:
+    def check(self, *, thorough: bool) -> None:  # noqa: ARG002 - see Trainer
         """Look whether the program is there."""
         if missing := self._command.missing:
             raise TrainingError(f"{missing}: workers start it from the folder that they were started in")

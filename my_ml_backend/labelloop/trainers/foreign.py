@@ -64,9 +64,9 @@ class _Foreign:
         """Take the trainer's address and the seed."""
         return ForeignTraining(settings.trainer, (settings.trainer.partition(":")[0],), settings.seed)
 
-    def check_settings(self, settings: Settings, *, thorough: bool) -> None:  # noqa: ARG002 - see Kind
+    def check_settings(self, settings: Settings, *, thorough: bool) -> None:
         """Raise SettingsError for an address that is none, TrainingError for a trainer that is not here."""
-        open_trainer(settings.trainer).check()
+        open_trainer(settings).check(thorough=thorough)
 
     def prepare(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from labelloop.errors import SettingsError, TrainingError
+from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer, Training
 from labelloop.trainers.command import CommandTrainer
 from labelloop.types import Answer, Failure, Input, Json
@@ -20,7 +21,7 @@ class LocalTrainer:
     def __init__(self) -> None:
         self._trained: dict[str, Json] = {}
 
-    def check(self) -> None:
+    def check(self, *, thorough: bool) -> None:
         """It is here; what its kind needs for training, the kind knows."""
 
     def start(self, context: "Context", key: str) -> str:
@@ -53,13 +54,35 @@ class LocalTrainer:
         raise TrainingError(f"{model} was trained here: its bundle answers")
 
 
-TRAINERS: dict[str, Callable[[str], Trainer]] = {"local": lambda _: LocalTrainer(), "command": CommandTrainer}
-"""What opens each kind of trainer: by what stands before the colon of its address, given the address."""
+def _command(settings: Settings) -> Trainer:
+    return CommandTrainer(settings.trainer)
 
 
-def open_trainer(address: str) -> Trainer:
-    """Open ``local`` or ``command:./train.sh``; raises SettingsError saying what is wrong and what is possible."""
-    kind = address.partition(":")[0]
+def _sagemaker(settings: Settings) -> Trainer:
+    # Imported here: botocore is worth a third of a second to whoever uses it alone.
+    from labelloop.trainers.sagemaker import PipelineAddress
+    from labelloop.trainers.sagemaker_foreign import OPTIONS, ForeignPipeline
+
+    address = PipelineAddress.parse(settings.trainer, OPTIONS)
+    if "manifest" not in address.options:
+        raise SettingsError(
+            "LABELLOOP_TRAINER: name the parameter that takes the labels, as in "
+            "sagemaker-pipeline://NAME?region=R&manifest=InputManifest"
+        )
+    return ForeignPipeline(address, settings)
+
+
+TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
+    "local": lambda _: LocalTrainer(),
+    "command": _command,
+    "sagemaker-pipeline": _sagemaker,
+}
+"""What opens each kind of trainer: by what stands before the colon of its address."""
+
+
+def open_trainer(settings: Settings) -> Trainer:
+    """Open the trainer of the settings; raises SettingsError saying what is wrong and what is possible."""
+    kind = settings.trainer.partition(":")[0]
     if kind not in TRAINERS:
         raise SettingsError(f"LABELLOOP_TRAINER: {kind[:40]!r} is no kind of trainer. There are {', '.join(TRAINERS)}")
-    return TRAINERS[kind](address)
+    return TRAINERS[kind](settings)

@@ -124,7 +124,7 @@ class Asked:
     predicts: bool = True
     asked: list[str] = field(default_factory=list)
 
-    def check(self) -> None:
+    def check(self, *, thorough: bool) -> None:
         return
 
     def start(self, context: Context, key: str) -> str:

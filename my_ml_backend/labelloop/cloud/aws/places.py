@@ -2,6 +2,8 @@
 
 <location>/<pipeline>/source/<run key>/manifest.jsonl, sides.json, shards.json   the labels of a run
 <location>/<pipeline>/pictures/<name>.tar                                        shards, shared by all runs
+<location>/<pipeline>/objects/<sha256>                                           pictures, for a pipeline not ours
+<location>/<pipeline>/judged/<name>/                                             what Batch Transform asks, for a while
 <location>/<pipeline>/executions/<execution id>/<step>/                          what a step left
 """
 
