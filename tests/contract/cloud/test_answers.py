@@ -1,11 +1,16 @@
 """Asking a model package for answers: what is set up for it is found again, and gone afterwards."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from functools import cache
+from io import BytesIO
+from typing import Any
 
+import numpy as np
 import pytest
+from moto.sagemaker.models import sagemaker_backends
+from PIL import Image
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.answers import Asking, name_for
@@ -15,9 +20,9 @@ from labelloop.cloud.aws.transform import BatchTransform
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CloudAway, CloudError, LeaseLost, RunCancelled
 from labelloop.types import Failure, Input, Output
+from support.aws import StandIn
 from support.aws.inference import Inference
 from support.aws.kills import dying_at
-from support.aws.stand_in import StandIn, aws_stand_in
 from support.bundles import picture
 from support.crash_store import Killed
 
@@ -25,37 +30,18 @@ ROLE = "arn:aws:iam::123456789012:role/models"
 WAYS = (BatchTransform, PassingEndpoint)
 
 
-@pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as found:
-        yield found
-
-
 def colour_of(_: str, body: bytes, media_type: str) -> bytes:
     """Answer with a picture's colour, as a model that knows two would."""
-    from io import BytesIO
-
-    from PIL import Image
-
     if not media_type.startswith("image/"):
         raise ValueError(f"{media_type} is no picture")
-    red, _green, blue = Image.open(BytesIO(body)).convert("RGB").getpixel((0, 0))
-    name = "red" if red > blue else "blue"
-    return json.dumps(
-        [{"label": name, "score": 1.0}, {"label": "blue" if name == "red" else "red", "score": 0.0}]
-    ).encode()
-
-
-@pytest.fixture
-def aws(standing: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    standing.reset()
-    standing.use(monkeypatch)
-    standing.client("s3").create_bucket(Bucket="files", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    return standing
+    red, _green, blue = np.asarray(Image.open(BytesIO(body)).convert("RGB"))[0, 0]
+    name, other = ("red", "blue") if red > blue else ("blue", "red")
+    return json.dumps([{"label": name, "score": 1.0}, {"label": other, "score": 0.0}]).encode()
 
 
 @pytest.fixture
 def models(aws: StandIn) -> Inference:
+    aws.client("s3").create_bucket(Bucket="files", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     found = Inference({"colours": colour_of})
     aws.operations.update(found.operations())
     return found
@@ -237,16 +223,12 @@ def test_a_batch_transform_that_makes_nothing_tells_why_and_is_begun_anew_the_ne
 
 
 def test_an_endpoint_that_was_forgotten_is_removed_by_who_comes_next(aws: StandIn, models: Inference) -> None:
-    from datetime import timedelta
-
     package = package_of(aws)
     models.stuck = True
     forgotten = name_for(package, "forgotten")
     with pytest.raises(LeaseLost):
         asking(PassingEndpoint).ask(package, inputs(), forgotten, (), lambda *_: (_ for _ in ()).throw(LeaseLost("x")))
-    from moto.sagemaker.models import sagemaker_backends
-
-    endpoint = sagemaker_backends["123456789012"]["eu-west-1"].endpoints[forgotten]
+    endpoint: Any = sagemaker_backends["123456789012"]["eu-west-1"].endpoints[forgotten]
     endpoint.creation_time -= timedelta(days=2)
     asking(PassingEndpoint).ask(package, inputs(), name_for(package, "run"))
     assert left(aws, models) == []
