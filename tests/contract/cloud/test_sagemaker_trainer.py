@@ -1,4 +1,4 @@
-"""Training by a SageMaker pipeline that is somebody else's: what it is given, what is taken of it, how that is judged."""
+"""Training by a SageMaker pipeline of somebody else's: what it is given, what is taken of it, how that is judged."""
 
 import json
 from contextlib import suppress
