@@ -285,7 +285,7 @@ def test_what_they_are_given_is_all_but_the_labels_of_the_test_side(machine: Mac
     for name in ("train", "validation"):
         (tmp_path / name).write_bytes(machine.objects(folder)[f"{folder}/{name}.jsonl"])
         found = {one.uri.rpartition("/")[2]: one.labels for one in read_listing(tmp_path / name, "augmented").records}
-        assert found == {item.content: item.labels for item in sides[name]}  # type: ignore[index]
+        assert found == {item.content: item.labels for item in sides[name]}
     lines = [json.loads(line) for line in machine.objects(folder)[f"{folder}/test.jsonl"].splitlines()]
     address = f"s3://{BUCKET}/labelloop/theirs/objects/"
     assert lines == [{"source-ref": address + one.content, "content": one.content} for one in sides["test"]]
@@ -311,7 +311,7 @@ def test_without_a_list_of_its_own_validation_goes_with_training(machine: Machin
     (tmp_path / "train.csv").write_bytes(machine.objects("")[f"labelloop/theirs/source/{run.key}/train.csv"])
     sides = splits(run.context.manifest)
     listed = {one.uri.rpartition("/")[2] for one in read_listing(tmp_path / "train.csv", "csv").records}
-    assert listed == {item.content for name in ("train", "validation") for item in sides[name]}  # type: ignore[index]
+    assert listed == {item.content for name in ("train", "validation") for item in sides[name]}
 
 
 @pytest.mark.parametrize("judge", ["transform", "endpoint"])
