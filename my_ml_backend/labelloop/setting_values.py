@@ -208,6 +208,12 @@ def registry_address(value: str) -> str:
     return "" if fine else "a registry: sagemaker://PREFIX?region=R, its prefix of at most 40 letters, digits and -"
 
 
+def events_address(value: str) -> str:
+    """Check the kind of a queue's address; empty is none."""
+    fine = not value or re.fullmatch(r"sqs://[A-Za-z0-9_-]{1,80}(\.fifo)?(\?.*)?", value)
+    return "" if fine else "a queue of events: sqs://QUEUE?region=R"
+
+
 _BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda)://")
 
 

@@ -202,6 +202,12 @@ class LoopSettings:
         "Where figures go: cloudwatch://NAMESPACE?region=R; empty: nowhere (docs/aws.md).",
         check=values.metrics_address,
     )
+    events: str = _setting(
+        "LABELLOOP_EVENTS",
+        "",
+        "Queue in which a cloud tells of annotations and new data: sqs://QUEUE?region=R; empty: none (docs/aws.md).",
+        check=values.events_address,
+    )
     bootstrap_endpoint: str = _setting(
         "LABELLOOP_BOOTSTRAP_ENDPOINT",
         "",

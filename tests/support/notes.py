@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters, Example, Labeling, Overview, SiteConnection
+from labelloop.data.site import Counters, Example, Labeling, Overview, Place, SiteConnection
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
@@ -105,6 +105,15 @@ class NotesSite:
 
     def show(self, title: str, tasks: Sequence[int]) -> str:
         raise StudioError("notes lie on one pile")
+
+    def places(self) -> list[Place]:
+        return []
+
+    def label_at(self, address: str) -> str:
+        return ""
+
+    def take_in(self, place: Place) -> bool:
+        raise StudioError("notes are written here alone")
 
     def _counters(self) -> Counters:
         labeled = [note for note in self.notes.values() if note.said]

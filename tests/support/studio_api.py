@@ -45,6 +45,9 @@ class StudioApi:
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    before_sync: Callable[[dict[str, Any]], object] = lambda _: None
 
     def add_tasks(self, count: int) -> None:
         """Import tasks; each shows a picture of its own."""
@@ -64,6 +67,14 @@ class StudioApi:
         number = len(self.backends) + 1
         url = f"http://labelloop-{number}:9090"
         self.backends.append({"id": number, "project": 7, "url": url, "title": title} | more)
+
+    def store_in(self, target: str, source: str = "") -> None:
+        """Connect target and source storages, ``bucket/prefix`` each."""
+        for kind, address in ((self.targets, target), (self.sources, source)):
+            if address:
+                bucket, _, prefix = address.partition("/")
+                storage = {"id": len(kind) + 1, "project": self.number, "bucket": bucket, "prefix": prefix}
+                kind.append(storage | {"status": "initialized", "synchronizable": True, "traceback": None})
 
     def versions_of(self, task: int) -> list[str]:
         """The versions of a task's predictions."""
@@ -109,6 +120,17 @@ class StudioApi:
             case "PATCH", ["dm", "views", number]:
                 self.views[int(number) - 1] |= body
                 return 200, self.views[int(number) - 1]
+            case "GET", ["storages", "export", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
+                return 200, [one for one in self.targets if one["project"] == int(query["project"][0])]
+            case "GET", ["storages", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
+                return 200, [one for one in self.sources if one["project"] == int(query["project"][0])]
+            case "GET", ["storages", "s3", number]:
+                return 200, self.sources[int(number) - 1]
+            case "POST", ["storages", "s3", number, "sync"]:
+                source = self.sources[int(number) - 1]
+                source["status"] = "completed"
+                self.before_sync(source)
+                return 200, source
             case "GET", ["webhooks"]:
                 return 200, self.webhooks
             case "POST", ["webhooks"]:

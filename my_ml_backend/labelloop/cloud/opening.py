@@ -1,9 +1,10 @@
 """Opening what the loop asks of a cloud, by its address."""
 
+import re
 from collections.abc import Callable
 from urllib.parse import parse_qsl, urlsplit
 
-from labelloop.cloud.base import Meter, Registry
+from labelloop.cloud.base import Inbox, Meter, Registry
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
 
@@ -17,6 +18,37 @@ def open_registry(address: str, settings: Settings) -> Registry:
     if kind not in _REGISTRIES:
         raise SettingsError(f"LABELLOOP_REGISTRY: {kind[:40]!r} is no kind of registry. There is sagemaker")
     return _REGISTRIES[kind](settings, name, options)
+
+
+def open_inbox(address: str) -> Inbox:
+    """Open ``sqs://QUEUE?region=R&account=A&wait=1``; nothing is asked of it.
+
+    Raises SettingsError saying what is wrong and what is possible.
+    """
+    kind, name, options = _parts("LABELLOOP_EVENTS", address, ("region", "account", "wait"))
+    if kind not in _INBOXES:
+        raise SettingsError(f"LABELLOOP_EVENTS: {kind[:40]!r} is no kind of queue. There is sqs")
+    return _INBOXES[kind](name, options)
+
+
+def _sqs(name: str, options: dict[str, str]) -> Inbox:
+    from labelloop.cloud.aws.account import Account
+    from labelloop.cloud.aws.inbox import SqsInbox
+
+    for option, form, what in _SQS_OPTIONS:
+        if not re.fullmatch(form, options.get(option, ""), re.ASCII):
+            raise SettingsError(f"LABELLOOP_EVENTS: {option} is no {what}")
+    wait = int(options.get("wait") or "1")
+    return SqsInbox(Account(options.get("region", "")), name, owner=options.get("account", ""), wait=wait)
+
+
+_SQS_OPTIONS = (
+    ("account", r"(\d{12})?", "account number of 12 digits"),
+    ("wait", r"(\d|1\d|20)?", "number of seconds from 0 to 20"),
+)
+
+_INBOXES: dict[str, Callable[[str, dict[str, str]], Inbox]] = {"sqs": _sqs}
+"""What opens each kind of queue, by the scheme of its address."""
 
 
 def _sagemaker(settings: Settings, name: str, options: dict[str, str]) -> Registry:

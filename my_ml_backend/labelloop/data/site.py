@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
@@ -101,6 +101,19 @@ class SiteConnection:
     extra_params: object
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place outside the tool that it writes a project's ``labels`` to, or makes its tasks of, which is its ``data``.
+
+    ``address`` is of the form ``s3://bucket/prefix``; what lies there begins with it and a slash. ``number`` is what
+    the tool knows it by.
+    """
+
+    holds: Literal["labels", "data"]
+    address: str
+    number: int
+
+
 class Interface(Protocol):
     """What annotators see of a project's tasks and what they answer with: in Label Studio, its label config.
 
@@ -176,6 +189,21 @@ class Site(Protocol):
 
     def show(self, title: str, tasks: Sequence[int]) -> str:
         """Show people these tasks under a title, in the place of those it showed before; gives an address."""
+
+    def places(self) -> list[Place]:
+        """Say where its labels are written to and its data come from, beside the tool itself; raises NoSuchProject."""
+
+    def label_at(self, address: str) -> str:
+        """Name the label that an object in a place tells of: ``a7`` is an annotation's, ``t7`` a task's.
+
+        Empty where its name does not tell.
+        """
+
+    def take_in(self, place: Place) -> bool:
+        """Have the tool make tasks of what is new in a place of data; raises StudioError where that failed.
+
+        False where it was at that already, and may have passed by what is new: ask again. May be repeated.
+        """
 
 
 class Tool(Protocol):

@@ -7,6 +7,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import cached_property
 
+from labelloop.cloud.base import Inbox
+from labelloop.cloud.opening import open_inbox
 from labelloop.data.site import Tool
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import open_endpoint
@@ -136,6 +138,12 @@ class Hub:
         with self._making:
             return self._redis
 
+    @property
+    def inbox(self) -> Inbox | None:
+        """The queue in which a cloud tells what happened, None for none; raises SettingsError for another address."""
+        with self._making:
+            return self._inbox
+
     def state(self, project: ProjectKey) -> ProjectState:
         """Everything of one project in Redis."""
         return ProjectState(self.redis, project, self.settings)
@@ -177,6 +185,10 @@ class Hub:
     @cached_property
     def _redis(self) -> RedisClient:
         return RedisClient(self.settings)
+
+    @cached_property
+    def _inbox(self) -> Inbox | None:
+        return open_inbox(self.settings.events) if self.settings.events else None
 
     @cached_property
     def _media(self) -> Media:

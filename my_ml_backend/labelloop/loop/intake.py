@@ -37,9 +37,12 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
 
 
 def _note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
-    """Note changed labels and look at the policy when they make a run due."""
-    state = hub.state(project)
-    state.changes.add(what, time.time())
-    due = state.due()
+    hub.state(project).changes.add(what, time.time())
+    look_when_due(hub, project)
+
+
+def look_when_due(hub: Hub, project: ProjectKey) -> None:
+    """Look at the policy when the changed labels make a run due."""
+    due = hub.state(project).due()
     if due is not None:
         hub.queue(project).consider(due)

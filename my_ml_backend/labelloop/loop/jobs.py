@@ -11,10 +11,12 @@ from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
+from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.metering import tell_figures
+from labelloop.loop.places import take_in
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
@@ -166,6 +168,7 @@ def prelabel(project: str) -> str:
     hub.queue(key).begin_prelabel()
     # Until it is done, the sweep asks for it again: the endpoint may be down, this worker may be killed.
     state.note("unpredicted", "tasks may be without a prediction")
+    take_in(hub, key)
     if state.is_held():
         return _postponed(hub, key)
     with _existing(hub, key), _noting(state):
@@ -226,6 +229,9 @@ def consider(project: str) -> str:
         return str(error)
     # It may have been a webhook that asked, and Redis be wiped since Label Studio's last /setup.
     remember_project(hub, key, None)
+    if (due := hub.state(key).due()) is not None and due <= time.time():
+        # Labels that a cloud tells of may have changed a moment ago.
+        read_events(hub)
     return considering(hub, key)
 
 
@@ -233,10 +239,11 @@ def sweep() -> dict[str, str]:
     """Look at every project for what no webhook told."""
     hub = process_hub()
     try:
+        told = read_events(hub)
         done = sweeping.sweep(hub)
         with may_be_lost("figures"):
             tell_figures(hub, [ProjectKey.parse(project) for project in done])
-        return done
+        return done | ({"events": told} if told else {})
     finally:
         with may_be_lost("the end of the sweep"):
             end_sweep(hub.redis, hub.settings.sweep_seconds)

@@ -176,7 +176,7 @@ def _begin(
     labeled = read_labels(hub, project, labeling, reporter)
     reporter.stage("manifest")
     state, found, manifest, missed = hub.state(project), labeling.counters, labeled.manifest, unread(labeled)
-    state.see(Seen(state.seen().tasks, found.annotations, found.skipped, time.time()))
+    state.see(Seen(state.seen().tasks, found.annotations, found.skipped, began))
     lacking = missing(manifest, hub.settings.min_labels)
     state.note("missing", lacking)
     state.note("pictures", missed)

@@ -3,8 +3,9 @@
 A label that changes twice is one changed label, and a repeated webhook changes nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.settings import Settings
@@ -26,6 +27,15 @@ _SETTLE = """
 local settled = math.min(redis.call('zcount', KEYS[1], '-inf', ARGV[1]), tonumber(ARGV[2]))
 if settled > 0 then redis.call('zremrangebyrank', KEYS[1], 0, settled - 1) end
 return settled
+"""
+
+
+# KEYS[1] the changed labels, ARGV names, each followed by a moment (Unix seconds). A later moment stays.
+_NOTE = """
+for at = 1, #ARGV, 2 do
+  local noted = redis.call('zscore', KEYS[1], ARGV[at])
+  if not noted or tonumber(noted) < tonumber(ARGV[at + 1]) then redis.call('zadd', KEYS[1], ARGV[at + 1], ARGV[at]) end
+end
 """
 
 
@@ -88,6 +98,11 @@ class Changes:
     def add(self, what: Iterable[str], now: float) -> None:
         """Note changed labels, each named by its annotation (``a7``) or its task (``t7``)."""
         self._add(what, now, new_only=False)
+
+    def note(self, moments: Mapping[str, float]) -> None:
+        """Note changed labels, each at its own moment; one that is noted later already stays as it is."""
+        for some in chunks(moments.items(), _AT_ONCE // 2):
+            self._redis.eval(_NOTE, 1, self._key, *chain.from_iterable((name, repr(at)) for name, at in some))
 
     def replace(self, what: Iterable[str], now: float) -> None:
         """Put what a scan found in the place of what was noted before ``now``: Label Studio is the truth.

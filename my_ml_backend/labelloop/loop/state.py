@@ -48,6 +48,8 @@ _FORGOTTEN = (
     "predicted",
     "judged",
     "counted",
+    "places",
+    "arrived",
 )
 
 _PROGRESS_SECONDS = 24 * 3600

@@ -23,7 +23,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.agreement import Agreement
 
-_TROUBLES = ("trouble", "training", "pictures", "sweep", "deployer", "metrics")
+_TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "metrics")
 """Notes of what went wrong."""
 
 

@@ -17,7 +17,14 @@ _EXPIRED = (
     "InvalidSignatureException",
     "SignatureDoesNotMatch",
 )
-_DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized")
+_DENIED = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+    "KmsAccessDenied",
+    "KMS.AccessDeniedException",
+)
 _PASSING = (
     "Throttling",
     "ThrottlingException",
@@ -33,8 +40,17 @@ _PASSING = (
     "InternalDependencyException",
     "RequestTimeout",
     "SlowDown",
+    "KmsThrottled",
 )
-_MISSING = ("ResourceNotFound", "ResourceNotFoundException", "NoSuchKey", "NoSuchBucket", "NotFoundException")
+_MISSING = (
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+    "NoSuchKey",
+    "NoSuchBucket",
+    "NotFoundException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+)
 _MISSING_WORDS = re.compile(r"could not find|does not exist|not found|cannot find", re.IGNORECASE)
 _LACKING = re.compile(r"not authorized to perform:?\s+(\S+)(?:\s+on(?: the)? resource:?\s+(\S+))?", re.IGNORECASE)
 
@@ -118,13 +134,13 @@ def _refusal(what: str, error: Any) -> CloudError:
     said = f"{what}: AWS answered {code}" + (f" ({message})" if message else "")
     if code in _EXPIRED:
         return CloudDenied(f"{said}: the credentials have expired or are wrong: {_WHO}")
+    if code in _PASSING or status >= 500 or status == 429:
+        return CloudAway(said)
     if code in _DENIED or status == 403:
         found = _LACKING.search(message)
         action = found[1] if found else f"what {error.operation_name} needs"
         resource = found[2] if found and found[2] else "its resource"
         return CloudDenied(f"{said}: let the role of this process do {action} on {resource}")
-    if code in _PASSING or status >= 500 or status == 429:
-        return CloudAway(said)
     if code in _MISSING or status == 404 or (code.startswith("Validation") and _MISSING_WORDS.search(message)):
         return CloudMissing(said)
     return CloudError(said)

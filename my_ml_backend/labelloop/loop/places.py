@@ -1,0 +1,147 @@
+"""Where projects' labels are written to and their data come from, and the taking in of new data.
+
+A place of data is due until it is noted as taken in: after an event told of it, after Redis was wiped, and once in a
+long while, for an event may be lost.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
+from typing import Self
+
+from labelloop.data.site import Place
+from labelloop.errors import NoSuchProject, Outage, StudioError
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_registry import site_of
+from labelloop.loop.redis_client import RedisClient, as_text, key_of
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_KEPT_SECONDS = 300
+"""How long the places of a project are known before its tool is asked again."""
+
+_RETRY_SECONDS = 600.0
+_LONG_WHILE = 12
+"""Data are taken in after this many ``LABELLOOP_SCAN_SECONDS`` even when no event has told of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Atlas:
+    """The places of all projects, by their addresses; ``unknown`` are projects that could not be asked for theirs."""
+
+    places: dict[str, list[tuple[ProjectKey, Place]]]
+    unknown: frozenset[ProjectKey] = frozenset()
+
+    @classmethod
+    def read(cls, hub: Hub, projects: Iterable[ProjectKey], *, fresh: bool = False) -> Self:
+        """Read the places of projects; raises an Outage where the tool is away.
+
+        What was read in the last minutes is good enough, unless it has to be ``fresh``.
+        """
+        found: dict[str, list[tuple[ProjectKey, Place]]] = {}
+        unknown = set()
+        for project in projects:
+            try:
+                places = places_of(hub, project, fresh=fresh)
+            except NoSuchProject:
+                continue  # the sweep forgets it
+            except StudioError as error:
+                if isinstance(error, Outage):
+                    raise
+                unknown.add(project)
+                _log.warning("the places of project %s are not known: %s", project, error)
+                continue
+            for place in places:
+                found.setdefault(place.address, []).append((project, place))
+        return cls(found, frozenset(unknown))
+
+    def at(self, address: str) -> list[tuple[ProjectKey, Place]]:
+        """Say whose place an object lies in: of places within each other it is the innermost; two may share one."""
+        above = address
+        while above:
+            above = above.rpartition("/")[0]
+            if above in self.places:
+                return self.places[above]
+        return []
+
+
+def places_of(hub: Hub, project: ProjectKey, *, fresh: bool = False) -> list[Place]:
+    """Give the places of a project, asking its tool now and then; raises StudioError."""
+    key = key_of(project, "places")
+    if not fresh and (kept := hub.redis.get(key)):
+        return [Place(*one) for one in json.loads(kept)]
+    places = site_of(hub, project.id).places()
+    hub.redis.set(key, json.dumps([astuple(place) for place in places]), ex=_KEPT_SECONDS)
+    return places
+
+
+class Arrivals:
+    """What of a project's places of data has been taken in, and why one could not be."""
+
+    def __init__(self, redis: RedisClient, project: ProjectKey) -> None:
+        self._redis, self._key = redis, key_of(project, "arrived")
+
+    def note(self, place: Place) -> None:
+        """Note that something is new there."""
+        self._redis.hincrby(self._key, f"told {place.number}", 1)
+
+    def told(self, place: Place) -> int:
+        """Say how often that was noted."""
+        return int(self._redis.hget(self._key, f"told {place.number}") or 0)
+
+    def is_due(self, place: Place, now: float) -> bool:
+        """Whether a place is to be taken in."""
+        taken = as_text(self._redis.hget(self._key, f"taken {place.number}") or "").split()
+        return not taken or int(taken[0]) != self.told(place) or float(taken[1]) <= now
+
+    def take(self, place: Place, told: int, until: float, failure: str = "") -> None:
+        """Note that what had been told so often is taken in, or why not, and that nothing is due there until then."""
+        self._redis.hset(self._key, f"taken {place.number}", f"{told} {until!r}")
+        self._redis.hset(self._key, f"failed {place.number}", failure)
+
+    def failure(self, place: Place) -> str:
+        """Say why a place could not be taken in; empty otherwise."""
+        return as_text(self._redis.hget(self._key, f"failed {place.number}") or "")
+
+
+def due_projects(hub: Hub, atlas: Atlas) -> Iterator[ProjectKey]:
+    """Give the projects with data to be taken in."""
+    now = time.time()
+    for found in atlas.places.values():
+        for project, place in found:
+            if place.holds == "data" and Arrivals(hub.redis, project).is_due(place, now):
+                yield project
+
+
+def take_in(hub: Hub, project: ProjectKey) -> None:
+    """Have the tool make tasks of what is new where a project's data come from, if events of a cloud are heard at all.
+
+    A place that fails is noted for ``status``, is tried again later, and takes nothing from what follows.
+    """
+    if not hub.settings.events:
+        return
+    arrivals, failures = Arrivals(hub.redis, project), list[str]()
+    try:
+        for place in places_of(hub, project):
+            if place.holds == "data":
+                if arrivals.is_due(place, time.time()):
+                    _take_in(hub, project, place)
+                failures.append(arrivals.failure(place))
+    except StudioError as error:
+        failures.append(str(error))
+    hub.state(project).note("storages", "; ".join(filter(None, failures)))
+
+
+def _take_in(hub: Hub, project: ProjectKey, place: Place) -> None:
+    arrivals, now = Arrivals(hub.redis, project), time.time()
+    # Before it is taken in: what is told meanwhile may have been passed by.
+    told = arrivals.told(place)
+    try:
+        if site_of(hub, project.id).take_in(place):
+            arrivals.take(place, told, now + _LONG_WHILE * hub.settings.scan_seconds)
+            _log.info("project %s: what is new in %s is taken in", project, place.address)
+    except StudioError as error:
+        arrivals.take(place, told, now + _RETRY_SECONDS, str(error))
