@@ -12,7 +12,7 @@ from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import bootstrap_of, learn_unknown, needless_bootstrap, open_for, project_endpoint
 from labelloop.loop.project_options import options_of
-from labelloop.loop.project_registry import backend_url, confirmed_project
+from labelloop.loop.project_registry import backend_url, confirmed_project, site_of
 from labelloop.loop.serving import announced_version
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
@@ -63,6 +63,7 @@ def diagnose(
         yield from _guarded("endpoint", lambda: _endpoint(hub))
         yield from _guarded("deployer", lambda: _deployer(hub, "deployer", hub.settings.deployer))
         yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
+        yield from _guarded("events", lambda: _events(hub))
         if project_id is not None:
             yield from _guarded("project", lambda: _project(hub, studio(), project_id))
 
@@ -208,6 +209,23 @@ def _bootstrap(hub: Hub) -> Iterator[Finding]:
         yield Finding("bootstrap endpoint", ok=True, detail=f"{other.endpoint.check()}; {when}")
 
 
+def _events(hub: Hub) -> Iterator[Finding]:
+    """Ask the queue of events, if there is one."""
+    if hub.inbox:
+        yield Finding("events", ok=True, detail=hub.inbox.check())
+
+
+def _storages(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
+    """Say which of a project's storages events may tell of, where events are heard at all."""
+    if not hub.settings.events:
+        return
+    places = site_of(hub, project.id).places()
+    told = [f"its {one.holds} lie in {one.address}" for one in places]
+    remedy = "" if told else "Connect one in its settings (Cloud Storage), or leave it: the sweep finds what changes."
+    detail = "; ".join(told) or "none of them lies in S3, so no event is of this project"
+    yield Finding("project's storages", ok=True, detail=detail, remedy=remedy)
+
+
 def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     connect = f"`labelloop connect --project {project_id} --url ADDRESS`."
     project, _ = confirmed_project(hub, project_id)
@@ -217,6 +235,7 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
     yield from _guarded("project's deployer", lambda: _own_deployer(hub, project))
     yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
+    yield from _guarded("project's storages", lambda: _storages(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))
     backends = studio.ml_backends(project_id)
     own = own_backend(backends, backend_url(hub, project_id))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from labelloop.cli.doctor import Finding, diagnose
 from labelloop.data.site import LabelsChanged
 from labelloop.loop import jobs
 from labelloop.loop.cloud_events import read_events
@@ -26,6 +27,7 @@ from support.studio_api import StudioApi
 from .conftest import MakeHub, of_this_process
 from .test_consider import scheduled, waiting
 from .test_jobs import champion as promoted
+from .test_standalone import NO_TORCH
 from .test_sweep import learned, scans, seen
 
 
@@ -393,6 +395,23 @@ def test_what_cannot_be_read_takes_nothing_from_the_others(
     assert read_events(events_hub) == "1 of labels, 2 of nothing, 1 unreadable"
     assert changed(events_hub, project) == ["a1"]
     assert queue.count() == 1
+
+
+def test_doctor_asks_the_queue_and_says_which_storages_are_heard_of(
+    studio: StudioApi, make_hub: MakeHub, events_hub: Hub, aws: StandIn
+) -> None:
+    def found() -> dict[str, Finding]:
+        return {finding.name: finding for finding in diagnose(make_hub(events=QUEUE, **NO_TORCH), 7)}
+
+    well = found()
+    assert well["events"].detail == "queue events in eu-west-1 can be read, about 0 events wait"
+    assert well["project's storages"].detail == "its labels lie in s3://labels/cats; its data lie in s3://data/cats"
+    studio.targets, studio.sources = [], []
+    aws.deny("sqs:ReceiveMessage", "arn:aws:sqs:eu-west-1:123456789012:events")
+    bad = found()
+    assert not bad["events"].ok
+    assert "do sqs:ReceiveMessage on arn:aws:sqs:eu-west-1:123456789012:events" in bad["events"].detail
+    assert "so no event is of this project" in bad["project's storages"].detail
 
 
 def test_without_a_queue_nobody_is_asked(studio: StudioApi, studio_hub: Hub, aws: StandIn) -> None:
