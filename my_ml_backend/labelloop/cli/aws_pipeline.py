@@ -12,12 +12,12 @@ import click
 
 from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.applying import apply, checked_parameters
+from labelloop.cloud.aws.applying import apply, checked_parameters, require_group
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.logs import log_link, reason_of
 from labelloop.cloud.aws.objects import location_of
-from labelloop.cloud.aws.pipeline import NOBODY, PipelinePlan, definition, parameters_of_run, plan_of, to_text
+from labelloop.cloud.aws.pipeline import GROUP, NOBODY, PipelinePlan, definition, parameters_of_run, plan_of, to_text
 from labelloop.cloud.aws.registry import group_of
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub
@@ -97,6 +97,7 @@ def apply_definition(hub: Hub, name: str, region: str, **choices: Any) -> None:
     plan = _plan(hub, name, account.region, **choices)
     _warn(require_valid(definition(plan)))
     changes = apply(account, plan)
+    require_group(account, plan.values.get(GROUP, name))
     click.echo(f"pipeline {name} in {account.region}: {'updated' if changes else 'as it should be'}")
     for change in changes:
         click.echo(f"  {change}")
@@ -117,7 +118,10 @@ def start(
     found = chosen.find(key) if key else None
     if found is None or found.status not in RUNNING:
         label = key or f"by-hand-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        found = chosen.start(label, checked_parameters(chosen, parameters))
+        values = checked_parameters(chosen, parameters)
+        if GROUP in values:
+            require_group(chosen.account, values[GROUP])
+        found = chosen.start(label, values)
     if not as_json:
         click.echo(f"execution {found.name} ({found.id}) of pipeline {name}")
     if wait:
@@ -170,7 +174,7 @@ def _plan(
     values |= {"Location": location_of(settings), "MinimumF1": str(settings.minimum_f1), "CommitId": commit() or NOBODY}
     values["ApprovalStatus"] = "PendingManualApproval" if settings.approval == "manual" else "Approved"
     if project is not None:
-        values |= {"ProjectKey": str(project), "ModelPackageGroup": group_of(name, project)}
+        values |= {"ProjectKey": str(project), GROUP: group_of(name, project)}
     choices = {"spot": spot, "disk": disk_gb, "seconds": train_hours * 3600}
     return plan_of(settings, name, region, values={**values, **parameters}, **choices)
 

@@ -40,6 +40,17 @@ def apply(account: Account, plan: PipelinePlan) -> list[str]:
     return changes[:_MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
 
 
+def require_group(account: Account, group: str) -> None:
+    """See to it that there is a model package group of this name: a pipeline registers, and makes none."""
+    client = account.client("sagemaker")
+    try:
+        with asking(f"model package group {group}"):
+            client.describe_model_package_group(ModelPackageGroupName=group)
+    except CloudMissing:
+        with asking(f"model package group {group} to be created"):
+            client.create_model_package_group(ModelPackageGroupName=group)
+
+
 def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
     """Give the values of an execution's parameters as they are sent; raises CloudError or SettingsError for wrong ones.
 

@@ -27,6 +27,9 @@ STEPS = ("fetch", "preprocess", "train", "evaluate", "judge")
 NOBODY = "none"
 """A parameter that says nothing: SageMaker takes no empty text where packages are described."""
 
+GROUP = "ModelPackageGroup"
+"""The parameter that says where packages are registered."""
+
 _HANDED_ON = (
     "LABELLOOP_MIN_LABELS",
     "LABELLOOP_GATE_MARGIN",
@@ -137,7 +140,7 @@ def _parameters(plan: PipelinePlan) -> list[Json]:
         "ApprovalStatus": "Approved",
         "RunKey": NOBODY,
         "Location": "",
-        "ModelPackageGroup": plan.name,
+        GROUP: plan.name,
         "CommitId": NOBODY,
         "ProjectKey": "local/1",
     }
@@ -220,7 +223,7 @@ def _register(plan: PipelinePlan, name: str, status: Any) -> Json:
         "Type": "RegisterModel",
         "RetryPolicies": [_PASSING],
         "Arguments": {
-            "ModelPackageGroupName": _value("ModelPackageGroup"),
+            "ModelPackageGroupName": _value(GROUP),
             "ModelPackageDescription": _joined({"Get": "Steps.Judge.ExitMessage"}, *least, on=""),
             "ModelApprovalStatus": status,
             "InferenceSpecification": {
