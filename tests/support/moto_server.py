@@ -1,9 +1,9 @@
-"""AWS on the wire, as moto plays it."""
+"""S3 on the wire, as moto plays it: the stand-in of AWS without what it adds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from moto.server import ThreadedMotoServer
+from support.aws.front import Front, serving
 
 
 def moto_environment(address: str) -> dict[str, str]:
@@ -22,20 +22,12 @@ def moto_environment(address: str) -> dict[str, str]:
 @contextmanager
 def moto_at(address: str) -> Iterator[None]:
     """Run moto at an address of this machine that is free."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(address.rpartition(":")[2]), verbose=False)
-    server.start()
-    try:
+    with serving(Front(), int(address.rpartition(":")[2])):
         yield
-    finally:
-        server.stop()
 
 
 @contextmanager
 def moto_server() -> Iterator[str]:
     """Run moto on a port of its own; gives its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        yield "http://{}:{}".format(*server.get_host_and_port())
-    finally:
-        server.stop()
+    with serving(Front()) as address:
+        yield address
