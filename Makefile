@@ -109,7 +109,7 @@ lock: .tools/.ready ## Compile the hashed requirements; ARGS=--upgrade for the n
 	@$(COMPILE) --extra train --extra dev --group label-studio-ml pyproject.toml -o requirements-dev.txt
 	@$(COMPILE) --extra train --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
 	@$(COMPILE) --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
-	@$(COMPILE) --group inference -c requirements-dev.txt -o my_ml_backend/requirements-inference.txt
+	@$(COMPILE) --group inference --group lambda -c requirements-dev.txt -o my_ml_backend/requirements-inference.txt
 	@# The overrides in pyproject.toml are not meant for these.
 	@$(COMPILE) --no-config requirements-label-studio.in -o requirements-label-studio.txt
 	@$(COMPILE) --no-config requirements-label-studio-oldest.in -o requirements-label-studio-oldest.txt

@@ -174,14 +174,16 @@ def endpoint_address(value: str) -> str:
     """Check the kind of an endpoint's address; what its kind asks for is looked at when it is opened."""
     scheme, mark, place = value.partition("://")
     web = scheme.lower() in ("http", "https")
-    if (mark and scheme.lower() == "fake") or (scheme.lower() in ("sagemaker", "vertex") and place.strip("/")):
+    if (mark and scheme.lower() == "fake") or (
+        scheme.lower() in ("sagemaker", "lambda", "vertex") and place.strip("/")
+    ):
         return ""
     parts = _split(value)
     if web and parts is not None and parts[1] and not re.search(r"\s", value):
         return ""
     return (
         "an endpoint's address: http://host:port (an inference container), http://host/path (any server), "
-        "sagemaker://NAME, vertex://PROJECT/LOCATION/ENDPOINT or fake://?classes=cat,dog"
+        "sagemaker://NAME, lambda://FUNCTION, vertex://PROJECT/LOCATION/ENDPOINT or fake://?classes=cat,dog"
     )
 
 
@@ -199,7 +201,8 @@ def trainer_address(value: str) -> str:
 
 def deployer_address(value: str) -> str:
     """Check the kind of a deployer's address; empty is none."""
-    return "" if not value or _is_command(value) else "a deployer: command:./deploy.sh"
+    fine = not value or _is_command(value) or re.match(r"(sagemaker|lambda)://[^/?]", value)
+    return "" if fine else "a deployer: command:./deploy.sh, sagemaker://ENDPOINT or lambda://FUNCTION"
 
 
 def registry_address(value: str) -> str:
@@ -218,7 +221,7 @@ _BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda):
 
 
 def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:
-    """Put trainers or deployers together again that were cut at the commas between their verbs."""
+    """Put trainers or deployers together again that were cut at the commas between their verbs, or alarms."""
     found: list[str] = []
     for part in listed:
         if found and not _BEGINNING.match(part):

@@ -66,7 +66,7 @@ class LoopSettings:
     endpoint: str = _setting(
         "LABELLOOP_ENDPOINT",
         "http://127.0.0.1:9091",
-        "Endpoint that predicts: http://host:port, https://host/path, sagemaker://NAME, vertex://PROJECT/LOCATION/ID.",
+        "Endpoint that predicts: http://host:port, https://host/path, sagemaker://NAME, lambda://NAME, vertex://P/L/ID.",
         check=values.endpoint_address,
     )
     allowed_endpoints: tuple[str, ...] = _setting(
@@ -160,7 +160,7 @@ class LoopSettings:
     deployer: str = _setting(
         "LABELLOOP_DEPLOYER",
         "",
-        "What brings versions to the endpoint: command:./deploy.sh; empty: nothing does (docs/deployers.md).",
+        "What brings versions to the endpoint: command:./deploy.sh, sagemaker://NAME, lambda://NAME; empty: nothing.",
         check=values.deployer_address,
     )
     allowed_deployers: tuple[str, ...] = _setting(

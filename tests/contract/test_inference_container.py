@@ -38,7 +38,7 @@ from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog, version_of
 from labelloop.serve.references import References
 from labelloop.serve.refusal import BadRequest
-from labelloop.serve.server import THREADS, _prepare, inference_app, serve
+from labelloop.serve.server import THREADS, inference_app, prepare, serve
 from labelloop.serve.stored import StoreCatalog
 from labelloop.serve.wire import read_body
 from labelloop.settings import Settings
@@ -518,12 +518,12 @@ AS_SAGEMAKER = """
 import os, sys
 from pathlib import Path
 from labelloop.serve.options import ServeOptions, ServePlan
-from labelloop.serve.server import _prepare, _Server
+from labelloop.serve.server import prepare, _Server
 from labelloop.settings import Settings
 port, model, _ = sys.argv[1:]
 plan = ServePlan.of(ServeOptions(), os.environ | {"SAGEMAKER_BIND_TO_PORT": port}, Path(model))
 settings = Settings.from_environment()
-_Server(plan, settings, _prepare(plan, settings)).run()
+_Server(plan, settings, prepare(plan, settings)).run()
 """
 
 
@@ -539,7 +539,7 @@ def test_an_archive_unpacked_as_sagemaker_does_is_served(bundle: Path, tmp_path:
 def test_an_archive_is_served_as_it_is(bundle: Path, tmp_path: Path) -> None:
     write_archive(bundle, tmp_path / "model.tar.gz")
     settings = Settings(model_dir=str(tmp_path / "models"))
-    catalog = _prepare(ServePlan.of(ServeOptions(bundle=tmp_path / "model.tar.gz"), {}), settings)()
+    catalog = prepare(ServePlan.of(ServeOptions(bundle=tmp_path / "model.tar.gz"), {}), settings)()
     assert isinstance(catalog, PinnedCatalog)
     assert catalog.settled.wait(SECONDS)
     assert catalog.state() == {"mode": "pinned", "version": version_of(bundle)}
@@ -560,12 +560,12 @@ def test_a_client_that_falls_silent_is_hung_up_on(bundle: Path, tmp_path: Path, 
 LOADED = """
 import os, sys
 from pathlib import Path
-from labelloop.serve.server import _prepare, _Server, ServeOptions
+from labelloop.serve.server import prepare, _Server, ServeOptions
 from labelloop.serve.options import ServePlan
 from labelloop.settings import Settings
 plan = ServePlan.of(ServeOptions(bundle=Path(sys.argv[1])), {})
 settings = Settings()
-catalog = _prepare(plan, settings)()
+catalog = prepare(plan, settings)()
 assert catalog.settled.wait(30)
 app = _Server(plan, settings, lambda: catalog).load()
 answer = app.test_client().post("/invocations", data=Path(sys.argv[2]).read_bytes())

@@ -99,14 +99,18 @@ def test_a_state_that_is_none_says_what_is_expected(program: Write, told: str) -
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"'sagemaker' is no kind of deployer\. There is command"):
-        open_deployer("sagemaker:deploy")
+    with pytest.raises(
+        SettingsError, match=r"'vertex' is no kind of deployer\. There are command, sagemaker and lambda"
+    ):
+        open_deployer("vertex://cats")
 
 
 def test_addresses_are_put_together_that_a_list_has_cut() -> None:
     listed = ["local", "command:./a.sh?verbs=state", "rollback", "command:./b.sh"]
     assert whole_addresses(listed) == ("local", "command:./a.sh?verbs=state,rollback", "command:./b.sh")
     assert whole_addresses(()) == ()
+    cut = ["sagemaker://a?alarms=one", "two", "lambda://b?alarms=three", "four"]
+    assert whole_addresses(cut) == ("sagemaker://a?alarms=one,two", "lambda://b?alarms=three,four")
 
 
 def test_whoever_has_looked_earlier_writes_nothing(tmp_path: Path) -> None:

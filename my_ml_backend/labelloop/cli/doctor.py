@@ -193,7 +193,7 @@ def _endpoint(hub: Hub) -> Iterator[Finding]:
 def _deployer(hub: Hub, name: str, address: str, project: ProjectKey | None = None) -> Iterator[Finding]:
     """Open what brings versions to the endpoint, and ask what serves there."""
     if address:
-        detail = open_deployer(address, project, hub.settings.deploy_seconds).check()
+        detail = open_deployer(address, project, hub.settings).check()
         yield Finding(name, ok=True, detail=detail)
 
 

@@ -1,9 +1,12 @@
 """The interface of every deployer, and what it says of an endpoint."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from labelloop.errors import CloudError, DeployError, Outage
 from labelloop.types import ProjectKey
 
 
@@ -22,13 +25,18 @@ class Deployed:
     """What an endpoint serves: which version, since when (UTC, ISO 8601); empty where that is none of ours.
 
     ``between`` are the versions that answer while one replaces the other; there are none of them otherwise. ``reason``
-    says why the last deployment failed.
+    says why the last deployment failed. Where they answer ``for_good``, it will not come to an end by itself.
     """
 
     version: str = ""
     since: str = ""
     between: tuple[str, ...] = ()
     reason: str = ""
+    for_good: bool = False
+
+
+EndpointTest = Callable[[str, Path], str]
+"""Tests the endpoint at an address against a bundle, and says what is wrong; empty where nothing is."""
 
 
 class Deployer(Protocol):
@@ -51,8 +59,25 @@ class Deployer(Protocol):
         fails leaves what was there serving. May be repeated.
         """
 
+    def go_on(self, version: Deployable) -> Deployed:
+        """Take a deployment that was begun as far as it goes now, and say how it stands.
+
+        Where neither the version serves nor anything is ``between``, it has failed. May be repeated.
+        """
+
     def state(self) -> Deployed:
-        """Say what the endpoint serves."""
+        """Say what the endpoint serves; nothing is changed."""
 
     def rollback(self, version: Deployable) -> Deployed:
         """Bring back a version that was there before: as ``deploy``, by a shorter way where there is one."""
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what a cloud refuses inside the block into a DeployError; what may pass stays an Outage."""
+    try:
+        yield
+    except Outage:
+        raise
+    except CloudError as error:
+        raise DeployError(str(error)) from error

@@ -1,21 +1,43 @@
 """Opening a deployer by its address."""
 
 from functools import lru_cache
+from pathlib import Path
 
-from labelloop.deployers.base import Deployer
+from labelloop.deployers.base import Deployer, EndpointTest
 from labelloop.deployers.command import CommandDeployer
-from labelloop.errors import SettingsError
+from labelloop.errors import DeployError, SettingsError
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 
 
-def open_deployer(address: str, project: ProjectKey | None = None, seconds: float = 3600.0) -> Deployer:
-    """Open ``command:./deploy.sh`` for a project, a deployment of which may take so many seconds; nothing is run.
+def untested(address: str, bundle: Path) -> str:  # noqa: ARG001
+    """Stand for the test of an endpoint where nothing is to be deployed; raises DeployError."""
+    raise DeployError(f"nothing is here that could test {address}: deploy by the loop, or `labelloop aws deploy`")
 
-    Raises SettingsError saying what is wrong and what is possible.
+
+def open_deployer(
+    address: str, project: ProjectKey | None = None, settings: Settings | None = None, test: EndpointTest = untested
+) -> Deployer:
+    """Open ``command:./deploy.sh``, ``sagemaker://ENDPOINT`` or ``lambda://FUNCTION`` for a project; nothing is run.
+
+    ``test`` is asked before traffic moves, where a deployer has that in its hands. Raises SettingsError saying what is
+    wrong and what is possible.
     """
-    if address.startswith("command:"):
-        return CommandDeployer(address, project, seconds)
-    raise SettingsError(f"{address.partition(':')[0][:40]!r} is no kind of deployer. There is command")
+    settings = settings or Settings()
+    kind = address.partition(":")[0]
+    if kind == "command":
+        return CommandDeployer(address, project, settings.deploy_seconds)
+    # Imported when asked for: a worker without AWS needs none of it.
+    if kind == "sagemaker":
+        from labelloop.deployers.sagemaker import SageMakerDeployer
+        from labelloop.deployers.sagemaker_address import SageMakerTarget
+
+        return SageMakerDeployer(SageMakerTarget.parse(address), settings, project, test)
+    if kind == "lambda":
+        from labelloop.deployers.function import FunctionDeployer, FunctionTarget
+
+        return FunctionDeployer(FunctionTarget.parse(address), settings, project, test)
+    raise SettingsError(f"{kind[:40]!r} is no kind of deployer. There are command, sagemaker and lambda")
 
 
 @lru_cache(maxsize=64)

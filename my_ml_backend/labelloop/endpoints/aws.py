@@ -26,24 +26,26 @@ NO_CREDENTIALS = (
 class Aws:
     """A session of its own, made once. Safe to share between threads.
 
-    ``runtime_url`` is where SageMaker's runtime is: by ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME`` or the config file, else
-    the region's. ``bundle`` is the file of certificates that ``AWS_CA_BUNDLE`` or the config file names, if any. Raises
-    SettingsError when no region is known.
+    ``runtime_url`` is where the ``service`` is that is called, SageMaker's runtime: by
+    ``AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME`` or the config file, else the region's. ``signed`` is what signatures call it.
+    ``bundle`` is the file of certificates that ``AWS_CA_BUNDLE`` or the config file names, if any. Raises SettingsError
+    when no region is known.
     """
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, service: str = "sagemaker-runtime", signed: str = "sagemaker") -> None:
+        self._signed = signed
         self._session: Any = Session()
         self._making = threading.Lock()
         self._credentials: Lookup[Any] = Lookup(self._find)
         try:
             self.region: str = region or self._session.get_config_variable("region") or ""
             if not self.region:
-                raise SettingsError("sagemaker:// needs a region: add ?region=eu-west-1, or set AWS_DEFAULT_REGION")
+                raise SettingsError(f"{signed}:// needs a region: add ?region=eu-west-1, or set AWS_DEFAULT_REGION")
             self.bundle: str = self._session.get_config_variable("ca_bundle") or ""
-            client = self._session.create_client("sagemaker-runtime", region_name=self.region)
+            client = self._session.create_client(service, region_name=self.region)
         except (BotoCoreError, ValueError) as error:
             raise SettingsError(
-                f"sagemaker://: the AWS configuration cannot be used ({type(error).__name__}): check region, "
+                f"{signed}://: the AWS configuration cannot be used ({type(error).__name__}): check region, "
                 "AWS_PROFILE and the files in ~/.aws"
             ) from None
         self.runtime_url: str = client.meta.endpoint_url.rstrip("/")
@@ -53,7 +55,7 @@ class Aws:
         """Return the headers with those of Signature Version 4 added; raises Denied when there are no credentials."""
         request = AWSRequest(method, url, data=body, headers=dict(headers))
         with credentials_checked():
-            SigV4Auth(self._frozen(), "sagemaker", self.region).add_auth(request)
+            SigV4Auth(self._frozen(), self._signed, self.region).add_auth(request)
         return dict(request.headers.items())
 
     def identity(self) -> str:

@@ -81,19 +81,21 @@ def _headers(text: str) -> tuple[tuple[str, str], ...]:
         raise SettingsError(f"LABELLOOP_ENDPOINT_HEADERS: {error}") from None
 
 
-def address_options(address: str, known: Sequence[str], example: str) -> dict[str, str]:
-    """Read the options; raises SettingsError for one that is unknown, empty or given twice."""
+def address_options(
+    address: str, known: Sequence[str], example: str, setting: str = "LABELLOOP_ENDPOINT"
+) -> dict[str, str]:
+    """Read the options; raises SettingsError, naming the ``setting``, for one that is unknown, empty or given twice."""
     pairs = parse_qsl(urlsplit(address).query, keep_blank_values=True)
     options = dict(pairs)
     unknown = [name for name in options if name not in known]
     if unknown:
         raise SettingsError(
-            f"LABELLOOP_ENDPOINT: {example.partition('://')[0]}:// knows no option {unknown[0][:40]!r}. "
+            f"{setting}: {example.partition('://')[0]}:// knows no option {unknown[0][:40]!r}. "
             f"Possible are {', '.join(known)}: {example}"
         )
     wrong = next((name for at, (name, value) in enumerate(pairs) if not value or name in dict(pairs[:at])), None)
     if wrong is not None:
-        raise SettingsError(f"LABELLOOP_ENDPOINT: the option {wrong} of {example} needs one value")
+        raise SettingsError(f"{setting}: the option {wrong} of {example} needs one value")
     return options
 
 
@@ -119,7 +121,7 @@ class EndpointPlan:
 
 _KINDS = (
     "http://host:port (an inference container), http://host/path (any server), sagemaker://NAME, "
-    "vertex://PROJECT/LOCATION/ENDPOINT, or fake://?classes=cat,dog"
+    "lambda://FUNCTION, vertex://PROJECT/LOCATION/ENDPOINT, or fake://?classes=cat,dog"
 )
 
 
@@ -154,6 +156,12 @@ def _sagemaker(spec: EndpointSpec) -> EndpointPlan:
     return sagemaker_plan(spec)
 
 
+def _function(spec: EndpointSpec) -> EndpointPlan:
+    from labelloop.endpoints.function import function_plan
+
+    return function_plan(spec)
+
+
 def _vertex(spec: EndpointSpec) -> EndpointPlan:
     from labelloop.endpoints.vertex import vertex_plan
 
@@ -165,6 +173,7 @@ _PLANS: dict[str, Callable[[EndpointSpec], EndpointPlan]] = {
     "http": _http,
     "https": _http,
     "sagemaker": _sagemaker,
+    "lambda": _function,
     "vertex": _vertex,
 }
 

@@ -9,11 +9,13 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.deployers.base import Deployable, Deployed, Deployer
 from labelloop.deployers.opening import open_deployer
+from labelloop.endpoint_suite.problems import problems
 from labelloop.errors import DeployError, Fenced, LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
@@ -122,7 +124,7 @@ def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) 
             f"endpoint {found.endpoint.name} takes the versions of project {other}, and {version} of {project} would "
             "replace them: let extra_params name another endpoint and its deployer for one of the two"
         )
-    stands = deployer.state() if deployer.tells else Deployed(seen.version, seen.since, seen.between)
+    stands = _stands(hub, project, deployer, seen, version)
     if stands.version == version and not stands.between:
         note_deployment(hub, project, seen, _as_told(seen, stands, reason="", wanted=version, stage="there"))
         return True
@@ -135,8 +137,19 @@ def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) 
     return False
 
 
+def _stands(hub: Hub, project: ProjectKey, deployer: Deployer, seen: Deployment, version: str) -> Deployed:
+    """See how the endpoint stands; a deployment that was begun is taken further."""
+    if not deployer.tells:
+        return Deployed(seen.version, seen.since, seen.between)
+    if _is_under_way(seen, version):
+        return deployer.go_on(_deployable(hub, project, version))
+    return deployer.state()
+
+
 def _failure(hub: Hub, deployer: Deployer, seen: Deployment, stands: Deployed) -> str:
     """Say why a deployment that was begun has failed; empty while it is on its way."""
+    if stands.for_good:
+        return stands.reason
     if not stands.between:
         serves = f"{stands.version} serves" if stands.version else "no version of this project serves"
         return stands.reason or f"{deployer.name} says that {serves}, and that nothing is on its way"
@@ -153,9 +166,7 @@ def _begin(
     stands: Deployed,
     version: str,
 ) -> bool:
-    bundle = hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
-    info = read_bundle_info(bundle)
-    deployable = Deployable(project, version, bundle, info.model if isinstance(info, ForeignInfo) else "")
+    deployable = _deployable(hub, project, version)
     answering = stands.between or (stands.version or announced_version(hub, project),)
     between = tuple(dict.fromkeys((*answering, version)))
     # From here on either may answer: everybody has to know before that is so.
@@ -179,6 +190,12 @@ def _begin(
     now = now if now.between else replace(now, between=between)
     note_deployment(hub, project, begun, _as_told(begun, now, reason="", stage="begun", looked=time.time()))
     return False
+
+
+def _deployable(hub: Hub, project: ProjectKey, version: str) -> Deployable:
+    bundle = hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
+    info = read_bundle_info(bundle)
+    return Deployable(project, version, bundle, info.model if isinstance(info, ForeignInfo) else "")
 
 
 def _is_project(hub: Hub, name: str) -> bool:
@@ -219,4 +236,7 @@ def _seen(hub: Hub, project: ProjectKey, found: ProjectEndpoint) -> Deployment:
 
 
 def _deployer(hub: Hub, project: ProjectKey, found: ProjectEndpoint) -> Deployer:
-    return open_deployer(found.options.deployer, project, hub.settings.deploy_seconds)
+    def test(address: str, bundle: Path) -> str:
+        return problems(replace(found.options.endpoint, address=address), bundle)
+
+    return open_deployer(found.options.deployer, project, hub.settings, test)

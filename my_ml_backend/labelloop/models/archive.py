@@ -1,6 +1,8 @@
 """``model.tar.gz``: a bundle as SageMaker wants it, its files at the root of the archive (docs/bundle.md)."""
 
 import gzip
+import io
+import json
 import tarfile
 import zlib
 from collections.abc import Container
@@ -16,10 +18,11 @@ _RECORD = "version.json"
 _FASTEST = 1  # weights hardly shrink
 
 
-def write_archive(bundle: Path, target: Path) -> None:
+def write_archive(bundle: Path, target: Path, version: str = "") -> None:
     """Write a bundle's files into ``target``, whole or not at all; the same files give the same bytes.
 
-    Raises BundleError for a damaged bundle.
+    With a ``version`` whoever serves the archive calls its answers by that name. Raises BundleError for a damaged
+    bundle.
     """
     check_bundle(bundle)
     with (
@@ -29,16 +32,19 @@ def write_archive(bundle: Path, target: Path) -> None:
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
         for name in sorted((*files(), _RECORD)):
-            if (bundle / name).is_file():
-                _add(archive, bundle / name)
+            if name == _RECORD and version:
+                named = json.dumps({"version": version}).encode()
+                archive.addfile(_member(name, len(named)), io.BytesIO(named))
+            elif (bundle / name).is_file():
+                with (bundle / name).open("rb") as content:
+                    archive.addfile(_member(name, (bundle / name).stat().st_size), content)
 
 
-def _add(archive: tarfile.TarFile, path: Path) -> None:
-    """Add a file without what differs from machine to machine: owner, time, rights."""
-    member = tarfile.TarInfo(path.name)
-    with path.open("rb") as file:
-        member.size = path.stat().st_size
-        archive.addfile(member, file)
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    """Describe a file without what differs from machine to machine: owner, time, rights."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member
 
 
 def bundle_folder(bundle: Path, folder: Path) -> Path:

@@ -98,11 +98,14 @@ def serve(options: ServeOptions, settings: Settings, environment: Mapping[str, s
     Raises SettingsError, StoreError or BundleError before it listens, when there is nothing it could ever serve.
     """
     plan = ServePlan.of(options, os.environ if environment is None else environment)
-    _Server(plan, settings, _prepare(plan, settings)).run()
+    _Server(plan, settings, prepare(plan, settings)).run()
 
 
-def _prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
-    """Check what there is to serve; the model itself is loaded in the process that runs it."""
+def prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
+    """Check what there is to serve; the model itself is loaded in the process that runs it.
+
+    Raises SettingsError, StoreError or BundleError where nothing could ever be served.
+    """
     check_engine(settings.engine)
     weights = served_files(settings.engine)
     bundle = plan.bundle
@@ -125,6 +128,19 @@ def _pinned(bundle: Path, version: str, engine: str) -> Catalog:
     catalog = PinnedCatalog(version, lambda: open_engine(bundle, engine))
     catalog.start()
     return catalog
+
+
+def planned_app(plan: ServePlan, settings: Settings, catalog: Catalog) -> Flask:
+    """Make the application that a plan asks for."""
+    return inference_app(
+        catalog,
+        Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
+        References(settings),
+        body_max_bytes=settings.body_max_bytes,
+        folders=(*settings.folders, *([plan.bundle] if plan.bundle else [])),
+        health_route=plan.health_route,
+        predict_route=plan.predict_route,
+    )
 
 
 class ServeGate:
@@ -168,15 +184,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Make the application, in the worker process."""
-        app = inference_app(
-            self._make_catalog(),
-            Admission(min(_PER_CORE * (os.cpu_count() or 1), THREADS - SPARE_THREADS), THREADS - SPARE_THREADS),
-            References(self._settings),
-            body_max_bytes=self._settings.body_max_bytes,
-            folders=(*self._settings.folders, *([self._plan.bundle] if self._plan.bundle else [])),
-            health_route=self._plan.health_route,
-            predict_route=self._plan.predict_route,
-        )
+        app = planned_app(self._plan, self._settings, self._make_catalog())
         beside = frozenset({"/ping", self._plan.health_route, "/execution-parameters"})
         guard(app, ServeGate(self._settings, THREADS, beside))
         return app

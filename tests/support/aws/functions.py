@@ -152,22 +152,28 @@ class _Instance:
 
 @dataclass
 class Functions:
-    """All functions. ``environment`` gives what every child finds AWS by, ``url`` the stand-in's own address."""
+    """All functions. ``environment`` gives what every child finds AWS by, ``url`` the stand-in's own address.
+
+    ``pass_on`` lets moto answer a call.
+    """
 
     folder: Path
     environment: Callable[[], dict[str, str]]
     url: Callable[[], str]
+    pass_on: Callable[[Call], Response]
     invoked: list[tuple[str, str]] = field(default_factory=list)
     """Function and version of each event that was answered."""
     _instances: dict[str, _Instance] = field(default_factory=dict)
     _urls: dict[str, Json] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _newest: dict[str, Any] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.RLock)
 
     def operations(self) -> dict[str, Handler]:
         """Give what is answered here."""
         return {
             "lambda:Invoke": self._invoke,
+            "lambda:PublishVersion": self._publish,
             "lambda:UpdateFunctionConfiguration": self._update,
             "lambda:CreateFunctionUrlConfig": self._create_url,
             "lambda:GetFunctionUrlConfig": self._get_url,
@@ -183,6 +189,7 @@ class Functions:
             self._instances.clear()
             self._urls.clear()
             self._counts.clear()
+            self._newest.clear()
             self.invoked.clear()
 
     @contextmanager
@@ -270,6 +277,17 @@ class Functions:
             function = self._find(call.region, call.request.path.split("/")[3], "")
             function.image_config = ImageConfig(told["ImageConfig"])
             function.code_or_config_updated = True
+
+    def _publish(self, call: Call) -> Response:
+        """Number a version as Lambda does: moto counts those there are, and gives numbers of deleted ones again."""
+        told = json.loads(self.pass_on(call).get_data())
+        name = call.request.path.split("/")[3]
+        newest = lambda_backends[DEFAULT_ACCOUNT_ID][call.region]._lambdas._functions[name]["versions"][-1]
+        before = self._newest.get(f"{call.region}/{name}")
+        if newest is not before:
+            newest.set_version(int(before.version) + 1 if before else int(newest.version))
+            self._newest[f"{call.region}/{name}"] = newest
+        return call.answer(told | {"Version": str(newest.version)}, 201)
 
     def _create_url(self, call: Call) -> Response:
         key = self._url_key(call)

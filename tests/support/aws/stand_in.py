@@ -21,6 +21,7 @@ from support.aws.front import OUR_OWN, Front, hang_up, refusing, serving
 from support.aws.functions import URLS, Functions
 from support.aws.jobs import Jobs
 from support.aws.packages import Packages
+from support.aws.runtime import Runtime
 from support.aws.wire import Call
 
 ACCOUNT = "123456789012"
@@ -40,8 +41,11 @@ class StandIn:
         self.endpoints = Endpoints(self.events.endpoint_changed)
         self.jobs = Jobs(folder / "jobs", self.client, lambda: self.environment)
         self.executions = Executions(self.jobs, self.events, self.client)
-        self.functions = Functions(folder / "functions", lambda: self.environment, lambda: self.url)
-        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints, self.functions)
+        self.functions = Functions(
+            folder / "functions", lambda: self.environment, lambda: self.url, self._front.pass_on
+        )
+        self.runtime = Runtime(self.endpoints, self.client, folder / "models")
+        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints, self.functions, self.runtime)
         self.paths = self._front.paths
         """What is answered at paths that begin so, whoever asks."""
         self.paths[URLS] = self.functions.answer_url
@@ -49,6 +53,8 @@ class StandIn:
         """What is answered here and not by moto, by the names in ``calls``; a test may add its own."""
         for room in self.rooms:
             self.operations.update(room.operations())
+        self.pass_on = self._front.pass_on
+        """Lets moto answer a call, for an operation of a test that changes its answer."""
         self.calls = self._front.calls
         """What was asked, as IAM writes actions: ``sagemaker:CreateEndpoint``. S3's are named like its API's."""
 
