@@ -8,13 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
-from labelloop.data.site import Counters
+from labelloop.data.site import Begun, Counters
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import NoSuchProject, NotAllowed, StudioError
+from labelloop.settings import Settings
+from labelloop.sources.media import Media
 from labelloop.studio.backends import WebhookSpec
 from labelloop.studio.client import UNCERTAINTY, Studio
+from labelloop.studio.tool import LabelStudioSite
 from labelloop.types import Json
-from support.annotating import LABEL_CONFIG, add_tasks, delete_task, draft, prediction, skip, submit
+from support.annotating import LABEL_CONFIG, add_tasks, choice, delete_task, draft, prediction, skip, submit
 
 pytestmark = [pytest.mark.studio, pytest.mark.versions]
 
@@ -284,3 +287,42 @@ def test_a_tab_shows_exactly_the_tasks_it_was_put_for(studio: Studio, label_stud
     other = put_tab(studio.api, project, "None", [])
     assert other != first
     assert shown(other) == []
+
+
+def test_what_annotators_keep_of_a_prediction_is_told_by_version(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    tasks = add_tasks(label_studio, project, 4)
+    submit(label_studio, tasks[3], "cat")
+    [before] = studio.labeled_tasks(project)
+    studio.import_predictions(project, [prediction(task, "cat", "v1") for task in tasks])
+    site = LabelStudioSite(studio, Media(Settings(), None), project, lambda: None)
+    since = next(site.judged("2020-01-01T00:00:00.000000Z")).at
+    assert since == before["annotations"][0]["updated_at"]
+    made = {
+        task["id"]: task["predictions"][0]["id"]
+        for task in studio.tasks(project, fields=("predictions", "annotations"))
+    }
+    submit(label_studio, tasks[0], "cat", parent_prediction=made[tasks[0]])
+    submit(label_studio, tasks[1], "dog", parent_prediction=made[tasks[1]])
+    submit(label_studio, tasks[2], "cat")
+    told = {one.task: one.begun for one in site.judged(since)}
+    assert {task: told[task] for task in tasks[:3]} == {
+        tasks[0]: (Begun("v1", True),),
+        tasks[1]: (Begun("v1", False),),
+        tasks[2]: (),
+    }
+
+
+def test_a_task_changes_with_its_annotations_and_not_with_predictions(
+    studio: Studio, label_studio: LabelStudio, project: int
+) -> None:
+    first, second = add_tasks(label_studio, project, 2)
+    made = submit(label_studio, first, "cat")
+    submit(label_studio, second, "cat")
+    [*_, last] = studio.tasks(project, fields=("updated_at",))
+    since = last["updated_at"]
+    studio.import_predictions(project, [prediction(first, "cat", "v1")])
+    assert list(studio.judged_tasks(project, since)) == []
+    label_studio.request("PATCH", f"/api/annotations/{made}/", json={"result": [choice("dog")]})
+    assert ids(studio.judged_tasks(project, since)) == [first]

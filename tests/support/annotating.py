@@ -26,9 +26,10 @@ def add_tasks(studio: LabelStudio, project: int, count: int) -> list[int]:
     return [task["id"] for task in studio.request("GET", query)["tasks"]]
 
 
-def submit(studio: LabelStudio, task: int, label: str) -> int:
-    """Submit an annotation and give its id."""
-    return int(studio.request("POST", f"/api/tasks/{task}/annotations/", json={"result": [choice(label)]})["id"])
+def submit(studio: LabelStudio, task: int, label: str, parent_prediction: int | None = None) -> int:
+    """Submit an annotation, perhaps one that began with a prediction, and give its id."""
+    body = {"result": [choice(label)], "parent_prediction": parent_prediction}
+    return int(studio.request("POST", f"/api/tasks/{task}/annotations/", json=body)["id"])
 
 
 def skip(studio: LabelStudio, task: int) -> int:

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Counters, Example, Labeling, Overview, Place, SiteConnection
+from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, Place, SiteConnection
+
+
+from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
@@ -78,6 +81,12 @@ class NotesSite:
             rename=lambda name: name if name in CLASSES else None,
             examples=self._examples,
         )
+
+    def judged(self, since: str) -> Iterator[Judged]:
+        for number, note in sorted(self.notes.items()):
+            if note.said:
+                told = (Begun(version, word == note.said[-1]) for version, word in note.predicted.items())
+                yield Judged(number, since, tuple(told))
 
     def read(self, record: Record) -> bytes:
         raise MediaError("notes have no files")

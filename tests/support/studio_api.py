@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -44,6 +45,7 @@ class StudioApi:
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     before_import: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
+    filters: list[dict[str, Any]] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=dict)
     targets: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
@@ -60,7 +62,9 @@ class StudioApi:
         """Submit an annotation."""
         region = {"from_name": "label", "to_name": to_name, "type": "choices", "value": {"choices": [label]}}
         annotations = self.tasks[task]["annotations"]
-        annotations.append({"id": 100 * task + len(annotations), "result": [region], "was_cancelled": False} | more)
+        usual = {"id": 100 * task + len(annotations), "was_cancelled": False, "parent_prediction": None}
+        changed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        annotations.append(usual | {"result": [region], "updated_at": changed} | more)
 
     def connect(self, title: str, **more: Any) -> None:
         """Register an ML backend."""
@@ -163,6 +167,7 @@ class StudioApi:
 
     def _page(self, query: dict[str, Any], size: int) -> dict[str, Any]:
         items = query["filters"]["items"]
+        self.filters += items
         made: dict[int, list[dict[str, Any]]] = {number: [] for number in self.tasks}
         for one in self.predictions:
             made.setdefault(one["task"], []).append(one)
@@ -173,7 +178,9 @@ class StudioApi:
             task["predictions"] = made[task["id"]]
         return {"tasks": first, "total": len(found)}
 
-    def _matches(self, task: dict[str, Any], made: dict[int, list[dict[str, Any]]], item: dict[str, Any]) -> bool:
+    def _matches(  # noqa: PLR0911 - a table
+        self, task: dict[str, Any], made: dict[int, list[dict[str, Any]]], item: dict[str, Any]
+    ) -> bool:
         match item["filter"], item["operator"]:
             case "filter:tasks:id", "greater":
                 return bool(task["id"] > item["value"])
@@ -185,6 +192,8 @@ class StudioApi:
                 return self._submitted(task) == 0
             case "filter:tasks:annotations_ids", "greater":
                 return bool(task["annotations"])
+            case "filter:tasks:updated_at", "greater":
+                return any(one["updated_at"] > item["value"] for one in task["annotations"])
             case "filter:tasks:predictions_model_versions", operator:
                 mentioned = any(item["value"][0] in one["model_version"] for one in made[task["id"]])
                 return bool(mentioned == (operator == "contains"))

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from labelloop.deployers.base import Deployed
 from labelloop.errors import QueueError
 from labelloop.loop import queue
+from labelloop.loop.agreement import Agreed
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.state import StageProgress
@@ -59,7 +60,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _counted(one) if one.changed else "",
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run) if one.run else "",
-        _agreed(one) if one.agreement else "",
+        _agreed(one.agreement) if one.agreement else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         f"trouble: {one.trouble}" if one.trouble else "",
@@ -131,11 +132,10 @@ def _counted(one: ProjectStatus) -> str:
     return f"{counted}; a run begins in {soon}, later if more come"
 
 
-def _agreed(one: ProjectStatus) -> str:
+def _agreed(agreed: Agreed) -> str:
     """Say how often annotators left what the announced version predicts as it was."""
-    begun, kept = one.agreement or (0, 0)
-    what = "1 annotation" if begun == 1 else f"{begun} annotations"
-    return f"{what} began with a prediction of {one.announced}, {kept} of them kept it"
+    what = "1 annotation" if agreed.begun == 1 else f"{agreed.begun} annotations"
+    return f"{what} began with a prediction of {agreed.version}, {agreed.kept} kept it"
 
 
 def _waiting(wait: Wait) -> str:

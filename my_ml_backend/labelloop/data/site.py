@@ -33,12 +33,23 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """A task of which annotations changed last ``at`` a moment, and those of them that began with a prediction.
+
+    Moments are the tool's own: what is later comes later in the alphabet.
+    """
+
+    task: int
+    at: str
+    begun: tuple[Begun, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A labeled task: its input, and what each of its annotations says, none of them settled yet.
 
     The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
-    Where what is true is what was said last, ``votes`` are from old to new. ``begun`` are those of its annotations that
-    began with a prediction.
+    Where what is true is what was said last, ``votes`` are from old to new.
     """
 
     task: int
@@ -46,7 +57,6 @@ class Example:
     votes: tuple[Vote, ...]
     reason: str = ""
     text: str = ""
-    begun: tuple[Begun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +77,9 @@ class Labeling:
     examples: Callable[[], Iterator[Example]]
     instead: Callable[[bytes], str | None] = lambda _: None
 
-    def records(
-        self, truth: Callable[[Sequence[Vote], Choice], Truth], look: Callable[[Example], None] = lambda _: None
-    ) -> Iterator[Record | LeftOut]:
-        """Yield every example with its labels, or why it has none that can be learned from.
-
-        ``truth`` settles votes; ``look`` is shown every example before.
-        """
+    def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
+        """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
         for example in self.examples():
-            look(example)
             found = truth(example.votes, self.choice)
             reason = found.reason or example.reason
             task = example.task
@@ -168,6 +172,9 @@ class Site(Protocol):
         Where a ``foreign`` trainer learns, anything can be that is predicted for: what no kind of ours learns is of the
         kind that takes what annotators say as it is.
         """
+
+    def judged(self, since: str) -> Iterator[Judged]:
+        """Yield the annotated tasks that changed since a moment: UTC, ``2026-11-29T12:00:00.000000Z``."""
 
     def read(self, record: Record) -> bytes:
         """Read the file of an example; raises MediaError."""

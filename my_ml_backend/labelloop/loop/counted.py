@@ -1,22 +1,13 @@
-"""What is counted of a project between two looks, in Redis: for ``status``, and for who watches figures."""
+"""What is counted of a project between two times that figures are sent, in Redis."""
 
 from labelloop.loop.redis_client import RedisClient, as_text, may_be_lost
-from labelloop.watch.agreement import Agreement
 
 
 class Counted:
-    """One project's counts. A wiped Redis loses them: agreement is counted anew by the next scan."""
+    """One project's counts. A wiped Redis loses them, and the last run is told once more."""
 
     def __init__(self, redis: RedisClient, key: str) -> None:
         self._redis, self._key = redis, key
-
-    def agree(self, agreement: Agreement) -> None:
-        """Keep how annotators agree, counted over all annotations."""
-        self._redis.hset(self._key, "agreement", agreement.to_text())
-
-    def agreement(self) -> Agreement:
-        """Read how annotators agreed when all annotations were read last."""
-        return Agreement.parse(self._read("agreement"))
 
     def endpoint_failed(self) -> None:
         """Count one call that the endpoint did not answer."""

@@ -1,18 +1,21 @@
-"""Sends the figures of all projects to where people look at them and alarms watch (``LABELLOOP_METRICS``)."""
+"""Counts how annotators agree, and sends the figures of all projects to where people look at them and alarms watch."""
 
 import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from labelloop.cloud.base import Figure
 from labelloop.cloud.opening import open_meter
+from labelloop.data.site import Counters
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_registry import why_gone
+from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.redis_client import METERED
-from labelloop.types import ProjectKey
+from labelloop.loop.serving import announced_version
+from labelloop.types import NO_VERSION, ProjectKey
 from labelloop.watch.figures import outcome, run_figures, version_figures
 
 _log = logging.getLogger(__name__)
@@ -50,6 +53,31 @@ def tell_figures(hub: Hub, projects: Iterable[ProjectKey]) -> None:
         hub.state(project).counted.told(one.outcome, one.errors)
 
 
+def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> None:
+    """Count what annotators did since the last look, where counters or noted changes tell of anything.
+
+    Only tasks that changed since are asked for. Raises StudioError and StoreError.
+    """
+    version, state = announced_version(hub, project), hub.state(project)
+    if version == NO_VERSION:
+        return
+    record = hub.versions(project).find(version)
+    created = record.created if record is not None else ""
+    since, seen = state.agreement.begin(version, _as_the_tool_writes(created))
+    pending = state.changes.pending()
+    # What an edit leaves as it is, a scan finds.
+    scanned = state.seen().scanned
+    told = f"{counters.annotations} {counters.skipped} {pending.changed} {pending.last} {scanned}"
+    if told != seen:
+        state.agreement.note(site_of(hub, project.id).judged(since), version, since, told)
+
+
+def _as_the_tool_writes(moment: str) -> str:
+    """Write a moment (ISO 8601; empty: now) as ``Site.judged`` takes it."""
+    found = datetime.fromisoformat(moment) if moment else datetime.now(UTC)
+    return found.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 def _note(hub: Hub, told: Iterable[ProjectKey], sentence: str) -> None:
     for project in told:
         hub.state(project).note("metrics", sentence)
@@ -69,7 +97,9 @@ def _gather(hub: Hub, project: ProjectKey) -> _Told:
     announced = hub.pointer(project).read().announced
     version = hub.versions(project).find(announced) if announced else None
     last, errors = hub.runs(project).latest(), counted.endpoint_errors()
-    figures = version_figures(name, version, counted.agreement(), at) if version is not None else []
+    agreed = hub.state(project).agreement.read()
+    share = agreed.share if agreed is not None and agreed.version == announced else None
+    figures = version_figures(name, version, share, at) if version is not None else []
     figures += run_figures(name, last, version, counted.outcome(), at)
     # As it stands, and not when it was judged: alarms look at the last minutes.
     figures += [replace(one, at=at) for one in drift_figures(hub, project)]

@@ -20,7 +20,6 @@ from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
 from labelloop.types import Answer, Input, Item, Output, Progress, ProjectKey, Rendering, Shown
-from labelloop.watch.agreement import Agreement
 
 
 def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
@@ -69,8 +68,7 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
         kind.check(content)
 
     fetcher = InputFetcher(site.read, cache, project, check)
-    agreement = Agreement()
-    missing, records = Missing(), labeling.records(kind.truth, agreement.add)
+    missing, records = Missing(), labeling.records(kind.truth)
     fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
     manifest = Manifest.gathered(
         project,
@@ -80,7 +78,6 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
         hub.settings.directory / "cache" / "labels",
         kind.name,
     )
-    hub.state(project).counted.agree(agreement)
     return Labeled(manifest, missing=missing)
 
 

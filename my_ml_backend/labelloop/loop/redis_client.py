@@ -27,7 +27,8 @@ labelloop:<project>:places         string   JSON: cached, where its labels are w
 labelloop:<project>:arrived        hash     place of data -> how often events told of it; and what of that is taken in
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
-labelloop:<project>:counted        hash     agreement by version (JSON), endpoint errors, how the run ended last told of
+labelloop:<project>:agreement      hash     announced version; by task, how many annotations began with it and kept it
+labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when

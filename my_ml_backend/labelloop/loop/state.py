@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
+from labelloop.loop.agreement import Agreement
 from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.counted import Counted
 from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
@@ -50,6 +51,9 @@ _FORGOTTEN = (
     "counted",
     "places",
     "arrived",
+
+
+    "agreement",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -132,8 +136,13 @@ class ProjectState:
         return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
 
     @property
+    def agreement(self) -> Agreement:
+        """How annotators agree with the announced version."""
+        return Agreement(self._redis, self._key("agreement"))
+
+    @property
     def counted(self) -> Counted:
-        """What is counted between two looks."""
+        """What is counted between two times that figures are sent."""
         return Counted(self._redis, self._key("counted"))
 
     @property

@@ -6,6 +6,7 @@ from typing import Self
 
 from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
+from labelloop.loop.agreement import Agreed
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
@@ -21,7 +22,6 @@ from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
-from labelloop.watch.agreement import Agreement
 
 _TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "metrics")
 """Notes of what went wrong."""
@@ -49,8 +49,7 @@ class ProjectStatus:
     worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
     versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
     oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
-    not. ``agreement`` is how many annotations began with a prediction of the announced version when all were read last,
-    and how many of them kept it.
+    not. ``agreement`` is how annotators agree with the announced version, None before they have said.
     """
 
     project: str
@@ -73,7 +72,7 @@ class ProjectStatus:
     deployed: Deployed | None = None
     waiting: tuple[str, ...] = ()
     drift: str = ""
-    agreement: tuple[int, int] | None = None
+    agreement: Agreed | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -91,7 +90,7 @@ class _Noted:
     policy: RetrainPolicy | None = None
     gone: str = ""
     workers: int | None = None
-    agreement: Agreement = field(default_factory=Agreement)
+    agreement: Agreed | None = None
     failure: str = ""
 
     @classmethod
@@ -107,7 +106,7 @@ class _Noted:
                 policy=state.policy(),
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
-                agreement=state.counted.agreement(),
+                agreement=state.agreement.read(),
             )
         except QueueError as error:
             return cls(failure=str(error))
@@ -131,6 +130,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         wait=noted.wait,
         queue=not noted.failure,
         drift=noted.notes.get("drift", ""),
+        agreement=noted.agreement,
     )
     try:
         return _served(hub, project, stands, noted)
@@ -205,7 +205,6 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     return replace(
         stands,
         missing="" if pointers.champion else lacking,
-        agreement=noted.agreement.counts(pointers.announced or ""),
         changed=pending.changed,
         due=policy.due(pending, lacking="missing" in noted.notes),
         needed=policy.min_labels if first else policy.retrain_after,

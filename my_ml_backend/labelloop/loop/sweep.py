@@ -7,6 +7,7 @@ every ``LABELLOOP_SCAN_SECONDS``, and once in a long while anyway, for an edited
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from labelloop.data.manifest import truth_by_task
@@ -19,6 +20,7 @@ from labelloop.loop.consider import consider
 from labelloop.loop.deploy import look
 from labelloop.loop.drift import look_for_drift
 from labelloop.loop.hub import Hub
+from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.project_endpoint import learn_unknown, learns
 from labelloop.loop.project_labels import labeling_of, manifest_file, manifest_path
 from labelloop.loop.project_registry import (
@@ -32,7 +34,6 @@ from labelloop.loop.project_registry import (
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
-from labelloop.watch.agreement import Agreement
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     keep_project(hub, project)
     keep_served(hub, project)
     _look(hub, project)
-    _watch(hub, project)
+    _watch(hub, project, found)
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")
@@ -101,14 +102,22 @@ def _look(hub: Hub, project: ProjectKey) -> None:
         hub.state(project).note("deployer", "")
 
 
-def _watch(hub: Hub, project: ProjectKey) -> None:
-    """Look for drift; what keeps that from being judged takes nothing from the rest of the sweep."""
-    try:
+def _watch(hub: Hub, project: ProjectKey, counters: Counters) -> None:
+    """Look for drift and agreement; what keeps either from being judged takes nothing from the rest of the sweep."""
+    with _judging(project, "drift"):
         look_for_drift(hub, project)
+    with _judging(project, "agreement"):
+        look_for_agreement(hub, project, counters)
+
+
+@contextmanager
+def _judging(project: ProjectKey, what: str) -> Iterator[None]:
+    try:
+        yield
     except NoSuchProject:
         raise
     except LabelLoopError as error:
-        _log.warning("project %s: drift is not judged: %s", project, error)
+        _log.warning("project %s: %s is not judged: %s", project, what, error)
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:
@@ -132,8 +141,7 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     seen = Tally()
     known = _known_truth(hub, project)
     before = next(known, None)
-    agreement = Agreement()
-    for example in labeling.records(find(labeling.kind).truth, agreement.add):
+    for example in labeling.records(find(labeling.kind).truth):
         while before is not None and before[0] < example.task:
             yield from _gone(before)
             before = next(known, None)
@@ -154,7 +162,6 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         yield from _gone(before)
     for rest in known:
         yield from _gone(rest)
-    hub.state(project).counted.agree(agreement)
     if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
             seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)

@@ -10,7 +10,16 @@ from labelloop.settings import Settings
 from labelloop.sources.urls import Origin, shown
 from labelloop.studio.api import Api
 from labelloop.studio.backends import BackendLogin, MLBackend, Webhook, WebhookSpec
-from labelloop.studio.data_manager import ANNOTATED, PAGE, UNLABELED, count_tasks, lacks, mentions, read_tasks
+from labelloop.studio.data_manager import (
+    ANNOTATED,
+    PAGE,
+    UNLABELED,
+    changed_since,
+    count_tasks,
+    lacks,
+    mentions,
+    read_tasks,
+)
 from labelloop.studio.webhook_events import identity
 from labelloop.types import Identity, Json
 
@@ -103,11 +112,16 @@ class Studio:
         return read_tasks(self.api, project, [UNLABELED] if unlabeled else [], fields, after, page)
 
     def labeled_tasks(self, project: int, after: int = 0, page: int = PAGE) -> Iterator[Json]:
-        """Yield the tasks with a submitted annotation: ``id``, ``data``, ``predictions``, all ``annotations``."""
-        fields = ("id", "data", "annotations", "predictions")
+        """Yield the tasks with a submitted annotation (``id``, ``data``) with all their ``annotations``, skips too."""
+        fields = ("id", "data", "annotations")
         for task in read_tasks(self.api, project, [ANNOTATED], fields, after, page):
             if not all(annotation["was_cancelled"] for annotation in task["annotations"]):
                 yield task
+
+    def judged_tasks(self, project: int, since: str, page: int = PAGE) -> Iterator[Json]:
+        """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""
+        filters = [ANNOTATED, changed_since(since)]
+        return read_tasks(self.api, project, filters, ("annotations", "predictions"), page=page)
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Count the project's predictions by version; 1.12.0 lists one that has none, too."""

@@ -62,6 +62,14 @@ def lacks(version: str) -> Json:
     return mentions(version) | {"operator": "not_contains"}
 
 
+def changed_since(moment: str) -> Json:
+    """Match tasks that changed since a moment, such as ``2026-11-29T12:00:00.000000Z``.
+
+    A task changes with its annotations, and not with predictions that are imported (contract, "Task lists").
+    """
+    return {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime", "value": moment}
+
+
 def count_tasks(api: Api, project: int, filters: Sequence[Json]) -> int:
     """Count the tasks that match all filters."""
     query = {"filters": {"conjunction": "and", "items": list(filters)}}

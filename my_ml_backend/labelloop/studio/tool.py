@@ -8,7 +8,10 @@ from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Example, Labeling, Overview, Place, SiteConnection
+from labelloop.data.site import Example, Judged, Labeling, Overview, Place, SiteConnection
+
+
+from labelloop.data.site import Example, Judged, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -132,6 +135,14 @@ class LabelStudioSite:
             instead=lambda content: shown_instead(config.target.tag, content),
         )
 
+    def judged(self, since: str) -> Iterator[Judged]:
+        """Read the annotated tasks that changed since a moment, with their predictions."""
+        read = _reader(self.studio.project(self.project).label_config)
+        for task in self.studio.judged_tasks(self.project, since):
+            annotations = task["annotations"]
+            begun = begun_with(annotations, task["predictions"], read)
+            yield Judged(int(task["id"]), max(one["updated_at"] for one in annotations), begun)
+
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""
         return self.media.read(record.uri, TaskKey(self.project, record.task))
@@ -187,9 +198,15 @@ class LabelStudioSite:
 
     def _examples(self, target: ObjectTag, read: Reader) -> Iterator[Example]:
         for task in self.studio.labeled_tasks(self.project):
-            annotations = task.get("annotations") or []
-            url, votes = value_of(target.data_key, task), read(annotations)
+            url, votes = value_of(target.data_key, task), read(task.get("annotations") or [])
             reason = "" if url else f"no {target.data_key!r} in its data"
             where, text = ("", url or "") if target.inline else (cleaned(url or ""), "")
-            begun = begun_with(annotations, task.get("predictions") or [], read)
-            yield Example(int(task["id"]), where, votes, reason, text, begun)
+            yield Example(int(task["id"]), where, votes, reason, text)
+
+
+def _reader(label_config: str) -> Reader:
+    """Make what reads annotations: all that they say, or what a kind of ours would learn of them."""
+    try:
+        return vote_reader(parse_trained(label_config))
+    except LabelConfigError:
+        return result_reader(parse_label_config(label_config))

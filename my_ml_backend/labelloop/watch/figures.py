@@ -6,21 +6,20 @@ from labelloop.cloud.base import Figure
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.types import Json
-from labelloop.watch.agreement import Agreement
 
 _DAY = 24 * 3600.0
 
 
-def version_figures(project: str, record: VersionRecord, agreement: Agreement, at: float) -> list[Figure]:
+def version_figures(project: str, record: VersionRecord, agreed: float | None, at: float) -> list[Figure]:
     """Give how right a version was on the test side, and how often annotators left its predictions as they were.
 
-    What was not measured is left out.
+    ``agreed`` is that share. What was not measured is left out.
     """
     measured = record.metrics.get("test", {})
     found = {
         "Accuracy": _value(measured, "accuracy"),
         "MacroF1": _value(measured.get("macro") or {}, "f1"),
-        "Agreement": agreement.share(record.version),
+        "Agreement": agreed,
     }
     return [Figure(name, value, project, record.version, at) for name, value in found.items() if value is not None]
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from labelloop.data.site import Begun, Judged
 from labelloop.loop import jobs
+from labelloop.loop.agreement import Agreed
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_registry import remember_project
@@ -110,7 +112,7 @@ def test_a_sweep_sends_what_is_known_of_the_announced_version(aws: StandIn, loop
         "Runs": 1.0,
         "EndpointErrors": 0.0,
     }
-    assert project_status(loop, loop.project(7)).agreement == (3, 2)
+    assert project_status(loop, loop.project(7)).agreement == Agreed("v1", 3, 2)
 
 
 def test_figures_are_sent_once_a_minute_and_a_run_is_told_once(aws: StandIn, loop: Hub) -> None:
@@ -165,12 +167,43 @@ def test_agreement_follows_annotations_that_change(loop: Hub, studio: StudioApi)
     project = loop.project(7)
     studio.annotate(1, "dog", parent_prediction=1)
     sweep_project(loop, project, scan_now=True)
-    assert project_status(loop, project).agreement == (1, 0)
+    assert project_status(loop, project).agreement == Agreed("v1", 1, 0)
 
     studio.tasks[1]["annotations"].clear()
     studio.annotate(1, "cat", parent_prediction=1)
     sweep_project(loop, project, scan_now=True)
-    assert project_status(loop, project).agreement == (1, 1)
+    assert project_status(loop, project).agreement == Agreed("v1", 1, 1)
+
+
+def test_only_what_changed_is_asked_for_and_only_when_something_did(loop: Hub, studio: StudioApi) -> None:
+    project = loop.project(7)
+    for task in (1, 2):
+        studio.annotate(task, "cat", parent_prediction=task)
+    sweep_project(loop, project)
+    before = len(asked_for_changes(studio))
+    sweep_project(loop, project)
+    assert len(asked_for_changes(studio)) == before
+
+    studio.annotate(3, "dog", parent_prediction=3)
+    sweep_project(loop, project)
+    assert len(asked_for_changes(studio)) == before + 1
+    assert asked_for_changes(studio)[-1] == studio.tasks[2]["annotations"][0]["updated_at"]
+    assert project_status(loop, project).agreement == Agreed("v1", 3, 2)
+
+
+def test_another_announced_version_is_counted_from_nothing(loop: Hub, studio: StudioApi) -> None:
+    agreement = loop.state(loop.project(7)).agreement
+    began = "2026-11-01T00:00:00.000000Z"
+    assert agreement.begin("v1", began) == (began, "")
+    changed = "2026-11-02T00:00:00.000000Z"
+    agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], "v1", began, "seen")
+    assert (agreement.begin("v1", began), agreement.read()) == ((changed, "seen"), Agreed("v1", 1, 1))
+    assert agreement.begin("v2", changed) == (changed, "")
+    assert agreement.read() is None
+
+
+def asked_for_changes(studio: StudioApi) -> list[str]:
+    return [str(one["value"]) for one in studio.filters if one["filter"] == "filter:tasks:updated_at"]
 
 
 def test_without_a_place_for_figures_none_are_sent_nor_errors_counted(

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from labelloop.data.site import Begun, Example
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
-from labelloop.watch.agreement import Agreement
 from labelloop.watch.figures import outcome, run_figures, version_figures
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
@@ -22,9 +20,7 @@ def values(figures: list) -> dict[str, float]:  # type: ignore[type-arg]
 
 
 def test_a_version_has_what_it_was_measured_at_and_how_annotators_agree() -> None:
-    agreement = Agreement()
-    agreement.add(Example(1, "a.png", (), begun=(Begun("v3", True), Begun("v3", False), Begun("v2", False))))
-    found = version_figures("p", VERSION, agreement, NOW)
+    found = version_figures("p", VERSION, 0.5, NOW)
     assert values(found) == {"Accuracy": 0.9, "MacroF1": 0.85, "Agreement": 0.5}
     assert {(one.project, one.version, one.at) for one in found} == {("p", "v3", NOW)}
 
@@ -32,12 +28,12 @@ def test_a_version_has_what_it_was_measured_at_and_how_annotators_agree() -> Non
 @pytest.mark.parametrize("test", [None, {}, {"accuracy": {"value": None}}, {"macro": {"f1": None}}])
 def test_what_was_not_measured_is_left_out(test: object) -> None:
     metrics = {} if test is None else {"test": test}
-    assert version_figures("p", replace(VERSION, metrics=metrics), Agreement(), NOW) == []
+    assert version_figures("p", replace(VERSION, metrics=metrics), None, NOW) == []
 
 
 def test_a_version_of_annotations_has_no_f1() -> None:
     measured = {"test": {"accuracy": {"value": 0.5}}}
-    assert values(version_figures("p", replace(VERSION, metrics=measured), Agreement(), NOW)) == {"Accuracy": 0.5}
+    assert values(version_figures("p", replace(VERSION, metrics=measured), None, NOW)) == {"Accuracy": 0.5}
 
 
 def test_a_run_is_told_once_however_it_ended() -> None:
