@@ -51,8 +51,6 @@ _FORGOTTEN = (
     "counted",
     "places",
     "arrived",
-
-
     "agreement",
 )
 
