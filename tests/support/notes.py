@@ -11,9 +11,6 @@ from typing import ClassVar
 
 from labelloop.data.listing import Record
 from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, Place, SiteConnection
-
-
-from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media

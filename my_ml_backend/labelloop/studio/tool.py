@@ -9,9 +9,6 @@ from typing import ClassVar
 
 from labelloop.data.listing import Record
 from labelloop.data.site import Example, Judged, Labeling, Overview, Place, SiteConnection
-
-
-from labelloop.data.site import Example, Judged, Labeling, Overview, SiteConnection
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
