@@ -144,4 +144,5 @@ def _take_in(hub: Hub, project: ProjectKey, place: Place) -> None:
             arrivals.take(place, told, now + _LONG_WHILE * hub.settings.scan_seconds)
             _log.info("project %s: what is new in %s is taken in", project, place.address)
     except StudioError as error:
-        arrivals.take(place, told, now + _RETRY_SECONDS, str(error))
+        failure = f"what is new in {place.address} could not be taken in: {error}"
+        arrivals.take(place, told, now + _RETRY_SECONDS, failure)

@@ -35,7 +35,7 @@ def sync(api: Api, place: Place) -> bool:
     told: Json = api.post(f"{path}/sync", {}, timeout=_SYNC_SECONDS)
     if told.get("status") == "failed":
         reason = (str(told.get("traceback") or "").strip().splitlines() or ["its page says why"])[-1]
-        raise StudioError(f"Label Studio could not sync source storage {place.number}, {place.address}: {reason[:300]}")
+        raise StudioError(f"Label Studio could not sync its source storage {place.number}: {reason[:300]}")
     return not was_busy
 
 

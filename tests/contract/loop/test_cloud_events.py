@@ -291,7 +291,10 @@ def test_a_storage_that_fails_is_told_and_takes_nothing_from_the_tasks_that_are_
         jobs.prelabel(str(project))
     assert [studio.versions_of(task) for task in (1, 2, 3)] == [["v1"]] * 3
     trouble = project_status(events_job_hub, project).trouble
-    assert trouble == "Label Studio could not sync source storage 1, s3://data/cats: ClientError: InvalidAccessKeyId"
+    assert trouble == (
+        "what is new in s3://data/cats could not be taken in: "
+        "Label Studio could not sync its source storage 1: ClientError: InvalidAccessKeyId"
+    )
     assert studio.count("POST /api/storages/s3/1/sync") == 1  # again after a while, or when an event tells of it
 
     studio.before_sync = lambda _: None
