@@ -26,7 +26,7 @@ class CloudJob:
 class CloudTrainer:
     """Keeps its jobs in ``folder``; ``step`` is told where a process may be killed."""
 
-    name, elsewhere, predicts = "cloud", True, False
+    name, elsewhere, predicts, ours = "cloud", True, False, False
 
     def __init__(self, folder: Path, step: Callable[[str], None] = lambda _: None) -> None:
         self._folder, self._step = folder, step

@@ -28,12 +28,14 @@ class Trainer(Protocol):
 
     ``name`` is short and holds no secret: the recipe of what it makes where nothing else names one. What is started
     ``elsewhere`` goes on when this process ends; otherwise ``start`` comes back when the training is over. ``predicts``
-    says that it can be asked what a model of its own makes of inputs.
+    says that it can be asked what a model of its own makes of inputs. ``ours``: it trains by our stages, with all the
+    parameters that the kind has.
     """
 
     name: str
     elsewhere: bool
     predicts: bool
+    ours: bool
 
     def check(self, *, thorough: bool) -> None:
         """Raise TrainingError where it cannot be started from here; nothing is begun, and nothing costs.
@@ -55,7 +57,11 @@ class Trainer(Protocol):
         """Say how it stands."""
 
     def collect(self, handle: str, context: "Context") -> Json:
-        """Write the folder's ``bundle/`` when it is done, and give what ``train.json`` is to hold; may be repeated."""
+        """Write the folder's ``bundle/`` when it is done, and give what ``train.json`` is to hold; may be repeated.
+
+        Where ``stages`` are among it, the folder holds what these made elsewhere, too: they are mapped to the hash of
+        what each was made from, by which the run knows whether it needs them anew.
+        """
 
     def cancel(self, handle: str) -> None:
         """End it, unless it has ended; may be repeated."""

@@ -16,11 +16,11 @@ from labelloop.commands import Command, Ended
 from labelloop.data.formats.listings import FORMATS
 from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
-from labelloop.errors import BundleError, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
+from labelloop.errors import RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
 from labelloop.files import file_lock
-from labelloop.models.bundle import bundle_files, check_bundle, write_foreign
+from labelloop.models.bundle import write_foreign
 from labelloop.trainers.base import Training, over_time
-from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, write_items
+from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, take_bundle, write_items
 from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class CommandTrainer:
             raise SettingsError(f"command: the verb {alone[0]} is for what the verb start began: name start, too")
         if "poll" not in verbs and (alone := sorted(verbs & {"find", "cancel"})):
             raise SettingsError(f"command: the verb {alone[0]} is for what goes on after start: name poll, too")
+        self.ours = False
         self.predicts, self.elsewhere = "predict" in verbs, {"start", "poll"} <= verbs
 
     def check(self, *, thorough: bool) -> None:  # noqa: ARG002 - see Trainer
@@ -119,7 +120,7 @@ class CommandTrainer:
             recipe = result.recipe or "command"
             notes += self._take_model(context, handover, result, recipe)
         else:
-            recipe = _take_bundle(context, handover)
+            recipe = take_bundle(context, handover.output / BUNDLE)
         return {
             "recipe": recipe,
             "validation": dict(result.validation or {}),
@@ -206,25 +207,6 @@ class CommandTrainer:
         told = {content: write_item(one) for content, one in found.items() if not isinstance(one, NotAsked)}
         write_foreign(context.folder.bundle, info, told)
         return [f"the model lies elsewhere, as {result.model}: what needs its weights is left out of this report"]
-
-
-def _take_bundle(context: "Context", handover: Handover) -> str:
-    """Copy a bundle from the output to its place, and give its recipe; raises TrainingError for one that is none."""
-    source, manifest = handover.output / BUNDLE, context.manifest
-    try:
-        info = check_bundle(source)
-    except BundleError as error:
-        raise TrainingError(f"the trainer left a bundle that cannot be used: {error}") from error
-    if (info.kind, info.choice) != (manifest.kind, manifest.choice):
-        raise TrainingError(
-            f"the trainer left a bundle for {info.kind}, {info.choice} choice; the labels are for {manifest.kind}, "
-            f"{manifest.choice} choice"
-        )
-    shutil.rmtree(context.folder.bundle, ignore_errors=True)
-    context.folder.bundle.mkdir(parents=True)
-    for name in bundle_files(source):
-        shutil.copyfile(source / name, context.folder.bundle / name)
-    return info.recipe
 
 
 class _Told:

@@ -33,8 +33,10 @@ class Learner(Protocol):
 
 
 def learner(kind: Kind, settings: Settings) -> Learner:
-    """Say who knows that: the kind where it is trained here, else nobody but the trainer that the settings name."""
-    return kind if settings.trainer == "local" else _FOREIGN
+    """Say who knows that: the kind where our stages train, here or elsewhere, else nobody but the settings' trainer."""
+    if settings.trainer == "local":
+        return kind
+    return _Elsewhere(kind) if open_trainer(settings).ours else _FOREIGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,9 @@ class ForeignTraining:
 class _Foreign:
     """A trainer that takes items as they are, and has its settings elsewhere."""
 
-    settings = ()
+    settings: tuple[str, ...] = ()
 
-    def hyperparameters(self, settings: Settings) -> ForeignTraining:
+    def hyperparameters(self, settings: Settings) -> Hyperparameters:
         """Take the trainer's address and the seed."""
         return ForeignTraining(settings.trainer, (settings.trainer.partition(":")[0],), settings.seed)
 
@@ -76,6 +78,18 @@ class _Foreign:
     ) -> Mapping[str, str]:
         """Leave them as they are."""
         return {}
+
+
+class _Elsewhere(_Foreign):
+    """Our own training on other machines: what the kind says of it holds, and items are made ready there."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self.settings = kind.settings
+
+    def hyperparameters(self, settings: Settings) -> Hyperparameters:
+        """Take all that the kind does: the same labels make the same run, wherever it is trained."""
+        return self._kind.hyperparameters(settings)
 
 
 _FOREIGN = _Foreign()

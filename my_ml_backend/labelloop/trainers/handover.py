@@ -17,8 +17,9 @@ from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES, Part
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import parse_answer, read_answer
-from labelloop.errors import EndpointError, ManifestError, TrainingError
+from labelloop.errors import BundleError, EndpointError, ManifestError, TrainingError
 from labelloop.files import link_or_copy
+from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.sources.media import media_type_of
 from labelloop.types import Answer, Failure, Input, Item, Json, Side
 
@@ -211,6 +212,26 @@ class RunInputs(Sequence[Input]):
     def among(self, contents: Container[str]) -> "RunInputs":
         """Give those of these contents (sha256, hex)."""
         return RunInputs(self._context, [item for item in self._items if item.content in contents])
+
+
+def take_bundle(context: "Context", source: Path) -> str:
+    """Copy a bundle that a training left to its place, and give its recipe; raises TrainingError for one that is none.
+    """
+    manifest = context.manifest
+    try:
+        info = check_bundle(source)
+    except BundleError as error:
+        raise TrainingError(f"the trainer left a bundle that cannot be used: {error}") from error
+    if (info.kind, info.choice) != (manifest.kind, manifest.choice):
+        raise TrainingError(
+            f"the trainer left a bundle for {info.kind}, {info.choice} choice; the labels are for {manifest.kind}, "
+            f"{manifest.choice} choice"
+        )
+    shutil.rmtree(context.folder.bundle, ignore_errors=True)
+    context.folder.bundle.mkdir(parents=True)
+    for name in bundle_files(source):
+        shutil.copyfile(source / name, context.folder.bundle / name)
+    return info.recipe
 
 
 def write_items(inputs: Sequence[Input], contents: Sequence[str], folder: Path, target: Path) -> None:

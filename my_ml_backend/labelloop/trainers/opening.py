@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class LocalTrainer:
     """Trains where the run is: ``start`` comes back when it is done, and, begun again, goes on from its checkpoints."""
 
-    name, elsewhere, predicts = "local", False, False
+    name, elsewhere, predicts, ours = "local", False, False, True
 
     def __init__(self) -> None:
         self._trained: dict[str, Json] = {}
@@ -62,14 +62,17 @@ def _sagemaker(settings: Settings) -> Trainer:
     # Imported here: botocore is worth a third of a second to whoever uses it alone.
     from labelloop.trainers.sagemaker import PipelineAddress
     from labelloop.trainers.sagemaker_foreign import OPTIONS, ForeignPipeline
+    from labelloop.trainers.sagemaker_own import OwnPipeline
 
     address = PipelineAddress.parse(settings.trainer, OPTIONS)
-    if "manifest" not in address.options:
+    if "manifest" in address.options:
+        return ForeignPipeline(address, settings)
+    if strange := [name for name in OPTIONS if name in address.options]:
         raise SettingsError(
-            "LABELLOOP_TRAINER: name the parameter that takes the labels, as in "
-            "sagemaker-pipeline://NAME?region=R&manifest=InputManifest"
+            f"LABELLOOP_TRAINER: {strange[0]} is for a pipeline that is not ours: name the parameter that takes its "
+            "labels, too, as in manifest=InputManifest"
         )
-    return ForeignPipeline(address, settings)
+    return OwnPipeline(address, settings)
 
 
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {

@@ -72,7 +72,7 @@ class PipelineAddress:
 class PipelineTrainer(ABC):
     """What is the same for every pipeline: one execution for a key, how it stands, and its end."""
 
-    elsewhere, predicts = True, False
+    elsewhere, predicts, ours = True, False, False
 
     def __init__(self, address: PipelineAddress, settings: Settings) -> None:
         self._address, self._settings = address, settings

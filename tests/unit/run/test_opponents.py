@@ -122,6 +122,7 @@ class Asked:
     name: str = "asked"
     elsewhere: bool = False
     predicts: bool = True
+    ours: bool = False
     asked: list[str] = field(default_factory=list)
 
     def check(self, *, thorough: bool) -> None:

@@ -1,0 +1,135 @@
+"""A SageMaker pipeline of ours (`labelloop aws pipeline apply`): it gets a run's labels and pictures, and gives it back.
+
+What it has measured is not measured again, where it was made from the same: the stages' own hashes say so.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from labelloop.cloud.aws.applying import require_group
+from labelloop.cloud.aws.objects import location_of
+from labelloop.cloud.aws.pipeline import GROUP, parameters_of_run, spelled
+from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
+from labelloop.cloud.aws.registry import group_of
+from labelloop.data.shards import pictures_of, shards
+from labelloop.errors import StoreError, TrainingError
+from labelloop.run.context import read_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import parameters_of
+from labelloop.run.record import RunInfo
+from labelloop.trainers.handover import take_bundle
+from labelloop.trainers.sagemaker import PipelineTrainer
+from labelloop.training_parameters import PARAMETERS
+from labelloop.types import Json
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+
+_LAST = "judge"
+"""The step that leaves the whole run's folder."""
+
+_FOLDERS, _FILES = ("bundle", "evaluation"), ("train.json", "run.json", "report.html")
+"""What is taken of it."""
+
+_MEASURED = ("evaluate", "report")
+_TRAINED = ("recipe", "validation", "seconds", "left_out", "notes", "calibration", "device")
+"""What ``train.json`` must say."""
+
+
+class OwnPipeline(PipelineTrainer):
+    """Runs our stages: the run's parameters are the pipeline's, and what it leaves is a run's folder."""
+
+    ours = True
+    _remedy = "`labelloop aws pipeline apply` brings it up to date"
+
+    def check(self, *, thorough: bool) -> None:
+        """Look at all that every pipeline needs, and for files that only this machine has; see Trainer."""
+        settings = self._settings
+        for name, value, known in (
+            ("LABELLOOP_WEIGHTS", settings.weights, ("pretrained", "none")),
+            ("LABELLOOP_AUGMENTATIONS", settings.augmentations, ()),
+        ):
+            if value not in known and value.endswith((".safetensors", ".yaml", ".yml")):
+                raise TrainingError(f"{name} names a file of this machine, {value}, which {self.name} has not")
+        super().check(thorough=thorough)
+
+    def _gives(self) -> Sequence[str]:
+        return (*map(spelled, PARAMETERS), "TrainLocation", *self._about("", ""), *self._address.parameters)
+
+    def _about(self, key: str, project: str, group: str = "") -> dict[str, str]:
+        """Say of a run what the pipeline takes beside its training parameters."""
+        settings = self._settings
+        return {
+            "RunKey": key,
+            "ProjectKey": project,
+            "Location": location_of(settings),
+            "MinimumF1": str(settings.minimum_f1),
+            "ApprovalStatus": "PendingManualApproval" if settings.approval == "manual" else "Approved",
+            GROUP: group,
+        }
+
+    def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
+        """Write the labels, and the shards that are not there yet; what shows that all is there comes last."""
+        project = context.manifest.project
+        group = group_of(urlsplit(self._settings.registry).netloc or self._address.name, project)
+        require_group(self.account, group)
+        place, names = self.folder.below(source(key).rstrip("/")), self._shards(context)
+        place.put_file(MANIFEST, context.folder.manifest)
+        place.put_file(SIDES, context.folder.sides)
+        place.put(SHARDS, write_shards(f"{self.folder.uri}/{PICTURES}/", names), "application/json")
+        learned = parameters_of_run(parameters_of(context.settings, context.kind.settings))
+        return {**learned, **self._about(key, str(project), group), "TrainLocation": f"{place.uri}/"}
+
+    def _shards(self, context: "Context") -> list[str]:
+        """Bring pictures to S3, in shards; names all that the run needs."""
+        place, names = self.folder.below(PICTURES), []
+        there = set(place.names())
+        with tempfile.TemporaryDirectory(prefix="labelloop-shards-") as folder:
+            for one in shards(pictures_of(context.manifest), context.pictures):
+                if one.name not in there:
+                    path = Path(folder) / one.name
+                    one.write(context.pictures, path)
+                    place.put_file(one.name, path)
+                    path.unlink()
+                names.append(one.name)
+                context.progress("shards of pictures to S3", len(names), 0)
+        if not names:
+            raise TrainingError(f"{self.name} trains on pictures, and none of this run is on this machine")
+        return names
+
+    def collect(self, handle: str, context: "Context") -> Json:
+        """Take bundle, figures and report into the run's folder; see Trainer."""
+        place = self.folder.below(results(handle.rpartition("/")[2], _LAST).rstrip("/"))
+        names = [name for name in place.names() if name in _FILES or name.partition("/")[0] in _FOLDERS]
+        with tempfile.TemporaryDirectory(prefix="labelloop-collected-") as path:
+            place.fetch(Path(path), names)
+            found = RunFolder(Path(path))
+            try:
+                record, trained = RunInfo.read(found), read_json(found.trained, "train")
+            except StoreError as error:
+                raise TrainingError(f"{place.uri} is not what a run leaves: {error}") from error
+            if record is None or record.manifest != context.manifest.hash:
+                raise TrainingError(f"{place.uri} holds a run of other labels than these: nothing of it is taken")
+            if missing := [name for name in _TRAINED if name not in trained]:
+                raise TrainingError(f"{place.uri}/{found.trained.name} does not say {missing[0]}: nothing of it is taken")
+            take_bundle(context, found.bundle)
+            _take(found.evaluation, context.folder.evaluation)
+            _take(found.report, context.folder.report)
+        return {**trained, "reported": None, "stages": _measured(record.stages)}
+
+
+def _measured(stages: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(stages[name]) for name in _MEASURED if name in stages}
+
+
+def _take(there: Path, here: Path) -> None:
+    """Put a file or a folder in the place of another; where there is none, that is gone, too."""
+    if here.is_dir():
+        shutil.rmtree(here)
+    here.unlink(missing_ok=True)
+    if there.exists():
+        shutil.move(there, here)
