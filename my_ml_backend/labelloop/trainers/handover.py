@@ -215,8 +215,7 @@ class RunInputs(Sequence[Input]):
 
 
 def take_bundle(context: "Context", source: Path) -> str:
-    """Copy a bundle that a training left to its place, and give its recipe; raises TrainingError for one that is none.
-    """
+    """Copy a bundle that a training left to its place, and give its recipe; raises TrainingError where it is none."""
     manifest = context.manifest
     try:
         info = check_bundle(source)

@@ -1,4 +1,4 @@
-"""A SageMaker pipeline of ours (`labelloop aws pipeline apply`): it gets a run's labels and pictures, and gives it back.
+"""A SageMaker pipeline of ours (`labelloop aws pipeline apply`): it gets labels and pictures, and gives a run back.
 
 What it has measured is not measured again, where it was made from the same: the stages' own hashes say so.
 """
@@ -115,11 +115,13 @@ class OwnPipeline(PipelineTrainer):
             if record is None or record.manifest != context.manifest.hash:
                 raise TrainingError(f"{place.uri} holds a run of other labels than these: nothing of it is taken")
             if missing := [name for name in _TRAINED if name not in trained]:
-                raise TrainingError(f"{place.uri}/{found.trained.name} does not say {missing[0]}: nothing of it is taken")
+                raise TrainingError(
+                    f"{place.uri}/{found.trained.name} does not say {missing[0]}: nothing of it is taken"
+                )
             take_bundle(context, found.bundle)
             _take(found.evaluation, context.folder.evaluation)
             _take(found.report, context.folder.report)
-        return {**trained, "reported": None, "stages": _measured(record.stages)}
+        return {name: trained[name] for name in trained if name != "reported"} | {"stages": _measured(record.stages)}
 
 
 def _measured(stages: Mapping[str, str]) -> dict[str, str]:
