@@ -15,6 +15,7 @@ from labelloop.files import whole_file
 from labelloop.kinds.base import Hyperparameters, Kind, find
 from labelloop.models.runs import run_key
 from labelloop.run.folder import RunFolder
+from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import Learner, learner
 from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Shown, Side
@@ -137,6 +138,11 @@ class Context:
     def training(self) -> Hyperparameters:
         """What training takes from the settings."""
         return self.learner.hyperparameters(self.settings)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What the run is trained with, spelled as on the command line."""
+        return parameters_of(self.settings, self.learner.settings)
 
     @property
     def learner(self) -> Learner:

@@ -155,9 +155,9 @@ class Run:
             case "preprocess":
                 preprocess(context)
             case "train":
-                told = run_trainer(self._trainer, context, self.key, self._settings.poll_seconds, self.handle)
-                made = told.pop("stages", {})
-                write_json(self.folder.trained, told)
+                trained = run_trainer(self._trainer, context, self.key, self._settings.poll_seconds, self.handle)
+                made = trained.pop("stages", {})
+                write_json(self.folder.trained, trained)
                 self._info = replace(self._info, stages={**self._info.stages, **made})
                 if self._archive:
                     write_archive(self.folder.bundle, self.folder.archive)

@@ -3,12 +3,13 @@
 What it has measured is not measured again, where it was made from the same: the stages' own hashes say so.
 """
 
+import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from labelloop.cloud.aws.applying import require_group
 from labelloop.cloud.aws.objects import location_of
@@ -16,11 +17,7 @@ from labelloop.cloud.aws.pipeline import GROUP, parameters_of_run, spelled
 from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
 from labelloop.cloud.aws.registry import group_of
 from labelloop.data.shards import pictures_of, shards
-from labelloop.errors import StoreError, TrainingError
-from labelloop.run.context import read_json
-from labelloop.run.folder import RunFolder
-from labelloop.run.parameters import parameters_of
-from labelloop.run.record import RunInfo
+from labelloop.errors import TrainingError
 from labelloop.trainers.handover import take_bundle
 from labelloop.trainers.sagemaker import PipelineTrainer
 from labelloop.training_parameters import PARAMETERS
@@ -75,14 +72,17 @@ class OwnPipeline(PipelineTrainer):
     def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
         """Write the labels, and the shards that are not there yet; what shows that all is there comes last."""
         project = context.manifest.project
-        group = group_of(urlsplit(self._settings.registry).netloc or self._address.name, project)
+        group = group_of(self._address.name, project)
         require_group(self.account, group)
         place, names = self.folder.below(source(key).rstrip("/")), self._shards(context)
         place.put_file(MANIFEST, context.folder.manifest)
         place.put_file(SIDES, context.folder.sides)
         place.put(SHARDS, write_shards(f"{self.folder.uri}/{PICTURES}/", names), "application/json")
-        learned = parameters_of_run(parameters_of(context.settings, context.kind.settings))
-        return {**learned, **self._about(key, str(project), group), "TrainLocation": f"{place.uri}/"}
+        return {
+            **parameters_of_run(context.parameters),
+            **self._about(key, str(project), group),
+            "TrainLocation": f"{place.uri}/",
+        }
 
     def _shards(self, context: "Context") -> list[str]:
         """Bring pictures to S3, in shards; names all that the run needs."""
@@ -107,12 +107,9 @@ class OwnPipeline(PipelineTrainer):
         names = [name for name in place.names() if name in _FILES or name.partition("/")[0] in _FOLDERS]
         with tempfile.TemporaryDirectory(prefix="labelloop-collected-") as path:
             place.fetch(Path(path), names)
-            found = RunFolder(Path(path))
-            try:
-                record, trained = RunInfo.read(found), read_json(found.trained, "train")
-            except StoreError as error:
-                raise TrainingError(f"{place.uri} is not what a run leaves: {error}") from error
-            if record is None or record.manifest != context.manifest.hash:
+            found = replace(context.folder, path=Path(path))
+            record, trained = _read(found.record, place.uri), _read(found.trained, place.uri)
+            if record.get("manifest") != context.manifest.hash:
                 raise TrainingError(f"{place.uri} holds a run of other labels than these: nothing of it is taken")
             if missing := [name for name in _TRAINED if name not in trained]:
                 raise TrainingError(
@@ -121,10 +118,24 @@ class OwnPipeline(PipelineTrainer):
             take_bundle(context, found.bundle)
             _take(found.evaluation, context.folder.evaluation)
             _take(found.report, context.folder.report)
-        return {name: trained[name] for name in trained if name != "reported"} | {"stages": _measured(record.stages)}
+        return {name: trained[name] for name in trained if name != "reported"} | {"stages": _measured(record)}
 
 
-def _measured(stages: Mapping[str, str]) -> dict[str, str]:
+def _read(path: Path, place: str) -> Json:
+    """Read a JSON object that a stage wrote elsewhere; raises TrainingError."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{place}/{path.name} cannot be read ({error}): nothing of it is taken") from error
+    if not isinstance(found, dict):
+        raise TrainingError(f"{place}/{path.name} is no JSON object: nothing of it is taken")
+    return found
+
+
+def _measured(record: Json) -> dict[str, str]:
+    stages = record.get("stages")
+    if not isinstance(stages, dict):
+        return {}
     return {name: str(stages[name]) for name in _MEASURED if name in stages}
 
 
