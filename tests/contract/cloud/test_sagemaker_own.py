@@ -1,0 +1,401 @@
+"""Training by a SageMaker pipeline of ours: labels and pictures go there, the run comes back, nothing is done twice."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from labelloop.cli import main
+from labelloop.cloud.aws.pipeline import definition, plan_of
+from labelloop.cloud.aws.places import read_shards
+from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
+from labelloop.data.shards import unpack
+from labelloop.environment import environment_of
+from labelloop.errors import CloudError, SettingsError, TrainingError
+from labelloop.kinds.base import find
+from labelloop.models.bundle import check_bundle
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.file_store import FileStore
+from labelloop.models.versions import Versions
+from labelloop.run.context import Context, Labeled
+from labelloop.run.driver import Run
+from labelloop.run.folder import RunFolder
+from labelloop.run.registrar import Registrar
+from labelloop.setting_values import trainer_address, whole_addresses
+from labelloop.settings import Settings
+from labelloop.trainers.base import Trainer, Training
+from labelloop.trainers.opening import open_trainer
+from labelloop.types import IMAGES, Item, Json, ProjectKey
+from support.aws import REGION, StandIn
+from support.bundles import COLOURS, make_bundle, picture
+from support.digit_pictures import write_digits
+
+PROJECT = ProjectKey("localhost-8080", 7)
+BUCKET = "team"
+ADDRESS = f"sagemaker-pipeline://ours?region={REGION}"
+NOTHING: Json = {"Name": "Judge", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [], "ElseSteps": []}}
+
+
+@dataclass
+class Told:
+    told: list[tuple[str, int, int]] = field(default_factory=list)
+
+    def stage(self, name: str) -> None:
+        self.told.append((f"stage {name}", 0, 0))
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.told.append((what, done, total))
+
+
+class Baker:
+    """Trains in no time: a network that knows colours. It stands for what the pipeline's Train does."""
+
+    name, elsewhere, predicts, ours = "baker", False, False, True
+
+    def __init__(self) -> None:
+        self.made = {"recipe": "head", "validation": {"accuracy": 1.0}, "seconds": {}, "left_out": {}, "notes": []}
+
+    def check(self, *, thorough: bool) -> None:
+        """It is here."""
+
+    def start(self, context: Context, key: str) -> str:
+        make_bundle(context.folder.bundle)
+        return key
+
+    def find(self, key: str) -> str:
+        return key
+
+    def poll(self, handle: str) -> Training:
+        return Training("done", handle)
+
+    def collect(self, handle: str, context: Context) -> Json:  # noqa: ARG002 - see Trainer
+        return {**self.made, "calibration": {}, "device": "cpu", "policy": ""}
+
+    def cancel(self, handle: str) -> None:
+        """It has ended."""
+
+    def predict(self, model: str, inputs: Sequence[Any], classes: tuple[str, ...] = ()) -> list[Any]:
+        raise AssertionError(f"{model} is a bundle: {inputs} {classes}")
+
+
+@dataclass
+class Machine:
+    """A project's runs on this machine."""
+
+    path: Path
+    aws: StandIn
+    given: dict[str, Any] = field(default_factory=dict)
+    reporter: Told = field(default_factory=Told)
+
+    @property
+    def settings(self) -> Settings:
+        usual: dict[str, Any] = {
+            "model_dir": str(self.path),
+            "trainer": ADDRESS,
+            "poll_seconds": 0.1,
+            "aws_role": "arn:aws:iam::123456789012:role/steps",
+            "aws_training_image": "worker:1",
+            "aws_inference_image": "inference:1",
+            "aws_location": f"s3://{BUCKET}/labelloop",
+            "weights": "none",
+        }
+        return Settings(**{**usual, **self.given})
+
+    def apply(self, *steps: Json) -> None:
+        """Make the pipeline, with our parameters, and these steps instead of ours."""
+        made = definition(plan_of(self.settings, "ours", REGION, values={}))
+        text = json.dumps({**made, "Steps": list(steps) or made["Steps"]})
+        self.aws.client("sagemaker").create_pipeline(
+            PipelineName="ours", PipelineDefinition=text, ClientRequestToken="t" * 32, RoleArn=self.settings.aws_role
+        )
+
+    def run(self, name: str = "run", trainer: Trainer | None = None) -> Run:
+        store = FileStore(self.path / "store")
+        fence = 0 if trainer else ChampionPointer(store, PROJECT).take_fence()
+        run = Run(
+            RunFolder(self.path / name),
+            self.settings,
+            {},
+            self.reporter,
+            source=lambda _: labeled(run.context.pictures),
+            registrar=Registrar(store, PROJECT, fence),
+            archive=False,
+            trainer=trainer,
+        )
+        return run
+
+    def make(self, *stages: str, name: str = "run", trainer: Trainer | None = None) -> Run:
+        run = self.run(name, trainer)
+        with run.alone():
+            for stage in stages:
+                run.make(stage)
+        return run
+
+    def judged(self, arn: str, change: Callable[[RunFolder], None] = lambda _: None) -> RunFolder:
+        """Make the run elsewhere, and leave it where the pipeline's last step would."""
+        name = arn.rpartition("/")[2]
+        folder = self.make("fetch", "preprocess", "train", "evaluate", "judge", name=name, trainer=Baker()).folder
+        change(folder)
+        s3 = self.aws.client("s3")
+        for file in (one for one in folder.path.rglob("*") if one.is_file()):
+            key = f"labelloop/ours/executions/{name}/judge/{file.relative_to(folder.path)}"
+            s3.upload_file(str(file), BUCKET, key)
+        return folder
+
+
+def labeled(pictures: PictureCache, count: int = 60) -> Labeled:
+    held = []
+    for task in range(1, count + 1):
+        colour = COLOURS[task % 3]
+        held.append(Item(task, pictures.add(picture(colour, size=(8 + task, 8))), (colour,)))
+    return Labeled(Manifest.of(PROJECT, "single", COLOURS, held))
+
+
+@pytest.fixture
+def machine(aws: StandIn, tmp_path: Path) -> Machine:
+    aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return Machine(tmp_path, aws)
+
+
+def test_labels_and_shards_are_handed_over_once_and_the_parameters_are_the_runs(
+    machine: Machine, tmp_path: Path
+) -> None:
+    machine.given = {"batch_size": 8, "recipes": ("finetune",), "minimum_f1": 0.25, "approval": "manual"}
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    trainer = open_trainer(machine.settings)
+
+    arn = trainer.start(run.context, run.key)
+
+    asked = machine.aws.client("sagemaker").list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)
+    given = {one["Name"]: one["Value"] for one in asked["PipelineParameters"]}
+    known = {name: given[name] for name in ("BatchSize", "Recipe", "Weights", "MinimumF1", "ApprovalStatus", "RunKey")}
+    assert known == {
+        "BatchSize": "8",
+        "Recipe": "finetune",
+        "Weights": "none",
+        "MinimumF1": "0.25",
+        "ApprovalStatus": "PendingManualApproval",
+        "RunKey": run.key,
+    }
+    assert given["TrainLocation"] == f"s3://{BUCKET}/labelloop/ours/source/{run.key}/"
+    assert given["ProjectKey"] == "localhost-8080/7"
+    assert given["ModelPackageGroup"] == "ours-localhost-8080-7"
+    s3 = machine.aws.client("s3")
+
+    def read(name: str) -> bytes:
+        return bytes(s3.get_object(Bucket=BUCKET, Key=f"labelloop/ours/{name}")["Body"].read())
+
+    assert read(f"source/{run.key}/manifest.jsonl") == run.folder.manifest.read_bytes()
+    assert read(f"source/{run.key}/sides.json") == run.folder.sides.read_bytes()
+    prefix, names = read_shards(read(f"source/{run.key}/shards.json"))
+    assert prefix == f"s3://{BUCKET}/labelloop/ours/pictures/"
+    cache, counted = PictureCache(tmp_path / "there"), 0
+    for name in names:
+        (tmp_path / name).write_bytes(read(f"pictures/{name}"))
+        counted += unpack(tmp_path / name, cache)
+    assert counted == 60
+    # Another run of the same pictures brings its labels alone.
+    machine.aws.calls.clear()
+    machine.given["seed"] = 1
+    again = machine.make("fetch", "preprocess", name="again")
+    open_trainer(machine.settings).start(again.context, again.key)
+    assert machine.aws.calls.count("s3:PutObject") == 3
+
+
+def test_what_was_measured_there_is_not_measured_again(machine: Machine) -> None:
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    run.handle = open_trainer(machine.settings).start(run.context, run.key)
+    machine.aws.executions.wait(run.handle)
+    there = machine.judged(run.handle)
+    with run.alone():
+        run.make("train")
+
+        told = run.make("evaluate")
+
+        run.make("register")
+    assert told == "done before"
+    assert run.folder.metrics.read_bytes() == there.metrics.read_bytes()
+    record = Versions(FileStore(machine.path / "store"), PROJECT).get("v1")
+    assert record.promoted
+    assert (record.recipe, record.metrics["test"]["accuracy"]["value"]) == ("head", 1.0)
+    assert record.trained_with["backbone"] == "resnet18", "the hyperparameters are ours, wherever it is trained"
+    assert run.key == run.context.labeled.key(find(IMAGES).hyperparameters(Settings(weights="none")))
+
+
+def test_what_was_measured_from_something_else_is_measured_here(machine: Machine) -> None:
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    run.handle = open_trainer(machine.settings).start(run.context, run.key)
+    machine.aws.executions.wait(run.handle)
+
+    def older(folder: RunFolder) -> None:
+        record = json.loads(folder.record.read_text())
+        record["stages"]["evaluate"] = "0" * 64
+        folder.record.write_text(json.dumps(record))
+
+    machine.judged(run.handle, older)
+    with run.alone():
+        run.make("train")
+        assert run.make("evaluate") == "done"
+
+
+def other_labels(folder: RunFolder) -> None:
+    record = json.loads(folder.record.read_text())
+    folder.record.write_text(json.dumps({**record, "manifest": "0" * 64}))
+
+
+def damaged(folder: RunFolder) -> None:
+    (folder.bundle / "model.onnx").write_bytes(b"other")
+
+
+def other_choice(folder: RunFolder) -> None:
+    make_bundle(folder.bundle, choice="multiple")
+
+
+def nothing(folder: RunFolder) -> None:
+    folder.trained.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (other_labels, "holds a run of other labels"),
+        (damaged, "a bundle that cannot be used: .*damaged"),
+        (other_choice, "multiple choice; the labels are for"),
+        (nothing, "train.json cannot be read"),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_not_taken(
+    machine: Machine, change: Callable[[RunFolder], None], says: str
+) -> None:
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    trainer = open_trainer(machine.settings)
+    arn = trainer.start(run.context, run.key)
+    machine.judged(arn, change)
+    with pytest.raises(TrainingError, match=says):
+        trainer.collect(arn, run.context)
+
+
+def test_an_object_that_would_leave_the_folder_is_refused(machine: Machine) -> None:
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    trainer = open_trainer(machine.settings)
+    arn = trainer.start(run.context, run.key)
+    machine.judged(arn)
+    key = f"labelloop/ours/executions/{arn.rpartition('/')[2]}/judge/bundle/../../out"
+    machine.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=b"x")
+    with pytest.raises(CloudError, match="leads out of its folder"):
+        trainer.collect(arn, run.context)
+    assert not run.folder.bundle.exists()
+
+
+def test_check_names_what_is_missing(machine: Machine) -> None:
+    trainer = open_trainer(machine.settings)
+    trainer.check(thorough=False)
+    with pytest.raises(
+        TrainingError, match=r"sagemaker-pipeline://ours cannot train: pipeline ours in eu-west-1.*[Cc]ould not find"
+    ):
+        trainer.check(thorough=True)
+    machine.apply(NOTHING)
+    trainer.check(thorough=True)
+    machine.aws.deny("sagemaker:ListPipelineExecutions", "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/ours")
+    with pytest.raises(
+        TrainingError, match=r"do sagemaker:ListPipelineExecutions on arn:aws:sagemaker:.*pipeline/ours"
+    ):
+        trainer.check(thorough=True)
+    machine.aws.fail("sts:GetCallerIdentity", "ExpiredToken", 403, "The security token is expired")
+    with pytest.raises(TrainingError, match="the credentials have expired"):
+        trainer.check(thorough=True)
+    machine.given = {"weights": "/models/mine.safetensors"}
+    with pytest.raises(TrainingError, match="LABELLOOP_WEIGHTS names a file of this machine"):
+        open_trainer(machine.settings).check(thorough=False)
+    machine.given = {"aws_location": ""}
+    with pytest.raises(SettingsError, match="LABELLOOP_AWS_LOCATION"):
+        open_trainer(machine.settings).check(thorough=False)
+
+
+def test_a_pipeline_of_an_older_release_is_told_what_it_lacks(machine: Machine) -> None:
+    text = json.dumps(
+        {"Version": "2020-12-01", "Parameters": [{"Name": "Model", "Type": "String"}], "Steps": [NOTHING]}
+    )
+    machine.aws.client("sagemaker").create_pipeline(
+        PipelineName="ours", PipelineDefinition=text, ClientRequestToken="t" * 32, RoleArn=machine.settings.aws_role
+    )
+    with pytest.raises(TrainingError, match=r"has no parameter Weights; it has Model: `labelloop aws pipeline apply`"):
+        open_trainer(machine.settings).check(thorough=True)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("sagemaker-pipeline://a_b", "expected a pipeline's name"),
+        ("sagemaker-pipeline://ours/x", "expected a pipeline's name"),
+        (f"{ADDRESS}&manifst=X", "knows no option 'manifst'. Possible are region, manifest"),
+        (f"{ADDRESS}&manifest=", "the option manifest of .* needs a value"),
+        (f"{ADDRESS}&region=x", "given twice"),
+        (f"{ADDRESS}&judge=endpoint", "judge is for a pipeline that is not ours"),
+        (f"{ADDRESS}&manifest=M&judge=me", "judge 'me' is none. There are transform, endpoint, metrics"),
+        (f"{ADDRESS}&manifest=M&manifest_format=imagefolder", "manifest_format 'imagefolder' is none"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_with_what_is_possible(address: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        open_trainer(Settings(trainer=address, aws_location="s3://b/c"))
+
+
+def test_addresses_in_a_list_stay_whole_whatever_commas_they_hold() -> None:
+    listed = "local,command:./t.sh?verbs=start,poll,sagemaker-pipeline://a?parameter.X=1,2,sagemaker-pipeline://b"
+    assert whole_addresses(listed.split(",")) == (
+        "local",
+        "command:./t.sh?verbs=start,poll",
+        "sagemaker-pipeline://a?parameter.X=1,2",
+        "sagemaker-pipeline://b",
+    )
+    assert trainer_address("sagemaker-pipeline://a?region=x") == ""
+    assert "sagemaker-pipeline://NAME" in trainer_address("sagemaker-pipeline://")
+    assert "sagemaker-pipeline://NAME" in trainer_address("sagemaker-pipelines://x")
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_it_really_trains_and_comes_back_whole(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_digits(tmp_path / "digits", range(60), classes=3)
+    machine.given = {
+        "backbone": "test_resnet",
+        "image_size": 32,
+        "recipes": ("finetune",),
+        "epochs": 2,
+        "batch_size": 16,
+        "training_seconds": 600.0,
+        "store": (tmp_path / "store").as_uri(),
+    }
+    for name, value in environment_of(machine.settings).items():
+        monkeypatch.setenv(name, value)
+    machine.apply()
+
+    answer = CliRunner().invoke(
+        main, ["train", "--run", str(tmp_path / "run"), "--train-location", str(tmp_path / "digits")]
+    )
+
+    assert answer.exit_code == 0, answer.output
+    assert "evaluate: done before" in answer.output
+    folder = RunFolder(tmp_path / "run")
+    assert check_bundle(folder.bundle).classes == ("0", "1", "2")
+    assert json.loads(folder.trained.read_text())["recipe"] == "finetune"
+    report = folder.report.read_text()
+    assert "v1" in report
+    assert (folder.evaluation / "explanations.json").is_file(), "it is explained there as well"
+    (execution,) = machine.aws.client("sagemaker").list_pipeline_executions(PipelineName="ours")[
+        "PipelineExecutionSummaries"
+    ]
+    assert execution["PipelineExecutionDisplayName"] == json.loads(folder.record.read_text())["key"]
