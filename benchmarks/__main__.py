@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import (
     bench_bulk,
+    bench_events,
     bench_finetune,
     bench_gate,
     bench_head,
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "paths": bench_paths.run,
     "run": bench_run.run,
     "webhook": bench_webhook.run,
+    "events": bench_events.run,
     "train": bench_train.run,
     "head": bench_head.run,
     "finetune": bench_finetune.run,
