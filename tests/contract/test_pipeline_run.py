@@ -323,3 +323,26 @@ def test_a_lost_lease_ends_an_analysis_and_nothing_else_does(machine: Path, trai
     (trained / "evaluation" / "mistakes.json").unlink()
     analyse(failing(RuntimeError("out of memory")))
     assert (trained / "evaluation" / "mistakes.json").is_file()
+
+
+def test_a_judge_says_what_the_gate_would_decide_and_changes_nothing_in_the_store(machine: Path, trained: Path) -> None:
+    store = machine / "machine" / "store"
+
+    def held() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+    before = held()
+    answer = run("stage", "judge", "--run", str(trained))
+    assert answer.exit_code == 0, answer.output
+    verdict = json.loads((trained / "verdict.json").read_text())
+    measured = json.loads((trained / "evaluation" / "metrics.json").read_text())
+    assert held() == before
+    assert verdict["champion"] == "v1"
+    assert verdict["sentence"] in answer.output
+    assert verdict["promoted"] == int(verdict["passed"])
+    assert verdict["macro_f1"] == measured["macro"]["f1"]["value"]
+    assert "version" not in verdict
+
+    again = run("stage", "register", "--run", str(trained))
+    assert again.exit_code == 0, again.output
+    assert json.loads((trained / "verdict.json").read_text())["version"] == "v1", "what was judged can be registered"

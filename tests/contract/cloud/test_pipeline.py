@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
 from labelloop.cloud.aws.places import MANIFEST, SHARDS, SIDES, Places, read_shards, results, source, write_shards
+from labelloop.cloud.aws.registry import group_of
 from labelloop.data.manifest import Manifest
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
+from labelloop.models.opening import open_store
+from labelloop.models.runs import Defaults, ProjectDefaults
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.steps import Step
@@ -102,6 +106,41 @@ def test_print_shows_what_apply_sends_and_asks_nobody(account: StandIn, monkeypa
         monkeypatch.delenv(name)
     assert json.loads(done("print"))["Steps"][0]["Name"] == "Fetch"
     assert account.calls == []
+
+
+def test_what_a_search_found_best_for_a_project_is_the_default_and_a_parameter_goes_before(
+    account: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABEL_STUDIO_URL", "http://localhost:8080")
+    project = ProjectKey("localhost-8080", 7)
+    found = {"model": "resnet34", "optimizer": "lamb", "learning_rate": "0.01"}
+    store = open_store((tmp_path / "machine" / "store").as_uri())
+    ProjectDefaults(store, project).write(Defaults(parameters=found))
+    shown = json.loads(done("print", "--project", "7", *parameters(Model="resnet50")))
+    defaults = {one["Name"]: one.get("DefaultValue") for one in shown["Parameters"]}
+    assert (defaults["Model"], defaults["Optimizer"], defaults["LearningRate"]) == ("resnet50", "lamb", "0.01")
+    assert (defaults["ProjectKey"], defaults["ModelPackageGroup"]) == (str(project), group_of("labelloop", project))
+
+
+@pytest.mark.parametrize(("approval", "status"), [("auto", "Approved"), ("manual", "PendingManualApproval")])
+def test_packages_are_approved_as_the_loop_approves(
+    account: StandIn, monkeypatch: pytest.MonkeyPatch, approval: str, status: str
+) -> None:
+    monkeypatch.setenv("LABELLOOP_APPROVAL", approval)
+    monkeypatch.setenv("LABELLOOP_MINIMUM_F1", "0.7")
+    defaults = {one["Name"]: one.get("DefaultValue") for one in json.loads(done("print"))["Parameters"]}
+    assert (defaults["ApprovalStatus"], defaults["MinimumF1"]) == (status, 0.7)
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    ["LABELLOOP_AWS_ROLE", "LABELLOOP_AWS_TRAINING_IMAGE", "LABELLOOP_AWS_INFERENCE_IMAGE", "LABELLOOP_AWS_LOCATION"],
+)
+def test_a_setting_that_is_missing_is_named(account: StandIn, monkeypatch: pytest.MonkeyPatch, lacking: str) -> None:
+    monkeypatch.delenv(lacking)
+    answer = call("print")
+    assert answer.exit_code == 1
+    assert lacking in answer.output
 
 
 def test_a_wrong_definition_is_not_sent(account: StandIn) -> None:
@@ -245,7 +284,7 @@ def test_an_execution_trains_and_registers_a_package(account: StandIn, tmp_path:
     done("apply", "--name", "digits", *parameters(**SMALL, CommitId="abc123"))
     out = done("start", "--name", "digits", "--key", "first", *parameters(TrainLocation=place))
 
-    assert "Register  Succeeded" in out
+    assert re.search(r"Register +Succeeded .* digits/1$", out, re.MULTILINE)
     found = told("status", "--name", "digits")
     assert found["status"] == "Succeeded"
     names = ["Fetch", "Preprocess", "Train", "Evaluate", "Judge", "Passed", "Register"]
