@@ -15,7 +15,7 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.applying import apply, checked_parameters, require_group
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
-from labelloop.cloud.aws.logs import log_link, reason_of
+from labelloop.cloud.aws.logs import log_link
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline import GROUP, NOBODY, PipelinePlan, definition, parameters_of_run, plan_of, to_text
 from labelloop.cloud.aws.registry import group_of
@@ -209,7 +209,7 @@ _STEPS = 7
 
 
 def _show(chosen: Pipeline, found: Execution, as_json: bool) -> None:
-    steps = [_told(chosen, one) for one in chosen.steps(found.arn)]
+    steps = [_told(one) for one in chosen.steps(found.arn)]
     value = {
         "pipeline": chosen.name,
         "execution": found.id,
@@ -227,14 +227,13 @@ def _show(chosen: Pipeline, found: Execution, as_json: bool) -> None:
     show(as_json, value, lines)
 
 
-def _told(chosen: Pipeline, step: Step) -> Json:
+def _told(step: Step) -> Json:
     """Say all of a step that a person may want to know; its log where it went wrong or goes on."""
-    failed = step.status == "Failed"
     package = (step.metadata or {}).get("RegisterModel", {}).get("Arn", "")
     return {
         "name": step.name,
         "status": step.status,
-        "reason": reason_of(chosen.account, step) if failed else "",
+        "reason": step.reason,
         "started": _moment(step.started),
         "ended": _moment(step.ended),
         "log": log_link(step.job) if step.status != "Succeeded" else "",

@@ -108,6 +108,12 @@ def test_print_shows_what_apply_sends_and_asks_nobody(account: StandIn, monkeypa
     assert account.calls == []
 
 
+def test_the_name_and_the_region_are_those_of_the_trainer(account: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://Birds?region=eu-north-1")
+    assert done("apply").startswith("pipeline Birds in eu-north-1: updated")
+    assert account.client("sagemaker", "eu-north-1").describe_pipeline(PipelineName="Birds")["RoleArn"] == ROLE
+
+
 def test_what_a_search_found_best_for_a_project_is_the_default_and_a_parameter_goes_before(
     account: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +203,8 @@ def test_status_names_the_step_that_failed_why_and_where_its_log_is(account: Sta
     assert lines[0].startswith("execution no-format (")
     assert lines[1].split()[:2] == ["Fetch", "Failed"]
     assert step["log"] in lines[3]
+    account.deny("sagemaker:DescribeProcessingJob")
+    assert "exit code: 1" in told("status")["steps"][0]["reason"], "without that right it is shown as SageMaker says it"
 
 
 def test_what_is_not_there_is_said_with_what_to_do(account: StandIn) -> None:
@@ -323,10 +331,9 @@ def test_what_does_not_reach_the_least_f1_is_registered_as_rejected_and_spot_tra
     done("apply", "--name", "digits", "--spot", *parameters(**SMALL | {"Epochs": "12"}, MinimumF1="1.0"))
     group = {"ModelPackageGroup": "strict"}
     begun = told("start", "--name", "digits", "--no-wait", *parameters(TrainLocation=place, **group))
-    jobs = account.folder / "jobs"
-    wait_until(lambda: bool(list(jobs.glob("*-Train-*/opt/ml/checkpoints/*.ckpt"))), "a checkpoint", SECONDS)
-    (kept,) = jobs.glob("*-Train-*/opt/ml/checkpoints/*.ckpt")
-    before = epochs(kept)
+    jobs, kept = account.folder / "jobs", f"*{begun['execution']}-Train-*/opt/ml/checkpoints/*.ckpt"
+    wait_until(lambda: bool(list(jobs.glob(kept))), "a checkpoint", SECONDS)
+    before = epochs(next(jobs.glob(kept)))
     account.executions.interrupt("Train")
     assert account.executions.wait(seconds=SECONDS) == "Succeeded"
 

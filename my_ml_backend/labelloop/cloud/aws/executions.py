@@ -1,11 +1,12 @@
 """SageMaker pipelines: executions found by their names, begun, looked at and stopped."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from labelloop.cloud.aws.account import Account, asking
+from labelloop.errors import CloudError
 from labelloop.types import Json
 
 RUNNING = ("Executing", "Stopping")
@@ -112,7 +113,20 @@ class Pipeline:
             pages = self._client.get_paginator("list_pipeline_execution_steps").paginate(
                 PipelineExecutionArn=arn, SortOrder="Ascending"
             )
-            return [_step(one) for page in pages for one in page["PipelineExecutionSteps"]]
+            found = [_step(one) for page in pages for one in page["PipelineExecutionSteps"]]
+        return [replace(one, reason=self._reason(one)) if one.status == "Failed" else one for one in found]
+
+    def _reason(self, step: Step) -> str:
+        """Say why a step failed: of a processing job SageMaker tells only that it did, and the job itself why."""
+        if ":processing-job/" not in step.job:
+            return step.reason
+        name = step.job.rpartition("/")[2]
+        try:
+            with asking(f"processing job {name}"):
+                told = self._client.describe_processing_job(ProcessingJobName=name)
+        except CloudError:
+            return step.reason
+        return told.get("ExitMessage") or step.reason
 
     def stop(self, arn: str) -> None:
         """End an execution; one that has ended stays as it is."""

@@ -1,9 +1,6 @@
-"""Where people read what a step of a pipeline wrote, and why it failed, in its own words."""
+"""Where people read what a job of SageMaker wrote."""
 
 from urllib.parse import quote
-
-from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.aws.executions import Step
 
 _GROUPS = {
     "processing-job": "/aws/sagemaker/ProcessingJobs",
@@ -28,16 +25,3 @@ def log_link(job: str) -> str:
     group = quote(quote(_GROUPS[kind], safe=""), safe="").replace("%", "$")
     streams = f"$3FlogStreamNameFilter$3D{quote(name)}"
     return f"https://{region}.{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{streams}"
-
-
-def reason_of(account: Account, step: Step) -> str:
-    """Say why a step failed: SageMaker tells of a processing job only that it did, and the job itself why.
-
-    Raises CloudError.
-    """
-    if ":processing-job/" not in step.job:
-        return step.reason
-    with asking(f"processing job {step.job}"):
-        name = step.job.rpartition("/")[2]
-        told = account.client("sagemaker").describe_processing_job(ProcessingJobName=name).get("ExitMessage", "")
-    return told or step.reason
