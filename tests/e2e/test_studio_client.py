@@ -326,3 +326,16 @@ def test_a_task_changes_with_its_annotations_and_not_with_predictions(
     assert list(studio.judged_tasks(project, since)) == []
     label_studio.request("PATCH", f"/api/annotations/{made}/", json={"result": [choice("dog")]})
     assert ids(studio.judged_tasks(project, since)) == [first]
+
+
+def test_tasks_are_read_by_their_numbers(studio: Studio, label_studio: LabelStudio, project: int) -> None:
+    from labelloop.studio.data_manager import read_these
+
+    tasks = add_tasks(label_studio, project, 60)
+    label_studio.request("DELETE", f"/api/tasks/{tasks[3]}/")
+    wanted = [*tasks[::2], tasks[3], tasks[-1] + 1_000_000]
+
+    found = list(read_these(studio.api, project, wanted))
+    assert [task["id"] for task in found] == tasks[::2]
+    assert all(task["data"] for task in found)
+    assert list(read_these(studio.api, project, [])) == []

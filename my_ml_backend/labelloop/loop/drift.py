@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from labelloop.cloud.base import Figure
 from labelloop.data.site import Interface, Site
@@ -93,7 +93,7 @@ def _is_enough(predicted: Sequence[Predicted], now: float) -> bool:
 
 def _follow(hub: Hub, project: ProjectKey, before: Looks, found: Judgement) -> Looks:
     """Do what the settings say about a drift, once for each time that one begins; gives what is kept of the look."""
-    after = replace(before, last=asdict(found), since=(before.since or found.at) if found.drifts else 0.0)
+    after = replace(before, last=found.to_json(), since=(before.since or found.at) if found.drifts else 0.0)
     hub.state(project).note("drift", str(found) if found.drifts else "")
     if not found.drifts or before.since:
         return after

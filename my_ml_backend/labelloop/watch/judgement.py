@@ -6,7 +6,7 @@ champions: see LEVEL and LOOKS. Each look has predictions of its own, and none i
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +80,10 @@ class Judgement:
             else f"the scores of {self.what} (KS {self.ks:.2f}, p {self.ks_p:.2g}, PSI {self.psi:.2f})"
         )
         return f"{period} differ from the {self.reference} that {self.version} made at first, most in {changed}"
+
+    def to_json(self) -> Json:
+        """Turn into plain values."""
+        return asdict(self)
 
     def figures(self, project: str) -> list[Figure]:
         """Give what can be drawn over time: whether it drifts (0 or 1), the distances of scores and of pictures."""
