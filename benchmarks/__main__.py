@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks import (
     bench_bulk,
+    bench_drift,
     bench_events,
     bench_finetune,
     bench_gate,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "finetune": bench_finetune.run,
     "search": bench_search.run,
     "gate": bench_gate.run,
+    "drift": bench_drift.run,
     "serve": bench_serve.run,
     "predict": bench_predict.run,
     "bulk": bench_bulk.run,

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from benchmarks.bench_train import Trial, digits, per_class
 from labelloop.files import cores
-from labelloop.pictures import decode
+from labelloop.pictures import decode, prepare
 from labelloop.serve.engines.base import Engine, open_engine
 from labelloop.train.dataset import Sample
 from labelloop.types import Output, TrainSettings, chunks
@@ -33,15 +34,19 @@ from labelloop.watch.sample import rounded
 NEW, MOST_REFERENCE = 300, 500
 """Predictions of a look, and of what they are compared with, where there are enough pictures."""
 
-BLUR = (0.5, 1.0, 2.0, 4.0, 8.0)
+BLUR = (0.25, 0.5, 1.0, 2.0, 6.0)
 """Standard deviations of the blur, in hundredths of the shorter side."""
 
-DARK = (0.9, 0.75, 0.6, 0.45, 0.3)
+DARK = (0.9, 0.75, 0.6, 0.45)
 SHARES = (0.05, 0.1, 0.2)
 """Of the new pictures, those of a class that the champion does not know."""
 
 Draw = Callable[[np.random.Generator], tuple[list[Observed], list[Observed]]]
 """Gives what was predicted at first, and what is new."""
+
+
+Describe = Callable[[bytes], Sequence[float] | npt.NDArray[np.floating[Any]]]
+"""Describes a picture; the product's way, unless ``--network`` is given."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Material:
     right: npt.NDArray[np.bool_]
 
 
-def run(trials: int = 100, calm: int = 300, seed: int = 1) -> dict[str, str]:
+def run(trials: int = 20, calm: int = 100, seed: int = 1) -> dict[str, str]:
     """Measure the digits."""
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainSettings(
@@ -70,7 +75,9 @@ def run(trials: int = 100, calm: int = 300, seed: int = 1) -> dict[str, str]:
         return measure(trial, digits(Path(folder)), 30, trials, calm)
 
 
-def measure(trial: Trial, pictures: Sequence[Sample], each: int, trials: int, calm: int) -> dict[str, str]:
+def measure(
+    trial: Trial, pictures: Sequence[Sample], each: int, trials: int, calm: int, described: Describe = describe
+) -> dict[str, str]:
     """Measure what a champion that learned ``each`` pictures of every class says of the others."""
     rng = np.random.default_rng(trial.settings.seed)
     order = [pictures[at] for at in rng.permutation(len(pictures))]
@@ -78,32 +85,34 @@ def measure(trial: Trial, pictures: Sequence[Sample], each: int, trials: int, ca
     pool = [one for one in order if one.picture not in learned]
     trained = trial.train([one for one in order if one.picture in learned])
     engine = open_engine(trained.bundle, "onnx")
-    plain = _observe(engine, pool, trial.classes)
+    plain = _observe(engine, pool, trial.classes, described)
     rows = {
         f"accuracy on {len(pool)} pictures": f"{plain.right.mean():.3f}",
         **_false_alarms(plain, calm, trial.settings.seed),
     }
     for name, change in _changes():
-        moved = _observe(engine, pool, trial.classes, change)
+        moved = _observe(engine, pool, trial.classes, described, change)
         lost = plain.right.mean() - moved.right.mean()
         rows[name] = _power(partial(_draw, plain, moved), lost, trials, trial.settings.seed)
     for name, weights in _priors(plain, len(trial.classes)):
         lost = plain.right.mean() - np.average(plain.right, weights=weights[plain.labels])
         rows[name] = _power(partial(_draw, plain, plain, weights=weights), lost, trials, trial.settings.seed)
-    return rows | _new_class(trial, learned, order, trials)
+    return rows | _new_class(trial, learned, order, trials, described)
 
 
 def _of(pictures: Sequence[Sample], target: int) -> list[Sample]:
     return [one for one in pictures if one.targets == (target,)]
 
 
-def _new_class(trial: Trial, learned: set[str], order: Sequence[Sample], trials: int) -> dict[str, str]:
+def _new_class(
+    trial: Trial, learned: set[str], order: Sequence[Sample], trials: int, described: Describe
+) -> dict[str, str]:
     """Leave the last class out of the training and out of what is predicted at first."""
     last = len(trial.classes) - 1
     without = replace(trial, classes=trial.classes[:last])
     trained = without.train([one for one in order if one.picture in learned and one.targets != (last,)])
     pool = [one for one in order if one.picture not in learned]
-    found = _observe(open_engine(trained.bundle, "onnx"), pool, trial.classes)
+    found = _observe(open_engine(trained.bundle, "onnx"), pool, trial.classes, described)
     known = found.right[found.labels != last].mean()
     rows = {}
     for share in SHARES:
@@ -117,7 +126,11 @@ def _changes() -> Iterator[tuple[str, Callable[[Image.Image], Image.Image]]]:
     for sigma in BLUR:
         yield f"blur of {sigma} % of the side", partial(_blurred, sigma=sigma)
     for light in DARK:
-        yield f"{light:.0%} of the light", lambda image, light=light: ImageEnhance.Brightness(image).enhance(light)
+        yield f"{light:.0%} of the light", partial(_darkened, light=light)
+
+
+def _darkened(image: Image.Image, light: float) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(light)
 
 
 def _blurred(image: Image.Image, sigma: float) -> Image.Image:
@@ -140,6 +153,7 @@ def _observe(
     engine: Engine,
     pictures: Sequence[Sample],
     classes: Sequence[str],
+    described: Describe,
     change: Callable[[Image.Image], Image.Image] = lambda image: image,
 ) -> Material:
     """Have the champion predict pictures after a change, and describe them."""
@@ -147,7 +161,8 @@ def _observe(
     def predict(some: list[Sample]) -> list[tuple[Output, list[float]]]:
         contents = [_encoded(change(decode(one.path.read_bytes()))) for one in some]
         answers = [answer for answer in engine.predict(contents, "v1") if isinstance(answer, Output)]
-        return list(zip(answers, map(_row, contents), strict=True))
+        rows = [[round(float(value), 4) for value in described(content)] for content in contents]
+        return list(zip(answers, rows, strict=True))
 
     with ThreadPoolExecutor(cores()) as pool:
         found = [one for some in pool.map(predict, chunks(pictures, 64)) for one in some]
@@ -158,8 +173,21 @@ def _observe(
     return Material(labels, observed, np.array(right))
 
 
-def _row(content: bytes) -> list[float]:
-    return [round(float(value), 4) for value in describe(content)]
+def network(settings: TrainSettings) -> Describe:
+    """Describe pictures by the features of the network that the champion's head stands on."""
+    import torch
+
+    from labelloop.train.backbone import build, pre_logits, spec_of
+
+    model, spec = build(settings, 2).eval(), spec_of(settings)
+
+    def features(content: bytes) -> npt.NDArray[np.floating[Any]]:
+        with torch.no_grad():
+            found = pre_logits(model, torch.from_numpy(prepare(content, spec)[None]))
+        row: npt.NDArray[np.float32] = found[0].numpy()
+        return row
+
+    return features
 
 
 def _encoded(image: Image.Image) -> bytes:
@@ -244,6 +272,7 @@ def main() -> None:
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=0)
     parser.add_argument("--each", type=int, default=30, help="pictures of each class that the champion learns from")
+    parser.add_argument("--network", action="store_true", help="describe pictures by the champion's network")
     parser.add_argument("--trials", type=int, default=100, help="looks at each change")
     parser.add_argument("--calm", type=int, default=300, help="looks where nothing has changed")
     parser.add_argument("--seed", type=int, default=1)
@@ -265,7 +294,14 @@ def _folders(options: argparse.Namespace) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(sets[0][0], settings, Path(folder))
         pictures = [one for _, some in sets for one in some]
-        return measure(trial, pictures, options.each, options.trials, options.calm)
+        return measure(
+            trial,
+            pictures,
+            options.each,
+            options.trials,
+            options.calm,
+            network(settings) if options.network else describe,
+        )
 
 
 if __name__ == "__main__":

@@ -123,6 +123,15 @@ def test_mmd_of_rows_that_are_all_the_same_finds_nothing() -> None:
     assert mmd(np.ones((5, 2)), np.ones((4, 2)), seed=0, permutations=99).p == 1.0
 
 
+def test_mmd_ends_early_where_chance_explains_it_and_its_p_value_is_that_of_the_permutations_made() -> None:
+    rng = np.random.default_rng(9)
+    one, other = rng.normal(size=(30, 2)), rng.normal(size=(20, 2))
+    of_all = [mmd(one, other, seed, permutations=9_999).p for seed in range(10)]
+    short = [mmd(one, other, seed, permutations=49).p for seed in range(100)]  # never ends early
+    assert np.std(of_all) > 0.001, "all permutations would agree better than that"
+    assert np.mean(of_all) == pytest.approx(np.mean(short), abs=0.05)
+
+
 def test_mmd_gives_the_same_for_the_same_seed() -> None:
     rng = np.random.default_rng(8)
     one, other = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
