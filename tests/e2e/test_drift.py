@@ -37,9 +37,10 @@ def test_dark_pictures_are_found_and_shown_in_a_tab(label_studio: LabelStudio, t
         machine.studio.import_pictures(
             project.key.id, {f"dark-{number}.png": darker(picture.path) for number, picture in enumerate(later)}
         )
-        machine.wait_for(project, lambda status: bool(status.drift), "the drift is found")
+        wait_until(lambda: last_look(machine.hub, project.key).judgement is not None, "a look is made", 120)
 
         looks = last_look(machine.hub, project.key)
+        assert machine.status(project).drift == str(looks.judgement)
         dark = {task["id"] for task in machine.client.tasks(project.key.id)} - set(project.tasks)
         assert looks.judgement is not None
         assert len(looks.judgement.tasks) == 20
