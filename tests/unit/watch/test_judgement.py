@@ -54,10 +54,10 @@ def test_pictures_that_are_others_are_found_where_scores_are_as_before() -> None
 def test_without_descriptions_the_scores_have_all_of_the_level() -> None:
     """A change of which the p-value lies between a half of the level and all of it."""
     reference, new = observed(300, seed=1), observed(200, seed=2, shares=(2, 3, 2))
-    scores = [[one._replace(row=[]) for one in some] for some in (reference, new)]
-    p = judge("v1", *scores, at=1.0).ks_p
-    assert judge("v1", *scores, at=1.0, level=1.5 * p).drifts
-    assert not judge("v1", *scores, at=1.0, level=0.99 * p).drifts
+    before, after = ([one._replace(row=[]) for one in some] for some in (reference, new))
+    p = judge("v1", before, after, at=1.0).ks_p
+    assert judge("v1", before, after, at=1.0, level=1.5 * p).drifts
+    assert not judge("v1", before, after, at=1.0, level=0.99 * p).drifts
     both = judge("v1", reference, new, at=1.0, level=1.5 * p)
     assert both.mmd_p is not None
     assert both.mmd_p > p
