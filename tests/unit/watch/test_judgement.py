@@ -68,7 +68,7 @@ def test_too_few_descriptions_are_not_judged() -> None:
     some = [one._replace(row=[]) if one.task and one.task >= LEAST else one for one in observed(200, seed=2, rows=9.0)]
     found = judge("v1", observed(300, seed=1), some, at=1.0)
     assert (found.mmd, found.mmd_p, found.drifts) == (None, None, False)
-    assert [one.name for one in found.figures("p/7")] == ["DriftKS", "DriftPSI"]
+    assert [one.name for one in found.figures("p/7")] == ["Drift", "DriftKS", "DriftPSI"]
 
 
 def test_descriptions_of_another_release_are_not_compared() -> None:
