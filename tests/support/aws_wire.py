@@ -1,6 +1,7 @@
 """What SageMaker's side of the wire knows: signatures, and errors as AWS writes them."""
 
 import json
+import os
 import re
 from typing import Any
 
@@ -12,18 +13,24 @@ from botocore.credentials import Credentials
 from support.misbehaving import Reply, Request, answer
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "hush", "eu-west-1"
+ACCOUNT_VARIABLES = {
+    "AWS_ACCESS_KEY_ID": KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+}
+"""By these boto3 is somebody, and nobody's own account."""
 
 
 def aws_account(monkeypatch: pytest.MonkeyPatch, **addresses: str) -> None:
     """Let AWS be known by the environment alone; ``addresses`` name services: ``sagemaker_runtime="http://..."``."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    for name in list(os.environ):
+        if name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION") or name.startswith("AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name)
+    for name, value in ACCOUNT_VARIABLES.items():
+        monkeypatch.setenv(name, value)
     for service, address in addresses.items():
         monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", address)
 

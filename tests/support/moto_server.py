@@ -4,19 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from support.aws.front import Front, serving
+from support.aws_wire import ACCOUNT_VARIABLES
 
 
 def moto_environment(address: str) -> dict[str, str]:
     """Name the variables by which boto3 finds this S3, and nobody's own account."""
-    return {
-        "AWS_ENDPOINT_URL_S3": address,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "hush",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-    }
+    return {**ACCOUNT_VARIABLES, "AWS_ENDPOINT_URL_S3": address, "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @contextmanager

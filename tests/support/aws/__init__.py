@@ -8,9 +8,9 @@ with aws_stand_in(folder) as aws:
 from support.aws.front import Front as Front
 from support.aws.kills import dying_at as dying_at
 from support.aws.stand_in import ACCOUNT as ACCOUNT
-from support.aws.stand_in import REGION as REGION
 from support.aws.stand_in import StandIn as StandIn
 from support.aws.stand_in import aws_stand_in as aws_stand_in
 from support.aws.wire import Call as Call
 from support.aws.wire import HungUp as HungUp
 from support.aws.wire import Refused as Refused
+from support.aws_wire import REGION as REGION

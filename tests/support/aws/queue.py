@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.types import Json, chunks
-from support.aws.stand_in import ACCOUNT, REGION, StandIn
+from support.aws.stand_in import ACCOUNT, StandIn
 from support.aws.wire import Call
+from support.aws_wire import REGION
 
 QUEUE = f"sqs://events?region={REGION}&wait=0"
 """What LABELLOOP_EVENTS says of it."""

@@ -1,7 +1,7 @@
 """The stand-in of AWS as a test holds it."""
 
 import json
-import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from labelloop.types import Json
 from support.aws.endpoints import Endpoints
@@ -23,10 +24,9 @@ from support.aws.jobs import Jobs
 from support.aws.packages import Packages
 from support.aws.runtime import Runtime
 from support.aws.wire import Call
+from support.aws_wire import ACCOUNT_VARIABLES, KEY, REGION, SECRET, aws_account
 
-ACCOUNT = "123456789012"
-REGION = "eu-west-1"
-_VARIABLES = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_REGION")
+ACCOUNT = DEFAULT_ACCOUNT_ID
 
 
 class StandIn:
@@ -36,6 +36,8 @@ class StandIn:
         self.folder = folder
         self.url = ""
         self._front = Front()
+        self._making = threading.Lock()
+        self._clients: dict[tuple[str, str], Any] = {}
         self.events = Events({"sagemaker": self._start_pipeline, "lambda": self._invoke_function})
         self.packages = Packages(self.events.package_changed)
         self.endpoints = Endpoints(self.events.endpoint_changed)
@@ -51,8 +53,7 @@ class StandIn:
         self.paths[URLS] = self.functions.answer_url
         self.operations = self._front.operations
         """What is answered here and not by moto, by the names in ``calls``; a test may add its own."""
-        for room in self.rooms:
-            self.operations.update(room.operations())
+        self._answer()
         self.pass_on = self._front.pass_on
         """Lets moto answer a call, for an operation of a test that changes its answer."""
         self.calls = self._front.calls
@@ -61,33 +62,26 @@ class StandIn:
     @property
     def environment(self) -> dict[str, str]:
         """The variables by which boto3 in a child process finds this stand-in, and nobody's own account."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "hush",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/nonexistent",
-            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        }
+        return {**ACCOUNT_VARIABLES, "AWS_ENDPOINT_URL": self.url}
 
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let this process find the stand-in."""
-        for name in (*_VARIABLES, *(one for one in os.environ if one.startswith("AWS_ENDPOINT_URL_"))):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in self.environment.items():
-            monkeypatch.setenv(name, value)
+        aws_account(monkeypatch)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", self.url)
 
     def client(self, service: str, region: str = REGION) -> Any:
         """Give boto3's client of a service. What it asks is neither counted in ``calls`` nor refused."""
-        return boto3.client(
-            service,
-            region_name=region,
-            endpoint_url=self.url,
-            aws_access_key_id="AKIDEXAMPLE",
-            aws_secret_access_key="hush",
-            config=Config(user_agent_extra=OUR_OWN, retries={"total_max_attempts": 1}),
-        )
+        with self._making:  # a session makes one client at a time
+            if (service, region) not in self._clients:
+                self._clients[service, region] = boto3.client(
+                    service,
+                    region_name=region,
+                    endpoint_url=self.url,
+                    aws_access_key_id=KEY,
+                    aws_secret_access_key=SECRET,
+                    config=Config(user_agent_extra=OUR_OWN, retries={"total_max_attempts": 1}),
+                )
+            return self._clients[service, region]
 
     def role(self, name: str, service: str = "lambda") -> str:
         """Make a role that a service may assume, as moto wants one for functions; gives its ARN."""
@@ -138,8 +132,15 @@ class StandIn:
         for room in self.rooms:
             room.forget()
         self._front.forget()
+        self._answer()
         BackendDict.reset()
         reset_model_data()
+
+    def _answer(self) -> None:
+        """Answer what the rooms do, and nothing that a test has put there."""
+        self.operations.clear()
+        for room in self.rooms:
+            self.operations.update(room.operations())
 
     # Where events of EventBridge go.
     def _start_pipeline(self, target: Json, _event: Json) -> None:
