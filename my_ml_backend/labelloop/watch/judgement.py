@@ -6,8 +6,8 @@ champions: see LEVEL and LOOKS. Each look has predictions of its own, and none i
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field, fields
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,11 @@ class Judgement:
     def to_json(self) -> Json:
         """Turn into plain values."""
         return asdict(self)
+
+    @classmethod
+    def parse(cls, kept: Json) -> Self:
+        """Read what ``to_json`` gave; what a newer release adds is passed over."""
+        return cls(**{entry.name: kept[entry.name] for entry in fields(cls) if entry.name in kept})
 
     def figures(self, project: str) -> list[Figure]:
         """Give what can be drawn over time: whether it drifts (0 or 1), the distances of scores and of pictures."""

@@ -34,7 +34,7 @@ class Looks:
     @property
     def judgement(self) -> Judgement | None:
         """What the last look found; None before the first."""
-        return Judgement(**self.last) if self.last else None
+        return Judgement.parse(self.last) if self.last else None
 
 
 class Watched:

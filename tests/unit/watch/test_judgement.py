@@ -98,7 +98,7 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
     watched.refer(first)
     assert watched.reference() == first
     found = judge("v1", observed(300, seed=1), observed(200, seed=2, rows=1.0), at=1.0)
-    watched.note(lambda before: Looks(before.looks + 1, found.to_json(), since=1.0))
+    watched.note(lambda before: Looks(before.looks + 1, found.to_json() | {"newer": 1}, since=1.0))
     watched.note(lambda before: Looks(before.looks + 1, before.last, before.since))
     assert watched.looks().looks == 2
     assert watched.looks().judgement == found
