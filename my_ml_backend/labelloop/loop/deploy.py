@@ -63,6 +63,7 @@ def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter:
     reporter.stage("flip")
     hub.pointer(project).announce(version, fence)
     hub.state(project).announce(version)
+    hub.state(project).note("drift", "")
     site_of(hub, project.id).announce(version)
     return prelabeled
 

@@ -62,8 +62,11 @@ def drift_figures(hub: Hub, project: ProjectKey) -> list[Figure]:
 def look_for_drift(hub: Hub, project: ProjectKey) -> Judgement | None:
     """Judge what was predicted since the last look, where that is due; None where it is not. Raises LabelLoopError."""
     state, now = hub.state(project), time.time()
+    if hub.settings.drift == "off":
+        state.note("drift", "")
+        return None
     # Before a bulk is over there is only its beginning.
-    if hub.settings.drift == "off" or state.window.count() < LEAST or state.is_held():
+    if state.window.count() < LEAST or state.is_held():
         return None
     version = hub.pointer(project).read().announced
     new = [one for one in state.window.read() if one.version == version]

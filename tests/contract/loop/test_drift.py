@@ -14,9 +14,10 @@ from labelloop.cli import main
 from labelloop.cli.terminal import standing
 from labelloop.errors import Conflict
 from labelloop.loop import drift
+from labelloop.loop.deploy import deliver
 from labelloop.loop.drift import drift_figures, last_look, look_for_drift
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
+from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
@@ -157,9 +158,14 @@ def test_another_champion_begins_anew(studio: StudioApi, begin: Begin) -> None:
     look_for_drift(hub, project)
     assert project_status(hub, project).drift
 
-    announce(hub, project, "v2")
-    assert look_for_drift(hub, project) is None
+    studio.connect("v1")
+    pointer = hub.pointer(project)
+    fence = pointer.take_fence()
+    pointer.promote("v2", fence)
+    with Lease(hub, project) as lease:
+        deliver(hub, project, "v2", fence, ProgressReporter(hub, project, lease))
     assert project_status(hub, project).drift == ""
+    assert look_for_drift(hub, project) is None
     assert last_look(hub, project).judgement is None
     reference = Watched(hub.store, project, "v2").reference()
     assert reference is not None
@@ -181,6 +187,15 @@ def test_nothing_is_judged_oftener_than_annotations_are_scanned(studio: StudioAp
     assert look_for_drift(hub, project) is None
     hub.redis.delete(f"labelloop:{project}:judged")
     assert look_for_drift(hub, project) is not None
+
+
+def test_what_is_switched_off_is_told_no_more(studio: StudioApi, begin: Begin, make_hub: MakeHub) -> None:
+    hub, project = begin()
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    look_for_drift(hub, project)
+    assert project_status(hub, project).drift
+    assert look_for_drift(make_hub(drift="off"), project) is None
+    assert project_status(hub, project).drift == ""
 
 
 def test_nothing_is_judged_while_a_worker_has_the_project(studio: StudioApi, begin: Begin) -> None:
