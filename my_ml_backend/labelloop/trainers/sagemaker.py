@@ -173,7 +173,7 @@ class PipelineTrainer(ABC):
     def _running(self, execution: Execution, steps: Sequence[Step]) -> Training:
         going = [step.name for step in steps if step.status in ("Starting", "Executing", "Stopping")]
         done = sum(step.status == "Succeeded" for step in steps)
-        what = f"steps, now {', '.join(going)}" if going else "steps"
+        what = f"step {', '.join(going)}" if going else "steps"
         return Training("running", "stopping" if execution.status == "Stopping" else what, done, self._count)
 
     @cached_property

@@ -261,7 +261,7 @@ def test_their_pipeline_trains_a_version_that_is_judged_on_our_test_items(machin
     assert machine.executions() == [f"{run.key} Succeeded"]
     assert machine.left() == []
     assert run.folder.report.is_file()
-    assert any(what == "steps, now Learn" and total == 2 for what, _, total in machine.reporter.told)
+    assert any(what == "step Learn" and total == 2 for what, _, total in machine.reporter.told)
 
 
 def test_what_they_are_given_is_all_but_the_labels_of_the_test_side(machine: Machine, tmp_path: Path) -> None:
