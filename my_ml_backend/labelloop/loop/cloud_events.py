@@ -40,10 +40,11 @@ def read_events(hub: Hub) -> str:
     """
     if not hub.settings.events:
         return ""
-    told, trouble, projects = "", "", list[ProjectKey]()
+    told, trouble, projects, unknown = "", "", list[ProjectKey](), dict[ProjectKey, str]()
     try:
         projects = [one for one in known_projects(hub) if not why_gone(hub, one)]
-        told = _Reading(hub, projects).read()
+        reading = _Reading(hub, projects)
+        told, unknown = reading.read(), {**reading.atlas.unknown}
     except LabelLoopError as error:
         trouble = str(error)
         _log.warning("events: %s", error)
@@ -52,7 +53,7 @@ def read_events(hub: Hub) -> str:
         _log.exception("events")
     with may_be_lost("how the queue of events stands"):
         for project in projects:
-            hub.state(project).note("events", trouble)
+            hub.state(project).note("events", trouble or unknown.get(project, ""))
     return f"failed: {trouble}" if trouble else told
 
 
@@ -63,7 +64,7 @@ class _Reading:
         self._hub, self._projects = hub, projects
         self._counted: Counter[str] = Counter()
         # First: while the tool is away, events are left where they are.
-        self._atlas = Atlas.read(hub, projects)
+        self.atlas = Atlas.read(hub, projects)
         self._is_fresh = False
 
     def read(self) -> str:
@@ -71,10 +72,10 @@ class _Reading:
         inbox, until = self._hub.inbox, time.monotonic() + _SECONDS
         while inbox and self._counted.total() < _MOST and time.monotonic() < until:
             events = inbox.take(_AT_ONCE)
-            if not events:
-                break
             inbox.done(self._noted(events))
-        for project in due_projects(self._hub, self._atlas):
+            if len(events) < _AT_ONCE:
+                break
+        for project in due_projects(self._hub, self.atlas):
             self._hub.queue(project).prelabel(0.0)
         return ", ".join(f"{count} {what}" for what, count in sorted(self._counted.items())) or "none"
 
@@ -103,13 +104,13 @@ class _Reading:
         """Say in a word what an event is, and which projects' places it concerns."""
         if event.kind != "object":
             return {"unreadable": "unreadable", "approval": "of approvals"}.get(event.kind, "of nothing"), ()
-        found = self._atlas.at(event.place)
+        found = self.atlas.at(event.place)
         if not found and not self._is_fresh:
             # A storage may have been connected since.
-            self._is_fresh, self._atlas = True, Atlas.read(self._hub, self._projects, fresh=True)
-            found = self._atlas.at(event.place)
+            self._is_fresh, self.atlas = True, Atlas.read(self._hub, self._projects, fresh=True)
+            found = self.atlas.at(event.place)
         if not found:
-            return "of a project unknown" if self._atlas.unknown else "of no project", ()
+            return "of a project unknown" if self.atlas.unknown else "of no project", ()
         return f"of {found[0][1].holds}", found
 
 

@@ -7,7 +7,7 @@ long while, for an event may be lost.
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Self
 
@@ -30,10 +30,10 @@ _LONG_WHILE = 12
 
 @dataclass(frozen=True, slots=True)
 class Atlas:
-    """The places of all projects, by their addresses; ``unknown`` are projects that could not be asked for theirs."""
+    """The places of all projects, by their addresses; ``unknown`` says why a project could not be asked for its own."""
 
     places: dict[str, list[tuple[ProjectKey, Place]]]
-    unknown: frozenset[ProjectKey] = frozenset()
+    unknown: Mapping[ProjectKey, str]
 
     @classmethod
     def read(cls, hub: Hub, projects: Iterable[ProjectKey], *, fresh: bool = False) -> Self:
@@ -42,7 +42,7 @@ class Atlas:
         What was read in the last minutes is good enough, unless it has to be ``fresh``.
         """
         found: dict[str, list[tuple[ProjectKey, Place]]] = {}
-        unknown = set()
+        unknown: dict[ProjectKey, str] = {}
         for project in projects:
             try:
                 places = places_of(hub, project, fresh=fresh)
@@ -51,12 +51,11 @@ class Atlas:
             except StudioError as error:
                 if isinstance(error, Outage):
                     raise
-                unknown.add(project)
-                _log.warning("the places of project %s are not known: %s", project, error)
+                unknown[project] = f"whether events are of this project is not known: {error}"
                 continue
             for place in places:
                 found.setdefault(place.address, []).append((project, place))
-        return cls(found, frozenset(unknown))
+        return cls(found, unknown)
 
     def at(self, address: str) -> list[tuple[ProjectKey, Place]]:
         """Say whose place an object lies in: of places within each other it is the innermost; two may share one."""

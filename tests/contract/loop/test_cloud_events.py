@@ -334,6 +334,7 @@ def test_an_event_of_a_project_that_cannot_be_asked_comes_again(
     queue.send(*annotations([1]), told("data/cats/1.png"))
     assert read_events(events_hub) == "2 of a project unknown"
     assert queue.count() == 2
+    assert "whether events are of this project is not known" in project_status(events_hub, project).trouble
 
 
 def test_without_redis_nothing_is_taken_off_the_queue(make_hub: MakeHub, studio: StudioApi, queue: EventQueue) -> None:

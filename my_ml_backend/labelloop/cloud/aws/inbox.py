@@ -66,7 +66,7 @@ class SqsInbox:
             if not messages:
                 break
             found += len(messages)
-            events += itertools.chain.from_iterable(map(_events, messages))
+            events += itertools.chain.from_iterable(map(read_message, messages))
         return events
 
     def done(self, events: Iterable[CloudEvent]) -> None:
@@ -118,8 +118,8 @@ class SqsInbox:
         return self._url
 
 
-def _events(message: Json) -> Iterator[CloudEvent]:
-    """Read a message, which may hold several events."""
+def read_message(message: Json) -> Iterator[CloudEvent]:
+    """Read a message as SQS gives it, which may hold several events; one of any other content is one unreadable."""
     receipt = message["ReceiptHandle"]
     try:
         yield from [*_read(_unwrapped(json.loads(message["Body"])), receipt)]
