@@ -9,7 +9,7 @@ from flask import Flask, request
 
 from labelloop.serve.function import BODY_BYTES, LIMIT_BYTES, answer
 from labelloop.types import Json
-from support.aws.runtime import app_of
+from support.aws.models import app_of
 from support.bundles import COLOURS, make_bundle, picture
 
 from .test_function_deployer import Place, ask, place

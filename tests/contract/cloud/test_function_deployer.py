@@ -26,7 +26,7 @@ from labelloop.settings import Settings
 from labelloop.types import Input, Output, ProjectKey, Target
 from support.aws import StandIn, dying_at
 from support.aws.functions import Answered
-from support.aws.runtime import app_of
+from support.aws.models import app_of
 from support.aws.wire import Call
 from support.bundles import make_bundle, picture
 from support.crash_store import Killed

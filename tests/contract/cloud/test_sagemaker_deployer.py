@@ -208,7 +208,7 @@ def test_what_answers_wrongly_gets_no_traffic(place: Place) -> None:
     place.test = lambda address, bundle: problems(EndpointSpec(address), bundle)
     assert place.bring("v1").version == "v1", "what is right passes all checks of labelloop test-endpoint"
     make_bundle(wrong := place.folder / "wrong", classes=("green", "red", "blue"), gain=5)
-    place.aws.runtime.instead["v2"] = wrong
+    place.aws.models.instead["v2"] = wrong
 
     stands = place.bring("v2")
     assert stands.version == "v1"

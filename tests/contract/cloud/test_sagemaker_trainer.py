@@ -32,7 +32,6 @@ from labelloop.settings import Settings
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import Item, Json, ProjectKey
 from support.aws import StandIn
-from support.aws.inference import Inference
 from support.aws.kills import dying_at
 from support.bundles import picture
 from support.crash_store import Killed
@@ -141,7 +140,6 @@ class Machine:
 
     path: Path
     aws: StandIn
-    models: Inference
     trainer: str = THEIRS
     count: int = 60
     reporter: Told = field(default_factory=Told)
@@ -229,7 +227,7 @@ class Machine:
         return [
             *(one["EndpointName"] for one in client.list_endpoints()["Endpoints"]),
             *(one["ModelName"] for one in client.list_models()["Models"]),
-            *(name for name, status in self.models.jobs().items() if status == "InProgress"),
+            *(name for name, status in self.aws.transforms.jobs().items() if status == "InProgress"),
             *self.objects("labelloop/theirs/judged/"),
         ]
 
@@ -238,9 +236,8 @@ class Machine:
 def machine(aws: StandIn, tmp_path: Path) -> Machine:
     aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     aws.client("sagemaker").create_model_package_group(ModelPackageGroupName="their-models")
-    models = Inference({"theirs-inference:1": classify})
-    aws.operations.update(models.operations())
-    made = Machine(tmp_path, aws, models)
+    aws.models.images["theirs-inference:1"] = classify
+    made = Machine(tmp_path, aws)
     made.put("known.json", MEANS)
     return made
 
@@ -390,7 +387,7 @@ def test_by_their_own_metrics_nothing_that_is_reported_worse_is_promoted(machine
         Report(0.95, "PendingManualApproval", True, "v5 replaces v3: its own pipeline reports accuracy 0.950"),
         Report(None, "Approved", True, "its own pipeline reports no accuracy, and it is approved there"),
     )
-    assert not machine.models.jobs()
+    assert not machine.aws.transforms.jobs()
 
 
 def test_one_execution_for_a_key_and_one_that_failed_is_begun_anew(machine: Machine) -> None:

@@ -1,99 +1,98 @@
-"""SageMaker's runtime, answered by LabelLoop's own inference server on the very archives that were deployed.
+"""SageMaker's runtime: an endpoint answers by the model of its config, and while it moves by both."""
 
-An endpoint answers by the model of its config, while it moves by both, as its traffic is shared.
-"""
-
-import io
-import tarfile
+import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
-from flask import Flask
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sagemaker.models import sagemaker_backends
 from werkzeug import Response
 
-from labelloop.models.bundle import bundle_files
-from labelloop.serve.answering import Admission
-from labelloop.serve.engines.base import open_engine
-from labelloop.serve.pinned import PinnedCatalog, version_of
-from labelloop.serve.references import References
-from labelloop.serve.server import inference_app
-from labelloop.settings import Settings
-from labelloop.sources.s3 import bucket_and_key
+from labelloop.types import Json
+from support.aws import storage
 from support.aws.endpoints import Endpoints
 from support.aws.front import Handler
-from support.aws.wire import Call, invalid
+from support.aws.models import Models
+from support.aws.wire import Call, Refused, invalid
+
+_SHOWN = 1024
+"""So many letters of a container's answer are told of one that failed."""
 
 
 @dataclass
 class Runtime:
-    """What answers at endpoints; ``answered`` are endpoint and version of each answer, in order.
-
-    ``instead`` lets a version be served by another bundle than its own.
-    """
+    """What answers at endpoints; ``answered`` are endpoint and version of each answer, in order."""
 
     endpoints: Endpoints
-    client: Callable[[str], Any]
-    folder: Path
-    instead: dict[str, Path] = field(default_factory=dict)
+    models: Models
+    client: Callable[..., Any]
     answered: list[tuple[str, str]] = field(default_factory=list)
-    _apps: dict[str, tuple[str, Flask]] = field(default_factory=dict)
     _turns: Any = field(default_factory=count)
 
     def operations(self) -> dict[str, Handler]:
         """Give what is answered here."""
-        return {"sagemaker:InvokeEndpoint": self._invoke}
+        return {"sagemaker:InvokeEndpoint": self._invoke, "sagemaker:InvokeEndpointAsync": self._invoke_later}
 
     def forget(self) -> None:
         """Forget everything."""
-        self.instead.clear()
         self.answered.clear()
-        self._apps.clear()
+        self._turns = count()
 
     def _invoke(self, call: Call) -> Response:
-        name = call.request.path.split("/")[2]
-        backend = sagemaker_backends[DEFAULT_ACCOUNT_ID][call.region]
-        endpoint = backend.endpoints.get(name)
-        if endpoint is None or endpoint.endpoint_status in ("Creating", "Failed"):
-            raise invalid(f"Endpoint {name} of account {DEFAULT_ACCOUNT_ID} not found.")
-        config = self._chosen(name, endpoint.endpoint_config_name)
-        model = backend._models[backend.endpoint_configs[config].production_variants[0]["ModelName"]]
-        version, app = self._app(model.primary_container["ModelDataUrl"])
-        self.answered.append((name, version))
-        call.request.environ["wsgi.input"].seek(0)
-        answer = Response.from_app(app, call.request.environ, buffered=True)
-        answer.headers["x-Amzn-Invoked-Production-Variant"] = "primary"
+        config = self._config(call)
+        answer = self._ask(call, config, call.request.get_data())
+        if answer.status_code >= 400:
+            raise _model_error(answer)
+        answer.headers["x-Amzn-Invoked-Production-Variant"] = config.production_variants[0]["VariantName"]
         return answer
 
-    def _chosen(self, name: str, config: str) -> str:
+    def _invoke_later(self, call: Call) -> Response:
+        """Answer an asynchronous request: its answer lies in S3 as soon as the request is taken."""
+        config, s3 = self._config(call), self.client("s3", call.region)
+        if not config.async_inference_config:
+            raise invalid(f"Endpoint {_name(call)} is not an asynchronous endpoint.")
+        places = config.async_inference_config["OutputConfig"]
+        body = storage.read(s3, call.request.headers["X-Amzn-SageMaker-InputLocation"])
+        answer = self._ask(call, config, body)
+        asked = call.request.headers.get("X-Amzn-SageMaker-Inference-Id") or str(uuid.uuid4())
+        good = f"{places['S3OutputPath'].rstrip('/')}/{uuid.uuid4()}.out"
+        bad = f"{(places.get('S3FailurePath') or places['S3OutputPath']).rstrip('/')}/{uuid.uuid4()}-error.out"
+        storage.write(s3, good if answer.status_code < 400 else bad, answer.get_data())
+        headers = {"X-Amzn-SageMaker-OutputLocation": good, "X-Amzn-SageMaker-FailureLocation": bad}
+        return Response(json.dumps({"InferenceId": asked}), 202, headers, content_type="application/json")
+
+    def _ask(self, call: Call, config: Any, body: bytes) -> Response:
+        model = config.production_variants[0]["ModelName"]
+        self.answered.append((_name(call), self.models.version(call.region, model)))
+        headers = {name: value for name, value in call.request.headers.items() if name.lower() != "content-length"}
+        return self.models.ask(call.region, model, body, headers)
+
+    def _config(self, call: Call) -> Any:
         """Choose by the endpoint's traffic: of a hundred requests in a row, the share of a new config gets it."""
+        name = _name(call)
+        backend: Any = sagemaker_backends[DEFAULT_ACCOUNT_ID][call.region]
+        endpoint = backend.endpoints.get(name)
+        if endpoint is None or endpoint.endpoint_status in ("Creating", "Failed"):
+            raise Refused("ValidationError", f"Endpoint {name} of account {DEFAULT_ACCOUNT_ID} not found.")
         moving = self.endpoints.pending(name)
-        return moving[0] if moving and next(self._turns) % 100 < 100 * moving[1] else config
-
-    def _app(self, data: str) -> tuple[str, Flask]:
-        """Serve what lies in S3 as a container does that finds it in /opt/ml/model."""
-        if data not in self._apps:
-            bucket, key = bucket_and_key(data)
-            content = self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-            folder = self.folder / uuid.uuid4().hex
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                archive.extractall(folder, filter="data")
-            version = version_of(folder)
-            other = self.instead.get(version)
-            self._apps[data] = version, app_of(other or folder, version)
-        return self._apps[data]
+        new = moving is not None and next(self._turns) % 100 < 100 * moving[1]
+        return backend.endpoint_configs[moving[0] if moving and new else endpoint.endpoint_config_name]
 
 
-def app_of(bundle: Path, version: str) -> Flask:
-    """Serve one bundle under a version's name."""
-    assert bundle_files(bundle)
-    catalog = PinnedCatalog(version, lambda: open_engine(bundle, "onnx"))
-    catalog.start()
-    assert catalog.settled.wait(30)
-    settings = Settings()
-    return inference_app(catalog, Admission(4, 28), References(settings), body_max_bytes=settings.body_max_bytes)
+def _name(call: Call) -> str:
+    return call.request.path.split("/")[2]
+
+
+def _model_error(answer: Response) -> Refused:
+    said = answer.get_data(as_text=True)[:_SHOWN]
+    kind, side = ("server", "SERVER") if answer.status_code >= 500 else ("client", "CLIENT")
+    more: Json = {
+        "OriginalStatusCode": answer.status_code,
+        "OriginalMessage": said,
+        "ErrorCode": f"{side}_ERROR_FROM_MODEL",
+    }
+    message = f'Received {kind} error ({answer.status_code}) from primary with message "{said}".'
+    return Refused("ModelError", message, 424, more)

@@ -21,8 +21,10 @@ from support.aws.executions import Executions
 from support.aws.front import OUR_OWN, Front, hang_up, refusing, serving
 from support.aws.functions import URLS, Functions
 from support.aws.jobs import Jobs
+from support.aws.models import Models
 from support.aws.packages import Packages
 from support.aws.runtime import Runtime
+from support.aws.transforms import Transforms
 from support.aws.wire import Call
 from support.aws_wire import ACCOUNT_VARIABLES, KEY, REGION, SECRET, aws_account
 
@@ -46,8 +48,18 @@ class StandIn:
         self.functions = Functions(
             folder / "functions", lambda: self.environment, lambda: self.url, self._front.pass_on
         )
-        self.runtime = Runtime(self.endpoints, self.client, folder / "models")
-        self.rooms = (self.executions, self.jobs, self.packages, self.endpoints, self.functions, self.runtime)
+        self.models = Models(self.client, folder / "models")
+        self.runtime = Runtime(self.endpoints, self.models, self.client)
+        self.transforms = Transforms(self.models, self.client)
+        self.rooms = (
+            self.executions,
+            self.jobs,
+            self.packages,
+            self.endpoints,
+            self.functions,
+            self.runtime,
+            self.transforms,
+        )
         self.paths = self._front.paths
         """What is answered at paths that begin so, whoever asks."""
         self.paths[URLS] = self.functions.answer_url
@@ -133,7 +145,7 @@ class StandIn:
 
     def reset(self) -> None:
         """Forget everything: an account on its first day."""
-        for room in self.rooms:
+        for room in (*self.rooms, self.models):
             room.forget()
         self._front.forget()
         self._answer()

@@ -61,28 +61,24 @@ def bring(s3: Any, uri: str, folder: Path, kind: str = "S3Prefix") -> list[Path]
     Raises NothingThere where that is nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    listed = _listed(s3, uri) if kind == "ManifestFile" else _below(s3, uri)
     brought = []
-    for source, name in listed:
+    for source, name in listed(s3, uri, kind):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(read(s3, source))
         brought.append(target)
-    if not brought:
-        raise NothingThere(uri)
     return brought
 
 
-def _below(s3: Any, uri: str) -> Iterator[tuple[str, str]]:
-    for source in keys(s3, uri):
-        if not source.endswith("/"):
-            yield source, source.removeprefix(uri).lstrip("/") or source.rpartition("/")[2]
-
-
-def _listed(s3: Any, uri: str) -> Iterator[tuple[str, str]]:
-    first, *names = json.loads(read(s3, uri))
-    for name in names:
-        yield first["prefix"] + name, name
+def listed(s3: Any, uri: str, kind: str = "S3Prefix") -> list[tuple[str, str]]:
+    """List what a source holds: URIs, and their names below it; raises NothingThere where that is nothing."""
+    if kind == "ManifestFile":
+        first, *names = json.loads(read(s3, uri))
+        return [(first["prefix"] + name, name) for name in names]
+    found = [one for one in keys(s3, uri) if not one.endswith("/")]
+    if not found:
+        raise NothingThere(uri)
+    return [(one, one.removeprefix(uri).lstrip("/") or one.rpartition("/")[2]) for one in found]
 
 
 def take(s3: Any, folder: Path, uri: str) -> None:

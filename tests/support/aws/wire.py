@@ -30,11 +30,11 @@ _NAMES = {
 
 
 class Refused(Exception):
-    """AWS says no: by this code, with this HTTP status."""
+    """AWS says no: by this code, with this HTTP status; ``more`` stands in the answer of a REST service."""
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    def __init__(self, code: str, message: str, status: int = 400, more: Json | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.status = code, message, status
+        self.code, self.message, self.status, self.more = code, message, status, more or {}
 
 
 class HungUp(Exception):
@@ -180,7 +180,7 @@ def _json(refused: Refused) -> Response:
 
 
 def _rest_json(refused: Refused) -> Response:
-    content = json.dumps({"message": refused.message, "Message": refused.message})
+    content = json.dumps({"message": refused.message, "Message": refused.message, **refused.more})
     return Response(
         content, refused.status, {"x-amzn-ErrorType": refused.code, "Retry-After": "0"}, content_type="application/json"
     )
