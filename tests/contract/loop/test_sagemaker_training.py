@@ -20,7 +20,6 @@ from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
 from support import numbers_kind
 from support.aws import REGION, StandIn, aws_stand_in
-from support.aws.inference import Inference
 from support.aws.kills import dying_at
 from support.crash_store import Killed
 from support.studio_api import StudioApi
@@ -71,8 +70,7 @@ def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     sagemaker.create_pipeline(
         PipelineName="theirs", PipelineDefinition=json.dumps(definition), ClientRequestToken="t" * 32, RoleArn=ROLE
     )
-    models = Inference({"numbers:1": nearest})
-    stand_in.operations.update(models.operations())
+    stand_in.models.images["numbers:1"] = nearest
     return stand_in
 
 
