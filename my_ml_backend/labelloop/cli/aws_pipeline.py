@@ -17,7 +17,8 @@ from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.logs import log_link
 from labelloop.cloud.aws.objects import location_of
-from labelloop.cloud.aws.pipeline import GROUP, NOBODY, PipelinePlan, definition, parameters_of_run, plan_of, to_text
+from labelloop.cloud.aws.pipeline import definition, to_text
+from labelloop.cloud.aws.pipeline_plan import GROUP, NOBODY, PipelinePlan, parameters_of_run, plan_of
 from labelloop.cloud.aws.registry import group_of
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub

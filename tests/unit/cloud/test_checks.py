@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from labelloop.cloud.aws.checks import require_valid
-from labelloop.cloud.aws.pipeline import PipelinePlan, definition
+from labelloop.cloud.aws.checks import require_valid, require_values
+from labelloop.cloud.aws.pipeline import definition
+from labelloop.cloud.aws.pipeline_plan import PipelinePlan
 from labelloop.errors import CloudError
 from labelloop.types import Json
 
@@ -147,6 +148,15 @@ def test_a_mistake_is_told_with_its_step_and_field(right: Json, told: str, mista
     mistake(right)
     with pytest.raises(CloudError, match=f"is wrong, and was not sent: {told}"):
         require_valid(right)
+
+
+def test_values_are_looked_at_in_a_pipeline_that_somebody_else_made(right: Json) -> None:
+    """SageMaker has taken it, so what it is made of is not for us to judge."""
+    right["Steps"].append({"Name": "Call", "Type": "Lambda", "FunctionArn": {"Get": "Parameters.Whatever"}})
+    require_values(right)
+    parameter(right, "TrainLocation")["DefaultValue"] = "s3://" + "x" * 300
+    with pytest.raises(CloudError, match=r"was not started: step Fetch, .*: it is longer than 256"):
+        require_values(right)
 
 
 def test_an_instance_type_that_botocore_does_not_know_is_a_warning(right: Json) -> None:

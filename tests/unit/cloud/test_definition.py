@@ -9,7 +9,8 @@ import pytest
 
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.logs import log_link
-from labelloop.cloud.aws.pipeline import PipelinePlan, definition, plan_of, spelled, to_text
+from labelloop.cloud.aws.pipeline import definition, to_text
+from labelloop.cloud.aws.pipeline_plan import PipelinePlan, plan_of, spelled
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
 from labelloop.training_parameters import LOCATIONS, PARAMETERS

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.aws.checks import require_valid
+from labelloop.cloud.aws.checks import require_valid, require_values
 from labelloop.cloud.aws.executions import Pipeline
-from labelloop.cloud.aws.pipeline import PipelinePlan, definition, to_text
+from labelloop.cloud.aws.pipeline import definition, to_text
+from labelloop.cloud.aws.pipeline_plan import PipelinePlan
 from labelloop.errors import CloudMissing, SettingsError
 from labelloop.types import Json
 
@@ -54,7 +55,7 @@ def require_group(account: Account, group: str) -> None:
 def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:
     """Give the values of an execution's parameters as they are sent; raises CloudError or SettingsError for wrong ones.
 
-    The whole definition is looked at once more with these values in it.
+    The steps' arguments are looked at with these values in them.
     """
     found = _readable(pipeline.describe()["PipelineDefinition"])
     known = {one["Name"]: one for one in found.get("Parameters", [])}
@@ -69,7 +70,7 @@ def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str
     if lacking:
         raise SettingsError(f"pipeline {pipeline.name} has no default for {lacking[0]}: --parameter {lacking[0]}=VALUE")
     values = [{**one, "DefaultValue": given.get(name, one.get("DefaultValue"))} for name, one in known.items()]
-    require_valid({**found, "Parameters": values})
+    require_values({**found, "Parameters": values})
     return dict(given)
 
 

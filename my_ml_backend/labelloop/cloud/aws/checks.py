@@ -26,7 +26,10 @@ _REQUESTS = {
     "Model": ("CreateModel", "DescribeModel", {"ModelName": "x"}),
     "Transform": ("CreateTransformJob", "DescribeTransformJob", {"TransformJobName": "x"}),
 }
-_OTHERS = ("Condition", "Fail")
+_OTHERS = (
+    "Condition", "Fail", "AutoML", "Callback", "ClarifyCheck", "Compilation", "EMR", "Endpoint", "EndpointConfig",
+    "Lambda", "NotebookJob", "QualityCheck", "Tuning",
+)  # fmt: skip
 
 _EXECUTION = (
     "PipelineExecutionId",
@@ -44,11 +47,24 @@ def require_valid(definition: Json) -> list[str]:
 
     Raises CloudError naming the step and the field of the first mistake.
     """
-    problems = _problems(definition)
-    first = next((one for one in problems if not one.startswith(_WARNING)), None)
-    if first is not None:
-        raise CloudError(f"the pipeline's definition is wrong, and was not sent: {first}")
-    return [one.removeprefix(_WARNING) for one in _problems(definition) if one.startswith(_WARNING)]
+    warnings = []
+    for problem in _problems(definition):
+        if not problem.startswith(_WARNING):
+            raise CloudError(f"the pipeline's definition is wrong, and was not sent: {problem}")
+        warnings.append(problem.removeprefix(_WARNING))
+    return warnings
+
+
+def require_values(definition: Json) -> None:
+    """Look at the parameters' values alone, in a definition that SageMaker has taken, whoever made it.
+
+    Raises CloudError naming the step and the field of the first one that cannot be.
+    """
+    parameters, steps = definition.get("Parameters", []), list(_all_steps(definition.get("Steps", [])))
+    problems = (*_in_parameters(parameters), *(wrong for step in steps for wrong in _in_values(step, parameters)))
+    for problem in problems:
+        if not problem.startswith(_WARNING):
+            raise CloudError(f"the execution would fail, and was not started: {problem}")
 
 
 _WARNING = "warning: "
@@ -60,11 +76,10 @@ def _problems(definition: Json) -> Iterator[str]:
     parameters = definition.get("Parameters", [])
     yield from _in_parameters(parameters)
     steps = list(_all_steps(definition.get("Steps", [])))
-    defaults = {f"Parameters.{one['Name']}": one["DefaultValue"] for one in parameters if "DefaultValue" in one}
     yield from _in_names(steps)
     known = {one["Name"]: one for one in steps}
     for step in steps:
-        yield from _in_arguments({**step, "Arguments": _with_defaults(step.get("Arguments", {}), defaults)})
+        yield from _in_values(step, parameters)
         for place, path in _gets(_own(step)):
             if wrong := _wrong_reference(path, step, {one["Name"] for one in parameters}, known):
                 yield f"step {step['Name']}, {place}: {wrong}"
@@ -72,6 +87,11 @@ def _problems(definition: Json) -> Iterator[str]:
             if name not in known:
                 yield f"step {step['Name']}, DependsOn: there is no step {name}"
     yield from _in_order(steps)
+
+
+def _in_values(step: Json, parameters: list[Json]) -> Iterator[str]:
+    defaults = {f"Parameters.{one['Name']}": one["DefaultValue"] for one in parameters if "DefaultValue" in one}
+    yield from _in_arguments({**step, "Arguments": _with_defaults(step.get("Arguments", {}), defaults)})
 
 
 def _in_parameters(parameters: list[Json]) -> Iterator[str]:

@@ -8,13 +8,11 @@ pictures in S3 (places.py).
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any
 
+from labelloop.cloud.aws.pipeline_plan import DAY, GROUP, PipelinePlan, parameters, spelled
 from labelloop.cloud.aws.places import MODEL, PICTURES, RESULTS, RUN, SHARDS
 from labelloop.cloud.aws.registry import CONTENT_TYPES
-from labelloop.errors import SettingsError
-from labelloop.settings import Settings
 from labelloop.training_parameters import LOCATIONS, PARAMETERS
 from labelloop.types import Json
 
@@ -24,24 +22,7 @@ VERSION = "2020-12-01"
 STEPS = ("fetch", "preprocess", "train", "evaluate", "judge")
 """The stages that are steps; each leaves what it made below its name."""
 
-NOBODY = "none"
-"""A parameter that says nothing: SageMaker takes no empty text where packages are described."""
-
-GROUP = "ModelPackageGroup"
-"""The parameter that says where packages are registered."""
-
-_HANDED_ON = (
-    "LABELLOOP_MIN_LABELS",
-    "LABELLOOP_GATE_MARGIN",
-    "LABELLOOP_ALLOW_PRIVATE_ADDRESSES",
-    "LABELLOOP_MEDIA_MAX_BYTES",
-    "LABELLOOP_MEDIA_TIMEOUT",
-)
-"""Settings of this machine that the steps need too, where they are not the built-in ones."""
-
 _INSIDE = "/opt/ml/processing"
-
-_DAY = 86_400
 
 _PASSING = {"ExceptionType": ["Step.SERVICE_FAULT", "Step.THROTTLING"], "IntervalSeconds": 10, "MaxAttempts": 5}
 _CAPACITY = {
@@ -51,70 +32,12 @@ _CAPACITY = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipelinePlan:
-    """What a pipeline is made of: its name, who runs it, by which images, and what its parameters are by default.
-
-    ``values`` are defaults of parameters by their names in a pipeline. ``spot``: train on spare capacity, waiting for
-    it as long again as training may take. ``disk`` is each instance's, in GB; ``seconds`` the longest training.
-    """
-
-    name: str
-    role: str
-    training_image: str
-    inference_image: str
-    environment: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, str] = field(default_factory=dict)
-    spot: bool = False
-    disk: int = 50
-    seconds: int = _DAY
-
-
-def plan_of(settings: Settings, name: str, region: str = "", **choices: Any) -> PipelinePlan:
-    """Make a plan from the settings; raises SettingsError naming the first that is missing."""
-    needed = {
-        "LABELLOOP_AWS_ROLE": (settings.aws_role, "the ARN of the role that the steps run as"),
-        "LABELLOOP_AWS_TRAINING_IMAGE": (settings.aws_training_image, "the worker's image in ECR: the steps run it"),
-        "LABELLOOP_AWS_INFERENCE_IMAGE": (settings.aws_inference_image, "the inference image in ECR: packages name it"),
-    }
-    for variable, (value, what) in needed.items():
-        if not value:
-            raise SettingsError(f"a pipeline needs {variable}: {what} (docs/aws.md)")
-    return PipelinePlan(
-        name=name,
-        role=settings.aws_role,
-        training_image=settings.aws_training_image,
-        inference_image=settings.aws_inference_image,
-        environment=_environment(settings, region),
-        **choices,
-    )
-
-
-def _environment(settings: Settings, region: str) -> dict[str, str]:
-    """Give the variables of every step; the store is named where steps can read it."""
-    rows = {entry.metadata["name"]: (getattr(settings, entry.name), entry.default) for entry in fields(Settings)}
-    told = {name: str(rows[name][0]) for name in _HANDED_ON if rows[name][0] != rows[name][1]}
-    if settings.store_address.startswith("s3://"):
-        told["LABELLOOP_STORE"] = settings.store_address
-    return told | ({"AWS_DEFAULT_REGION": region} if region else {})
-
-
-def spelled(name: str) -> str:
-    """Spell a run's parameter as a pipeline's: ``learning_rate`` is ``LearningRate``."""
-    return "".join(part.capitalize() for part in name.split("_"))
-
-
-def parameters_of_run(given: Mapping[str, str]) -> dict[str, str]:
-    """Spell a run's parameters as a pipeline's."""
-    return {spelled(name): value for name, value in given.items()}
-
-
 def definition(plan: PipelinePlan) -> Json:
     """Give the definition, as JSON."""
     return {
         "Version": VERSION,
         "Metadata": {},
-        "Parameters": _parameters(plan),
+        "Parameters": parameters(plan),
         "Steps": [
             _fetch(plan),
             _processing(plan, "Preprocess", "Fetch", (_earlier(plan, "fetch"), _pictures(plan))),
@@ -129,41 +52,6 @@ def definition(plan: PipelinePlan) -> Json:
 def to_text(found: Json) -> str:
     """Spell a definition: the same one always the same."""
     return json.dumps(found, indent=2)
-
-
-def _parameters(plan: PipelinePlan) -> list[Json]:
-    texts = {
-        **{spelled(name): "" for name in LOCATIONS},
-        **{spelled(name): "" for name in PARAMETERS},
-        "TrainInstanceType": "ml.m5.xlarge",
-        "ProcessingInstanceType": "ml.m5.xlarge",
-        "ApprovalStatus": "Approved",
-        "RunKey": NOBODY,
-        "Location": "",
-        GROUP: plan.name,
-        "CommitId": NOBODY,
-        "ProjectKey": "local/1",
-    }
-    unknown = sorted(set(plan.values) - {*texts, "MinimumF1"})
-    if unknown:
-        raise SettingsError(
-            f"the pipeline has no parameter {unknown[0]}; it has {', '.join(sorted((*texts, 'MinimumF1')))}"
-        )
-    found = [_parameter(name, plan.values.get(name, default)) for name, default in texts.items()]
-    return [*found, {"Name": "MinimumF1", "Type": "Float", "DefaultValue": _number(plan.values.get("MinimumF1", "0"))}]
-
-
-def _parameter(name: str, default: str) -> Json:
-    # What nobody could guess has to be given at every start.
-    needed = name == "TrainLocation" and not default
-    return {"Name": name, "Type": "String"} | ({} if needed else {"DefaultValue": default})
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise SettingsError(f"MinimumF1 is {text!r}: give a number from 0 to 1") from error
 
 
 def _fetch(plan: PipelinePlan) -> Json:
@@ -310,7 +198,7 @@ def _processing(
             "ProcessingInputs": list(inputs),
             "ProcessingOutputConfig": {"Outputs": [_output(RUN, _folder(plan, name.lower())), *outputs]},
             "ProcessingResources": {"ClusterConfig": _cluster("ProcessingInstanceType", plan.disk)},
-            "StoppingCondition": {"MaxRuntimeInSeconds": _DAY},
+            "StoppingCondition": {"MaxRuntimeInSeconds": DAY},
             "RoleArn": plan.role,
             "Environment": {**plan.environment, **(more or {})},
         },
