@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.cloud.aws.applying import require_group
 from labelloop.cloud.aws.objects import location_of
-from labelloop.cloud.aws.pipeline import GROUP, parameters_of_run, spelled
+from labelloop.cloud.aws.pipeline_plan import GROUP, parameters_of_run, spelled
 from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
 from labelloop.cloud.aws.registry import group_of
 from labelloop.data.shards import pictures_of, shards

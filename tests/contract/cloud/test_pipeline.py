@@ -326,13 +326,15 @@ def test_an_execution_trains_and_registers_a_package(account: StandIn, tmp_path:
 def test_what_does_not_reach_the_least_f1_is_registered_as_rejected_and_spot_training_goes_on(
     account: StandIn, tmp_path: Path
 ) -> None:
-    write_digits(tmp_path / "digits", range(80), classes=3)
-    for file in sorted((tmp_path / "digits").glob("*/*.png"))[::5]:
+    write_digits(tmp_path / "digits", range(60), classes=3)
+    write_digits(tmp_path / "other", range(60, 80), classes=3)
+    for file in sorted((tmp_path / "other").glob("[12]/*.png"))[::3]:
         file.rename(file.parents[1] / "0" / file.name)  # so that no model has all of them right
-    place = upload(account, tmp_path / "digits", "scenes/")
+    places = {"TrainLocation": upload(account, tmp_path / "digits", "scenes/")}
+    places["TestLocation"] = upload(account, tmp_path / "other", "unseen/")
     done("apply", "--name", "digits", "--spot", *parameters(**SMALL | {"Epochs": "12"}, MinimumF1="1.0"))
     group = {"ModelPackageGroup": "strict"}
-    begun = told("start", "--name", "digits", "--no-wait", *parameters(TrainLocation=place, **group))
+    begun = told("start", "--name", "digits", "--no-wait", *parameters(**places, **group))
     jobs, kept = account.folder / "jobs", f"*{begun['execution']}-Train-*/opt/ml/checkpoints/*.ckpt"
     wait_until(lambda: bool(list(jobs.glob(kept))), "a checkpoint", SECONDS)
     before = epochs(next(jobs.glob(kept)))

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.cloud.aws.pipeline import definition, plan_of
+from labelloop.cloud.aws.pipeline import definition
+from labelloop.cloud.aws.pipeline_plan import plan_of
 from labelloop.cloud.aws.places import read_shards
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache

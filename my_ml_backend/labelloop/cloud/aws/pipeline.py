@@ -19,8 +19,6 @@ from labelloop.types import Json
 VERSION = "2020-12-01"
 """The version of the language that definitions are written in; there is no other."""
 
-STEPS = ("fetch", "preprocess", "train", "evaluate", "judge")
-"""The stages that are steps; each leaves what it made below its name."""
 
 _INSIDE = "/opt/ml/processing"
 
