@@ -25,7 +25,7 @@ from labelloop.serve.pinned import download, version_of
 from labelloop.settings import Settings
 from labelloop.types import Input, Output, ProjectKey, Target
 from support.aws import StandIn, dying_at
-from support.aws.functions import Answered
+from support.aws.instances import Answered
 from support.aws.models import app_of
 from support.aws.wire import Call
 from support.bundles import make_bundle, picture

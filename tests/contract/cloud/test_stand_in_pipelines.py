@@ -267,6 +267,7 @@ def test_what_cannot_be_read_is_refused(aws: StandIn, sagemaker: Any) -> None:
         (definition(), "has no Steps"),
         (definition(processing("Count"), processing("Count")), "must be there and differ"),
         (definition(training("Train")), "refers to a step that is not there: Count"),
+        (definition(register("Register", "Approved")), "refers to a step that is not there"),
     ):
         with pytest.raises(ClientError, match=said):
             sagemaker.update_pipeline(PipelineName="p", PipelineDefinition=text)
@@ -284,16 +285,11 @@ def test_what_cannot_be_read_is_refused(aws: StandIn, sagemaker: Any) -> None:
     [
         ({"Name": "Tune", "Type": "Tuning", "Arguments": {}}, "runs no steps of type Tuning"),
         ({"Name": "End", "Type": "Fail", "Arguments": {"ErrorMessage": "too few"}}, "too few"),
-        (processing("Count") | {"Arguments": {}}, "cannot be read: KeyError"),
-        (register("Register", "Approved"), "refers to a step"),
+        (processing("Count") | {"Arguments": {}}, 'Missing required parameter in input: "RoleArn"'),
     ],
-    ids=["unknown", "fail", "malformed", "reference"],
+    ids=["unknown", "fail", "malformed"],
 )
 def test_a_step_that_cannot_run_fails_with_its_reason(aws: StandIn, sagemaker: Any, step: Json, said: str) -> None:
-    if step["Name"] == "Register":
-        with pytest.raises(ClientError, match=said):
-            start(sagemaker, step)
-        return
     arn = start(sagemaker, step)
     assert aws.executions.wait(arn) == "Failed"
     assert said in steps_of(sagemaker, arn)[step["Name"]]["FailureReason"]
@@ -335,3 +331,28 @@ def test_an_execution_tells_how_it_stands(aws: StandIn, sagemaker: Any) -> None:
     told = [json.loads(one["Body"])["detail"] for one in messages]
     assert [one["currentPipelineExecutionStatus"] for one in told] == ["Executing", "Failed"]
     assert told[1]["previousPipelineExecutionStatus"] == "Executing"
+
+
+@pytest.mark.parametrize(("times", "status"), [(2, "Succeeded"), (3, "Failed")], ids=["enough", "too few"])
+def test_a_step_is_tried_again_as_its_policies_say(aws: StandIn, sagemaker: Any, times: int, status: str) -> None:
+    policy = {"ExceptionType": ["SageMaker.CAPACITY_ERROR"], "MaxAttempts": 2, "IntervalSeconds": 60}
+    aws.executions.fail_step("Count", "ClientError: no instances", times, kind="SageMaker.CAPACITY_ERROR")
+    arn = start(sagemaker, processing("Count", RetryPolicies=[policy]))
+    assert aws.executions.wait(arn) == status
+    assert steps_of(sagemaker, arn)["Count"]["AttemptCount"] == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"OutputDataConfig": {}}, 'Missing required parameter in OutputDataConfig: "S3OutputPath"'),
+        ({"StoppingCondition": {"MaxWaitTimeInSeconds": 60}}, "only for managed spot training"),
+    ],
+    ids=["shape", "spot"],
+)
+def test_a_request_that_sagemaker_would_refuse_fails_the_step(
+    aws: StandIn, sagemaker: Any, more: Json, said: str
+) -> None:
+    arn = start(sagemaker, processing("Count"), training("Train", **more))
+    assert aws.executions.wait(arn) == "Failed"
+    assert said in steps_of(sagemaker, arn)["Train"]["FailureReason"]

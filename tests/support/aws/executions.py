@@ -4,100 +4,32 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError, ParamValidationError
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.sagemaker.models import sagemaker_backends
 
 from labelloop.types import Json
-from support.aws import storage
-from support.aws.definitions import Definition, DefinitionError, Resolver, dependencies, refuse_strangers
+from support.aws.definitions import Definition, DefinitionError, dependencies
 from support.aws.events import Events
 from support.aws.front import Handler
-from support.aws.jobs import PROCESSING, TRAINING, Job, Jobs, stop
+from support.aws.job import stop
+from support.aws.steps import Execution, Fault, Steps
 from support.aws.wire import Call, Refused, invalid, page, without_nothing
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,81}")
-_ENDED = ("Succeeded", "Failed", "Stopped")
-
-
-@dataclass
-class Step:
-    """One step of an execution that has begun; ``known`` is what references to it see."""
-
-    name: str
-    kind: str
-    status: str = "Executing"
-    reason: str = ""
-    started: float = field(default_factory=time.time)
-    ended: float | None = None
-    metadata: Json = field(default_factory=dict)
-    known: Json = field(default_factory=dict)
-    job: Job | None = None
-
-    def describe(self) -> Json:
-        """Give what ListPipelineExecutionSteps says of it."""
-        return without_nothing(
-            {
-                "StepName": self.name,
-                "StepStatus": self.status,
-                "StartTime": self.started,
-                "EndTime": self.ended,
-                "FailureReason": self.reason or None,
-                "Metadata": self.metadata or None,
-                "AttemptCount": 1,
-            }.items()
-        )
-
-
-@dataclass
-class Execution:
-    """One execution of a pipeline, as it was defined when it began."""
-
-    arn: str
-    request: Json
-    text: str
-    definition: Definition
-    values: dict[str, Any]
-    status: str = "Executing"
-    reason: str = ""
-    created: float = field(default_factory=time.time)
-    modified: float = field(default_factory=time.time)
-    steps: dict[str, Step] = field(default_factory=dict)
-    stopping: threading.Event = field(default_factory=threading.Event)
-    thread: threading.Thread | None = None
-
-    @property
-    def id(self) -> str:
-        return self.arn.rpartition("/")[2]
-
-    @property
-    def region(self) -> str:
-        return self.arn.split(":")[3]
-
-    @property
-    def pipeline(self) -> str:
-        return self.arn.split("/")[1]
 
 
 @dataclass
 class Executions:
-    """All executions, and what tests do to their steps.
+    """All executions, and what tests do to their steps."""
 
-    ``client`` gives a client of the stand-in.
-    """
-
-    jobs: Jobs
+    steps: Steps
     events: Events
-    client: Callable[..., Any]
     executions: dict[str, Execution] = field(default_factory=dict)
     _tokens: dict[str, str] = field(default_factory=dict)
-    _hanging: set[str] = field(default_factory=set)
-    _failing: dict[str, list[str]] = field(default_factory=dict)
     _lock: Any = field(default_factory=threading.RLock)
 
     def operations(self) -> dict[str, Handler]:
@@ -124,24 +56,27 @@ class Executions:
                 execution.thread.join()
         self.executions.clear()
         self._tokens.clear()
-        self._hanging.clear()
-        self._failing.clear()
+        self.steps.hanging.clear()
+        self.steps.failing.clear()
 
     # What a test does.
     def hang(self, step: str) -> None:
         """Let steps of this name begin, do nothing, and never end unless they are stopped."""
-        self._hanging.add(step)
+        self.steps.hanging.add(step)
 
-    def fail_step(self, step: str, reason: str, times: int = 1) -> None:
-        """Let the next steps of this name fail for a reason, without being run."""
-        self._failing.setdefault(step, []).extend([reason] * times)
+    def fail_step(self, step: str, reason: str, times: int = 1, *, kind: str = "") -> None:
+        """Let the next tries of steps of this name fail for a reason, without being run.
+
+        ``kind`` is what a retry policy knows it by, such as ``SageMaker.CAPACITY_ERROR``.
+        """
+        self.steps.failing.setdefault(step, []).extend(Fault(reason, kind) for _ in range(times))
 
     def interrupt(self, step: str) -> None:
         """Take the machine of a running step away, as AWS does with spot instances; raises LookupError."""
         for execution in self.executions.values():
             found = execution.steps.get(step)
             if found and found.job and found.job.child:
-                self.jobs.interrupt(found.job)
+                self.steps.jobs.interrupt(found.job)
                 return
         raise LookupError(f"no step {step} is running")
 
@@ -306,7 +241,7 @@ class Executions:
             if ready is None:  # what is left waits for a branch that was not taken
                 break
             waiting.remove(ready)
-            step = self._run_step(execution, ready)
+            step = self.steps.run(execution, ready)
             if step.status != "Succeeded":
                 break
             done.add(step.name)
@@ -321,100 +256,3 @@ class Executions:
                 self._now(execution, "Failed")
             else:
                 self._now(execution, "Succeeded")
-
-    def _run_step(self, execution: Execution, told: Json) -> Step:
-        before = execution.steps.get(told["Name"])
-        if before is not None and before.status == "Succeeded":  # a retry begins where it failed
-            return before
-        step = execution.steps[told["Name"]] = Step(told["Name"], told["Type"])
-        try:
-            refuse_strangers(told)
-            self._fail_as_told(step)
-            if step.name in self._hanging:
-                execution.stopping.wait()
-            else:
-                _ACTS[step.kind](self, execution, step, told)
-        except (DefinitionError, storage.NothingThere) as error:
-            step.status, step.reason = "Failed", str(error)
-        except (ClientError, ParamValidationError) as error:
-            step.status, step.reason = "Failed", f"ClientError: {error}"
-        except (KeyError, TypeError, ValueError) as error:
-            step.status = "Failed"
-            step.reason = f"ClientError: step {step.name} cannot be read: {type(error).__name__}: {error}"
-        if execution.stopping.is_set() and step.status in ("Executing", "Stopping"):
-            step.status = "Stopped"
-        elif step.status == "Executing":
-            step.status = "Succeeded"
-        step.ended = time.time()
-        return step
-
-    def _fail_as_told(self, step: Step) -> None:
-        reasons = self._failing.get(step.name)
-        if reasons:
-            raise DefinitionError(reasons.pop(0))
-
-    def _resolver(self, execution: Execution) -> Resolver:
-        known = {step.name: step.known for step in execution.steps.values()}
-        about = {
-            "PipelineExecutionId": execution.id,
-            "PipelineExecutionArn": execution.arn,
-            "PipelineName": execution.pipeline,
-            "PipelineArn": execution.arn.partition("/execution/")[0],
-            "StartDateTime": datetime.fromtimestamp(execution.created, UTC).isoformat(),
-            "CurrentDateTime": datetime.now(UTC).isoformat(),
-        }
-        s3 = self.client("s3", execution.region)
-        return Resolver(execution.values, about, known, lambda place: storage.read(s3, place))
-
-    def _run_job(self, execution: Execution, step: Step, told: Json) -> None:
-        kind = TRAINING if step.kind == "Training" else PROCESSING
-        request = self._resolver(execution).resolve(told["Arguments"])
-        suffix = "".join(random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ0123456789", k=10))
-        root = execution.arn.partition(":pipeline/")[0]
-        job = self.jobs.make(kind, f"{root}:{kind.arn}/pipelines-{execution.id}-{step.name}-{suffix}", request)
-        step.job, step.metadata = job, {kind.word: {"Arn": job.arn}}
-        if execution.stopping.is_set():
-            stop(job)
-        self.jobs.run(job)
-        step.known = job.describe() | {"PropertyFiles": _property_files(told, request)}
-        if job.status == "Failed":
-            step.status, step.reason = "Failed", f"ClientError: {job.reason.removeprefix('ClientError: ')}"
-
-    def _decide(self, execution: Execution, step: Step, told: Json) -> None:
-        resolver = self._resolver(execution)
-        holds = all(resolver.holds(one) for one in told["Arguments"]["Conditions"])
-        step.metadata = {"Condition": {"Outcome": str(holds)}}
-        step.known = {"Outcome": holds}
-
-    def _register(self, execution: Execution, step: Step, told: Json) -> None:
-        sagemaker = self.client("sagemaker", execution.region)
-        made = sagemaker.create_model_package(**self._resolver(execution).resolve(told["Arguments"]))
-        step.metadata = {"RegisterModel": {"Arn": made["ModelPackageArn"]}}
-        step.known = {"ModelPackageArn": made["ModelPackageArn"]}
-
-    def _give_up(self, execution: Execution, step: Step, told: Json) -> None:
-        message = self._resolver(execution).resolve(told["Arguments"].get("ErrorMessage", ""))
-        step.metadata = {"Fail": {"ErrorMessage": message}}
-        raise DefinitionError(message)
-
-
-_ACTS: dict[str, Callable[[Executions, Execution, Step, Json], None]] = {
-    "Processing": Executions._run_job,
-    "Training": Executions._run_job,
-    "Condition": Executions._decide,
-    "RegisterModel": Executions._register,
-    "Fail": Executions._give_up,
-}
-
-
-def _property_files(told: Json, request: Json) -> dict[str, str]:
-    """Say where in S3 the property files of a step are."""
-    outputs = {
-        one["OutputName"]: one["S3Output"]["S3Uri"]
-        for one in (request.get("ProcessingOutputConfig") or {}).get("Outputs") or ()
-    }
-    return {
-        one["PropertyFileName"]: f"{outputs[one['OutputName']].rstrip('/')}/{one['FilePath']}"
-        for one in told.get("PropertyFiles") or ()
-        if one["OutputName"] in outputs
-    }

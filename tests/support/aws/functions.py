@@ -1,20 +1,16 @@
-"""Lambda functions that really run: a child process per version, which takes its events from a Runtime API.
+"""Lambda functions that really run, by versions, aliases with weights, and URLs.
 
 The image's name says nothing here: ImageConfig's entry point and command are run by this Python, and the image's /tmp
-is a folder of the instance. Contract: "Using the Lambda runtime API for custom runtimes" and "Creating and managing
-Lambda function URLs" in AWS's documentation.
+is a folder of the instance. Contract: "Creating and managing Lambda function URLs" in AWS's documentation.
 """
 
 import base64
 import json
-import queue
-import re
-import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,129 +21,14 @@ from moto.awslambda.models import ImageConfig, LambdaFunction, lambda_backends
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug import Request, Response
 
-from labelloop.children import start_child, stop_group
 from labelloop.types import Json
-from support.aws.front import Handler, serving
-from support.aws.jobs import children_environment
+from support.aws.containers import children_environment
+from support.aws.front import Handler
+from support.aws.instances import Answered, Instance
 from support.aws.wire import Call, Refused, without_nothing
 
-_START_SECONDS = 60.0
-_RUNTIME = "/2018-06-01/runtime/"
-_TMP = re.compile(r"(?<![\w/.-])/tmp(?=/|$|\W)")
 URLS = "/function-url/"
 """Below this path of the stand-in lie the functions' URLs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a function gave; ``error`` is ``Unhandled`` where that is no answer of its own."""
-
-    payload: bytes
-    version: str = ""
-    error: str = ""
-
-
-@dataclass
-class _Invocation:
-    payload: bytes
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    taken: threading.Event = field(default_factory=threading.Event)
-    done: threading.Event = field(default_factory=threading.Event)
-    answer: Answered | None = None
-
-    def end(self, answer: Answered) -> None:
-        self.answer = answer
-        self.done.set()
-
-
-class _Instance:
-    """One running copy of a function's version, and the Runtime API it talks to. It does one thing at a time."""
-
-    def __init__(self, function: Any, folder: Path, environment: dict[str, str]) -> None:
-        self.function = function
-        self._waiting: queue.Queue[_Invocation | None] = queue.Queue()
-        self._now: _Invocation | None = None
-        self._lock = threading.Lock()
-        self._closing = ExitStack()
-        address = self._closing.enter_context(serving(self._runtime)).removeprefix("http://")
-        (folder / "tmp").mkdir(parents=True)
-        words = [*function.image_config.entry_point, *function.image_config.cmd]
-        told = {name: _TMP.sub(str(folder / "tmp"), value) for name, value in function.environment_vars.items()}
-        self.child = start_child(
-            [sys.executable, *words[1:]] if words and words[0].startswith("python") else words,
-            log=folder / "log.txt",
-            environment={
-                **environment,
-                "TMPDIR": str(folder / "tmp"),
-                "HOME": str(folder / "tmp"),
-                **told,
-                "AWS_LAMBDA_RUNTIME_API": address,
-                "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
-                "AWS_LAMBDA_FUNCTION_VERSION": str(function.version),
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
-                "AWS_REGION": function.region,
-                "AWS_DEFAULT_REGION": function.region,
-            },
-        )
-
-    def invoke(self, payload: bytes) -> Answered:
-        """Have one event answered; what takes longer than the function's timeout ends the instance."""
-        invocation = _Invocation(payload)
-        with self._lock:
-            self._waiting.put(invocation)
-            if not self._wait(invocation.taken, _START_SECONDS):
-                return self._lost("Runtime.ExitError", "Runtime exited before it took the event")
-            if self._wait(invocation.done, float(self.function.timeout)):
-                assert invocation.answer is not None
-                return invocation.answer
-            if self.child.poll() is not None:
-                return self._lost(
-                    "Runtime.ExitError", f"Runtime exited with error: exit status {self.child.returncode}"
-                )
-            self.end()
-            return self._lost("Sandbox.Timedout", f"Task timed out after {self.function.timeout:.2f} seconds")
-
-    def end(self) -> None:
-        """End the program and its Runtime API."""
-        self._waiting.put(None)
-        stop_group(self.child, 0.5)
-        self._closing.close()
-
-    def _wait(self, event: threading.Event, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while not event.wait(0.02):
-            if self.child.poll() is not None or time.monotonic() > until:
-                return event.is_set()
-        return True
-
-    def _lost(self, kind: str, message: str) -> Answered:
-        content = json.dumps({"errorType": kind, "errorMessage": message})
-        return Answered(content.encode(), error="Unhandled")
-
-    def _runtime(self, environ: Any, start_response: Any) -> Any:
-        request = Request(environ)
-        return self._told(request, request.path.removeprefix(_RUNTIME))(environ, start_response)
-
-    def _told(self, request: Request, path: str) -> Response:
-        if path == "invocation/next":
-            return self._next()
-        _, _, rest = path.partition("/")
-        word = rest.rpartition("/")[2]
-        if self._now is not None and word in ("response", "error"):
-            self._now.end(Answered(request.get_data(), error="Unhandled" if word == "error" else ""))
-        return Response("{}", 202)
-
-    def _next(self) -> Response:
-        self._now = self._waiting.get()
-        if self._now is None:
-            return Response("", 500)
-        self._now.taken.set()
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": self._now.id,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + self.function.timeout) * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": self.function.function_arn,
-        }
-        return Response(self._now.payload, 200, headers, content_type="application/json")
 
 
 @dataclass
@@ -163,7 +44,7 @@ class Functions:
     pass_on: Callable[[Call], Response]
     invoked: list[tuple[str, str]] = field(default_factory=list)
     """Function and version of each event that was answered."""
-    _instances: dict[str, _Instance] = field(default_factory=dict)
+    _instances: dict[str, Instance] = field(default_factory=dict)
     _urls: dict[str, Json] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
     _newest: dict[str, Any] = field(default_factory=dict)
@@ -218,7 +99,7 @@ class Functions:
             if instance is None or instance.child.poll() is not None:
                 folder = self.folder / f"{function.function_name}-{function.version}-{uuid.uuid4().hex[:8]}"
                 folder.mkdir(parents=True)
-                instance = self._instances[key] = _Instance(
+                instance = self._instances[key] = Instance(
                     function, folder, {**children_environment(), **self.environment()}
                 )
             self.invoked.append((function.function_name, str(function.version)))

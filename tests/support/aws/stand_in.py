@@ -15,6 +15,7 @@ from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from labelloop.types import Json
+from support.aws.containers import Containers
 from support.aws.endpoints import Endpoints
 from support.aws.events import Events
 from support.aws.executions import Executions
@@ -24,6 +25,7 @@ from support.aws.jobs import Jobs
 from support.aws.models import Models
 from support.aws.packages import Packages
 from support.aws.runtime import Runtime
+from support.aws.steps import Steps
 from support.aws.transforms import Transforms
 from support.aws.wire import Call
 from support.aws_wire import ACCOUNT_VARIABLES, KEY, REGION, SECRET, aws_account
@@ -43,8 +45,9 @@ class StandIn:
         self.events = Events({"sagemaker": self._start_pipeline, "lambda": self._invoke_function})
         self.packages = Packages(self.events.package_changed)
         self.endpoints = Endpoints(self.events.endpoint_changed)
-        self.jobs = Jobs(folder / "jobs", self.client, lambda: self.environment)
-        self.executions = Executions(self.jobs, self.events, self.client)
+        self.containers = Containers(self.client, lambda: self.environment)
+        self.jobs = Jobs(folder / "jobs", self.containers)
+        self.executions = Executions(Steps(self.jobs, self.client), self.events)
         self.functions = Functions(
             folder / "functions", lambda: self.environment, lambda: self.url, self._front.pass_on
         )
