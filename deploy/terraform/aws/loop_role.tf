@@ -73,6 +73,12 @@ data "aws_iam_policy_document" "loop" {
     ]
     resources = ["${local.sagemaker}:pipeline/${var.name}*"]
   }
+  # A failed job says itself why.
+  statement {
+    sid       = "Reasons"
+    actions   = ["sagemaker:DescribeProcessingJob"]
+    resources = ["${local.sagemaker}:processing-job/pipelines-*"]
+  }
   statement {
     sid = "Register"
     actions = [

@@ -225,6 +225,25 @@ def test_a_role_that_lacks_an_action_is_told_which(account: StandIn) -> None:
     assert "created" in done("apply")
 
 
+def test_the_role_of_the_workflow_may_do_what_the_commands_ask_and_the_docs_name_it(account: StandIn) -> None:
+    root = Path(__file__).parents[3]
+    done("apply")
+    account.executions.fail_step("Fetch", "as a test wants it")
+    done("apply", *parameters(TrainLocation="s3://b/x"))
+    call("start", *parameters(ModelPackageGroup="another"))
+    account.executions.hang("Fetch")
+    done("start", "--no-wait")
+    done("status")
+    done("stop")
+    asked = {one for one in account.calls if one.startswith("sagemaker:")}
+    allowed = set(re.findall(r'"(sagemaker:\w+)"', (root / "deploy/terraform/aws/github.tf").read_text()))
+    assert asked - allowed == set()
+    page = (root / "docs" / "aws.md").read_text()
+    assert {
+        one for one in asked if f"`{one.removeprefix('sagemaker:')}`" not in page and f"`{one}`" not in page
+    } == set()
+
+
 def test_expired_credentials_and_throttling_are_told(account: StandIn) -> None:
     done("apply")
     account.fail("sagemaker:DescribePipeline", "ExpiredTokenException", 400)
