@@ -75,15 +75,14 @@ data "aws_iam_policy_document" "github" {
     resources = ["${local.sagemaker}:pipeline/${var.name}*"]
   }
   statement {
-    sid       = "Group"
-    actions   = ["sagemaker:CreateModelPackageGroup", "sagemaker:DescribeModelPackageGroup"]
-    resources = ["${local.sagemaker}:model-package-group/${var.name}*"]
-  }
-  # A failed job says itself why.
-  statement {
     sid       = "Reasons"
     actions   = ["sagemaker:DescribeProcessingJob"]
     resources = ["${local.sagemaker}:processing-job/pipelines-*"]
+  }
+  statement {
+    sid       = "Group"
+    actions   = ["sagemaker:CreateModelPackageGroup", "sagemaker:DescribeModelPackageGroup"]
+    resources = ["${local.sagemaker}:model-package-group/${var.name}*"]
   }
   statement {
     sid       = "RunAs"

@@ -61,6 +61,24 @@ data "aws_iam_policy_document" "loop" {
       values   = [var.metrics_namespace]
     }
   }
+  # The alarms that roll a deployment back.
+  statement {
+    sid       = "Alarms"
+    actions   = ["cloudwatch:DescribeAlarms"]
+    resources = ["arn:${local.partition}:cloudwatch:${local.here}:alarm:${var.name}-*"]
+  }
+  # What steps that failed said.
+  statement {
+    sid       = "Reasons"
+    actions   = ["sagemaker:DescribeProcessingJob"]
+    resources = ["${local.sagemaker}:processing-job/pipelines-*"]
+  }
+  # Lists know no resource.
+  statement {
+    sid       = "Names"
+    actions   = ["sagemaker:ListEndpoints", "sagemaker:ListModelPackageGroups", "sagemaker:ListTransformJobs"]
+    resources = ["*"]
+  }
   statement {
     sid = "Train"
     actions = [
@@ -72,12 +90,6 @@ data "aws_iam_policy_document" "loop" {
       "sagemaker:StopPipelineExecution",
     ]
     resources = ["${local.sagemaker}:pipeline/${var.name}*"]
-  }
-  # A failed job says itself why.
-  statement {
-    sid       = "Reasons"
-    actions   = ["sagemaker:DescribeProcessingJob"]
-    resources = ["${local.sagemaker}:processing-job/pipelines-*"]
   }
   statement {
     sid = "Register"
@@ -94,34 +106,50 @@ data "aws_iam_policy_document" "loop" {
       "${local.sagemaker}:model-package/${var.name}*",
     ]
   }
+  # Versions and the endpoints they are tried on are called labelloop-..., whatever the endpoint's name.
   statement {
     sid = "Deploy"
     actions = [
       "sagemaker:CreateEndpoint",
       "sagemaker:CreateEndpointConfig",
       "sagemaker:CreateModel",
+      "sagemaker:CreateTransformJob",
+      "sagemaker:DeleteEndpoint",
       "sagemaker:DeleteEndpointConfig",
       "sagemaker:DeleteModel",
       "sagemaker:DescribeEndpoint",
       "sagemaker:DescribeEndpointConfig",
       "sagemaker:DescribeModel",
+      "sagemaker:DescribeTransformJob",
       "sagemaker:InvokeEndpoint",
+      "sagemaker:InvokeEndpointAsync",
+      "sagemaker:StopTransformJob",
       "sagemaker:UpdateEndpoint",
     ]
-    resources = [for kind in ["endpoint", "endpoint-config", "model"] : "${local.sagemaker}:${kind}/${var.name}*"]
+    resources = concat(
+      ["${local.sagemaker}:endpoint/${var.name}*"],
+      [for kind in ["endpoint", "endpoint-config", "model", "transform-job"] : "${local.sagemaker}:${kind}/labelloop-*"],
+    )
   }
   statement {
     sid = "DeployFunction"
     actions = [
+      "lambda:AddPermission",
       "lambda:CreateAlias",
       "lambda:CreateFunction",
+      "lambda:CreateFunctionUrlConfig",
+      "lambda:DeleteFunction",
       "lambda:GetAlias",
       "lambda:GetFunction",
+      "lambda:GetFunctionConfiguration",
+      "lambda:GetFunctionUrlConfig",
       "lambda:InvokeFunction",
+      "lambda:ListVersionsByFunction",
       "lambda:PublishVersion",
       "lambda:UpdateAlias",
       "lambda:UpdateFunctionCode",
       "lambda:UpdateFunctionConfiguration",
+      "lambda:UpdateFunctionUrlConfig",
     ]
     resources = [local.function, "${local.function}:*"]
   }

@@ -100,7 +100,6 @@ data "aws_iam_policy_document" "jobs" {
     actions = [
       "sagemaker:AddTags",
       "sagemaker:CreateModelPackage",
-      "sagemaker:CreateModelPackageGroup",
       "sagemaker:DescribeModelPackage",
       "sagemaker:DescribeModelPackageGroup",
     ]
@@ -189,7 +188,12 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "Versions"
     actions   = ["s3:GetObject"]
-    resources = ["${local.bucket_arns.store}/work/*"]
+    resources = ["${local.bucket_arns.store}/work/deployed/*"]
+  }
+  statement {
+    sid       = "Lists"
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket_arns.store]
   }
   statement {
     sid       = "Logs"

@@ -95,13 +95,15 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # Labels and pictures on their way to SageMaker, which are handed over anew. What steps left, and versions that are
+  # registered or deployed, stay: they may be read again at any time.
   dynamic "rule" {
-    for_each = each.key == "store" ? ["work/"] : []
+    for_each = each.key == "store" ? toset(["source", "pictures", "objects", "judged"]) : toset([])
     content {
-      id     = "work"
+      id     = rule.value
       status = "Enabled"
       filter {
-        prefix = rule.value
+        prefix = "work/${var.name}/${rule.value}/"
       }
       expiration {
         days = var.work_days

@@ -42,7 +42,7 @@ variable "annotations_prefix" {
 }
 
 variable "work_days" {
-  description = "Days after which what the loop and AWS handed each other (shards, run folders) is deleted from work/."
+  description = "Days after which labels and pictures that were handed to SageMaker are deleted from work/, and versions of objects that were replaced."
   type        = number
   default     = 30
 
