@@ -24,6 +24,7 @@ GOOD = (
     "lambda://cats",
     "lambda://cats_2?region=eu-west-1&alias=prod&memory=3008&storage=2048&timeout=60&canary=10&wait=300&alarms=one",
     "lambda://cats?url=public&role=arn:aws:iam::123456789012:role/cats",
+    "sagemaker://cats?role=arn:aws:iam::123456789012:role/cats",
 )
 
 BAD = (

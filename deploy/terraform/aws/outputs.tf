@@ -1,4 +1,6 @@
 locals {
+  rollback_alarms = [for alarm in aws_cloudwatch_metric_alarm.endpoint : alarm.alarm_name]
+
   settings = merge(
     {
       AWS_DEFAULT_REGION            = local.region
@@ -6,7 +8,7 @@ locals {
       LABELLOOP_AWS_LOCATION        = "s3://${local.buckets.store}/work"
       LABELLOOP_AWS_ROLE            = aws_iam_role.actor["jobs"].arn
       LABELLOOP_AWS_TRAINING_IMAGE  = "${aws_ecr_repository.this["worker"].repository_url}:${var.image_tag}"
-      LABELLOOP_DEPLOYER            = "sagemaker://${var.name}?region=${local.region}"
+      LABELLOOP_DEPLOYER            = "sagemaker://${var.name}?region=${local.region}&alarms=${join(",", local.rollback_alarms)}&role=${aws_iam_role.actor["models"].arn}"
       LABELLOOP_ENDPOINT            = "sagemaker://${var.name}?region=${local.region}"
       LABELLOOP_EVENTS              = "sqs://${local.queue}?region=${local.region}"
       LABELLOOP_METRICS             = "cloudwatch://${var.metrics_namespace}?region=${local.region}"
@@ -56,7 +58,7 @@ output "label_studio_policy_arn" {
 
 output "rollback_alarms" {
   description = "Alarms that roll a deployment back."
-  value       = [for alarm in aws_cloudwatch_metric_alarm.endpoint : alarm.alarm_name]
+  value       = local.rollback_alarms
 }
 
 output "secrets" {

@@ -44,6 +44,7 @@ class SageMakerDeployer:
     ) -> None:
         self._target, self._settings, self._test = target, settings, test
         self._names = Names(project or NOBODY)
+        self._role = target.role or settings.aws_role
         self.name = f"sagemaker://{target.endpoint}"
 
     @cached_property
@@ -52,7 +53,7 @@ class SageMakerDeployer:
 
     def check(self) -> str:
         """Look whether all is named that a deployment needs, and at the endpoint."""
-        require_aws(self.name, self._settings, self._settings.aws_role)
+        require_aws(self.name, self._settings, self._role)
         with refusals():
             self._folder().check()
             found = self._hosting.endpoint(self._target.endpoint)
@@ -63,7 +64,7 @@ class SageMakerDeployer:
 
     def deploy(self, version: Deployable) -> Deployed:
         """Hand the version over to SageMaker, and begin to test it on an endpoint of its own."""
-        require_aws(self.name, self._settings, self._settings.aws_role)
+        require_aws(self.name, self._settings, self._role)
         with refusals():
             ready = self._ready(version)
             self._clear_trials(but=ready.trial)
@@ -95,7 +96,7 @@ class SageMakerDeployer:
 
         No alarm is named: one that rings because of what serves now would stop the way back.
         """
-        require_aws(self.name, self._settings, self._settings.aws_role)
+        require_aws(self.name, self._settings, self._role)
         with refusals():
             ready = self._ready(version)
             found = self._hosting.endpoint(self._target.endpoint)
@@ -114,7 +115,7 @@ class SageMakerDeployer:
 
     def _ready(self, version: Deployable) -> _Ready:
         """Name a version by all that its model and config are made from."""
-        facts = (bundle_hash(version), self._container(""), self._settings.aws_role, self._variant(""))
+        facts = (bundle_hash(version), self._container(""), self._role, self._variant(""))
         config = self._names.of(version.version, *facts, self._target.more)
         return _Ready(version.version, config, f"{self._trials}{config.rpartition('-')[2]}")
 
@@ -138,7 +139,7 @@ class SageMakerDeployer:
                 write_archive(version.bundle, Path(beside) / ARCHIVE, version.version)
                 folder.put_file(ARCHIVE, Path(beside) / ARCHIVE)
         container = self._container(f"{folder.uri}/{ARCHIVE}")
-        self._hosting.ensure_model(ready.config, container, self._settings.aws_role)
+        self._hosting.ensure_model(ready.config, container, self._role)
         self._hosting.ensure_config(ready.config, self._variant(ready.config), self._target.more)
 
     # --- The trial endpoint, which takes no traffic but the test's.

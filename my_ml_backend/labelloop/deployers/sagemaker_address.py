@@ -14,7 +14,19 @@ VARIANT = "primary"
 
 EXAMPLE = "sagemaker://ENDPOINT?region=eu-west-1"
 
-_OPTIONS = ("region", "instance", "count", "canary", "linear", "wait", "alarms", "serverless", "concurrency", "async")
+_OPTIONS = (
+    "region",
+    "instance",
+    "count",
+    "canary",
+    "linear",
+    "wait",
+    "alarms",
+    "serverless",
+    "concurrency",
+    "async",
+    "role",
+)
 _LONGEST = 46
 """Letters of an endpoint's name: that of its trial endpoint has 17 more, and 63 at most."""
 
@@ -34,7 +46,8 @@ class SageMakerTarget:
 
     ``canary`` and ``linear`` are the percentage of a first, or of every, step of traffic, ``wait`` the seconds between
     two; 0: all moves at once. ``alarms`` (CloudWatch) take it back. ``serverless`` is in MB, 0 for instances, with
-    ``concurrency`` calls at a time; ``queue`` the folder in S3 of an asynchronous endpoint.
+    ``concurrency`` calls at a time; ``queue`` the folder in S3 of an asynchronous endpoint. Models run as ``role``,
+    and where it is empty as that of the settings.
     """
 
     endpoint: str
@@ -48,6 +61,7 @@ class SageMakerTarget:
     serverless: int = 0
     concurrency: int = 5
     queue: str = ""
+    role: str = ""
 
     @classmethod
     def parse(cls, address: str) -> Self:
@@ -59,7 +73,7 @@ class SageMakerTarget:
             )
         _check(parts.netloc, given)
         told: Json = {name: int(given[name]) for name in _LIMITS if name in given}
-        told |= {name: given[name] for name in ("region", "instance") if name in given}
+        told |= {name: given[name] for name in ("region", "instance", "role") if name in given}
         alarms = tuple(filter(None, given.get("alarms", "").split(",")))
         return cls(parts.netloc, **told, alarms=alarms, queue=given.get("async", "").rstrip("/"))
 

@@ -398,6 +398,13 @@ def test_endpoints_of_other_kinds(place: Place, address: str, capacity: str, ask
         assert told["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
 
 
+def test_models_run_as_the_role_of_the_address(place: Place) -> None:
+    role = "arn:aws:iam::123456789012:role/models"
+    place.bring("v1", f"{ADDRESS}&role={role}" if "?" in ADDRESS else f"{ADDRESS}?role={role}")
+    [model] = place.names("list_models", "Models", "ModelName")
+    assert place.client("sagemaker").describe_model(ModelName=model)["ExecutionRoleArn"] == role
+
+
 def test_nothing_begins_without_what_it_needs(place: Place) -> None:
     version = place.version("v1")
     with pytest.raises(DeployError, match="needs LABELLOOP_AWS_ROLE"):
