@@ -38,10 +38,10 @@ def test_it_holds_no_key_and_asks_for_a_token_instead(workflow: dict[Any, Any]) 
     assert "secrets." not in FILE.read_text()
 
 
-def test_a_commit_plans_applies_and_starts(workflow: dict[Any, Any]) -> None:
+def test_a_commit_checks_applies_and_starts(workflow: dict[Any, Any]) -> None:
     assert "push" in workflow[True], "YAML 1.1 reads `on` as true"
     ran = "\n".join(one.get("run", "") for one in steps(workflow))
-    order = [ran.index(word) for word in ("terraform plan", "aws pipeline apply", "aws pipeline start")]
+    order = [ran.index(word) for word in ("terraform validate", "aws pipeline apply", "aws pipeline start")]
     assert order == sorted(order)
 
 
