@@ -57,7 +57,7 @@ class Terraform:
     folder: Path
     aws: StandIn
 
-    def run(self, *arguments: str, fails: bool = False, **variables: str) -> str:
+    def run(self, *arguments: str, fails: bool = False, variables: Mapping[str, str] = {}) -> str:  # noqa: B006 - never changed
         """Run a command and give all that it prints."""
         environment = {
             **os.environ,
@@ -65,7 +65,7 @@ class Terraform:
             "TF_CLI_CONFIG_FILE": str(self.folder / "terraformrc"),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
-            **{f"TF_VAR_{name}": value for name, value in (VARIABLES | variables).items()},
+            **{f"TF_VAR_{name}": value for name, value in {**VARIABLES, **variables}.items()},
         }
         command, *rest = arguments
         done = subprocess.run(
@@ -82,7 +82,7 @@ class Terraform:
 
     def plan(self, name: str, *options: str, **variables: str) -> dict[str, Any]:
         """Make a plan, and give it as JSON."""
-        self.run("plan", "-input=false", "-lock=false", f"-out={name}", *options, **variables)
+        self.run("plan", "-input=false", "-lock=false", f"-out={name}", *options, variables=variables)
         found: dict[str, Any] = json.loads(self.run("show", "-json", name))
         return found
 
@@ -167,7 +167,7 @@ def test_it_is_formatted_and_valid(terraform: Terraform) -> None:
     ],
 )
 def test_variables_that_cannot_be_are_refused(terraform: Terraform, wrong: dict[str, str], said: str) -> None:
-    told = terraform.run("plan", "-input=false", "-lock=false", "-state=none.tfstate", fails=True, **wrong)
+    told = terraform.run("plan", "-input=false", "-lock=false", "-state=none.tfstate", fails=True, variables=wrong)
     assert said in " ".join(told.replace("│", " ").split())
 
 
@@ -177,10 +177,10 @@ def test_what_it_says_for_env_are_settings_as_they_should_be(applied: Applied, m
     settings, faults = Settings.read(environment)
     assert faults == {}
     known = {entry.metadata["name"] for entry in fields(Settings)}
-    assert set(environment) - known == {"AWS_DEFAULT_REGION"}
+    assert set(environment) - known <= {"AWS_DEFAULT_REGION", "LABELLOOP_REGISTRY"}
     bucket = applied.outputs["data_bucket"].replace("-data-", "-store-")
     assert (settings.store_address, location_of(settings)) == (f"s3://{bucket}/store", f"s3://{bucket}/work")
-    assert open_registry(settings.registry, settings).name == "sagemaker://labelloop"
+    assert open_registry(environment["LABELLOOP_REGISTRY"], settings).name == "sagemaker://labelloop"
     assert open_inbox(settings.events).check().startswith("queue labelloop-events")
     open_meter(settings.metrics).put([])
     check_deployer(settings.deployer)
