@@ -57,7 +57,7 @@ class Terraform:
     folder: Path
     aws: StandIn
 
-    def run(self, *arguments: str, fails: bool = False, variables: Mapping[str, str] = {}) -> str:  # noqa: B006 - never changed
+    def run(self, *arguments: str, fails: bool = False, variables: Mapping[str, str] = {}) -> str:
         """Run a command and give all that it prints."""
         environment = {
             **os.environ,
