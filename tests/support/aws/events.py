@@ -31,9 +31,13 @@ Target = Callable[[Json, Json], None]
 
 @dataclass
 class Events:
-    """Takes events to the targets of rules; ``targets`` says by the target's service what is ours."""
+    """Takes events to the targets of rules; ``targets`` says by the target's service what is ours.
+
+    ``listeners`` are told each event that a rule takes, and the ARN that it goes to.
+    """
 
     targets: dict[str, Target] = field(default_factory=dict)
+    listeners: list[Callable[[Json, str], None]] = field(default_factory=list)
     _deliveries: list[threading.Thread] = field(default_factory=list)
 
     def settle(self, seconds: float = 60) -> None:
@@ -65,6 +69,8 @@ class Events:
             if not _correct(event) or rule.state != "ENABLED" or not rule.event_pattern.matches_event(event):
                 return
             for target in rule.targets:
+                for heard in self.listeners:
+                    heard(event, target["Arn"])
                 try:
                     ours = self.targets.get(target["Arn"].split(":")[2])
                     if ours is None:
