@@ -15,6 +15,7 @@ _SCRIPT = """#!/bin/sh
 # deploy FOLDER, rollback FOLDER, state: as docs/deployers.md has it. What it does is in files beside it.
 cd "$(dirname "$0")" || exit 1
 if [ "$1" = state ]; then
+    [ -f absent ] && { printf '{"absent": true}'; exit 0; }
     [ -f silent ] && { echo "the cloud does not answer" >&2; exit 4; }
     serving=$(cat serving)
     between=$([ -f between ] && [ ! -f late ] && sed 's/[^ ][^ ]*/"&"/g; s/ /, /g' between)

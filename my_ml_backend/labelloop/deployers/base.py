@@ -25,7 +25,8 @@ class Deployed:
     """What an endpoint serves: which version, since when (UTC, ISO 8601); empty where that is none of ours.
 
     ``between`` are the versions that answer while one replaces the other; there are none of them otherwise. ``reason``
-    says why the last deployment failed. Where they answer ``for_good``, it will not come to an end by itself.
+    says why the last deployment failed. Where they answer ``for_good``, it will not come to an end by itself. An
+    endpoint that is ``absent`` answers nobody: the first deployment makes it.
     """
 
     version: str = ""
@@ -33,6 +34,7 @@ class Deployed:
     between: tuple[str, ...] = ()
     reason: str = ""
     for_good: bool = False
+    absent: bool = False
 
 
 EndpointTest = Callable[[str, Path], str]

@@ -80,13 +80,15 @@ class CommandDeployer:
 def _deployed(told: Json) -> Deployed:
     """Read a state; null counts as empty. Raises ValueError, TypeError or AttributeError."""
     version, since, between, reason = (told.get(name) or "" for name in ("version", "since", "between", "reason"))
-    if unknown := sorted(set(told) - {"version", "since", "between", "reason"}):
+    if unknown := sorted(set(told) - {"version", "since", "between", "reason", "absent"}):
         raise ValueError(f"unknown key {unknown[0]!r}")
     if not all(isinstance(one, str) for one in (version, since, reason, *between)) or isinstance(between, dict):
         raise TypeError("version, since and reason are texts, between is a list of them")
     if isinstance(between, str) and between:
         raise TypeError("between is a list of versions")
-    return Deployed(version, since, tuple(between), reason)
+    if not isinstance(absent := told.get("absent") or False, bool):
+        raise TypeError("absent is true or false")
+    return Deployed(version, since, tuple(between), reason, absent=absent)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class FunctionDeployer:
         """Say where the alias leads, by what Lambda's versions are called."""
         with refusals():
             alias = self._function.alias(self._target.alias)
-            return self._told(alias) if alias else Deployed()
+            return self._told(alias) if alias else Deployed(absent=True)
 
     def rollback(self, version: Deployable) -> Deployed:
         """Let the alias lead back to a version that Lambda has still, at once, alarms or not."""

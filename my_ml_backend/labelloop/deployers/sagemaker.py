@@ -238,9 +238,10 @@ class SageMakerDeployer:
 
     def _told(self, found: HostedEndpoint | None) -> Deployed:
         """Say what an endpoint serves, whoever has brought it there."""
-        if found is None or found.status in ("Failed", "OutOfService", "Deleting"):
-            why = f"endpoint {found.name} is {found.status}: {found.reason or 'AWS says not why'}" if found else ""
-            return Deployed(reason=why)
+        if found is None:
+            return Deployed(absent=True)
+        if found.status in ("Failed", "OutOfService", "Deleting"):
+            return Deployed(reason=f"endpoint {found.name} is {found.status}: {found.reason or 'AWS says not why'}")
         version, pending = (self._names.version(name) for name in (found.config, found.pending))
         if found.status == "UpdateRollbackFailed":
             return Deployed(version, found.changed, (version,) if version else (), _MIXED.format(found.name), True)

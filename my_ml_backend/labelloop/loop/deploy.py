@@ -88,6 +88,14 @@ def is_unsettled(hub: Hub, project: ProjectKey, by: Serving) -> bool:
     return is_behind(hub, project, hub.pointer(project).read())
 
 
+def is_absent(hub: Hub, project: ProjectKey, by: Serving) -> bool:
+    """Whether nobody can be asked, for the first version is yet to make its endpoint. Raises DeployError."""
+    if by.serves != "deployed" or by.deployment.brought:
+        return False
+    deployer = _deployer(hub, project, by)
+    return deployer.tells and deployer.state().absent
+
+
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
     """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
     seen = _seen_of(hub, project)

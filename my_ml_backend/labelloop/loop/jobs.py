@@ -179,10 +179,12 @@ def prelabel(project: str) -> str:
         learn(hub, key)
         by = serving(hub, key)
         version = by.version
+        nobody = version == NO_VERSION or deploying.is_absent(hub, key, by)
     if deploying.is_unsettled(hub, key, by):
         hub.queue(key).postpone_prelabel()
         return f"{by.deployment.answers} may answer: it is done when that is settled"
-    if version == NO_VERSION:
+    if nobody:
+        # With the first one all tasks are.
         state.note("unpredicted", "")
         return "there is no version yet"
     try:

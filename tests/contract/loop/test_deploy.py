@@ -426,6 +426,19 @@ def test_before_the_first_version_the_teams_own_model_answers(studio: StudioApi,
     assert announced_version(loop, project) == "v1"
 
 
+def test_an_endpoint_that_the_first_version_makes_is_not_asked_before(
+    studio: StudioApi, loop: Hub, place: Place
+) -> None:
+    project = loop.project(7)
+    (place.folder / "absent").touch()
+    loop.state(project).note("unpredicted", "tasks may be without a prediction")
+    assert jobs.prelabel(str(project)) == "there is no version yet"
+    assert (place.asked, "unpredicted" in loop.state(project).notes()) == (0, False)
+    (place.folder / "absent").unlink()
+    assert "pre-annotated" in jobs.prelabel(str(project))
+    assert place.asked > 0
+
+
 def test_a_champion_of_before_is_brought_to_an_endpoint_that_is_new(
     studio: StudioApi, make_loop: MakeLoop, place: Place
 ) -> None:
