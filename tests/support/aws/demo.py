@@ -28,7 +28,7 @@ from labelloop.errors import LabelLoopError
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.types import Json
-from support.aws.stand_in import ACCOUNT, REGION, StandIn, aws_stand_in
+from support.aws import ACCOUNT, REGION, StandIn, aws_stand_in
 
 NAME = "labelloop-demo"
 """Of the bucket, the queue, the pipeline and the endpoint."""
