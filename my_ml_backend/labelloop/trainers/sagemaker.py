@@ -127,19 +127,19 @@ class PipelineTrainer(ABC):
 
     def start(self, context: "Context", key: str) -> str:
         """Begin the execution of a key, unless it goes on or is done; one that failed is begun anew. See Trainer."""
-        before = [one for one in self.pipeline.executions() if one.name == _display(key)]
+        before = [one for one in self.pipeline.executions() if one.name == display_name(key)]
         if before and before[0].status not in ("Failed", "Stopped"):
             return before[0].arn
         parameters = {**self._hand_over(context, key), **self._address.parameters}
         self._require_parameters(tuple(parameters))
         # AWS lists an execution a moment after it has begun: until then it is known by this.
         token = hashlib.sha256(f"{self.name}\n{key}\n{len(before)}".encode()).hexdigest()
-        return self.pipeline.start(_display(key), parameters, token).arn
+        return self.pipeline.start(display_name(key), parameters, token).arn
 
     def find(self, key: str) -> str:
         """Give the ARN of the newest execution of a key."""
         with self._asked():
-            found = self.pipeline.find(_display(key))
+            found = self.pipeline.find(display_name(key))
         return found.arn if found else ""
 
     def poll(self, handle: str) -> Training:
@@ -218,7 +218,7 @@ class PipelineTrainer(ABC):
             raise TrainerAway(str(error)) from error
 
 
-def _display(key: str) -> str:
+def display_name(key: str) -> str:
     """Spell a run's key as the name of an execution, which has no dots."""
     return key.replace(".", "-")
 

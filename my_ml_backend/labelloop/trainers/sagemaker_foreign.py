@@ -6,11 +6,8 @@ The labels of the test side are in nothing that it is given.
 import hashlib
 import json
 import shutil
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import ForeignInfo
@@ -18,11 +15,9 @@ from labelloop.cloud.aws.account import asking
 from labelloop.cloud.aws.answers import Asking, describe_package, name_for
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.aws.passing_endpoint import PassingEndpoint
-from labelloop.cloud.aws.places import source
 from labelloop.cloud.aws.transform import BatchTransform
-from labelloop.data.formats.listings import FORMATS, write_listing
-from labelloop.data.listing import Listing, Record
-from labelloop.data.split import SIDES, Part, splits
+from labelloop.data.formats.listings import FORMATS
+from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import (
@@ -30,16 +25,15 @@ from labelloop.errors import (
     CloudDenied,
     CloudError,
     CloudMissing,
-    ManifestError,
     SettingsError,
     TrainingError,
 )
 from labelloop.models.bundle import write_foreign
 from labelloop.settings import Settings
-from labelloop.sources.media import media_type_of
 from labelloop.trainers.handover import RunInputs
-from labelloop.trainers.sagemaker import PipelineAddress, PipelineTrainer
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked, Side
+from labelloop.trainers.sagemaker import PipelineAddress, PipelineTrainer, display_name
+from labelloop.trainers.sagemaker_labels import LabelsInS3
+from labelloop.types import Answer, Failure, Input, Json, NotAsked, Side
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -49,8 +43,6 @@ RECIPE = "sagemaker-pipeline"
 OPTIONS = ("manifest", "manifest_format", "validation_manifest", "test_manifest", "group", "judge", "instance")
 _JUDGES = {"transform": BatchTransform, "endpoint": PassingEndpoint}
 _APPROVAL = {"Approved": "approved", "Rejected": "rejected"}
-_LOST = "lost.json"
-_AT_ONCE = 8
 
 
 class ForeignPipeline(PipelineTrainer):
@@ -90,78 +82,19 @@ class ForeignPipeline(PipelineTrainer):
         return {side: self._address.options[name] for side, name in names.items() if name in self._address.options}
 
     def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
-        """Write the pictures that are not there yet, and the lists of the sides that the pipeline takes.
-
-        The validation side is the end of the training list where the pipeline takes no list of its own for it.
-        """
-        wanted = self._manifests()
-        held: dict[Side, list[Item]] = {side: [] for side in SIDES}
-        for side, item in Part(context.manifest, context.named_sides, SIDES).sided():
-            if item.text or context.pictures.has(item.content):
-                held["train" if side == "validation" and side not in wanted else side].append(item)
-        self._upload(context, (item for side in wanted for item in held[side] if not item.text))
-        labels, given, lost = self._labels(key), {}, []
-        with tempfile.TemporaryDirectory(prefix="labelloop-labels-") as place:
-            for side, parameter in wanted.items():
-                path, told = self._list(context, side, held[side], Path(place))
-                given[parameter] = labels.put_file(path.name, path)
-                lost += told
-        labels.put(_LOST, json.dumps(list(dict.fromkeys(lost))).encode())
-        return given
-
-    def _labels(self, key: str) -> Folder:
-        return self.folder.below(source(key).rstrip("/"))
-
-    def _list(self, context: "Context", side: Side, items: Sequence[Item], folder: Path) -> tuple[Path, list[str]]:
-        """Write the list of a side, and say what of it the format cannot carry.
-
-        That of the test side says nothing but which items there are.
-        """
-        if side == "test":
-            path = folder / "test.jsonl"
-            path.write_text("".join(f"{json.dumps(self._bare(item))}\n" for item in items), encoding="ascii")
-            return path, []
-        manifest, path = context.manifest, folder / (side + FORMATS[self._form].suffix)
-        records = tuple(
-            Record(self._uri(item), item.labels, item.task, side, item.content, item.text, item.result)
-            for item in items
-        )
-        listing = Listing(manifest.choice, manifest.classes, records, kind=manifest.kind)
-        try:
-            return path, write_listing(listing, path, self._form)
-        except ManifestError as error:
-            raise TrainingError(f"the {side} side cannot be handed to {self.name} as {self._form}: {error}") from error
-
-    def _uri(self, item: Item) -> str:
-        return "" if item.text else f"{self._pictures.uri}/{item.content}"
-
-    def _bare(self, item: Item) -> Json:
-        told = {"source": item.text} if item.text else {"source-ref": self._uri(item)}
-        return {**told, "content": item.content}
+        """Write the lists of the sides that the pipeline takes, and the pictures that they name."""
+        return self._labels.hand_over(context, display_name(key), self._manifests())
 
     @property
-    def _pictures(self) -> Folder:
-        """Where pictures are for good, each an object named by its sha256: a run brings only those that are new."""
-        return self.folder.below("objects")
-
-    def _upload(self, context: "Context", items: Iterable[Item]) -> None:
-        there, place = set(self._pictures.names()), self._pictures
-        new = sorted({item.content for item in items} - there)
-
-        def put(name: str) -> None:
-            content = context.pictures.path(name).read_bytes()
-            place.put(name, content, media_type_of(content))
-
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            for done, _ in enumerate(threads.map(put, new), 1):
-                context.progress("pictures to S3", done, len(new))
+    def _labels(self) -> LabelsInS3:
+        return LabelsInS3(self.folder, self._form)
 
     def collect(self, handle: str, context: "Context") -> Json:
         """Take the package as the version: what it answers to the test items, or what is reported of it."""
         begun, package, key = time.monotonic(), self._package(handle), self.pipeline.look(handle).name
         reported = self._reported(package)
         answers = self._answers(package, key, context) if self.predicts else {}
-        manifest, bundle, lost = context.manifest, context.folder.bundle, json.loads(self._labels(key).read(_LOST))
+        manifest, bundle = context.manifest, context.folder.bundle
         info = ForeignInfo(manifest.classes, manifest.choice, RECIPE, kind=manifest.kind, model=package)
         shutil.rmtree(bundle, ignore_errors=True)
         write_foreign(bundle, info, answers)
@@ -171,7 +104,7 @@ class ForeignPipeline(PipelineTrainer):
             "validation": {"accuracy": reported["accuracy"]} if "accuracy" in reported else {},
             "seconds": {"collect": round(time.monotonic() - begun, 3)},
             "left_out": {},
-            "notes": [told, *(f"the format {self._form} does not carry {what}" for what in lost)],
+            "notes": [told, *(f"the format {self._form} does not carry {what}" for what in self._labels.lost(key))],
             "calibration": {},
             "device": "",
             "policy": "",

@@ -421,6 +421,8 @@ def test_a_forced_run_has_a_key_with_a_dot_and_an_execution_too(machine: Machine
     arn = trainer.start(run.context, f"{run.key}.2")
     assert trainer.find(f"{run.key}.2") == arn
     assert trainer.find(run.key) == ""
+    machine.aws.executions.wait(arn)
+    assert trainer.collect(arn, run.context)["recipe"] == "sagemaker-pipeline"
 
 
 @pytest.mark.parametrize("judge", ["transform", "endpoint"])

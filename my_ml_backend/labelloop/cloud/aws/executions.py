@@ -62,7 +62,10 @@ class Pipeline:
         """Give all executions, the newest first."""
         with asking(f"the executions of pipeline {self.name}"):
             pages = self._client.get_paginator("list_pipeline_executions").paginate(
-                PipelineName=self.name, SortBy="CreationTime", SortOrder="Descending"
+                PipelineName=self.name,
+                SortBy="CreationTime",
+                SortOrder="Descending",
+                PaginationConfig={"PageSize": 100},
             )
             for page in pages:
                 for one in page["PipelineExecutionSummaries"]:

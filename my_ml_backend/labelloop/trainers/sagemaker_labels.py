@@ -1,0 +1,110 @@
+"""A run's labels for a pipeline that is somebody else's: lists in S3, of pictures that lie there as single objects.
+
+What is said of the test side is which items there are, and nothing else.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelloop.cloud.aws.objects import Folder
+from labelloop.cloud.aws.places import source
+from labelloop.data.formats.listings import FORMATS, write_listing
+from labelloop.data.listing import Listing, Record
+from labelloop.data.split import SIDES, Part
+from labelloop.errors import ManifestError, TrainingError
+from labelloop.sources.media import media_type_of
+from labelloop.types import Item, Json, Side
+
+if TYPE_CHECKING:
+    from labelloop.run.context import Context
+
+_LOST = "lost.json"
+"""What of the labels the format could not carry."""
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class LabelsInS3:
+    """Hands labels over in a pipeline's ``folder``, as lists of a format (``form``)."""
+
+    folder: Folder
+    form: str
+
+    def hand_over(self, context: "Context", key: str, wanted: Mapping[Side, str]) -> dict[str, str]:
+        """Write the lists of sides, and the pictures they name that are not there yet; gives parameters.
+
+        ``wanted`` names the parameter that takes a side's address. The validation side goes with the training side
+        where no parameter takes it.
+        """
+        held: dict[Side, list[Item]] = {side: [] for side in SIDES}
+        for side, item in Part(context.manifest, context.named_sides, SIDES).sided():
+            if item.text or context.pictures.has(item.content):
+                held["train" if side == "validation" and side not in wanted else side].append(item)
+        self._upload(context, (item for side in wanted for item in held[side] if not item.text))
+        place, given, lost = self._place(key), {}, []
+        with tempfile.TemporaryDirectory(prefix="labelloop-labels-") as folder:
+            for side, parameter in wanted.items():
+                path, told = self._list(context, side, held[side], Path(folder))
+                given[parameter] = place.put_file(path.name, path)
+                lost += told
+        place.put(_LOST, json.dumps(list(dict.fromkeys(lost))).encode())
+        return given
+
+    def lost(self, key: str) -> list[str]:
+        """Say what of a run's labels the format could not carry."""
+        return [str(what) for what in json.loads(self._place(key).read(_LOST))]
+
+    def _place(self, key: str) -> Folder:
+        return self.folder.below(source(key).rstrip("/"))
+
+    @property
+    def _pictures(self) -> Folder:
+        """Where pictures are for good, each an object named by its sha256."""
+        return self.folder.below("objects")
+
+    def _list(self, context: "Context", side: Side, items: Sequence[Item], folder: Path) -> tuple[Path, list[str]]:
+        """Write the list of a side, and say what of it the format cannot carry."""
+        if side == "test":
+            path = folder / "test.jsonl"
+            path.write_text("".join(f"{json.dumps(self._bare(item))}\n" for item in items), encoding="ascii")
+            return path, []
+        manifest, path = context.manifest, folder / (side + FORMATS[self.form].suffix)
+        records = tuple(
+            Record(self._uri(item), item.labels, item.task, side, item.content, item.text, item.result)
+            for item in items
+        )
+        listing = Listing(manifest.choice, manifest.classes, records, kind=manifest.kind)
+        try:
+            return path, write_listing(listing, path, self.form)
+        except ManifestError as error:
+            raise TrainingError(f"the {side} side cannot be handed over as {self.form}: {error}") from error
+
+    def _uri(self, item: Item) -> str:
+        return "" if item.text else f"{self._pictures.uri}/{item.content}"
+
+    def _bare(self, item: Item) -> Json:
+        told = {"source": item.text} if item.text else {"source-ref": self._uri(item)}
+        return {**told, "content": item.content}
+
+    def _upload(self, context: "Context", items: Iterable[Item]) -> None:
+        place = self._pictures
+        new = sorted({item.content for item in items} - set(place.names()))
+
+        def put(name: str) -> None:
+            content = context.pictures.path(name).read_bytes()
+            place.put(name, content, media_type_of(content))
+
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            try:
+                for done, _ in enumerate(threads.map(put, new), 1):
+                    context.progress("pictures to S3", done, len(new))
+            except BaseException:
+                # Who is to end does not bring the rest first.
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
