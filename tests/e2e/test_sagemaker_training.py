@@ -12,7 +12,7 @@ import pytest
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.applying import apply
-from labelloop.cloud.aws.pipeline import plan_of
+from labelloop.cloud.aws.pipeline_plan import plan_of
 from labelloop.demo.examples import Pictures, digits
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.models.runs import Runs
