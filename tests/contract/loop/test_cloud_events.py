@@ -20,8 +20,9 @@ from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.types import ProjectKey
-from support.aws import StandIn, aws_stand_in
+from support.aws import StandIn, aws_stand_in, dying_at
 from support.aws.queue import QUEUE, EventQueue, annotations, large_queue, told
+from support.crash_store import Killed
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -353,6 +354,22 @@ def test_events_that_cannot_be_taken_off_the_queue_are_noted_and_come_again(
     assert "ServiceUnavailable" in read_events(events_hub)
     assert changed(events_hub, project) == [f"a{number}" for number in range(5)]
     assert queue.count() == 5
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", range(6))
+def test_a_worker_that_dies_at_any_call_loses_none(
+    studio: StudioApi, events_hub: Hub, project: ProjectKey, aws: StandIn, number: int, after: bool
+) -> None:
+    with large_queue(aws) as queue:
+        queue.waiting += map(json.dumps, [*annotations(range(12)), told("data/cats/1.png")])
+        with dying_at(number, after=after), pytest.raises(Killed):
+            read_events(events_hub)
+        queue.reappear()
+        read_events(events_hub)
+        assert queue.left == 0
+    assert changed(events_hub, project) == sorted(f"a{one}" for one in range(12))
+    assert prelabels(events_hub) == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from labelloop.types import Json, chunks
@@ -62,41 +63,41 @@ class EventQueue:
 class LargeQueue:
     """The messages of a queue that may hold very many: moto looks at each of them for each one that it gives.
 
-    What was taken is hidden for good; ``seconds`` counts what is spent here.
+    What was taken is hidden until it is to reappear.
     """
 
     def __init__(self) -> None:
         self.waiting: deque[str] = deque()
-        self.hidden: dict[str, str] = {}
-        self.seconds = 0.0
+        self._hidden: dict[str, str] = {}
+        self._names = count()
         self._lock = threading.Lock()
 
     def receive(self, call: Call) -> Json:
         """Answer ReceiveMessage."""
-        began = time.perf_counter()
         with self._lock:
             most = min(call.parameters["MaxNumberOfMessages"], len(self.waiting))
-            given = {f"receipt-{len(self.hidden) + one}": self.waiting.popleft() for one in range(most)}
-            self.hidden |= given
-        messages = [{"MessageId": name, "ReceiptHandle": name, "Body": body} for name, body in given.items()]
-        self.seconds += time.perf_counter() - began
-        return {"Messages": messages}
+            given = {f"receipt-{next(self._names)}": self.waiting.popleft() for _ in range(most)}
+            self._hidden |= given
+        return {"Messages": [{"MessageId": one, "ReceiptHandle": one, "Body": body} for one, body in given.items()]}
 
     def delete(self, call: Call) -> Json:
         """Answer DeleteMessageBatch."""
-        began = time.perf_counter()
         entries = call.parameters["Entries"]
         with self._lock:
             for one in entries:
-                # Its name is not given anew.
-                self.hidden[one["ReceiptHandle"]] = ""
-        self.seconds += time.perf_counter() - began
+                self._hidden.pop(one["ReceiptHandle"], None)
         return {"Successful": [{"Id": one["Id"]} for one in entries], "Failed": []}
+
+    def reappear(self) -> None:
+        """Show what was taken and not deleted, as after the visibility timeout."""
+        with self._lock:
+            self.waiting += self._hidden.values()
+            self._hidden.clear()
 
     @property
     def left(self) -> int:
         """How many messages there are, hidden ones too."""
-        return len(self.waiting) + sum(body != "" for body in self.hidden.values())
+        return len(self.waiting) + len(self._hidden)
 
 
 @contextmanager
