@@ -190,6 +190,12 @@ class LoopSettings:
         "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: LABELLOOP_STORE.",
         check=values.aws_location,
     )
+    registry: str = _setting(
+        "LABELLOOP_REGISTRY",
+        "",
+        "Registry that mirrors the versions: sagemaker://PREFIX?region=R; empty: none does (docs/aws.md).",
+        check=values.registry_address,
+    )
     approval: str = _setting(
         "LABELLOOP_APPROVAL",
         "auto",

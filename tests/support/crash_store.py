@@ -12,7 +12,7 @@ class Killed(BaseException):
 
 
 class CrashStore:
-    """Passes everything on to a real store; the step with the number ``at`` dies before or after it is done."""
+    """Passes everything on to a real store; the step with the number ``at`` dies before or after it is done, from 0."""
 
     def __init__(self, store: Store, at: int, *, after: bool = False) -> None:
         self._store = store
@@ -24,22 +24,22 @@ class CrashStore:
         return self._store.read(path)
 
     def write(self, path: str, content: bytes) -> None:
-        with self._step(path):
+        with self.step(path):
             self._store.write(path, content)
 
     def download(self, path: str, target: Path) -> None:
         self._store.download(path, target)
 
     def upload(self, path: str, source: Path) -> None:
-        with self._step(path):
+        with self.step(path):
             self._store.upload(path, source)
 
     def create(self, path: str, content: bytes) -> None:
-        with self._step(path):
+        with self.step(path):
             self._store.create(path, content)
 
     def swap(self, path: str, content: bytes, tag: str) -> None:
-        with self._step(path):
+        with self.step(path):
             self._store.swap(path, content, tag)
 
     def walk(self, prefix: str) -> Iterator[str]:
@@ -49,7 +49,8 @@ class CrashStore:
         return self._store.names(prefix)
 
     @contextmanager
-    def _step(self, path: str) -> Iterator[None]:
+    def step(self, path: str) -> Iterator[None]:
+        """Die before or after what is done in the block, if this is the step; others than stores may count with it."""
         self._left -= 1
         if self._left < 0 and not self._after:
             raise Killed

@@ -52,7 +52,7 @@ def reject(hub: Hub, version: str | None, project_id: int, reason: str, as_json:
             raise click.ClickException(f"{version} stays champion: there is no version before it to go back to")
         _make_champion(hub, project, before, "rollback to", force=False, as_json=as_json)
         return
-    reject_version(hub, project, version, f"a person rejected it{f': {reason}' if reason else ''}")
+    reject_version(hub.store, project, version, f"a person rejected it{f': {reason}' if reason else ''}")
     verdict = versions.get(version).verdict
     show(as_json, {"version": version, "verdict": verdict}, [f"{version} is rejected: {verdict}"])
 

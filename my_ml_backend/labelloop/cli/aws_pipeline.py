@@ -19,7 +19,7 @@ from labelloop.cloud.aws.logs import log_link
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline import definition, to_text
 from labelloop.cloud.aws.pipeline_plan import GROUP, NOBODY, PipelinePlan, parameters_of_run, plan_of
-from labelloop.cloud.aws.registry import group_of
+from labelloop.cloud.aws.registry import group_of, registry_prefix
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub
 from labelloop.models.runs import ProjectDefaults
@@ -175,7 +175,7 @@ def _plan(
     values |= {"Location": location_of(settings), "MinimumF1": str(settings.minimum_f1), "CommitId": commit() or NOBODY}
     values["ApprovalStatus"] = "PendingManualApproval" if settings.approval == "manual" else "Approved"
     if project is not None:
-        values |= {"ProjectKey": str(project), GROUP: group_of(name, project)}
+        values |= {"ProjectKey": str(project), GROUP: group_of(registry_prefix(settings) or name, project)}
     choices = {"spot": spot, "disk": disk_gb, "seconds": train_hours * 3600}
     return plan_of(settings, name, region, values={**values, **parameters}, **choices)
 

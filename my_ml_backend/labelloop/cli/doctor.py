@@ -9,8 +9,11 @@ from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import unknown_variables
 from labelloop.errors import LabelLoopError
+from labelloop.kinds.base import find
+from labelloop.kinds.classification import Classification
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import bootstrap_of, learn_unknown, needless_bootstrap, open_for, project_endpoint
+from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_options import options_of
 from labelloop.loop.project_registry import backend_url, confirmed_project, site_of
 from labelloop.loop.serving import announced_version
@@ -62,6 +65,7 @@ def diagnose(
         yield from _guarded("other projects", lambda: _left_over(hub))
         yield from _guarded("endpoint", lambda: _endpoint(hub))
         yield from _guarded("deployer", lambda: _deployer(hub, "deployer", hub.settings.deployer))
+        yield from _guarded("registry", lambda: _registry(hub))
         yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
         yield from _guarded("events", lambda: _events(hub))
         if project_id is not None:
@@ -197,6 +201,12 @@ def _deployer(hub: Hub, name: str, address: str, project: ProjectKey | None = No
         yield Finding(name, ok=True, detail=detail)
 
 
+def _registry(hub: Hub) -> Iterator[Finding]:
+    """Ask what mirrors the versions, and write a probe beside its files."""
+    if hub.registry is not None:
+        yield Finding("registry", ok=True, detail=hub.registry.check())
+
+
 def _bootstrap(hub: Hub) -> Iterator[Finding]:
     """Ask the settings' bootstrap endpoint, or say that it is not needed."""
     found = open_for(hub, None)
@@ -237,6 +247,7 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
     yield from _guarded("project's storages", lambda: _storages(hub, project))
     yield from _guarded("labels", lambda: _labels(hub, project, info))
+    yield from _guarded("least macro F1", lambda: _minimum_f1(hub, project))
     backends = studio.ml_backends(project_id)
     own = own_backend(backends, backend_url(hub, project_id))
     yield diagnosis.check_backend(backends, own, connect)
@@ -280,6 +291,16 @@ def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Findin
     trains = project_endpoint(hub, project).serves == "store"
     classes = _classes(hub, project, hub.pointer(project).read().announced) if trains else None
     yield diagnosis.check_labels(info.label_config, classes, trains=trains)
+
+
+def _minimum_f1(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
+    """Say where a rule of the gate cannot be applied to what the project learns."""
+    if not hub.settings.minimum_f1 or project_endpoint(hub, project).serves == "alone":
+        return
+    kind = find(labeling_of(hub, project).kind)
+    if not isinstance(kind, Classification):
+        detail = f"LABELLOOP_MINIMUM_F1 cannot be applied, for {kind.name} are measured without a macro F1"
+        yield Finding("least macro F1", ok=True, detail=detail, remedy="Its verdicts say so; the other rules decide.")
 
 
 def _title(hub: Hub, project: ProjectKey, own: MLBackend, info: ProjectInfo) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import cached_property
 
-from labelloop.cloud.base import Inbox
-from labelloop.cloud.opening import open_inbox
+from labelloop.cloud.base import Inbox, Registry
+from labelloop.cloud.opening import open_inbox, open_registry
 from labelloop.data.site import Tool
 from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import open_endpoint
@@ -133,6 +133,12 @@ class Hub:
             return endpoint
 
     @property
+    def registry(self) -> Registry | None:
+        """What mirrors the versions in a cloud, None where nothing does; raises SettingsError."""
+        with self._making:
+            return self._registry
+
+    @property
     def redis(self) -> RedisClient:
         """The Redis client, whose every command raises QueueError without Redis."""
         with self._making:
@@ -181,6 +187,10 @@ class Hub:
     @cached_property
     def _store(self) -> Store:
         return open_store(self.settings.store_address)
+
+    @cached_property
+    def _registry(self) -> Registry | None:
+        return open_registry(self.settings.registry, self.settings) if self.settings.registry else None
 
     @cached_property
     def _redis(self) -> RedisClient:

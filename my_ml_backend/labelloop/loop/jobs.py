@@ -16,6 +16,7 @@ from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.metering import tell_figures
+from labelloop.loop.mirror import reconcile
 from labelloop.loop.places import take_in
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
@@ -59,7 +60,7 @@ def _existing(hub: Hub, project: ProjectKey) -> Iterator[None]:
 
 @contextmanager
 def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
-    """Hold the project and report from it; afterwards look at what it needs next."""
+    """Hold the project and report from it; afterwards show what came of it, and look at what it needs next."""
     held = False
     try:
         with Lease(hub, project) as lease:
@@ -72,6 +73,7 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
     finally:
         # Who did not get the project leaves that to who has it. Not at once: RQ is still busy with this job.
         if held:
+            reconcile(hub, project)
             hub.queue(project).consider(time.time() + 0.5)
 
 
@@ -147,7 +149,7 @@ def deploy(project: str, version: str | None) -> str:
             learn_unknown(hub, key)
             require_learning(hub, key)
             if version is not None:
-                promote(hub, key, version)
+                promote(hub.store, key, version)
             with _holding(hub, key) as reporter:
                 if pointer.read().champion is None:
                     return "there is no champion to announce"

@@ -7,9 +7,11 @@ deploy, pre-annotate and announce, is the deploy job's (loop/jobs.py), which fin
 import logging
 from dataclasses import replace
 
-from labelloop.loop.hub import Hub
-from labelloop.models.champion import Pointers
+from labelloop.cloud.base import Approval
+from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions, number_of
 from labelloop.run.verdict import force_version, refuse_version
 from labelloop.types import ProjectKey
@@ -17,27 +19,27 @@ from labelloop.types import ProjectKey
 _log = logging.getLogger(__name__)
 
 
-def promote(hub: Hub, project: ProjectKey, version: str, fence: int | None = None, *, force: bool = False) -> None:
+def promote(store: Store, project: ProjectKey, version: str, fence: int | None = None, *, force: bool = False) -> None:
     """Make a version champion. May be repeated; raises Fenced where ``fence`` is not the newest any more.
 
     With ``force`` one that was rejected, too, and its record says so. The open run loses its right to promote, before
     anything else: one that ends in between has lost it already.
     """
-    versions, pointer = hub.versions(project), hub.pointer(project)
+    versions, pointer = Versions(store, project), ChampionPointer(store, project)
     record = force_version(versions, version) if force else versions.find(version)
-    hub.open_runs(project).bar(f"{version} was made champion by a person while it was being trained")
+    OpenRuns(store, project).bar(f"{version} was made champion by a person while it was being trained")
     if pointer.mend(version):
         _log.warning("project %s: its champion file was damaged and is written anew", project)
         fence = None
     pointer.promote(version, pointer.take_fence() if fence is None else fence)
     if record is not None:
-        _settle(hub.runs(project), record, "promoted")
+        _settle(Runs(store, project), record, "promoted")
 
 
-def reject(hub: Hub, project: ProjectKey, version: str, why: str) -> None:
+def reject(store: Store, project: ProjectKey, version: str, why: str) -> None:
     """Reject a version that is not champion; ``why`` goes into its verdict. May be repeated; raises NotFound."""
-    record = refuse_version(hub.versions(project), version, why)
-    _settle(hub.runs(project), record, "rejected")
+    record = refuse_version(Versions(store, project), version, why)
+    _settle(Runs(store, project), record, "rejected")
 
 
 def _settle(runs: Runs, version: VersionRecord, state: str) -> None:
@@ -61,6 +63,22 @@ def successor(version: str, pointers: Pointers) -> str:
         return ""
     last = len(reigns) - 1 - reigns[::-1].index(version)
     return next((one for one in reigns[last + 1 :] if one != version), "")
+
+
+def standing(record: VersionRecord, pointers: Pointers) -> tuple[Approval, str]:
+    """Say what a registry is to show of a version, and why; the store alone decides it."""
+    version, champion = record.version, pointers.champion
+    if version == champion:
+        return "approved", record.verdict
+    if not record.promoted:
+        return "rejected", record.verdict
+    if after := successor(version, pointers):
+        if is_rolled_back(version, pointers):
+            return "rejected", f"rolled back to {after}. {record.verdict}"
+        return "approved", f"{after} followed it. {record.verdict}"
+    if record.parent == champion:
+        return "pending", f"approve it to make it champion. {record.verdict}"
+    return "rejected", f"passed over: it met {record.parent or 'no other version'}, and now {champion} is champion"
 
 
 def champion_before(versions: Versions, pointers: Pointers) -> str:

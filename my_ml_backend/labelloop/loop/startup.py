@@ -50,7 +50,7 @@ def refuse_impossible(hub: Hub) -> None:
     """Open what the settings name without sending anything; raises SettingsError or StoreError for what cannot be."""
     open_for(hub, None)
     open_trainer(hub.settings)
-    for part in ("store", "redis", "inbox"):
+    for part in ("store", "redis", "inbox", "registry"):
         getattr(hub, part)
 
 

@@ -23,7 +23,7 @@ from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
 
-_TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "metrics")
+_TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "registry", "metrics")
 """Notes of what went wrong."""
 
 

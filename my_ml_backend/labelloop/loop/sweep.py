@@ -21,6 +21,7 @@ from labelloop.loop.deploy import look
 from labelloop.loop.drift import look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
+from labelloop.loop.mirror import reconcile
 from labelloop.loop.project_endpoint import learn_unknown, learns
 from labelloop.loop.project_labels import labeling_of, manifest_file, manifest_path
 from labelloop.loop.project_registry import (
@@ -85,6 +86,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     keep_project(hub, project)
     keep_served(hub, project)
     _look(hub, project)
+    reconcile(hub, project)
     _watch(hub, project, found)
     done = consider(hub, project)
     _mend_title(hub, project, info)

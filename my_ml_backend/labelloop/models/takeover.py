@@ -11,8 +11,9 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.types import Progress, ProjectKey
 
-_OWN = ("project.json", "champion.json")
-"""What a folder does not take from another: how Label Studio calls this backend; the champion is set last."""
+_OWN = ("project.json", "champion.json", "registry.json")
+"""What a folder does not take from another: how Label Studio calls this backend, what a registry has of another
+project; the champion is set last."""
 
 
 @dataclass(frozen=True, slots=True)

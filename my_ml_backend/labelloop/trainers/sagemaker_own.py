@@ -15,7 +15,7 @@ from labelloop.cloud.aws.applying import require_group
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline_plan import GROUP, parameters_of_run, spelled
 from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
-from labelloop.cloud.aws.registry import group_of
+from labelloop.cloud.aws.registry import group_of, registry_prefix
 from labelloop.data.shards import pictures_of, shards
 from labelloop.errors import TrainingError
 from labelloop.trainers.handover import take_bundle
@@ -72,7 +72,7 @@ class OwnPipeline(PipelineTrainer):
     def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
         """Write the labels, and the shards that are not there yet; what shows that all is there comes last."""
         project = context.manifest.project
-        group = group_of(self._address.name, project)
+        group = group_of(registry_prefix(self._settings) or self._address.name, project)
         require_group(self.account, group)
         place, names = self.folder.below(source(key).rstrip("/")), self._shards(context)
         place.put_file(MANIFEST, context.folder.manifest)

@@ -94,7 +94,7 @@ def test_the_newest_is_approved_and_the_other_one_is_passed_over(studio: StudioA
 
 def test_what_was_passed_over_is_approved_by_force(studio: StudioApi, hub_7: Hub) -> None:
     studio.connect("v1")
-    promote(hub_7, hub_7.project(7), "v3")
+    promote(hub_7.store, hub_7.project(7), "v3")
     command("approve", "v2", "--force")
     assert done(hub_7) == "v2 is announced"
     assert not hub_7.versions(hub_7.project(7)).get("v2").forced, "the gate had let it pass"
@@ -117,7 +117,7 @@ def test_rejecting_the_champion_goes_back_to_the_one_before(studio: StudioApi, h
     project = hub_7.project(7)
     assert "there is no version before it" in command("reject", "v1").output
     for version in ("v2", "v3", "v2"):  # v3 was taken back already
-        promote(hub_7, project, version)
+        promote(hub_7.store, project, version)
     command("reject", "v2")
     assert done(hub_7) == "v1 is announced"
     assert hub_7.versions(project).get("v2").promoted, "a rollback says nothing of its verdict"
@@ -126,7 +126,7 @@ def test_rejecting_the_champion_goes_back_to_the_one_before(studio: StudioApi, h
 def test_approving_takes_the_right_to_promote_from_the_open_run(hub_7: Hub) -> None:
     project = hub_7.project(7)
     hub_7.open_runs(project).begin(OpenRun("run-of-v4", "m", fence=1))
-    promote(hub_7, project, "v2")
+    promote(hub_7.store, project, "v2")
     opened = hub_7.open_runs(project).read()
     assert opened is not None
     assert opened.barred == "v2 was made champion by a person while it was being trained"
@@ -135,7 +135,7 @@ def test_approving_takes_the_right_to_promote_from_the_open_run(hub_7: Hub) -> N
 def test_a_word_that_is_given_twice_counts_once(hub_7: Hub) -> None:
     project = hub_7.project(7)
     for _ in range(2):
-        promote(hub_7, project, "v2")
-        reject(hub_7, project, "v3", "a person rejected it")
+        promote(hub_7.store, project, "v2")
+        reject(hub_7.store, project, "v3", "a person rejected it")
     assert [reign.version for reign in ChampionPointer(hub_7.store, project).read().history] == ["v1", "v2"]
     assert hub_7.versions(project).get("v3").verdict == "v3 replaces v1; a person rejected it"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
+from urllib.parse import urlsplit
 
 from labelloop import __version__
 from labelloop.cloud.aws.account import Account, asking
@@ -13,6 +14,7 @@ from labelloop.cloud.aws.archives import place_of, put_archive
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.base import Approval, Package, Publication
 from labelloop.errors import CloudMissing
+from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
@@ -26,6 +28,9 @@ _WORDS: Mapping[Approval, str] = {
 _APPROVALS: Mapping[str, Approval] = {word: status for status, word in _WORDS.items()}
 _TOLD = re.compile(r"LabelLoop: (\w+)\b")
 
+_NO_RUN = "none"
+"""What a pipeline says of a run that nobody named."""
+
 _LONGEST_NAME, _LONGEST_REASON, _LONGEST_VALUE = 63, 1024, 256
 """By botocore's shapes: EntityName, ApprovalDescription, CustomerMetadataValue."""
 
@@ -38,6 +43,12 @@ def group_of(prefix: str, project: ProjectKey) -> str:
         return clean
     mark = hashlib.sha256(str(project).encode()).hexdigest()[:8]
     return f"{clean[: _LONGEST_NAME - 9].rstrip('-')}-{mark}"
+
+
+def registry_prefix(settings: Settings) -> str:
+    """Give the prefix of the groups in which the settings' registry mirrors versions; empty where there is none."""
+    parts = urlsplit(settings.registry)
+    return parts.netloc if parts.scheme == "sagemaker" else ""
 
 
 class SageMakerRegistry:
@@ -85,11 +96,14 @@ class SageMakerRegistry:
         # A pipeline says nothing of why, but what it registered the package as.
         said = told[1] if told else metadata.get("registered_as", _WORDS["pending"] if "version" in metadata else "")
         changed = found.get("LastModifiedTime") or found["CreationTime"]
+        # A pipeline that was begun by hand was given no key: its own name for the run is the same.
+        run = metadata.get("run", "")
+        run = metadata.get("key", "") if run == _NO_RUN else run
         return Package(
             name,
             _APPROVALS.get(found.get("ModelApprovalStatus", ""), ""),
             metadata.get("version", ""),
-            metadata.get("run", ""),
+            run,
             _APPROVALS.get(said, ""),
             changed.astimezone(UTC).isoformat(timespec="microseconds"),
         )
