@@ -2,6 +2,7 @@
 
 import click
 
+from labelloop.cli.aws_deploy import commands
 from labelloop.cli.aws_pipeline import pipeline
 
 
@@ -10,4 +11,5 @@ def aws() -> None:
     """Set up, start and watch the loop on AWS."""
 
 
-aws.add_command(pipeline)
+for command in (pipeline, *commands.commands.values()):
+    aws.add_command(command)

@@ -184,7 +184,7 @@ class Bar:
 
 def follow(hub: Hub, project: ProjectKey, job: str, *, quiet: bool) -> str:
     """Show a job's progress until it ends; returns RQ's word for how it ended. Raises QueueError without a worker."""
-    _require_worker(hub, f"job {job}")
+    require_worker(hub, f"job {job}")
     with Bar(not quiet) as bar:
         while True:
             ended = queue.job_status(hub.redis, job)
@@ -205,13 +205,14 @@ def follow_elsewhere(hub: Hub, project: ProjectKey, *, quiet: bool) -> RunRecord
         return None
     with Bar(not quiet) as bar:
         while (stands := open_elsewhere(hub, project)) is not None and stands.key == opened.key:
-            _require_worker(hub, f"run {opened.key}")
+            require_worker(hub, f"run {opened.key}")
             _show_step(bar, hub, project)
             time.sleep(_LOOK_SECONDS)
     return hub.runs(project).get(opened.key)
 
 
-def _require_worker(hub: Hub, what: str) -> None:
+def require_worker(hub: Hub, what: str) -> None:
+    """Raise QueueError where no worker runs that would go on with something."""
     if not queue.count_workers(hub.redis):
         raise QueueError(f"{what} waits, but there is no worker: start one with `labelloop worker`")
 

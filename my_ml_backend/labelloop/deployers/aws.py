@@ -20,6 +20,7 @@ KEPT = 3
 """Versions of a project that stay in a cloud, what serves among them, for a way back: the newest ones."""
 
 _INSTANCE_LETTERS = 16
+_MARK = 6
 _DIGITS = 10
 
 
@@ -31,8 +32,11 @@ class Names:
 
     @property
     def stem(self) -> str:
-        """What all of them begin with: ``labelloop-1795187630-7-``."""
-        instance = re.sub("[^a-zA-Z0-9]+", "-", self.project.instance)[:_INSTANCE_LETTERS].strip("-")
+        """What all of them begin with: ``labelloop-1795187630-7-``; no two projects have the same."""
+        instance = re.sub("[^a-zA-Z0-9]+", "-", self.project.instance).strip("-")
+        if instance != self.project.instance or len(instance) > _INSTANCE_LETTERS:
+            mark = hashlib.sha256(self.project.instance.encode()).hexdigest()[:_MARK]
+            instance = f"{instance[: _INSTANCE_LETTERS - _MARK - 1].strip('-')}-{mark}"
         return f"labelloop-{instance}-{self.project.id}-"
 
     def of(self, version: str, *facts: object) -> str:

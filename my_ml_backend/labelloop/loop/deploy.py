@@ -75,7 +75,7 @@ def is_behind(hub: Hub, project: ProjectKey, pointers: Pointers) -> bool:
     """
     if pointers.champion is None or pointers.champion != pointers.announced:
         return pointers.champion is not None
-    seen = _seen_of(hub, project)
+    seen = deployment_of(hub, project)
     return seen is not None and (seen.wanted, seen.stage) != (pointers.champion, "there")
 
 
@@ -98,13 +98,13 @@ def is_absent(hub: Hub, project: ProjectKey, by: Serving) -> bool:
 
 def looked_at_again(hub: Hub, project: ProjectKey, version: str | None) -> float:
     """Say when to look again whether a version has come to its endpoint (Unix seconds); 0 where it is not under way."""
-    seen = _seen_of(hub, project)
+    seen = deployment_of(hub, project)
     return 0.0 if seen is None or not _is_under_way(seen, version) else seen.looked + hub.settings.poll_seconds
 
 
 def has_failed(hub: Hub, project: ProjectKey) -> bool:
     """Whether the last deployment has failed: a run that is due does not wait for the next one."""
-    seen = _seen_of(hub, project)
+    seen = deployment_of(hub, project)
     return seen is not None and seen.stage == "failed"
 
 
@@ -113,7 +113,7 @@ def look(hub: Hub, project: ProjectKey) -> None:
 
     Raises DeployError.
     """
-    found, seen = project_endpoint(hub, project), _seen_of(hub, project)
+    found, seen = project_endpoint(hub, project), deployment_of(hub, project)
     # Whoever brings a version looks for itself, and before the first one the endpoint is none of the loop's business.
     if seen is None or seen.stage in ("told", "begun") or not seen.brought or hub.state(project).is_held():
         return
@@ -234,8 +234,8 @@ def _as_told(seen: Deployment, stands: Deployed, **more: Any) -> Deployment:
     return replace(seen, **(told | more))
 
 
-def _seen_of(hub: Hub, project: ProjectKey) -> Deployment | None:
-    """Read what was last seen of the project's endpoint; None where nothing is brought to it."""
+def deployment_of(hub: Hub, project: ProjectKey) -> Deployment | None:
+    """Read what was last seen of the project's endpoint; None where nothing is brought to it. Raises StoreError."""
     found = project_endpoint(hub, project)
     return _seen(hub, project, found) if found.serves == "deployed" else None
 

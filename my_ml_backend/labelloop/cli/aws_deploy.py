@@ -1,0 +1,161 @@
+"""``labelloop aws deploy | rollback | status``: a version brought to a project's endpoint, and how all of it stands."""
+
+import sys
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import click
+
+from labelloop.cli.terminal import Bar, follow, json_option, project_option, require_worker, show, standing
+from labelloop.cloud.aws.account import Account
+from labelloop.cloud.aws.executions import Pipeline
+from labelloop.cloud.opening import open_inbox
+from labelloop.deployers.opening import open_deployer
+from labelloop.errors import LabelLoopError
+from labelloop.loop.deploy import deployment_of
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import learn_unknown, project_endpoint
+from labelloop.loop.project_registry import existing_project
+from labelloop.loop.promotion import champion_before
+from labelloop.loop.status import project_status
+from labelloop.models.deployments import Deployment
+from labelloop.run.verdict import force_version
+from labelloop.types import Json, ProjectKey
+
+commands = click.Group()
+"""Those of ``labelloop aws`` that are not for its pipeline alone."""
+
+_LOOK_SECONDS = 0.2
+
+_waited = click.option("--wait/--no-wait", default=True, help="Follow it until it is announced; default: --wait.")
+
+
+@commands.command()
+@click.argument("version", required=False)
+@project_option
+@click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
+@_waited
+@json_option
+@click.pass_obj
+def deploy(hub: Hub, version: str | None, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
+    """Make VERSION (default: as it is) champion, bring it to its endpoint and announce it. May be repeated."""
+    project = _project(hub, project_id)
+    version = version or hub.pointer(project).read().champion
+    if version is None:
+        raise click.ClickException(f"project {project_id} has no champion yet: name a version, or train one")
+    _bring(hub, project, version, force=force, wait=wait, as_json=as_json)
+
+
+@commands.command()
+@project_option
+@click.option("--to", "version", help="The version to go back to; default: the champion before this one.")
+@click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
+@_waited
+@json_option
+@click.pass_obj
+def rollback(hub: Hub, project_id: int, version: str | None, force: bool, wait: bool, as_json: bool) -> None:
+    """Bring an earlier version back to the endpoint, by its short way. May be repeated where --to names it."""
+    project = _project(hub, project_id)
+    version = version or champion_before(hub.versions(project), hub.pointer(project).read())
+    if not version:
+        raise click.ClickException(f"project {project_id} has no champion before this one: name a version with --to")
+    _bring(hub, project, version, force=force, wait=wait, as_json=as_json)
+
+
+@commands.command()
+@project_option
+@json_option
+@click.pass_obj
+def status(hub: Hub, project_id: int, as_json: bool) -> None:
+    """Say what the endpoint serves, what is on its way, and what waits in the registry, the pipeline and the queue."""
+    project = _project(hub, project_id)
+    stands = project_status(hub, project)
+    found: Json = {"project": stands.to_json()}
+    lines = standing(stands)
+    for name, ask in _PARTS.items():
+        if told := _asked(ask, hub, project):
+            found[name] = told
+            lines.append(f"  {name}: {told}")
+    show(as_json, found, lines)
+
+
+def _project(hub: Hub, project_id: int) -> ProjectKey:
+    """Find a project to whose endpoint versions are brought; raises ClickException for any other one."""
+    project = existing_project(hub, project_id)
+    learn_unknown(hub, project)
+    if project_endpoint(hub, project).serves != "deployed":
+        raise click.ClickException(
+            f"nothing brings versions to the endpoint of project {project_id}: let LABELLOOP_DEPLOYER, or its "
+            "extra_params, name what does, such as sagemaker://ENDPOINT?region=eu-west-1 (docs/deployers.md)"
+        )
+    return project
+
+
+def _bring(hub: Hub, project: ProjectKey, version: str, *, force: bool, wait: bool, as_json: bool) -> None:
+    """Have a worker bring a version to the endpoint, and follow that."""
+    record = hub.versions(project).get(version)
+    champion = hub.pointer(project).read().champion
+    if not record.promoted and not force:
+        raise click.ClickException(f"{version} was rejected ({record.verdict}); --force takes it all the same")
+    if force:
+        force_version(hub.versions(project), version)
+    job = hub.queue(project).deploy(None if version == champion else version)
+    ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
+    if ended == "finished":
+        ended = _followed(hub, project, version, quiet=as_json)
+    stands = project_status(hub, project)
+    value = {"version": version, "status": ended, "project": stands.to_json()}
+    show(as_json, value, [f"{version}: {ended}", *standing(stands)])
+    if ended not in ("queued", "announced"):
+        sys.exit(1)
+
+
+def _followed(hub: Hub, project: ProjectKey, version: str, *, quiet: bool) -> str:
+    """Show how a deployment comes along until the version is announced, and say how it ended."""
+    with Bar(not quiet) as bar:
+        while True:
+            pointers, seen = hub.pointer(project).read(), deployment_of(hub, project) or Deployment()
+            if pointers.champion != version:
+                return f"{pointers.champion} became champion meanwhile"
+            if (seen.wanted, seen.stage) == (version, "failed"):
+                return f"failed: {seen.reason}"
+            if pointers.announced == version and seen.stage == "there":
+                return "announced"
+            require_worker(hub, f"{version} of project {project.id}")
+            bar(f"{version} is on its way, {seen.answers or 'nothing'} answers", 0, 0)
+            time.sleep(_LOOK_SECONDS)
+
+
+def _asked(ask: "_Ask", hub: Hub, project: ProjectKey) -> str:
+    """Ask one part; what cannot be asked says why in its place."""
+    try:
+        return ask(hub, project)
+    except LabelLoopError as error:
+        return f"cannot be asked: {error}"
+
+
+def _endpoint(hub: Hub, project: ProjectKey) -> str:
+    return open_deployer(project_endpoint(hub, project).options.deployer, project, hub.settings).check()
+
+
+def _execution(hub: Hub, project: ProjectKey) -> str:  # noqa: ARG001
+    told = urlsplit(hub.settings.trainer)
+    if told.scheme != "sagemaker-pipeline":
+        return ""
+    pipeline = Pipeline(Account(parse_qs(told.query).get("region", [""])[0]), told.netloc)
+    newest = next(pipeline.executions(), None)
+    if newest is None:
+        return f"{pipeline.name} has no execution yet"
+    why = f": {newest.reason}" if newest.reason else ""
+    return f"{pipeline.name}, last execution {newest.name}: {newest.status}{why}"
+
+
+def _queue(hub: Hub, project: ProjectKey) -> str:  # noqa: ARG001
+    return open_inbox(hub.settings.events).check() if hub.settings.events else ""
+
+
+_Ask = Callable[[Hub, ProjectKey], str]
+
+_PARTS: dict[str, _Ask] = {"endpoint": _endpoint, "pipeline": _execution, "queue": _queue}
+"""What ``status`` asks, by what it is called; empty where nothing of the kind is configured."""

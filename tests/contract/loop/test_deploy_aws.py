@@ -1,0 +1,211 @@
+"""The loop with a SageMaker endpoint on the wire: a champion is tested, gets its traffic and is announced, or not."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from labelloop.cli import main
+from labelloop.errors import CloudAway, DeployError
+from labelloop.loop import jobs
+from labelloop.loop.consider import consider
+from labelloop.loop.deploy import deployment_of
+from labelloop.loop.hub import Hub
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.deployments import Deployment, Deployments
+from labelloop.models.versions import VersionRecord, Versions
+from support.aws import StandIn, aws_stand_in
+from support.bundles import COLOURS, make_bundle, picture
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub, of_this_process
+from .test_worker import working
+
+CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toName="image">
+<Choice value="red"/><Choice value="green"/><Choice value="blue"/></Choices></View>"""
+
+SETTINGS: dict[str, object] = {
+    "endpoint": "sagemaker://cats?region=eu-west-1",
+    "deployer": "sagemaker://cats?region=eu-west-1&count=2&canary=10&wait=60",
+    "aws_role": "arn:aws:iam::123456789012:role/labelloop",
+    "aws_inference_image": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/labelloop-inference:1",
+    "aws_location": "s3://labelloop/team",
+    "poll_seconds": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in.reset()
+    stand_in.use(monkeypatch)
+    where = {"LocationConstraint": "eu-west-1"}
+    stand_in.client("s3").create_bucket(Bucket="labelloop", CreateBucketConfiguration=where)
+    return stand_in
+
+
+@pytest.fixture
+def loop(aws: StandIn, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub of this process' jobs: its project has three versions, none of them champion."""
+    studio.config = CONFIG
+    studio.connect("labelloop")
+    studio.pictures |= {f"/data/upload/7/{number}.png": picture(COLOURS[number - 1]) for number in (1, 2, 3)}
+    studio.add_tasks(3)
+    for hub in of_this_process(make_hub(**SETTINGS), monkeypatch):
+        made = Versions(hub.store, hub.project(7))
+        for number in (1, 2, 3):
+            folder = hub.settings.directory / "made" / str(number)
+            make_bundle(folder, gain=4.0 + number)
+            name = made.claim(f"run {number}")
+            made.publish(name, folder, VersionRecord(name, f"run {number}", "head", None, "", True, f"{name} is good"))
+        yield hub
+
+
+def seen(hub: Hub) -> Deployment:
+    found = deployment_of(hub, hub.project(7))
+    assert found is not None
+    return found
+
+
+def bring(hub: Hub, version: str | None) -> str:
+    """Bring a version there, however often that is looked at."""
+    told = jobs.deploy(str(hub.project(7)), version)
+    for _ in range(20):
+        if "on its way" not in told:
+            return told
+        told = jobs.deploy(str(hub.project(7)), None)
+    raise AssertionError(told)
+
+
+def announced(hub: Hub) -> tuple[str | None, str | None]:
+    found = ChampionPointer(hub.store, hub.project(7)).read()
+    return found.champion, found.announced
+
+
+def test_a_champion_is_tested_gets_its_traffic_and_is_announced(studio: StudioApi, loop: Hub, aws: StandIn) -> None:
+    assert bring(loop, "v1") == "v1 is announced"
+    assert bring(loop, "v2") == "v2 is announced"
+    assert announced(loop) == ("v2", "v2")
+    assert (seen(loop).version, seen(loop).stage, seen(loop).brought) == ("v2", "there", ("v1", "v2"))
+    assert {tuple(studio.versions_of(task)) for task in studio.tasks} == {("v1", "v2")}
+    assert studio.backends[0]["title"] == "v2"
+    found = aws.client("sagemaker").list_endpoints()["Endpoints"]
+    assert [one["EndpointName"] for one in found] == ["cats"]
+    trials = [version for endpoint, version in aws.runtime.answered if endpoint != "cats"]
+    assert min(trials.count("v1"), trials.count("v2")) > 50, (
+        "all checks of labelloop test-endpoint were made, of either version"
+    )
+
+
+def test_one_that_fails_its_test_leaves_the_old_one_announced(
+    studio: StudioApi, loop: Hub, aws: StandIn, tmp_path: Path
+) -> None:
+    bring(loop, "v1")
+    make_bundle(wrong := tmp_path / "wrong", classes=("green", "red", "blue"), gain=6)
+    aws.models.instead["v2"] = wrong
+    with pytest.raises(DeployError, match=r"v2 could not be brought to endpoint cats: it was tested .* other classes"):
+        bring(loop, "v2")
+    assert announced(loop) == ("v2", "v1")
+    assert {tuple(studio.versions_of(task)) for task in studio.tasks} == {("v1",)}
+    assert not [version for endpoint, version in aws.runtime.answered if (endpoint, version) == ("cats", "v2")]
+    assert consider(loop, loop.project(7)) == "the last attempt failed; it is left alone for a while"
+
+
+def moving(loop: Hub, aws: StandIn) -> None:
+    """Begin to bring v2 until traffic moves, and stay there."""
+    bring(loop, "v1")
+    while aws.endpoints.pending("cats") is None:
+        assert "on its way" in jobs.deploy(str(loop.project(7)), None if announced(loop)[0] == "v2" else "v2")
+    aws.endpoints.stick("cats")
+
+
+def test_one_that_is_stuck_has_failed_and_the_way_back_waits_for_it(loop: Hub, aws: StandIn) -> None:
+    moving(loop, aws)
+    found = seen(loop)
+    Deployments(loop.store, loop.project(7)).replace(found, replace(found, begun=found.begun - 4000))
+    with pytest.raises(DeployError, match="it is not over after 3600 s"):
+        jobs.deploy(str(loop.project(7)), None)
+    assert announced(loop) == ("v2", "v1")
+    with pytest.raises(CloudAway, match="endpoint cats is Updating"):
+        jobs.deploy(str(loop.project(7)), "v1")
+    aws.endpoints.finish("cats")
+    assert bring(loop, None) == "v1 is announced"
+    assert announced(loop) == ("v1", "v1")
+    assert seen(loop).version == "v1"
+
+
+def test_where_update_and_way_back_failed_nobody_waits(loop: Hub, aws: StandIn) -> None:
+    moving(loop, aws)
+    aws.endpoints.fail("cats", "both failed")
+    with pytest.raises(DeployError, match="endpoint cats is UpdateRollbackFailed"):
+        jobs.deploy(str(loop.project(7)), None)
+    assert bring(loop, None) == "v2 is announced", "the next deployment updates it anew"
+
+
+def labelloop(*words: str) -> tuple[int, str]:
+    told = CliRunner().invoke(main, ["aws", *words, "--project", "7"])
+    return told.exit_code, told.stdout or told.stderr
+
+
+def test_what_the_commands_say_without_a_worker(loop: Hub, aws: StandIn) -> None:
+    assert "has no champion yet" in labelloop("deploy")[1]
+    assert "has no champion before this one" in labelloop("rollback")[1]
+    assert "endpoint: sagemaker://cats is not there yet" in labelloop("status")[1]
+    bring(loop, "v1")
+    assert labelloop("deploy", "v2", "--no-wait")[1].startswith("v2: queued")
+    code, told = labelloop("status")
+    assert code == 0
+    assert "  deployed: v1 since" in told
+    assert "  endpoint: sagemaker://cats is InService with v1" in told
+    assert "pipeline" not in told
+    assert "queue" not in told
+    made = Versions(loop.store, loop.project(7))
+    made.amend(replace(made.get("v3"), promoted=False, verdict="v3 is worse"))
+    assert "v3 was rejected (v3 is worse); --force takes it all the same" in labelloop("deploy", "v3")[1]
+    aws.deny("sagemaker:DescribeEndpoint", times=None)
+    assert "endpoint: cannot be asked: " in labelloop("status")[1]
+
+
+def test_status_tells_of_pipeline_and_queue_where_they_are_set(
+    loop: Hub, aws: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.client("sqs").create_queue(QueueName="events")
+    monkeypatch.setenv("LABELLOOP_EVENTS", "sqs://events?region=eu-west-1")
+    monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://scenes?region=eu-west-1")
+    found = json.loads(labelloop("status", "--json")[1])
+    assert "about 0 events wait" in found["queue"]
+    assert found["pipeline"].startswith("cannot be asked: "), "there is none of that name"
+
+
+def test_where_nothing_deploys_it_says_what_to_set(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_DEPLOYER", "")
+    for command in ("deploy", "rollback", "status"):
+        code, told = labelloop(command)
+        assert code == 1
+        assert "nothing brings versions to the endpoint of project 7: let LABELLOOP_DEPLOYER" in told
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_worker_is_followed_until_a_version_is_announced(loop: Hub, aws: StandIn, tmp_path: Path) -> None:
+    with working(loop, tmp_path / "worker.log"):
+        assert labelloop("deploy", "v1")[0] == 0
+        code, told = labelloop("deploy", "v2", "--json")
+        assert (code, json.loads(told)["status"]) == (0, "announced"), told
+        before = [name for name in aws.calls if "Create" in name]
+        assert labelloop("deploy")[1].startswith("v2: announced")
+        assert [name for name in aws.calls if "Create" in name] == before, "once more changes nothing"
+        code, told = labelloop("rollback")
+        assert (code, told.splitlines()[0]) == (0, "v1: announced")
+        make_bundle(wrong := tmp_path / "wrong", classes=("green", "red", "blue"), gain=7)
+        aws.models.instead["v3"] = wrong
+        code, told = labelloop("deploy", "v3")
+        assert (code, "v3: failed: it was tested" in told) == (1, True)
