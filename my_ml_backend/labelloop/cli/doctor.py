@@ -112,7 +112,9 @@ def _training(settings: Settings) -> Iterator[Finding]:
     if settings.trainer == "local":
         yield Finding("training", ok=True, detail=f"{settings.backbone} can be trained with these settings")
     else:
-        yield Finding("training", ok=True, detail=f"{open_trainer(settings).name} trains (LABELLOOP_TRAINER)")
+        trainer = open_trainer(settings)
+        trainer.check(thorough=True)
+        yield Finding("training", ok=True, detail=f"{trainer.name} trains (LABELLOOP_TRAINER)")
 
 
 def _workers(hub: Hub) -> Iterator[Finding]:

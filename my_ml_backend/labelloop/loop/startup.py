@@ -17,7 +17,7 @@ from rq.serializers import JSONSerializer
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import environment_of
-from labelloop.errors import LabelLoopError, Outage, SettingsError, StoreError, UnsafeStore
+from labelloop.errors import CloudDenied, LabelLoopError, Outage, SettingsError, StoreError, UnsafeStore
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
@@ -188,8 +188,9 @@ def _wrong_training(settings: Settings) -> str:
     try:
         for kind in kinds():
             learner(kind, settings).check_settings(settings, thorough=True)
-    except Outage:
-        # It comes back: the run that needs it waits for it.
+    except (Outage, CloudDenied) as error:
+        # That may be mended while the worker goes on: the run that needs it says so.
+        _log.warning("whether runs can be trained is not known yet: %s", error)
         return ""
     except LabelLoopError as error:
         return " ".join(str(error).split())

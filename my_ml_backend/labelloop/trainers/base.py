@@ -40,7 +40,7 @@ class Trainer(Protocol):
     def check(self, *, thorough: bool) -> None:
         """Raise TrainingError where it cannot be started from here; nothing is begun, and nothing costs.
 
-        ``thorough``: what is away from this machine is asked, too.
+        ``thorough``: what is away from this machine is asked, too. Raises CloudDenied where it refuses who we are.
         """
 
     def start(self, context: "Context", key: str) -> str:

@@ -108,7 +108,8 @@ class PipelineTrainer(ABC):
             self._require_parameters(self._gives())
             next(self.pipeline.executions(), None)
             self.folder.check()
-        except CloudAway:
+        except (CloudAway, CloudDenied):
+            # No setting of ours is at fault: that may be mended while this process goes on.
             raise
         except CloudError as error:
             raise TrainingError(f"{self.name} cannot train: {error}") from error

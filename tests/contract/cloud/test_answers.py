@@ -106,10 +106,12 @@ def left(aws: StandIn, jobs: Transforms) -> list[str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_package_that_nobody_has_approved_yet_answers_and_nothing_is_left_of_it(
-    aws: StandIn, jobs: Transforms, way: type[Asking]
+    aws: StandIn, jobs: Transforms, way: type[Asking], caplog: pytest.LogCaptureFixture
 ) -> None:
     package = package_of(aws)
-    answers = asking(way).ask(package, inputs(), name_for(package, "run"))
+    with caplog.at_level("INFO"):
+        answers = asking(way).ask(package, inputs(), name_for(package, "run"))
+    assert "one ml.m5.large is billed until then" in caplog.text, "what it costs is said first"
     assert [one.label for one in answers if isinstance(one, Output)] == ["blue", "red", "blue", "red", "blue"]
     assert {one.model_version for one in answers if isinstance(one, Output)} == {package}
     assert left(aws, jobs) == []

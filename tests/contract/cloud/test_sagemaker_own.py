@@ -17,7 +17,7 @@ from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.shards import unpack
 from labelloop.environment import environment_of
-from labelloop.errors import CloudError, SettingsError, TrainingError
+from labelloop.errors import CloudDenied, CloudError, SettingsError, TrainingError
 from labelloop.kinds.base import find
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -308,12 +308,10 @@ def test_check_names_what_is_missing(machine: Machine) -> None:
     machine.apply(NOTHING)
     trainer.check(thorough=True)
     machine.aws.deny("sagemaker:ListPipelineExecutions", "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/ours")
-    with pytest.raises(
-        TrainingError, match=r"do sagemaker:ListPipelineExecutions on arn:aws:sagemaker:.*pipeline/ours"
-    ):
+    with pytest.raises(CloudDenied, match=r"do sagemaker:ListPipelineExecutions on arn:aws:sagemaker:.*pipeline/ours"):
         trainer.check(thorough=True)
     machine.aws.fail("sts:GetCallerIdentity", "ExpiredToken", 403, "The security token is expired")
-    with pytest.raises(TrainingError, match="the credentials have expired"):
+    with pytest.raises(CloudDenied, match="the credentials have expired"):
         trainer.check(thorough=True)
     machine.given = {"weights": "/models/mine.safetensors"}
     with pytest.raises(TrainingError, match="LABELLOOP_WEIGHTS names a file of this machine"):
@@ -321,6 +319,17 @@ def test_check_names_what_is_missing(machine: Machine) -> None:
     machine.given = {"aws_location": ""}
     with pytest.raises(SettingsError, match="LABELLOOP_AWS_LOCATION"):
         open_trainer(machine.settings).check(thorough=False)
+
+
+def test_doctor_names_the_action_that_the_role_lacks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.apply(NOTHING)
+    for name, value in environment_of(machine.settings).items():
+        monkeypatch.setenv(name, value)
+    assert "sagemaker-pipeline://ours trains (LABELLOOP_TRAINER)" in CliRunner().invoke(main, ["doctor"]).output
+    resource = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/ours"
+    machine.aws.deny("sagemaker:DescribePipeline", resource, None)
+    said = CliRunner().invoke(main, ["doctor"]).output
+    assert f"let the role of this process do sagemaker:DescribePipeline on {resource}" in " ".join(said.split())
 
 
 def test_a_pipeline_of_an_older_release_is_told_what_it_lacks(machine: Machine) -> None:

@@ -15,6 +15,9 @@ _MANY = 32
 """Inputs that are in memory together."""
 
 _VARIANT = "primary"
+_MAKING_SECONDS = 1800.0
+"""Whoever removes an endpoint waits for so long until it is made."""
+
 _GOING = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
@@ -96,7 +99,7 @@ class PassingEndpoint(Asking):
     def _end(self, name: str) -> None:
         """Remove the endpoint: AWS refuses that while it is being made."""
         client = self.account.client("sagemaker")
-        self.until(
+        replace(self, seconds=min(self.seconds, _MAKING_SECONDS)).until(
             lambda: client.describe_endpoint(EndpointName=name),
             "EndpointStatus",
             _GOING,
