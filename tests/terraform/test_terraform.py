@@ -177,10 +177,10 @@ def test_what_it_says_for_env_are_settings_as_they_should_be(applied: Applied, m
     settings, faults = Settings.read(environment)
     assert faults == {}
     known = {entry.metadata["name"] for entry in fields(Settings)}
-    assert set(environment) - known <= {"AWS_DEFAULT_REGION", "LABELLOOP_REGISTRY"}
+    assert set(environment) - known == {"AWS_DEFAULT_REGION"}
     bucket = applied.outputs["data_bucket"].replace("-data-", "-store-")
     assert (settings.store_address, location_of(settings)) == (f"s3://{bucket}/store", f"s3://{bucket}/work")
-    assert open_registry(environment["LABELLOOP_REGISTRY"], settings).name == "sagemaker://labelloop"
+    assert open_registry(settings.registry, settings).name == "sagemaker://labelloop"
     assert open_inbox(settings.events).check().startswith("queue labelloop-events")
     open_meter(settings.metrics).put([])
     check_deployer(settings.deployer)
