@@ -18,7 +18,7 @@ from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.logs import log_link
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline import definition, to_text
-from labelloop.cloud.aws.pipeline_plan import GROUP, NOBODY, PipelinePlan, parameters_of_run, plan_of
+from labelloop.cloud.aws.pipeline_plan import GROUP, LONGEST, NOBODY, PipelinePlan, parameters_of_run, plan_of
 from labelloop.cloud.aws.registry import group_of, registry_prefix
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub
@@ -70,7 +70,9 @@ def _planned(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--project", "project_id", type=click.IntRange(1), help="Take what a search found for a project."),
         click.option("--spot/--no-spot", help="Train on spare capacity, which may be taken away; it goes on then."),
         click.option("--disk-gb", default=50, show_default=True, type=click.IntRange(1, 16384), help="Of an instance."),
-        click.option("--train-hours", default=24, show_default=True, type=click.IntRange(1, 672), help="Of training."),
+        click.option(
+            "--train-hours", default=24, show_default=True, type=click.IntRange(1, LONGEST // 3600), help="Of training."
+        ),
     )
     for option in reversed(options):
         command = option(command)

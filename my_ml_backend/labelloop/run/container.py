@@ -46,12 +46,7 @@ class Container:
 
     def check(self) -> None:
         """Make the folders that outlive the container; raises SettingsError for one that it may not write to."""
-        for folder in (self.work, self.model, self.checkpoints, self.events, self.results):
-            if folder is not None and not _writable(folder):
-                raise SettingsError(
-                    f"user {os.getuid()} of this container may not write to {folder}: "
-                    "build the image for the user that the cloud wants, --build-arg RUN_AS=0:0 (docs/docker.md)"
-                )
+        require_writable(self.work, self.model, self.checkpoints, self.events, self.results)
 
     def deliver(self, folder: RunFolder) -> None:
         """Copy the run's results to where the cloud picks them up."""
@@ -84,6 +79,16 @@ def find_container(environment: Mapping[str, str], mount: Path = VERTEX_MOUNT) -
     if environment.get("AIP_MODEL_DIR"):
         return _vertex(environment, mount)
     return None
+
+
+def require_writable(*folders: Path | None) -> None:
+    """Make folders; raises SettingsError for the first that this user may not write to."""
+    for folder in folders:
+        if folder is not None and not _writable(folder):
+            raise SettingsError(
+                f"user {os.getuid()} of this container may not write to {folder}: "
+                "build the image for the user that the cloud wants, --build-arg RUN_AS=0:0 (docs/docker.md)"
+            )
 
 
 def _one_instance(count: int) -> None:

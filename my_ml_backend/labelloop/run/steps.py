@@ -14,14 +14,14 @@ from pathlib import Path
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.objects import Folder
-from labelloop.cloud.aws.places import MANIFEST, MODEL, PICTURES, RESULTS, RUN, SHARDS, SIDES, write_shards
+from labelloop.cloud.aws.places import INPUT, MANIFEST, MODEL, PICTURES, RESULTS, RUN, SHARDS, SIDES, write_shards
 from labelloop.data import shards
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import LabelLoopError, NotEnoughLabels, SettingsError
 from labelloop.files import whole_folder
 from labelloop.models.archive import extract
 from labelloop.models.bundle import files
-from labelloop.run.container import SAGEMAKER
+from labelloop.run.container import SAGEMAKER, require_writable
 from labelloop.run.context import Labeled, read_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.record import RunInfo
@@ -30,8 +30,8 @@ from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
 
-_MESSAGE_CHARACTERS = 800
-"""SageMaker keeps 1,024 bytes of a job's message; what is written beside it needs some."""
+_MESSAGE_BYTES = 800
+"""SageMaker keeps 1,024 bytes of a job's message, in UTF-8; what is written beside it needs some."""
 
 _HANDED_OVER = re.compile(r"s3://[^/]+/.+/source/[^/]+/")
 
@@ -58,9 +58,16 @@ class Step:
         return self._data / "work"
 
     def take(self, folder: RunFolder, cache: PictureCache) -> None:
-        """Unpack what earlier steps left: pictures, and what a training job made. Raises Damaged or BundleError."""
-        unpack_shards(self._data / PICTURES, cache)
-        model, results = self._data / MODEL / "model.tar.gz", self._data / RESULTS / "output.tar.gz"
+        """Take what earlier steps left: the run's folder, pictures, what a training job made.
+
+        Raises Damaged, BundleError, or SettingsError where this user may not write.
+        """
+        require_writable(self.run, self.work)
+        given = self._data / INPUT
+        if (given / RUN).is_dir():
+            shutil.copytree(given / RUN, folder.path, dirs_exist_ok=True)
+        unpack_shards(given / PICTURES, cache)
+        model, results = given / MODEL / "model.tar.gz", given / RESULTS / "output.tar.gz"
         if model.is_file():
             shutil.rmtree(folder.bundle, ignore_errors=True)
             with whole_folder(folder.bundle) as partial:
@@ -93,7 +100,9 @@ class Step:
         target = self.root / "output" / "message"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(" ".join(message.split())[:_MESSAGE_CHARACTERS], errors="replace")
+            line = " ".join(message.split()).encode("utf-8", "replace")[:_MESSAGE_BYTES]
+            # Half a letter at the end would fail the job.
+            target.write_bytes(line.decode("utf-8", "ignore").encode())
         except OSError as error:
             _log.error("%s cannot be written: %s", target, error.strerror or error)
 

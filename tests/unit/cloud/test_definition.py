@@ -10,7 +10,7 @@ import pytest
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.logs import log_link
 from labelloop.cloud.aws.pipeline import definition, to_text
-from labelloop.cloud.aws.pipeline_plan import PipelinePlan, plan_of, spelled
+from labelloop.cloud.aws.pipeline_plan import LONGEST, PipelinePlan, plan_of, spelled
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
 from labelloop.training_parameters import LOCATIONS, PARAMETERS
@@ -96,6 +96,20 @@ def test_only_spot_waits_for_capacity_and_always_there_are_checkpoints(spot: boo
     assert train.get("EnableManagedSpotTraining", False) is spot
     assert train["StoppingCondition"].get("MaxWaitTimeInSeconds") == (1200 if spot else None)
     assert train["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
+
+
+def test_the_longest_training_waits_for_no_longer() -> None:
+    train = steps(definition(replace(PLAN, spot=True, seconds=LONGEST)))["Train"]["Arguments"]
+    assert train["StoppingCondition"] == {"MaxRuntimeInSeconds": LONGEST, "MaxWaitTimeInSeconds": LONGEST}
+
+
+def test_no_step_reads_from_where_it_writes() -> None:
+    for step in steps(definition(PLAN)).values():
+        read = [one["S3Input"]["LocalPath"] for one in step["Arguments"].get("ProcessingInputs", [])]
+        outputs = step["Arguments"].get("ProcessingOutputConfig", {}).get("Outputs", [])
+        places = [*read, *(one["S3Output"]["LocalPath"] for one in outputs)]
+        assert len(set(places)) == len(places)
+        assert all(place.startswith("/opt/ml/processing/") for place in places)
 
 
 def test_steps_get_what_differs_of_the_settings_and_the_store_they_can_read() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -106,13 +107,16 @@ def test_a_job_that_our_pipeline_did_not_make_is_told_so(root: Path, cache: Pict
 
 def test_a_step_takes_pictures_and_what_a_training_job_left(step: Step, cache: PictureCache, tmp_path: Path) -> None:
     folder = fetched(step, cache, 3)
+    before = folder.manifest.read_bytes()
     (one,) = shards(pictures_of(Labeled.read(folder).manifest), cache)
-    one.write(cache, step.root / "processing" / "pictures" / one.name)
+    one.write(cache, step.root / "processing" / "input" / "pictures" / one.name)
     model = {"model.json": b"{}", "model.onnx": b"weights", "../escaped": b"no", "notes.txt": b"no"}
-    packed(step.root / "processing" / "model" / "model.tar.gz", model, tmp_path)
+    packed(step.root / "processing" / "input" / "model" / "model.tar.gz", model, tmp_path)
     results = {"train.json": b'{"recipe": "head"}', "run.json": b"{}", "manifest.jsonl": b"another"}
-    packed(step.root / "processing" / "results" / "output.tar.gz", results, tmp_path)
-    before, other = folder.manifest.read_bytes(), PictureCache(step.work)
+    packed(step.root / "processing" / "input" / "results" / "output.tar.gz", results, tmp_path)
+    shutil.copytree(folder.path, step.root / "processing" / "input" / "run")
+    shutil.rmtree(folder.path)
+    other = PictureCache(step.work)
 
     step.take(folder, other)
 
@@ -120,13 +124,13 @@ def test_a_step_takes_pictures_and_what_a_training_job_left(step: Step, cache: P
     assert {file.name for file in folder.bundle.iterdir()} == {"model.json", "model.onnx"}
     assert folder.trained.read_bytes() == b'{"recipe": "head"}'
     assert folder.manifest.read_bytes() == before, "only what a training makes is taken of it"
-    assert not (step.root / "processing" / "escaped").exists()
+    assert not list(tmp_path.rglob("escaped"))
     step.leave("evaluate", folder, other)
     assert (step.root / "output" / "message").read_text() == "head"
 
 
 def test_a_damaged_shard_is_named_before_any_work(step: Step, cache: PictureCache) -> None:
-    place = step.root / "processing" / "pictures"
+    place = step.root / "processing" / "input" / "pictures"
     place.mkdir(parents=True)
     name = hashlib.sha256(b"").hexdigest() + ".tar"
     (place / name).write_bytes(b"<Error>AccessDenied</Error>")
@@ -143,6 +147,20 @@ def test_why_a_step_failed_is_told_in_one_line_that_sagemaker_can_keep(step: Ste
     said = (step.root / "output" / "message").read_text()
     assert said.startswith("first second xxx")
     assert len(said) == 800
+
+
+def test_a_message_is_never_cut_within_a_letter(step: Step) -> None:
+    step.tell("x" + "猫" * 1000)
+    said = (step.root / "output" / "message").read_bytes()
+    assert len(said) == 799
+    assert said.decode() == "x" + "猫" * 266
+
+
+def test_a_user_who_may_not_write_is_told_how_to_build_the_image(step: Step, cache: PictureCache) -> None:
+    (step.root / "processing").mkdir()
+    (step.root / "processing" / "run").touch()
+    with pytest.raises(SettingsError, match=r"may not write to .*/processing/run: .*RUN_AS=0:0"):
+        step.take(RunFolder(step.run), cache)
 
 
 def test_an_error_of_the_program_is_told_too(step: Step) -> None:

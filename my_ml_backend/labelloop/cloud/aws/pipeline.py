@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from labelloop.cloud.aws.pipeline_plan import DAY, GROUP, PipelinePlan, parameters, spelled
-from labelloop.cloud.aws.places import MODEL, PICTURES, RESULTS, RUN, SHARDS
+from labelloop.cloud.aws.pipeline_plan import DAY, GROUP, LONGEST, PipelinePlan, parameters, spelled
+from labelloop.cloud.aws.places import INPUT, MODEL, PICTURES, RESULTS, RUN, SHARDS
 from labelloop.cloud.aws.registry import CONTENT_TYPES
 from labelloop.training_parameters import LOCATIONS, PARAMETERS
 from labelloop.types import Json
@@ -137,7 +137,7 @@ def _train(plan: PipelinePlan) -> Json:
     stopping = {"MaxRuntimeInSeconds": plan.seconds}
     # SageMaker refuses a waiting time without spot, so spot can be no parameter of an execution.
     spot = {"EnableManagedSpotTraining": True} if plan.spot else {}
-    stopping |= {"MaxWaitTimeInSeconds": 2 * plan.seconds} if plan.spot else {}
+    stopping |= {"MaxWaitTimeInSeconds": max(plan.seconds, min(2 * plan.seconds, LONGEST))} if plan.spot else {}
     arguments: Json = {
         "AlgorithmSpecification": {
             "TrainingImage": plan.training_image,
@@ -229,7 +229,7 @@ def _pictures(plan: PipelinePlan) -> Json:
 
 
 def _input(name: str, uri: Any, kind: str = "S3Prefix") -> Json:
-    place = {"S3Uri": uri, "LocalPath": f"{_INSIDE}/{name}", "S3DataType": kind, "S3InputMode": "File"}
+    place = {"S3Uri": uri, "LocalPath": f"{_INSIDE}/{INPUT}/{name}", "S3DataType": kind, "S3InputMode": "File"}
     return {"InputName": name, "S3Input": place}
 
 

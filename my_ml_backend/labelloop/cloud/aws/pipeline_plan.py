@@ -12,6 +12,9 @@ from labelloop.types import Json
 DAY = 86_400
 """Seconds."""
 
+LONGEST = 28 * DAY
+"""A training job of SageMaker may take no longer."""
+
 NOBODY = "none"
 """A parameter that says nothing: SageMaker takes no empty text where packages are described."""
 

@@ -24,6 +24,10 @@ RUN, PICTURES, MODEL, RESULTS = "run", "pictures", "model", "results"
 folder, shards, and what a training job leaves, packed: the bundle, and its other files."""
 
 
+INPUT = "input"
+"""What a processing container is given lies in folders below this one, beside that of the run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The folder of one pipeline below a ``location`` (objects.location_of). Paths are those within it."""
