@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -114,7 +114,9 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
     Every parameter is spelled out; of the other settings those that the run needs and that are not the built-in ones
     are variables before it. Nothing is registered: the version is already there.
     """
-    needed = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings) if _counts(entry)}
+    names = (*_NEEDED, *(_OF_AWS if settings.trainer.startswith("sagemaker-pipeline:") else ()))
+    rows = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
+    needed = {name: value for name, value in rows.items() if name in names}
     differing = {name: str(value) for name, value in needed.items() if value != _BUILT_IN[name]}
     if "MODEL_DIR" in differing:
         differing["MODEL_DIR"] = str(settings.directory)
@@ -126,14 +128,13 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
 
 _NEEDED = ("MODEL_DIR", "LABELLOOP_TRAINER", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
 
+_OF_AWS = ("LABELLOOP_AWS_ROLE", "LABELLOOP_AWS_LOCATION")
+"""Those that a training in SageMaker needs beside."""
+
 _BUILT_IN = {entry.metadata["name"]: entry.default for entry in fields(Settings)}
 
 
 _FILES = ("train_location", "validation_location", "test_location", "weights", "augmentations")
-
-
-def _counts(entry: "Field[Any]") -> bool:
-    return entry.metadata["name"] in _NEEDED
 
 
 def _absolute(name: str, value: str) -> str:

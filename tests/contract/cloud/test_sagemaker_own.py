@@ -19,6 +19,7 @@ from labelloop.data.shards import unpack
 from labelloop.environment import environment_of
 from labelloop.errors import CloudDenied, CloudError, SettingsError, TrainingError
 from labelloop.kinds.base import find
+from labelloop.loop import startup
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
@@ -330,6 +331,13 @@ def test_doctor_names_the_action_that_the_role_lacks(machine: Machine, monkeypat
     machine.aws.deny("sagemaker:DescribePipeline", resource, None)
     said = CliRunner().invoke(main, ["doctor"]).output
     assert f"let the role of this process do sagemaker:DescribePipeline on {resource}" in " ".join(said.split())
+
+
+def test_a_worker_starts_though_its_credentials_have_expired_but_not_without_the_pipeline(machine: Machine) -> None:
+    assert "ours" in startup._wrong_training(machine.settings)
+    machine.apply(NOTHING)
+    machine.aws.fail("sts:GetCallerIdentity", "ExpiredToken", 403, "The security token is expired", None)
+    assert startup._wrong_training(machine.settings) == ""
 
 
 def test_a_pipeline_of_an_older_release_is_told_what_it_lacks(machine: Machine) -> None:

@@ -89,3 +89,11 @@ def test_a_digest_is_of_content_and_order(tmp_path: Path) -> None:
 def test_the_record_is_json_for_other_tools(tmp_path: Path) -> None:
     RunInfo.new({"epochs": "3"}).write(RunFolder(tmp_path))
     assert json.loads((tmp_path / "run.json").read_text())["parameters"] == {"epochs": "3"}
+
+
+def test_a_run_that_was_trained_in_sagemaker_is_repeated_with_the_folder_that_it_was_handed_over_in() -> None:
+    there = Settings(trainer="sagemaker-pipeline://scenes", aws_location="s3://bucket/labelloop")
+    assert command({}, there).startswith(
+        "LABELLOOP_TRAINER=sagemaker-pipeline://scenes LABELLOOP_AWS_LOCATION=s3://bucket/labelloop labelloop train"
+    )
+    assert "AWS" not in command({}, Settings(aws_location="s3://bucket/labelloop"))
