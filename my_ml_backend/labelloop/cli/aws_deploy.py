@@ -10,7 +10,7 @@ import click
 from labelloop.cli.terminal import Bar, follow, json_option, project_option, require_worker, show, standing
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.executions import Pipeline
-from labelloop.cloud.opening import open_inbox
+from labelloop.cloud.opening import open_inbox, open_registry
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import LabelLoopError
 from labelloop.loop.deploy import deployment_of
@@ -151,11 +151,27 @@ def _execution(hub: Hub, project: ProjectKey) -> str:  # noqa: ARG001
     return f"{pipeline.name}, last execution {newest.name}: {newest.status}{why}"
 
 
+def _packages(hub: Hub, project: ProjectKey) -> str:
+    if not hub.settings.registry:
+        return ""
+    packages = open_registry(hub.settings.registry, hub.settings).packages(project)
+    told = [f"{one.name.rpartition('model-package/')[2]} {one.status or 'without a word'}" for one in packages]
+    return ", ".join(told[-_SHOWN:]) or "none yet"
+
+
 def _queue(hub: Hub, project: ProjectKey) -> str:  # noqa: ARG001
     return open_inbox(hub.settings.events).check() if hub.settings.events else ""
 
 
 _Ask = Callable[[Hub, ProjectKey], str]
 
-_PARTS: dict[str, _Ask] = {"endpoint": _endpoint, "pipeline": _execution, "queue": _queue}
+_SHOWN = 5
+"""Packages that are told, the newest ones."""
+
+_PARTS: dict[str, _Ask] = {
+    "endpoint": _endpoint,
+    "packages": _packages,
+    "pipeline": _execution,
+    "queue": _queue,
+}
 """What ``status`` asks, by what it is called; empty where nothing of the kind is configured."""

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
+from labelloop.cloud.aws.registry import group_of
 from labelloop.errors import CloudAway, DeployError
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
@@ -174,13 +175,28 @@ def test_what_the_commands_say_without_a_worker(loop: Hub, aws: StandIn) -> None
     assert "endpoint: cannot be asked: " in labelloop("status")[1]
 
 
-def test_status_tells_of_pipeline_and_queue_where_they_are_set(
+def test_status_tells_of_registry_pipeline_and_queue_where_they_are_set(
     loop: Hub, aws: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws.client("sqs").create_queue(QueueName="events")
+    group = group_of("team", loop.project(7))
     monkeypatch.setenv("LABELLOOP_EVENTS", "sqs://events?region=eu-west-1")
     monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://scenes?region=eu-west-1")
+    monkeypatch.setenv("LABELLOOP_REGISTRY", "sagemaker://team?region=eu-west-1")
     found = json.loads(labelloop("status", "--json")[1])
+    assert found["packages"] == "none yet"
+    aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=group)
+    container = {"Image": SETTINGS["aws_inference_image"], "ModelDataUrl": "s3://labelloop/model.tar.gz"}
+    aws.client("sagemaker").create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus="Approved",
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": ["image/jpeg"],
+            "SupportedResponseMIMETypes": ["application/json"],
+        },
+    )
+    assert json.loads(labelloop("status", "--json")[1])["packages"] == f"{group}/1 approved"
     assert "about 0 events wait" in found["queue"]
     assert found["pipeline"].startswith("cannot be asked: "), "there is none of that name"
 

@@ -55,7 +55,8 @@ class Runtime:
         if not config.async_inference_config:
             raise invalid(f"Endpoint {_name(call)} is not an asynchronous endpoint.")
         places = config.async_inference_config["OutputConfig"]
-        body = storage.read(s3, call.request.headers["X-Amzn-SageMaker-InputLocation"])
+        where = call.request.headers.get("X-Amzn-SageMaker-InputLocation")
+        body = storage.read(s3, where) if where else call.request.get_data()
         answer = self._ask(call, config, body)
         asked = call.request.headers.get("X-Amzn-SageMaker-Inference-Id") or str(uuid.uuid4())
         good = f"{places['S3OutputPath'].rstrip('/')}/{uuid.uuid4()}.out"
