@@ -168,7 +168,7 @@ def ask(alias: str = "live") -> str:
 
 def test_a_version_is_published_tested_and_led_to(place: Place) -> None:
     deployer = place.deployer()
-    assert deployer.state() == Deployed()
+    assert deployer.state() == Deployed(absent=True)
     assert "has no alias live yet" in deployer.check()
     with pytest.raises(Denied, match="there is no function cats"):
         open_endpoint(EndpointSpec(ADDRESS)).check()

@@ -135,7 +135,7 @@ def ask() -> str:
 
 def test_a_version_is_tested_beside_the_endpoint_and_then_serves(place: Place) -> None:
     deployer, version = place.deployer(), place.version("v1")
-    assert deployer.state() == Deployed()
+    assert deployer.state() == Deployed(absent=True)
     assert "is not there yet" in deployer.check()
 
     begun = deployer.deploy(version)
@@ -403,6 +403,16 @@ def test_models_run_as_the_role_of_the_address(place: Place) -> None:
     place.bring("v1", f"{ADDRESS}&role={role}" if "?" in ADDRESS else f"{ADDRESS}?role={role}")
     [model] = place.names("list_models", "Models", "ModelName")
     assert place.client("sagemaker").describe_model(ModelName=model)["ExecutionRoleArn"] == role
+
+
+@pytest.mark.slow
+def test_an_asynchronous_endpoint_is_tested_by_its_own_calls(place: Place) -> None:
+    place.test = lambda address, bundle: problems(EndpointSpec(address), bundle)
+    address = "sagemaker://cats?region=eu-west-1&async=s3://labelloop/async"
+    assert place.bring("v1", address).version == "v1"
+    make_bundle(wrong := place.folder / "wrong", classes=("green", "red", "blue"), gain=5)
+    place.aws.models.instead["v2"] = wrong
+    assert "under other classes" in place.bring("v2", address).reason
 
 
 def test_nothing_begins_without_what_it_needs(place: Place) -> None:

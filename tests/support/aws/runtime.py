@@ -69,6 +69,7 @@ class Runtime:
         model = config.production_variants[0]["ModelName"]
         self.answered.append((_name(call), self.models.version(call.region, model)))
         headers = {name: value for name, value in call.request.headers.items() if name.lower() != "content-length"}
+        headers["Content-Type"] = headers.get("X-Amzn-Sagemaker-Content-Type") or headers.get("Content-Type", "")
         return self.models.ask(call.region, model, body, headers)
 
     def _config(self, call: Call) -> Any:
