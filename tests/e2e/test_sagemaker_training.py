@@ -15,6 +15,7 @@ from labelloop.cloud.aws.applying import apply
 from labelloop.cloud.aws.pipeline_plan import plan_of
 from labelloop.demo.examples import Pictures, digits
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.models.mirrored import Mirrors
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
 from support.aws import REGION, StandIn, aws_stand_in
@@ -51,6 +52,7 @@ def machine(label_studio: LabelStudio, aws: StandIn, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("loop")
     given: dict[str, Any] = {
         "trainer": f"sagemaker-pipeline://{PIPELINE}?region={REGION}",
+        "registry": f"sagemaker://{PIPELINE}?region={REGION}",
         "aws_role": "arn:aws:iam::123456789012:role/steps",
         "aws_training_image": "worker:1",
         "aws_inference_image": "inference:1",
@@ -98,7 +100,11 @@ def test_labels_lead_to_one_execution_and_that_to_a_version_that_pre_annotates(
     found = machine.predictions(project)
     assert {tuple(found[task]) for task in waiting} == {(record.version,)}
     packages = aws.client("sagemaker").list_model_packages(ModelPackageGroupName=_group(aws))["ModelPackageSummaryList"]
-    assert len(packages) == 1
+    mirrors = Mirrors(machine.hub.store, project.key)
+    wait_until(lambda: bool(mirrors.read(f"sagemaker://{PIPELINE}").packages), "the registry was looked at", 60)
+    assert [one["ModelApprovalStatus"] for one in packages] == ["Approved"]
+    # What the pipeline has registered is taken over, and not made a second time.
+    assert mirrors.read(f"sagemaker://{PIPELINE}").packages == {packages[0]["ModelPackageArn"]: ("v1", "approved")}
 
 
 def _is_another(machine: LoopMachine, worker: psutil.Process) -> bool:

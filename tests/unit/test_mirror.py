@@ -241,6 +241,7 @@ def test_a_package_that_a_pipeline_has_registered_for_the_run_is_taken_over(worl
     world.run(waits=True)
     world.mirror()
     assert len(world.registry.held) == 2
+    assert world.registry.reasons[early.name] == "approve it to make it champion. v2 is good"
     world.registry.say(early.name, "approved")
     assert world.mirror() == "v2"
 

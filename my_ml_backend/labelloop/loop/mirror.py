@@ -194,7 +194,8 @@ class _Look:
                 told = self.described.get(package.name)
                 if told and told.status == "rejected" and version == self.pointers.champion:
                     reason = f"it stays champion, for nothing before it could take its place. {reason}"
-                if status != package.status or (told is not None and told.told != status):
+                is_new = self.seen.packages.get(package.name, ("", ""))[0] != version
+                if is_new or status != package.status or (told is not None and told.told != status):
                     with suppress(CloudMissing):  # deleted this moment: the next look finds it so
                         self.registry.approve(package, status, reason)
             shown[package.name] = version, status

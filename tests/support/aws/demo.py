@@ -63,6 +63,7 @@ class OnAws(Surroundings):
             endpoint=f"sagemaker://{NAME}{there}",
             trainer=f"sagemaker-pipeline://{NAME}{there}",
             deployer=f"sagemaker://{NAME}{there}&canary=20&wait=2",
+            registry=f"sagemaker://{NAME}{there}",
             events=f"sqs://{NAME}{there}",
             metrics=f"cloudwatch://LabelLoop{there}",
             aws_role=f"arn:aws:iam::{ACCOUNT}:role/{NAME}",
