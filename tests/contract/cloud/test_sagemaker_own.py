@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ from labelloop.trainers.base import Trainer, Training
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import IMAGES, Item, Json, ProjectKey
 from support.aws import REGION, StandIn
+from support.aws.kills import dying_at
 from support.bundles import COLOURS, make_bundle, picture
+from support.crash_store import Killed
 from support.digit_pictures import write_digits
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -208,6 +211,30 @@ def test_labels_and_shards_are_handed_over_once_and_the_parameters_are_the_runs(
     again = machine.make("fetch", "preprocess", name="again")
     open_trainer(machine.settings).start(again.context, again.key)
     assert machine.aws.calls.count("s3:PutObject") == 3
+
+
+def test_killed_while_it_hands_over_a_run_begins_once_and_whole(machine: Machine) -> None:
+    machine.apply(NOTHING)
+    at, cut = 0, True
+    while cut:
+        machine.given["seed"] = at
+        run = machine.make("fetch", "preprocess", name=f"run-{at}")
+        with suppress(Killed), dying_at(at, after=at % 2 == 1) as done:
+            open_trainer(machine.settings).start(run.context, run.key)
+        cut = len(done) >= at
+
+        arn = open_trainer(machine.settings).start(run.context, run.key)
+
+        listed = machine.aws.client("sagemaker").list_pipeline_executions(PipelineName="ours", MaxResults=100)
+        begun = [one["PipelineExecutionArn"] for one in listed["PipelineExecutionSummaries"]]
+        assert begun.count(arn) == 1
+        assert len(begun) == at // 3 + 1
+        kept = machine.aws.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=f"labelloop/ours/source/{run.key}/")[
+            "Contents"
+        ]
+        assert [one["Key"].rpartition("/")[2] for one in kept] == ["manifest.jsonl", "shards.json", "sides.json"]
+        at += 3
+    assert at > 6
 
 
 def test_what_was_measured_there_is_not_measured_again(machine: Machine) -> None:

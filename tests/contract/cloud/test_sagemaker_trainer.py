@@ -414,6 +414,15 @@ def test_one_execution_for_a_key_and_one_that_failed_is_begun_anew(machine: Mach
     assert machine.executions() == [f"{run.key} Stopped", f"{run.key} Failed"]
 
 
+def test_an_answer_that_is_lost_begins_no_second_execution(machine: Machine) -> None:
+    machine.pipeline(registering(KNOWN))
+    run = machine.make("fetch", "preprocess")
+    machine.aws.hang_up("sagemaker:StartPipelineExecution", after=True)
+    arn = open_trainer(machine.settings).start(run.context, run.key)
+    machine.aws.executions.wait(arn)
+    assert machine.executions() == [f"{run.key} Succeeded"]
+
+
 def test_a_forced_run_has_a_key_with_a_dot_and_an_execution_too(machine: Machine) -> None:
     machine.pipeline(registering(KNOWN))
     run = machine.make("fetch", "preprocess")
