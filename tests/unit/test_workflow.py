@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,27 @@ def test_every_option_in_it_is_one_of_its_command(workflow: dict[Any, Any]) -> N
 
 def test_no_text_of_an_event_gets_into_a_shell(workflow: dict[Any, Any]) -> None:
     assert not [one["run"] for one in steps(workflow) if "${{" in one.get("run", "")]
+
+
+@pytest.mark.process
+def test_what_it_installs_is_enough_for_its_commands() -> None:
+    """It installs LabelLoop without what training needs."""
+    absent = (
+        "torch",
+        "timm",
+        "optuna",
+        "sklearn",
+        "lightning",
+        "albumentations",
+        "matplotlib",
+        "onnx",
+        "yaml",
+        "boto3",
+    )
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent!r})); from labelloop.cli import main; "
+        "main(['aws', 'pipeline', 'apply', '--help'], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--spot" in done.stdout
