@@ -2,6 +2,7 @@
 
 import json
 import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,31 @@ def test_a_process_dies_between_two_calls(aws: StandIn, after: bool) -> None:
             sqs.list_queues()
     assert done == ["CreateQueue"] * (1 + after)
     assert len(sqs.list_queues()["QueueUrls"]) == 1 + after
+
+
+def test_what_was_said_of_a_bucket_and_a_queue_comes_back_as_it_was_said(aws: StandIn) -> None:
+    s3, sqs = aws.client("s3"), aws.client("sqs")
+    s3.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    assert "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket="pictures")
+    s3.put_bucket_notification_configuration(
+        Bucket="pictures", NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    assert s3.get_bucket_notification_configuration(Bucket="pictures")["EventBridgeConfiguration"] == {}
+    sqs.create_queue(QueueName="dead")
+    policy = '{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:123456789012:dead","maxReceiveCount":2}'
+    queue = sqs.create_queue(QueueName="q", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+    told = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert told["RedrivePolicy"] == policy
+
+
+def test_pictures_are_read_by_signed_addresses(aws: StandIn) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="pictures", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket="pictures", Key="a b.png", Body=b"picture")
+    address = s3.generate_presigned_url("get_object", {"Bucket": "pictures", "Key": "a b.png"})
+    with urllib.request.urlopen(address) as answer:
+        assert answer.read() == b"picture"
+    assert aws.calls == ["s3:GetObject"]
 
 
 def test_it_runs_alone_until_it_is_ended(tmp_path: Path) -> None:

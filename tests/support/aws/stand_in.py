@@ -16,6 +16,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from labelloop.types import Json
 from support.aws.containers import Containers
+from support.aws.corrections import Corrections
 from support.aws.endpoints import Endpoints
 from support.aws.events import Events
 from support.aws.executions import Executions
@@ -62,6 +63,7 @@ class StandIn:
             self.functions,
             self.runtime,
             self.transforms,
+            Corrections(self._front.pass_on),
         )
         self.paths = self._front.paths
         """What is answered at paths that begin so, whoever asks."""

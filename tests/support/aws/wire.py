@@ -139,7 +139,8 @@ def _routes(service: str) -> list[_Route]:
         model = ServiceModel(create_loader().load_service_model(service, "service-2"), service)
     except UnknownServiceError:  # moto may know it
         return []
-    routes = [_route(model.operation_model(name)) for name in model.operation_names]
+    operations = [model.operation_model(name) for name in model.operation_names]
+    routes = [_route(one) for one in operations if not one.deprecated]  # they share the addresses of what replaced them
     return sorted(routes, key=lambda one: (-len(one.query) - len(one.headers), -len(one.path.pattern)))
 
 
