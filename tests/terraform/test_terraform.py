@@ -6,6 +6,7 @@ What the stand-in lacks (ECS, ElastiCache, the load balancer, Auto Scaling) is p
 import base64
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +171,8 @@ def test_variables_that_cannot_be_are_refused(terraform: Terraform, wrong: dict[
 
 def test_what_it_says_for_env_are_settings_as_they_should_be(applied: Applied, monkeypatch: pytest.MonkeyPatch) -> None:
     applied.terraform.aws.use(monkeypatch)
-    environment = dict(line.split("=", 1) for line in applied.outputs["env"].splitlines())
+    environment = dict(line.split("=", 1) for line in shlex.split(applied.outputs["env"]))
+    assert environment == sourced(applied.outputs["env"])
     settings, faults = Settings.read(environment)
     assert faults == {}
     known = {entry.metadata["name"] for entry in fields(Settings)}
@@ -181,6 +183,14 @@ def test_what_it_says_for_env_are_settings_as_they_should_be(applied: Applied, m
     assert open_inbox(settings.events).check().startswith("queue labelloop-events")
     open_meter(settings.metrics).put([])
     check_deployer(settings.deployer)
+
+
+def sourced(text: str) -> dict[str, str]:
+    """Read the lines as a shell does that is told ``. ./.env``."""
+    script = f"set -a\n{text}\nexec env -0"
+    told = subprocess.run(["/bin/sh", "-euc", script], env={}, capture_output=True, text=True, timeout=20, check=True)
+    read = dict(one.split("=", 1) for one in told.stdout.split("\0") if one)
+    return {name: value for name, value in read.items() if name not in ("PWD", "OLDPWD", "SHLVL", "_")}
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ locals {
 }
 
 output "env" {
-  description = "What to put into .env: terraform output -raw env >> .env."
-  value       = join("", [for name, value in local.settings : "${name}=${value}\n"])
+  description = "What to put into .env, as a shell and docker compose read it: terraform output -raw env >> .env."
+  value       = join("", [for name, value in local.settings : "${name}='${value}'\n"])
 }
 
 output "data_bucket" {

@@ -1,10 +1,13 @@
 """Looks at everything the loop needs; whatever is wrong comes with its remedy."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import cache
 
+from labelloop.cloud.base import Figure
+from labelloop.cloud.opening import open_meter
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import unknown_variables
@@ -68,6 +71,7 @@ def diagnose(
         yield from _guarded("registry", lambda: _registry(hub))
         yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
         yield from _guarded("events", lambda: _events(hub))
+        yield from _guarded("figures", lambda: _figures(hub.settings))
         if project_id is not None:
             yield from _guarded("project", lambda: _project(hub, studio(), project_id))
 
@@ -225,6 +229,14 @@ def _events(hub: Hub) -> Iterator[Finding]:
     """Ask the queue of events, if there is one."""
     if hub.inbox:
         yield Finding("events", ok=True, detail=hub.inbox.check())
+
+
+def _figures(settings: Settings) -> Iterator[Finding]:
+    """Send one figure to where figures go, if they go anywhere."""
+    if settings.metrics:
+        meter = open_meter(settings.metrics)
+        meter.put([Figure("Checked", 1.0, "labelloop doctor", "", time.time())])
+        yield Finding("figures", ok=True, detail=f"{meter.name} takes figures")
 
 
 def _storages(hub: Hub, project: ProjectKey) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from labelloop.cli.doctor import Finding, diagnose
 from labelloop.data.site import Begun, Judged
 from labelloop.loop import jobs
 from labelloop.loop.agreement import Agreed
@@ -226,3 +227,14 @@ def test_what_the_last_look_for_drift_found_goes_along(aws: StandIn, loop: Hub) 
     jobs.sweep()
     sent = {name: value for name, value in sums(aws).items() if name.startswith("Drift")}
     assert sent == {"Drift v1": 1.0, "DriftKS v1": 0.4, "DriftPSI v1": 0.3}
+
+
+def test_doctor_says_whether_figures_are_taken(aws: StandIn, make_hub: MakeHub) -> None:
+    hub = make_hub(metrics=ADDRESS, trainer="command:true")
+
+    def found() -> Finding:
+        return next(one for one in diagnose(hub, None, {}, {}) if one.name == "figures")
+
+    assert found() == Finding("figures", ok=True, detail="cloudwatch://LabelLoop takes figures")
+    aws.deny(PUT)
+    assert "let the role of this process do cloudwatch:PutMetricData" in found().detail
