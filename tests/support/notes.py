@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, Place, SiteConnection
+from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, SiteConnection, Storage
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
@@ -112,13 +112,13 @@ class NotesSite:
     def show(self, title: str, tasks: Sequence[int]) -> str:
         raise StudioError("notes lie on one pile")
 
-    def places(self) -> list[Place]:
+    def storages(self) -> list[Storage]:
         return []
 
     def label_at(self, address: str) -> str:
         return ""
 
-    def take_in(self, place: Place) -> bool:
+    def take_in(self, storage: Storage) -> bool:
         raise StudioError("notes are written here alone")
 
     def _counters(self) -> Counters:

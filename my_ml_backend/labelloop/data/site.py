@@ -106,8 +106,8 @@ class SiteConnection:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A place outside the tool that it writes a project's ``labels`` to, or makes its tasks of, which is its ``data``.
+class Storage:
+    """What the tool writes a project's ``labels`` to, outside itself, or makes its tasks of, which is its ``data``.
 
     ``address`` is of the form ``s3://bucket/prefix``; what lies there begins with it and a slash. ``number`` is what
     the tool knows it by.
@@ -197,17 +197,17 @@ class Site(Protocol):
     def show(self, title: str, tasks: Sequence[int]) -> str:
         """Show people these tasks under a title, in the place of those it showed before; gives an address."""
 
-    def places(self) -> list[Place]:
+    def storages(self) -> list[Storage]:
         """Say where its labels are written to and its data come from, beside the tool itself; raises NoSuchProject."""
 
     def label_at(self, address: str) -> str:
-        """Name the label that an object in a place tells of: ``a7`` is an annotation's, ``t7`` a task's.
+        """Name the label that an object in a storage tells of: ``a7`` is an annotation's, ``t7`` a task's.
 
         Empty where its name does not tell.
         """
 
-    def take_in(self, place: Place) -> bool:
-        """Have the tool make tasks of what is new in a place of data; raises StudioError where that failed.
+    def take_in(self, storage: Storage) -> bool:
+        """Have the tool make tasks of what is new in a storage of data; raises StudioError where that failed.
 
         False where it was at that already, and may have passed by what is new: ask again. May be repeated.
         """

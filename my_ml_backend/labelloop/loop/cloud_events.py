@@ -1,7 +1,7 @@
 """What a cloud tells of projects' labels and data: each event is a hint, noted here before it is taken off the queue.
 
 Labels: an annotation was written to a bucket, or deleted there. It is noted as its webhook would be, under the same
-name, so that both are one changed label. Data: the place they came to is due, and is taken in with the next
+name, so that both are one changed label. Data: the storage they came to is due, and is taken in with the next
 pre-annotation. Whatever is lost on the way, the sweep finds.
 """
 
@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from labelloop.cloud.base import CloudEvent
-from labelloop.data.site import Place
+from labelloop.data.site import Storage
 from labelloop.errors import LabelLoopError
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import look_when_due
-from labelloop.loop.places import Arrivals, Atlas, due_projects
 from labelloop.loop.project_registry import known_projects, site_of, why_gone
 from labelloop.loop.redis_client import may_be_lost
+from labelloop.loop.storages import Arrivals, Atlas, due_projects
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -82,26 +82,26 @@ class _Reading:
     def _noted(self, events: Sequence[CloudEvent]) -> list[CloudEvent]:
         """Note what events ask for; gives those that need not come again."""
         labels: dict[ProjectKey, list[CloudEvent]] = defaultdict(list)
-        arrived: set[tuple[ProjectKey, Place]] = set()
+        arrived: set[tuple[ProjectKey, Storage]] = set()
         again: set[str] = set()
         for event in events:
             what, concerned = self._read(event)
             self._counted[what] += 1
             if what in ("unreadable", "of a project unknown"):
                 again.add(event.receipt)
-            for project, place in concerned:
-                if place.holds == "labels":
+            for project, storage in concerned:
+                if storage.holds == "labels":
                     labels[project].append(event)
                 elif not event.gone:
-                    arrived.add((project, place))
+                    arrived.add((project, storage))
         for project, told in labels.items():
             note_labels(self._hub, project, told)
-        for project, place in arrived:
-            Arrivals(self._hub.redis, project).note(place)
+        for project, storage in arrived:
+            Arrivals(self._hub.redis, project).note(storage)
         return [event for event in events if event.receipt not in again]
 
-    def _read(self, event: CloudEvent) -> tuple[str, Sequence[tuple[ProjectKey, Place]]]:
-        """Say in a word what an event is, and which projects' places it concerns."""
+    def _read(self, event: CloudEvent) -> tuple[str, Sequence[tuple[ProjectKey, Storage]]]:
+        """Say in a word what an event is, and which projects' storages it concerns."""
         if event.kind != "object":
             return {"unreadable": "unreadable", "approval": "of approvals"}.get(event.kind, "of nothing"), ()
         found = self.atlas.at(event.place)

@@ -17,7 +17,6 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
-from labelloop.loop.places import take_in
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
@@ -26,6 +25,7 @@ from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
+from labelloop.loop.storages import take_in
 from labelloop.models.runs import RunRecord
 from labelloop.types import NO_VERSION, Identity, ProjectKey
 

@@ -49,7 +49,7 @@ _FORGOTTEN = (
     "predicted",
     "judged",
     "counted",
-    "places",
+    "storages",
     "arrived",
     "agreement",
 )

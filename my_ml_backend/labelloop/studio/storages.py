@@ -2,7 +2,7 @@
 
 import re
 
-from labelloop.data.site import Place
+from labelloop.data.site import Storage
 from labelloop.errors import NoSuchProject, StudioError
 from labelloop.studio.api import Api
 from labelloop.types import Json
@@ -15,27 +15,27 @@ _BUSY = ("queued", "in_progress")
 _NAME = re.compile(r"(\d{1,18})(\.json)?", re.ASCII)
 
 
-def read_places(api: Api, project: int) -> list[Place]:
+def read_storages(api: Api, project: int) -> list[Storage]:
     """List the buckets of a project: those of its target storages, and those of its source storages that are synced."""
     targets = api.get("api/storages/export/s3", {"project": project}, missing=NoSuchProject)
     sources = api.get("api/storages/s3/", {"project": project}, missing=NoSuchProject)
     return [
-        *(Place("labels", _address(one), int(one["id"])) for one in targets),
-        *(Place("data", _address(one), int(one["id"])) for one in sources if one.get("synchronizable", True)),
+        *(Storage("labels", _address(one), int(one["id"])) for one in targets),
+        *(Storage("data", _address(one), int(one["id"])) for one in sources if one.get("synchronizable", True)),
     ]
 
 
-def sync(api: Api, place: Place) -> bool:
+def sync(api: Api, storage: Storage) -> bool:
     """Have Label Studio make a task of each new object of a source storage; False where it was at that already.
 
     Raises StudioError where it says that it failed.
     """
-    path = f"api/storages/s3/{place.number}"
+    path = f"api/storages/s3/{storage.number}"
     was_busy = api.get(path).get("status") in _BUSY
     told: Json = api.post(f"{path}/sync", {}, timeout=_SYNC_SECONDS)
     if told.get("status") == "failed":
         reason = (str(told.get("traceback") or "").strip().splitlines() or ["its page says why"])[-1]
-        raise StudioError(f"Label Studio could not sync its source storage {place.number}: {reason[:300]}")
+        raise StudioError(f"Label Studio could not sync its source storage {storage.number}: {reason[:300]}")
     return not was_busy
 
 

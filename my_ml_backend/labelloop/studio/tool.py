@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Example, Judged, Labeling, Overview, Place, SiteConnection
+from labelloop.data.site import Example, Judged, Labeling, Overview, SiteConnection, Storage
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -22,7 +22,7 @@ from labelloop.studio.data_manager import put_tab, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
-from labelloop.studio.storages import label_at, read_places, sync
+from labelloop.studio.storages import label_at, read_storages, sync
 from labelloop.studio.task_files import TaskFiles
 from labelloop.studio.votes import Reader, begun_with, result_reader, vote_reader
 from labelloop.types import ANNOTATIONS, Json, TaskKey
@@ -176,17 +176,17 @@ class LabelStudioSite:
         """Make a tab of these tasks in the Data Manager."""
         return put_tab(self.studio.api, self.project, title, tasks)
 
-    def places(self) -> list[Place]:
+    def storages(self) -> list[Storage]:
         """List the buckets of its target and source storages."""
-        return read_places(self.studio.api, self.project)
+        return read_storages(self.studio.api, self.project)
 
     def label_at(self, address: str) -> str:
         """Name the annotation or task that an object of a target storage is called by."""
         return label_at(address)
 
-    def take_in(self, place: Place) -> bool:
+    def take_in(self, storage: Storage) -> bool:
         """Have Label Studio sync a source storage."""
-        return sync(self.studio.api, place)
+        return sync(self.studio.api, storage)
 
     def _backend(self) -> MLBackend | None:
         # Asked first: Label Studio calls each backend meanwhile, which is how the address gets known.

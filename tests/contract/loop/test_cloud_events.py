@@ -14,11 +14,11 @@ from labelloop.loop import jobs
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
-from labelloop.loop.places import Arrivals, places_of
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
+from labelloop.loop.storages import Arrivals, storages_of
 from labelloop.types import ProjectKey
 from support.aws import StandIn, aws_stand_in, dying_at
 from support.aws.queue import QUEUE, EventQueue, annotations, large_queue, told
@@ -60,7 +60,7 @@ def events_hub(make_hub: MakeHub, studio: StudioApi, queue: EventQueue) -> Hub:
     made = make_hub(events=QUEUE)
     remember_project(made, made.project(7), None)
     # As after some weeks.
-    [_, data] = places_of(made, made.project(7))
+    [_, data] = storages_of(made, made.project(7))
     Arrivals(made.redis, made.project(7)).take(data, 0, time.time() + 3600)
     return made
 
@@ -183,7 +183,7 @@ def test_of_places_within_each_other_the_innermost_counts_and_two_projects_may_s
     studio.store_in("labels", "")
     studio.targets.append(studio.targets[0] | {"id": 9, "project": 8})
     remember_project(events_hub, events_hub.project(8), None)
-    places_of(events_hub, project, fresh=True)
+    storages_of(events_hub, project, fresh=True)
     queue.send(told("labels/cats/1"), told("labels/dogs/2"), told("labelsandmore/cats/3"))
     assert read_events(events_hub) == "2 of labels, 1 of no project"
     assert changed(events_hub, project) == ["a1", "a2"]
@@ -245,7 +245,7 @@ def test_data_are_taken_in_when_first_seen_and_after_redis_was_wiped_and_after_a
         assert prelabels(hub) == 1
         jobs.prelabel(str(project))
     assert studio.count("POST /api/storages/s3/1/sync") == 2
-    [_, data] = places_of(hub, project)
+    [_, data] = storages_of(hub, project)
     arrivals = Arrivals(hub.redis, project)
     while_ago = 12 * hub.settings.scan_seconds
     assert not arrivals.is_due(data, time.time() + while_ago - 60)
@@ -309,7 +309,7 @@ def test_a_storage_that_is_not_to_be_synced_is_left_alone(
     studio: StudioApi, events_job_hub: Hub, project: ProjectKey, queue: EventQueue
 ) -> None:
     studio.sources[0]["synchronizable"] = False
-    places_of(events_job_hub, project, fresh=True)
+    storages_of(events_job_hub, project, fresh=True)
     queue.send(told("data/cats/1.png"))
     assert read_events(events_job_hub) == "1 of no project"
 
@@ -318,7 +318,7 @@ def test_a_storage_that_is_not_to_be_synced_is_left_alone(
 def test_while_label_studio_is_away_events_stay_where_they_are(
     studio: StudioApi, events_hub: Hub, project: ProjectKey, aws: StandIn, queue: EventQueue
 ) -> None:
-    events_hub.redis.delete(key_of(project, "places"))
+    events_hub.redis.delete(key_of(project, "storages"))
     queue.send(*annotations([1]))
     studio.refusing = 503
     assert "answered 503" in read_events(events_hub)
@@ -330,7 +330,7 @@ def test_while_label_studio_is_away_events_stay_where_they_are(
 def test_an_event_of_a_project_that_cannot_be_asked_comes_again(
     studio: StudioApi, events_hub: Hub, project: ProjectKey, queue: EventQueue
 ) -> None:
-    events_hub.redis.delete(key_of(project, "places"))
+    events_hub.redis.delete(key_of(project, "storages"))
     studio.refusing = 403
     queue.send(*annotations([1]), told("data/cats/1.png"))
     assert read_events(events_hub) == "2 of a project unknown"
