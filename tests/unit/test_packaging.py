@@ -35,7 +35,7 @@ LOCKS = [
     ROOT / "tests/upstream/requirements.txt",
 ]
 LAMBDA = {"awslambdaric", "simplejson", "snapshot-restore-py"}
-"""What runs a Lambda function, and what that needs: in the inference image alone."""
+"""What runs a Lambda function, and what that needs: in the inference and worker images."""
 TORCH = {"torch", "torchvision", "timm", "triton", "scikit-learn", "safetensors"}
 
 

@@ -2,17 +2,19 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask, request
 
+from labelloop.deployers.opening import open_deployer
 from labelloop.serve.function import BODY_BYTES, LIMIT_BYTES, answer
 from labelloop.types import Json
 from support.aws.models import app_of
 from support.bundles import COLOURS, make_bundle, picture
 
-from .test_function_deployer import Place, ask, place
+from .test_function_deployer import ADDRESS, PROJECT, SETTINGS, Place, ask, place, well
 
 __all__ = ["place"]
 
@@ -122,3 +124,18 @@ def test_what_is_deployed_runs_as_lambda_runs_it(place: Place, monkeypatch: pyte
     assert page["body"].lower().startswith("<!doctype html>")
     assert "this event is no request" in invoke({"Records": []})["errorMessage"]
     assert ask() == "v1", "also by the endpoint lambda://cats"
+
+
+@pytest.mark.train
+@pytest.mark.slow
+@pytest.mark.process
+def test_torchscript_runs_as_lambda_runs_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    place.aws.use(monkeypatch)
+    make_bundle(place.folder / "v1", torchscript=True)
+    settings = replace(SETTINGS, engine="torchscript")
+    deployer = open_deployer(f"{ADDRESS}&timeout=60", PROJECT, settings, well)
+    assert deployer.deploy(place.version("v1")).version == "v1"
+    kept = place.aws.client("s3").list_objects_v2(Bucket="labelloop", Prefix="team/deployed/")["Contents"]
+    assert sorted(one["Key"].rpartition("/")[2] for one in kept) == ["model.json", "model.ts.pt", "version.json"]
+    assert ask() == "v1"
