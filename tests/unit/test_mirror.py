@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from labelloop.cloud.base import Approval
 from labelloop.errors import CloudAway
-from labelloop.loop.mirror import mirror
-from labelloop.loop.promotion import champion_before, promote, reject, standing
+from labelloop.loop.mirror import mirror, reject_by_command
+from labelloop.loop.promotion import champion_before, promote, standing
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import VersionRecord, Versions, number_of
@@ -204,9 +204,19 @@ def test_what_a_command_rejects_is_shown_at_the_next_look(world: World) -> None:
     world.run()
     world.run(waits=True)
     world.mirror()
-    reject(world.store, PROJECT, "v2", "a person rejected it: blurred")
+    reject_by_command(world.store, PROJECT, "v2", "a person rejected it: blurred")
     world.mirror()
     assert (world.shown()["v2"], world.reason("v2")) == ("rejected", "v2 is good; a person rejected it: blurred")
+
+
+def test_a_command_that_rejects_what_has_served_is_shown_too(world: World) -> None:
+    world.run()
+    world.mirror()
+    world.run()
+    world.mirror()
+    reject_by_command(world.store, PROJECT, "v1", "a person rejected it")
+    world.mirror()
+    assert world.shown() == {"v1": "rejected", "v2": "approved"}
 
 
 def test_what_was_decided_last_holds(world: World) -> None:
@@ -452,7 +462,7 @@ def command(index: int, does: str) -> Act:
             promote(model.world.store, PROJECT, version, force=True)
             model.reign(version)
         elif version != model.champion:
-            reject(model.world.store, PROJECT, version, "a person rejected it")
+            reject_by_command(model.world.store, PROJECT, version, "a person rejected it")
 
     return act
 

@@ -7,10 +7,10 @@ import click
 from labelloop.cli.terminal import follow, json_option, project_option, show
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
+from labelloop.loop.mirror import reject_by_command
 from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before
-from labelloop.loop.promotion import reject as reject_version
 from labelloop.models.versions import state_of
 from labelloop.run.verdict import force_version
 from labelloop.types import ProjectKey
@@ -52,7 +52,7 @@ def reject(hub: Hub, version: str | None, project_id: int, reason: str, as_json:
             raise click.ClickException(f"{version} stays champion: there is no version before it to go back to")
         _make_champion(hub, project, before, "rollback to", force=False, as_json=as_json)
         return
-    reject_version(hub.store, project, version, f"a person rejected it{f': {reason}' if reason else ''}")
+    reject_by_command(hub.store, project, version, f"a person rejected it{f': {reason}' if reason else ''}")
     verdict = versions.get(version).verdict
     show(as_json, {"version": version, "verdict": verdict}, [f"{version} is rejected: {verdict}"])
 

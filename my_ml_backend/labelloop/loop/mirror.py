@@ -64,6 +64,14 @@ def reconcile(hub: Hub, project: ProjectKey) -> None:
         state.note("registry", "")
 
 
+def reject_by_command(store: Store, project: ProjectKey, version: str, why: str) -> None:
+    """Reject a version that is not champion, and let the registry show it at the next look; raises NotFound."""
+    mirrors = Mirrors(store, project)
+    mirrors.forget()  # before, too: whoever is cut off in between has said so already
+    reject(store, project, version, why)
+    mirrors.forget()
+
+
 def mirror(store: Store, project: ProjectKey, registry: Registry, cache: Path) -> str:
     """Carry out what somebody asked for in the registry, then let it show how the store stands.
 

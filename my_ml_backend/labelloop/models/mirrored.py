@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from labelloop.errors import Conflict
-from labelloop.models.records import find_object, readable, to_bytes
+from labelloop.models.records import find_object, readable, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.types import ProjectKey
 
@@ -46,6 +46,15 @@ class Mirrors:
             return Mirrored(registry)
         packages = {name: (str(version), str(status)) for name, (version, status) in held.packages.items()}
         return replace(held, packages=packages, unpublished=tuple(held.unpublished))
+
+    def forget(self) -> None:
+        """Let the next look compare all that there is: something has changed that moves no pointer."""
+
+        def change(content: bytes | None) -> bytes | None:
+            held = None if content is None else readable(Mirrored, content, self._path)
+            return to_bytes(replace(held, mark="")) if held is not None and held.mark else None
+
+        update(self._store, self._path, change)
 
     def write(self, mirrored: Mirrored) -> None:
         """Replace what was read or written last; raises Conflict where another worker was quicker."""
