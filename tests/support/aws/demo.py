@@ -35,6 +35,8 @@ NAME = "labelloop-demo"
 
 RAW, ANNOTATIONS = "raw/", "annotations/"
 
+_TASKS_SECONDS = 300
+
 _REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
 _MEANING = {
@@ -79,9 +81,6 @@ class OnAws(Surroundings):
     def fill(self, studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
         """Put the pictures into the bucket, and let Label Studio find them there; annotations go back to the bucket."""
         s3 = self._aws.client("s3")
-        named = {f"{RAW}{number:05}{one.path.suffix.lower()}": one for number, one in enumerate(pictures)}
-        for key, picture in named.items():
-            s3.put_object(Bucket=NAME, Key=key, Body=picture.path.read_bytes())
         storage = {
             "project": project,
             "bucket": NAME,
@@ -91,12 +90,22 @@ class OnAws(Surroundings):
             "aws_secret_access_key": self._aws.environment["AWS_SECRET_ACCESS_KEY"],
         }
         source = {"title": "raw pictures", "prefix": RAW.rstrip("/"), "regex_filter": r".*\.png", "use_blob_urls": True}
-        made = studio.request("POST", "/api/storages/s3", json=storage | source)
-        studio.request("POST", f"/api/storages/s3/{made['id']}/sync")
+        right = {f"{RAW}{number:05}.png": picture for number, picture in enumerate(pictures)}
+        for number, (key, picture) in enumerate(right.items()):
+            s3.put_object(Bucket=NAME, Key=key, Body=picture.path.read_bytes())
+            if number == 0:
+                # Label Studio takes no storage with nothing in it.
+                studio.request("POST", "/api/storages/s3", json=storage | source)
         target = {"title": "annotations", "prefix": ANNOTATIONS.rstrip("/"), "can_delete_objects": True}
         studio.request("POST", "/api/storages/export/s3", json=storage | target)
-        right = {f"s3://{NAME}/{key}": picture.label for key, picture in named.items()}
-        return {task["id"]: right[task["data"]["image"]] for task in client.tasks(project)}
+        # The loop hears of them by the queue, and has Label Studio sync its storage.
+        give_up = time.monotonic() + _TASKS_SECONDS
+        while len(tasks := list(client.tasks(project))) < len(pictures):
+            if time.monotonic() > give_up:
+                raise LabelLoopError(f"Label Studio has {len(tasks)} of {len(pictures)} tasks after {_TASKS_SECONDS} s")
+            self.tend()
+            time.sleep(1)
+        return {task["id"]: right[task["data"]["image"].removeprefix(f"s3://{NAME}/")].label for task in tasks}
 
     def tend(self) -> None:
         """Say what happened since."""

@@ -3,6 +3,7 @@
 import io
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,10 @@ class Front:
     calls: list[str] = field(default_factory=list)
     _plans: list[_Planned] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    busy_seconds: float = 0.0
+    """In which at least one call was being answered."""
+    _answering: int = 0
+    _began: float = 0.0
     _moto: Any = field(default_factory=lambda: DomainDispatcherApplication(create_backend_app))
 
     def plan(self, operation: str, act: Callable[[Call], None], times: int | None = 1, *, after: bool = False) -> None:
@@ -61,6 +66,24 @@ class Front:
         return Response.from_app(self._moto, call.request.environ, buffered=True)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._busy():
+            return self._routed(environ, start_response)
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        with self._lock:
+            self._answering += 1
+            if self._answering == 1:
+                self._began = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._answering -= 1
+                if not self._answering:
+                    self.busy_seconds += time.perf_counter() - self._began
+
+    def _routed(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request = Request(environ)
         for path, answer in self.paths.items():
             if request.path.startswith(path):

@@ -81,6 +81,11 @@ class StandIn:
         """The variables by which boto3 in a child process finds this stand-in, and nobody's own account."""
         return {**ACCOUNT_VARIABLES, "AWS_ENDPOINT_URL": self.url}
 
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds in which it was answering something."""
+        return self._front.busy_seconds
+
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let this process find the stand-in."""
         aws_account(monkeypatch)
