@@ -135,7 +135,8 @@ class Media:
         self._home = home
         connect = open_socket if settings.allow_private_addresses else PublicOnly(home.origin if home else None)
         self._fetcher = Fetcher(settings.media_max_bytes, _CONNECTIONS, connect)
-        self._s3 = S3(settings.media_max_bytes, settings.media_timeout, _CONNECTIONS)
+        # Nobody waits for a place there: what is beyond is opened, thrown away again, and warned of each time.
+        self._s3 = S3(settings.media_max_bytes, settings.media_timeout, 4 * _CONNECTIONS)
 
     def read(self, url: str, task: TaskKey | None = None, deadline: float | None = None) -> bytes:
         """Read one file whole; ``task`` is the one that shows it: None for an address out of a list of one's own.
