@@ -1,6 +1,7 @@
 """The stand-in of AWS does what AWS does, as boto3 sees it."""
 
 import json
+import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -335,9 +336,10 @@ def test_pictures_are_read_by_signed_addresses(aws: StandIn) -> None:
 
 
 def test_it_runs_alone_until_it_is_ended(tmp_path: Path) -> None:
-    alone = start_child(
-        [sys.executable, "-m", "support.aws", "--folder", str(tmp_path / "aws")], log=tmp_path / "said.txt"
-    )
+    command = [sys.executable, "-m", "support.aws", "--folder", str(tmp_path / "aws")]
+    # Who runs the tests may have said where they lie to pytest alone.
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    alone = start_child(command, log=tmp_path / "said.txt", environment=found)
     said = tmp_path / "said.txt"
     try:
         wait_until(lambda: "AWS_SHARED_CREDENTIALS_FILE" in said.read_text(), said.read_text)

@@ -68,7 +68,7 @@ class DoomedStore(CrashStore):
         self._doom = doom
 
     @contextmanager
-    def _step(self, path: str) -> Iterator[None]:  # noqa: ARG002 - which of them it is does not matter
+    def step(self, path: str) -> Iterator[None]:  # noqa: ARG002 - which of them it is does not matter
         self._doom()
         yield
         self._doom()
