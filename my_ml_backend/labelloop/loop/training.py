@@ -15,6 +15,7 @@ from labelloop.loop.state import StageProgress
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
 from labelloop.run.driver import Run
+from labelloop.setting_values import whole_addresses
 from labelloop.trainers.base import Trainer, Training
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
@@ -31,7 +32,7 @@ def open_elsewhere(hub: Hub, project: ProjectKey) -> OpenRun | None:
 def trainer_of(hub: Hub, address: str) -> Trainer:
     """Open the trainer that a run was begun with; raises SettingsError where it is not allowed any more."""
     settings = hub.settings
-    if address not in ("local", settings.trainer, *settings.allowed_trainers):
+    if address not in ("local", settings.trainer, *whole_addresses(settings.allowed_trainers)):
         raise SettingsError(
             "the open run was begun with a trainer that is not allowed here any more: let LABELLOOP_TRAINER or "
             "LABELLOOP_ALLOWED_TRAINERS name it until the run is over"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labelloop.cli.loop import cancel
 from labelloop.cli.terminal import follow_elsewhere, standing
-from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled
+from labelloop.errors import Conflict, Fenced, LabelLoopError, QueueError, RunCancelled, SettingsError
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -24,6 +24,7 @@ from labelloop.loop.redis_client import key_of
 from labelloop.loop.retrain import retrain
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
+from labelloop.loop.training import trainer_of
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.open_run import OpenRun, OpenRuns
@@ -370,6 +371,15 @@ def test_a_trainer_that_is_not_allowed_any_more_is_not_run(machine: Factory) -> 
     one.finish()
     assert one.open_run() is None
     assert Versions(one.hub.store, one.project).names() == ["v1"]
+
+
+def test_an_allowed_trainer_with_several_verbs_is_known_again(machine: Factory) -> None:
+    one = machine()
+    # As the settings cut it.
+    one.hub.settings = replace(one.hub.settings, allowed_trainers=("command:./t.sh?verbs=start", "poll", "command:b"))
+    assert trainer_of(one.hub, "command:./t.sh?verbs=start,poll").elsewhere
+    with pytest.raises(SettingsError, match="not allowed here any more"):
+        trainer_of(one.hub, "command:./t.sh?verbs=start")
 
 
 def test_another_run_waits_for_the_open_one_and_an_older_worker_is_refused(tmp_path: Path) -> None:
