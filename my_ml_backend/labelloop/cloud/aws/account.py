@@ -148,14 +148,23 @@ def _refusal(what: str, error: Any) -> CloudError:
 
 def _failure(what: str, error: Any) -> CloudError:
     from botocore.exceptions import ConnectionError as NotConnected
-    from botocore.exceptions import CredentialRetrievalError, HTTPClientError, NoCredentialsError
+    from botocore.exceptions import (
+        CredentialRetrievalError,
+        HTTPClientError,
+        IncompleteReadError,
+        LoginError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        SSOError,
+        TokenRetrievalError,
+    )
 
     name = type(error).__name__
-    if isinstance(error, NoCredentialsError):
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return CloudDenied(f"{what}: no AWS credentials were found: {_WHO}")
-    if isinstance(error, CredentialRetrievalError):
+    if isinstance(error, CredentialRetrievalError | SSOError | LoginError | TokenRetrievalError):
         return CloudDenied(f"{what}: AWS credentials cannot be renewed ({name}): {_WHO}")
-    if isinstance(error, NotConnected | HTTPClientError):
+    if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError):
         return CloudAway(f"{what}: AWS could not be reached ({name})")
     return CloudError(f"{what}: {_clean(str(error))}")
 
