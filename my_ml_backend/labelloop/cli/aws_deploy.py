@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import replace
 
 import click
 
@@ -21,6 +21,7 @@ from labelloop.loop.promotion import champion_before
 from labelloop.loop.status import project_status
 from labelloop.models.deployments import Deployment
 from labelloop.run.verdict import force_version
+from labelloop.trainers.sagemaker import PipelineAddress
 from labelloop.types import Json, ProjectKey
 
 commands = click.Group()
@@ -139,11 +140,11 @@ def _endpoint(hub: Hub, project: ProjectKey) -> str:
     return open_deployer(project_endpoint(hub, project).options.deployer, project, hub.settings).check()
 
 
-def _execution(hub: Hub, project: ProjectKey) -> str:  # noqa: ARG001
-    told = urlsplit(hub.settings.trainer)
-    if told.scheme != "sagemaker-pipeline":
+def _execution(hub: Hub, project: ProjectKey) -> str:
+    trainer = PipelineAddress.of(replace(hub.settings, trainer=project_endpoint(hub, project).options.trainer))
+    if trainer is None:
         return ""
-    pipeline = Pipeline(Account(parse_qs(told.query).get("region", [""])[0]), told.netloc)
+    pipeline = Pipeline(Account(trainer.region), trainer.name)
     newest = next(pipeline.executions(), None)
     if newest is None:
         return f"{pipeline.name} has no execution yet"

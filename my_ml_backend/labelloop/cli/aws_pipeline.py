@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import click
 
@@ -26,6 +25,7 @@ from labelloop.models.runs import ProjectDefaults
 from labelloop.run.parameters import parameters_of
 from labelloop.run.record import commit
 from labelloop.run.search.defaults import with_defaults
+from labelloop.trainers.sagemaker import PipelineAddress
 from labelloop.training_parameters import PARAMETERS
 from labelloop.types import Json
 
@@ -39,10 +39,8 @@ def _named(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def gathered(hub: Hub, name: str | None, region: str | None, **options: Any) -> None:
-        told = urlsplit(hub.settings.trainer)
-        ours = told.scheme == "sagemaker-pipeline"
-        usual = parse_qs(told.query).get("region", [""])[0] if ours else ""
-        command(hub, name=name or (told.netloc if ours else _USUAL_NAME), region=region or usual, **options)
+        usual = PipelineAddress.of(hub.settings) or PipelineAddress(_USUAL_NAME)
+        command(hub, name=name or usual.name, region=region or usual.region, **options)
 
     gathered = click.option("--region", help="Region; default: that of LABELLOOP_TRAINER, else of AWS_DEFAULT_REGION.")(
         gathered
@@ -96,6 +94,12 @@ def show_definition(hub: Hub, name: str, region: str, **choices: Any) -> None:
 @_named
 def apply_definition(hub: Hub, name: str, region: str, **choices: Any) -> None:
     """Create the pipeline, or update it, and say what changed. Called again, it changes nothing."""
+    trainer = PipelineAddress.of(hub.settings)
+    if trainer is not None and trainer.name == name and not trainer.ours:
+        raise click.ClickException(
+            f"pipeline {name} is somebody else's, as LABELLOOP_TRAINER says (manifest=): it would be replaced by ours. "
+            "Give ours another --name"
+        )
     account = Account(region)
     plan = _plan(hub, name, account.region, **choices)
     _warn(require_valid(definition(plan)))

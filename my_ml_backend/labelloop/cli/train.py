@@ -85,7 +85,7 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
             raise click.UsageError("name the run's folder: --run DIR")
         _carry_out(hub, hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
         return
-    from labelloop.run.context import pictures_of
+    from labelloop.run.context import picture_cache
     from labelloop.run.steps import telling, unpack_shards
 
     settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
@@ -95,7 +95,7 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
         container.check()
         if container.run is not None and container.shards is not None:
             shutil.copytree(container.run, folder.path, dirs_exist_ok=True)
-            unpack_shards(container.shards, pictures_of(settings))
+            unpack_shards(container.shards, picture_cache(settings))
             stages = ("train",)
         _carry_out(hub, settings, folder, given, stages, force, archive=container.run is None)
         container.deliver(folder)
@@ -114,7 +114,7 @@ def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], for
     written. Judge says what register would decide, and publishes nothing. In a processing container of SageMaker the
     run's folder and its pictures are where the pipeline puts them.
     """
-    from labelloop.run.context import pictures_of
+    from labelloop.run.context import picture_cache
     from labelloop.run.steps import find_step, telling
 
     stages = (name, "report") if name in ("evaluate", "judge", "register") else (name,)
@@ -126,10 +126,10 @@ def stage(hub: Hub, name: str, run: Path | None, parameters: dict[str, str], for
         return
     settings, folder = replace(hub.settings, model_dir=str(step.work)), RunFolder(run or step.run)
     with telling(step.tell):
-        step.take(folder, pictures_of(settings))
+        step.take(folder, picture_cache(settings))
         source = step.source(folder, parameters.get("train_location", "")) if name == "fetch" else None
         _carry_out(hub, settings, folder, parameters, stages, force, source, archive=False)
-        step.leave(name, folder, pictures_of(settings))
+        step.leave(name, folder, picture_cache(settings))
 
 
 def _stages(registers: bool) -> tuple[str, ...]:

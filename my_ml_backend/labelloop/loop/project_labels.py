@@ -19,6 +19,7 @@ from labelloop.loop.project_registry import site_of
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import Answer, Input, Item, Output, Progress, ProjectKey, Rendering, Shown
 
 
@@ -28,7 +29,8 @@ def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
     Raises LabelConfigError where that is nothing, SettingsError for impossible settings or ``extra_params``.
     """
     trainer = project_endpoint(hub, project).options.trainer
-    return site_of(hub, project.id).labeling(foreign=trainer != "local")
+    ours = open_trainer(replace(hub.settings, trainer=trainer)).ours
+    return site_of(hub, project.id).labeling(foreign=not ours)
 
 
 def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Render:

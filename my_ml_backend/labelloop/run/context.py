@@ -92,7 +92,7 @@ class Labeled:
         return _json_text({"sides": dict(self.sides), "moved": moved})
 
 
-def pictures_of(settings: Settings) -> PictureCache:
+def picture_cache(settings: Settings) -> PictureCache:
     """Give the pictures on this machine."""
     return PictureCache(settings.directory / "cache" / "pictures")
 
@@ -121,7 +121,7 @@ class Context:
     @property
     def pictures(self) -> PictureCache:
         """The pictures on this machine."""
-        return pictures_of(self.settings)
+        return picture_cache(self.settings)
 
     @property
     def caches(self) -> Path:

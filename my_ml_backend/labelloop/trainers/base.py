@@ -24,7 +24,9 @@ class Training:
 
 
 class Trainer(Protocol):
-    """Makes a run's bundle of its labels. Every method raises TrainingError, or an Outage where it may help to wait.
+    """Makes a run's bundle of its labels.
+
+    Every method raises TrainingError or CloudError, or an Outage where it may help to wait.
 
     ``name`` is short and holds no secret: the recipe of what it makes where nothing else names one. What is started
     ``elsewhere`` goes on when this process ends; otherwise ``start`` comes back when the training is over. ``predicts``

@@ -61,18 +61,11 @@ def _command(settings: Settings) -> Trainer:
 def _sagemaker(settings: Settings) -> Trainer:
     # Imported here: botocore is worth a third of a second to whoever uses it alone.
     from labelloop.trainers.sagemaker import PipelineAddress
-    from labelloop.trainers.sagemaker_foreign import OPTIONS, ForeignPipeline
+    from labelloop.trainers.sagemaker_foreign import ForeignPipeline
     from labelloop.trainers.sagemaker_own import OwnPipeline
 
-    address = PipelineAddress.parse(settings.trainer, OPTIONS)
-    if "manifest" in address.options:
-        return ForeignPipeline(address, settings)
-    if strange := [name for name in OPTIONS if name in address.options]:
-        raise SettingsError(
-            f"LABELLOOP_TRAINER: {strange[0]} is for a pipeline that is not ours: name the parameter that takes its "
-            "labels, too, as in manifest=InputManifest"
-        )
-    return OwnPipeline(address, settings)
+    address = PipelineAddress.parse(settings.trainer)
+    return OwnPipeline(address, settings) if address.ours else ForeignPipeline(address, settings)
 
 
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {

@@ -18,7 +18,6 @@ from urllib.parse import parse_qsl, urlsplit
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.objects import Folder, location_of
-from labelloop.cloud.aws.places import Places
 from labelloop.errors import (
     CloudAway,
     CloudDenied,
@@ -35,7 +34,11 @@ from labelloop.types import Answer, Failure, Input, Json
 if TYPE_CHECKING:
     from labelloop.run.context import Context
 
-_EXAMPLE = "sagemaker-pipeline://NAME?region=eu-west-1"
+_SCHEME = "sagemaker-pipeline"
+_EXAMPLE = f"{_SCHEME}://NAME?region=eu-west-1"
+_OPTIONS = ("manifest", "manifest_format", "validation_manifest", "test_manifest", "group", "judge", "instance")
+"""What is said of a pipeline that is not ours."""
+
 _PARAMETER = "parameter."
 
 
@@ -48,9 +51,19 @@ class PipelineAddress:
     options: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is a pipeline of our stages, and not one that is told where it finds its labels."""
+        return "manifest" not in self.options
+
     @classmethod
-    def parse(cls, text: str, known: Sequence[str]) -> Self:
-        """Read an address with options of these names, beside ``region`` and ``parameter.X``; raises SettingsError."""
+    def of(cls, settings: Settings) -> Self | None:
+        """Read the settings' trainer; None where that is no pipeline. Raises SettingsError."""
+        return cls.parse(settings.trainer) if settings.trainer.startswith(f"{_SCHEME}:") else None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address; raises SettingsError."""
         parts = urlsplit(text)
         if not re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}", parts.netloc) or parts.path.strip("/"):
             raise SettingsError(f"LABELLOOP_TRAINER: expected a pipeline's name: {_EXAMPLE}")
@@ -59,14 +72,20 @@ class PipelineAddress:
         options = {name: value for name, value in given if not name.startswith(_PARAMETER)}
         if len(options) + len(parameters) != len(given):
             raise SettingsError(f"LABELLOOP_TRAINER: an option of {_EXAMPLE} is given twice")
-        if strange := [name for name in options if name not in ("region", *known)]:
-            possible = ", ".join(("region", *known, f"{_PARAMETER}NAME"))
+        if strange := [name for name in options if name not in ("region", *_OPTIONS)]:
+            possible = ", ".join(("region", *_OPTIONS, f"{_PARAMETER}NAME"))
             raise SettingsError(
-                f"LABELLOOP_TRAINER: sagemaker-pipeline:// knows no option {strange[0][:40]!r}. Possible are {possible}"
+                f"LABELLOOP_TRAINER: {_SCHEME}:// knows no option {strange[0][:40]!r}. Possible are {possible}"
             )
         if empty := [name for name, value in options.items() if not value]:
             raise SettingsError(f"LABELLOOP_TRAINER: the option {empty[0]} of {_EXAMPLE} needs a value")
-        return cls(parts.netloc, options.pop("region", ""), options, parameters)
+        found = cls(parts.netloc, options.pop("region", ""), options, parameters)
+        if found.ours and options:
+            raise SettingsError(
+                f"LABELLOOP_TRAINER: {next(iter(options))} is for a pipeline that is not ours: name the parameter that "
+                "takes its labels, too, as in manifest=InputManifest"
+            )
+        return found
 
 
 class PipelineTrainer(ABC):
@@ -76,7 +95,7 @@ class PipelineTrainer(ABC):
 
     def __init__(self, address: PipelineAddress, settings: Settings) -> None:
         self._address, self._settings = address, settings
-        self.name = f"sagemaker-pipeline://{address.name}"
+        self.name = f"{_SCHEME}://{address.name}"
 
     @cached_property
     def account(self) -> Account:
@@ -89,14 +108,9 @@ class PipelineTrainer(ABC):
         return Pipeline(self.account, self._address.name)
 
     @property
-    def places(self) -> Places:
-        """Where files are handed over; raises SettingsError where the settings name no folder in S3."""
-        return Places(location_of(self._settings), self._address.name)
-
-    @property
     def folder(self) -> Folder:
-        """The folder in S3 where files are handed over."""
-        return Folder(self.account, self.places.address)
+        """The folder in S3 where files are handed over; raises SettingsError where the settings name none."""
+        return Folder(self.account, location_of(self._settings)).below(self._address.name)
 
     def check(self, *, thorough: bool) -> None:
         """Look at the address; and whether who we are there may do all of it, the pipeline is there and takes it."""
@@ -129,7 +143,7 @@ class PipelineTrainer(ABC):
     def start(self, context: "Context", key: str) -> str:
         """Begin the execution of a key, unless it goes on or is done; one that failed is begun anew. See Trainer."""
         before = [one for one in self.pipeline.executions() if one.name == display_name(key)]
-        if before and before[0].status not in ("Failed", "Stopped"):
+        if before and before[0].status in (*RUNNING, "Succeeded"):
             return before[0].arn
         parameters = {**self._hand_over(context, key), **self._address.parameters}
         self._require_parameters(tuple(parameters))

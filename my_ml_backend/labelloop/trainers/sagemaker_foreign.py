@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 RECIPE = "sagemaker-pipeline"
 
-OPTIONS = ("manifest", "manifest_format", "validation_manifest", "test_manifest", "group", "judge", "instance")
 _JUDGES = {"transform": BatchTransform, "endpoint": PassingEndpoint}
 _APPROVAL = {"Approved": "approved", "Rejected": "rejected"}
 

@@ -6,12 +6,11 @@ What is said of the test side is which items there are, and nothing else.
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.cloud.aws.objects import Folder
+from labelloop.cloud.aws.objects import Folder, for_each
 from labelloop.cloud.aws.places import source
 from labelloop.data.formats.listings import FORMATS, write_listing
 from labelloop.data.listing import Listing, Record
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 _LOST = "lost.json"
 """What of the labels the format could not carry."""
-
-_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class LabelsInS3:
         return [str(what) for what in json.loads(self._place(key).read(_LOST))]
 
     def _place(self, key: str) -> Folder:
-        return self.folder.below(source(key).rstrip("/"))
+        return self.folder.below(source(key))
 
     @property
     def _pictures(self) -> Folder:
@@ -100,11 +97,4 @@ class LabelsInS3:
             content = context.pictures.path(name).read_bytes()
             place.put(name, content, media_type_of(content))
 
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            try:
-                for done, _ in enumerate(threads.map(put, new), 1):
-                    context.progress("pictures to S3", done, len(new))
-            except BaseException:
-                # Who is to end does not bring the rest first.
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+        for_each(put, new, lambda done: context.progress("pictures to S3", done, len(new)))

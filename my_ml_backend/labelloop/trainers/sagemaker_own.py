@@ -21,7 +21,7 @@ from labelloop.errors import TrainingError
 from labelloop.trainers.handover import take_bundle
 from labelloop.trainers.sagemaker import PipelineTrainer
 from labelloop.training_parameters import PARAMETERS
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -71,10 +71,15 @@ class OwnPipeline(PipelineTrainer):
 
     def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
         """Write the labels, and the shards that are not there yet; what shows that all is there comes last."""
-        project = context.manifest.project
+        project, kind = context.manifest.project, context.manifest.kind
+        if kind != IMAGES:
+            raise TrainingError(
+                f"{self.name} trains on pictures and their classes, and these labels are for {kind}: hand them to a "
+                "pipeline of yours, which names what takes them, as in manifest=InputManifest (docs/trainers.md)"
+            )
+        place, names = self.folder.below(source(key)), self._shards(context)
         group = group_of(registry_prefix(self._settings) or self._address.name, project)
         require_group(self.account, group)
-        place, names = self.folder.below(source(key).rstrip("/")), self._shards(context)
         place.put_file(MANIFEST, context.folder.manifest)
         place.put_file(SIDES, context.folder.sides)
         place.put(SHARDS, write_shards(f"{self.folder.uri}/{PICTURES}/", names), "application/json")
@@ -103,7 +108,7 @@ class OwnPipeline(PipelineTrainer):
 
     def collect(self, handle: str, context: "Context") -> Json:
         """Take bundle, figures and report into the run's folder; see Trainer."""
-        place = self.folder.below(results(handle.rpartition("/")[2], _LAST).rstrip("/"))
+        place = self.folder.below(results(handle.rpartition("/")[2], _LAST))
         names = [name for name in place.names() if name in _FILES or name.partition("/")[0] in _FOLDERS]
         with tempfile.TemporaryDirectory(prefix="labelloop-collected-") as path:
             place.fetch(Path(path), names)

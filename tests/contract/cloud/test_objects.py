@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.objects import Folder, location_of
+from labelloop.cloud.aws.objects import Folder, for_each, location_of
 from labelloop.errors import CloudError, CloudMissing, SettingsError
 from labelloop.settings import Settings
 from support.moto_server import moto_environment, moto_server
@@ -72,3 +72,28 @@ def test_the_folder_is_the_settings_one_else_the_stores() -> None:
     assert location_of(Settings(store="s3://b/two")) == "s3://b/two/cloud"
     with pytest.raises(SettingsError, match="LABELLOOP_AWS_LOCATION"):
         location_of(Settings())
+
+
+def test_what_fails_leaves_out_what_has_not_begun() -> None:
+    begun: list[str] = []
+
+    def do(name: str) -> None:
+        begun.append(name)
+        raise CloudError(name)
+
+    with pytest.raises(CloudError, match="0"):
+        for_each(do, map(str, range(1000)))
+    assert len(begun) < 1000
+
+
+def test_who_hears_how_much_is_done_may_end_it() -> None:
+    heard: list[int] = []
+
+    def tell(done: int) -> None:
+        heard.append(done)
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        for_each(str, map(str, range(1000)), tell)
+    assert heard == [1, 2, 3]

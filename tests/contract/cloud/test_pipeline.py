@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
-from labelloop.cloud.aws.places import MANIFEST, SHARDS, SIDES, Places, read_shards, results, source, write_shards
+from labelloop.cloud.aws.places import MANIFEST, SHARDS, SIDES, results, source, write_shards
 from labelloop.cloud.aws.registry import group_of
 from labelloop.data.manifest import Manifest
 from labelloop.models.archive import bundle_folder
@@ -176,6 +176,38 @@ def test_an_execution_does_not_start_with_wrong_parameters(
     assert not sent(account, "StartPipelineExecution")
 
 
+def test_numbers_of_a_pipeline_that_somebody_else_made_are_read_as_numbers(account: StandIn) -> None:
+    instances = {"InstanceCount": {"Get": "Parameters.Count"}, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 10}
+    arguments = {
+        "ProcessingResources": {"ClusterConfig": instances},
+        "AppSpecification": {"ImageUri": "theirs:1"},
+        "RoleArn": ROLE,
+    }
+    text = {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Count", "Type": "Integer", "DefaultValue": 1}],
+        "Steps": [{"Name": "Learn", "Type": "Processing", "Arguments": arguments}],
+    }
+    account.client("sagemaker").create_pipeline(
+        PipelineName="theirs", PipelineDefinition=json.dumps(text), ClientRequestToken="t" * 32, RoleArn=ROLE
+    )
+    account.executions.hang("Learn")
+    refused = call("start", "--name", "theirs", "--no-wait", *parameters(Count="many"))
+    assert "parameter Count is 'many', which is no Integer" in refused.output
+    assert not sent(account, "StartPipelineExecution")
+    assert told("start", "--name", "theirs", "--no-wait", *parameters(Count="2"))["status"] == "Executing"
+    done("stop", "--name", "theirs")
+
+
+def test_a_pipeline_that_is_not_ours_is_not_replaced(account: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://theirs?region=eu-west-1&manifest=InputManifest")
+    answer = call("apply")
+    assert answer.exit_code == 1
+    assert "pipeline theirs is somebody else's" in answer.output
+    assert account.calls == []
+    assert done("apply", "--name", "ours").startswith("pipeline ours in eu-west-1: updated")
+
+
 def test_one_key_is_not_started_twice_while_it_runs(account: StandIn) -> None:
     done("apply")
     account.executions.hang("Fetch")
@@ -284,7 +316,7 @@ def test_fetch_takes_the_labels_that_were_handed_over_as_they_are(account: Stand
     )
     given = RunFolder(tmp_path / "given")
     labeled.write(given)
-    place = Places(LOCATION, "digits").of(source("k1"))
+    place = f"{LOCATION}/digits/{source('k1')}/"
     folder, step = RunFolder(tmp_path / "run"), Step(tmp_path, {})
     assert step.source(folder, place) is None, "a folder of that name may be anybody's"
     for name, content in (
@@ -317,7 +349,8 @@ def test_an_execution_trains_and_registers_a_package(account: StandIn, tmp_path:
     names = ["Fetch", "Preprocess", "Train", "Evaluate", "Judge", "Passed", "Register"]
     assert [one["name"] for one in found["steps"]] == names
     (package,) = packages(account, "digits")
-    run = objects(account, results(found["execution"], "judge"))
+    judged = results(found["execution"], "judge")
+    run = objects(account, f"{judged}/")
     record, verdict = json.loads(run["run.json"]), json.loads(run["verdict.json"])
     assert package["ModelApprovalStatus"] == "Approved"
     assert package["ModelPackageDescription"].startswith(verdict["sentence"][:100])
@@ -329,11 +362,10 @@ def test_an_execution_trains_and_registers_a_package(account: StandIn, tmp_path:
     )
     assert package["MetadataProperties"]["CommitId"] == "abc123"
     quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-    folder = Places(LOCATION, "digits").of(results(found["execution"], "judge"))
-    assert quality == f"{folder}evaluation/metrics.json"
+    assert quality == f"{LOCATION}/digits/{judged}/evaluation/metrics.json"
     assert {"manifest.jsonl", "sides.json", "data.json", "train.json", "report.html", "bundle/model.onnx"} <= set(run)
-    prefix, shards = read_shards(run["shards.json"])
-    assert prefix == f"{LOCATION}/digits/pictures/"
+    prefix, *shards = json.loads(run["shards.json"])
+    assert prefix == {"prefix": f"{LOCATION}/digits/pictures/"}
     assert set(objects(account, "pictures/")) == set(shards)
     model = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
     account.client("s3").download_file(BUCKET, model.removeprefix(f"s3://{BUCKET}/"), str(tmp_path / "model.tar.gz"))
@@ -367,7 +399,7 @@ def test_what_does_not_reach_the_least_f1_is_registered_as_rejected_and_spot_tra
     assert package["ModelApprovalStatus"] == "Rejected"
     assert "LABELLOOP_MINIMUM_F1 asks for 1" in package["ModelPackageDescription"]
     assert package["ModelPackageDescription"].endswith("; macro F1 must be at least 1.0")
-    run = objects(account, results(found["execution"], "judge"))
+    run = objects(account, f"{results(found['execution'], 'judge')}/")
     assert json.loads(run["verdict.json"])["promoted"] == 0
     trained = json.loads(run["train.json"])["curves"]["finetune"]
     assert 0 < len(before) < len(trained)

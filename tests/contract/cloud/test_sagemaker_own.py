@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from labelloop.cli import main
 from labelloop.cloud.aws.pipeline import definition
 from labelloop.cloud.aws.pipeline_plan import plan_of
-from labelloop.cloud.aws.places import read_shards
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.shards import unpack
@@ -33,7 +32,7 @@ from labelloop.setting_values import trainer_address, whole_addresses
 from labelloop.settings import Settings
 from labelloop.trainers.base import Trainer, Training
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import IMAGES, Item, Json, ProjectKey
+from labelloop.types import ANNOTATIONS, IMAGES, Item, Json, ProjectKey
 from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
 from support.bundles import COLOURS, make_bundle, picture
@@ -198,8 +197,8 @@ def test_labels_and_shards_are_handed_over_once_and_the_parameters_are_the_runs(
 
     assert read(f"source/{run.key}/manifest.jsonl") == run.folder.manifest.read_bytes()
     assert read(f"source/{run.key}/sides.json") == run.folder.sides.read_bytes()
-    prefix, names = read_shards(read(f"source/{run.key}/shards.json"))
-    assert prefix == f"s3://{BUCKET}/labelloop/ours/pictures/"
+    prefix, *names = json.loads(read(f"source/{run.key}/shards.json"))
+    assert prefix == {"prefix": f"s3://{BUCKET}/labelloop/ours/pictures/"}
     cache, counted = PictureCache(tmp_path / "there"), 0
     for name in names:
         (tmp_path / name).write_bytes(read(f"pictures/{name}"))
@@ -211,6 +210,17 @@ def test_labels_and_shards_are_handed_over_once_and_the_parameters_are_the_runs(
     again = machine.make("fetch", "preprocess", name="again")
     open_trainer(machine.settings).start(again.context, again.key)
     assert machine.aws.calls.count("s3:PutObject") == 3
+
+
+def test_what_is_no_picture_with_classes_is_refused_before_anything_is_handed_over(machine: Machine) -> None:
+    machine.apply(NOTHING)
+    run = machine.make("fetch", "preprocess")
+    items = [Item(1, "0" * 64, ("Person",))]
+    run.context.labeled = Labeled(Manifest.of(PROJECT, "multiple", ("Person",), items, kind=ANNOTATIONS))
+    machine.aws.calls.clear()
+    with pytest.raises(TrainingError, match="these labels are for annotations: hand them to a pipeline of yours"):
+        open_trainer(machine.settings).start(run.context, "some-key")
+    assert machine.aws.calls == ["sagemaker:ListPipelineExecutions"]
 
 
 def test_killed_while_it_hands_over_a_run_begins_once_and_whole(machine: Machine) -> None:

@@ -414,6 +414,20 @@ def test_one_execution_for_a_key_and_one_that_failed_is_begun_anew(machine: Mach
     assert machine.executions() == [f"{run.key} Stopped", f"{run.key} Failed"]
 
 
+def test_an_execution_that_ended_in_any_other_way_than_well_is_begun_anew(machine: Machine) -> None:
+    machine.pipeline(registering(KNOWN))
+    run = machine.make("fetch", "preprocess")
+    trainer = open_trainer(machine.settings)
+    first = trainer.start(run.context, run.key)
+    machine.aws.executions.wait(first)
+    assert trainer.start(run.context, run.key) == first
+    machine.aws.executions.executions[first].status = "CompletedWithFailures"
+    assert trainer.poll(first).reason == "it ended as CompletedWithFailures"
+    second = trainer.start(run.context, run.key)
+    machine.aws.executions.wait(second)
+    assert machine.executions() == [f"{run.key} Succeeded", f"{run.key} CompletedWithFailures"]
+
+
 def test_an_answer_that_is_lost_begins_no_second_execution(machine: Machine) -> None:
     machine.pipeline(registering(KNOWN))
     run = machine.make("fetch", "preprocess")

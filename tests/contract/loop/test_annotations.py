@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from labelloop.bundle_info import ForeignInfo
-from labelloop.errors import SettingsError
+from labelloop.errors import LabelConfigError, SettingsError
 from labelloop.loop.deploy import deliver
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
@@ -290,4 +290,11 @@ def test_boxes_go_once_round_by_a_trainer_that_answers_the_test_items_itself(
 def test_a_container_of_ours_would_have_to_refuse_it(names_hub: Hub, make_hub: MakeHub) -> None:
     ours = make_hub(endpoint="http://127.0.0.1:9", trainer=names_hub.settings.trainer)
     with pytest.raises(SettingsError, match="an inference container cannot serve them"):
+        train(ours)
+
+
+def test_our_pipeline_learns_what_this_machine_does_and_nothing_else(names_hub: Hub, make_hub: MakeHub) -> None:
+    address = "sagemaker-pipeline://ours?region=eu-west-1"
+    ours = make_hub(endpoint="http://127.0.0.1:9/names", trainer=address, deployer="command:./deploy.sh")
+    with pytest.raises(LabelConfigError, match="Choices"):
         train(ours)

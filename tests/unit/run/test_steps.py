@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.cloud.aws.places import read_shards
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.shards import pictures_of, shards
@@ -76,9 +75,9 @@ def test_a_configuration_that_cannot_be_read_is_named(root: Path) -> None:
 def test_fetch_leaves_shards_and_the_list_of_them_and_tells_the_key(step: Step, cache: PictureCache) -> None:
     folder = fetched(step, cache, 5)
     step.leave("fetch", folder, cache)
-    prefix, names = read_shards((step.run / "shards.json").read_bytes())
-    assert prefix == f"{ADDRESS}/"
-    assert sorted(file.name for file in (step.root / "processing" / "pictures").iterdir()) == list(names)
+    prefix, *names = json.loads((step.run / "shards.json").read_bytes())
+    assert prefix == {"prefix": f"{ADDRESS}/"}
+    assert sorted(file.name for file in (step.root / "processing" / "pictures").iterdir()) == names
     other = PictureCache(step.work)
     unpack_shards(step.root / "processing" / "pictures", other)
     manifest = Labeled.read(folder).manifest

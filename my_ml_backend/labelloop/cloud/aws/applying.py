@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from labelloop.cloud.aws.account import Account, asking
@@ -69,9 +69,28 @@ def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str
     lacking = sorted(name for name, one in known.items() if not (given.get(name) or "DefaultValue" in one))
     if lacking:
         raise SettingsError(f"pipeline {pipeline.name} has no default for {lacking[0]}: --parameter {lacking[0]}=VALUE")
-    values = [{**one, "DefaultValue": given.get(name, one.get("DefaultValue"))} for name, one in known.items()]
+    values = [
+        {**one, "DefaultValue": _typed(one, given[name]) if name in given else one["DefaultValue"]}
+        for name, one in known.items()
+    ]
     require_values({**found, "Parameters": values})
     return dict(given)
+
+
+def _typed(parameter: Json, text: str) -> Any:
+    """Read a parameter's value as SageMaker will; raises SettingsError."""
+    kind = str(parameter.get("Type"))
+    try:
+        return _TYPES.get(kind, str)(text)
+    except (ValueError, KeyError) as error:
+        raise SettingsError(f"parameter {parameter['Name']} is {text[:80]!r}, which is no {kind}") from error
+
+
+_TYPES: dict[str, Callable[[str], Any]] = {
+    "Integer": int,
+    "Float": float,
+    "Boolean": lambda text: {"true": True, "false": False}[text.lower()],
+}
 
 
 def _readable(text: str) -> Json:

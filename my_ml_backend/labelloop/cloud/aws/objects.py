@@ -1,7 +1,7 @@
 """A folder in S3 in which this machine and AWS hand each other files (LABELLOOP_AWS_LOCATION)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -105,8 +105,7 @@ class Folder:
         names = [name for name in (self.names() if wanted is None else wanted) if not name.endswith("/")]
         for name in names:
             _require_confined(name, self.uri)
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            list(threads.map(lambda name: self._fetch_one(name, folder / name), names))
+        for_each(lambda name: self._fetch_one(name, folder / name), names)
         return names
 
     def _fetch_one(self, name: str, target: Path) -> None:
@@ -124,6 +123,20 @@ class Folder:
         for name in list(self.names()):
             with asking(f"{self.uri}/{name} to be removed"):
                 self._client.delete_object(**self._named(name))
+
+
+def for_each(do: Callable[[str], object], names: Iterable[str], tell: Callable[[int], None] = lambda _: None) -> None:
+    """Do something with each of some names, several at a time; ``tell`` hears how many are done.
+
+    Where one fails, or ``tell`` raises, those that have not begun are left out, and the error is raised.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        try:
+            for done, _ in enumerate(threads.map(do, names), 1):
+                tell(done)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _require_confined(name: str, place: str) -> None:
