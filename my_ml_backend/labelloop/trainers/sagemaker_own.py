@@ -52,10 +52,20 @@ class OwnPipeline(PipelineTrainer):
         ):
             if value not in known and value.endswith((".safetensors", ".yaml", ".yml")):
                 raise TrainingError(f"{name} names a file of this machine, {value}, which {self.name} has not")
+        if taken := [name for name in self._address.parameters if name in self._own]:
+            raise TrainingError(
+                f"{self.name}: parameter.{taken[0]} would give runs something else than they are named and found by: "
+                "leave it to the settings"
+            )
         super().check(thorough=thorough)
 
+    @property
+    def _own(self) -> tuple[str, ...]:
+        """Name the parameters that a run gives."""
+        return (*map(spelled, PARAMETERS), "TrainLocation", *self._about("", ""))
+
     def _gives(self) -> Sequence[str]:
-        return (*map(spelled, PARAMETERS), "TrainLocation", *self._about("", ""), *self._address.parameters)
+        return (*self._own, *self._address.parameters)
 
     def _about(self, key: str, project: str, group: str = "") -> dict[str, str]:
         """Say of a run what the pipeline takes beside its training parameters."""

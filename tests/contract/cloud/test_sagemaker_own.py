@@ -354,6 +354,12 @@ def test_check_names_what_is_missing(machine: Machine) -> None:
     machine.given = {"weights": "/models/mine.safetensors"}
     with pytest.raises(TrainingError, match="LABELLOOP_WEIGHTS names a file of this machine"):
         open_trainer(machine.settings).check(thorough=False)
+    for name in ("Epochs", "Location"):
+        machine.given = {"trainer": f"{ADDRESS}&parameter.{name}=3"}
+        with pytest.raises(TrainingError, match=f"parameter.{name} would give runs something else"):
+            open_trainer(machine.settings).check(thorough=False)
+    machine.given = {"trainer": f"{ADDRESS}&parameter.TrainInstanceType=ml.g5.xlarge"}
+    open_trainer(machine.settings).check(thorough=True)
     machine.given = {"aws_location": ""}
     with pytest.raises(SettingsError, match="LABELLOOP_AWS_LOCATION"):
         open_trainer(machine.settings).check(thorough=False)
