@@ -6,11 +6,12 @@ model but its answers, so that any endpoint can be explained.
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
-from labelloop.pictures import decode
+from labelloop.pictures import decode, pixels_of
 from labelloop.types import Answer, Failure, Output
 
 CELLS = 7
@@ -21,6 +22,9 @@ _SIDE = 384
 
 Ask = Callable[[Sequence[bytes]], Sequence[Answer | Failure]]
 """Answers pictures (bytes of a file), one for each, in order."""
+
+Room = Callable[[int], AbstractContextManager[None]]
+"""Gives room in memory for a picture of so many pixels while it is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,14 @@ class Occlusion:
     drops: tuple[tuple[float, ...], ...] = ()
 
 
-def occlude(content: bytes, ask: Ask) -> Occlusion:
+def occlude(content: bytes, ask: Ask, room: Room) -> Occlusion:
     """Ask about a picture, then about its copies in which a part is grey, one and a half cells wide.
 
-    Raises Unreadable for what is no picture, and whatever asking raises.
+    Raises Unreadable for what is no picture, and whatever asking and the room raise.
     """
-    image = decode(content)
-    image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
+    with room(pixels_of([content])):
+        image = decode(content, _SIDE)
+        image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
     (answer,) = ask([_jpeg(image)])
     if not isinstance(answer, Output):
         return Occlusion(answer)

@@ -80,6 +80,12 @@ class Admission:
             self._present.release()
 
     @contextmanager
+    def decoding(self, pixels: int) -> Iterator[None]:
+        """Hold a place in the house and room to decode a picture of so many pixels; raises NotReady when none comes."""
+        with self.present(), self._pixels.holding(pixels):
+            yield
+
+    @contextmanager
     def at_work(self, pixels: int = 0) -> Iterator[None]:
         """Wait for a place to compute on pictures of at most so many pixels, one after the other, and hold it."""
         with self._pixels.holding(pixels), self._working:

@@ -15,7 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from labelloop.errors import Unreadable
-from labelloop.occlusion import Ask, Occlusion, occlude
+from labelloop.occlusion import Ask, Occlusion, Room, occlude
 from labelloop.types import Failure, Json, Output
 
 PATH = "/try"
@@ -24,11 +24,11 @@ MOST_BYTES = 20_000_000
 """Largest picture; the page scales one down before it sends it."""
 
 
-def page(ask: Callable[[], Ask], *, projects: bool) -> Blueprint:
+def page(ask: Callable[[], Ask], room: Room, *, projects: bool) -> Blueprint:
     """Make the routes: GET shows the page, POST takes a picture as its body, and explains with ``?explain=1``.
 
-    ``ask`` says who answers the current request. ``projects``: the page asks for a project's number, which comes as
-    ``?project=7``.
+    ``ask`` says who answers the current request, ``room`` is for pictures that are made smaller. ``projects``: the page
+    asks for a project's number, which comes as ``?project=7``.
     """
     shown = Blueprint("page", __name__)
 
@@ -46,22 +46,21 @@ def page(ask: Callable[[], Ask], *, projects: bool) -> Blueprint:
         content = request.get_data(cache=False)
         if not content or len(content) > MOST_BYTES:
             raise BadRequest(f"send one picture of at most {MOST_BYTES} bytes as the body")
-        return jsonify(answer_to(content, ask(), explains=request.args.get("explain") == "1"))
+        try:
+            explains = request.args.get("explain") == "1"
+            return jsonify(_told(occlude(content, ask(), room) if explains else Occlusion(ask()([content])[0])))
+        except Unreadable as error:
+            raise BadRequest(str(error)) from None
 
     return shown
 
 
-def answer_to(content: bytes, ask: Ask, *, explains: bool) -> Json:
-    """Answer a picture as the page reads it.
+def _told(about: Occlusion) -> Json:
+    """Write an answer as the page reads it; raises BadRequest for a picture that the model cannot answer.
 
-    ``found`` lists what the model says, the surest first, ``version`` who said it, ``drops`` is as in Occlusion. Raises
-    BadRequest for what is no picture, or what the model cannot answer.
+    ``found`` lists what the model says, the surest first, ``version`` who said it, ``drops`` is as in Occlusion.
     """
-    try:
-        told = occlude(content, ask) if explains else Occlusion(ask([content])[0])
-    except Unreadable as error:
-        raise BadRequest(str(error)) from None
-    answer = told.answer
+    answer = about.answer
     if isinstance(answer, Failure):
         raise BadRequest(answer.reason)
     found: list[tuple[str, float | None]]
@@ -71,7 +70,7 @@ def answer_to(content: bytes, ask: Ask, *, explains: bool) -> Json:
         found = [(one.label, one.score) for one in answer.regions]
     found.sort(key=lambda one: one[1] or 0.0, reverse=True)
     listed = [{"label": label, "score": score} for label, score in found]
-    return {"version": answer.model_version, "found": listed, "drops": told.drops}
+    return {"version": answer.model_version, "found": listed, "drops": about.drops}
 
 
 @cache

@@ -69,7 +69,7 @@ def inference_app(
     app.add_url_rule("/execution-parameters", "execution-parameters", execution_parameters)
     if isinstance(catalog, PinnedCatalog):
         # Of a store's many projects the backend shows each with its own endpoint.
-        app.register_blueprint(page(lambda: answering.about, projects=False))
+        app.register_blueprint(page(lambda: answering.about, admission.decoding, projects=False))
     app.register_blueprint(sagemaker_shape(answering))
     app.register_blueprint(vertex_shape(answering))
     app.register_error_handler(Exception, _refuse)

@@ -13,6 +13,7 @@ from werkzeug.exceptions import Unauthorized
 
 from labelloop.errors import SettingsError
 from labelloop.front.protocol import BODIES, INLINE, Way, too_large
+from labelloop.serve.page import PATH as PAGE
 from labelloop.settings import Settings
 from labelloop.studio.backends import SECRET_HEADER
 
@@ -88,6 +89,7 @@ class WebGate:
     """The gate of the web app. Health is answered beside all threads; predictions have threads of their own.
 
     So have ``/setup`` and ``/webhook``, for which Label Studio waits three seconds and one; ``/ready`` goes with them.
+    So has the page that explains an answer, which asks an endpoint fifty times.
     """
 
     def __init__(self, settings: Settings, basic: BasicAuth, secret: WebhookSecret) -> None:
@@ -95,7 +97,7 @@ class WebGate:
         self._secret = secret
         self._body = settings.body_max_bytes
         self._webhook = min(settings.webhook_max_bytes, self._body)
-        self.pools = {"predict": settings.threads, "prompt": 4, "rest": 2}
+        self.pools = {"predict": settings.threads, "prompt": 4, "page": 2, "rest": 2}
         self.client_seconds = settings.client_seconds
         self.bodies_bytes = BODIES * self._body
 
@@ -109,7 +111,7 @@ class WebGate:
         if path == "/webhook":
             return self._webhook_way(Request(environ))
         self._basic.check(Request(environ))
-        return self._limited({"/predict": "predict", "/setup": "prompt"}.get(path, "rest"), self._body)
+        return self._limited({"/predict": "predict", "/setup": "prompt", PAGE: "page"}.get(path, "rest"), self._body)
 
     def _webhook_way(self, request: Request) -> Way:
         """A webhook's action stands in its body: a small one is read of anybody, and the route asks for the rest."""

@@ -19,6 +19,8 @@ from labelloop.loop.project_registry import forget, known_projects, remember_pro
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import project_status
 from labelloop.occlusion import Ask
+from labelloop.pictures import MAX_PIXELS
+from labelloop.serve.answering import PixelBudget
 from labelloop.serve.page import page
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
@@ -66,7 +68,7 @@ class Routes:
             ("/status", self.status, ["GET"]),
         ):
             app.add_url_rule(rule, view_func=view, methods=methods)
-        app.register_blueprint(page(self._asked_on_the_page, projects=True))
+        app.register_blueprint(page(self._asked_on_the_page, PixelBudget(MAX_PIXELS).holding, projects=True))
 
     def health(self) -> JsonAnswer:
         """Answer at once that the process is up: Label Studio waits one second, before every prediction."""

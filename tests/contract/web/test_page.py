@@ -7,26 +7,32 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
 from labelloop.occlusion import CELLS
-from labelloop.serve.answering import Admission
+from labelloop.serve.answering import Admission, PixelBudget
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
 from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
+from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
 from support.bundles import make_bundle, picture
 from support.web import MakeHub, announce, client_of
 
 
-@pytest.fixture
-def pinned(tmp_path: Path) -> FlaskClient:
+def app_of(tmp_path: Path, admission: Admission) -> Flask:
     make_bundle(tmp_path / "bundle")
     catalog = PinnedCatalog("v3", lambda: open_engine(tmp_path / "bundle", "onnx"))
     catalog.start()
     assert catalog.settled.wait(30)
-    return inference_app(catalog, Admission(4, 4), References(Settings()), body_max_bytes=30_000_000).test_client()
+    return inference_app(catalog, admission, References(Settings()), body_max_bytes=30_000_000)
+
+
+@pytest.fixture
+def pinned(tmp_path: Path) -> FlaskClient:
+    return app_of(tmp_path, Admission(4, 4)).test_client()
 
 
 class _Sources(HTMLParser):
@@ -70,6 +76,33 @@ def test_what_is_no_picture_is_told(pinned: FlaskClient, content: bytes, query: 
     answer = pinned.post("/try" + query, data=content)
     assert answer.status_code == 400
     assert re.search("picture", answer.get_json()["error"])
+
+
+@pytest.mark.parametrize("query", ["", "?explain=1"])
+def test_a_full_house_turns_the_page_away_too(tmp_path: Path, query: str) -> None:
+    admission = Admission(working=1, present=1)
+    client = app_of(tmp_path, admission).test_client()
+    with admission.present():
+        answer = client.post("/try" + query, data=picture("red"))
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert client.get("/try").status_code == 200
+    assert client.post("/try" + query, data=picture("red")).status_code == 200
+
+
+def test_a_picture_waits_for_room_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    admission = Admission(working=4, present=4)
+    monkeypatch.setattr(admission, "_pixels", PixelBudget(10_000, seconds=0))
+    client = app_of(tmp_path, admission).test_client()
+    with admission.at_work(10_000):
+        assert client.post("/try?explain=1", data=picture("red")).status_code == 503
+    assert client.post("/try?explain=1", data=picture("red", (200, 100))).status_code == 200, "alone it may be larger"
+
+
+def test_the_page_holds_up_nothing_else_of_the_backend() -> None:
+    gate = WebGate(Settings(), BasicAuth("", ""), WebhookSecret(""))
+    assert gate.way({"PATH_INFO": "/try"}).pool not in {
+        gate.way({"PATH_INFO": path}).pool for path in ("/predict", "/setup", "/webhook", "/status", "/metrics")
+    }
 
 
 def test_the_backend_asks_the_endpoint_of_the_project(make_hub: MakeHub) -> None:
