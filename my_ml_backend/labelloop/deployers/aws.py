@@ -46,8 +46,14 @@ class Names:
 
     def version(self, name: str) -> str:
         """Read the version back; empty for a name that is none of this project's."""
-        found = re.fullmatch(rf"(v\d+)-[0-9a-f]{{{_DIGITS}}}", name.removeprefix(self.stem))
-        return found[1] if found and name.startswith(self.stem) else ""
+        version, _, mark = name.removeprefix(self.stem).partition("-")
+        ours = name.startswith(self.stem) and re.fullmatch(r"v\d+", version) and is_mark(mark)
+        return version if ours else ""
+
+
+def is_mark(text: str) -> bool:
+    """Whether a text is what ``Names.of`` writes behind a version."""
+    return re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", text) is not None
 
 
 def bundle_hash(version: Deployable) -> str:

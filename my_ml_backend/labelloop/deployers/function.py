@@ -183,11 +183,14 @@ class FunctionDeployer:
         folder.put_file(DESCRIPTION, version.bundle / DESCRIPTION)
 
     def _begin(self, name: str) -> None:
-        """Have the function changed, unless it was; what an earlier attempt has left of itself is forgotten."""
-        alias = self._function.alias(self._target.alias)
-        if alias is not None and alias.note.startswith(f"{name} {_BACK}"):
-            self._function.lead(self._target.alias, AliasState(alias.number, note="tried again"))
-        if self._published(name) is None:
+        """Have the function changed, unless it was; what an earlier attempt has left at the alias is taken away."""
+        alias, published = self._function.alias(self._target.alias), self._published(name)
+        if alias is not None:
+            # A canary of another version is wanted no longer, and nobody would watch it.
+            given_up = alias.other and (published is None or alias.other != published.number)
+            if given_up or alias.note.startswith(f"{name} {_BACK}"):
+                self._function.lead(self._target.alias, AliasState(alias.number, note="tried again"))
+        if published is None:
             found = self._function.look()
             if found is None:
                 self._function.create(self._settings.aws_inference_image, self._wanted(name))

@@ -14,7 +14,7 @@ from typing import TypeGuard
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing
 from labelloop.cloud.aws.objects import Folder, location_of
-from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, require_aws, require_network
+from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, is_mark, require_aws, require_network
 from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
 from labelloop.deployers.sagemaker_address import VARIANT, SageMakerTarget
 from labelloop.errors import CloudAway
@@ -153,7 +153,8 @@ class SageMakerDeployer:
 
     def _clear_trials(self, *, but: str = "") -> bool:
         """Take trial endpoints away; False where one is left that SageMaker lets not be deleted yet."""
-        left = [name for name in self._hosting.endpoints(self._trials) if name != but]
+        found = self._hosting.endpoints(self._trials)
+        left = [name for name in found if name != but and is_mark(name.removeprefix(self._trials))]
         gone = [self._drop(name) for name in left]
         return all(gone)
 

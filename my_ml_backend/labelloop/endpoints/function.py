@@ -4,7 +4,6 @@ Each call is an Invoke (API version 2015-03-31) with the event that a function U
 function may ask it, and no URL is needed.
 """
 
-import binascii
 import json
 import re
 import time
@@ -123,7 +122,7 @@ def _answer(reply: Told, shown: str) -> Told:
         body = b64decode(told["body"]) if told.get("isBase64Encoded") else told["body"].encode()
         headers = {name.lower(): str(text) for name, text in told.get("headers", {}).items()}
         return Told(body, int(told["statusCode"]), headers, headers.get("content-type", ""))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise WrongAnswer(
             f"endpoint {shown} gave no answer of an HTTP function ({error!r}): it is to run labelloop.serve.function"
         ) from None

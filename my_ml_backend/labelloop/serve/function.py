@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from functools import cache
+from urllib.parse import unquote_to_bytes
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask
@@ -73,8 +74,7 @@ def _environ(event: Json) -> WSGIEnvironment:
         stage, path = context.get("stage", "$default"), str(event["rawPath"])
         body = event.get("body") or ""
         content = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
-        return create_environ(
-            path=path.removeprefix(f"/{stage}") or "/",
+        environ = create_environ(
             query_string=event.get("rawQueryString") or "",
             method=context["http"]["method"],
             headers=event.get("headers") or {},
@@ -84,6 +84,8 @@ def _environ(event: Json) -> WSGIEnvironment:
         raise ValueError(
             f"this event is no request of a function URL or an HTTP API with payload format 2.0 ({error!r})"
         ) from None
+    below = path.removeprefix(f"/{stage}/").lstrip("/")
+    return environ | {"PATH_INFO": unquote_to_bytes(f"/{below}").decode("latin-1")}
 
 
 def _written(status: int, content: bytes, media_type: str, headers: Mapping[str, str]) -> Json:

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask, request
 
 from labelloop.deployers.opening import open_deployer
+from labelloop.occlusion import CELLS
 from labelloop.serve.function import BODY_BYTES, LIMIT_BYTES, answer
 from labelloop.types import Json
 from support.aws.models import app_of
@@ -64,6 +65,26 @@ def test_a_stage_of_an_http_api_is_no_part_of_the_path(app: Flask) -> None:
     told = answer(event("/prod/ping", "GET", stage="prod"), app)
     assert (told["statusCode"], json.loads(told["body"])["version"]) == (200, "v7")
     assert answer(event("/prod/ping", "GET"), app)["statusCode"] == 404
+    assert answer(event("/ping", "GET", stage="pi"), app)["statusCode"] == 200, "under a domain it is not there"
+
+
+def test_the_page_is_shown_and_answers(app: Flask) -> None:
+    shown = answer(event("/try", "GET"), app)
+    assert (shown["statusCode"], shown["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "script-src 'sha256-" in shown["headers"]["Content-Security-Policy"]
+    headers = {"content-type": "image/jpeg"}
+    asked = event("/try", body=encoded(picture("red")), encoded=True, headers=headers, query="explain=1")
+    told = answer(asked, app)
+    found = json.loads(told["body"])
+    assert (told["statusCode"], told["headers"]["Content-Type"]) == (200, "application/json")
+    assert (found["version"], found["found"][0]["label"], len(found["drops"])) == ("v7", "red", CELLS)
+    refused = answer(event("/try", body=encoded(b"no picture"), encoded=True), app)
+    assert (refused["statusCode"], "picture" in json.loads(refused["body"])["error"]) == (400, True)
+
+
+@pytest.mark.parametrize("path", ["", "/", "//ping", "/a?b", "/%", "/\x00", "http://elsewhere/ping", "/ä"])
+def test_every_path_gets_an_answer(app: Flask, path: str) -> None:
+    assert "error" in json.loads(answer(event(path), app)["body"])
 
 
 def test_what_the_server_refuses_is_refused_with_its_status(app: Flask) -> None:

@@ -72,6 +72,10 @@ def well(address: str, bundle: Path) -> str:
     return ""
 
 
+def badly(address: str, bundle: Path) -> str:
+    return "it is no good"
+
+
 @dataclass
 class Place:
     """An account with a bucket and a repository, the deployer of one function, and versions to bring there.
@@ -222,6 +226,23 @@ def test_an_alarm_takes_a_canary_back(place: Place) -> None:
     assert "no call was given to it, for in CloudWatch cats-errors is in ALARM" in held.reason
     place.ring("OK")
     assert place.bring("v2", CANARY).between == ("v1", "v2"), "nothing is in the way of another try"
+
+
+def test_a_canary_that_is_given_up_gets_no_more_calls(place: Place) -> None:
+    place.bring("v1", CANARY)
+    assert place.bring("v2", CANARY).between == ("v1", "v2")
+    place.test = badly
+    stands = place.bring("v3", CANARY)
+    assert (stands.version, stands.between) == ("v1", ()), "an alarm would be heard by nobody"
+    assert "it is no good" in stands.reason
+    assert {ask() for _ in range(12)} == {"v1"}
+
+
+@pytest.mark.parametrize("operation", ["CreateFunction", "CreateAlias", "CreateFunctionUrlConfig", "PublishVersion"])
+def test_an_answer_that_is_lost_is_no_failure(place: Place, operation: str) -> None:
+    place.aws.hang_up(f"lambda:{operation}", after=True)
+    assert place.bring("v1").version == "v1"
+    assert place.published == ["v1"]
 
 
 def test_what_answers_wrongly_gets_no_call(place: Place) -> None:

@@ -268,6 +268,13 @@ def test_a_version_that_was_given_up_leaves_no_endpoint_behind(place: Place) -> 
     assert place.endpoints == ["cats"]
 
 
+def test_an_endpoint_of_somebody_else_is_left_alone(place: Place) -> None:
+    place.bring("v1")
+    place.client("sagemaker").create_endpoint(EndpointName="cats-check-other", EndpointConfigName=place.configs[0])
+    place.bring("v2")
+    assert sorted(place.endpoints) == ["cats", "cats-check-other"]
+
+
 def test_the_last_versions_stay_and_older_ones_go(place: Place) -> None:
     for number in range(1, 6):
         place.bring(f"v{number}")

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -125,6 +125,34 @@ def asking(what: str) -> Iterator[None]:
         raise _refusal(what, error) from error
     except BotoCoreError as error:
         raise _failure(what, error) from None
+
+
+def if_there(what: str, ask: Callable[[], Any]) -> Any:
+    """Give what a call answers, None where what it asks about is not there; raises as ``asking``."""
+    try:
+        with asking(what):
+            return ask()
+    except CloudMissing:
+        return None
+
+
+def ensure(what: str, look: Callable[[], object], make: Callable[[], object]) -> bool:
+    """Make something unless it is there, and say whether it had to be made.
+
+    What is there after a refusal was made by a call whose answer was lost, and which the client has repeated.
+    """
+    if if_there(what, look) is not None:
+        return False
+    try:
+        with asking(what):
+            make()
+    except CloudError as refused:
+        try:
+            with asking(what):
+                look()
+        except CloudError:
+            raise refused from None
+    return True
 
 
 def _refusal(what: str, error: Any) -> CloudError:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labelloop.cloud.aws.account import Account, asking
-from labelloop.errors import CloudError, CloudMissing
+from labelloop.cloud.aws.account import Account, asking, ensure, if_there
+from labelloop.errors import CloudError
 from labelloop.types import Json
 
 LATEST = "$LATEST"
@@ -47,12 +47,11 @@ class Function:
 
     def look(self, number: str = LATEST) -> FunctionState | None:
         """Look at the function as it is being changed, or at a published version; None where there is none."""
-        try:
-            with asking(f"function {self.name} in {self.account.region}"):
-                found = self._client.get_function_configuration(FunctionName=self.name, Qualifier=number)
-        except CloudMissing:
-            return None
-        return _state(found)
+        found = if_there(
+            f"function {self.name} in {self.account.region}",
+            lambda: self._client.get_function_configuration(FunctionName=self.name, Qualifier=number),
+        )
+        return None if found is None else _state(found)
 
     def image(self) -> str:
         """Name the image of the function as it is being changed."""
@@ -61,11 +60,14 @@ class Function:
         return str(found["Code"].get("ImageUri", ""))
 
     def create(self, image: str, wanted: Json) -> None:
-        """Begin to make the function; ``wanted`` is what UpdateFunctionConfiguration takes, too."""
-        with asking(f"function {self.name}"):
-            self._client.create_function(
+        """Begin to make the function, unless it is there; ``wanted`` is what UpdateFunctionConfiguration takes, too."""
+        ensure(
+            f"function {self.name}",
+            lambda: self._client.get_function_configuration(FunctionName=self.name),
+            lambda: self._client.create_function(
                 FunctionName=self.name, PackageType="Image", Code={"ImageUri": image}, **wanted
-            )
+            ),
+        )
 
     def configure(self, wanted: Json) -> None:
         """Begin to change its configuration."""
@@ -91,18 +93,13 @@ class Function:
 
     def delete(self, number: str) -> None:
         """Take a published version away, if it is there."""
-        try:
-            with asking(f"the end of version {number} of function {self.name}"):
-                self._client.delete_function(FunctionName=self.name, Qualifier=number)
-        except CloudMissing:
-            return
+        told = f"the end of version {number} of function {self.name}"
+        if_there(told, lambda: self._client.delete_function(FunctionName=self.name, Qualifier=number))
 
     def alias(self, name: str) -> AliasState | None:
         """Look at an alias; None where there is none."""
-        try:
-            with asking(f"alias {name} of function {self.name}"):
-                found = self._client.get_alias(FunctionName=self.name, Name=name)
-        except CloudMissing:
+        found = if_there(f"alias {name} of function {self.name}", lambda: self._get_alias(name))
+        if found is None:
             return None
         weights = (found.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
         other, share = next(iter(weights.items()), ("", 0.0))
@@ -110,16 +107,21 @@ class Function:
 
     def lead(self, name: str, wanted: AliasState) -> None:
         """Let an alias lead where it should; it is made where there is none."""
-        with asking(f"alias {name} of function {self.name}"):
-            told: dict[str, Any] = {
-                "FunctionName": self.name,
-                "Name": name,
-                "FunctionVersion": wanted.number,
-                "Description": wanted.note[:256],
-                "RoutingConfig": {"AdditionalVersionWeights": {wanted.other: wanted.share} if wanted.other else {}},
-            }
-            make = self._client.update_alias if self.alias(name) else self._client.create_alias
-            make(**told)
+        told: dict[str, Any] = {
+            "FunctionName": self.name,
+            "Name": name,
+            "FunctionVersion": wanted.number,
+            "Description": wanted.note[:256],
+            "RoutingConfig": {"AdditionalVersionWeights": {wanted.other: wanted.share} if wanted.other else {}},
+        }
+        what = f"alias {name} of function {self.name}"
+        if not ensure(what, lambda: self._get_alias(name), lambda: self._client.create_alias(**told)):
+            with asking(what):
+                self._client.update_alias(**told)
+
+    def _get_alias(self, name: str) -> Json:
+        found: Json = self._client.get_alias(FunctionName=self.name, Name=name)
+        return found
 
     def url(self, alias: str) -> str:
         """Give the URL of an alias; empty where it has none."""
@@ -128,22 +130,23 @@ class Function:
     def open_url(self, alias: str, *, public: bool) -> None:
         """Give an alias a URL, unless it has one: for who may invoke it, or, where it is ``public``, for everybody."""
         kind = "NONE" if public else "AWS_IAM"
-        there = self._url(alias).get("AuthType")
-        if there != kind:
-            call = self._client.update_function_url_config if there else self._client.create_function_url_config
-            with asking(f"a URL of function {self.name}"):
-                call(FunctionName=self.name, Qualifier=alias, AuthType=kind)
+        told, what = {"FunctionName": self.name, "Qualifier": alias}, f"the URL of function {self.name}"
+        made = ensure(
+            what,
+            lambda: self._client.get_function_url_config(**told),
+            lambda: self._client.create_function_url_config(**told, AuthType=kind),
+        )
+        if not made and self._url(alias).get("AuthType") != kind:
+            with asking(what):
+                self._client.update_function_url_config(**told, AuthType=kind)
         if public:
             self._permit(alias, "labelloop-url", "lambda:InvokeFunctionUrl", {"FunctionUrlAuthType": "NONE"})
             self._permit(alias, "labelloop-invoke", "lambda:InvokeFunction", {"InvokedViaFunctionUrl": True})
 
     def _url(self, alias: str) -> Json:
-        try:
-            with asking(f"the URL of function {self.name}"):
-                found: Json = self._client.get_function_url_config(FunctionName=self.name, Qualifier=alias)
-        except CloudMissing:
-            return {}
-        return found
+        told = f"the URL of function {self.name}"
+        found = if_there(told, lambda: self._client.get_function_url_config(FunctionName=self.name, Qualifier=alias))
+        return found or {}
 
     def _permit(self, alias: str, name: str, action: str, condition: Mapping[str, object]) -> None:
         """Let everybody do something by an alias; that they may already is no error."""

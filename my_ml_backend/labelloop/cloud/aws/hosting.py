@@ -1,12 +1,11 @@
 """SageMaker's hosting: models, endpoint configs and endpoints, each made once however often it is asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from labelloop.cloud.aws.account import Account, asking
-from labelloop.errors import CloudError, CloudMissing
+from labelloop.cloud.aws.account import Account, asking, ensure, if_there
 from labelloop.types import Json
 
 MOVING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
@@ -40,7 +39,7 @@ class Hosting:
 
     def ensure_model(self, name: str, container: Mapping[str, object], role: str) -> None:
         """Make a model of one container (Image, ModelDataUrl, Environment), unless it is there."""
-        _ensure(
+        ensure(
             f"model {name}",
             lambda: self._client.describe_model(ModelName=name),
             lambda: self._client.create_model(ModelName=name, PrimaryContainer=dict(container), ExecutionRoleArn=role),
@@ -48,7 +47,7 @@ class Hosting:
 
     def ensure_config(self, name: str, variant: Mapping[str, object], more: Mapping[str, object]) -> None:
         """Make an endpoint config of one variant, unless it is there; ``more`` is what else the call takes."""
-        _ensure(
+        ensure(
             f"endpoint config {name}",
             lambda: self._client.describe_endpoint_config(EndpointConfigName=name),
             lambda: self._client.create_endpoint_config(
@@ -58,25 +57,18 @@ class Hosting:
 
     def has_config(self, name: str) -> bool:
         """Whether an endpoint config is there."""
-        try:
-            with asking(f"endpoint config {name}"):
-                self._client.describe_endpoint_config(EndpointConfigName=name)
-        except CloudMissing:
-            return False
-        return True
+        told = f"endpoint config {name}"
+        return if_there(told, lambda: self._client.describe_endpoint_config(EndpointConfigName=name)) is not None
 
     def endpoint(self, name: str) -> HostedEndpoint | None:
         """Look at an endpoint; None where there is none."""
-        try:
-            with asking(f"endpoint {name} in {self.account.region}"):
-                found = self._client.describe_endpoint(EndpointName=name)
-        except CloudMissing:
-            return None
-        return _endpoint(found)
+        told = f"endpoint {name} in {self.account.region}"
+        found = if_there(told, lambda: self._client.describe_endpoint(EndpointName=name))
+        return None if found is None else _endpoint(found)
 
     def create_endpoint(self, name: str, config: str) -> None:
         """Begin to make an endpoint, unless there is one of that name."""
-        _ensure(
+        ensure(
             f"endpoint {name}",
             lambda: self._client.describe_endpoint(EndpointName=name),
             lambda: self._client.create_endpoint(EndpointName=name, EndpointConfigName=config),
@@ -90,7 +82,7 @@ class Hosting:
 
     def delete_endpoint(self, name: str) -> None:
         """Begin to take an endpoint away, if it is there."""
-        _drop(f"endpoint {name}", lambda: self._client.delete_endpoint(EndpointName=name))
+        if_there(f"the end of endpoint {name}", lambda: self._client.delete_endpoint(EndpointName=name))
 
     def endpoints(self, beginning: str) -> list[str]:
         """Name the endpoints whose names begin so."""
@@ -102,11 +94,12 @@ class Hosting:
 
     def delete_config(self, name: str) -> None:
         """Take an endpoint config away, if it is there."""
-        _drop(f"endpoint config {name}", lambda: self._client.delete_endpoint_config(EndpointConfigName=name))
+        told = f"the end of endpoint config {name}"
+        if_there(told, lambda: self._client.delete_endpoint_config(EndpointConfigName=name))
 
     def delete_model(self, name: str) -> None:
         """Take a model away, if it is there; its files stay."""
-        _drop(f"model {name}", lambda: self._client.delete_model(ModelName=name))
+        if_there(f"the end of model {name}", lambda: self._client.delete_model(ModelName=name))
 
     def _names(self, operation: str, listed: str, key: str, beginning: str) -> list[str]:
         with asking(f"the list of {beginning}*"):
@@ -129,35 +122,6 @@ def ringing(account: Account, names: tuple[str, ...]) -> list[str]:
 def seconds(moment: object) -> str:
     """Write a moment of AWS as UTC, ISO 8601, to the second; empty for none."""
     return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else ""
-
-
-def _ensure(what: str, look: Callable[[], object], make: Callable[[], object]) -> None:
-    try:
-        with asking(what):
-            look()
-    except CloudMissing:
-        _make(what, look, make)
-
-
-def _make(what: str, look: Callable[[], object], make: Callable[[], object]) -> None:
-    """Make something; where it is there after all, the client has repeated a call whose answer was lost."""
-    try:
-        with asking(what):
-            make()
-    except CloudError as refused:
-        try:
-            with asking(what):
-                look()
-        except CloudError:
-            raise refused from None
-
-
-def _drop(what: str, drop: Callable[[], object]) -> None:
-    try:
-        with asking(f"the end of {what}"):
-            drop()
-    except CloudMissing:
-        return
 
 
 def _endpoint(found: Json) -> HostedEndpoint:
