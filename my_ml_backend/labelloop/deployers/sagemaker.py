@@ -5,24 +5,20 @@
 Nothing is kept beside what AWS knows: names say which version is meant, and every step looks first whether it was done.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TypeGuard
 
 from labelloop.cloud.aws.account import Account
+from labelloop.cloud.aws.archives import put_archive
 from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing
 from labelloop.cloud.aws.objects import Folder, location_of
 from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, is_mark, require_aws, require_network
 from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
 from labelloop.deployers.sagemaker_address import VARIANT, SageMakerTarget
 from labelloop.errors import CloudAway
-from labelloop.models.archive import write_archive
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
-
-ARCHIVE = "model.tar.gz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +129,8 @@ class SageMakerDeployer:
     def _hand_over(self, version: Deployable, ready: _Ready) -> None:
         """Make archive, model and config, each unless it is there."""
         require_network(self.name, version)
-        folder = self._folder().below(ready.config)
-        if not folder.has(ARCHIVE):
-            with tempfile.TemporaryDirectory(dir=version.bundle.parent) as beside:
-                write_archive(version.bundle, Path(beside) / ARCHIVE, version.version)
-                folder.put_file(ARCHIVE, Path(beside) / ARCHIVE)
-        container = self._container(f"{folder.uri}/{ARCHIVE}")
+        archive = put_archive(self._folder().below(ready.config), version.bundle, version.version)
+        container = self._container(archive)
         self._hosting.ensure_model(ready.config, container, self._role)
         self._hosting.ensure_config(ready.config, self._variant(ready.config), self._target.more)
 

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from labelloop import __version__
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.aws.archives import place_of, put_archive
+from labelloop.cloud.aws.archives import put_archive
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.base import Approval, Package, Publication
 from labelloop.errors import CloudMissing
+from labelloop.models.bundle import bundle_digest
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
@@ -152,9 +153,10 @@ class SageMakerRegistry:
     def _files(self, publication: Publication) -> dict[str, str]:
         """Hand over the archive, the metrics and the report, and give their addresses."""
         project, record = publication.project, publication.record
-        place = place_of(self.folder, project, record.version, publication.bundle)
+        # The same bundle always lies in the same folder.
+        place = self.folder.below(f"models/{project}/{record.version}-{bundle_digest(publication.bundle)[:16]}")
         metrics = json.dumps(record.metrics.get("test") or {}, indent=2).encode()
-        found = {"model": put_archive(self.folder, project, record.version, publication.bundle)}
+        found = {"model": put_archive(place, publication.bundle, record.version)}
         found["metrics"] = place.put("metrics.json", metrics, "application/json")
         if publication.report:
             found["report"] = place.put("report.html", publication.report, "text/html")
