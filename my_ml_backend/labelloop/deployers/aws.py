@@ -51,6 +51,19 @@ class Names:
         return version if ours else ""
 
 
+def whole_numbers(address: str, given: dict[str, str], limits: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Read those options of an address that are numbers; raises SettingsError for one that is not within its limits."""
+    for name, (least, most) in limits.items():
+        if name in given and not (given[name].isdecimal() and least <= int(given[name]) <= most):
+            raise SettingsError(f"{address}: {name} is a whole number from {least} to {most}")
+    return {name: int(given[name]) for name in limits if name in given}
+
+
+def alarms_of(given: dict[str, str]) -> tuple[str, ...]:
+    """Name the alarms among the options of an address."""
+    return tuple(filter(None, given.get("alarms", "").split(",")))
+
+
 def is_mark(text: str) -> bool:
     """Whether a text is what ``Names.of`` writes behind a version."""
     return re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", text) is not None

@@ -16,7 +16,16 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.functions import AliasState, Function, FunctionState
 from labelloop.cloud.aws.hosting import ringing
 from labelloop.cloud.aws.objects import Folder, location_of
-from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, require_aws, require_network
+from labelloop.deployers.aws import (
+    KEPT,
+    NOBODY,
+    Names,
+    alarms_of,
+    bundle_hash,
+    require_aws,
+    require_network,
+    whole_numbers,
+)
 from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
 from labelloop.endpoints.spec import address_options
 from labelloop.errors import SettingsError
@@ -60,9 +69,9 @@ class FunctionTarget:
         parts, given = urlsplit(address), address_options(address, _OPTIONS, EXAMPLE, "a deployer")
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", parts.netloc) or parts.path.strip("/"):
             raise SettingsError(f"a deployer's address names a function after lambda://: {EXAMPLE}")
+        told: Json = given | whole_numbers(f"lambda://{parts.netloc}", given, _LIMITS)
         _check(parts.netloc, given)
-        told: Json = given | {name: int(given[name]) for name in _LIMITS if name in given}
-        return cls(parts.netloc, **(told | {"alarms": tuple(filter(None, given.get("alarms", "").split(",")))}))
+        return cls(parts.netloc, **(told | {"alarms": alarms_of(given)}))
 
     def address(self, number: str) -> str:
         """Give the address by which one published version is asked."""
@@ -70,9 +79,6 @@ class FunctionTarget:
 
 
 def _check(function: str, given: dict[str, str]) -> None:
-    for name, (least, most) in _LIMITS.items():
-        if name in given and not (given[name].isdecimal() and least <= int(given[name]) <= most):
-            raise SettingsError(f"lambda://{function}: {name} is a whole number from {least} to {most}")
     if not re.fullmatch(r"(?!\d+$)[a-zA-Z0-9_-]{1,128}", given.get("alias", "live")):
         raise SettingsError(f"lambda://{function}: alias is a name such as live, and no number")
     if given.get("url", "iam") not in ("iam", "public", "none"):

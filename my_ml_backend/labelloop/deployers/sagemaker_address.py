@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from labelloop.deployers.aws import alarms_of, whole_numbers
 from labelloop.endpoints.spec import address_options
 from labelloop.errors import SettingsError
 from labelloop.types import Json
@@ -71,11 +72,10 @@ class SageMakerTarget:
             raise SettingsError(
                 f"a deployer's address names an endpoint of at most {_LONGEST} letters, digits and hyphens: {EXAMPLE}"
             )
+        told: Json = dict(whole_numbers(f"sagemaker://{parts.netloc}", given, _LIMITS))
         _check(parts.netloc, given)
-        told: Json = {name: int(given[name]) for name in _LIMITS if name in given}
         told |= {name: given[name] for name in ("region", "instance", "role") if name in given}
-        alarms = tuple(filter(None, given.get("alarms", "").split(",")))
-        return cls(parts.netloc, **told, alarms=alarms, queue=given.get("async", "").rstrip("/"))
+        return cls(parts.netloc, **told, alarms=alarms_of(given), queue=given.get("async", "").rstrip("/"))
 
     @property
     def capacity(self) -> Json:
@@ -130,14 +130,11 @@ _SIZES = {"CANARY": "Size", "LINEAR": "StepSize"}
 
 
 def _check(endpoint: str, given: dict[str, str]) -> None:
-    for name, (least, most) in _LIMITS.items():
-        if name in given and not (given[name].isdecimal() and least <= int(given[name]) <= most):
-            raise SettingsError(f"sagemaker://{endpoint}: {name} is a whole number from {least} to {most}")
     if "instance" in given and not re.fullmatch(r"ml\.[a-z0-9-]+\.[a-z0-9]+", given["instance"]):
         raise SettingsError(f"sagemaker://{endpoint}: instance is a type such as ml.m5.large")
     if "async" in given and not re.fullmatch(r"s3://[a-z0-9.-]{3,63}(/.*)?", given["async"]):
         raise SettingsError(f"sagemaker://{endpoint}: async is a folder in S3: async=s3://bucket/prefix")
-    if len(given.get("alarms", "").split(",")) > 10:
+    if len(alarms_of(given)) > 10:
         raise SettingsError(f"sagemaker://{endpoint}: SageMaker takes at most 10 alarms")
     for one, others in _APART.items():
         if one in given and (clash := next((name for name in others if name in given), None)):
