@@ -134,7 +134,9 @@ def _bring(hub: Hub, project: ProjectKey, found: ProjectEndpoint, version: str) 
             "replace them: let extra_params name another endpoint and its deployer for one of the two"
         )
     stands = _stands(hub, project, deployer, seen, version)
-    if stands.version == version and not stands.between:
+    # Where another one was begun, the deployer has something to clear away, though this one serves.
+    given_up = seen.wanted not in ("", version) and seen.stage != "there"
+    if stands.version == version and not stands.between and not given_up:
         note_deployment(hub, project, seen, _as_told(seen, stands, reason="", wanted=version, stage="there"))
         return True
     if not _is_under_way(seen, version):

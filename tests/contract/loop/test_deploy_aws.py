@@ -120,6 +120,18 @@ def test_one_that_fails_its_test_leaves_the_old_one_announced(
     assert consider(loop, loop.project(7)) == "the last attempt failed; it is left alone for a while"
 
 
+def test_the_way_back_leaves_nothing_behind_of_what_is_given_up(loop: Hub, aws: StandIn) -> None:
+    bring(loop, "v1")
+    aws.endpoints.looks = None
+    assert "on its way" in jobs.deploy(str(loop.project(7)), "v2")
+    names = [one["EndpointName"] for one in aws.client("sagemaker").list_endpoints()["Endpoints"]]
+    (trial,) = set(names) - {"cats"}
+    assert "on its way" in jobs.deploy(str(loop.project(7)), "v1"), "AWS deletes no endpoint that is being made"
+    aws.endpoints.finish(trial)
+    assert bring(loop, None) == "v1 is announced"
+    assert [one["EndpointName"] for one in aws.client("sagemaker").list_endpoints()["Endpoints"]] == ["cats"]
+
+
 def moving(loop: Hub, aws: StandIn) -> None:
     """Begin to bring v2 until traffic moves, and stay there."""
     bring(loop, "v1")
