@@ -96,7 +96,7 @@ class LambdaFunction:
     def _refuse(self, reply: Told) -> None:
         named = reply.headers.get("x-amzn-errortype", "")
         whole, where = f"function {self._address.name} ({self._address.alias})", self._aws.region
-        if named.startswith("AccessDenied") or reply.status == 403:
+        if named.startswith("AccessDenied"):
             raise Denied(f"{whole} in {where} may not be asked: allow these credentials lambda:InvokeFunction on it")
         if reply.status == 404:
             raise Denied(f"there is no {whole} in {where}: check its address, or deploy a first version")

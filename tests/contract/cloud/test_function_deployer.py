@@ -355,6 +355,20 @@ def test_a_role_that_lacks_an_action_is_told_which_on_what(place: Place) -> None
     assert place.bring("v2").version == "v2"
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("AccessDeniedException", r"allow these credentials lambda:InvokeFunction on it"),
+        ("ExpiredTokenException", r"ExpiredTokenException.*expired"),
+    ],
+)
+def test_who_may_not_ask_is_told_what_to_do(place: Place, code: str, told: str) -> None:
+    place.bring("v1")
+    place.aws.fail("lambda:Invoke", code, 403)
+    with pytest.raises(Denied, match=told):
+        ask()
+
+
 def test_who_may_call_its_url(place: Place) -> None:
     place.bring("v1", f"{ADDRESS}&url=none")
     with pytest.raises(place.client.exceptions.ResourceNotFoundException):
