@@ -1,11 +1,13 @@
 """Addresses of the deployers on AWS, and what versions are called there."""
 
 import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelloop.cloud.aws.hosting import seconds
 from labelloop.deployers.aws import Names
 from labelloop.deployers.function import FunctionTarget
 from labelloop.deployers.opening import check_deployer
@@ -88,3 +90,8 @@ def test_a_name_is_one_that_aws_takes_and_says_its_version(instance: str, number
     assert names.of(f"v{version}", fact + "!") != name
     assert Names(ProjectKey(instance, number + 1)).version(name) == ""
     assert names.version(f"{name}0") == ""
+
+
+def test_moments_are_told_in_utc() -> None:
+    assert seconds(datetime(2026, 1, 1, 9, 30, tzinfo=timezone(timedelta(hours=9)))) == "2026-01-01T00:30:00+00:00"
+    assert seconds(None) == ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from labelloop.cloud.aws.account import Account, asking, ensure, if_there
@@ -120,8 +120,8 @@ def ringing(account: Account, names: tuple[str, ...]) -> list[str]:
 
 
 def seconds(moment: object) -> str:
-    """Write a moment of AWS as UTC, ISO 8601, to the second; empty for none."""
-    return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else ""
+    """Write a moment of AWS, which comes in this machine's zone, as UTC, ISO 8601, to the second; empty for none."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if isinstance(moment, datetime) else ""
 
 
 def _endpoint(found: Json) -> HostedEndpoint:
