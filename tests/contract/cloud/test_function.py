@@ -143,6 +143,8 @@ def test_what_is_deployed_runs_as_lambda_runs_it(place: Place, monkeypatch: pyte
     page = invoke(event("/try", "GET"))
     assert (page["statusCode"], page["isBase64Encoded"]) == (200, False)
     assert page["body"].lower().startswith("<!doctype html>")
+    shown = json.loads(invoke(event("/try", body=encoded(picture("red")), encoded=True, query="explain=1"))["body"])
+    assert (shown["version"], shown["found"][0]["label"], len(shown["drops"])) == ("v1", "red", CELLS)
     assert "this event is no request" in invoke({"Records": []})["errorMessage"]
     assert ask() == "v1", "also by the endpoint lambda://cats"
 
