@@ -13,7 +13,9 @@ from labelloop.deployers.function import FunctionTarget
 from labelloop.deployers.opening import check_deployer
 from labelloop.deployers.sagemaker_address import SageMakerTarget
 from labelloop.errors import SettingsError
+from labelloop.loop.startup import clashes
 from labelloop.setting_values import deployer_address
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.examples import examples
 
@@ -48,6 +50,16 @@ BAD = (
     ("lambda://cats?memory=64", "memory is a whole number from 512 to 10240"),
     ("lambda://cats?url=all", "url is iam, public or none"),
 )
+
+
+@pytest.mark.parametrize("deployer", ["sagemaker://cats?region=eu-west-1", "lambda://cats"])
+def test_a_deployer_of_another_endpoint_than_the_one_that_is_asked_is_told(deployer: str) -> None:
+    def told(endpoint: str) -> bool:
+        return "another endpoint" in " ".join(clashes(Settings(deployer=deployer, endpoint=endpoint)))
+
+    assert told("sagemaker://dogs?region=eu-west-1")
+    assert not told(deployer)
+    assert not told("https://abc.lambda-url.eu-west-1.on.aws/invocations")
 
 
 @pytest.mark.parametrize("address", GOOD)

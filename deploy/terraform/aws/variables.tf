@@ -167,7 +167,7 @@ variable "balancer_subnet_ids" {
 }
 
 variable "balancer_internal" {
-  description = "Whether the load balancer has private addresses only. Label Studio calls none by default (docs/connect.md)."
+  description = "Whether the load balancer has private addresses only. Label Studio calls none by default (docs/docker.md)."
   type        = bool
   default     = false
 }

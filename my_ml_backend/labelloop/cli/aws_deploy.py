@@ -70,7 +70,8 @@ def rollback(hub: Hub, project_id: int, version: str | None, force: bool, wait: 
 @click.pass_obj
 def status(hub: Hub, project_id: int, as_json: bool) -> None:
     """Say what the endpoint serves, what is on its way, and what waits in the registry, the pipeline and the queue."""
-    project = _project(hub, project_id)
+    project = existing_project(hub, project_id)
+    learn_unknown(hub, project)
     stands = project_status(hub, project)
     found: Json = {"project": stands.to_json()}
     lines = standing(stands)
@@ -78,6 +79,8 @@ def status(hub: Hub, project_id: int, as_json: bool) -> None:
         if told := _asked(ask, hub, project):
             found[name] = told
             lines.append(f"  {name}: {told}")
+    if len(found) == 1:
+        lines.append("  none of LABELLOOP_DEPLOYER, _REGISTRY, _TRAINER and _EVENTS names a part of AWS (docs/aws.md)")
     show(as_json, found, lines)
 
 
@@ -137,7 +140,8 @@ def _asked(ask: "_Ask", hub: Hub, project: ProjectKey) -> str:
 
 
 def _endpoint(hub: Hub, project: ProjectKey) -> str:
-    return open_deployer(project_endpoint(hub, project).options.deployer, project, hub.settings).check()
+    address = project_endpoint(hub, project).options.deployer
+    return open_deployer(address, project, hub.settings).check() if address else ""
 
 
 def _execution(hub: Hub, project: ProjectKey) -> str:

@@ -66,7 +66,7 @@ class FunctionTarget:
     @classmethod
     def parse(cls, address: str) -> Self:
         """Read an address; raises SettingsError naming the option that is wrong."""
-        parts, given = urlsplit(address), address_options(address, _OPTIONS, EXAMPLE, "a deployer")
+        parts, given = urlsplit(address), address_options(address, _OPTIONS, EXAMPLE, "a deployer's address")
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", parts.netloc) or parts.path.strip("/"):
             raise SettingsError(f"a deployer's address names a function after lambda://: {EXAMPLE}")
         told: Json = given | whole_numbers(f"lambda://{parts.netloc}", given, _LIMITS)

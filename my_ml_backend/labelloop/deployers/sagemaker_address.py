@@ -67,7 +67,7 @@ class SageMakerTarget:
     @classmethod
     def parse(cls, address: str) -> Self:
         """Read an address; raises SettingsError naming the option that is wrong."""
-        parts, given = urlsplit(address), address_options(address, _OPTIONS, EXAMPLE, "a deployer")
+        parts, given = urlsplit(address), address_options(address, _OPTIONS, EXAMPLE, "a deployer's address")
         if not re.fullmatch(rf"[a-zA-Z0-9](-*[a-zA-Z0-9]){{0,{_LONGEST - 1}}}", parts.netloc) or parts.path.strip("/"):
             raise SettingsError(
                 f"a deployer's address names an endpoint of at most {_LONGEST} letters, digits and hyphens: {EXAMPLE}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rq import Worker
 from rq.serializers import JSONSerializer
@@ -101,6 +102,7 @@ def clashes(settings: Settings) -> list[str]:
         ),
         "LABELLOOP_DEPLOYER is set for an inference container, which serves the store's versions by itself: what is "
         "deployed has to be what answers there": bool(settings.deployer) and _is_container(settings),
+        "LABELLOOP_DEPLOYER brings versions to another endpoint than LABELLOOP_ENDPOINT asks": _is_another(settings),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
     return [sentence for sentence, holds in found.items() if holds]
@@ -112,6 +114,12 @@ def _is_container(settings: Settings) -> bool:
         return open_endpoint(EndpointSpec.of(settings)).follows
     except SettingsError:
         return False
+
+
+def _is_another(settings: Settings) -> bool:
+    """Whether deployer and endpoint are both named in a cloud, and not the same."""
+    deployed, asked = (urlsplit(address)[:2] for address in (settings.deployer, settings.endpoint))
+    return deployed != asked and {deployed[0], asked[0]} <= {"sagemaker", "lambda"}
 
 
 def trains_here(settings: Settings) -> bool:

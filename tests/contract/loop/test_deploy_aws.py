@@ -215,10 +215,16 @@ def test_status_tells_of_registry_pipeline_and_queue_where_they_are_set(
 
 def test_where_nothing_deploys_it_says_what_to_set(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELLOOP_DEPLOYER", "")
-    for command in ("deploy", "rollback", "status"):
+    for command in ("deploy", "rollback"):
         code, told = labelloop(command)
         assert code == 1
         assert "nothing brings versions to the endpoint of project 7: let LABELLOOP_DEPLOYER" in told
+    code, told = labelloop("status")
+    assert (code, "names a part of AWS" in told) == (0, True)
+    monkeypatch.setenv("LABELLOOP_EVENTS", "sqs://nowhere?region=eu-west-1")
+    code, told = labelloop("status")
+    assert (code, "names a part of AWS" in told) == (0, False)
+    assert "  queue: cannot be asked: queue nowhere in eu-west-1" in told
 
 
 @pytest.mark.slow

@@ -193,7 +193,7 @@ def _failure(what: str, error: Any) -> CloudError:
     if isinstance(error, CredentialRetrievalError | SSOError | LoginError | TokenRetrievalError):
         return CloudDenied(f"{what}: AWS credentials cannot be renewed ({name}): {_WHO}")
     if isinstance(error, NotConnected | HTTPClientError | IncompleteReadError):
-        return CloudAway(f"{what}: AWS could not be reached ({name})")
+        return CloudAway(f"{what}: AWS could not be reached ({name}): check network, region and AWS_ENDPOINT_URL")
     return CloudError(f"{what}: {_clean(str(error))}")
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.errors import CloudError
+from labelloop.errors import CloudError, CloudMissing
 from labelloop.types import Json
 
 RUNNING = ("Executing", "Stopping")
@@ -54,9 +54,15 @@ class Pipeline:
 
     def describe(self) -> Json:
         """Give DescribePipeline's answer; raises CloudMissing."""
-        with asking(f"pipeline {self.name} in {self.account.region}"):
-            found: Json = self._client.describe_pipeline(PipelineName=self.name)
-            return found
+        try:
+            with asking(f"pipeline {self.name} in {self.account.region}"):
+                found: Json = self._client.describe_pipeline(PipelineName=self.name)
+                return found
+        except CloudMissing as error:
+            raise CloudMissing(
+                f"{error}: correct its name or its region, or make it: labelloop aws pipeline apply --name {self.name} "
+                f"--region {self.account.region}"
+            ) from error
 
     def executions(self) -> Iterator[Execution]:
         """Give all executions, the newest first."""

@@ -52,8 +52,11 @@ class Folder:
 
     def check(self) -> None:
         """Write and read an object in it; raises CloudError, also for a bucket of another region."""
-        with asking(f"bucket {self._bucket}"):
-            found = self._client.head_bucket(Bucket=self._bucket)
+        try:
+            with asking(f"bucket {self._bucket}"):
+                found = self._client.head_bucket(Bucket=self._bucket)
+        except CloudMissing as error:
+            raise CloudMissing(f"{error}: make the bucket, or correct LABELLOOP_AWS_LOCATION") from error
         region = found.get("BucketRegion") or self.account.region
         if region != self.account.region:
             raise CloudError(
