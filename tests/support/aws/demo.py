@@ -162,7 +162,7 @@ class Executions:
             return
         self._at = time.monotonic()
         if self._objects:
-            click.echo(f"  event: {self._objects} objects written to S3 -> queue -> the loop looks what has changed")
+            click.echo(f"  event: {self._objects} objects written to S3 -> queue -> the loop looks at what has changed")
             self._objects = 0
         calls = list(self._aws.calls)
         for call in calls[self._told :]:
