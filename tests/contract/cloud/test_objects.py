@@ -63,7 +63,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_writt
 def test_a_bucket_of_another_region_and_one_that_is_not_there_are_told_apart(account: Account) -> None:
     with pytest.raises(CloudError, match="bucket abroad is in eu-central-1, and SageMaker in eu-west-1 takes"):
         folder_of(account, "abroad", "eu-central-1").check()
-    with pytest.raises(CloudMissing, match="bucket nowhere: .*: make the bucket, or correct LABELLOOP_AWS_LOCATION"):
+    with pytest.raises(CloudMissing, match=r"bucket nowhere: .*: make the bucket, or correct LABELLOOP_AWS_LOCATION"):
         Folder(account, "s3://nowhere/x").check()
 
 
