@@ -209,6 +209,46 @@ def test_what_a_command_rejects_is_shown_at_the_next_look(world: World) -> None:
     assert (world.shown()["v2"], world.reason("v2")) == ("rejected", "v2 is good; a person rejected it: blurred")
 
 
+def test_who_approves_what_a_command_rejects_meanwhile_is_to_say_so_again(world: World) -> None:
+    world.run()
+    world.run(waits=True)
+    world.mirror()
+    world.say("v2", "approved")
+    reject_by_command(world.store, PROJECT, "v2", "a person rejected it: blurred")
+    assert world.mirror() == ""
+    assert (world.champion, world.shown()["v2"]) == ("v1", "rejected")
+    assert world.reason("v2").endswith("a person rejected it: blurred")
+    world.say("v2", "approved")
+    assert (world.mirror(), world.versions.get("v2").forced) == ("v2", True)
+
+
+def test_before_the_first_version_nothing_is_asked(world: World) -> None:
+    assert world.mirror() == ""
+    world.versions.claim("slow")
+    world.mirror()
+    assert world.registry.calls == ["packages"]
+
+
+def test_a_damaged_record_takes_nothing_from_the_other_versions(world: World) -> None:
+    world.run()
+    for _ in range(2):
+        world.run(waits=True)
+    world.mirror()
+    path = f"{PROJECT}/versions/v2/version.json"
+    kept = world.store.read(path).content
+    world.store.write(path, b"{")
+    for _ in range(2):
+        world.mirror()
+    world.registry.calls.clear()
+    world.mirror()
+    assert world.registry.calls == ["packages"], "nothing has changed since"
+    world.say("v3", "approved")
+    assert world.mirror() == "v3"
+    world.store.write(path, kept)
+    world.mirror()
+    assert world.reason("v2").startswith("passed over")
+
+
 def test_a_command_that_rejects_what_has_served_is_shown_too(world: World) -> None:
     world.run()
     world.mirror()
@@ -417,13 +457,17 @@ class Model:
         approved = [
             (at, version)
             for version, (at, status) in fresh.items()
-            if status == "approved" and version != self.champion
+            if status == "approved" and version != self.champion and not self.is_refused(version)
         ]
         if approved:
             return max(approved)[1]
         if self.champion in fresh and fresh[self.champion][1] == "rejected":
             return champion_before(self.world.versions, self.world.pointers)
         return ""
+
+    def is_refused(self, version: str) -> bool:
+        """Whether a command has rejected what was shown as waiting."""
+        return self.world.registry.of(version)[0].told == "pending" and not self.world.versions.get(version).promoted
 
     @property
     def champion(self) -> str:
@@ -501,4 +545,4 @@ def test_whatever_happens_in_whatever_order_both_sides_agree_in_the_end(acts: li
         assert world.champion is None or world.champion in shown
         world.registry.calls.clear()
         assert world.mirror() == ""
-        assert world.registry.calls == ["packages"]
+        assert world.registry.calls == (["packages"] if world.versions.names() else [])

@@ -20,7 +20,7 @@ from labelloop.loop.mirror import reconcile
 from labelloop.loop.process import process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
-from labelloop.loop.promotion import promote
+from labelloop.loop.promotion import promote, settle_champion
 from labelloop.loop.queue import end_sweep
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -155,6 +155,7 @@ def deploy(project: str, version: str | None) -> str:
                     return "there is no champion to announce"
                 fence = pointer.take_fence()
                 champion = pointer.read().champion or ""
+                settle_champion(hub.store, key, champion)
                 if deploying.deliver(hub, key, champion, fence, reporter) is None:
                     return f"{champion} is on its way to its endpoint"
     except (LeaseLost, Fenced) as error:

@@ -15,7 +15,7 @@ from typing import get_args
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.cloud.base import Approval, Package, Publication, Registry
-from labelloop.errors import CloudMissing, Conflict, Fenced, LabelLoopError, NotFound
+from labelloop.errors import CloudMissing, Conflict, Damaged, Fenced, LabelLoopError, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.promotion import champion_before, is_rolled_back, promote, reject, standing
 from labelloop.models.bundle import read_bundle_info
@@ -76,12 +76,14 @@ def mirror(store: Store, project: ProjectKey, registry: Registry, cache: Path) -
     """Carry out what somebody asked for in the registry, then let it show how the store stands.
 
     Gives the version that became champion by that, or empty. Where nothing has changed, one listing is all that is
-    asked. May be cut off anywhere, and called again. Bundles are fetched into ``cache``. Raises CloudError, StoreError
-    and BundleError; Fenced and Conflict beside another worker.
+    asked, and nothing before the first version. May be cut off anywhere, and called again. Bundles are fetched into
+    ``cache``. Raises CloudError, StoreError and BundleError; Fenced and Conflict beside another worker.
     """
     mirrors, versions = Mirrors(store, project), Versions(store, project)
-    seen, listed = mirrors.read(registry.name), registry.packages(project)
-    pointers, names = ChampionPointer(store, project).read(), versions.names()
+    seen, names = mirrors.read(registry.name), versions.names()
+    if not names and not seen.packages:
+        return ""
+    listed, pointers = registry.packages(project), ChampionPointer(store, project).read()
     if seen.mark == _mark(pointers, names) and _is_quiet(versions, seen, listed, pointers):
         return ""
     look = _Look(store, project, registry, mirrors, seen, listed)
@@ -105,12 +107,20 @@ def _is_quiet(versions: Versions, seen: Mirrored, listed: Iterable[Package], poi
     there = {name: status for name, (_, status) in seen.packages.items() if status != GONE}
     if {package.name: package.status for package in listed} != there:
         return False
-    if any(versions.find(name) is not None for name in seen.unpublished):
+    if any(_record(versions, name) is not None for name in seen.unpublished):
         return False
     # What waits may have been rejected, which moves no pointer.
     waiting = sorted({version for version, status in seen.packages.values() if version and status == "pending"})
-    records = (versions.find(version) for version in waiting)
+    records = (_record(versions, version) for version in waiting)
     return all(record is not None and standing(record, pointers)[0] == "pending" for record in records)
+
+
+def _record(versions: Versions, version: str) -> VersionRecord | None:
+    """Read a version's record; None where there is none, or it is damaged: that one takes nothing from the others."""
+    try:
+        return versions.find(version)
+    except Damaged:
+        return None
 
 
 @dataclass
@@ -181,13 +191,21 @@ class _Look:
         done = self.seen.request if any(reign.fence == self.seen.fence for reign in pointers.history) else ""
         latest = sorted(asked.items(), key=lambda one: one[1].changed)
         fresh = [(version, told) for version, told in latest if _id(told) != done and not _is_overtaken(told, pointers)]
-        approved = [one for one in fresh if one[1].status == "approved" and one[0] != pointers.champion]
+        approved = [
+            (version, told)
+            for version, told in fresh
+            if told.status == "approved" and version != pointers.champion and not self._is_refused(version, told)
+        ]
         if approved:
             return approved[-1]
         rejected = next((told for version, told in fresh if version == pointers.champion), None)
         if rejected is None or rejected.status != "rejected":
             return nothing
         return champion_before(Versions(self.store, self.project), pointers), rejected
+
+    def _is_refused(self, version: str, told: Package) -> bool:
+        """Whether a version was rejected after it was shown as waiting: who approved it did not know that."""
+        return told.told == "pending" and not self.records[version].promoted
 
     def show(self) -> Shown:
         """Let each package say what the store does, and give what they say then."""

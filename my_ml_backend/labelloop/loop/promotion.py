@@ -8,6 +8,7 @@ import logging
 from dataclasses import replace
 
 from labelloop.cloud.base import Approval
+from labelloop.errors import Conflict
 from labelloop.models.champion import ChampionPointer, Pointers
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.runs import RunRecord, Runs
@@ -22,17 +23,25 @@ _log = logging.getLogger(__name__)
 def promote(store: Store, project: ProjectKey, version: str, fence: int | None = None, *, force: bool = False) -> None:
     """Make a version champion. May be repeated; raises Fenced where ``fence`` is not the newest any more.
 
-    With ``force`` one that was rejected, too, and its record says so. The open run loses its right to promote, before
-    anything else: one that ends in between has lost it already.
+    With ``force`` one that was rejected, too, and its record says so; without, raises Conflict for one that somebody
+    has rejected meanwhile. The open run loses its right to promote, before anything else: one that ends in between has
+    lost it already.
     """
     versions, pointer = Versions(store, project), ChampionPointer(store, project)
     record = force_version(versions, version) if force else versions.find(version)
+    if record is not None and not record.promoted:
+        raise Conflict(f"{version} does not become champion, for it was rejected: {record.verdict}")
     OpenRuns(store, project).bar(f"{version} was made champion by a person while it was being trained")
     if pointer.mend(version):
         _log.warning("project %s: its champion file was damaged and is written anew", project)
         fence = None
     pointer.promote(version, pointer.take_fence() if fence is None else fence)
-    if record is not None:
+    settle_champion(store, project, version)
+
+
+def settle_champion(store: Store, project: ProjectKey, version: str) -> None:
+    """Let the run of a champion that waited say so: whoever made it champion may have been cut off before that."""
+    if (record := Versions(store, project).find(version)) is not None:
         _settle(Runs(store, project), record, "promoted")
 
 

@@ -95,6 +95,17 @@ def test_the_same_bundle_is_handed_over_once(
     assert aws.calls.count("s3:PutObject") == before + 2, "metrics and report; not the archive"
 
 
+def test_packages_of_many_pages_are_all_listed_the_oldest_first(
+    aws: StandIn, registry: SageMakerRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = aws.client("sagemaker")
+    client.create_model_package_group(ModelPackageGroupName=GROUP)
+    made = [client.create_model_package(ModelPackageGroupName=GROUP)["ModelPackageArn"] for _ in range(3)]
+    monkeypatch.setattr("labelloop.cloud.aws.registry._MOST_LISTED", 2)
+    assert [one.name for one in registry.packages(PROJECT)] == made
+    assert aws.calls.count("sagemaker:ListModelPackages") == 2
+
+
 def test_what_we_say_of_a_package_is_told_from_what_a_person_says(
     aws: StandIn, registry: SageMakerRegistry, publication: Publication
 ) -> None:

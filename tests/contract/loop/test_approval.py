@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main
+from labelloop.errors import Conflict
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.promotion import promote, reject
@@ -121,6 +122,27 @@ def test_rejecting_the_champion_goes_back_to_the_one_before(studio: StudioApi, h
     command("reject", "v2")
     assert done(hub_7) == "v1 is announced"
     assert hub_7.versions(project).get("v2").promoted, "a rollback says nothing of its verdict"
+
+
+def test_what_is_rejected_before_its_approval_is_carried_out_does_not_become_champion(hub_7: Hub) -> None:
+    command("approve", "v3")
+    command("reject", "v3", "--reason", "it mixes up cats")
+    with pytest.raises(Conflict, match="v3 does not become champion, for it was rejected: v3 replaces v1; a person"):
+        done(hub_7)
+    assert stands(hub_7) == {"v1": "champion", "v2": "waiting", "v3": "rejected"}
+    assert "does not become champion" in command("status").output
+
+
+def test_the_run_of_a_champion_says_so_even_where_whoever_approved_it_was_cut_off(
+    studio: StudioApi, hub_7: Hub
+) -> None:
+    studio.connect("v1")
+    pointer = hub_7.pointer(hub_7.project(7))
+    pointer.promote("v2", pointer.take_fence())
+    assert jobs.deploy(str(hub_7.project(7)), None) == "v2 is announced"
+    found = Runs(hub_7.store, hub_7.project(7)).find("run-of-v2")
+    assert found is not None
+    assert (found.state, found.verdict) == ("promoted", "v2 replaces v1")
 
 
 def test_approving_takes_the_right_to_promote_from_the_open_run(hub_7: Hub) -> None:

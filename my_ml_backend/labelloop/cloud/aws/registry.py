@@ -32,6 +32,9 @@ _TOLD = re.compile(r"LabelLoop: (\w+)\b")
 _NO_RUN = "none"
 """What a pipeline says of a run that nobody named."""
 
+_MOST_LISTED = 100
+"""Packages in one answer: the most that SageMaker gives."""
+
 _LONGEST_NAME, _LONGEST_REASON, _LONGEST_VALUE = 63, 1024, 256
 """By botocore's shapes: EntityName, ApprovalDescription, CustomerMetadataValue."""
 
@@ -82,7 +85,7 @@ class SageMakerRegistry:
         try:
             with asking(f"the packages of group {group}"):
                 pages = self._client.get_paginator("list_model_packages").paginate(
-                    ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Ascending"
+                    ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Ascending", MaxResults=_MOST_LISTED
                 )
                 return [_listed(one) for page in pages for one in page["ModelPackageSummaryList"]]
         except CloudMissing:
