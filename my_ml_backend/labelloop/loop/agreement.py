@@ -4,7 +4,7 @@ Each task counts as it was read last, so that an edit replaces what was counted 
 deleted stays counted. A wiped Redis is counted anew from the version's beginning.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from labelloop.data.site import Judged
@@ -37,14 +37,15 @@ class Agreement:
     def __init__(self, redis: RedisClient, key: str) -> None:
         self._redis, self._key = redis, key
 
-    def begin(self, version: str, since: str) -> tuple[str, str]:
+    def begin(self, version: str, began: Callable[[], str]) -> tuple[str, str]:
         """Count for a version, from nothing where it is another one; gives since when, and what was ``seen`` last.
 
-        ``since`` is when the version began, as ``Site.judged`` takes it.
+        ``began`` tells when another one began, as ``Site.judged`` takes it.
         """
         stored = [as_text(one or b"") for one in self._redis.hmget(self._key, ["version", "since", "seen"])]
         if stored[0] == version:
             return stored[1], stored[2]
+        since = began()
         self._redis.delete(self._key)
         self._redis.hset(self._key, mapping={"version": version, "since": since})
         return since, ""
@@ -54,8 +55,8 @@ class Agreement:
         for some in chunks(judged, _AT_ONCE):
             since = max(since, *(one.at for one in some))
             kept = {one.task: [begun.kept for begun in one.begun if begun.version == version] for one in some}
-            for task, counted in kept.items():
-                self._redis.hset(self._key, f"t{task}", f"{len(counted)} {sum(counted)}")
+            counted = {f"t{task}": f"{len(found)} {sum(found)}" for task, found in kept.items()}
+            self._redis.hset(self._key, mapping=counted)
         self._redis.hset(self._key, mapping={"since": since, "seen": seen})
 
     def read(self) -> Agreed | None:

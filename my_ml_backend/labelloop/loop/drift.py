@@ -53,9 +53,9 @@ def waiting_for_a_look(hub: Hub, project: ProjectKey) -> str:
     return f"{hub.state(project).window.count()} of {ENOUGH} predictions are there for the next look"
 
 
-def drift_figures(hub: Hub, project: ProjectKey) -> list[Figure]:
-    """Give the figures of the last look at the announced version, none before it; raises StoreError."""
-    found = last_look(hub, project).judgement
+def drift_figures(hub: Hub, project: ProjectKey, version: str) -> list[Figure]:
+    """Give the figures of the last look at a version, none before it; raises StoreError."""
+    found = Watched(hub.store, project, version).looks().judgement
     return found.figures(str(project)) if found else []
 
 
@@ -68,8 +68,11 @@ def look_for_drift(hub: Hub, project: ProjectKey) -> Judgement | None:
     # Before a bulk is over there is only its beginning.
     if state.window.count() < LEAST or state.is_held():
         return None
-    version = hub.pointer(project).read().announced
-    new = [one for one in state.window.read() if one.version == version]
+    pointers, there = hub.pointer(project).read(), state.window.read()
+    version = pointers.announced
+    new = [one for one in there if one.version == version]
+    # What earlier versions predicted would keep out what is predicted from now on.
+    state.window.remove(one for one in there if one.version not in (version, pointers.champion))
     if version is None or not _is_enough(new, now) or not state.judge(hub.settings.scan_seconds):
         return None
     watched = Watched(hub.store, project, version)

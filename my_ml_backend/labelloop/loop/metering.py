@@ -61,9 +61,12 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     version, state = announced_version(hub, project), hub.state(project)
     if version == NO_VERSION:
         return
-    record = hub.versions(project).find(version)
-    created = record.created if record is not None else ""
-    since, seen = state.agreement.begin(version, _as_the_tool_writes(created))
+
+    def began() -> str:
+        record = hub.versions(project).find(version)
+        return _as_the_tool_writes(record.created if record is not None else "")
+
+    since, seen = state.agreement.begin(version, began)
     pending = state.changes.pending()
     # What an edit leaves as it is, a scan finds.
     scanned = state.seen().scanned
@@ -89,19 +92,22 @@ def _gathered(hub: Hub, project: ProjectKey) -> _Told | None:
         return _gather(hub, project)
     except LabelLoopError as error:
         _log.warning("project %s: its figures are not known: %s", project, error)
-        return None
+    except Exception:  # noqa: BLE001 - border: those of the other projects are to be sent
+        _log.exception("project %s: its figures are not known", project)
+    return None
 
 
 def _gather(hub: Hub, project: ProjectKey) -> _Told:
     counted, at, name = hub.state(project).counted, time.time(), str(project)
     announced = hub.pointer(project).read().announced
     version = hub.versions(project).find(announced) if announced else None
+    drift = drift_figures(hub, project, announced) if announced else []
     last, errors = hub.runs(project).latest(), counted.endpoint_errors()
     agreed = hub.state(project).agreement.read()
     share = agreed.share if agreed is not None and agreed.version == announced else None
     figures = version_figures(name, version, share, at) if version is not None else []
     figures += run_figures(name, last, version, counted.outcome(), at)
     # As it stands, and not when it was judged: alarms look at the last minutes.
-    figures += [replace(one, at=at) for one in drift_figures(hub, project)]
+    figures += [replace(one, at=at) for one in drift]
     figures.append(Figure("EndpointErrors", float(errors), name, "", at))
     return _Told(figures, outcome(last) if last is not None else "", errors)

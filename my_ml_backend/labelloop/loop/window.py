@@ -39,7 +39,7 @@ class Window:
     def add(self, predicted: Iterable[Predicted]) -> None:
         """Add predictions; of all that were ever added, a random sample of SIZE pictures stays."""
         for some in chunks(sampled(predicted), _AT_ONCE):
-            told = [part for one in some for part in (one.key[:16].hex(), one.rank, _written(one))]
+            told = [part for one in some for part in (_named(one), one.rank, _written(one))]
             self._redis.eval(_KEEP, 2, *self._keys, SIZE, _KEPT_SECONDS, *told)
 
     def count(self) -> int:
@@ -51,6 +51,14 @@ class Window:
         found = self._redis.hgetall(self._keys[1])
         return sampled(self._read(as_text(key), as_text(content)) for key, content in found.items())
 
+    def remove(self, predicted: Iterable[Predicted]) -> None:
+        """Take some of them out, so that others have their places."""
+        if names := [_named(one) for one in predicted]:
+            with self._redis.pipeline() as pipe:
+                pipe.zrem(self._keys[0], *names)
+                pipe.hdel(self._keys[1], *names)
+                pipe.execute()
+
     def clear(self) -> None:
         """Begin anew."""
         self._redis.delete(*self._keys)
@@ -60,6 +68,10 @@ class Window:
         return Predicted(
             self._project, kept["version"], bytes.fromhex(key), kept["task"], kept["scores"], float(kept["at"])
         )
+
+
+def _named(one: Predicted) -> str:
+    return one.key[:16].hex()
 
 
 def _written(one: Predicted) -> str:

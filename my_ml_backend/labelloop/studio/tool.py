@@ -138,7 +138,8 @@ class LabelStudioSite:
         for task in self.studio.judged_tasks(self.project, since):
             annotations = task["annotations"]
             begun = begun_with(annotations, task["predictions"], read)
-            yield Judged(int(task["id"]), max(one["updated_at"] for one in annotations), begun)
+            # They may all have been deleted while they were asked for.
+            yield Judged(int(task["id"]), max((one["updated_at"] for one in annotations), default=since), begun)
 
     def read(self, record: Record) -> bytes:
         """Read the picture of a task."""

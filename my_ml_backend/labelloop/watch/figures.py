@@ -29,12 +29,12 @@ def run_figures(
 ) -> list[Figure]:
     """Give how a project's runs go: whether the last one has ended since ``told`` (see ``outcome``), and how long ago.
 
-    Days are those since the last run if it came to an end, promoted or rejected, else since the version was made.
+    Days are those since the last run if it came to its verdict, else since the version was made.
     """
     found = {}
     if last is not None and outcome(last) not in ("", told):
         found["RunsFailed" if last.state == "failed" else "Runs"] = 1.0
-    ended = last.updated if last is not None and last.state in ("promoted", "rejected") else ""
+    ended = last.updated if last is not None and last.judged else ""
     if since := ended or (version.created if version is not None else ""):
         found["DaysWithoutRun"] = max(0.0, at - datetime.fromisoformat(since).timestamp()) / _DAY
     return [Figure(name, value, project, "", at) for name, value in found.items()]
@@ -42,7 +42,9 @@ def run_figures(
 
 def outcome(record: RunRecord) -> str:
     """Name how a run has ended, another way each time that it ends; empty while it goes on."""
-    return "" if record.state == "running" else f"{record.key} {record.state} {record.failures}"
+    # What a person says of a version that waits is no other end of its run.
+    state = "judged" if record.judged else record.state
+    return "" if state == "running" else f"{record.key} {state} {record.failures}"
 
 
 def _value(measured: Json, name: str) -> float | None:

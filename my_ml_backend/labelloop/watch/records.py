@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from labelloop.errors import Damaged
-from labelloop.models.records import read_record, readable, to_bytes, update
+from labelloop.models.records import read_record, readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.judgement import Judgement, Observed, observed
@@ -62,8 +62,7 @@ class Watched:
 
     def looks(self) -> Looks:
         """Read what the looks found; what is damaged counts as not there."""
-        found = read_record(self._store, self._looks, Looks)
-        return found or Looks()
+        return readable_record(self._store, self._looks, Looks) or Looks()
 
     def note(self, change: Callable[[Looks], Looks]) -> None:
         """Keep what a look found."""

@@ -25,6 +25,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.types import ProjectKey
 from labelloop.watch.judgement import MOST_TASKS, PICTURES
 from labelloop.watch.records import Watched
+from labelloop.watch.sample import SIZE, Predicted
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -174,6 +175,25 @@ def test_another_champion_begins_anew(studio: StudioApi, begin: Begin) -> None:
         Watched(hub.store, project, "v2").refer(reference)
 
 
+def test_what_an_earlier_version_predicted_keeps_no_place_from_the_next_one(studio: StudioApi, begin: Begin) -> None:
+    hub, project = begin()
+    window, usual = hub.state(project).window, {"cat": 0.25, "dog": 0.75}
+    earlier = [
+        Predicted(project, "v0", bytes([0, at // 256, at % 256, *[0] * 13]), None, usual, 1.0) for at in range(SIZE)
+    ]
+    window.add(earlier)
+    arrive(hub, studio, ENOUGH, 60, seed=2)
+    assert window.count() == SIZE
+    assert {one.version for one in window.read()} == {"v0"}, "their ranks are the lowest"
+
+    assert look_for_drift(hub, project) is None
+    assert window.count() == 0
+    arrive(hub, studio, ENOUGH, 60, seed=3)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert (found.version, found.new) == ("v1", ENOUGH)
+
+
 def test_nothing_is_judged_before_there_is_enough(studio: StudioApi, begin: Begin) -> None:
     hub, project = begin()
     arrive(hub, studio, ENOUGH - 1, 60, seed=2)
@@ -238,13 +258,13 @@ def test_the_command_shows_the_last_look(studio: StudioApi, begin: Begin, monkey
 
 def test_its_figures_are_those_of_the_last_look(studio: StudioApi, begin: Begin) -> None:
     hub, project = begin()
-    assert drift_figures(hub, project) == []
+    assert drift_figures(hub, project, "v1") == []
     arrive(hub, studio, ENOUGH, 60, seed=2)
     found = look_for_drift(hub, project)
     assert found is not None
-    told = {one.name: one.value for one in drift_figures(hub, project)}
+    told = {one.name: one.value for one in drift_figures(hub, project, "v1")}
     assert told == {"Drift": 1.0, "DriftKS": found.ks, "DriftPSI": found.psi, "DriftMMD": found.mmd}
-    assert {one.version for one in drift_figures(hub, project)} == {"v1"}
+    assert {one.version for one in drift_figures(hub, project, "v1")} == {"v1"}
 
 
 def test_a_damaged_reference_is_said_and_the_sweep_goes_on(

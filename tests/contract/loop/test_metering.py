@@ -164,6 +164,28 @@ def test_a_cloudwatch_that_refuses_is_a_note_and_nothing_is_lost(
     assert (sums(aws)["Runs"], sums(aws)["EndpointErrors"]) == (1.0, 1.0)
 
 
+def test_what_cannot_be_counted_takes_nothing_from_the_sweep_nor_from_other_figures(
+    aws: StandIn, loop: Hub, studio: StudioApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = loop.project(7)
+    remember_project(loop, loop.project(8), None)
+    studio.others.add(8)
+    announced = loop.pointer(loop.project(8))
+    fence = announced.take_fence()
+    announced.promote("v1", fence)
+    announced.announce("v1", fence)
+    odd = VersionRecord("v1", "k", "head", None, "", True, "good", {"test": {"accuracy": 0.9}})
+    loop.versions(loop.project(8)).claim("k")
+    loop.versions(loop.project(8)).publish("v1", write_bundle(loop.settings.directory / "odd"), odd)
+    studio.annotate(1, "cat", parent_prediction=1)
+    studio.tasks[1]["annotations"][0]["updated_at"] = None
+    done = jobs.sweep()
+    assert not any(told.startswith("failed") for told in done.values())
+    assert f"project {project}: agreement is not judged" in caplog.text
+    assert f"project {loop.project(8)}: its figures are not known" in caplog.text
+    assert sums(aws)["Accuracy v1"] == 0.9
+
+
 def test_agreement_follows_annotations_that_change(loop: Hub, studio: StudioApi) -> None:
     project = loop.project(7)
     studio.annotate(1, "dog", parent_prediction=1)
@@ -195,11 +217,11 @@ def test_only_what_changed_is_asked_for_and_only_when_something_did(loop: Hub, s
 def test_another_announced_version_is_counted_from_nothing(loop: Hub, studio: StudioApi) -> None:
     agreement = loop.state(loop.project(7)).agreement
     began = "2026-11-01T00:00:00.000000Z"
-    assert agreement.begin("v1", began) == (began, "")
+    assert agreement.begin("v1", lambda: began) == (began, "")
     changed = "2026-11-02T00:00:00.000000Z"
     agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], "v1", began, "seen")
-    assert (agreement.begin("v1", began), agreement.read()) == ((changed, "seen"), Agreed("v1", 1, 1))
-    assert agreement.begin("v2", changed) == (changed, "")
+    assert (agreement.begin("v1", lambda: began), agreement.read()) == ((changed, "seen"), Agreed("v1", 1, 1))
+    assert agreement.begin("v2", lambda: changed) == (changed, "")
     assert agreement.read() is None
 
 
@@ -227,6 +249,11 @@ def test_what_the_last_look_for_drift_found_goes_along(aws: StandIn, loop: Hub) 
     jobs.sweep()
     sent = {name: value for name, value in sums(aws).items() if name.startswith("Drift")}
     assert sent == {"Drift v1": 1.0, "DriftKS v1": 0.4, "DriftPSI v1": 0.3}
+
+    loop.store.write(f"{loop.project(7)}/watch/v1/looks.json", b"{")
+    later(loop)
+    jobs.sweep()
+    assert aws.calls.count(PUT) == 2, "what is damaged is what there is not, and the others are sent"
 
 
 def test_doctor_says_whether_figures_are_taken(aws: StandIn, make_hub: MakeHub) -> None:

@@ -45,6 +45,14 @@ def test_a_run_is_told_once_however_it_ended() -> None:
     assert "RunsFailed" in values(run_figures("p", replace(failed, failures=2), VERSION, outcome(failed), NOW))
 
 
+def test_a_run_whose_version_waits_has_ended_and_a_persons_word_is_no_other_run() -> None:
+    waits = replace(RUN, state="waiting")
+    assert values(run_figures("p", waits, VERSION, "", NOW)) == {"Runs": 1.0, "DaysWithoutRun": 1.0}
+    for state in ("promoted", "rejected"):
+        settled = replace(waits, state=state)
+        assert values(run_figures("p", settled, VERSION, outcome(waits), NOW)) == {"DaysWithoutRun": 1.0}
+
+
 def test_a_run_that_goes_on_is_no_outcome() -> None:
     running = replace(RUN, state="running")
     assert values(run_figures("p", running, VERSION, "", NOW)) == {"DaysWithoutRun": 2.0}
