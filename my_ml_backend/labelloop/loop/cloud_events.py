@@ -69,15 +69,21 @@ class _Reading:
 
     def read(self) -> str:
         """Take, note and take off until nothing is left or the bounds are met; raises LabelLoopError."""
+        try:
+            self._empty()
+        finally:
+            # What is due may be so without any event.
+            for project in due_projects(self._hub, self.atlas):
+                self._hub.queue(project).prelabel(0.0)
+        return ", ".join(f"{count} {what}" for what, count in sorted(self._counted.items())) or "none"
+
+    def _empty(self) -> None:
         inbox, until = self._hub.inbox, time.monotonic() + _SECONDS
         while inbox and self._counted.total() < _MOST and time.monotonic() < until:
             events = inbox.take(_AT_ONCE)
             inbox.done(self._noted(events))
             if len(events) < _AT_ONCE:
                 break
-        for project in due_projects(self._hub, self.atlas):
-            self._hub.queue(project).prelabel(0.0)
-        return ", ".join(f"{count} {what}" for what, count in sorted(self._counted.items())) or "none"
 
     def _noted(self, events: Sequence[CloudEvent]) -> list[CloudEvent]:
         """Note what events ask for; gives those that need not come again."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from labelloop.data.manifest import truth_by_task
 from labelloop.data.site import Counters, Overview
 from labelloop.data.split import Tally, lacking_labels
-from labelloop.errors import Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
+from labelloop.errors import CloudAway, Damaged, DeployError, LabelLoopError, NoSuchProject, NotFound
 from labelloop.kinds.base import find
 from labelloop.kinds.majority import Truth
 from labelloop.loop.consider import consider
@@ -40,6 +40,10 @@ _log = logging.getLogger(__name__)
 
 _LONG_WHILE = 12
 """A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
+
+
+_OF_SETTINGS = {"registry": "registry", "events": "events", "storages": "events", "metrics": "metrics"}
+"""Notes of what goes wrong with what a setting names: without it, nobody else takes them away."""
 
 
 def sweep(hub: Hub, projects: Iterable[ProjectKey] | None = None, *, scan_now: bool = False) -> dict[str, str]:
@@ -75,7 +79,11 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     last = state.seen()
     if found.tasks != last.tasks:
         state.note("unpredicted", "tasks may be without a prediction")
-    if "unpredicted" in state.notes():
+    notes = state.notes()
+    for name, setting in _OF_SETTINGS.items():
+        if name in notes and not getattr(hub.settings, setting):
+            state.note(name, "")
+    if "unpredicted" in notes:
         hub.queue(project).prelabel(0.0)
     if learns(hub, project) and (scan_now or _is_scan_due(hub, project, found, last, now)):
         changed = list(_scan(hub, project))
@@ -98,7 +106,7 @@ def _look(hub: Hub, project: ProjectKey) -> None:
     """See what is deployed; a deployer that does not tell takes nothing from the rest of the sweep."""
     try:
         look(hub, project)
-    except DeployError as error:
+    except (DeployError, CloudAway) as error:
         hub.state(project).note("deployer", str(error))
     else:
         hub.state(project).note("deployer", "")
@@ -120,6 +128,8 @@ def _judging(project: ProjectKey, what: str) -> Iterator[None]:
         raise
     except LabelLoopError as error:
         _log.warning("project %s: %s is not judged: %s", project, what, error)
+    except Exception:  # noqa: BLE001 - border: labels are to be looked at, whatever becomes of figures
+        _log.exception("project %s: %s is not judged", project, what)
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:

@@ -16,12 +16,19 @@ _NAME = re.compile(r"(\d{1,18})(\.json)?", re.ASCII)
 
 
 def read_storages(api: Api, project: int) -> list[Storage]:
-    """List the buckets of a project: those of its target storages, and those of its source storages that are synced."""
+    """List the buckets of a project: those of its target storages, and those of its source storages that are synced.
+
+    One that is without a bucket yet is left out.
+    """
     targets = api.get("api/storages/export/s3", {"project": project}, missing=NoSuchProject)
     sources = api.get("api/storages/s3/", {"project": project}, missing=NoSuchProject)
     return [
-        *(Storage("labels", _address(one), int(one["id"])) for one in targets),
-        *(Storage("data", _address(one), int(one["id"])) for one in sources if one.get("synchronizable", True)),
+        *(Storage("labels", _address(one), int(one["id"])) for one in targets if one.get("bucket")),
+        *(
+            Storage("data", _address(one), int(one["id"]))
+            for one in sources
+            if one.get("bucket") and one.get("synchronizable", True)
+        ),
     ]
 
 
@@ -46,4 +53,4 @@ def label_at(address: str) -> str:
 
 
 def _address(storage: Json) -> str:
-    return f"s3://{storage.get('bucket') or ''}/{storage.get('prefix') or ''}".rstrip("/")
+    return f"s3://{storage['bucket']}/{storage.get('prefix') or ''}".rstrip("/")

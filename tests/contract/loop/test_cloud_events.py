@@ -19,6 +19,7 @@ from labelloop.loop.queue import LONG, SHORT
 from labelloop.loop.redis_client import as_text, key_of
 from labelloop.loop.status import project_status
 from labelloop.loop.storages import Arrivals, storages_of
+from labelloop.loop.sweep import sweep_project
 from labelloop.types import ProjectKey
 from support.aws import StandIn, aws_stand_in, dying_at
 from support.aws.queue import QUEUE, EventQueue, annotations, large_queue, told
@@ -314,6 +315,15 @@ def test_a_storage_that_is_not_to_be_synced_is_left_alone(
     assert read_events(events_job_hub) == "1 of no project"
 
 
+def test_a_storage_without_a_bucket_claims_no_events(
+    studio: StudioApi, events_hub: Hub, project: ProjectKey, queue: EventQueue
+) -> None:
+    studio.store_in("/", "/")
+    storages_of(events_hub, project, fresh=True)
+    queue.send(told("others/1"))
+    assert read_events(events_hub) == "1 of no project"
+
+
 # When something is away.
 def test_while_label_studio_is_away_events_stay_where_they_are(
     studio: StudioApi, events_hub: Hub, project: ProjectKey, aws: StandIn, queue: EventQueue
@@ -394,6 +404,27 @@ def test_a_queue_that_cannot_be_read_is_told_and_takes_nothing_from_the_sweep(
     EventQueue(aws)
     jobs.sweep()
     assert project_status(events_job_hub, project).trouble == ""
+
+
+def test_a_queue_that_cannot_be_read_keeps_no_data_from_being_taken_in(
+    events_hub: Hub, project: ProjectKey, aws: StandIn, queue: EventQueue
+) -> None:
+    [_, data] = storages_of(events_hub, project)
+    Arrivals(events_hub.redis, project).take(data, 0, time.time() - 1)  # a long while is over
+    aws.deny("sqs:ReceiveMessage")
+    assert read_events(events_hub).startswith("failed")
+    assert prelabels(events_hub) == 1
+
+
+def test_what_is_said_of_a_queue_ends_with_its_setting(
+    studio: StudioApi, make_hub: MakeHub, events_hub: Hub, project: ProjectKey, aws: StandIn
+) -> None:
+    aws.deny("sqs:ReceiveMessage")
+    read_events(events_hub)
+    assert "sqs:ReceiveMessage" in project_status(events_hub, project).trouble
+    without = make_hub()
+    sweep_project(without, project)
+    assert project_status(without, project).trouble == ""
 
 
 def test_what_was_in_a_queue_that_was_purged_a_scan_finds(

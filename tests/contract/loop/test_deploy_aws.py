@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,8 @@ from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployment, Deployments
 from labelloop.models.versions import VersionRecord, Versions
@@ -104,6 +107,22 @@ def test_a_champion_is_tested_gets_its_traffic_and_is_announced(studio: StudioAp
     assert min(trials.count("v1"), trials.count("v2")) > 50, (
         "all checks of labelloop test-endpoint were made, of either version"
     )
+
+
+def test_a_cloud_that_throttles_takes_nothing_from_the_rest_of_the_sweep(
+    studio: StudioApi, loop: Hub, aws: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = loop.project(7)
+    fence = loop.pointer(project).take_fence()
+    loop.pointer(project).promote("v1", fence)
+    loop.pointer(project).announce("v1", fence)
+    found = seen(loop)
+    there = replace(found, version="v1", wanted="v1", stage="there", brought=("v1",))
+    Deployments(loop.store, project).replace(found, there)
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    aws.fail("sagemaker:DescribeEndpoint", "ThrottlingException", times=None)
+    assert sweep_project(loop, project) == "nothing has changed"
+    assert "AWS answered ThrottlingException" in project_status(loop, project).trouble
 
 
 def test_one_that_fails_its_test_leaves_the_old_one_announced(
