@@ -135,7 +135,7 @@ def require_f1(verdict: Verdict, name: str, measured: Json, least: float) -> Ver
     """
     if not least:
         return verdict
-    reached = (measured.get("macro", {}).get("f1") or {}).get("value")
+    reached = macro_f1(measured)
     numbers = verdict.numbers | {"macro_f1": {"value": reached, "least": least}}
     if reached is None:
         told = f"{verdict.sentence}; LABELLOOP_MINIMUM_F1 is not applied, for no macro F1 was measured"
@@ -149,6 +149,12 @@ def require_f1(verdict: Verdict, name: str, measured: Json, least: float) -> Ver
     else:
         sentence = f"{verdict.sentence}; {met}, but {asked}"
     return replace(verdict, passed=False, sentence=sentence, numbers=numbers)
+
+
+def macro_f1(measured: Json) -> float | None:
+    """Read the macro F1 of a version's ``metrics.json``; None where none was measured."""
+    value = ((measured.get("macro") or {}).get("f1") or {}).get("value")
+    return None if value is None else float(value)
 
 
 def unjudged(name: str, known: str, met: int, left_out: int, conceded: float = 0.0) -> Verdict:

@@ -15,7 +15,7 @@ from labelloop.models.runs import RunRecord, Runs, RunState
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.gate import judge_reported, require_f1
+from labelloop.run.gate import judge_reported, macro_f1, require_f1
 from labelloop.run.parameters import methods_of
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
@@ -103,7 +103,7 @@ class Registrar:
         measured = read_json(context.folder.metrics, "evaluate")
         known = {
             "promoted": int(verdict.passed),
-            "macro_f1": measured.get("macro", {}).get("f1", {}).get("value") or 0.0,
+            "macro_f1": macro_f1(measured) or 0.0,
             "champion": champion.name if champion else None,
         }
         told = {"passed": verdict.passed, "sentence": verdict.sentence, "forced": False, "numbers": verdict.numbers}

@@ -25,6 +25,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.gate import macro_f1
 from labelloop.run.registrar import Registrar
 from labelloop.serve.engines.base import open_engine, open_measured
 from labelloop.settings import Settings
@@ -209,6 +210,14 @@ def test_a_version_that_nothing_was_measured_of_is_not_held_to_a_macro_f1(tmp_pa
     record = Machine(tmp_path, items(test=25), settings={"minimum_f1": 0.9}).elsewhere({})
     assert record.verdict.endswith("LABELLOOP_MINIMUM_F1 is not applied, for no macro F1 was measured")
     assert record.metrics["gate"]["macro_f1"] == {"value": None, "least": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("measured", "reached"),
+    [({}, None), ({"macro": {}}, None), ({"macro": {"f1": None}}, None), ({"macro": {"f1": {"value": 0.5}}}, 0.5)],
+)
+def test_a_macro_f1_that_is_undefined_is_none(measured: Json, reached: float | None) -> None:
+    assert macro_f1(measured) == reached
 
 
 def test_where_a_person_is_to_approve_nothing_that_passes_becomes_champion_by_itself(tmp_path: Path) -> None:
