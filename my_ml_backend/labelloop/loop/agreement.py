@@ -55,8 +55,9 @@ class Agreement:
         for some in chunks(judged, _AT_ONCE):
             since = max(since, *(one.at for one in some))
             kept = {one.task: [begun.kept for begun in one.begun if begun.version == version] for one in some}
-            counted = {f"t{task}": f"{len(found)} {sum(found)}" for task, found in kept.items()}
-            self._redis.hset(self._key, mapping=counted)
+            self._redis.hset(
+                self._key, mapping={f"t{task}": f"{len(counted)} {sum(counted)}" for task, counted in kept.items()}
+            )
         self._redis.hset(self._key, mapping={"since": since, "seen": seen})
 
     def read(self) -> Agreed | None:
