@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.functions import AliasState, Function, FunctionState
-from labelloop.cloud.aws.hosting import ringing
+from labelloop.cloud.aws.hosting import ringing, without_alarm
 from labelloop.cloud.aws.objects import Folder, location_of
 from labelloop.deployers.aws import (
     KEPT,
@@ -107,11 +107,12 @@ class FunctionDeployer:
         require_aws(self.name, self._settings, self._role)
         with refusals():
             self._folder().check()
+            lacks = without_alarm(self._function.account, self._target.alarms)
             if self._function.alias(self._target.alias) is None:
-                return f"{self.name} has no alias {self._target.alias} yet: the first deployment makes it"
+                return f"{self.name} has no alias {self._target.alias} yet: the first deployment makes it{lacks}"
             stands, url = self.state(), self._function.url(self._target.alias)
         told = " or ".join(stands.between) or stands.version or "no version of this project"
-        return f"{self.name}: {told} serves" + (f", also at {url}" if url else "")
+        return f"{self.name}: {told} serves" + (f", also at {url}" if url else "") + lacks
 
     def deploy(self, version: Deployable) -> Deployed:
         """Hand the version over to Lambda, and go on as far as that goes at once."""

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.archives import put_archive
-from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing
+from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing, without_alarm
 from labelloop.cloud.aws.objects import Folder, location_of
 from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, is_mark, require_aws, require_network
 from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
@@ -53,10 +53,12 @@ class SageMakerDeployer:
         with refusals():
             self._folder().check()
             found = self._hosting.endpoint(self._target.endpoint)
+            lacks = without_alarm(self._hosting.account, self._target.alarms)
         if found is None:
-            return f"{self.name} is not there yet: the first deployment makes it"
+            return f"{self.name} is not there yet: the first deployment makes it{lacks}"
         served = self._names.version(found.config) or f"config {found.config}"
-        return f"{self.name} is {found.status} with {served}" + (f" since {found.changed}" if found.changed else "")
+        since = f" since {found.changed}" if found.changed else ""
+        return f"{self.name} is {found.status} with {served}{since}{lacks}"
 
     def deploy(self, version: Deployable) -> Deployed:
         """Hand the version over to SageMaker, and begin to test it on an endpoint of its own."""

@@ -184,6 +184,7 @@ def test_a_version_is_published_tested_and_led_to(place: Place) -> None:
     assert ask() == "v1"
     assert deployer.state() == stands
     assert "v1 serves, also at http" in deployer.check()
+    assert "CloudWatch in eu-west-1 has no alarm others: " in place.deployer(f"{CANARY},others").check()
     assert "is there, and may be invoked" in open_endpoint(EndpointSpec(ADDRESS)).check()
 
     found = place.client.get_function_configuration(FunctionName="cats", Qualifier="live")

@@ -150,7 +150,11 @@ def test_a_version_is_tested_beside_the_endpoint_and_then_serves(place: Place) -
     assert place.tested == [f"sagemaker://{trial}?region=eu-west-1"], "once, by its own endpoint"
     assert place.endpoints == ["cats"], "the trial endpoint is gone"
     assert ask() == "v1"
-    assert "is InService with v1" in deployer.check()
+    told = deployer.check()
+    assert "is InService with v1" in told
+    assert "alarm" not in told
+    place.client("cloudwatch").delete_alarms(AlarmNames=["cats-errors"])
+    assert deployer.check() == f"{told}; CloudWatch in eu-west-1 has no alarm cats-errors: make it, or correct alarms="
 
 
 def test_a_canary_answers_beside_what_serves_until_its_time_is_over(place: Place) -> None:

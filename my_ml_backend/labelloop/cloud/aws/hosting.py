@@ -111,12 +111,26 @@ class Hosting:
 
 def ringing(account: Account, names: tuple[str, ...]) -> list[str]:
     """Name those of these CloudWatch alarms that are in ALARM; raises CloudError."""
+    return sorted(name for name, state in _alarms(account, names).items() if state == "ALARM")
+
+
+def without_alarm(account: Account, names: tuple[str, ...]) -> str:
+    """Say which of these alarms there are not, as the end of a sentence; empty for none. Raises CloudError."""
+    missing = sorted({*names} - {*_alarms(account, names)})
+    told = f"; CloudWatch in {account.region} has no alarm {', '.join(missing)}: make it, or correct alarms="
+    return told if missing else ""
+
+
+def _alarms(account: Account, names: tuple[str, ...]) -> dict[str, str]:
+    """Give the states of those alarms that there are."""
     if not names:
-        return []
+        return {}
     with asking(f"the alarms {', '.join(names)}"):
-        found = account.client("cloudwatch").describe_alarms(AlarmNames=list(names))
+        found = account.client("cloudwatch").describe_alarms(
+            AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
     alarms = [*found.get("MetricAlarms", ()), *found.get("CompositeAlarms", ())]
-    return sorted(one["AlarmName"] for one in alarms if one.get("StateValue") == "ALARM")
+    return {one["AlarmName"]: one.get("StateValue", "") for one in alarms}
 
 
 def seconds(moment: object) -> str:
