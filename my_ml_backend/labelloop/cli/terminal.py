@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _training(one.opened) if one.opened else "",
         _counted(one) if one.changed else "",
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
-        _last_run(one.run) if one.run else "",
+        _last_run(one.run, one.waiting) if one.run else "",
         _agreed(one.agreement) if one.agreement else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
@@ -79,7 +80,9 @@ def _now(step: StageProgress) -> str:
     return f"now: {step.stage}: {step.what}{share}"
 
 
-def _last_run(run: Json) -> str:
+def _last_run(run: Json, waiting: Sequence[str]) -> str:
+    if run["state"] == "waiting" and run["version"] not in waiting:
+        return f"last run {run['key']}: passed over, for {run['version']} has not met the champion of today"
     told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
     return f"last run {run['key']}: {state}, attempt {run['attempts']}. {told}"

@@ -15,7 +15,7 @@ from labelloop.loop.queue import SHORT
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.models.versions import VersionRecord, Versions, state_of
+from labelloop.models.versions import VersionRecord, Versions, number_of, state_of
 from labelloop.types import ProjectKey
 from support.file_bundle import write_bundle
 from support.studio_api import StudioApi
@@ -45,7 +45,15 @@ def publish(hub: Hub, project: ProjectKey, name: str, parent: str | None = "v1",
     versions.publish(name, bundle, VersionRecord(name, key, "head", parent, "", True, verdict, waits=waits))
     Runs(hub.store, project).save(
         RunRecord(
-            key, str(project), "m", "s", 0, state="waiting", version=name, verdict=f"{verdict}; it waits", fence=1
+            key,
+            str(project),
+            "m",
+            "s",
+            0,
+            state="waiting",
+            version=name,
+            verdict=f"{verdict}; it waits",
+            fence=number_of(name),
         )
     )
 
@@ -91,6 +99,14 @@ def test_the_newest_is_approved_and_the_other_one_is_passed_over(studio: StudioA
     assert late.exit_code == 1
     assert "v2 does not wait for approval: it met v1, and now v3 is champion. --force makes it" in late.output
     assert "no version of project 7 waits for approval" in command("approve").output
+
+
+def test_the_run_of_what_was_passed_over_asks_for_no_approval(hub_7: Hub) -> None:
+    assert "last run run-of-v3: waiting" in command("status").output
+    promote(hub_7.store, hub_7.project(7), "v2")
+    told = command("status").output
+    assert "last run run-of-v3: passed over, for v3 has not met the champion of today" in told
+    assert "it waits" not in told
 
 
 def test_what_was_passed_over_is_approved_by_force(studio: StudioApi, hub_7: Hub) -> None:
