@@ -187,7 +187,7 @@ class LoopSettings:
     aws_location: str = _setting(
         "LABELLOOP_AWS_LOCATION",
         "",
-        "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: LABELLOOP_STORE.",
+        "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: cloud in the store.",
         check=values.aws_location,
     )
     registry: str = _setting(
