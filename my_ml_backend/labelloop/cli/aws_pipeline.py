@@ -11,7 +11,7 @@ import click
 
 from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.applying import apply, checked_parameters, require_group
+from labelloop.cloud.aws.applying import CREATED, apply, checked_parameters, require_group
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.logs import log_link
@@ -105,8 +105,9 @@ def apply_definition(hub: Hub, name: str, region: str, **choices: Any) -> None:
     _warn(require_valid(definition(plan)))
     changes = apply(account, plan)
     require_group(account, plan.values.get(GROUP, name))
-    click.echo(f"pipeline {name} in {account.region}: {'updated' if changes else 'as it should be'}")
-    for change in changes:
+    what = "as it should be" if not changes else "created" if changes == [CREATED] else "updated"
+    click.echo(f"pipeline {name} in {account.region}: {what}")
+    for change in changes if what == "updated" else ():
         click.echo(f"  {change}")
 
 

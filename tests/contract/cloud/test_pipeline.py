@@ -85,7 +85,7 @@ def sent(aws: StandIn, operation: str) -> int:
 
 
 def test_apply_creates_then_updates_what_differs_and_then_does_nothing(account: StandIn) -> None:
-    assert done("apply", "--name", "digits") == f"pipeline digits in {REGION}: updated\n  created\n"
+    assert done("apply", "--name", "digits") == f"pipeline digits in {REGION}: created\n"
     assert done("apply", "--name", "digits") == f"pipeline digits in {REGION}: as it should be\n"
     changed = done("apply", "--name", "digits", "--spot", "--disk-gb", "80", *parameters(BatchSize="64"))
     assert '  Parameters.BatchSize.DefaultValue: "32" -> "64"' in changed
@@ -110,7 +110,7 @@ def test_print_shows_what_apply_sends_and_asks_nobody(account: StandIn, monkeypa
 
 def test_the_name_and_the_region_are_those_of_the_trainer(account: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://Birds?region=eu-north-1")
-    assert done("apply").startswith("pipeline Birds in eu-north-1: updated")
+    assert done("apply").startswith("pipeline Birds in eu-north-1: created")
     assert account.client("sagemaker", "eu-north-1").describe_pipeline(PipelineName="Birds")["RoleArn"] == ROLE
 
 
@@ -205,7 +205,7 @@ def test_a_pipeline_that_is_not_ours_is_not_replaced(account: StandIn, monkeypat
     assert answer.exit_code == 1
     assert "pipeline theirs is somebody else's" in answer.output
     assert account.calls == []
-    assert done("apply", "--name", "ours").startswith("pipeline ours in eu-west-1: updated")
+    assert done("apply", "--name", "ours").startswith("pipeline ours in eu-west-1: created")
 
 
 def test_one_key_is_not_started_twice_while_it_runs(account: StandIn) -> None:

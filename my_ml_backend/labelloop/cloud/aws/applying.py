@@ -13,6 +13,9 @@ from labelloop.cloud.aws.pipeline_plan import PipelinePlan
 from labelloop.errors import CloudMissing, SettingsError
 from labelloop.types import Json
 
+CREATED = "created"
+"""The one change of a pipeline that was not there."""
+
 _MOST_TOLD = 20
 
 
@@ -30,7 +33,7 @@ def apply(account: Account, plan: PipelinePlan) -> list[str]:
     except CloudMissing:
         with asking(f"pipeline {plan.name} to be created in {account.region}"):
             client.create_pipeline(**request)
-        return ["created"]
+        return [CREATED]
     changes = list(_changes(_readable(found["PipelineDefinition"]), wanted, ""))
     if found.get("RoleArn") != plan.role:
         changes.append(f"role: {found.get('RoleArn')} -> {plan.role}")
