@@ -178,7 +178,7 @@ def _begin(
     version: str,
 ) -> bool:
     deployable = _deployable(hub, project, version)
-    answering = stands.between or (stands.version or announced_version(hub, project),)
+    answering = stands.between or (() if stands.absent else (stands.version or announced_version(hub, project),))
     between = tuple(dict.fromkeys((*answering, version)))
     # From here on either may answer: everybody has to know before that is so.
     begun = note_deployment(

@@ -95,7 +95,9 @@ def announced(hub: Hub) -> tuple[str | None, str | None]:
 
 
 def test_a_champion_is_tested_gets_its_traffic_and_is_announced(studio: StudioApi, loop: Hub, aws: StandIn) -> None:
-    assert bring(loop, "v1") == "v1 is announced"
+    assert "on its way" in jobs.deploy(str(loop.project(7)), "v1")
+    assert seen(loop).between == ("v1",), "nothing else can answer where there is no endpoint yet"
+    assert bring(loop, None) == "v1 is announced"
     assert bring(loop, "v2") == "v2 is announced"
     assert announced(loop) == ("v2", "v2")
     assert (seen(loop).version, seen(loop).stage, seen(loop).brought) == ("v2", "there", ("v1", "v2"))
