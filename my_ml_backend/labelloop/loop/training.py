@@ -89,9 +89,7 @@ def is_trained(attempt: Attempt, run: Run, key: str) -> bool:
         return True
     trainer = trainer_of(hub, opened.trainer)
     if why := opened.ending(time.time()):
-        handle = opened.handle or trainer.find(key)
-        if handle:
-            trainer.cancel(handle)
+        _cancel(trainer, opened)
         raise RunCancelled(why)
     if run.has("train"):
         return True
@@ -109,19 +107,25 @@ def end(hub: Hub, project: ProjectKey, key: str) -> None:
     """Close a run that has failed, and cancel what of its training may still go on elsewhere."""
     runs = hub.open_runs(project)
     opened = runs.read()
-    if opened is not None and opened.key == key and opened.elsewhere and opened.handle:
+    if opened is not None and opened.key == key and opened.elsewhere:
         try:
-            trainer_of(hub, opened.trainer).cancel(opened.handle)
+            _cancel(trainer_of(hub, opened.trainer), opened)
         except LabelLoopError as error:
             _log.warning(
                 "project %s: the training of run %s, known as %s, may still go on: end it there. It could not be "
                 "cancelled: %s",
                 project,
                 key,
-                opened.handle,
+                opened.handle or key,
                 error,
             )
     runs.close(key)
+
+
+def _cancel(trainer: Trainer, opened: OpenRun) -> None:
+    """Cancel what was begun for a run; whoever began it may have been killed before its handle was noted."""
+    if handle := opened.handle or trainer.find(opened.key):
+        trainer.cancel(handle)
 
 
 def _tell(hub: Hub, project: ProjectKey, stands: Training) -> None:

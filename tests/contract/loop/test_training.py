@@ -359,6 +359,28 @@ def test_a_run_whose_process_dies_here_again_and_again_ends(machine: Factory) ->
     assert one.open_run() is None
 
 
+def test_a_job_that_was_never_noted_ends_with_its_run(machine: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    one = machine(retry_seconds=0.0)
+    one.label(0)
+    with monkeypatch.context() as dying:
+        dying.setattr(OpenRuns, "note", killed)
+        one.work()
+        opened = one.open_run()
+        assert opened is not None
+        assert (opened.handle, len(one.cloud.running())) == ("", 1)
+        for _ in range(3):
+            one.hub.state(one.project).note_death("signal SIGKILL")
+            one.pass_time()
+            one.work()
+    record = Runs(one.hub.store, one.project).latest()
+    assert record is not None
+    assert record.state == "failed"
+    assert not one.cloud.running()
+
+
 def test_a_trainer_that_is_not_allowed_any_more_is_not_run(machine: Factory) -> None:
     one = machine()
     one.label(0)
