@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from labelloop.cloud.aws.account import Account, asking
+from labelloop.cloud.aws.account import Account, asking, ensure
 from labelloop.cloud.aws.checks import require_valid, require_values
 from labelloop.cloud.aws.executions import Pipeline
 from labelloop.cloud.aws.pipeline import definition, to_text
@@ -47,12 +47,11 @@ def apply(account: Account, plan: PipelinePlan) -> list[str]:
 def require_group(account: Account, group: str) -> None:
     """See to it that there is a model package group of this name: a pipeline registers, and makes none."""
     client = account.client("sagemaker")
-    try:
-        with asking(f"model package group {group}"):
-            client.describe_model_package_group(ModelPackageGroupName=group)
-    except CloudMissing:
-        with asking(f"model package group {group} to be created"):
-            client.create_model_package_group(ModelPackageGroupName=group)
+    ensure(
+        f"model package group {group}",
+        lambda: client.describe_model_package_group(ModelPackageGroupName=group),
+        lambda: client.create_model_package_group(ModelPackageGroupName=group),
+    )
 
 
 def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:

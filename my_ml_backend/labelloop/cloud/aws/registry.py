@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from labelloop import __version__
-from labelloop.cloud.aws.account import Account, asking
+from labelloop.cloud.aws.account import Account, asking, ensure
 from labelloop.cloud.aws.archives import put_archive
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.base import Approval, Package, Publication
@@ -145,13 +145,13 @@ class SageMakerRegistry:
             )
 
     def _require_group(self, group: str, project: ProjectKey) -> None:
-        try:
-            with asking(f"model package group {group}"):
-                self._client.describe_model_package_group(ModelPackageGroupName=group)
-        except CloudMissing:
-            told = f"Versions of project {project}, mirrored by LabelLoop: the champion is Approved."
-            with asking(f"model package group {group}"):
-                self._client.create_model_package_group(ModelPackageGroupName=group, ModelPackageGroupDescription=told)
+        told = f"Versions of project {project}, mirrored by LabelLoop: the champion is Approved."
+        client = self._client
+        ensure(
+            f"model package group {group}",
+            lambda: client.describe_model_package_group(ModelPackageGroupName=group),
+            lambda: client.create_model_package_group(ModelPackageGroupName=group, ModelPackageGroupDescription=told),
+        )
 
     def _files(self, publication: Publication) -> dict[str, str]:
         """Hand over the archive, the metrics and the report, and give their addresses."""
