@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from werkzeug import Response
 
 from labelloop.deployers.base import Deployable, Deployed, Deployer, EndpointTest
@@ -20,13 +19,10 @@ from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.failures import Denied
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import DeployError
-from labelloop.serve.function import answer
-from labelloop.serve.pinned import download, version_of
 from labelloop.settings import Settings
 from labelloop.types import Input, Output, ProjectKey, Target
 from support.aws import StandIn, dying_at
-from support.aws.instances import Answered
-from support.aws.models import app_of
+from support.aws.models import FunctionsInHere
 from support.aws.wire import Call
 from support.bundles import make_bundle, picture
 from support.crash_store import Killed
@@ -42,30 +38,6 @@ SETTINGS = Settings(
 
 
 LOOK = "lambda:GetFunctionConfiguration"
-
-
-@dataclass
-class InHere:
-    """Answers Lambda's Invoke by this process instead of one of its own for each version, which takes seconds.
-
-    ``instead`` lets a version be served by another bundle than its own.
-    """
-
-    aws: StandIn
-    folder: Path
-    instead: dict[str, Path] = field(default_factory=dict)
-    _apps: dict[str, Flask] = field(default_factory=dict)
-
-    def run(self, function: Any, payload: bytes) -> Answered:
-        told = answer(json.loads(payload), self._app(function.environment_vars["AIP_STORAGE_URI"]))
-        return Answered(json.dumps(told).encode(), str(function.version))
-
-    def _app(self, storage: str) -> Flask:
-        if storage not in self._apps:
-            folder = download(storage, self.folder, ("model.onnx",))
-            version = version_of(folder)
-            self._apps[storage] = app_of(self.instead.get(version, folder), version)
-        return self._apps[storage]
 
 
 def well(address: str, bundle: Path) -> str:
@@ -84,7 +56,7 @@ class Place:
     """
 
     aws: StandIn
-    functions: InHere
+    functions: FunctionsInHere
     folder: Path
     test: EndpointTest = well
     tested: list[str] = field(default_factory=list)
@@ -141,7 +113,7 @@ class Place:
 
 @pytest.fixture
 def place(aws: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    functions = InHere(aws, tmp_path / "served")
+    functions = FunctionsInHere(tmp_path / "served")
     monkeypatch.setattr(aws.functions, "run", functions.run)
     where = {"LocationConstraint": "eu-west-1"}
     aws.client("s3").create_bucket(Bucket="labelloop", CreateBucketConfiguration=where)

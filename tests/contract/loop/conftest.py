@@ -1,4 +1,4 @@
-"""A real Redis for the loop's tests, and hubs on it."""
+"""A real Redis for the loop's tests, hubs on it, and a stand-in of AWS."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +12,7 @@ from labelloop.loop.process import open_hub, process_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
+from support.aws import StandIn, aws_stand_in
 from support.studio_api import StudioApi, running_studio
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -40,6 +41,13 @@ def studio() -> Iterator[StudioApi]:
     """A server that answers as Label Studio does; its project is number 7."""
     with running_studio() as api:
         yield api
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A stand-in of AWS for a file of tests; ``reset`` makes it as new."""
+    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws
 
 
 MakeHub = Callable[..., Hub]

@@ -21,7 +21,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.storages import Arrivals, storages_of
 from labelloop.loop.sweep import sweep_project
 from labelloop.types import ProjectKey
-from support.aws import StandIn, aws_stand_in, dying_at
+from support.aws import StandIn, dying_at
 from support.aws.queue import QUEUE, EventQueue, annotations, large_queue, told
 from support.crash_store import Killed
 from support.studio_api import StudioApi
@@ -31,12 +31,6 @@ from .test_consider import scheduled, waiting
 from .test_jobs import champion as promoted
 from .test_standalone import NO_TORCH
 from .test_sweep import learned, scans, seen
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
 
 
 @pytest.fixture

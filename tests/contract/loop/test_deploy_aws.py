@@ -21,7 +21,7 @@ from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.deployments import Deployment, Deployments
 from labelloop.models.versions import VersionRecord, Versions
-from support.aws import StandIn, aws_stand_in
+from support.aws import StandIn
 from support.bundles import COLOURS, make_bundle, picture
 from support.studio_api import StudioApi
 
@@ -39,12 +39,6 @@ SETTINGS: dict[str, object] = {
     "aws_location": "s3://labelloop/team",
     "poll_seconds": 0.1,
 }
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.watch.judgement import Judgement
 from labelloop.watch.records import Watched
-from support.aws import StandIn, aws_stand_in
+from support.aws import StandIn
 from support.file_bundle import write_bundle
 from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
@@ -30,12 +30,6 @@ from .conftest import MakeHub, of_this_process
 PUT = "cloudwatch:PutMetricData"
 ADDRESS = "cloudwatch://LabelLoop?region=eu-west-1"
 TESTED = {"accuracy": {"value": 0.9}, "macro": {"f1": {"value": 0.8}}}
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
 
 
 @pytest.fixture

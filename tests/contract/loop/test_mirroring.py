@@ -13,7 +13,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.promotion import promote
 from labelloop.loop.queue import SHORT
 from labelloop.loop.sweep import sweep_project
-from support.aws import REGION, StandIn, aws_stand_in
+from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
 from support.crash_store import Killed
 from support.studio_api import StudioApi
@@ -23,12 +23,6 @@ from .test_approval import publish
 from .test_consider import waiting
 
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/labelloop:1"
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The loop trains in SageMaker: one execution a run, whoever is killed; whatever breaks there, the champion stays."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
 from support import numbers_kind
-from support.aws import REGION, StandIn, aws_stand_in
+from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
 from support.crash_store import Killed
 from support.studio_api import StudioApi
@@ -30,12 +30,6 @@ from .test_training import Factory, Machine
 BUCKET = "team"
 ROLE = "arn:aws:iam::123456789012:role/models"
 THEIRS = f"sagemaker-pipeline://theirs?region={REGION}&manifest=InputManifest&manifest_format=labelloop"
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
-        yield aws
 
 
 def nearest(data: str, body: bytes, media_type: str) -> bytes:
