@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs/aws.md"
 OF_PIPELINES = ("cloud/aws/applying.py",)
 """What only `labelloop aws pipeline apply` runs: a person, or a workflow of GitHub Actions, never the loop."""
 
-BY_GITHUB = ("cloud/aws/applying.py", "cloud/aws/executions.py", "cloud/aws/logs.py")
+BY_GITHUB = ("cloud/aws/applying.py", "cloud/aws/executions.py", "cloud/aws/groups.py")
 
 BY_SERVICES = {
     "loop": {

@@ -11,14 +11,14 @@ import click
 
 from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.applying import CREATED, apply, checked_parameters, require_group
+from labelloop.cloud.aws.applying import CREATED, apply, checked_parameters
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
-from labelloop.cloud.aws.logs import log_link
+from labelloop.cloud.aws.groups import group_of, registry_prefix, require_group
+from labelloop.cloud.aws.hosting import seconds
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline import definition, to_text
 from labelloop.cloud.aws.pipeline_plan import GROUP, LONGEST, NOBODY, PipelinePlan, parameters_of_run, plan_of
-from labelloop.cloud.aws.registry import group_of, registry_prefix
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub
 from labelloop.models.runs import ProjectDefaults
@@ -224,7 +224,7 @@ def _show(chosen: Pipeline, found: Execution, as_json: bool) -> None:
         "name": found.name,
         "status": found.status,
         "reason": found.reason,
-        "started": _moment(found.started),
+        "started": seconds(found.started),
         "steps": steps,
     }
     lines = [f"execution {found.name} ({found.id}): {found.status}{f': {found.reason}' if found.reason else ''}"]
@@ -242,9 +242,9 @@ def _told(step: Step) -> Json:
         "name": step.name,
         "status": step.status,
         "reason": step.reason,
-        "started": _moment(step.started),
-        "ended": _moment(step.ended),
-        "log": log_link(step.job) if step.status != "Succeeded" else "",
+        "started": seconds(step.started),
+        "ended": seconds(step.ended),
+        "log": step.log if step.status != "Succeeded" else "",
         "made": package.rpartition("model-package/")[2],
     }
 
@@ -253,9 +253,5 @@ def _lasted(step: Json) -> str:
     if not step["started"]:
         return ""
     until = datetime.fromisoformat(step["ended"]) if step["ended"] else datetime.now(UTC)
-    minutes, seconds = divmod(int((until - datetime.fromisoformat(step["started"])).total_seconds()), 60)
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
-
-
-def _moment(moment: datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds")
+    minutes, rest = divmod(int((until - datetime.fromisoformat(step["started"])).total_seconds()), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

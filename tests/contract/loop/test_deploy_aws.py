@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.cloud.aws.registry import group_of
+from labelloop.cloud.aws.groups import group_of
 from labelloop.errors import CloudAway, DeployError
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider

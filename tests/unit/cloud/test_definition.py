@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from labelloop.cloud.aws.checks import require_valid
-from labelloop.cloud.aws.logs import log_link
+from labelloop.cloud.aws.executions import Step
 from labelloop.cloud.aws.pipeline import definition, to_text
 from labelloop.cloud.aws.pipeline_plan import LONGEST, PipelinePlan, plan_of, spelled
 from labelloop.errors import SettingsError
@@ -162,9 +162,9 @@ def test_the_same_plan_gives_the_same_text() -> None:
     ],
 )
 def test_a_job_has_a_link_to_its_logs(job: str, console: str, streams: str) -> None:
-    assert log_link(job) == f"https://{console}#logsV2:log-groups/log-group/{streams}"
+    assert Step("Train", "Failed", job=job).log == f"https://{console}#logsV2:log-groups/log-group/{streams}"
 
 
 @pytest.mark.parametrize("job", ["arn:aws:sagemaker:eu-west-1:123456789012:model-package/cats/3", ""])
 def test_what_writes_no_log_has_no_link(job: str) -> None:
-    assert log_link(job) == ""
+    assert Step("Train", "Failed", job=job).log == ""

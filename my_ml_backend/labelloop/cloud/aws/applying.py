@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from labelloop.cloud.aws.account import Account, asking, ensure
+from labelloop.cloud.aws.account import Account, asking
 from labelloop.cloud.aws.checks import require_valid, require_values
 from labelloop.cloud.aws.executions import Pipeline
 from labelloop.cloud.aws.pipeline import definition, to_text
@@ -42,16 +42,6 @@ def apply(account: Account, plan: PipelinePlan) -> list[str]:
             client.update_pipeline(**request)
     more = len(changes) - _MOST_TOLD
     return changes[:_MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
-
-
-def require_group(account: Account, group: str) -> None:
-    """See to it that there is a model package group of this name: a pipeline registers, and makes none."""
-    client = account.client("sagemaker")
-    ensure(
-        f"model package group {group}",
-        lambda: client.describe_model_package_group(ModelPackageGroupName=group),
-        lambda: client.create_model_package_group(ModelPackageGroupName=group),
-    )
 
 
 def checked_parameters(pipeline: Pipeline, given: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from labelloop.cloud.aws.account import Account, asking
 from labelloop.errors import CloudError, CloudMissing
@@ -11,6 +12,17 @@ from labelloop.types import Json
 
 RUNNING = ("Executing", "Stopping")
 """Statuses of an execution that has not ended."""
+
+_LOG_GROUPS = {
+    "processing-job": "/aws/sagemaker/ProcessingJobs",
+    "training-job": "/aws/sagemaker/TrainingJobs",
+    "transform-job": "/aws/sagemaker/TransformJobs",
+}
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,21 @@ class Step:
     ended: datetime | None = None
     job: str = ""
     metadata: Json | None = None
+
+    @property
+    def log(self) -> str:
+        """The console's address of its job's logs; empty for what writes none."""
+        parts = self.job.split(":")
+        kind, _, name = parts[-1].partition("/")
+        if len(parts) != 6 or kind not in _LOG_GROUPS or parts[1] not in _CONSOLES:
+            return ""
+        region, console = parts[3], _CONSOLES[parts[1]]
+        # Behind its # the console wants names quoted twice, and $ for every per cent sign.
+        group = quote(quote(_LOG_GROUPS[kind], safe=""), safe="").replace("%", "$")
+        streams = f"$3FlogStreamNameFilter$3D{quote(name)}"
+        return (
+            f"https://{region}.{console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{streams}"
+        )
 
 
 class Pipeline:

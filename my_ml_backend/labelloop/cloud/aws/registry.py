@@ -1,21 +1,19 @@
 """SageMaker's model registry: a model package group for each project, a package for each version (docs/aws.md)."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
-from urllib.parse import urlsplit
 
 from labelloop import __version__
-from labelloop.cloud.aws.account import Account, asking, ensure
+from labelloop.cloud.aws.account import Account, asking
 from labelloop.cloud.aws.archives import put_archive
+from labelloop.cloud.aws.groups import group_of, require_group
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.base import Approval, Package, Publication
 from labelloop.errors import CloudMissing
 from labelloop.models.bundle import bundle_digest
-from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
 CONTENT_TYPES = ("image/jpeg", "image/png", "application/json")
@@ -35,24 +33,8 @@ _NO_RUN = "none"
 _MOST_LISTED = 100
 """Packages in one answer: the most that SageMaker gives."""
 
-_LONGEST_NAME, _LONGEST_REASON, _LONGEST_VALUE = 63, 1024, 256
-"""By botocore's shapes: EntityName, ApprovalDescription, CustomerMetadataValue."""
-
-
-def group_of(prefix: str, project: ProjectKey) -> str:
-    """Name a project's model package group: letters, digits and hyphens, at most 63, no two projects the same."""
-    name = f"{prefix}-{project.instance}-{project.id}"
-    clean = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
-    if clean == name and len(clean) <= _LONGEST_NAME:
-        return clean
-    mark = hashlib.sha256(str(project).encode()).hexdigest()[:8]
-    return f"{clean[: _LONGEST_NAME - 9].rstrip('-')}-{mark}"
-
-
-def registry_prefix(settings: Settings) -> str:
-    """Give the prefix of the groups in which the settings' registry mirrors versions; empty where there is none."""
-    parts = urlsplit(settings.registry)
-    return parts.netloc if parts.scheme == "sagemaker" else ""
+_LONGEST_REASON, _LONGEST_VALUE = 1024, 256
+"""By botocore's shapes: ApprovalDescription, CustomerMetadataValue."""
 
 
 class SageMakerRegistry:
@@ -116,7 +98,7 @@ class SageMakerRegistry:
         """Hand over the version's files, and make its package, pending; the group too, where there is none."""
         group, record = group_of(self.prefix, publication.project), publication.record
         files = self._files(publication)
-        self._require_group(group, publication.project)
+        require_group(self.account, group)
         quality = {"ContentType": "application/json", "S3Uri": files["metrics"]}
         specification = {
             "Containers": [{"Image": self.image, "ModelDataUrl": files["model"]}],
@@ -143,15 +125,6 @@ class SageMakerRegistry:
                 ModelApprovalStatus=_WORDS[status],
                 ApprovalDescription=_line(f"LabelLoop: {_WORDS[status]}. {reason}"),
             )
-
-    def _require_group(self, group: str, project: ProjectKey) -> None:
-        told = f"Versions of project {project}, mirrored by LabelLoop: the champion is Approved."
-        client = self._client
-        ensure(
-            f"model package group {group}",
-            lambda: client.describe_model_package_group(ModelPackageGroupName=group),
-            lambda: client.create_model_package_group(ModelPackageGroupName=group, ModelPackageGroupDescription=told),
-        )
 
     def _files(self, publication: Publication) -> dict[str, str]:
         """Hand over the archive, the metrics and the report, and give their addresses."""
