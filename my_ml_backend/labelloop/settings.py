@@ -208,6 +208,12 @@ class LoopSettings:
         "Where figures go: cloudwatch://NAMESPACE?region=R; empty: nowhere (docs/aws.md).",
         check=values.metrics_address,
     )
+    mlflow: str = _setting(
+        "MLFLOW_TRACKING_URI",
+        "",
+        "MLflow server that every version's curves and figures are written to, under TensorBoard's names; empty: none.",
+        check=values.web_address,
+    )
     events: str = _setting(
         "LABELLOOP_EVENTS",
         "",

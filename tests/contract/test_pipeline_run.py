@@ -27,7 +27,9 @@ from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.bundles import checked
 from support.digit_pictures import write_digits
+from support.mlflow_server import mlflow_server
 from support.picture_server import picture_server
+from support.servers import free_port
 
 pytestmark = pytest.mark.train
 
@@ -139,6 +141,52 @@ def test_a_run_makes_a_version_with_everything_that_explains_it(machine: Path, t
     other = run("train", "--run", str(trained), "--epochs", "3")
     assert other.exit_code == 1
     assert "epochs=2, and now epochs=3" in other.output
+
+
+def test_a_versions_events_are_kept_with_it(machine: Path, trained: Path) -> None:
+    kept = machine / "kept"
+    assert versions(machine).fetch_events("v1", kept) == 2
+    written = trained / "tensorboard"
+    files = {path.relative_to(written): path.read_bytes() for path in written.rglob("events.*")}
+    assert {path.relative_to(kept): path.read_bytes() for path in kept.rglob("events.*")} == files
+
+
+def test_mlflow_has_every_version_once_under_tensorboards_names(
+    machine: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mlflow_server() as tracked:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.address)
+        for _ in range(2):
+            assert run("stage", "report", "--run", str(trained)).exit_code == 0
+    assert list(tracked.experiments) == ["labelloop/local/1"]
+    (found,) = tracked.runs.values()
+    assert (found["name"], found["status"]) == ("v1", "FINISHED")
+    record, measured = versions(machine).get("v1"), json.loads((trained / "evaluation" / "metrics.json").read_text())
+    assert found["tags"]["labelloop.run"] == record.run
+    assert found["tags"]["labelloop.verdict"] == record.verdict
+    assert found["metrics"]["test/accuracy", 0] == pytest.approx(measured["accuracy"]["value"])
+    assert {step for name, step in found["metrics"] if name == "finetune/train_loss"} == {1, 2}
+    assert found["params"]["backbone"] == "test_resnet"
+
+
+@pytest.mark.parametrize("broken", ["runs/log-batch", "everything"])
+def test_an_mlflow_that_fails_costs_the_version_nothing(
+    machine: Path, trained: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with mlflow_server() as tracked:
+        tracked.refused = broken
+        address = tracked.address if broken != "everything" else f"http://127.0.0.1:{free_port()}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//me:hush@"))
+        answer = run("stage", "report", "--run", str(trained))
+        assert answer.exit_code == 0
+        assert "v1 is not written to MLflow at http://***@127.0.0.1" in answer.output
+        assert "hush" not in answer.output
+        # What was begun is filled in the next time.
+        tracked.refused = ""
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.address)
+        assert run("stage", "report", "--run", str(trained)).exit_code == 0
+        assert [one["status"] for one in tracked.runs.values()] == ["FINISHED"]
 
 
 def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Path, pictures: Path) -> None:

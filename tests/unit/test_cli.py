@@ -48,6 +48,7 @@ COMMANDS = [
     "start",
     "status",
     "sweep",
+    "tensorboard",
     "test-endpoint",
     "train",
     "versions",
@@ -258,6 +259,19 @@ def test_a_report_is_written_here_or_where_it_is_asked_for(
     shown = run(*words, "--output", "-")
     assert (shown.stdout, shown.stderr) == ("<!doctype html>v1", "report of v1: -\n")
     assert sorted(path.name for path in Path().iterdir()) == ["mine.html", "report-v1.html"]
+
+
+def test_events_of_all_versions_are_copied_to_a_folder_each(folder: Path) -> None:
+    publish_report(folder)
+    words, target = ("tensorboard", "--project", "7", "--to", str(folder / "shown")), folder / "shown" / "v1"
+    assert "no version of project 7 has events" in run(*words).output
+    (folder / "made" / "hyperparameters").mkdir(parents=True)
+    for name in ("events.out.tfevents.1.vm.1.0", "hyperparameters/events.out.tfevents.1.vm.1.1", "note.txt"):
+        (folder / "made" / name).write_text(name)
+    Versions(FileStore(folder / "store"), PROJECT).write_events("v1", folder / "made")
+    assert run(*words).output == f"v1: tensorboard --logdir {folder / 'shown'}\n"
+    found = sorted(path.relative_to(target).as_posix() for path in target.rglob("events.*"))
+    assert found == ["events.out.tfevents.1.vm.1.0", "hyperparameters/events.out.tfevents.1.vm.1.1"]
 
 
 def test_a_version_that_does_not_exist_has_not_lost_its_report(folder: Path) -> None:

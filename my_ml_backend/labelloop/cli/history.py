@@ -64,6 +64,31 @@ def _write(content: bytes, places: Sequence[Path]) -> Path:
     raise click.ClickException(f"{failed}. Name a file with --output FILE, or print the report with --output -")
 
 
+@click.command()
+@project_option
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("tensorboard"),
+    show_default=True,
+    help="Folder that gets one folder for each version.",
+)
+@click.pass_obj
+def tensorboard(hub: Hub, project_id: int, target: Path) -> None:
+    """Copy all versions' curves, figures and pictures to where TensorBoard reads them."""
+    project = existing_project(hub, project_id)
+    versions = hub.versions(project)
+    counts = {name: versions.fetch_events(name, target / name) for name in (one.version for one in versions.all())}
+    found = [name for name, count in counts.items() if count]
+    if not found:
+        raise click.ClickException(
+            f"no version of project {project_id} has events: workers of this release keep them with every version "
+            "that they train"
+        )
+    click.echo(f"{', '.join(found)}: tensorboard --logdir {target}")
+
+
 _CARD, _RECORD = "README.md", "version.json"
 
 

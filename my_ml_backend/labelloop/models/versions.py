@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 REPORT = "report.html"
+EVENTS = "tensorboard"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
 
 VersionState = Literal["trained", "rejected", "waiting", "published", "champion", "announced", "retired"]
@@ -175,6 +176,21 @@ class Versions:
                 f"{version} of {self._project} has no report: it was adopted, or its worker was ended before "
                 "it wrote one. If that was the last run, `labelloop retrain` writes it where the run was made"
             ) from error
+
+    def write_events(self, version: str, folder: Path) -> None:
+        """Keep TensorBoard's event files of a published version, as far as there are any."""
+        place = f"{self._folder}{self.get(version).version}/{EVENTS}/"
+        for path in sorted(folder.rglob("events.out.tfevents.*")):
+            self._store.upload(place + path.relative_to(folder).as_posix(), path)
+
+    def fetch_events(self, version: str, target: Path) -> int:
+        """Copy TensorBoard's event files of a version into a folder, and say how many there are."""
+        place = f"{self._folder}{self.get(version).version}/{EVENTS}/"
+        names = [name.removeprefix(place) for name in self._store.walk(place)]
+        for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            self._store.download(place + name, target / name)
+        return len(names)
 
     def find(self, version: str) -> VersionRecord | None:
         """Read a version's record; None while it is not published."""

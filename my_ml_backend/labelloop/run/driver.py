@@ -23,6 +23,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import Versions
 from labelloop.run.context import Context, Render, digest_of, read_json, write_json
 from labelloop.run.folder import JUDGE, STAGES, RunFolder
+from labelloop.run.mlflow import track
 from labelloop.run.parameters import parameters_of, recorded, with_parameters
 from labelloop.run.preprocess import preprocess
 from labelloop.run.record import RunInfo, command, peak_memory
@@ -184,7 +185,11 @@ class Run:
         page = write_report(self.folder)
         verdict = read_json(self.folder.verdict, "register") if self.folder.verdict.is_file() else {}
         if version := verdict.get("version"):
-            Versions(self._store(), self.context.manifest.project).write_report(version, page.read_bytes())
+            versions = Versions(self._store(), self.context.manifest.project)
+            versions.write_report(version, page.read_bytes())
+            versions.write_events(version, self.folder.events)
+            if self._settings.mlflow:
+                track(self.context, versions.get(version))
         return str(page)
 
     def _champion(self) -> Json | None:

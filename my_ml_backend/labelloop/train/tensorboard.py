@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,19 +78,20 @@ def write_events(
     directory.mkdir(parents=True, exist_ok=True)
     for old in [*directory.glob(_FILES), *(directory / _HELD).glob(_FILES)]:
         old.unlink()
-    final = dict(_final(metrics))
+    final = dict(measured(metrics))
     with SummaryWriter(str(directory)) as writer:
-        for name, step, value in _points(curves):
+        for name, step, value in points(curves):
             writer.add_scalar(name, value, step)
         for name, value in final.items():
             writer.add_scalar(name, value, 0)
         drawn = {"confusion": draw_confusion(metrics["confusion"], metrics["classes"])} | dict(pictures)
         for name, picture in drawn.items():
             writer.add_image(name, np.asarray(picture.convert("RGB")), 0, dataformats="HWC")
-        writer.add_hparams(_hyperparameters(settings), final, run_name=_HELD)
+        writer.add_hparams(hyperparameters(settings.to_json()), final, run_name=_HELD)
 
 
-def _points(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[tuple[str, int, float]]:
+def points(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[tuple[str, int, float]]:
+    """Give every point of the curves: its name, epoch and value."""
     for recipe, epochs in curves.items():
         for at, epoch in enumerate(epochs, start=1):
             for name, value in epoch.items():
@@ -99,17 +99,22 @@ def _points(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Iterator[tup
                     yield f"{recipe}/{name}", int(epoch.get("epoch", at)), value
 
 
-def _final(metrics: Json) -> Iterator[tuple[str, float]]:
-    """Give what was measured on the test side, where it is defined."""
-    known = {"accuracy": metrics["accuracy"], "calibration_error": metrics["calibration_error"]}
-    known |= {f"{average}_{rate}": of for average in ("macro", "weighted") for rate, of in metrics[average].items()}
+_MEASURED = ("accuracy", "calibration_error", "log_loss")
+
+
+def measured(metrics: Json) -> Iterator[tuple[str, float]]:
+    """Give by name what was measured on the test side, where it is measured and defined."""
+    known = {name: metrics[name] for name in _MEASURED if name in metrics}
+    known |= {
+        f"{average}_{rate}": of for average in ("macro", "weighted") for rate, of in metrics.get(average, {}).items()
+    }
     for name, found in known.items():
-        if found["value"] is not None:
-            yield f"test/{name}", found["value"]
+        value = found["value"] if isinstance(found, dict) else found
+        if value is not None:
+            yield f"test/{name}", value
 
 
-def _hyperparameters(settings: TrainSettings) -> dict[str, Any]:
-    """Give the settings as TensorBoard takes them; a file's folder is nobody's business."""
-    values = {name: ",".join(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
-    values |= {name: Path(values[name]).name for name in ("weights", "augmentations")}
-    return values
+def hyperparameters(values: Json) -> Json:
+    """Give what a training was made with, as plain values; a file's folder is nobody's business."""
+    plain = {name: ",".join(value) if isinstance(value, (list, tuple)) else value for name, value in values.items()}
+    return plain | {name: Path(plain[name]).name for name in ("weights", "augmentations") if plain.get(name)}
