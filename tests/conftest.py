@@ -40,8 +40,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+# First, because `-m` looks at the marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: Label Studio, then the files that train."""
+    """Mark who asks the stand-in of AWS, and begin with what takes longest: Label Studio, then the files that train."""
+    for item in items:
+        if "stand_in" in getattr(item, "fixturenames", ()):
+            item.add_marker("aws")
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
     items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
 

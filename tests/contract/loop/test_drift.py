@@ -23,6 +23,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
 from labelloop.types import ProjectKey
+from labelloop.watch import judgement
 from labelloop.watch.judgement import MOST_TASKS, PICTURES
 from labelloop.watch.records import Watched
 from labelloop.watch.sample import SIZE, Predicted
@@ -30,13 +31,15 @@ from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
 
-ENOUGH = 100
+ENOUGH = 50
 
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at fewer pictures than users wait for, so that a test takes seconds."""
     monkeypatch.setattr(drift, "ENOUGH", ENOUGH)
+    for judging in (drift, judgement):
+        monkeypatch.setattr(judging, "LEAST", ENOUGH)
 
 
 def picture(rng: np.random.Generator, light: float) -> bytes:

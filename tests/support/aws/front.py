@@ -8,14 +8,20 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+import moto.core.utils
+from botocore.loaders import create_loader
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug import Request, Response
 from werkzeug.serving import ThreadedWSGIServer
 
 from labelloop.types import Json
 from support.aws.wire import Call, HungUp, Refused, read_call
+
+# Moto reads what describes the services anew for each of them, a list of 400 folders first.
+vars(moto.core.utils)["create_loader"] = cache(create_loader)
 
 Handler = Callable[[Call], Json | Response | None]
 """Answers a call; None leaves it to moto."""
@@ -34,6 +40,13 @@ class _Planned:
     after: bool = False
 
 
+def _moto() -> Any:
+    """Make moto's app, which looks for the service of a host once: it would list its folders at every request."""
+    app: Any = DomainDispatcherApplication(create_backend_app)
+    app.get_backend_for_host = cache(app.get_backend_for_host)
+    return app
+
+
 @dataclass
 class Front:
     """A WSGI app: its own ``operations`` (such as ``sagemaker:UpdateEndpoint``) and ``paths``, and moto behind them."""
@@ -47,7 +60,7 @@ class Front:
     """In which at least one call was being answered."""
     _answering: int = 0
     _began: float = 0.0
-    _moto: Any = field(default_factory=lambda: DomainDispatcherApplication(create_backend_app))
+    _moto: Any = field(default_factory=_moto)
 
     def plan(self, operation: str, act: Callable[[Call], None], times: int | None = 1, *, after: bool = False) -> None:
         """Let ``act`` happen before (or after) the next calls of an operation, with or without its service's name."""

@@ -6,7 +6,6 @@ import random
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats  # type: ignore[import-untyped]
 
 from labelloop.types import ProjectKey
 from labelloop.watch.sample import MOST_CLASSES, Predicted, rounded, sampled
@@ -22,6 +21,8 @@ def predicted(number: int, at: float = 0.0, salt: str = "") -> Predicted:
 
 def test_every_picture_is_in_it_as_often_as_any_other() -> None:
     """Of 60 pictures 15 are taken, 400 times, with other hashes each time."""
+    from scipy import stats  # type: ignore[import-untyped]
+
     counts = np.zeros(60)
     for turn in range(400):
         for one in sampled([predicted(number, salt=f"{turn}-") for number in range(60)], 15):

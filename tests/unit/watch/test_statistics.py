@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats  # type: ignore[import-untyped]
 
 from labelloop.watch.statistics import Numbers, holm, ks, mmd, psi, typical
 from support.examples import examples
@@ -15,6 +14,8 @@ numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(np.array)
 @settings(max_examples=examples(200))
 @given(numbers, numbers)
 def test_ks_is_scipys_exact_test(one: Numbers, other: Numbers) -> None:
+    from scipy import stats  # type: ignore[import-untyped]
+
     found = ks(one, other)
     if found.statistic <= 1.001 / max(len(one), len(other)):
         # Any two samples are so far apart; scipy's sum may come out above 1 there, and it gives an estimate instead.
@@ -28,6 +29,8 @@ def test_ks_is_scipys_exact_test(one: Numbers, other: Numbers) -> None:
 @pytest.mark.parametrize(("m", "n"), [(500, 300), (300, 300), (100, 500)])
 @pytest.mark.parametrize("shift", [0.0, 0.2, 1.0, 5.0])
 def test_ks_is_scipys_with_samples_as_large_as_those_of_a_look(m: int, n: int, shift: float) -> None:
+    from scipy import stats
+
     rng = np.random.default_rng(m + n)
     one, other = rng.normal(size=m), rng.normal(shift, size=n)
     expected = stats.ks_2samp(one, other, method="exact")
