@@ -27,3 +27,14 @@ def test_what_the_client_raises_is_away_denied_or_wrong(error: Exception, kind: 
         raise error
     assert type(found.value) is kind
     assert "Signature" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [("HeadBucket", "s3:ListBucket"), ("HeadObject", "s3:GetObject"), ("PutObject", "s3:PutObject")],
+)
+def test_a_refusal_without_words_names_the_action_all_the_same(operation: str, action: str) -> None:
+    told = {"Error": {"Code": "403", "Message": "Forbidden"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    says = f"^s3://b/a: AWS answered 403 .* let the role .* do {action} on it$"
+    with pytest.raises(CloudDenied, match=says), asking("s3://b/a"):
+        raise exceptions.ClientError(told, operation)

@@ -54,6 +54,16 @@ _MISSING = (
 _MISSING_WORDS = re.compile(r"could not find|does not exist|not found|cannot find", re.IGNORECASE)
 _LACKING = re.compile(r"not authorized to perform:?\s+(\S+)(?:\s+on(?: the)? resource:?\s+(\S+))?", re.IGNORECASE)
 
+_ACTIONS = {
+    "HeadBucket": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "GetObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+}
+"""What an operation needs where its refusal does not say: S3 answers a HEAD without a word."""
+
 _WHO = (
     "give this process a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; "
     "`aws sts get-caller-identity` shows who it is"
@@ -166,8 +176,9 @@ def _refusal(what: str, error: Any) -> CloudError:
         return CloudAway(said)
     if code in _DENIED or status == 403:
         found = _LACKING.search(message)
-        action = found[1] if found else f"what {error.operation_name} needs"
-        resource = found[2] if found and found[2] else "its resource"
+        operation = error.operation_name
+        action = found[1] if found else _ACTIONS.get(operation, f"what {operation} needs")
+        resource = found[2] if found and found[2] else "it"
         return CloudDenied(f"{said}: let the role of this process do {action} on {resource}")
     if code in _MISSING or status == 404 or (code.startswith("Validation") and _MISSING_WORDS.search(message)):
         return CloudMissing(said)
