@@ -1,11 +1,14 @@
 """The whole loop against a real Label Studio: webhooks, sweep, kills and wipes, end to end."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 import requests
+from click.testing import CliRunner
 
+from labelloop.cli.explain import explain
 from labelloop.demo.examples import Pictures, digits
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.rounds import Annotator
@@ -87,6 +90,30 @@ def test_the_first_version_pre_annotates_what_is_left_once(machine: LoopMachine,
     assert (backend.title, backend.state) == ("v1", "Connected")
     info = machine.client.project(trained.key.id)
     assert (info.model_version, info.sampling) == ("v1", "Uncertainty sampling")
+
+
+def test_a_pre_annotation_is_traced_to_all_that_it_came_from(machine: LoopMachine, trained: Project) -> None:
+    task, number = trained.tasks[FIRST], trained.key.id
+    words = ["--project", str(number), "--task", str(task), "--top", "3"]
+    told = CliRunner().invoke(explain, [*words, "--json"], obj=machine.hub)
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.output)
+    record = Versions(machine.hub.store, trained.key).get("v1")
+    assert found["prediction"]["model_version"] == found["version"]["version"] == "v1"
+    assert found["run"]["key"] == record.run
+    assert record.trained_by["torch"]
+    assert [set(one["labels"]) for one in found["nearest"]] == [
+        {trained.answers[one["task"]]} for one in found["nearest"]
+    ]
+    assert {one["task"] for one in found["nearest"]} <= set(trained.tasks[:FIRST])
+    assert [one["labeled_by"] for one in found["nearest"]] == [[machine.client.whoami()]] * 3
+    alike = [one["similarity"] for one in found["nearest"]]
+    assert alike == sorted(alike, reverse=True)
+    lines = CliRunner().invoke(explain, words, obj=machine.hub).output
+    assert f"task {task}: v1 says" in lines
+    assert machine.client.whoami() in lines
+    other = CliRunner().invoke(explain, [*words, "--version", "v9"], obj=machine.hub)
+    assert "it has those of v1" in other.output
 
 
 def test_label_studio_serves_the_least_certain_first(machine: LoopMachine, trained: Project) -> None:

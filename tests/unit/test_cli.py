@@ -32,6 +32,7 @@ COMMANDS = [
     "demo",
     "doctor",
     "drift",
+    "explain",
     "export",
     "label-errors",
     "manifest",

@@ -4,6 +4,7 @@ The loop, the run, the store and the server are the same for all kinds; they ask
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from labelloop.bundle_info import ANSWERS, BundleInfo
 from labelloop.errors import UnknownKind
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json
+from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json, Progress
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -53,6 +54,19 @@ class Hyperparameters(Protocol):
 
     def fingerprint(self) -> str:
         """Hash all that matters to the result, as a part of a run's key; what a release adds counts off its default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a version has learned from: ``items``, by the settings ``trained_with``; its ``bundle`` is what came of it.
+
+    ``settings`` are those of this process: they say where its files lie.
+    """
+
+    items: Sequence[Item]
+    bundle: Path
+    trained_with: Json
+    settings: Settings
 
 
 class Kind(Protocol):
@@ -117,6 +131,12 @@ class Kind(Protocol):
 
     def analyse(self, context: "Context") -> None:
         """Write the rest of ``evaluation/``: what explains the figures. Nobody's next step waits for it."""
+
+    def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:
+        """Give the items learned from that are at hand, the most similar to one first, with a similarity up to 1.
+
+        Empty where the kind knows no similarity. Raises TrainingError.
+        """
 
     def describe(self, raw: Json) -> BundleInfo:
         """Read a bundle's ``model.json``; raises KeyError, TypeError or ValueError when it is of another form."""

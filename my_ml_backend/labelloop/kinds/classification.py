@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.kinds.majority import Truth, Vote, settle
-from labelloop.types import Choice, Item
+from labelloop.types import Choice, Item, Progress
 
 if TYPE_CHECKING:
     from labelloop.bundle_info import BundleInfo
+    from labelloop.kinds.base import Learned
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
@@ -86,6 +87,10 @@ class Classification(ABC):
             float(gate.get("conceded", 0.0)),
             left_out,
         )
+
+    def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
+        """None, unless a kind knows better."""
+        return ()
 
     def _scores(self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename" = str) -> "Scores":
         """Let somebody score items."""

@@ -33,7 +33,8 @@ class VersionRecord:
     ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
     it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate, ``waits`` that
     it does not become champion before a person has approved it. ``bundle`` names the folder of its files; ``publish``
-    sets it. ``trained_with`` are the fields of its ``TrainSettings``; empty in records of releases that kept none.
+    sets it. ``trained_with`` are the fields of its ``TrainSettings``, ``trained_by`` the versions of the packages that
+    had a part in it and their ``commit``; both are empty in records of releases that kept none.
     """
 
     version: str
@@ -48,6 +49,7 @@ class VersionRecord:
     forced: bool = False
     waits: bool = False
     trained_with: Json = field(default_factory=dict)
+    trained_by: Json = field(default_factory=dict)
 
 
 def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> VersionState:

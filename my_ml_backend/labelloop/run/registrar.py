@@ -17,6 +17,7 @@ from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.gate import judge_reported, macro_f1, require_f1
 from labelloop.run.parameters import methods_of
+from labelloop.run.record import RunInfo
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
 from labelloop.train.intervals import TOO_FEW
@@ -138,6 +139,7 @@ class Registrar:
             # What a person has chosen needs no other's word.
             waits=verdict.passed and context.settings.approval == "manual" and not adopted,
             trained_with={} if adopted else context.training.to_json(),
+            trained_by={} if adopted else _software(context),
         )
         return self.versions.publish(name, context.folder.bundle, record)
 
@@ -240,6 +242,12 @@ def _reached(measured: Json) -> str:
     few = f", {TOO_FEW}" if measured["few"] else ""
     low, high = found["low"], found["high"]
     return f"measured accuracy {found['value']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {items} test items{few}"
+
+
+def _software(context: Context) -> Json:
+    """Say with which packages a run was made, and at which commit; what its record does not know is left out."""
+    info = RunInfo.read(context.folder)
+    return {**info.packages, **({"commit": info.git} if info.git else {})} if info else {}
 
 
 def _new_record(context: Context, key: str) -> RunRecord:

@@ -19,6 +19,7 @@ from labelloop.studio.data_manager import (
     lacks,
     mentions,
     read_tasks,
+    read_these,
 )
 from labelloop.studio.webhook_events import identity
 from labelloop.types import Identity, Json
@@ -122,6 +123,21 @@ class Studio:
         """Yield the annotated tasks that changed since a moment (``id``), with ``annotations`` and ``predictions``."""
         filters = [ANNOTATED, changed_since(since)]
         return read_tasks(self.api, project, filters, ("annotations", "predictions"), page=page)
+
+    def task(self, project: int, task: int) -> Json | None:
+        """Read one task with its ``annotations`` and ``predictions``; None where the project has none of that id."""
+        found = read_these(self.api, project, [task], ("id", "data", "annotations", "predictions"))
+        return next(iter(found), None)
+
+    def annotators(self, project: int, tasks: Sequence[int]) -> dict[int, list[str]]:
+        """Say who annotated these tasks and did not skip them: e-mail addresses, by task."""
+        known = {int(user["id"]): str(user.get("email") or user["id"]) for user in self.api.get("api/users/") or []}
+        found: dict[int, list[str]] = {}
+        for task in read_these(self.api, project, tasks, ("id", "annotations")):
+            by = (one["completed_by"] for one in task["annotations"] if not one["was_cancelled"])
+            numbers = (one["id"] if isinstance(one, dict) else one for one in by)
+            found[int(task["id"])] = [known.get(number, f"user {number}") for number in numbers]
+        return found
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Count the project's predictions by version; 1.12.0 lists one that has none, too."""

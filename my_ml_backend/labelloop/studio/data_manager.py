@@ -91,20 +91,11 @@ def read_tasks(
     the truth and how it was found. Cloud addresses stay as they were imported. Tasks may be created and deleted
     meanwhile: none that stays is missed.
     """
-    heavy = {"annotations", "predictions"} & set(fields)
-    include = ("id", *fields, *(_OF_ANNOTATIONS if "annotations" in fields else ()))
+    asking = {"page": 1, "page_size": page, "resolve_uri": "false"} | _asking(fields)
     while True:
         beyond = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}
         query = {"filters": {"conjunction": "and", "items": [beyond, *filters]}}
-        params = {
-            "project": project,
-            "query": json.dumps(query),
-            "page": 1,
-            "page_size": page,
-            "resolve_uri": "false",
-            "include": ",".join(dict.fromkeys(include)),
-        }
-        answer = api.get("api/tasks/", params | ({"fields": "all"} if heavy else {}))
+        answer = api.get("api/tasks/", {"project": project, "query": json.dumps(query)} | asking)
         tasks: list[Json] = answer["tasks"]
         yield from tasks
         # Label Studio may be set to give shorter pages than asked for, so a short one is not yet the last.
@@ -113,12 +104,19 @@ def read_tasks(
         after = tasks[-1]["id"]
 
 
-def read_these(api: Api, project: int, tasks: Sequence[int]) -> Iterator[Json]:
-    """Yield these tasks (``id``, ``data``), a few in one request; those that are there no more are left out."""
+def read_these(api: Api, project: int, tasks: Sequence[int], fields: Sequence[str] = ("id", "data")) -> Iterator[Json]:
+    """Yield these tasks, a few in one request; those that are there no more are left out; see ``read_tasks``."""
     for some in chunks(sorted(set(tasks)), _NAMED):
         query = {"filters": {"conjunction": "or", "items": [_within(*run) for run in _runs(some)]}}
         params = {"project": project, "query": json.dumps(query), "page": 1, "page_size": _NAMED}
-        yield from api.get("api/tasks/", params | {"resolve_uri": "false", "include": "id,data"})["tasks"]
+        yield from api.get("api/tasks/", params | {"resolve_uri": "false"} | _asking(fields))["tasks"]
+
+
+def _asking(fields: Sequence[str]) -> Json:
+    """Ask for fields of tasks; Label Studio gives annotations and predictions whole where it is told to give all."""
+    heavy = {"annotations", "predictions"} & set(fields)
+    include = ("id", *fields, *(_OF_ANNOTATIONS if "annotations" in fields else ()))
+    return {"include": ",".join(dict.fromkeys(include))} | ({"fields": "all"} if heavy else {})
 
 
 def put_tab(api: Api, project: int, title: str, tasks: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from labelloop.models.bundle import read_network_info
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import load_network
 from labelloop.train.dataset import Sample, indicators
-from labelloop.train.features import FeatureCache
+from labelloop.train.features import FeatureCache, Rows
 from labelloop.train.frozen import Flipped, freeze
 from labelloop.train.label_errors import Examined, label_errors
 from labelloop.train.pixels import PixelCache
@@ -30,6 +30,23 @@ def examine(
 ) -> tuple[list[Sample], Examined]:
     """Examine the labels of ``samples``; gives those whose picture can be read, and what was found, by row of these.
 
+    Raises TrainingError; see ``seen``.
+    """
+    readable, rows = seen(samples, len(classes), settings, bundle, cache_dir, progress)
+    shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
+    return readable, label_errors(rows, shown, choice, settings.seed, pictures)
+
+
+def seen(
+    samples: Sequence[Sample],
+    classes: int,
+    settings: TrainSettings,
+    bundle: Path | None,
+    cache_dir: Path,
+    progress: Progress,
+) -> tuple[list[Sample], Rows]:
+    """Give those samples whose picture can be read, and their features: (samples, features).
+
     The features are those of the network's first weights, which no label has touched. Random weights have none worth
     looking at: then they are those of ``bundle``, which has learned from some of the labels and so trusts them more.
     Raises TrainingError, also where there is neither.
@@ -37,14 +54,11 @@ def examine(
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model, backbone, spec = _network(settings, len(classes), bundle)
+        model, backbone, spec = _network(settings, classes, bundle)
     pixels = PixelCache(spec, cache_dir)
     unreadable = pixels.check(samples, len(samples), progress)
     readable = [sample for sample in samples if sample.picture not in unreadable]
-    frozen = freeze(model, backbone, spec, cache_dir)
-    rows = FeatureCache(frozen, pixels, cache_dir).of(readable, progress)
-    shown, pictures = indicators(readable, len(classes)), [sample.picture for sample in readable]
-    return readable, label_errors(rows, shown, choice, settings.seed, pictures)
+    return readable, FeatureCache(freeze(model, backbone, spec, cache_dir), pixels, cache_dir).of(readable, progress)
 
 
 def _network(settings: TrainSettings, classes: int, bundle: Path | None) -> tuple[nn.Module, str, PictureSpec]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import Kind, Supported
+from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
-from labelloop.types import ANNOTATIONS, Choice, Item, Json
+from labelloop.types import ANNOTATIONS, Choice, Item, Json, Progress
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -100,6 +100,10 @@ class Annotations:
 
     def analyse(self, context: "Context") -> None:
         """There is nothing to explain that is known here."""
+
+    def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
+        """None: what is alike to a trainer is not known here."""
+        return ()
 
     def describe(self, raw: Json) -> BundleInfo:
         """Read ``model.json``."""

@@ -1,15 +1,16 @@
 """Classes of whole pictures, by timm's networks. torch is imported by the stages that need it, and by no server."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
+from labelloop.kinds.base import Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
 from labelloop.training_parameters import TrainingParameters
-from labelloop.types import IMAGES, Item, Json, TrainSettings
+from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -94,6 +95,12 @@ class ImageClassification(Classification):
         from labelloop.kinds.image_classification.analysis import analyse
 
         analyse(context)
+
+    def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
+        """Compare the features of pictures by the cosine of their angle."""
+        from labelloop.kinds.image_classification.analysis import nearest
+
+        return nearest(asked, learned, progress)
 
     def describe(self, raw: Json) -> NetworkInfo:
         """Read ``model.json`` with the network's own part."""

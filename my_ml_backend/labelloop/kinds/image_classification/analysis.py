@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import islice
@@ -13,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from labelloop.bundle_info import ForeignInfo
+from labelloop.bundle_info import ForeignInfo, NetworkInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
+from labelloop.kinds.base import Learned
 from labelloop.models.bundle import read_bundle_info, read_network_info
-from labelloop.run.context import Context, read_json, write_json
+from labelloop.run.context import Context, picture_cache, read_json, write_json
+from labelloop.run.parameters import recorded_settings
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
-from labelloop.types import IMAGES, Json, Progress, TrainSettings
+from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -231,6 +233,27 @@ def examine_manifest(
             for one in found.suspects
         ],
     }
+
+
+def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Item, float]]:
+    """Order the items whose pictures are on this machine by how alike they are to one; see Kind.nearest."""
+    info = read_bundle_info(learned.bundle)
+    if not isinstance(info, NetworkInfo):
+        return []
+    from labelloop.train.examine import seen
+
+    pictures, caches = picture_cache(learned.settings), learned.settings.directory / "cache" / "train"
+    there = {one.content: one for one in learned.items if pictures.has(one.content) and one.content != asked.content}
+    # Their labels do not matter here, and may be none of the bundle's.
+    compared = (replace(item, labels=()) for item in (asked, *there.values()))
+    samples = list(samples_of(info.classes, pictures, compared))
+    training = recorded_settings(learned.trained_with, info)
+    readable, rows = seen(samples, len(info.classes), training, learned.bundle, caches, progress)
+    if not readable or readable[0].picture != asked.content:
+        return []
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    alike = unit[1:] @ unit[0]
+    return [(there[readable[at + 1].picture], float(alike[at])) for at in np.argsort(-alike, kind="stable")]
 
 
 def _require_pictures(manifest: Manifest) -> None:
