@@ -11,17 +11,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import moto.core.utils
-from botocore.loaders import create_loader
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug import Request, Response
 from werkzeug.serving import ThreadedWSGIServer
 
 from labelloop.types import Json
 from support.aws.wire import Call, HungUp, Refused, read_call
-
-# Moto reads what describes the services anew for each of them, a list of 400 folders first.
-vars(moto.core.utils)["create_loader"] = cache(create_loader)
 
 Handler = Callable[[Call], Json | Response | None]
 """Answers a call; None leaves it to moto."""
