@@ -4,18 +4,17 @@
 at random, again and again: some are what the champion predicted at first, others are new, and these are blurred,
 darker, of other shares of the classes, or partly of a class that it does not know. ``--images DIR`` (a folder per
 class) with ``--backbone``, ``--weights`` and ``--image-size`` does so with other pictures. ``--seed`` names another
-training and other draws.
+training and other draws, ``--parts`` some of this only, ``--unknown`` which classes it does not know, one at a time.
 """
 
 import argparse
 import io
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +22,12 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from benchmarks.bench_train import Trial, digits, per_class
 from labelloop.files import cores
-from labelloop.pictures import decode, prepare
-from labelloop.serve.engines.base import Engine, open_engine
+from labelloop.pictures import decode
+from labelloop.serve.engines.base import open_engine
 from labelloop.train.dataset import Sample
 from labelloop.types import Output, TrainSettings, chunks
 from labelloop.watch.description import describe
+from labelloop.watch.features import Features
 from labelloop.watch.judgement import LEVEL, LOOKS, Judgement, Observed, judge
 from labelloop.watch.sample import rounded
 
@@ -45,8 +45,7 @@ Draw = Callable[[np.random.Generator], tuple[list[Observed], list[Observed]]]
 """Gives what was predicted at first, and what is new."""
 
 
-Describe = Callable[[bytes], Sequence[float] | npt.NDArray[np.floating[Any]]]
-"""Describes a picture; the product's way, unless ``--network`` is given."""
+PARTS = ("calm", "changes", "shares", "unknown")
 
 
 @dataclass(frozen=True)
@@ -76,50 +75,72 @@ def run(trials: int = 20, calm: int = 100, seed: int = 1) -> dict[str, str]:
 
 
 def measure(
-    trial: Trial, pictures: Sequence[Sample], each: int, trials: int, calm: int, described: Describe = describe
+    trial: Trial,
+    pictures: Sequence[Sample],
+    each: int,
+    trials: int,
+    calm: int,
+    parts: Collection[str] = PARTS,
+    unknown: Sequence[int] = (-1,),
 ) -> dict[str, str]:
     """Measure what a champion that learned ``each`` pictures of every class says of the others."""
     rng = np.random.default_rng(trial.settings.seed)
     order = [pictures[at] for at in rng.permutation(len(pictures))]
     learned = {one.picture for target in range(len(trial.classes)) for one in _of(order, target)[:each]}
+    rows = {}
+    if set(parts) - {"unknown"}:
+        rows = _known(trial, learned, order, trials, calm, parts)
+    if "unknown" in parts:
+        for hidden in unknown:
+            rows |= _new_class(trial, learned, order, trials, hidden % len(trial.classes))
+    return rows
+
+
+def _known(
+    trial: Trial, learned: set[str], order: Sequence[Sample], trials: int, calm: int, parts: Collection[str]
+) -> dict[str, str]:
+    """Measure a champion that knows all classes."""
     pool = [one for one in order if one.picture not in learned]
-    trained = trial.train([one for one in order if one.picture in learned])
-    engine = open_engine(trained.bundle, "onnx")
-    plain = _observe(engine, pool, trial.classes, described)
-    rows = {
-        f"accuracy on {len(pool)} pictures": f"{plain.right.mean():.3f}",
-        **_false_alarms(plain, calm, trial.settings.seed),
-    }
-    for name, change in _changes():
-        moved = _observe(engine, pool, trial.classes, described, change)
+    bundle = trial.train([one for one in order if one.picture in learned]).bundle
+    plain = _observe(bundle, pool, trial.classes)
+    rows = {f"accuracy on {len(pool)} pictures": f"{plain.right.mean():.3f}"}
+    if "calm" in parts:
+        rows |= _false_alarms(plain, calm, trial.settings.seed)
+    for name, change in _changes() if "changes" in parts else ():
+        moved = _observe(bundle, pool, trial.classes, change)
         lost = plain.right.mean() - moved.right.mean()
         rows[name] = _power(partial(_draw, plain, moved), lost, trials, trial.settings.seed)
-    for name, weights in _priors(plain, len(trial.classes)):
+    for name, weights in _priors(plain, len(trial.classes)) if "shares" in parts else ():
         lost = plain.right.mean() - np.average(plain.right, weights=weights[plain.labels])
         rows[name] = _power(partial(_draw, plain, plain, weights=weights), lost, trials, trial.settings.seed)
-    return rows | _new_class(trial, learned, order, trials, described)
+    return rows
 
 
 def _of(pictures: Sequence[Sample], target: int) -> list[Sample]:
     return [one for one in pictures if one.targets == (target,)]
 
 
-def _new_class(
-    trial: Trial, learned: set[str], order: Sequence[Sample], trials: int, described: Describe
-) -> dict[str, str]:
-    """Leave the last class out of the training and out of what is predicted at first."""
-    last = len(trial.classes) - 1
-    without = replace(trial, classes=trial.classes[:last])
-    trained = without.train([one for one in order if one.picture in learned and one.targets != (last,)])
+def _new_class(trial: Trial, learned: set[str], order: Sequence[Sample], trials: int, hidden: int) -> dict[str, str]:
+    """Leave a class out of the training and out of what is predicted at first; it is put last."""
+    last, name = len(trial.classes) - 1, trial.classes[hidden]
+    order = [replace(one, targets=(_place(one.targets[0], hidden, last),)) for one in order]
+    known = tuple(one for one in trial.classes if one != name)
+    trained = replace(trial, classes=known).train(
+        [one for one in order if one.picture in learned and one.targets != (last,)]
+    )
     pool = [one for one in order if one.picture not in learned]
-    found = _observe(open_engine(trained.bundle, "onnx"), pool, trial.classes, described)
-    known = found.right[found.labels != last].mean()
+    found = _observe(trained.bundle, pool, (*known, name))
+    right = found.right[found.labels != last].mean()
     rows = {}
     for share in SHARES:
         weights = np.append(np.full(last, (1 - share) / last), share)
         draw = partial(_draw, found, found, weights=weights, hidden=last)
-        rows[f"a new class, {share:.0%} of the pictures"] = _power(draw, share * known, trials, trial.settings.seed)
+        rows[f"{name} is new, {share:.0%} of the pictures"] = _power(draw, share * right, trials, trial.settings.seed)
     return rows
+
+
+def _place(target: int, hidden: int, last: int) -> int:
+    return last if target == hidden else target - (target > hidden)
 
 
 def _changes() -> Iterator[tuple[str, Callable[[Image.Image], Image.Image]]]:
@@ -150,44 +171,35 @@ def _priors(plain: Material, classes: int) -> Iterator[tuple[str, npt.NDArray[np
 
 
 def _observe(
-    engine: Engine,
+    bundle: Path,
     pictures: Sequence[Sample],
     classes: Sequence[str],
-    described: Describe,
     change: Callable[[Image.Image], Image.Image] = lambda image: image,
 ) -> Material:
     """Have the champion predict pictures after a change, and describe them."""
+    engine, features = open_engine(bundle, "onnx"), Features(bundle)
 
-    def predict(some: list[Sample]) -> list[tuple[Output, list[float]]]:
+    def predict(some: list[Sample]) -> list[tuple[Output, list[float], list[float]]]:
         contents = [_encoded(change(decode(one.path.read_bytes()))) for one in some]
         answers = [answer for answer in engine.predict(contents, "v1") if isinstance(answer, Output)]
-        rows = [[round(float(value), 4) for value in described(content)] for content in contents]
-        return list(zip(answers, rows, strict=True))
+        rows = [_kept(describe(content), 4) for content in contents]
+        taken = [_kept(features(content), 2) for content in contents]
+        return list(zip(answers, rows, taken, strict=True))
 
     with ThreadPoolExecutor(cores()) as pool:
         found = [one for some in pool.map(predict, chunks(pictures, 64)) for one in some]
-    answers = [answer for answer, _ in found]
-    observed = [Observed(number, 0.0, rounded(answer.scores), row) for number, (answer, row) in enumerate(found, 1)]
+    answers = [answer for answer, *_ in found]
+    observed = [
+        Observed(number, 0.0, rounded(answer.scores), row, taken)
+        for number, (answer, row, taken) in enumerate(found, 1)
+    ]
     labels = np.array([one.targets[0] for one in pictures])
     right = [answer.label == classes[label] for answer, label in zip(answers, labels, strict=True)]
     return Material(labels, observed, np.array(right))
 
 
-def network(settings: TrainSettings) -> Describe:
-    """Describe pictures by the features of the network that the champion's head stands on."""
-    import torch
-
-    from labelloop.train.backbone import build, pre_logits, spec_of
-
-    model, spec = build(settings, 2).eval(), spec_of(settings)
-
-    def features(content: bytes) -> npt.NDArray[np.floating[Any]]:
-        with torch.no_grad():
-            found = pre_logits(model, torch.from_numpy(prepare(content, spec)[None]))
-        row: npt.NDArray[np.float32] = found[0].numpy()
-        return row
-
-    return features
+def _kept(row: Iterable[float], digits: int) -> list[float]:
+    return [round(float(value), digits) for value in row]
 
 
 def _encoded(image: Image.Image) -> bytes:
@@ -242,19 +254,23 @@ def _false_alarms(plain: Material, times: int, seed: int) -> dict[str, str]:
 
 def _least_p(found: Judgement) -> float:
     """Give the level at which a look would just have said that predictions drift."""
-    return found.ks_p if found.mmd_p is None else 2 * min(found.ks_p, found.mmd_p)
+    ps = [p for p in (found.ks_p, found.mmd_p, found.features_p) if p is not None]
+    return len(ps) * min(ps)
 
 
 def _power(draw: Draw, lost: float, trials: int, seed: int) -> str:
-    """Count the looks that find a change, by either figure, and by each of them alone at the same level."""
+    """Count the looks that find a change, by all figures, and by each of them alone at the same level."""
     found = list(_looks(draw, trials, seed))
-    level = LEVEL / LOOKS
-    scores = sum(one.ks_p <= level for one in found)
-    pictures = sum(one.mmd_p is not None and one.mmd_p <= level for one in found)
-    told = _shown(sum(one.drifts for one in found), trials)
-    return (
-        f"costs {100 * lost:.1f} points: {told}; scores alone {scores / trials:.0%}, pictures {pictures / trials:.0%}"
+    ps = {
+        "scores": [one.ks_p for one in found],
+        "pictures": [one.mmd_p for one in found],
+        "features": [one.features_p for one in found],
+    }
+    alone = ", ".join(
+        f"{name} {sum(p is not None and p <= LEVEL / LOOKS for p in some) / trials:.0%}" for name, some in ps.items()
     )
+    told = _shown(sum(one.drifts for one in found), trials)
+    return f"costs {100 * lost:.1f} points: {told}; alone: {alone}"
 
 
 def _shown(count: int, of: int) -> str:
@@ -272,7 +288,8 @@ def main() -> None:
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=0)
     parser.add_argument("--each", type=int, default=30, help="pictures of each class that the champion learns from")
-    parser.add_argument("--network", action="store_true", help="describe pictures by the champion's network")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--unknown", type=int, nargs="+", default=[-1], help="numbers of classes that it does not know")
     parser.add_argument("--trials", type=int, default=100, help="looks at each change")
     parser.add_argument("--calm", type=int, default=300, help="looks where nothing has changed")
     parser.add_argument("--seed", type=int, default=1)
@@ -300,7 +317,8 @@ def _folders(options: argparse.Namespace) -> dict[str, str]:
             options.each,
             options.trials,
             options.calm,
-            network(settings) if options.network else describe,
+            options.parts,
+            options.unknown,
         )
 
 

@@ -183,6 +183,8 @@ def _drift(hub: Hub, project: ProjectKey, found: Looks) -> list[str]:
         told.append("  pictures: too few could be described")
     else:
         told.append(f"  pictures: MMD {judged.mmd:.4g}, p {judged.mmd_p:.2g}")
+    if judged.features is not None:
+        told.append(f"  what the network sees in them: MMD {judged.features:.4g}, p {judged.features_p:.2g}")
     if judged.tasks:
         told.append(f"  most typical tasks: {', '.join(map(str, judged.tasks))}")
     return told + ([f"  they are shown at {found.tab}"] if found.tab and judged.drifts else [])

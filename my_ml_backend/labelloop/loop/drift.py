@@ -7,21 +7,22 @@ once. The labels that it learned from would not do: they were chosen by uncertai
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from labelloop.cloud.base import Figure
 from labelloop.data.site import Interface, Site
-from labelloop.errors import MediaError, StudioError
+from labelloop.errors import LabelLoopError, MediaError, StudioError
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.project_endpoint import learns, project_endpoint
 from labelloop.loop.project_registry import site_of
 from labelloop.types import Json, ProjectKey
 from labelloop.watch.description import describe
+from labelloop.watch.features import Features
 from labelloop.watch.judgement import LEAST, Judgement, Observed, judge
 from labelloop.watch.records import Looks, Watched
-from labelloop.watch.sample import Predicted
+from labelloop.watch.sample import SIZE, Predicted
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ ENOUGH = 300
 
 _DAY = 24 * 3600.0
 
-_DESCRIBED = 300
+_DESCRIBED = SIZE
 """Pictures of a look that are read and described."""
 
 _READERS = 8
@@ -77,7 +78,7 @@ def look_for_drift(hub: Hub, project: ProjectKey) -> Judgement | None:
         return None
     watched = Watched(hub.store, project, version)
     reference = watched.reference()
-    seen = _observe(hub, project, new)
+    seen = _observe(hub, project, version, new)
     if reference is None:
         watched.refer(seen)
         state.note("drift", "")
@@ -122,25 +123,43 @@ def _show(hub: Hub, project: ProjectKey, found: Judgement) -> str:
         return ""
 
 
-def _observe(hub: Hub, project: ProjectKey, predicted: Sequence[Predicted]) -> list[Observed]:
-    """Put beside each prediction what its picture is like, where that can be read."""
+def _observe(hub: Hub, project: ProjectKey, version: str, predicted: Sequence[Predicted]) -> list[Observed]:
+    """Put beside each prediction what its picture is like, and what the network makes of it, where that can be read."""
     site = site_of(hub, project.id)
     tasks = [one.task for one in predicted[:_DESCRIBED] if one.task is not None]
     trained = project_endpoint(hub, project).serves == "store"
-    rows = _describe(site, site.interface(trained=trained), tasks)
-    return [Observed(one.task, one.at, dict(one.scores), rows.get(one.task or 0, [])) for one in predicted]
+    rows = _describe(site, site.interface(trained=trained), tasks, _features(hub, project, version))
+    return [Observed(one.task, one.at, dict(one.scores), *rows.get(one.task or 0, ([], []))) for one in predicted]
 
 
-def _describe(site: Site, interface: Interface, tasks: Sequence[int]) -> dict[int, list[float]]:
+def _features(hub: Hub, project: ProjectKey, version: str) -> Features | None:
+    """Open the version's network as far as its features; None for a model that lies elsewhere or cannot be opened."""
+    if not learns(hub, project):
+        return None
+    try:
+        return Features(hub.versions(project).fetch_bundle(version, hub.settings.directory / "cache" / "bundles"))
+    except LabelLoopError as error:
+        _log.info("project %s: drift is judged without features of %s: %s", project, version, error)
+        return None
+
+
+Rows = tuple[list[float], list[float]]
+
+
+def _describe(site: Site, interface: Interface, tasks: Sequence[int], features: Features | None) -> dict[int, Rows]:
     """Read the pictures of tasks and describe them, several at a time; what cannot be read, or is none, is left out."""
     deadline = time.monotonic() + _READING_SECONDS
 
-    def row(task: Json) -> tuple[int, list[float]] | None:
+    def row(task: Json) -> tuple[int, Rows] | None:
         try:
             content = interface.input_of(task, deadline, referable=False).content
-            return task["id"], [round(float(value), 4) for value in describe(content)]
+            return task["id"], (_kept(describe(content), 4), _kept(features(content), 2) if features else [])
         except MediaError:
             return None
 
     with ThreadPoolExecutor(_READERS, thread_name_prefix="describe") as readers:
         return dict(filter(None, readers.map(row, site.tasks(tasks))))
+
+
+def _kept(row: Iterable[float], digits: int) -> list[float]:
+    return [round(float(value), digits) for value in row]

@@ -1,8 +1,7 @@
 """What a picture is like, in a few numbers: light, colour, sharpness, and where what is bright. No network is asked.
 
-A network would have to be in the bundle a second time, as far as its features: a bundle's output are logits, which the
-scores show anyway. These numbers see what scores do not: pictures that have become darker, blurred or another scene
-while the model is as sure as before.
+These numbers see what scores do not: pictures that have become darker, blurred or another scene while the model is as
+sure as before. What a version's network sees in them, ``features.py`` says.
 """
 
 from typing import Any

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from labelloop.cloud.base import Figure
 from labelloop.types import Json
 from labelloop.watch.sample import MOST_CLASSES
-from labelloop.watch.statistics import Compared, holm, ks, mmd, psi, typical
+from labelloop.watch.statistics import Compared, holm, ks, mmd, principal, psi, typical
 
 LEVEL = 0.05
 """Of champions whose inputs stay as they are, the share that is said to drift within LOOKS looks, at most."""
@@ -28,19 +28,25 @@ LEAST = 100
 MOST_TASKS = 20
 """Tasks that are named."""
 
+DIRECTIONS = 6
+"""Of the features, those in which pictures vary most: in many more of them a few pictures are lost in chance."""
+
+PICTURES, FEATURES = "pictures", "features"
+
 Doubles = npt.NDArray[np.float64]
 
 
 class Observed(NamedTuple):
     """One prediction as it is judged: its task if it has one, when it was made, the scores, the picture's description.
 
-    ``row`` is empty where the picture was not described.
+    ``row`` is empty where the picture was not described, ``features`` where the version's network took none of it.
     """
 
     task: int | None
     at: float
     scores: dict[str, float]
     row: list[float]
+    features: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,10 @@ class Judgement:
 
     ``first`` and ``last`` are when the predictions were made, ``new`` how many there are, ``reference`` with how many
     they are compared. ``ks`` and ``psi`` are of the class that differs most, ``ks_p`` is adjusted for the number of
-    classes. ``mmd`` and ``mmd_p`` are of the pictures' descriptions, None where too few are described. ``drifts`` says
-    whether this is more than chance, ``what`` in which class or that in the ``pictures``; ``tasks`` are those most
-    typical of it, the most typical one first.
+    classes. ``mmd`` and ``mmd_p`` are of the pictures' descriptions, ``features`` and ``features_p`` of what the
+    network makes of them, None where too few have any. ``drifts`` says whether this is more than chance, ``what`` in
+    which class or that in the ``pictures`` or their ``features``; ``tasks`` are those most typical of it, the most
+    typical one first.
     """
 
     version: str = ""
@@ -66,6 +73,8 @@ class Judgement:
     psi: float = 0.0
     mmd: float | None = None
     mmd_p: float | None = None
+    features: float | None = None
+    features_p: float | None = None
     drifts: bool = False
     what: str = ""
     tasks: list[int] = field(default_factory=list)
@@ -74,12 +83,14 @@ class Judgement:
         period = f"{self.new} predictions from {_moment(self.first)} to {_moment(self.last)}"
         if not self.drifts:
             return f"{period} are like the {self.reference} that {self.version} made at first"
-        changed = (
-            f"the pictures (MMD {self.mmd:.3g}, p {self.mmd_p:.2g})"
-            if self.what == PICTURES
-            else f"the scores of {self.what} (KS {self.ks:.2f}, p {self.ks_p:.2g}, PSI {self.psi:.2f})"
-        )
-        return f"{period} differ from the {self.reference} that {self.version} made at first, most in {changed}"
+        return f"{period} differ from the {self.reference} that {self.version} made at first, most in {self._changed()}"
+
+    def _changed(self) -> str:
+        if self.what == PICTURES:
+            return f"the pictures (MMD {self.mmd:.3g}, p {self.mmd_p:.2g})"
+        if self.what == FEATURES:
+            return f"what the network sees in the pictures (MMD {self.features:.3g}, p {self.features_p:.2g})"
+        return f"the scores of {self.what} (KS {self.ks:.2f}, p {self.ks_p:.2g}, PSI {self.psi:.2f})"
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -98,31 +109,35 @@ class Judgement:
         ]
 
 
-PICTURES = "pictures"
-
-
 def judge(
     version: str, reference: Sequence[Observed], new: Sequence[Observed], at: float, level: float = LEVEL / LOOKS
 ) -> Judgement:
     """Compare new predictions with the reference; of unchanged inputs a share of ``level`` is said to drift, at most.
 
-    Half of it is for the scores of all classes (Kolmogorov-Smirnov, Holm's correction), half for the pictures (MMD,
-    permutations). Where too few pictures are described, all of it is for the scores. Raises ValueError without any
-    prediction on either side.
+    It is shared equally by the tests that can be made: of the scores of all classes (Kolmogorov-Smirnov, Holm's
+    correction), of the pictures' descriptions and of their features (MMD, permutations). Where too few pictures have
+    those, the others have all of it. Raises ValueError without any prediction on either side.
     """
     names = _classes(reference)
     columns = [(_column(reference, name), _column(new, name)) for name in names]
     tested = [ks(*pair) for pair in columns]
     adjusted = holm([one.p for one in tested])
     worst = min(range(len(names)), key=lambda one: (adjusted[one], -tested[one].statistic))
-    described = [one for one in new if one.row]
-    pictures = _compare_pictures([one for one in reference if one.row], described, seed=int(at))
-    share = level / 2 if pictures else level
-    drifts = adjusted[worst] <= share or bool(pictures and pictures.p <= share)
-    if drifts and pictures and pictures.p <= share and pictures.p <= adjusted[worst]:
-        what, tasks = PICTURES, _most(described, pictures.witness)
+    pictures = _compare_pictures(reference, new, seed=int(at))
+    features = _compare_features(reference, new, seed=int(at))
+    found = [
+        *([(pictures.p, PICTURES)] if pictures else []),
+        *([(features.p, FEATURES)] if features else []),
+        (adjusted[worst], f"class {names[worst]}"),
+    ]
+    least, what = min(found, key=lambda one: one[0])
+    drifts = least <= level / len(found)
+    if pictures and what == PICTURES:
+        tasks = _most([one for one in new if one.row], pictures.witness)
+    elif features and what == FEATURES:
+        tasks = _most([one for one in new if one.features], features.witness)
     else:
-        what, tasks = f"class {names[worst]}", _most(new, typical(*columns[worst]))
+        tasks = _most(new, typical(*columns[worst]))
     return Judgement(
         version=version,
         at=at,
@@ -136,6 +151,8 @@ def judge(
         psi=round(psi(*columns[worst]), 4),
         mmd=round(pictures.statistic, 6) if pictures else None,
         mmd_p=pictures.p if pictures else None,
+        features=round(features.statistic, 6) if features else None,
+        features_p=features.p if features else None,
         drifts=drifts,
         what=what if drifts else "",
         tasks=tasks if drifts else [],
@@ -143,8 +160,13 @@ def judge(
 
 
 def observed(kept: Json) -> Observed:
-    """Read one prediction as a store keeps it; raises KeyError or TypeError for what is none."""
-    return Observed(kept["task"], float(kept["at"]), dict(kept["scores"]), list(kept["row"]))
+    """Read one prediction as a store keeps it; raises KeyError or TypeError for what is none.
+
+    One that an older release has kept has no features.
+    """
+    return Observed(
+        kept["task"], float(kept["at"]), dict(kept["scores"]), list(kept["row"]), list(kept.get("features", []))
+    )
 
 
 def _classes(reference: Sequence[Observed]) -> list[str]:
@@ -162,9 +184,22 @@ def _column(observed: Sequence[Observed], name: str) -> Doubles:
 
 def _compare_pictures(reference: Sequence[Observed], new: Sequence[Observed], seed: int) -> Compared | None:
     """Compare descriptions; None where there are too few, or they are of different lengths."""
-    if min(len(reference), len(new)) < LEAST or len({len(one.row) for one in (*reference, *new)}) > 1:
+    rows = _rows([one.row for one in reference], [one.row for one in new])
+    return mmd(*rows, seed) if rows else None
+
+
+def _compare_features(reference: Sequence[Observed], new: Sequence[Observed], seed: int) -> Compared | None:
+    """Compare features by the directions in which they vary most; None as for descriptions."""
+    rows = _rows([one.features for one in reference], [one.features for one in new])
+    return mmd(*principal(*rows, DIRECTIONS), seed) if rows else None
+
+
+def _rows(reference: Sequence[list[float]], new: Sequence[list[float]]) -> tuple[Doubles, Doubles] | None:
+    """Give what is there of either sample; None where that is too little, or rows are of different lengths."""
+    before, after = [row for row in reference if row], [row for row in new if row]
+    if min(len(before), len(after)) < LEAST or len({len(row) for row in (*before, *after)}) > 1:
         return None
-    return mmd(np.array([one.row for one in reference]), np.array([one.row for one in new]), seed)
+    return np.array(before, dtype=np.float64), np.array(after, dtype=np.float64)
 
 
 def _most(observed: Sequence[Observed], weights: Doubles) -> list[int]:

@@ -131,6 +131,14 @@ def mmd(reference: Numbers, new: Numbers, seed: int, permutations: int = PERMUTA
     return Compared(found, p, (kernel @ weights)[len(reference) :])
 
 
+def principal(reference: Numbers, new: Numbers, count: int) -> tuple[Doubles, Doubles]:
+    """Turn rows to the ``count`` directions in which both samples together vary most: (m, count) and (n, count)."""
+    rows = np.concatenate([reference, new]).astype(np.float64)
+    rows -= rows.mean(axis=0)
+    directions = np.linalg.svd(rows, full_matrices=False)[2][:count]
+    return rows[: len(reference)] @ directions.T, rows[len(reference) :] @ directions.T
+
+
 def _shuffles(weights: Doubles, times: int, seed: int) -> Iterator[Doubles]:
     """Yield so many permutations of the weights, some rows of them at a time."""
     rng = np.random.default_rng(seed)

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from labelloop.watch import judgement
 from labelloop.watch.judgement import MOST_TASKS, PICTURES
 from labelloop.watch.records import Watched
 from labelloop.watch.sample import SIZE, Predicted
+from support.bundles import picture as picture_of
+from support.bundles import publish_bundle
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -240,6 +243,31 @@ def test_pictures_that_are_none_are_judged_by_scores_alone(studio: StudioApi, ma
     assert found is not None
     assert (found.mmd, found.mmd_p) == (None, None)
     assert found.ks > 0
+
+
+def test_the_versions_own_network_is_asked_what_it_sees(studio: StudioApi, make_hub: MakeHub, tmp_path: Path) -> None:
+    """Of the last pictures a third is red, which none was."""
+    hub = make_hub(scan_seconds=0.0)
+    project = hub.project(7)
+    version = publish_bundle(hub.store, project, tmp_path / "work", run="run", champion=False)
+    add_pictures(studio, ENOUGH, 150, seed=1)
+    announce(hub, project, version)
+    assert look_for_drift(hub, project) is None
+    reference = Watched(hub.store, project, version).reference()
+    assert reference is not None
+    assert {len(one.features) for one in reference} == {3}
+    assert {round(float(np.linalg.norm(one.features))) for one in reference} == {10}
+
+    arrive(hub, studio, ENOUGH, 150, seed=2)
+    usual = look_for_drift(hub, project)
+    assert usual is not None
+    assert (usual.drifts, usual.features is not None) == (False, True)
+    for at, number in enumerate(add_pictures(studio, ENOUGH, 150, seed=3)[::3]):
+        studio.pictures[f"/data/upload/7/{number}.png"] = picture_of(f"rgb(200, {at}, 10)")
+    prelabel(hub, project, None, lambda *_: None)
+    found = look_for_drift(hub, project)
+    assert found is not None
+    assert found.features_p == 0.0001
 
 
 def test_the_command_shows_the_last_look(studio: StudioApi, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:

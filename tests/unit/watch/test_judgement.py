@@ -9,7 +9,8 @@ import pytest
 from labelloop.errors import Damaged
 from labelloop.models.file_store import FileStore
 from labelloop.types import ProjectKey
-from labelloop.watch.judgement import LEAST, MOST_TASKS, PICTURES, Observed, judge
+from labelloop.watch.judgement import FEATURES, LEAST, MOST_TASKS, PICTURES, Observed, judge
+from labelloop.watch.judgement import observed as read_observed
 from labelloop.watch.records import Looks, Watched
 
 CLASSES = ("cat", "dog", "owl")
@@ -23,7 +24,7 @@ def observed(count: int, seed: int, shares: Sequence[float] = (1, 1, 1), rows: f
         best = rng.choice(len(CLASSES), p=np.array(shares) / sum(shares))
         scores = rng.dirichlet(np.where(np.arange(len(CLASSES)) == best, 8.0, 1.0))
         row = [] if rows is None else rng.normal(rows, 1, 4).tolist()
-        found.append(Observed(number, float(number), dict(zip(CLASSES, scores.tolist(), strict=True)), row))
+        found.append(Observed(number, float(number), dict(zip(CLASSES, scores.tolist(), strict=True)), row, []))
     return found
 
 
@@ -74,6 +75,45 @@ def test_too_few_descriptions_are_not_judged() -> None:
 def test_descriptions_of_another_release_are_not_compared() -> None:
     longer = [one._replace(row=[*one.row, 0.0]) for one in observed(200, seed=2)]
     assert judge("v1", observed(300, seed=1), longer, at=1.0).mmd is None
+
+
+def with_features(some: Sequence[Observed], seed: int, unknown: int = 0) -> list[Observed]:
+    """Give each what a network makes of it: one of two known kinds, or, of the last ``unknown`` ones, a third."""
+    rng, kinds = np.random.default_rng(seed), 6 * np.eye(3)
+    which = [2 if number >= len(some) - unknown else number % 2 for number in range(len(some))]
+    rows = rng.normal(size=(len(some), 12))
+    rows[:, :3] += kinds[which]
+    return [one._replace(features=row.tolist()) for one, row in zip(some, rows, strict=True)]
+
+
+def test_a_few_pictures_of_something_unknown_are_found_by_features_and_named_first() -> None:
+    reference, new = with_features(observed(300, seed=1), 3), with_features(observed(300, seed=2), 4, unknown=50)
+    found = judge("v1", reference, new, at=1.0)
+    assert (found.drifts, found.what) == (True, FEATURES)
+    assert min(found.ks_p, found.mmd_p or 0) > 0.01
+    assert sum(task > 250 for task in found.tasks) >= 0.8 * MOST_TASKS
+    assert "most in what the network sees in the pictures (MMD " in str(found)
+    assert not judge("v1", reference, with_features(observed(300, seed=2), 4), at=1.0).drifts
+
+
+def test_each_test_that_is_made_has_the_same_share_of_the_level() -> None:
+    reference, new = with_features(observed(300, seed=1), 3), with_features(observed(300, seed=2), 4, unknown=36)
+    p = judge("v1", reference, new, at=1.0).features_p
+    assert p is not None
+    assert 0.0001 < p < 0.01, "not the least that permutations give, and less than that of the others"
+    assert judge("v1", reference, new, at=1.0, level=3.01 * p).drifts
+    assert not judge("v1", reference, new, at=1.0, level=2.99 * p).drifts
+    undescribed = [[one._replace(row=[]) for one in some] for some in (reference, new)]
+    assert judge("v1", *undescribed, at=1.0, level=2.01 * p).what == FEATURES
+    assert not judge("v1", *undescribed, at=1.0, level=1.99 * p).drifts
+
+
+def test_a_reference_of_an_older_release_has_no_features_and_is_judged_without() -> None:
+    kept = {"task": 1, "at": 2.0, "scores": {"cat": 1.0}, "row": [3.0]}
+    assert read_observed(kept) == Observed(1, 2.0, {"cat": 1.0}, [3.0], [])
+    found = judge("v1", observed(300, seed=1), with_features(observed(200, seed=2), 4, unknown=100), at=1.0)
+    assert (found.features, found.features_p, found.drifts) == (None, None, False)
+    assert found.mmd_p is not None
 
 
 def test_a_task_is_named_once_and_what_has_no_task_is_not() -> None:

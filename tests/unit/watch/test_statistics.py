@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelloop.watch.statistics import Numbers, holm, ks, mmd, psi, typical
+from labelloop.watch.statistics import Numbers, holm, ks, mmd, principal, psi, typical
 from support.examples import examples
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40).map(np.array)
@@ -139,6 +139,16 @@ def test_mmd_gives_the_same_for_the_same_seed() -> None:
     rng = np.random.default_rng(8)
     one, other = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
     assert mmd(one, other, 1, 99).p == mmd(one, other, 1, 99).p
+
+
+def test_principal_directions_are_those_in_which_both_samples_together_vary_most() -> None:
+    rng = np.random.default_rng(10)
+    rows = rng.normal(size=(70, 5)) * [0.1, 5, 0.1, 2, 0.1]
+    reference, new = principal(rows[:40], rows[40:], 2)
+    assert (reference.shape, new.shape) == ((40, 2), (30, 2))
+    turned = np.abs(np.corrcoef(np.concatenate([reference, new]), rows[:, [1, 3]], rowvar=False)[:2, 2:])
+    assert np.diag(turned) == pytest.approx([1, 1], abs=0.01)
+    assert principal(rows[:40, :1], rows[40:, :1], 2)[0].shape == (40, 1)
 
 
 def test_holm_adjusts_as_in_its_paper() -> None:

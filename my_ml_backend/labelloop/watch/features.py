@@ -1,0 +1,74 @@
+"""What a version's own network makes of a picture just before its last layer, as numbers to compare by.
+
+The network is taken from the bundle's ONNX file, of which the last layer is left out. Descriptions see that pictures
+are darker or blurred; these numbers see that something else is in them, which scores hardly show.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from labelloop.bundle_info import NetworkInfo
+from labelloop.errors import BundleError
+from labelloop.models.bundle import read_bundle_info
+from labelloop.pictures import prepare
+
+Row = npt.NDArray[np.floating[Any]]
+
+
+class Features:
+    """Takes features of pictures; several threads may do so at a time. Raises BundleError for an unsuitable bundle."""
+
+    def __init__(self, bundle: Path) -> None:
+        info = read_bundle_info(bundle)
+        if not isinstance(info, NetworkInfo):
+            raise BundleError(f"bundle {bundle.name} holds no network of pictures to take features with")
+        self._spec = info.picture
+        self._file = bundle / "model.onnx"
+        self._session = _without_last_layer(self._file)
+        self._taken(np.zeros((1, 3, info.picture.height, info.picture.width), dtype=np.float32))
+
+    def __call__(self, content: bytes) -> Row:
+        """Give as many numbers of an encoded picture as its last layer takes. Raises MediaError for what is none."""
+        return comparable(self._taken(prepare(content, self._spec)[None])[0])
+
+    def _taken(self, images: Row) -> Row:
+        try:
+            taken: Row = self._session.run(None, {self._session.get_inputs()[0].name: images})[0]
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise BundleError(f"{self._file} cannot be run as far as its features: {error}") from error
+        if taken.ndim != 2:
+            raise BundleError(f"{self._file}: its last layer takes {taken.shape}, which are no features of a picture")
+        return taken
+
+
+def _without_last_layer(file: Path) -> Any:
+    """Open the graph as far as what its last layer takes, (pictures, features)."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise BundleError(f"{file}: features need the package onnx, which comes with labelloop[train]") from error
+    model = onnx.load(str(file))
+    weights = {one.name for one in model.graph.initializer}
+    layers = [one for one in model.graph.node if one.op_type in ("Gemm", "MatMul") and one.input[1] in weights]
+    if not layers:
+        raise BundleError(f"{file} has no last layer of weights that could be left out")
+    del model.graph.output[:]
+    model.graph.output.append(onnx.ValueInfoProto(name=layers[-1].input[0]))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise BundleError(f"{file} cannot be run without its last layer: {error}") from error
+
+
+def comparable(taken: Row) -> Row:
+    """Give features (n,) as a row that is ten long, of their roots: so no single one outweighs the rest."""
+    roots = np.sign(taken) * np.sqrt(np.abs(taken))
+    row: Row = 10 * roots / max(float(np.linalg.norm(roots)), 1e-9)
+    return row
