@@ -103,9 +103,9 @@ def test_each_test_that_is_made_has_the_same_share_of_the_level() -> None:
     assert 0.0001 < p < 0.01, "not the least that permutations give, and less than that of the others"
     assert judge("v1", reference, new, at=1.0, level=3.01 * p).drifts
     assert not judge("v1", reference, new, at=1.0, level=2.99 * p).drifts
-    undescribed = [[one._replace(row=[]) for one in some] for some in (reference, new)]
-    assert judge("v1", *undescribed, at=1.0, level=2.01 * p).what == FEATURES
-    assert not judge("v1", *undescribed, at=1.0, level=1.99 * p).drifts
+    before, after = ([one._replace(row=[]) for one in some] for some in (reference, new))
+    assert judge("v1", before, after, at=1.0, level=2.01 * p).what == FEATURES
+    assert not judge("v1", before, after, at=1.0, level=1.99 * p).drifts
 
 
 def test_a_reference_of_an_older_release_has_no_features_and_is_judged_without() -> None:
