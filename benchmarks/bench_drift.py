@@ -261,13 +261,14 @@ def _least_p(found: Judgement) -> float:
 def _power(draw: Draw, lost: float, trials: int, seed: int) -> str:
     """Count the looks that find a change, by all figures, and by each of them alone at the same level."""
     found = list(_looks(draw, trials, seed))
-    ps = {
+    ps: dict[str, list[float | None]] = {
         "scores": [one.ks_p for one in found],
         "pictures": [one.mmd_p for one in found],
         "features": [one.features_p for one in found],
     }
+    level = LEVEL / LOOKS
     alone = ", ".join(
-        f"{name} {sum(p is not None and p <= LEVEL / LOOKS for p in some) / trials:.0%}" for name, some in ps.items()
+        f"{name} {sum(p is not None and p <= level for p in some) / trials:.0%}" for name, some in ps.items()
     )
     told = _shown(sum(one.drifts for one in found), trials)
     return f"costs {100 * lost:.1f} points: {told}; alone: {alone}"
