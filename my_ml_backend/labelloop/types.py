@@ -340,7 +340,8 @@ class Item:
     """One labeled input: the task, the sha256 of the input's bytes (hex), its labels (sorted).
 
     ``text`` is the input itself where that is text; of a file the manifest has the hash alone. ``result`` is all that
-    its truth says (a JSON list, spelled as ``canonical`` does), where labels alone do not say it.
+    its truth says (a JSON list, spelled as ``canonical`` does), where labels alone do not say it. ``confirmed``: its
+    labels were looked at again and found right (kinds/majority.py), so whoever learns from it does not doubt them.
     """
 
     task: int
@@ -348,11 +349,15 @@ class Item:
     labels: tuple[str, ...]
     text: str = ""
     result: str = ""
+    confirmed: bool = False
 
     @classmethod
-    def of_text(cls, task: int, text: str, labels: tuple[str, ...], result: str = "") -> Self:
+    def of_text(
+        cls, task: int, text: str, labels: tuple[str, ...], result: str = "", *, confirmed: bool = False
+    ) -> Self:
         """Make an item of an input that stands in its task."""
-        return cls(task, hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest(), labels, text, result)
+        content = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+        return cls(task, content, labels, text, result, confirmed)
 
 
 def canonical(value: object) -> str:

@@ -118,7 +118,9 @@ def _files(classes: tuple[str, ...], text: str, tested: Scored) -> dict[str, Any
         "evaluation/explanations.json": [
             {**explained, "score": 0.9, "grad_cam": "a-cam.png", "integrated_gradients": "a-ig.png"}
         ],
-        "evaluation/label_errors.json": {"examined": 90, "folds": 3, "errors": [{**error, "given_score": 0.05}]},
+        "evaluation/label_errors.json": {
+            "examined": 90, "folds": 3, "errors": [{**error, "given_score": 0.05, "left_out": True}],
+        },
     }  # fmt: skip
 
 

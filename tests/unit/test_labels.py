@@ -370,7 +370,7 @@ class TestTruth:
     def test_the_majority_decides(self) -> None:
         votes = [annotation("sea"), annotation("sky"), annotation("sea")]
 
-        assert labels_of(control("sea", "sky"), votes) == Truth(("sea",))
+        assert labels_of(control("sea", "sky"), votes) == Truth(("sea",), confirmed=True)
 
     def test_of_several_labels_each_is_voted_on(self) -> None:
         votes = [annotation("a", "b"), annotation("a"), annotation("b", "c")]

@@ -129,13 +129,13 @@ def vote(*labels: str) -> Vote:
 @pytest.mark.parametrize(
     ("choice", "votes", "truth"),
     [
-        ("single", [vote("a"), vote("a"), vote("b")], Truth(("a",))),
+        ("single", [vote("a"), vote("a"), vote("b")], Truth(("a",), confirmed=True)),
         ("single", [vote("a"), vote("b")], Truth(reason="its annotators disagree: 1 each say 'a', 'b'")),
         ("single", [vote("a"), Vote(reason="gone")], Truth(("a",))),
         ("single", [Vote(reason="gone")], Truth(reason="gone")),
         ("multiple", [vote("a", "b"), vote("a"), vote("a", "b", "c")], Truth(("a", "b"))),
         ("multiple", [vote("a", "b"), vote("a")], Truth(reason="half of its 2 annotators say 'b', half do not")),
-        ("multiple", [vote(), vote(), vote("a")], Truth()),
+        ("multiple", [vote(), vote(), vote("a")], Truth(confirmed=True)),
         ("single", [], Truth(reason="not annotated")),
     ],
 )
@@ -151,6 +151,29 @@ def test_skips_do_not_count_and_ground_truth_goes_before() -> None:
     assert counting([kept, skipped]) == [kept]
     assert counting([kept, skipped, marked]) == [marked]
     assert settle([skipped], "single").reason == "skipped by its annotators"
+
+
+@pytest.mark.parametrize(
+    ("changed", "confirmed"),
+    [
+        ({"updated_at": "2026-11-20T15:47:04.1Z", "ground_truth": True}, True),
+        ({"updated_at": "2026-11-20T15:46:57.5Z", "ground_truth": True}, False),
+        ({"updated_at": "2026-11-20T15:47:04.1Z", "ground_truth": False}, False),
+        ({"updated_at": None, "ground_truth": True}, False),
+        ({"ground_truth": True}, False),
+    ],
+    ids=["marked later", "imported, which marks it", "edited", "without a moment", "without moments"],
+)
+def test_what_was_marked_after_it_was_made_is_confirmed(changed: dict[str, object], confirmed: bool) -> None:
+    (said,) = votes_of([{"created_at": "2026-11-20T15:46:57.1Z"} | changed], lambda _: vote("a"))
+    assert settle([said], "single") == Truth(("a",), confirmed=confirmed)
+
+
+def test_a_mark_confirms_what_it_stands_at_alone() -> None:
+    marked = [Vote(frozenset("a"), ground_truth=True, confirmed=True), Vote(frozenset("b"), ground_truth=True)]
+    outvoted = [*marked, Vote(frozenset("b"), ground_truth=True)]
+    assert not settle(marked, "single").confirmed
+    assert settle(outvoted, "single") == Truth(("b",), confirmed=True)
 
 
 def test_listings_of_a_million_share_their_labels() -> None:

@@ -80,6 +80,7 @@ def test_the_hash_does_not_depend_on_the_order(items: list[Item], random) -> Non
         Manifest.of(PROJECT, "single", CLASSES, [*ITEMS[1:], item(5, "dog", shows="other")]),
         Manifest.of(PROJECT, "single", CLASSES, [*ITEMS, item(10, "dog", shows=5)]),
         Manifest.of(PROJECT, "single", CLASSES, [*ITEMS, item(10, "cat", shows=5)]),
+        Manifest.of(PROJECT, "single", CLASSES, [*ITEMS[1:], replace(ITEMS[0], confirmed=True)]),
     ],
 )
 def test_whatever_the_annotations_say_is_in_the_hash(other: Manifest) -> None:
@@ -198,6 +199,12 @@ def test_a_picture_in_several_tasks_counts_once() -> None:
     manifest = Manifest.of(PROJECT, "single", CLASSES, items)
     assert [each.task for each in manifest.distinct()] == [1, 2]
     assert list(manifest.twins.contradictions("picture")) == []
+
+
+def test_whoever_has_looked_again_has_done_so_for_every_task_of_a_picture() -> None:
+    items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), replace(item(3, "cat", shows="a"), confirmed=True)]
+    manifest = Manifest.from_jsonl(Manifest.of(PROJECT, "single", CLASSES, items).to_jsonl())
+    assert [(each.task, each.confirmed) for each in manifest.distinct()] == [(1, True), (2, False)]
 
 
 def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:

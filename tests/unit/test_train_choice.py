@@ -1,12 +1,13 @@
 """What a head is to be, by cross-validation."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from labelloop.train import crossvalidation
+from labelloop.train import crossvalidation, head_choice
 from labelloop.train.crossvalidation import DEFAULT, STRENGTHS, Problem, cross_validate, solve
 from labelloop.train.head_choice import choose
 
@@ -89,6 +90,56 @@ def test_rare_classes_weigh_more_where_that_finds_them() -> None:
     assert forced.problem.weights is not None
     found = [solve(one.problem, DEFAULT).logits(data.features).argmax(axis=1) for one in (auto, forced)]
     assert (found[1] == 1).sum() >= (found[0] == 1).sum()
+
+
+def mislabeled(data: Problem, rows: Rows) -> Problem:
+    shown = data.shown.copy()
+    shown[rows] = shown[rows][:, ::-1]
+    return replace(data, shown=shown)
+
+
+def test_what_is_probably_wrong_is_not_learned_from_unless_it_was_confirmed() -> None:
+    clean, wrong = problem(200, 0.2), np.arange(0, 200, 10)
+    data, same = mislabeled(clean, wrong), lambda rows: clean.features[rows]
+    choice = choose(data, "none", 0, same)
+    found = {one.row for one in choice.suspects}
+    assert len(found & set(wrong.tolist())) >= 0.6 * len(wrong)
+    assert len(found - set(wrong.tolist())) <= 3
+    assert choice.held is not None
+    assert len(choice.problem.shown) == len(choice.held.truth) == 200 - len(found)
+    assert choice.judged is not None
+    assert (choice.judged.truth == data.shown).all()
+    confirmed = np.isin(np.arange(200), wrong[::2])
+    assert {one.row for one in choose(data, "none", 0, same, confirmed).suspects}.isdisjoint(wrong[::2].tolist())
+    assert choose(data, "none", 0, same, np.ones(200, dtype=bool)).suspects == ()
+
+
+def test_labels_that_are_right_are_learned_from() -> None:
+    data = problem(200, 0.4)
+    assert len(choose(data, "none", 0, lambda rows: data.features[rows]).suspects) <= 2
+
+
+def test_mirror_images_are_those_of_the_samples_that_stay() -> None:
+    clean = problem(200, 0.4)
+    data = mislabeled(clean, np.arange(0, 200, 10))
+    asked: list[Rows] = []
+    mirror = noisy_mirror(clean, 0.05)
+    choice = choose(data, "none", 0, lambda rows: (asked.append(rows), mirror(rows))[1])
+    assert choice.flips
+    assert choice.suspects
+    assert not np.isin([one.row for one in choice.suspects], np.concatenate(asked)).any()
+    assert choice.problem.mirrored is not None
+    assert len(choice.problem.mirrored) == len(choice.problem.shown) == len(asked[-1])
+
+
+def test_of_many_samples_each_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_choice, "_EXAMINED", 100)
+    clean, wrong = problem(200, 0.2), np.arange(0, 200, 10)
+    choice = choose(mislabeled(clean, wrong), "none", 0, lambda rows: clean.features[rows])
+    found = {one.row for one in choice.suspects}
+    assert len(found & set(wrong.tolist())) >= 0.6 * len(wrong)
+    assert choice.held is not None
+    assert len(choice.held.truth) <= 100 < len(choice.problem.shown) == 200 - len(found)
 
 
 def test_balanced_classes_are_not_weighed() -> None:

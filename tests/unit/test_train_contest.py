@@ -52,6 +52,20 @@ def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
     assert found.temperature > 2
 
 
+def test_suspects_have_no_part_in_the_temperature() -> None:
+    from labelloop.train.contest import with_temperature
+    from labelloop.train.label_errors import Suspect
+
+    data = dataset([0] * 60)
+    logits = [4.0] * 50 + [-4.0] * 10
+    suspects = {sample.picture: Suspect(at, (1,), 0.98, 0.02) for at, sample in enumerate(data.validation) if at >= 50}
+    with_all, without = (
+        with_temperature(candidate("head", logits, suspects=left_out), data) for left_out in ({}, suspects)
+    )
+    assert with_all.temperature > 1 > without.temperature
+    assert len(without.logits) == 60
+
+
 def test_without_validation_pictures_the_first_wins_and_cross_validation_calibrates() -> None:
     from labelloop.train.contest import accuracies, winner, with_temperature
     from labelloop.train.metrics import HeldOut

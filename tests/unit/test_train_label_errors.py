@@ -1,11 +1,24 @@
 """Labels that are probably wrong."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from labelloop.train.label_errors import label_errors, suspects, thresholds
+from labelloop.train.dataset import Dataset, Sample
+from labelloop.train.label_errors import (
+    Suspect,
+    label_errors,
+    left_out,
+    suspected,
+    suspects,
+    thresholds,
+    wrong_share,
+)
+from labelloop.train.metrics import HeldOut, probabilities
+from labelloop.types import Choice
 
 pytestmark = pytest.mark.train
 
@@ -49,6 +62,55 @@ def test_a_class_that_nobody_used_is_never_suggested() -> None:
     shown = np.eye(3, dtype=bool)[[0, 1, 0, 1]]
     scores = np.array([[0.1, 0.1, 0.8]] * 4)
     assert suspects(scores, shown, "single") == []
+
+
+def held_out(choice: Choice, wrong: float, seed: int = 0) -> tuple[HeldOut, npt.NDArray[np.bool_]]:
+    """Draw logits of 400 samples and labels by the scores they stand for, of which a share is then replaced."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(size=(400, 4)) * 3
+    scores = probabilities(logits, choice)
+    if choice == "multiple":
+        truth = random.random(scores.shape) < scores
+        flipped = random.random(scores.shape) < wrong
+        return HeldOut(truth ^ flipped, logits), flipped.any(axis=1)
+    drawn = (random.random((400, 1)) > scores.cumsum(axis=1)).sum(axis=1)
+    moved = random.random(400) < wrong
+    return HeldOut(
+        np.eye(4, dtype=bool)[np.where(moved, (drawn + random.integers(1, 4, 400)) % 4, drawn)], logits
+    ), moved
+
+
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+@pytest.mark.parametrize("wrong", [0.0, 0.05, 0.2])
+def test_the_share_of_wrong_labels_is_found(choice: Choice, wrong: float) -> None:
+    found = [wrong_share(held_out(choice, wrong, seed)[0], choice) for seed in range(3)]
+    assert np.mean(found) == pytest.approx(wrong, abs=0.03)
+
+
+@pytest.mark.parametrize("choice", ["single", "multiple"])
+def test_as_many_are_left_out_as_are_wrong_and_of_every_class_half_stays(choice: Choice) -> None:
+    nobody = np.zeros(400, dtype=bool)
+    clean, _ = held_out(choice, 0.0)
+    assert len(left_out(clean, choice, nobody)) <= 8
+    noisy, wrong = held_out(choice, 0.2)
+    found = left_out(noisy, choice, nobody)
+    assert wrong[[one.row for one in found]].mean() >= 0.7
+    assert left_out(noisy, choice, ~nobody) == ()
+    against = HeldOut(np.eye(2, dtype=bool)[[0] * 8 + [1] * 100], np.array([[-9.0, 9.0]] * 108))
+    assert len(left_out(against, "single", np.zeros(108, dtype=bool))) <= 4
+
+
+def test_what_was_left_out_is_listed_by_name() -> None:
+    samples = tuple(Sample(Path(name), name, (at,)) for at, name in enumerate(("a", "b")))
+    listed = suspected(
+        {"a": Suspect(0, (1,), 0.9, 0.1), "b": Suspect(4, (0,), 0.99, 0.0)},
+        Dataset(("cat", "dog"), "single", samples[:1], samples[1:]),
+    )
+    assert [(one["picture"], one["given"], one["suggested"]) for one in listed] == [
+        ("b", ["dog"], ["cat"]),
+        ("a", ["cat"], ["dog"]),
+    ]
+    assert (listed[0]["score"], listed[0]["given_score"]) == (0.99, 0.0)
 
 
 def test_with_several_labels_the_missing_and_the_surplus_are_told() -> None:

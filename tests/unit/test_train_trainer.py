@@ -118,6 +118,26 @@ def test_a_head_is_a_whole_bundle_that_serves(tmp_path: Path, cache: Path) -> No
         np.testing.assert_allclose(logits, torch_logits(trained.bundle, unseen), atol=1e-3)
 
 
+def test_wrong_labels_are_left_out_by_both_recipes_until_they_are_confirmed(
+    tmp_path: Path, cache: Path, learned: Path
+) -> None:
+    data = shapes.dataset(tmp_path / "pictures", train=160, validation=50)
+    train, validation = (
+        tuple(replace(one, targets=(1 - one.targets[0],)) if at % 9 == 0 else one for at, one in enumerate(side))
+        for side in (data.train, data.validation)
+    )
+    wrong = {one.picture for side in (train, validation) for at, one in enumerate(side) if at % 9 == 0}
+    mistaken = replace(data, train=train, validation=validation)
+    trained = run(mistaken, shapes.settings(weights=str(learned)), tmp_path / "first", cache)
+    found = {one["picture"] for one in trained.suspects}
+    assert trained.curves
+    assert len(found & wrong) >= 0.4 * len(wrong)
+    assert len(found - wrong) <= 2
+    kept = replace(mistaken, train=tuple(replace(one, confirmed=one.picture in found) for one in train))
+    again = run(kept, shapes.settings(("head",), weights=str(learned)), tmp_path / "again", cache)
+    assert {one["picture"] for one in again.suspects}.isdisjoint(found & {one.picture for one in train})
+
+
 def test_the_next_head_on_the_same_backbone_exports_nothing(tmp_path: Path, cache: Path) -> None:
     settings = shapes.settings(("head",))
     first = run(shapes.dataset(tmp_path / "a"), settings, tmp_path / "first", cache)

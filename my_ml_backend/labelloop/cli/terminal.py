@@ -61,6 +61,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _counted(one) if one.changed else "",
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
+        _left_out(one) if one.run and one.run.get("suspects") else "",
         _agreed(one.agreement) if one.agreement else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
@@ -86,6 +87,12 @@ def _last_run(run: Json, waiting: Sequence[str]) -> str:
     told = run["verdict"] if run["state"] in ("promoted", "waiting", "rejected") else run["reason"]
     state = "failed for good" if run.get("given_up") else run["state"]
     return f"last run {run['key']}: {state}, attempt {run['attempts']}. {told}"
+
+
+def _left_out(one: ProjectStatus) -> str:
+    count, project = (one.run or {})["suspects"], ProjectKey.parse(one.project).id
+    which = "1 label was" if count == 1 else f"{count} labels were"
+    return f"{which} left out of that run's training as probably wrong: see `labelloop label-errors --project {project}`"
 
 
 def _training(opened: Json) -> str:

@@ -1,7 +1,7 @@
 """Tasks that show the same input, byte for byte: what they say together."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from labelloop.types import Item, LeftOut
@@ -9,15 +9,17 @@ from labelloop.types import Item, LeftOut
 
 @dataclass(slots=True)
 class _Group:
-    """The tasks of one content; ``agree`` says whether they are labeled alike, as the first is."""
+    """The tasks of one content; ``agree``: they are labeled alike, as the first is; ``confirmed``: one of them is."""
 
     labels: tuple[str, ...]
     result: str
     tasks: list[int] = field(default_factory=list)
     agree: bool = True
+    confirmed: bool = False
 
     def add(self, item: Item) -> None:
         self.tasks.append(item.task)
+        self.confirmed |= item.confirmed
         self.agree &= (item.labels, item.result) == (self.labels, self.result)
 
     def reason(self, item: str) -> str:
@@ -48,8 +50,10 @@ class Twins:
         """
         for item in items:
             group = self.groups.get(item.content)
-            if group is None or (group.agree and item.task == group.tasks[0]):
+            if group is None:
                 yield item
+            elif group.agree and item.task == group.tasks[0]:
+                yield replace(item, confirmed=group.confirmed)
 
     def contradictions(self, item: str) -> Iterator[LeftOut]:
         """Name the tasks that are not learned from because another one shows the same ``item`` with other labels."""

@@ -19,7 +19,7 @@ class Record:
 
     Local files have the form ``file:///folder/name``. ``content`` is the sha256 of the bytes (hex) where it is known.
     ``text`` is the input itself where it stands in the task; it has no address then. ``result`` is all that its truth
-    says, where labels alone do not say it (see ``Item``).
+    says, where labels alone do not say it, ``confirmed`` that somebody has looked at it again (see ``Item``).
     """
 
     uri: str
@@ -29,6 +29,7 @@ class Record:
     content: str = ""
     text: str = ""
     result: str = ""
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,8 +248,8 @@ def _settled(item: Item, choice: Choice, classes: tuple[str, ...]) -> Item | Lef
     return LeftOut(item.task, reason) if reason else clean
 
 
-def _by_task(item: Item) -> tuple[int, str, tuple[str, ...], str]:
-    return item.task, item.content, item.labels, item.result
+def _by_task(item: Item) -> tuple[int, str, tuple[str, ...], str, bool]:
+    return item.task, item.content, item.labels, item.result, item.confirmed
 
 
 @contextmanager
@@ -271,7 +271,8 @@ def _lines(rows: Sequence[T], line: Callable[[T], str], key: Callable[[T], Any])
 def _item_line(item: Item) -> str:
     held = {"text": item.text} if item.text else {"picture": item.content}
     said = {"result": json.loads(item.result)} if item.result else {}
-    return _line({"task": item.task, "labels": item.labels} | held | said)
+    looked = {"confirmed": True} if item.confirmed else {}
+    return _line({"task": item.task, "labels": item.labels} | held | said | looked)
 
 
 def _left_out_line(out: LeftOut) -> str:
@@ -284,9 +285,10 @@ def _left_out(raw: Json) -> LeftOut:
 
 def _item(raw: Json) -> Item:
     task, labels, result = raw["task"], tuple(raw["labels"]), _result(raw)
+    confirmed = raw.get("confirmed") is True
     if "text" in raw:
-        return Item.of_text(task, raw["text"], labels, result)
-    return Item(task, raw["picture"], labels, result=result)
+        return Item.of_text(task, raw["text"], labels, result, confirmed=confirmed)
+    return Item(task, raw["picture"], labels, result=result, confirmed=confirmed)
 
 
 def _result(raw: Json) -> str:

@@ -86,7 +86,9 @@ class Labeling:
             if reason:
                 yield LeftOut(task, reason)
             else:
-                yield Record(example.uri, found.labels, task, text=example.text, result=found.result)
+                yield Record(
+                    example.uri, found.labels, task, text=example.text, result=found.result, confirmed=found.confirmed
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from labelloop.types import Choice, Json
 
@@ -13,12 +14,14 @@ _SHOWN = 60
 class Truth:
     """The labels of one task (sorted; none is an answer too where many may be chosen), or why there are none to use.
 
-    ``result`` is all that is true of it, where labels alone do not say it (see ``Item``).
+    ``result`` is all that is true of it, where labels alone do not say it (see ``Item``). ``confirmed``: somebody has
+    looked a second time, and said the same.
     """
 
     labels: tuple[str, ...] = ()
     reason: str = ""
     result: str = ""
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Vote:
     """What one annotation says: its labels, or why it says nothing that can be used.
 
     ``skipped`` ones say that the annotator passed the task over, ``ground_truth`` that this annotation is right.
-    ``result`` is all that it says, for a kind to which labels alone do not say it.
+    ``result`` is all that it says, for a kind to which labels alone do not say it. ``confirmed``: it was marked later
+    than it was made, so by somebody who looked again; Label Studio marks whatever is imported.
     """
 
     labels: frozenset[str] = frozenset()
@@ -34,6 +38,7 @@ class Vote:
     skipped: bool = False
     ground_truth: bool = False
     result: str = ""
+    confirmed: bool = False
 
 
 def counting(votes: Sequence[Vote]) -> list[Vote]:
@@ -44,11 +49,13 @@ def counting(votes: Sequence[Vote]) -> list[Vote]:
 
 def settle(votes: Sequence[Vote], choice: Choice) -> Truth:
     """Give what most of the votes say that count; a tie is no truth."""
-    counted = counting(votes)
-    usable = [vote.labels for vote in counted if not vote.reason]
-    if usable:
-        return _one(usable) if choice == "single" else _several(usable)
-    return Truth(reason=unsaid(votes))
+    usable = [vote for vote in counting(votes) if not vote.reason]
+    if not usable:
+        return Truth(reason=unsaid(votes))
+    labels = [vote.labels for vote in usable]
+    truth = _one(labels) if choice == "single" else _several(labels)
+    same = [] if truth.reason else [vote for vote in usable if vote.labels == frozenset(truth.labels)]
+    return replace(truth, confirmed=len(same) > 1 or any(vote.confirmed for vote in same))
 
 
 def latest(votes: Sequence[Vote]) -> Truth:
@@ -72,7 +79,18 @@ def _marked(read: Callable[[Json], Vote], annotation: Json) -> Vote:
     if annotation.get("was_cancelled") is True:
         return Vote(skipped=True)
     vote = read(annotation)
-    return replace(vote, ground_truth=True) if annotation.get("ground_truth") is True else vote
+    if annotation.get("ground_truth") is not True:
+        return vote
+    return replace(vote, ground_truth=True, confirmed=changed_later(annotation))
+
+
+def changed_later(annotation: Json) -> bool:
+    """Whether an annotation of Label Studio was changed a second or more after it was made."""
+    try:
+        made, changed = (datetime.fromisoformat(annotation[name]) for name in ("created_at", "updated_at"))
+        return (changed - made).total_seconds() >= 1
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _one(votes: Sequence[frozenset[str]]) -> Truth:

@@ -252,6 +252,10 @@ def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str)
 
 
 def summarize_run(record: RunRecord, attempts: int) -> dict[str, Any]:
-    """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good."""
+    """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good.
+
+    ``suspects`` is how many labels its training left out because they are probably wrong.
+    """
     names = ("key", "state", "stage", "trigger", "attempts", "reason", "version", "verdict", "updated", "seconds")
-    return {name: getattr(record, name) for name in names} | {"given_up": record.given_up(attempts)}
+    told = {"given_up": record.given_up(attempts), "suspects": record.metrics.get("suspects", 0)}
+    return {name: getattr(record, name) for name in names} | told

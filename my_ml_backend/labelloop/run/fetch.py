@@ -78,14 +78,16 @@ class InputFetcher:
         if record.text:
             return self._text(record)
         found = self._file(record)
-        return Item(record.task, found, record.labels, result=record.result) if isinstance(found, str) else found
+        if not isinstance(found, str):
+            return found
+        return Item(record.task, found, record.labels, result=record.result, confirmed=record.confirmed)
 
     def _text(self, record: Record) -> Item | LeftOut:
         try:
             self.check(record.text.encode(errors="surrogatepass"))
         except Unreadable as error:
             return LeftOut(record.task, str(error))
-        return Item.of_text(record.task, record.text, record.labels, record.result)
+        return Item.of_text(record.task, record.text, record.labels, record.result, confirmed=record.confirmed)
 
     def _file(self, record: Record) -> str | LeftOut:
         """Give the sha256 of a record's file (hex), or say why there is none."""

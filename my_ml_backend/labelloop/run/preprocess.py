@@ -100,4 +100,5 @@ def samples_of(classes: Sequence[str], pictures: PictureCache, items: Iterable[I
 
     index = {name: at for at, name in enumerate(classes)}
     for item in items:
-        yield Sample(pictures.path(item.content), item.content, tuple(index[label] for label in item.labels))
+        targets = tuple(index[label] for label in item.labels)
+        yield Sample(pictures.path(item.content), item.content, targets, item.confirmed)

@@ -133,6 +133,7 @@ class Registrar:
                 "unreadable": trained["left_out"],
                 "notes": trained["notes"],
                 "calibration": trained["calibration"],
+                "suspects": len(trained.get("suspects", ())),
                 "test": read_json(context.folder.metrics, "evaluate"),
                 "gate": verdict.numbers,
             },

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from labelloop.errors import TrainingError
 from labelloop.train import metrics
 from labelloop.train.augmentations.policy import load_policy
@@ -67,8 +69,13 @@ def validated(candidate: Candidate, dataset: Dataset) -> HeldOut:
 
 
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
-    """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network."""
-    seen = validated(candidate, dataset).joined(candidate.held)
+    """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network.
+
+    Without the suspects: where many labels are wrong, a temperature that is fitted to them calls the model too modest.
+    """
+    held = validated(candidate, dataset)
+    kept = np.array([sample.picture not in candidate.suspects for sample in dataset.validation], dtype=bool)
+    seen = HeldOut(held.truth[kept], held.logits[kept]).joined(candidate.held)
     return calibrated(candidate, temperature(seen, dataset.choice))
 
 

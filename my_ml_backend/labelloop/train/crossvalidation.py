@@ -44,7 +44,7 @@ STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 DEFAULT = 0.1
 
 _FEWEST = 6  # pictures; fewer cannot be parted into anything one could learn from
-_MANY, _FOLDS_OF_FEW, _FOLDS_OF_MANY = 300, 5, 3
+_MANY, FOLDS, _FOLDS_OF_MANY = 300, 5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = S
     if len(problem.shown) < _FEWEST:
         return None
     given = np.zeros((len(strengths), *problem.shown.shape))
-    count = _FOLDS_OF_FEW if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
+    count = FOLDS if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
     for learned, held in folds(problem.shown, count, seed):
         rows, shown, weights = problem.learned(learned)
         standard, found = Standard.of(rows), None
@@ -121,6 +121,17 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = S
     losses = np.stack([_losses(problem, logits) for logits in given])
     best = _clearly_best(losses, strengths.index(DEFAULT)) if DEFAULT in strengths else 0
     return Validated(strengths[best], given[best])
+
+
+def unseen(problem: Problem, strength: float, seed: int, pictures: Sequence[str] | None = None) -> Matrix:
+    """Give the logits of all samples, (n, classes), each by a head of five that has not seen it.
+
+    Samples of the same picture (by its hash, where given) are held out together.
+    """
+    logits = np.zeros(problem.shown.shape)
+    for learned, held in folds(problem.shown, FOLDS, seed, pictures):
+        logits[held] = solve(problem.take(learned), strength).logits(problem.asked(held))
+    return logits
 
 
 def _losses(problem: Problem, logits: Matrix) -> Matrix:

@@ -1,6 +1,6 @@
 """What a run trains on: pictures on disk and, by index, the classes each shows, and what it hands back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,16 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.types import Choice
+from labelloop.types import Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture: its file, the sha256 of its bytes (hex), and the sorted indices of its classes."""
+    """One picture: its file, the sha256 of its bytes (hex), and the sorted indices of its classes.
+
+    ``confirmed``: these were looked at again (see ``Item``), so that nothing that contradicts them counts.
+    """
 
     path: Path
     picture: str
     targets: tuple[int, ...]
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,13 @@ class Dataset:
                 raise ValueError(f"picture {sample.picture} has {len(sample.targets)} classes; kind single takes one")
             if any(not 0 <= target < len(self.classes) for target in sample.targets):
                 raise ValueError(f"picture {sample.picture} has a class outside the {len(self.classes)} classes")
+
+    def without(self, pictures: Container[str]) -> "Dataset":
+        """Give both sides without these pictures (sha256)."""
+        train, validation = (
+            tuple(sample for sample in side if sample.picture not in pictures) for side in (self.train, self.validation)
+        )
+        return Dataset(self.classes, self.choice, train, validation)
 
 
 def indicators(samples: Sequence[Sample], classes: int) -> npt.NDArray[np.bool_]:
@@ -98,7 +109,9 @@ class Trained:
     (sha256) to the reason; ``notes`` are sentences for the run's record. ``curves`` maps each recipe to what its epochs
     reached (recipes.base.Epoch), ``policy`` is how a finetune changed its pictures ("" without one). ``flips``,
     ``balance`` and ``temperature`` are the winner's; ``calibration`` holds the validation log-loss before and after the
-    temperature. ``device`` is where the winner was trained.
+    temperature. ``device`` is where the winner was trained. ``suspects`` are the pictures that were left out because
+    their labels are probably wrong, most certain first: ``picture`` (sha256), the classes ``given`` and ``suggested``,
+    ``score`` and ``given_score``.
     """
 
     bundle: Path
@@ -114,3 +127,4 @@ class Trained:
     temperature: float = 1.0
     calibration: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
+    suspects: Sequence[Json] = ()

@@ -1,4 +1,4 @@
-"""What a head is to be, decided by cross-validation on the training side: regularisation, balance, flips."""
+"""What a head is to be, decided by cross-validation: regularisation, balance, which labels are left out, flips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import balance
-from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, folds, solve
+from labelloop.train.crossvalidation import DEFAULT, Problem, Validated, cross_validate, folds, solve, unseen
+from labelloop.train.label_errors import Suspect, left_out
 from labelloop.train.logistic import Features
 from labelloop.train.metrics import HeldOut, log_losses
 
@@ -65,6 +66,8 @@ class HeadChoice:
     """A problem to solve with ``strength``; ``held`` is what cross-validation said of its samples, if they sufficed.
 
     ``flips`` answer with the mean over picture and mirror image; ``mirrors``: mirror images have the labels too.
+    ``suspects``, by row of the problem that was given, are no samples of this one: their labels are probably wrong,
+    by what ``judged`` says of all that were given.
     """
 
     problem: Problem
@@ -73,6 +76,8 @@ class HeadChoice:
     balance: str = "none"
     flips: bool = False
     mirrors: bool = False
+    suspects: tuple[Suspect, ...] = ()
+    judged: HeldOut | None = None
 
     def notes(self) -> tuple[str, ...]:
         """Say what is out of the ordinary, for the run's record."""
@@ -83,23 +88,46 @@ class HeadChoice:
         return tuple(sentence for sentence, holds in said.items() if holds)
 
 
-def choose(problem: Problem, wanted: str, seed: int, mirror: Mirror) -> HeadChoice:
-    """Choose for a problem without weights and mirror images; ``wanted`` is the balance of the settings."""
+def choose(
+    problem: Problem, wanted: str, seed: int, mirror: Mirror, confirmed: npt.NDArray[np.bool_] | None = None
+) -> HeadChoice:
+    """Choose for a problem without weights and mirror images; ``wanted`` is the balance of the settings.
+
+    ``confirmed`` (samples,) are those whose labels are not doubted, None: there are none.
+    """
+    confirmed = np.zeros(len(problem.shown), dtype=bool) if confirmed is None else confirmed
     order = np.random.default_rng(seed).permutation(len(problem.shown))
     choice = _balanced(problem, wanted, np.sort(order[:_EXAMINED]), seed)
-    few = np.sort(order[:_MIRRORED])
+    choice, kept = _trusted(choice, confirmed, np.sort(order[:_EXAMINED]), seed)
+    few = np.sort(np.random.default_rng(seed).permutation(len(kept))[:_MIRRORED])
     part = choice.problem.take(few)
     plain = cross_validate(part, seed, (choice.strength,))
     if plain is None:
         return choice
-    mirrored = mirror(few)
+    mirrored = mirror(kept[few])
     choice = replace(choice, mirrors=keep_labels(part, mirrored, choice.strength, seed))
     flipped = _flipped(replace(part, mirrored=mirrored), plain, seed)
     if flipped is None:
         return choice
-    everything = np.arange(len(problem.shown))
-    whole = replace(choice.problem, mirrored=mirror(everything))
+    whole = replace(choice.problem, mirrored=mirror(kept))
     return replace(choice, problem=whole, held=flipped, flips=True)
+
+
+def _trusted(choice: HeadChoice, confirmed: npt.NDArray[np.bool_], sample: Rows, seed: int) -> tuple[HeadChoice, Rows]:
+    """Leave out samples whose labels are probably wrong; gives the rows that stay. ``sample`` are those of ``held``.
+
+    What was chosen before stays: without them, the same regularisation and balance did as well as others or better.
+    """
+    problem, held = choice.problem, choice.held
+    if held is None:
+        return choice, np.arange(len(problem.shown))
+    everything = len(sample) == len(problem.shown)
+    judged = held if everything else HeldOut(problem.shown, unseen(problem, choice.strength, seed))
+    found = left_out(judged, problem.choice, confirmed)
+    kept = np.setdiff1d(np.arange(len(problem.shown)), [one.row for one in found])
+    stays = np.isin(sample, kept)
+    trusted = HeldOut(held.truth[stays], held.logits[stays])
+    return replace(choice, problem=problem.take(kept), held=trusted, suspects=found, judged=judged), kept
 
 
 def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> HeadChoice:

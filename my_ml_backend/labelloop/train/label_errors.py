@@ -3,20 +3,23 @@
 Confident learning (Northcutt, Jiang and Chuang, 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels",
 section 3): a picture counts as showing a class when the class's score is at least the mean score of that class among
 the pictures labeled with it. So a class of which the model is never sure needs less to be believed.
+
+Training leaves out as many of them as labels are likely to be wrong: a sure model is wrong, too, about a few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from labelloop.train import metrics
-from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, folds, solve
+from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, unseen
+from labelloop.train.dataset import Dataset
 from labelloop.train.logistic import Features, Matrix, Shown
-from labelloop.types import Choice
+from labelloop.train.metrics import HeldOut
+from labelloop.types import Choice, Json
 
-FOLDS = 5
 _EXAMINED = 2000
 """Pictures that the regularisation is chosen by."""
 
@@ -58,10 +61,7 @@ def label_errors(
     chosen = cross_validate(problem.take(sample), seed)
     if chosen is not None:
         strength = chosen.strength
-    logits = np.zeros(shown.shape)
-    for learned, held in folds(shown, FOLDS, seed, pictures):
-        logits[held] = solve(problem.take(learned), strength).logits(features[held])
-    scores = metrics.probabilities(logits, choice)
+    scores = metrics.probabilities(unseen(problem, strength, seed, pictures), choice)
     return Examined(scores, tuple(suspects(scores, shown, choice)))
 
 
@@ -92,6 +92,69 @@ def _multiple(scores: Matrix, shown: Shown) -> list[Suspect]:
         suggested = np.flatnonzero(shown[row] ^ wrong[row])
         found.append(Suspect(int(row), tuple(int(column) for column in suggested), score, 1 - score))
     return found
+
+
+def left_out(held: HeldOut, choice: Choice, confirmed: Shown) -> tuple[Suspect, ...]:
+    """Find the suspects that are not to be learned from, by what is known of samples out of sample; most certain first.
+
+    They are as many as the likely share of wrong labels makes. ``confirmed`` (n,) are no suspects, and of each class
+    half of the samples stay.
+    """
+    answers = held.truth.shape[1] if choice == "multiple" else 1
+    doubted = HeldOut(held.truth[~confirmed], held.logits[~confirmed])
+    most = round(wrong_share(doubted, choice) * len(doubted.truth) * answers)
+    found = suspects(metrics.probabilities(held.logits, choice), held.truth, choice)
+    return tuple(_sparing([one for one in found if not confirmed[one.row]][:most], held.truth))
+
+
+def suspected(found: Mapping[str, Suspect], dataset: Dataset) -> list[Json]:
+    """List what was found by picture (sha256), most certain first, for a run's record (train.dataset.Trained)."""
+    given = {sample.picture: sample.targets for sample in (*dataset.train, *dataset.validation)}
+    names = dataset.classes
+    return [
+        {
+            "picture": picture,
+            "given": [names[at] for at in given[picture]],
+            "suggested": [names[at] for at in one.suggested],
+            "score": one.score,
+            "given_score": one.given_score,
+        }
+        for picture, one in sorted(found.items(), key=lambda entry: (entry[1].given_score - entry[1].score, entry[0]))
+    ]
+
+
+def _sparing(found: Sequence[Suspect], shown: Shown) -> Iterator[Suspect]:
+    """Give those without which every class keeps half of its samples."""
+    left, least = shown.sum(axis=0), shown.sum(axis=0) / 2
+    for one in found:
+        without = left - shown[one.row]
+        if (without >= least)[shown[one.row]].all():
+            left = without
+            yield one
+
+
+_SHARES = np.linspace(0, 0.5, 101)
+_TEMPERATURES = np.geomspace(0.2, 3, 41)
+_SMALLEST = 1e-12
+_SPREAD = 0.3
+"""As for the temperature itself (train/calibration.py)."""
+
+
+def wrong_share(held: HeldOut, choice: Choice) -> float:
+    """Estimate which share of the answers given to samples is wrong: in [0, 0.5].
+
+    The most likely one, with the temperature, where a given answer is the model's with probability 1 - share and any
+    other one with the rest (symmetric noise: Natarajan et al., 2013, "Learning with Noisy Labels"). Calibrated scores
+    that contradict some labels need no wrong ones; sure scores that do so often cannot be calibrated without.
+    """
+    others = 1 if choice == "multiple" else max(1, held.truth.shape[1] - 1)
+    likely = np.empty((len(_TEMPERATURES), len(_SHARES)))
+    for at, temperature in enumerate(_TEMPERATURES):
+        scores = metrics.probabilities(held.logits / temperature, choice)
+        given = np.where(held.truth, scores, 1 - scores).ravel() if choice == "multiple" else scores[held.truth]
+        mixed = [(1 - share) * given + share * (1 - given) / others for share in _SHARES]
+        likely[at] = np.log(np.maximum(mixed, _SMALLEST)).sum(axis=1) - (np.log(temperature) / _SPREAD) ** 2 / 2
+    return float(_SHARES[likely.max(axis=0).argmax()])
 
 
 def thresholds(scores: Matrix, shown: Shown) -> npt.NDArray[np.float64]:

@@ -14,6 +14,7 @@ from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, REFITS, accuracies, check, entrants, validated, winner, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
+from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Budget, Candidate, Material, Watch, unwatched
 from labelloop.train.recipes.finetune_plan import on_gpu
@@ -91,6 +92,7 @@ class _Run:
             temperature=best.temperature,
             calibration=temperature_effect(validated(best, dataset), dataset.choice, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
+            suspects=suspected(best.suspects, dataset),
         )
 
     def _candidates(self) -> list[Candidate]:

@@ -129,7 +129,7 @@ class Handover:
 
     def _record(self, side: Side, item: Item) -> Record:
         uri = "" if item.text else (self.path / "inputs" / item.content).absolute().as_uri()
-        return Record(uri, item.labels, item.task, side, item.content, item.text, item.result)
+        return Record(uri, item.labels, item.task, side, item.content, item.text, item.result, item.confirmed)
 
     def _list(self, side: Side, listing: Listing, form: str) -> tuple[str | None, list[str]]:
         """Write the labels of a side; gives the file's name, None where the side has no items."""

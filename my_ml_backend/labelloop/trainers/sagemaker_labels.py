@@ -73,7 +73,7 @@ class LabelsInS3:
             return path, []
         manifest, path = context.manifest, folder / (side + FORMATS[self.form].suffix)
         records = tuple(
-            Record(self._uri(item), item.labels, item.task, side, item.content, item.text, item.result)
+            Record(self._uri(item), item.labels, item.task, side, item.content, item.text, item.result, item.confirmed)
             for item in items
         )
         listing = Listing(manifest.choice, manifest.classes, records, kind=manifest.kind)

@@ -47,12 +47,15 @@ def test_the_manifest_of_a_run_is_read(tmp_path: Path) -> None:
         read_listing(path)
 
 
-def test_texts_and_the_kind_that_learns_from_them_stay(tmp_path: Path) -> None:
-    items = [Item.of_text(9, "3.5", ("cat",)), Item(10, SHA, ("dog",))]
+def test_texts_confirmations_and_the_kind_that_learns_from_them_stay(tmp_path: Path) -> None:
+    items = [Item.of_text(9, "3.5", ("cat",), confirmed=True), Item(10, SHA, ("dog",), confirmed=True)]
     path = tmp_path / "manifest.jsonl"
     path.write_text(Manifest.of(ProjectKey("x", 7), "single", ("dog", "cat"), items, kind="numbers").to_jsonl())
     found = read_listing(path)
-    records = (Record("", ("cat",), 9, content=SHA35, text="3.5"), Record("", ("dog",), 10, content=SHA))
+    records = (
+        Record("", ("cat",), 9, content=SHA35, text="3.5", confirmed=True),
+        Record("", ("dog",), 10, content=SHA, confirmed=True),
+    )
     assert found == Listing("single", ("dog", "cat"), records, kind="numbers")
     assert write_listing(found, tmp_path / "list.jsonl", "labelloop") == []
     records = (replace(records[0], content=""), records[1])

@@ -17,7 +17,7 @@ from labelloop.settings import Settings
 from labelloop.types import Item, LeftOut, ProjectKey
 
 PROJECT = ProjectKey("localhost-8080", 7)
-SETTINGS = train_settings(Settings(weights="none"))
+SETTINGS = replace(train_settings(Settings(weights="none")), raised=())
 MANIFEST = Manifest.of(PROJECT, "single", ("cat", "dog"), [Item(1, "a" * 64, ("cat",)), Item(2, "b" * 64, ("dog",))])
 
 

@@ -10,7 +10,7 @@ from labelloop.run.parameters import GATE, improvement, methods_of, raised, trai
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, TrainSettings
 
-METHODS = {**find(IMAGES).recipes, **GATE}
+METHODS = {"head": 1, "finetune": 1, "gate": 1}
 BOTH = ("head", "finetune")
 OLD = RunRecord("k", "a/1", "m", "s", 0)
 
@@ -23,11 +23,11 @@ def made_with(**methods: int) -> RunRecord:
 def test_every_recipe_has_a_version() -> None:
     from labelloop.train.contest import RECIPES
 
-    assert set(METHODS) == {*RECIPES, "gate"}
+    assert {*find(IMAGES).recipes, *GATE} == {*RECIPES, "gate"}
 
 
 def test_what_is_raised_is_an_improvement_once() -> None:
-    raised_head = dict(METHODS) | {"head": 2}
+    raised_head = METHODS | {"head": 2}
     assert improvement(OLD, BOTH, raised_head) == "head improved"
     assert improvement(OLD, BOTH, raised_head | {"gate": 3}) == "gate and head improved"
     assert improvement(made_with(**methods_of(BOTH, raised_head)), BOTH, raised_head) == ""
@@ -35,8 +35,8 @@ def test_what_is_raised_is_an_improvement_once() -> None:
 
 
 def test_only_what_the_project_is_trained_with_counts() -> None:
-    assert improvement(OLD, ("finetune",), dict(METHODS) | {"head": 2}) == ""
-    assert improvement(made_with(finetune=1, gate=1), BOTH, dict(METHODS) | {"head": 2}) == "", "news of the settings"
+    assert improvement(OLD, ("finetune",), METHODS | {"head": 2}) == ""
+    assert improvement(made_with(finetune=1, gate=1), BOTH, METHODS | {"head": 2}) == "", "news of the settings"
 
 
 def test_a_worker_of_an_older_release_does_not_go_back() -> None:
@@ -44,9 +44,10 @@ def test_a_worker_of_an_older_release_does_not_go_back() -> None:
 
 
 def test_what_is_raised_is_in_the_runs_key_and_a_first_version_is_not() -> None:
-    first = train_settings(Settings(weights="none"))
-    assert first.raised == ()
-    assert raised(BOTH, dict(METHODS) | {"head": 2}) == ("head 2",)
+    today = train_settings(Settings(weights="none"))
+    assert today.raised == raised(BOTH, find(IMAGES).recipes)
+    assert (raised(BOTH, METHODS), raised(BOTH, METHODS | {"head": 2})) == ((), ("head 2",))
+    first = _with(today, ())
     keys = {settings.fingerprint() for settings in (first, _with(first, ("head 2",)), _with(first, ("gate 2",)))}
     assert len(keys) == 3
 

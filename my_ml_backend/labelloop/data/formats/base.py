@@ -88,11 +88,13 @@ class Collector:
         picture: str = "",
         text: str = "",
         result: str = "",
+        *,
+        confirmed: bool = False,
     ) -> None:
         """Add a record; raises ManifestError when only some entries have task ids."""
         found = tuple(sorted(set(labels)))
         shared = self._shared.setdefault(found, found)
-        self._records.append(Record(uri, shared, self._number(task), side, picture, text, result))
+        self._records.append(Record(uri, shared, self._number(task), side, picture, text, result, confirmed))
 
     def leave_out(self, reason: str, task: int | None) -> None:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""

@@ -57,7 +57,7 @@ def read_label_studio(path: Path, hints: Hints, base: str) -> Listing:
         else:
             side = task.data.get(_SIDE)
             named = side_named(side) if isinstance(side, str) else None
-            found.take(task.entry.address(address, base), truth.labels, task.id, named)
+            found.take(task.entry.address(address, base), truth.labels, task.id, named, confirmed=truth.confirmed)
     return found.listing(choice)
 
 
@@ -80,7 +80,7 @@ def _vote(annotation: Annotation, control: str, choice: Choice, find: Find | Non
     elif choice == "single" and not names:
         reason = f"annotated with {' and '.join(sorted(annotation.kinds))}, and without a label of the picture"
         reason = reason if annotation.kinds else "annotated without a label"
-    return Vote(frozenset(names), reason, ground_truth=annotation.ground_truth)
+    return Vote(frozenset(names), reason, ground_truth=annotation.ground_truth, confirmed=annotation.confirmed)
 
 
 def write_label_studio(listing: Listing, target: Path, hints: Hints) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from labelloop.data.formats.entries import Entry, array_objects, first_line, object_lines, table_rows
 from labelloop.data.formats.other_labels import of_region
-from labelloop.kinds.majority import chosen, regions_of
+from labelloop.kinds.majority import changed_later, chosen, regions_of
 from labelloop.types import Json
 
 ALWAYS = frozenset(("annotator", "annotation_id"))
@@ -38,6 +38,7 @@ class Annotation(NamedTuple):
     kinds: frozenset[str] = frozenset()
     skipped: bool = False
     ground_truth: bool = False
+    confirmed: bool = False
     open: bool = False
     told: frozenset[str] = frozenset()
     answers: frozenset[str] | None = None
@@ -122,7 +123,8 @@ def _whole(annotation: Json) -> Annotation:
         elif (found := _chosen(value)) and isinstance(name, str):
             labels[name] = (*labels.get(name, ()), *found)
     skipped = annotation.get("was_cancelled") is True or annotation.get("skipped") is True
-    return Annotation(labels, frozenset(kinds), skipped, annotation.get("ground_truth") is True)
+    ground_truth = annotation.get("ground_truth") is True
+    return Annotation(labels, frozenset(kinds), skipped, ground_truth, ground_truth and changed_later(annotation))
 
 
 def _row(values: Json) -> Annotation:

@@ -68,14 +68,15 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
     side, result = entry.side(entry.values.get("side")), _result(entry)
+    confirmed = entry.values.get("confirmed") is True
     if "text" in entry.values:
         if not entry.text("text"):
             raise entry.wrong("'text' is empty: there is nothing to learn from")
-        found.take("", labels, task, side, text=entry.text("text"), result=result)
+        found.take("", labels, task, side, text=entry.text("text"), result=result, confirmed=confirmed)
         return
     picture = entry.picture(entry.values.get("picture"))
     uri = entry.address(entry.text("uri"), base) if "uri" in entry.values or not picture else ""
-    found.take(uri, labels, task, side, picture, result=result)
+    found.take(uri, labels, task, side, picture, result=result, confirmed=confirmed)
 
 
 def _result(entry: Entry) -> str:
@@ -93,7 +94,7 @@ def _manifest(path: Path, hints: Hints) -> Listing:
     except RecursionError as error:
         raise ManifestError(f"{path} is no manifest") from error
     records = tuple(
-        Record("", one.labels, one.task, content=one.content, text=one.text, result=one.result)
+        Record("", one.labels, one.task, None, one.content, one.text, one.result, one.confirmed)
         for one in manifest.items
     )
     choice, classes = hints.choice or manifest.choice, manifest.classes if hints.classes is None else hints.classes
@@ -126,6 +127,8 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
             line["picture"] = record.content
         if record.result:
             line["result"] = json.loads(record.result)
+        if record.confirmed:
+            line["confirmed"] = True
         yield line
     yield from ({"task": out.task, "left_out": out.reason} for out in listing.left_out)
 

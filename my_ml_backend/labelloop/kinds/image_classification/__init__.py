@@ -28,7 +28,7 @@ class ImageClassification(Classification):
     name = IMAGES
     item = "picture"
     label_configs = (("Choices", ("Image",)),)
-    recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
+    recipes: Mapping[str, int] = {"head": 2, "finetune": 1}
     settings = tuple(row.name for row in fields(TrainingParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 
@@ -75,6 +75,7 @@ class ImageClassification(Classification):
     def train(self, context: "Context") -> Json:
         """Let the recipes compete on the validation side, from the last checkpoint on."""
         from labelloop.run.preprocess import dataset_of, training_of
+        from labelloop.run.suspects import with_suspects
         from labelloop.train.trainer import train as fit
 
         folder = context.folder
@@ -88,7 +89,7 @@ class ImageClassification(Classification):
         )
         values = asdict(trained)
         values.pop("bundle")
-        return values
+        return with_suspects(values, context.manifest)
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations, probable label errors, augmentations; write TensorBoard's events."""

@@ -25,6 +25,7 @@ from labelloop.run.parameters import recorded_settings
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
+from labelloop.run.suspects import with_left_out
 from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ def _explanations(analysis: Analysis) -> None:
 def _label_errors(analysis: Analysis) -> None:
     context = analysis.context
     found = find_label_errors(context)
+    found["errors"] = with_left_out(found["errors"], read_json(context.folder.trained, "train").get("suspects", ()))
     write_json(context.folder.evaluation / "label_errors.json", found)
     write_thumbnails(context.folder, (one["picture"] for one in found["errors"][:_ERRORS_SHOWN]), context.pictures.path)
 
@@ -208,10 +210,13 @@ def examine_manifest(
     bundle: Path | None,
     progress: Progress,
 ) -> Json:
-    """Examine every label of a manifest whose pictures are on this machine; raises TrainingError."""
+    """Examine every label of a manifest whose pictures are on this machine, but for those that are confirmed.
+
+    Raises TrainingError.
+    """
     _require_pictures(manifest)
+    from labelloop.train.crossvalidation import FOLDS
     from labelloop.train.examine import examine
-    from labelloop.train.label_errors import FOLDS
 
     samples = list(samples_of(manifest.classes, pictures, manifest.items))
     readable, found = examine(samples, manifest.classes, manifest.choice, settings, bundle, caches, progress)
@@ -231,6 +236,7 @@ def examine_manifest(
                 "given_score": one.given_score,
             }
             for one in found.suspects
+            if not readable[one.row].confirmed
         ],
     }
 

@@ -61,6 +61,7 @@ def label_errors_section(files: Files) -> Section | None:
             "suggested": label_text(one["suggested"]),
             "score": fraction(one.get("score"), 2),
             "given_score": fraction(one.get("given_score"), 2),
+            "left_out": one.get("left_out", False),
         }
         for one in errors[:_MOST_ERRORS]
     ]
@@ -74,6 +75,7 @@ def label_errors_section(files: Files) -> Section | None:
             "examined": found.get("examined"),
             "folds": found.get("folds"),
             "total": len(errors),
+            "left_out": sum(1 for one in errors if one.get("left_out")),
             "more": max(0, len(errors) - _MOST_ERRORS),
         },
     )

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 
 from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
+from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
@@ -79,7 +80,9 @@ class Candidate:
     picture and mirror image; ``mirrors`` says that mirror images have the same labels. ``strength`` is a head's C.
     ``policy`` names how its training pictures were changed, "" where they were not. ``kept`` is the epoch of the
     weights, 0 for the first. ``curve`` holds what each epoch reached, ``notes`` are sentences for the run's record,
-    ``held`` is what cross-validation said of training pictures, for the temperature.
+    ``held`` is what cross-validation said of training pictures, for the temperature. ``suspects`` are the pictures of
+    both sides (sha256) whose labels are probably wrong: no recipe learns from them, and no temperature is fitted to
+    them.
     """
 
     recipe: str
@@ -96,6 +99,7 @@ class Candidate:
     curve: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
     held: HeldOut | None = None
+    suspects: Mapping[str, Suspect] = field(default_factory=dict)
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]

@@ -38,11 +38,15 @@ def fit(
         before = None
     elif before is None:
         before = head.fit(material, None)
+    suspects = {} if before is None else before.suspects
+    sides = material.dataset
+    material = replace(material, dataset=replace(sides, train=sides.without(suspects).train))
     mirrors = before is not None and (before.flips or before.mirrors)
     policy = load_policy(material.settings.augmentations, mirrors=mirrors)
     planned = plan(material, ranks or max(1, torch.cuda.device_count()))
     with packed((*material.dataset.train, *material.dataset.validation), material.pixels, material.cache_dir) as pixels:
-        return _Finetune(material, before, planned, policy, pixels, workers, mirrors=mirrors).candidate()
+        candidate = _Finetune(material, before, planned, policy, pixels, workers, mirrors=mirrors).candidate()
+    return replace(candidate, suspects=suspects)
 
 
 def refit(

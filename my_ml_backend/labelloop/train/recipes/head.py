@@ -14,8 +14,10 @@ from labelloop.train.crossvalidation import Problem, mean, solve
 from labelloop.train.dataset import Sample, indicators
 from labelloop.train.features import FeatureCache, Rows
 from labelloop.train.frozen import freeze, with_flips
-from labelloop.train.head_choice import choose
+from labelloop.train.head_choice import HeadChoice, choose
+from labelloop.train.label_errors import Suspect, left_out
 from labelloop.train.logistic import Linear
+from labelloop.train.metrics import HeldOut
 from labelloop.train.recipes.base import Candidate, Material
 
 
@@ -29,14 +31,15 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         return features.of([dataset.train[row] for row in rows], progress, mirrored=True)
 
     problem = Problem(features.of(dataset.train, progress), _shown(material, dataset.train), dataset.choice)
-    choice = choose(problem, settings.balance, settings.seed, mirror)
+    choice = choose(problem, settings.balance, settings.seed, mirror, _confirmed(dataset.train))
     linear = solve(choice.problem, choice.strength)
     _put(linear, model)
-    validation = _asked(material, features, dataset.validation, flips=choice.flips)
+    logits = linear.logits(_asked(material, features, dataset.validation, flips=choice.flips))
+    suspects = {dataset.train[one.row].picture: one for one in choice.suspects}
     return Candidate(
         recipe="head",
         model=model,
-        logits=linear.logits(validation).astype(np.float32),
+        logits=logits.astype(np.float32),
         frozen=with_flips(features.frozen, material.pixels.spec) if choice.flips else features.frozen,
         flips=choice.flips,
         mirrors=choice.mirrors,
@@ -44,7 +47,23 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
         strength=choice.strength,
         notes=choice.notes(),
         held=choice.held,
+        suspects=suspects | _of_validation(material, choice, logits),
     )
+
+
+def _of_validation(material: Material, choice: HeadChoice, logits: npt.NDArray[np.float64]) -> dict[str, Suspect]:
+    """Find the validation pictures whose labels are probably wrong, by a head that has not seen them."""
+    samples = material.dataset.validation
+    if choice.judged is None:
+        return {}
+    seen = HeldOut(_shown(material, samples), logits).joined(choice.judged)
+    confirmed = _confirmed((*samples, *material.dataset.train))
+    found = (one for one in left_out(seen, material.dataset.choice, confirmed) if one.row < len(samples))
+    return {samples[one.row].picture: one for one in found}
+
+
+def _confirmed(samples: Sequence[Sample]) -> npt.NDArray[np.bool_]:
+    return np.array([sample.confirmed for sample in samples], dtype=bool)
 
 
 def refit(material: Material, candidate: Candidate) -> Candidate:
@@ -53,7 +72,8 @@ def refit(material: Material, candidate: Candidate) -> Candidate:
     All that was chosen stays, the temperature too, and so do the logits on the validation side: they are those of the
     head that had not seen it.
     """
-    everything = (*material.dataset.train, *material.dataset.validation)
+    trusted = material.dataset.without(candidate.suspects)
+    everything = (*trusted.train, *trusted.validation)
     model = material.network()
     features, shown = _features(material, model), _shown(material, everything)
     weights = None if candidate.balance == "none" else balance.class_weights(shown, material.dataset.choice)
