@@ -123,8 +123,13 @@ def test_mirror_images_are_those_of_the_samples_that_stay() -> None:
     clean = problem(200, 0.4)
     data = mislabeled(clean, np.arange(0, 200, 10))
     asked: list[Rows] = []
-    mirror = noisy_mirror(clean, 0.05)
-    choice = choose(data, "none", 0, lambda rows: (asked.append(rows), mirror(rows))[1])
+    drawn = noisy_mirror(clean, 0.05)
+
+    def mirror(rows: Rows) -> Any:
+        asked.append(rows)
+        return drawn(rows)
+
+    choice = choose(data, "none", 0, mirror)
     assert choice.flips
     assert choice.suspects
     assert not np.isin([one.row for one in choice.suspects], np.concatenate(asked)).any()

@@ -72,9 +72,9 @@ def held_out(choice: Choice, wrong: float, seed: int = 0) -> tuple[HeldOut, npt.
     if choice == "multiple":
         truth = random.random(scores.shape) < scores
         flipped = random.random(scores.shape) < wrong
-        return HeldOut(truth ^ flipped, logits), flipped.any(axis=1)
+        return HeldOut(truth ^ flipped, logits), np.asarray(flipped.any(axis=1))
     drawn = (random.random((400, 1)) > scores.cumsum(axis=1)).sum(axis=1)
-    moved = random.random(400) < wrong
+    moved = np.asarray(random.random(400) < wrong)
     return HeldOut(
         np.eye(4, dtype=bool)[np.where(moved, (drawn + random.integers(1, 4, 400)) % 4, drawn)], logits
     ), moved

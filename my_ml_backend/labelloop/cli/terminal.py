@@ -92,7 +92,9 @@ def _last_run(run: Json, waiting: Sequence[str]) -> str:
 def _left_out(one: ProjectStatus) -> str:
     count, project = (one.run or {})["suspects"], ProjectKey.parse(one.project).id
     which = "1 label was" if count == 1 else f"{count} labels were"
-    return f"{which} left out of that run's training as probably wrong: see `labelloop label-errors --project {project}`"
+    return (
+        f"{which} left out of that run's training as probably wrong: see `labelloop label-errors --project {project}`"
+    )
 
 
 def _training(opened: Json) -> str:
