@@ -25,6 +25,7 @@ from benchmarks import (
     bench_train,
     bench_webhook,
 )
+from benchmarks.learning import bench_learning
 
 BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "start": bench_start.run,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "search": bench_search.run,
     "gate": bench_gate.run,
     "drift": bench_drift.run,
+    "learning": bench_learning.run,
     "serve": bench_serve.run,
     "predict": bench_predict.run,
     "bulk": bench_bulk.run,

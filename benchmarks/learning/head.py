@@ -1,0 +1,101 @@
+"""A head on features that are taken already: the product's recipe, temperature and refit, in tenths of a second.
+
+Nothing of it is written again here. The recipe is handed a network that is its last layer alone, and finds the features
+in its own cache, as it would for pictures that it has seen before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from benchmarks.learning.features import Features, Rows
+from labelloop.bundle_info import PictureSpec
+from labelloop.train import metrics
+from labelloop.train.backbone import classifier
+from labelloop.train.contest import RECIPES, REFITS, with_temperature
+from labelloop.train.crossvalidation import mean
+from labelloop.train.dataset import Dataset, Sample, in_order
+from labelloop.train.frozen import backbone_hash
+from labelloop.train.pixels import PixelCache
+from labelloop.train.recipes.base import Candidate, Material
+from labelloop.types import TrainSettings
+
+Scores = npt.NDArray[np.float64]
+_SPEC = PictureSpec(8, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
+_NAME = "features"
+
+
+class _Given(nn.Module):
+    """A network whose features are its input."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(width, classes)
+
+    def get_classifier(self) -> nn.Linear:
+        return self.head
+
+
+@dataclass(frozen=True)
+class Head:
+    """What serves: the last layer, and whether it is asked about the mean of picture and mirror image."""
+
+    candidate: Candidate
+    features: Features
+
+    def scores(self, rows: npt.NDArray[np.intp]) -> Scores:
+        """Give the scores of pictures by row: (rows, classes)."""
+        asked: Rows = self.features.straight[rows]
+        if self.candidate.flips:
+            asked = mean(asked, self.features.mirrored[rows])
+        with torch.inference_mode():
+            logits = classifier(self.candidate.model)(torch.from_numpy(asked)).numpy()
+        return metrics.probabilities(logits, "single")
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains heads on some of the features, which lie in a feature cache below ``folder``."""
+
+    features: Features
+    folder: Path
+    settings: TrainSettings = field(default_factory=lambda: TrainSettings(backbone=_NAME, recipes=("head",)))
+
+    def prepare(self) -> "Trainer":
+        """Fill the cache; once."""
+        torch.set_num_threads(1)
+        name = backbone_hash(self._network(), _NAME, _SPEC)
+        for folder in (name, f"{name}-flips"):
+            (self.folder / "backbones" / folder).mkdir(parents=True, exist_ok=True)
+        for kind, rows in (("straight", self.features.straight), ("mirrored", self.features.mirrored)):
+            dtype = np.dtype([("picture", "S64"), ("row", "<f4", (rows.shape[1],))])
+            shard = np.empty(len(rows), dtype)
+            shard["picture"], shard["row"] = np.array(self.features.names, dtype="S64"), rows
+            place = self.folder / "features" / name / kind
+            place.mkdir(parents=True, exist_ok=True)
+            np.save(place / "all.npy", shard)
+        return self
+
+    def train(
+        self, train: Sequence[int], validation: Sequence[int], labels: npt.NDArray[np.int64] | None = None
+    ) -> Head:
+        """Train on rows as a run does: fit, temperature, refit; ``labels`` are the annotators' (None: true ones)."""
+        given = self.features.labels if labels is None else labels
+        sides = (
+            [Sample(Path(), self.features.names[at], (int(given[at]),)) for at in side] for side in (train, validation)
+        )
+        dataset = in_order(Dataset(self.features.classes, "single", *map(tuple, sides)))
+        material = Material(dataset, self.settings, self._network(), self._cache(), self.folder, lambda *_: None)
+        fitted = with_temperature(RECIPES["head"](material, None), dataset)
+        return Head(REFITS["head"](material, fitted), self.features)
+
+    def _network(self) -> nn.Module:
+        return _Given(self.features.straight.shape[1], len(self.features.classes)).eval()
+
+    def _cache(self) -> PixelCache:
+        return PixelCache(_SPEC, self.folder)
