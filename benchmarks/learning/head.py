@@ -17,11 +17,12 @@ from benchmarks.learning.features import Features, Rows
 from labelloop.bundle_info import PictureSpec
 from labelloop.train import metrics
 from labelloop.train.backbone import classifier
-from labelloop.train.contest import RECIPES, REFITS, with_temperature
+from labelloop.train.contest import with_temperature
 from labelloop.train.crossvalidation import mean
 from labelloop.train.dataset import Dataset, Sample, in_order
 from labelloop.train.frozen import backbone_hash
 from labelloop.train.pixels import PixelCache
+from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.types import TrainSettings
 
@@ -91,8 +92,8 @@ class Trainer:
         )
         dataset = in_order(Dataset(self.features.classes, "single", *map(tuple, sides)))
         material = Material(dataset, self.settings, self._network(), self._cache(), self.folder, lambda *_: None)
-        fitted = with_temperature(RECIPES["head"](material, None), dataset)
-        return Head(REFITS["head"](material, fitted), self.features)
+        fitted = with_temperature(head.fit(material, None), dataset)
+        return Head(head.refit(material, fitted), self.features)
 
     def _network(self) -> nn.Module:
         return _Given(self.features.straight.shape[1], len(self.features.classes)).eval()

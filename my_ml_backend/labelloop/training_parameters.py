@@ -78,7 +78,7 @@ class TrainingParameters:
         "epochs",
         "LABELLOOP_EPOCHS",
         20,
-        "Most passes over the pictures in a finetune (from random weights at least 20 steps each).",
+        "Passes over the pictures in a finetune from random weights (at least 20 steps each); from learned ones half.",
         minimum=1,
         maximum=100_000,
     )

@@ -45,7 +45,7 @@ def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
     random = np.random.default_rng(0)
     good, bad = random.normal(1.5, 1, 200), random.normal(1.0, 1, 200)
     data = dataset([0] * 200)
-    sure, head = candidate("finetune", list(good * 20)), candidate("head", list(bad))
+    sure, head = candidate("finetune", list(good * 100)), candidate("head", list(bad))
     assert winner([head, sure], data).recipe == "head"
     found = winner([with_temperature(one, data) for one in (head, sure)], data)
     assert found.recipe == "finetune"
@@ -80,12 +80,34 @@ def test_without_validation_pictures_the_first_wins_and_cross_validation_calibra
     assert with_temperature(head, data).temperature > 3
 
 
-def test_the_first_stays_where_the_other_is_better_by_chance_alone() -> None:
+def test_what_cross_validation_says_of_the_head_corrects_the_temperature_of_its_finetune() -> None:
+    """The validation pictures were lucky for both: by them alone neither seems too sure of itself."""
+    from labelloop.train.contest import with_temperature
+    from labelloop.train.metrics import HeldOut
+
+    data, margins = dataset([0] * 60), [4.0] * 60
+    wrong = np.random.default_rng(0).uniform(size=(600, 1)) < 0.2
+    truth = np.eye(2, dtype=bool)[np.arange(600) % 2]
+    head = candidate("head", margins, held=HeldOut(truth, np.where(truth ^ wrong, 4.0, 0.0)))
+    alone, known = (
+        with_temperature(candidate("finetune", margins, before=before), data).temperature for before in (None, head)
+    )
+    assert alone < 1
+    assert known == pytest.approx(with_temperature(head, data).temperature)
+    assert known > 2
+    unseen = replace(data, validation=())
+    blind = with_temperature(candidate("finetune", [], before=candidate("head", [], held=head.held)), unseen)
+    assert blind.temperature == pytest.approx(
+        with_temperature(candidate("head", [], held=head.held), unseen).temperature
+    )
+
+
+def test_the_finetune_wins_unless_it_is_worse_by_more_than_chance() -> None:
     from labelloop.train.contest import winner
 
     data, head = dataset([0] * 50), candidate("head", [1.0] * 50)
     differ = np.tile([0.5, -0.5], 25)
-    for gain, expected in ((0.14, "head"), (0.4, "finetune")):
+    for gain, expected in ((0.4, "finetune"), (0.05, "finetune"), (-0.2, "head")):
         other = candidate("finetune", list(1.0 + gain + differ))
         assert winner([head, other], data).recipe == expected
     few = [candidate(recipe, [margin] * 49) for recipe, margin in (("head", 1.0), ("finetune", 3.0))]

@@ -22,7 +22,7 @@ def fit(material: Any, before: Any, ranks: int) -> Any:
 def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
     """From learned weights batch norms hold still, and the mean of two halves is that of the whole."""
     data = shapes.dataset(tmp_path / "pictures", train=26, validation=53)
-    settings = shapes.settings(epochs=2, weights="none")
+    settings = shapes.settings(epochs=4, weights="none")
     steps: list[tuple[str, int, int]] = []
     told: list[float] = []
 

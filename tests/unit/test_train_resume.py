@@ -59,6 +59,30 @@ def test_a_killed_training_ends_where_it_would_have(tmp_path: Path) -> None:
     assert [epoch["train_loss"] for epoch in resumed.curve] == [epoch["train_loss"] for epoch in straight.curve]
 
 
+def test_from_learned_weights_it_still_ends_halfway_from_the_first(tmp_path: Path) -> None:
+    data, settings = shapes.dataset(tmp_path / "pictures", validation=4), shapes.settings(epochs=4)
+    first = materials.learned(materials.material(data, settings, tmp_path / "cache"))
+    before = materials.head(first)
+
+    def die(_what: str, done: int, total: int) -> None:
+        if done == total:
+            raise RuntimeError("killed")
+
+    def again(**more: Any) -> Any:
+        from labelloop.train.recipes import finetune
+
+        return finetune.fit(replace(first, **more), before, workers=0)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        again(progress=die, checkpoints=tmp_path / "checkpoints")
+    steps: list[int] = []
+    resumed = again(progress=lambda _what, done, _total: steps.append(done), checkpoints=tmp_path / "checkpoints")
+    straight = again()
+    assert steps == [2]
+    assert materials.difference(resumed, straight) == 0
+    assert (resumed.logits == straight.logits).all()
+
+
 def test_only_the_very_same_training_goes_on(tmp_path: Path) -> None:
     data, settings = shapes.dataset(tmp_path / "pictures"), shapes.settings(epochs=1)
     assert first_step(data, settings, tmp_path) == 1

@@ -1,7 +1,7 @@
-"""The contest of the recipes: which enter, and who wins on the validation side: the clearly lower log-loss."""
+"""The contest of the recipes: which enter, how sure of themselves they may be, and who wins on the validation side."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,16 +15,12 @@ from labelloop.train.dataset import Dataset, indicators
 from labelloop.train.metrics import HeldOut, log_losses
 from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
-from labelloop.train.recipes.base import Candidate, Material, Recipe
+from labelloop.train.recipes.base import ENOUGH, Candidate, Material, Recipe
 from labelloop.train.recipes.finetune_plan import too_long
-from labelloop.train.stopping import ENOUGH
 from labelloop.types import TrainSettings
 
 RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
 """All recipes, in the order in which they run."""
-
-REFITS: Mapping[str, Callable[[Material, Candidate], Candidate]] = {"head": head.refit, "finetune": finetune.refit}
-"""What each recipe does with the validation pictures once it has won."""
 
 
 def check(settings: TrainSettings) -> None:
@@ -72,23 +68,31 @@ def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
     """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network.
 
     Without the suspects: where many labels are wrong, a temperature that is fitted to them calls the model too modest.
+    There is no cross-validation of a finetune. It has that of the head it began with: how far the few validation
+    pictures mislead about the head's temperature, so far they mislead about its own.
     """
-    held = validated(candidate, dataset)
     kept = np.array([sample.picture not in candidate.suspects for sample in dataset.validation], dtype=bool)
-    seen = HeldOut(held.truth[kept], held.logits[kept]).joined(candidate.held)
-    return calibrated(candidate, temperature(seen, dataset.choice))
+
+    def fitted(one: Candidate, more: HeldOut | None) -> float:
+        held = validated(one, dataset)
+        return temperature(HeldOut(held.truth[kept], held.logits[kept]).joined(more), dataset.choice)
+
+    value, before = fitted(candidate, candidate.held), candidate.before
+    if before is not None and before.held is not None:
+        value *= fitted(before, before.held) / fitted(before, None)
+    return calibrated(candidate, value)
 
 
 def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
-    """Give the calibrated candidate that does better on the validation side; the first unless one is clearly better.
+    """Give the calibrated candidate that is to serve: the last one, unless one before it is clearly better.
 
-    Clearly: on 50 pictures or more, its log-loss is lower by more than the standard error of the difference, picture by
-    picture. Accuracy would be decided by one or two pictures where there are few, and with fewer the log-loss would be,
-    too; what costs more has to show that it is worth it.
+    Clearly: its log-loss on the validation side is lower by more than the standard error of the difference, picture by
+    picture. A finetune is half the head it began with, costs as much to serve, and is better more often than not: a few
+    dozen pictures that differ by chance are no reason to drop it. With fewer than 50 the first one serves.
     """
     best = candidates[0]
     for one in candidates[1:]:
-        if dataset.validation and _clearly_better(one, best, dataset):
+        if len(dataset.validation) >= ENOUGH and not _clearly_better(best, one, dataset):
             best = one
     return best
 
@@ -107,4 +111,4 @@ def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:
     gain = log_losses(against.truth, against.logits, dataset.choice) - log_losses(
         held.truth, held.logits, dataset.choice
     )
-    return len(gain) >= ENOUGH and bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))
+    return bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))

@@ -12,10 +12,11 @@ import torch
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
-from labelloop.train.contest import RECIPES, REFITS, accuracies, check, entrants, validated, winner, with_temperature
+from labelloop.train.contest import RECIPES, accuracies, check, entrants, validated, winner, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
+from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Budget, Candidate, Material, Watch, unwatched
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress, TrainSettings
@@ -72,8 +73,9 @@ class _Run:
     def train(self, workdir: Path) -> Trained:
         candidates, dataset = self._candidates(), self._material.dataset
         best = winner(candidates, dataset)
-        with self._timed("refit"):
-            best = REFITS[best.recipe](self._material, best)
+        if best.recipe == "head":
+            with self._timed("refit"):
+                best = head.refit(self._material, best)
         self._material.progress("export", 0, 1)
         with self._timed("export"):
             write_bundle(best, self._material, workdir / "bundle")

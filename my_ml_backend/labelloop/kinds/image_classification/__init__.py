@@ -28,7 +28,7 @@ class ImageClassification(Classification):
     name = IMAGES
     item = "picture"
     label_configs = (("Choices", ("Image",)),)
-    recipes: Mapping[str, int] = {"head": 2, "finetune": 1}
+    recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
     settings = tuple(row.name for row in fields(TrainingParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.train.augmentations.policy import Augmentation
+from labelloop.train.averages import State
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed
 from labelloop.train.recipes.base import Epoch
 from labelloop.train.recipes.finetune_plan import FinetunePlan
-from labelloop.train.stopping import State
 from labelloop.types import Choice, TrainSettings
 
 
@@ -23,8 +23,8 @@ class Job:
     ``fresh`` says that the first weights are random, ``flips`` that logits are the mean over picture and mirror image,
     ``mirrors`` that training pictures are mirrored by chance. ``packed`` holds the training pictures, then those of
     validation; ``truth`` and ``weights`` (training pictures, classes) tell what they show and how much each answer
-    counts, 1 on average; ``validation`` (validation pictures, classes) what those show. ``first`` are the logits of the
-    first weights on them, where these may win. ``checkpoint`` is the file of this training alone, or None.
+    counts, 1 on average; ``validation`` (validation pictures, classes) what those show.
+    ``checkpoint`` is the file of this training alone, or None.
     """
 
     settings: TrainSettings
@@ -40,15 +40,13 @@ class Job:
     truth: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     validation: npt.NDArray[np.bool_]
-    first: npt.NDArray[np.float32] | None = None
     checkpoint: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: the weights to keep, their validation logits, their epoch, and what each epoch reached."""
+    """What came of it: the weights to keep, their validation logits, and what each epoch reached."""
 
     state: State
     logits: npt.NDArray[np.float32]
-    epoch: int
     curve: tuple[Epoch, ...] = field(default_factory=tuple)

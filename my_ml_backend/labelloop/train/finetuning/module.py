@@ -1,4 +1,4 @@
-"""One finetune as Lightning runs it: its step, its average, what each epoch reached, and when to stop."""
+"""One finetune as Lightning runs it: its step, its average, and what each epoch reached."""
 
 import time
 from typing import Any
@@ -11,13 +11,13 @@ from torch import nn
 
 from labelloop.errors import TrainingError
 from labelloop.train import metrics
+from labelloop.train.averages import Average
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Positions
 from labelloop.train.losses import Mixup, losses
 from labelloop.train.optimizers import make_optimizer, make_schedule, rest
 from labelloop.train.parity import normalised
 from labelloop.train.recipes.base import Epoch, Watch
-from labelloop.train.stopping import Average, Best
 from labelloop.types import Progress
 
 
@@ -68,11 +68,10 @@ class Finetune(pl.LightningModule):
         rest(self.network, job.plan.resting)  # before DDP looks for what is to be learned
         self.stopped = False
         self._job, self._positions, self._progress, self._watch = job, positions, progress, watch
-        self._best = Best(job.validation, job.choice, job.plan.epochs)
+        self._average = Average(self.network, job.plan.steps * job.plan.epochs, fresh=job.fresh)
         self._curve: list[Epoch] = []
-        self._average: Average
-        self._held: dict[str, Any] = {}
-        self._logits: list[torch.Tensor] = []
+        self._logits = np.zeros(job.validation.shape, dtype=np.float32)
+        self._parts: list[torch.Tensor] = []
         self._clock = Clock()
         for name, values in (("mean", job.spec.mean), ("std", job.spec.std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
@@ -80,8 +79,8 @@ class Finetune(pl.LightningModule):
     @property
     def outcome(self) -> Outcome:
         """What the epochs so far made."""
-        best = self._best
-        return Outcome(best.state, best.logits, best.epoch, tuple(self._curve))
+        state = {name: tensor.detach().cpu().clone() for name, tensor in self._average.model.state_dict().items()}
+        return Outcome(state, self._logits, tuple(self._curve))
 
     def configure_optimizers(self) -> Any:
         """Give the optimizer and its schedule, which moves with every step."""
@@ -92,13 +91,8 @@ class Finetune(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """Begin the average on the network's device; the first weights may win, too."""
-        self._average = Average(self.network, self._job.plan.steps * self._job.plan.epochs, fresh=self._job.fresh)
-        if self._held:
-            self._average.model.load_state_dict(self._held["average"])
-            self._average.steps = self._held["steps"]
-        elif self._job.first is not None:
-            self._best.note(self._average.model, self._job.first, 0)
+        """Bring the average to the network's device."""
+        self._average.model.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Let what an epoch draws (dropout, mixup) follow from its number alone, so that it can be taken up again."""
@@ -140,46 +134,42 @@ class Finetune(pl.LightningModule):
         logits = self._average.model(images).float()
         if self._job.flips:
             logits = (logits + self._average.model(images.flip(3)).float()) / 2
-        self._logits.append(logits)
+        self._parts.append(logits)
 
     def on_train_epoch_end(self) -> None:
-        """Judge the average, tell of the epoch, and stop where that is best."""
-        logits = self._gathered()
-        self._refuse_divergence(logits)
-        self.stopped = self._best.note(self._average.model, logits, self.current_epoch + 1)
-        self._curve.append(self._reached(logits))
+        """Judge the average, tell of the epoch, and stop where whoever watches says so."""
+        self._logits = self._gathered()
+        self._refuse_divergence()
+        self._curve.append(self._reached())
         if self.global_rank == 0:
-            self.stopped |= self._watch("finetune", self._curve[-1])
+            self.stopped = self._watch("finetune", self._curve[-1])
         self.stopped = self.trainer.strategy.reduce_boolean_decision(self.stopped, all=False)
         self.trainer.should_stop = self.stopped
         self._positions.epoch = self.current_epoch + 1
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of, as tensors and numbers."""
-        best = self._best
         checkpoint["finetune"] = {
             "average": self._average.model.state_dict(),
             "steps": self._average.steps,
             "stopped": self.stopped,
             "curve": [dict(epoch) for epoch in self._curve],
-            "best": best.state,
-            "logits": torch.from_numpy(best.logits),
-            "numbers": (best.epoch, best.lowest, best.accuracy),
+            "logits": torch.from_numpy(self._logits),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from there."""
-        self._held = held = checkpoint["finetune"]
-        self.stopped, self._curve = held["stopped"], held["curve"]
-        self._best.state, self._best.logits = held["best"], held["logits"].numpy()
-        self._best.epoch, self._best.lowest, self._best.accuracy = held["numbers"]
+        held = checkpoint["finetune"]
+        self.stopped, self._curve, self._logits = held["stopped"], held["curve"], held["logits"].numpy()
+        self._average.model.load_state_dict(held["average"])
+        self._average.steps = held["steps"]
         self._positions.epoch = len(self._curve)
 
     def _gathered(self) -> npt.NDArray[np.float32]:
         """Bring the ranks' logits together, in the order of the validation pictures."""
-        if not self._logits:
-            return np.zeros(self._job.validation.shape, dtype=np.float32)
-        own, self._logits = torch.cat(self._logits), []
+        if not self._parts:
+            return self._logits
+        own, self._parts = torch.cat(self._parts), []
         shares = [own]
         if self._job.plan.ranks > 1:
             shares = [torch.empty_like(own) for _ in range(self._job.plan.ranks)]
@@ -187,16 +177,16 @@ class Finetune(pl.LightningModule):
         together: npt.NDArray[np.float32] = torch.stack(shares, dim=1).flatten(0, 1).cpu().numpy()
         return together[: len(self._job.validation)]
 
-    def _refuse_divergence(self, logits: npt.NDArray[np.float32]) -> None:
+    def _refuse_divergence(self) -> None:
         finite = all(bool(torch.isfinite(parameter).all()) for parameter in self._average.model.parameters())
-        if not finite or not np.isfinite(logits).all():
+        if not finite or not np.isfinite(self._logits).all():
             settings = self._job.settings
             raise TrainingError(
                 f"finetune of {settings.backbone!r} by {settings.optimizer} diverged; lower LABELLOOP_LEARNING_RATE "
                 f"(now {settings.learning_rate:g})"
             )
 
-    def _reached(self, logits: npt.NDArray[np.float32]) -> Epoch:
+    def _reached(self) -> Epoch:
         planned, seconds, job = self._job.plan, self._clock.seconds, self._job
         loss_of_all = self.trainer.strategy.reduce(self._clock.loss, reduce_op="mean")
         reached = {
@@ -207,9 +197,10 @@ class Finetune(pl.LightningModule):
             "pictures_per_second": planned.batch * planned.steps / seconds,
             "waiting": self._clock.waiting / seconds,
         }
-        if len(logits):
+        if len(logits := self._logits):
             reached["validation_loss"] = metrics.log_loss(job.validation, logits, job.choice)
-            reached["validation_accuracy"] = self._best.reached(logits)
+            given = metrics.predictions(logits, job.choice)
+            reached["validation_accuracy"] = metrics.accuracy(job.validation, given)
         return reached
 
 

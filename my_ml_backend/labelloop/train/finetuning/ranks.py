@@ -142,11 +142,11 @@ def _save(state: dict[str, torch.Tensor], path: Path) -> None:
 def _write(outcome: Outcome, folder: Path) -> None:
     _save(outcome.state, folder / _WEIGHTS)
     np.save(folder / _LOGITS, outcome.logits, allow_pickle=False)
-    figures: dict[str, Any] = {"epoch": outcome.epoch, "curve": [dict(epoch) for epoch in outcome.curve]}
+    figures: dict[str, Any] = {"curve": [dict(epoch) for epoch in outcome.curve]}
     (folder / _FIGURES).write_text(json.dumps(figures))
 
 
 def _read(folder: Path) -> Outcome:
     figures = json.loads((folder / _FIGURES).read_text())
     logits = np.load(folder / _LOGITS, allow_pickle=False)
-    return Outcome(load_file(folder / _WEIGHTS), logits, figures["epoch"], tuple(figures["curve"]))
+    return Outcome(load_file(folder / _WEIGHTS), logits, tuple(figures["curve"]))

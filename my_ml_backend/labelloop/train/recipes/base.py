@@ -16,6 +16,9 @@ from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
 
+ENOUGH = 50
+"""Validation pictures below which choosing by them would follow chance."""
+
 Epoch = Mapping[str, float]
 """What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
 ``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
@@ -78,11 +81,11 @@ class Candidate:
 
     ``frozen`` is the exported backbone where only the last layer is new. With ``flips`` the logits are the mean over
     picture and mirror image; ``mirrors`` says that mirror images have the same labels. ``strength`` is a head's C.
-    ``policy`` names how its training pictures were changed, "" where they were not. ``kept`` is the epoch of the
-    weights, 0 for the first. ``curve`` holds what each epoch reached, ``notes`` are sentences for the run's record,
-    ``held`` is what cross-validation said of training pictures, for the temperature. ``suspects`` are the pictures of
-    both sides (sha256) whose labels are probably wrong: no recipe learns from them, and no temperature is fitted to
-    them.
+    ``policy`` names how its training pictures were changed, "" where they were not. ``curve`` holds what each epoch
+    reached, ``notes`` are sentences for the run's record, ``held`` is what cross-validation said of training pictures,
+    for the temperature. ``suspects`` are the pictures of both sides (sha256) whose labels are probably wrong: no recipe
+    learns from them, and no temperature is fitted to them. ``before`` is the head that a finetune from learned weights
+    began with.
     """
 
     recipe: str
@@ -93,13 +96,13 @@ class Candidate:
     mirrors: bool = False
     balance: str = "none"
     policy: str = ""
-    kept: int = 0
     strength: float = 0.0
     temperature: float = 1.0
     curve: tuple[Epoch, ...] = ()
     notes: tuple[str, ...] = ()
     held: HeldOut | None = None
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
+    before: "Candidate | None" = None
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]

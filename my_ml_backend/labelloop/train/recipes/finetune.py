@@ -1,7 +1,5 @@
 """``finetune``: the whole network, from the head's solution or from random weights, on all GPUs there are."""
 
-import copy
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,18 +9,15 @@ from torch import nn
 from labelloop.train import balance
 from labelloop.train.augmentations.policy import Augmentation, load_policy
 from labelloop.train.backbone import classifier
-from labelloop.train.calibration import divide_logits
-from labelloop.train.dataset import in_order, indicators
+from labelloop.train.dataset import indicators
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.running import checkpoint_file
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed, packed
 from labelloop.train.recipes import head
-from labelloop.train.recipes.base import Candidate, Material, unwatched
-from labelloop.train.recipes.finetune_plan import FinetunePlan, plan
-from labelloop.train.stopping import ENOUGH
+from labelloop.train.recipes.base import ENOUGH, Candidate, Material, unwatched
+from labelloop.train.recipes.finetune_plan import FinetunePlan, epochs, plan
 
-_LONGER = 0.25  # of the epochs that were kept, once it has won
 _TRIAL = 4  # a trial of a way to balance takes one in so many epochs
 
 
@@ -47,33 +42,6 @@ def fit(
     with packed((*material.dataset.train, *material.dataset.validation), material.pixels, material.cache_dir) as pixels:
         candidate = _Finetune(material, before, planned, policy, pixels, workers, mirrors=mirrors).candidate()
     return replace(candidate, suspects=suspects)
-
-
-def refit(
-    material: Material, candidate: Candidate, *, ranks: int | None = None, workers: int | None = None
-) -> Candidate:
-    """Go on over training and validation pictures together, for a quarter of the epochs that were kept.
-
-    Nothing is left to be chosen by the validation pictures. All that was chosen stays, the temperature too, and so do
-    the logits: they are those of the network that had not seen them. Random weights, whose rate has fallen to nothing,
-    and a head's solution that no epoch made better stay as they are.
-    """
-    sides = material.dataset
-    if material.fresh or not candidate.kept or not sides.validation:
-        return candidate
-    start = copy.deepcopy(candidate.model)
-    divide_logits(start, 1 / candidate.temperature)
-    together = replace(
-        material,
-        dataset=in_order(replace(sides, train=(*sides.train, *sides.validation), validation=())),
-        settings=replace(material.settings, epochs=math.ceil(_LONGER * candidate.kept), balance=candidate.balance),
-        start=start,
-        watch=unwatched,
-        checkpoints=None,
-    )
-    model = fit(together, replace(candidate, model=start), ranks=ranks, workers=workers).model
-    divide_logits(model, candidate.temperature)
-    return replace(candidate, model=model)
 
 
 class _Finetune:
@@ -106,7 +74,6 @@ class _Finetune:
         outcome = self._run(job)
         model = self._material.network()
         model.load_state_dict(outcome.state)
-        notes = tuple(self._notes(outcome))
         return Candidate(
             "finetune",
             model.eval(),
@@ -115,9 +82,9 @@ class _Finetune:
             balance=chosen,
             policy=self._policy.name,
             mirrors=job.mirrors,
-            kept=outcome.epoch,
             curve=outcome.curve,
-            notes=notes,
+            notes=tuple(self._notes()),
+            before=self._before,
         )
 
     def _start(self) -> nn.Module:
@@ -144,7 +111,6 @@ class _Finetune:
             truth=self._shown.astype(np.float32),
             weights=(answers if chosen == "loss" else np.ones_like(answers)).astype(np.float32),
             validation=self._validation,
-            first=None if before is None else before.logits,
         )
 
     def _run(self, job: Job, *, trial: bool = False) -> Outcome:
@@ -174,12 +140,8 @@ class _Finetune:
         )
         return "loss" if balance.worth_it(self._validation, plain, balanced, self._material.dataset.choice) else "none"
 
-    def _notes(self, outcome: Outcome) -> list[str]:
-        asked, notes = self._material.settings.epochs, []
-        if self._plan.epochs < asked:
-            notes.append(
-                f"finetune takes {self._plan.epochs} epochs instead of {asked}: about eight minutes of this CPU"
-            )
-        if outcome.epoch == 0:
-            notes.append("finetune keeps the head's solution: no epoch was better on validation")
-        return notes
+    def _notes(self) -> list[str]:
+        asked, planned = epochs(self._material), self._plan.epochs
+        if planned == asked:
+            return []
+        return [f"finetune takes {planned} epochs instead of {asked}: about eight minutes of this CPU"]

@@ -83,9 +83,9 @@ def on_gpu() -> bool:
 def plan(material: Material, ranks: int = 1) -> FinetunePlan:
     """Plan a finetune on so many devices: batch and rates stay what they are on one.
 
-    From learned weights an epoch is one pass, at a part of the learning rate; where the recipes compete on a CPU, there
-    are only as many epochs as take about eight minutes. From random weights an epoch is at least 20 steps, however few
-    the pictures, as far as the CPU can do all epochs in about a minute.
+    From learned weights there are half as many epochs, of one pass each, at a part of the learning rate; where the
+    recipes compete on a CPU, there are only as many as take about eight minutes. From random weights an epoch is at
+    least 20 steps, however few the pictures, as far as the CPU can do all epochs in about a minute.
     """
     settings, budget, count = material.settings, material.budget, len(material.dataset.train)
     cost = work_of(material.start, material.pixels.spec)
@@ -96,8 +96,13 @@ def plan(material: Material, ranks: int = 1) -> FinetunePlan:
         affordable = budget.fresh_steps if on_gpu() else int(budget.fresh_work / (step_work * settings.epochs))
         steps = max(steps, min(budget.fresh_steps, affordable))
         return FinetunePlan(settings.epochs, steps, size, pieces, ranks, settings.learning_rate)
-    epochs, rate = _affordable(material, steps * step_work), settings.learning_rate * _GENTLE
-    return FinetunePlan(epochs, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
+    affordable, rate = _affordable(material, steps * step_work), settings.learning_rate * _GENTLE
+    return FinetunePlan(affordable, steps, size, pieces, ranks, rate, _LAYER_DECAY, _RESTING, level=True)
+
+
+def epochs(material: Material) -> int:
+    """Give the epochs that the settings ask for: from learned weights half of the number, for more brought nothing."""
+    return material.settings.epochs if material.fresh else math.ceil(material.settings.epochs / 2)
 
 
 def too_long(material: Material) -> bool:
@@ -114,10 +119,10 @@ def _step_work(material: Material, batch: int, cost: Work) -> float:
 
 
 def _affordable(material: Material, epoch_work: float) -> int:
-    epochs = material.settings.epochs
+    wanted = epochs(material)
     if on_gpu() or material.settings.recipes == ("finetune",):
-        return epochs
-    return min(epochs, max(_ENOUGH_EPOCHS, int(material.budget.cpu_work / epoch_work)))
+        return wanted
+    return min(wanted, max(_ENOUGH_EPOCHS, int(material.budget.cpu_work / epoch_work)))
 
 
 def _pieces(batch: int, ranks: int, cost: Work, budget: Budget) -> int:
