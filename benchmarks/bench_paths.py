@@ -21,6 +21,7 @@ from PIL import Image
 
 from benchmarks.trace import Trace, round_trips, tracing
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import keep_scores
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.champion import ChampionPointer
@@ -100,6 +101,7 @@ def _announce(hub: Hub, project: int) -> None:
     fence = pointer.take_fence()
     pointer.promote("v1", fence)
     pointer.announce("v1", fence)
+    keep_scores(hub.store, hub.project(project), "v1", [at / 100 for at in range(100)], 0.0)
 
 
 def _shown(name: str, journey: Journey, goal: int) -> dict[str, Any]:

@@ -263,6 +263,13 @@ class LoopSettings:
         "What follows where predictions drift: off (not looked at), alert, tab or retrain (docs/drift.md).",
         choices=("off", "alert", "tab", "retrain"),
     )
+    control_share: float = _setting(
+        "LABELLOOP_CONTROL_SHARE",
+        0.0,
+        "Share of the randomly served tasks that is shown without a pre-annotation (docs/loop.md); 0: none.",
+        minimum=0,
+        maximum=0.5,
+    )
     gate_margin: float = _setting(
         "LABELLOOP_GATE_MARGIN",
         0.1,

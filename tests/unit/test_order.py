@@ -1,17 +1,20 @@
 import hashlib
 from collections import Counter
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.data.split import side
+from labelloop.errors import StoreAway
 from labelloop.loop.order import (
+    KnownOrders,
     Order,
     Place,
     is_control,
     is_held_out,
-    keep_order,
+    keep_scores,
     note_places,
     order_score,
     packed,
@@ -20,6 +23,7 @@ from labelloop.loop.order import (
     score_at,
     unpacked,
 )
+from labelloop.models.store import Versioned
 from labelloop.types import ProjectKey
 from support.examples import examples
 from support.memory_store import MemoryStore
@@ -98,7 +102,7 @@ def test_ids_of_tasks_are_read_as_they_were_written(tasks: set[int]) -> None:
 
 
 def test_a_million_tasks_take_little() -> None:
-    assert len(packed(range(5, 1_000_005))) < 20_000
+    assert len(packed(range(5, 200_005))) < 4_000
     fifth = (task for task in range(50_000) if is_held_out(picture(task)))
     assert len(packed(fifth)) * 20 < 240_000
 
@@ -106,21 +110,81 @@ def test_a_million_tasks_take_little() -> None:
 def test_what_was_served_is_kept_with_the_version() -> None:
     store = MemoryStore()
     assert read_order(store, PROJECT, "v1") is None
-    order = keep_order(store, PROJECT, Order("v1", [[0.5, 0.6]], 0.1))
-    assert keep_order(store, PROJECT, Order("v1", [[0.5, 0.9]], 0.7)) == order, "the first one stands"
-    note_places(store, PROJECT, order, [(4, Place(0.6, "ordered")), (9, Place(0.5, "random", control=True))])
-    note_places(store, PROJECT, order, [(5, Place(0.2, "random"))])
+    order = keep_scores(store, PROJECT, "v1", SCORES, 0.1)
+    note_places(store, PROJECT, "v1", [(4, Place(0.6, "ordered")), (9, Place(0.5, "random", control=True))])
+    note_places(store, PROJECT, "v1", [(5, Place(0.2, "random"))])
     found = read_order(store, PROJECT, "v1")
     assert found is not None
-    assert (found.table, found.share) == ([[0.5, 0.6]], 0.1)
+    assert (found.table, found.share) == (order.table, 0.1)
     assert [found.arm(task) for task in (3, 4, 5, 9)] == [None, "ordered", "random", "random"]
     assert [task for task in range(10) if found.is_control(task)] == [9]
+
+
+SCORES = [0.5 + number / 1000 for number in range(150)]
+
+
+def test_a_table_stands_when_it_is_large_enough_and_grows_until_then() -> None:
+    store = MemoryStore()
+    few = keep_scores(store, PROJECT, "v1", [0.9, 0.7], 0.1)
+    assert few.may_grow
+    assert [score for _, score in few.table] == [0.7, 0.9]
+    more = keep_scores(store, PROJECT, "v1", SCORES, 0.5)
+    assert [score for _, score in more.table] == sorted([0.7, 0.9, *SCORES])
+    assert (more.may_grow, more.share) == (False, 0.1)
+    assert keep_scores(store, PROJECT, "v1", [0.1] * 300, 0.5) == more
+    assert keep_scores(store, PROJECT, "v2", [], 0.0).may_grow, "nothing but held-out tasks"
+
+
+class _Away(MemoryStore):
+    """A store that can be away, and counts what is read of it."""
+
+    away = False
+    reads = 0
+
+    def read(self, path: str) -> Versioned:
+        self.reads += 1
+        if self.away:
+            raise StoreAway("it is away")
+        return super().read(path)
+
+
+def test_a_process_reads_the_order_of_a_version_once() -> None:
+    store, now = _Away(), [0.0]
+    known = KnownOrders(lambda: store, lambda: now[0])
+    order = keep_scores(store, PROJECT, "v1", SCORES, 0.1)
+    store.reads = 0
+    for _ in range(3):
+        assert known.find(PROJECT, "v1") == order
+        now[0] += 1000
+    assert store.reads == 1
+    keep_scores(store, PROJECT, "v2", [0.5], 0.1)
+    found = known.find(PROJECT, "v2")
+    keep_scores(store, PROJECT, "v2", SCORES, 0.1)
+    assert known.find(PROJECT, "v2") == found
+    now[0] += 61
+    assert known.find(PROJECT, "v2") == read_order(store, PROJECT, "v2"), "one that could grow is read again"
+
+
+def test_while_the_store_is_away_there_is_no_order_and_that_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    store, now = _Away(), [0.0]
+    known = KnownOrders(lambda: store, lambda: now[0])
+    order = keep_scores(store, PROJECT, "v1", SCORES, 0.1)
+    store.away = True
+    for seconds in (0, 1, 61, 62):
+        now[0] = seconds
+        assert known.find(PROJECT, "v1") is None
+    assert [record.getMessage() for record in caplog.records] == [
+        f"project {PROJECT}: predictions are ordered by their true scores: it is away"
+    ]
+    store.away = False
+    now[0] = 130
+    assert known.find(PROJECT, "v1") == order
 
 
 def test_an_endpoint_may_call_its_model_whatever_it_likes() -> None:
     store = MemoryStore()
     for version in ("../../v1", "team/model:3", "", "v" * 300, "\ud800"):
-        assert keep_order(store, PROJECT, Order(version)).version == version
+        assert keep_scores(store, PROJECT, version, [0.5], 0).version == version
     assert read_order(store, PROJECT, "team/model:4") is None
 
 
@@ -130,3 +194,22 @@ def test_a_newer_release_may_keep_more_and_a_damaged_record_counts_as_none() -> 
     store.write(f"{PROJECT}/order/v2.json", b'{"version": 2')
     assert read_order(store, PROJECT, "v1") == Order("v1")
     assert read_order(store, PROJECT, "v2") is None
+
+
+HELD_OUT = [(number, content) for number, content in enumerate(PICTURES) if is_held_out(content)]
+
+
+@settings(max_examples=examples(100))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.integers(1, 10**6), st.floats(0.05, 0.95))
+def test_whoever_stops_anywhere_has_done_a_random_part_of_the_held_out_items(
+    scores: list[float], seed: int, share: float
+) -> None:
+    """Whatever the true scores are: what is served first is no harder than what is served last."""
+    order = Order(f"v{seed}", quantiles(scores))
+    true = [scores[number % len(scores)] for number, _ in HELD_OUT]
+    places = [order.place(content, score) for (_, content), score in zip(HELD_OUT, true, strict=True)]
+    # Where places are equal, the task that came first is served first, as Label Studio does it.
+    first = sorted(range(len(true)), key=lambda at: places[at].score)[: round(share * len(true))]
+    # Five and a half standard errors of the mean of a part that is drawn without putting back.
+    error = 5.5 * pstdev(true) * ((1 - share) / len(first)) ** 0.5
+    assert fmean(true[at] for at in first) == pytest.approx(fmean(true), abs=error + 1e-9)

@@ -67,6 +67,7 @@ class Labeling:
     so that nothing is missed. ``rename`` gives the name that a class of an older model has today, None for one that
     there is no more. ``examples`` yields every labeled task, in order of id. ``instead`` says what a file is that is
     recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
+    ``withheld`` tells of a task whether it was shown without its prediction.
     """
 
     kind: str
@@ -76,11 +77,12 @@ class Labeling:
     rename: Callable[[str], str | None]
     examples: Callable[[], Iterator[Example]]
     instead: Callable[[bytes], str | None] = lambda _: None
+    withheld: Callable[[int], bool] = lambda _: False
 
     def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
         """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
         for example in self.examples():
-            found = truth(example.votes, self.choice)
+            found = truth([self._vote(example.task, vote) for vote in example.votes], self.choice)
             reason = found.reason or example.reason
             task = example.task
             if reason:
@@ -89,6 +91,12 @@ class Labeling:
                 yield Record(
                     example.uri, found.labels, task, text=example.text, result=found.result, confirmed=found.confirmed
                 )
+
+    def _vote(self, task: int, vote: Vote) -> Vote:
+        """Give a vote, or one that says nothing where all that it tells is that a prediction was withheld."""
+        if vote.unseen and not vote.ground_truth and self.withheld(task):
+            return Vote(reason="made in bulk of a prediction that was withheld")
+        return vote
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Which side a picture is on, for ever; and what a project's sides lack for its first version."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +8,9 @@ from types import MappingProxyType
 from labelloop.data.manifest import Manifest
 from labelloop.kinds.base import Kind, find
 from labelloop.types import Item, Side
+from labelloop.types import side as side  # noqa: PLC0414 - this is where everybody looks for it
 
 SIDES: tuple[Side, ...] = ("train", "validation", "test")
-
-_SALT = "labelloop split 1\n"
-"""Fixed for ever: with another one, every picture would move and no two versions' scores could be compared."""
 
 _NONE_NAMED: Mapping[str, Side] = MappingProxyType({})
 
@@ -33,15 +30,6 @@ class Tally:
         self.items += 1
         for label in labels:
             self.labels[label] += 1
-
-
-def side(picture: str) -> Side:
-    """Say on which side a picture is (sha256 of its bytes, hex): 80 % train, 10 % validation, 10 % test."""
-    # Hashed again, so that nothing else that is chosen by a picture's hash can go along with its side.
-    share = int.from_bytes(hashlib.sha256((_SALT + picture).encode()).digest()[:8]) % 100
-    if share < 80:
-        return "train"
-    return "validation" if share < 90 else "test"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class Vote:
 
     ``skipped`` ones say that the annotator passed the task over, ``ground_truth`` that this annotation is right.
     ``result`` is all that it says, for a kind to which labels alone do not say it. ``confirmed``: it was marked later
-    than it was made, so by somebody who looked again; Label Studio marks whatever is imported.
+    than it was made, so by somebody who looked again; Label Studio marks whatever is imported. ``unseen`` ones say
+    nothing and were made in bulk of a prediction that says nothing: nobody has looked at the task.
     """
 
     labels: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Vote:
     ground_truth: bool = False
     result: str = ""
     confirmed: bool = False
+    unseen: bool = False
 
 
 def counting(votes: Sequence[Vote]) -> list[Vote]:
@@ -79,6 +81,8 @@ def _marked(read: Callable[[Json], Vote], annotation: Json) -> Vote:
     if annotation.get("was_cancelled") is True:
         return Vote(skipped=True)
     vote = read(annotation)
+    if _is_unseen(annotation):
+        vote = replace(vote, unseen=True)
     if annotation.get("ground_truth") is not True:
         return vote
     return replace(vote, ground_truth=True, confirmed=changed_later(annotation))
@@ -91,6 +95,15 @@ def changed_later(annotation: Json) -> bool:
         return (changed - made).total_seconds() >= 1
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def _is_unseen(annotation: Json) -> bool:
+    """Whether Label Studio's "Create Annotations From Predictions" made it of an empty prediction; nobody took time."""
+    return (
+        annotation.get("parent_prediction") is not None
+        and not annotation.get("lead_time")
+        and not annotation.get("result")
+    )
 
 
 def _one(votes: Sequence[frozenset[str]]) -> Truth:

@@ -14,6 +14,7 @@ from labelloop.endpoints.base import Endpoint
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
+from labelloop.loop.order import KnownOrders
 from labelloop.loop.queue import ProjectQueue
 from labelloop.loop.redis_client import RedisClient
 from labelloop.loop.state import ProjectState
@@ -62,6 +63,8 @@ class Hub:
         self.cache = PredictionCache(settings.cache_max_bytes, settings.cache_seconds)
         self.predicted: deque[Predicted] = deque(maxlen=0 if settings.drift == "off" else _PREDICTED)
         """What this process predicted lately and nobody has watched yet (loop/watched.py)."""
+        self.orders = KnownOrders(lambda: self.store)
+        """By which order predictions are served (loop/order.py)."""
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 

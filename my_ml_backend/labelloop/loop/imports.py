@@ -2,11 +2,12 @@
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from labelloop.data.site import Site
-from labelloop.errors import LeaseLost, StudioError
+from labelloop.errors import LeaseLost, StoreError, StudioError
 from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -22,12 +23,14 @@ class Imports:
     """Collects predictions of one project and imports them when there are many, and at the end of the block.
 
     What was collected is imported also when the block fails, except when the project's lease is lost: another worker
-    is at the same tasks then. At most two imports are held: the one being sent, and the one being collected. Raises
-    StudioError.
+    is at the same tasks then. At most two imports are held: the one being sent, and the one being collected. Before one
+    is sent, ``before`` is called with the ids of its tasks. Raises StudioError, and what ``before`` raises.
     """
 
-    def __init__(self, site: Site, project: ProjectKey) -> None:
-        self._site, self._project = site, project
+    def __init__(
+        self, site: Site, project: ProjectKey, before: Callable[[Sequence[int]], None] = lambda _: None
+    ) -> None:
+        self._site, self._project, self._before = site, project, before
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="import")
         self._sent: Future[None] | None = None
         self._items: list[Json] = []
@@ -44,7 +47,7 @@ class Imports:
             if not isinstance(error, LeaseLost):
                 self._send()
             self._settle()
-        except StudioError as failed:
+        except (StudioError, StoreError) as failed:
             if error is None:
                 raise
             _log.warning("project %s: the last predictions were not imported: %s", self._project, failed)
@@ -61,6 +64,7 @@ class Imports:
     def _send(self) -> None:
         self._settle()
         if self._items:
+            self._before([item["task"] for item in self._items])
             self._sent = self._sending.submit(self._import, self._items)
         self._items, self._bytes = [], 0
 

@@ -12,6 +12,7 @@ from labelloop.data.site import Counters
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import read_order
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.serving import announced_version
@@ -72,7 +73,11 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     scanned = state.seen().scanned
     told = f"{counters.annotations} {counters.skipped} {pending.changed} {pending.last} {scanned}"
     if told != seen:
-        state.agreement.note(site_of(hub, project.id).judged(since), version, since, told)
+        order = read_order(hub.store, project, version)
+        judged = site_of(hub, project.id).judged(since)
+        # Who was shown nothing has kept nothing.
+        shown = (one for one in judged if order is None or not order.is_control(one.task))
+        state.agreement.note(shown, version, since, told)
 
 
 def _as_the_tool_writes(moment: str) -> str:

@@ -5,28 +5,32 @@ validation sides would fill with the hardest items, and every figure taken on th
 sides, which is *held out*, is shown at a place that chance gives it: its order score is drawn from the scores of the
 train side. Whenever annotators stop, what they have done of the held-out items is a random part of them.
 
-What is kept of a version is ``order/<version>.json``. What simulates the order needs no hub: ``is_held_out``,
+What is kept of a version is ``order/<version>.json``; what simulates the order needs no hub: ``is_held_out``,
 ``quantiles`` (a table from scores) and ``order_score`` (from content, version and table) are pure.
 """
 
 import hashlib
+import logging
 import re
+import threading
+import time
 import zlib
 from array import array
 from base64 import b64decode, b64encode
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from labelloop.data.split import side
-from labelloop.errors import Conflict
+from labelloop.errors import StoreError
 from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.types import ProjectKey
+from labelloop.types import ProjectKey, side
+
+_log = logging.getLogger(__name__)
 
 Arm = Literal["random", "ordered"]
 """How a task was served: at a place that chance gave it, or by its true score."""
@@ -38,6 +42,13 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _TABLE = 200
 """Scores of a table that are evenly spread over the tasks, and as many that are closer the lower they are."""
+
+_ENOUGH = 100
+"""Scores from which on a table stands; a smaller one grows with the next tasks that are pre-annotated in bulk."""
+
+_KNOWN, _AGAIN_SECONDS = 256, 60.0
+"""Versions whose orders a process keeps in mind; when it asks the store again for one that is not there, or may grow.
+"""
 
 
 def is_held_out(content: str) -> bool:
@@ -101,8 +112,8 @@ class Order:
     """``order/<version>.json``: by which order a version's predictions are served, and what was served so in bulk.
 
     ``table`` is of the true scores of train-side tasks (``quantiles``), ``share`` that of the held-out ones whose
-    pre-annotation is withheld (``LABELLOOP_CONTROL_SHARE`` when the version was first served). ``served``, ``random``
-    and ``control`` are ids of tasks (``packed``); both others are among the first.
+    pre-annotation is withheld (``LABELLOOP_CONTROL_SHARE`` when the table was made). ``served``, ``random`` and
+    ``control`` are ids of tasks (``packed``); both others are among the first.
     """
 
     version: str
@@ -111,6 +122,11 @@ class Order:
     served: str = ""
     random: str = ""
     control: str = ""
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether the table is of so few scores that more are added."""
+        return len(self.table) < _ENOUGH
 
     def place(self, content: str, score: float) -> Place:
         """Place an item with its true score; ``content`` as for ``is_held_out``."""
@@ -175,26 +191,92 @@ def read_order(store: Store, project: ProjectKey, version: str) -> Order | None:
     return readable_record(store, _path(project, version), Order)
 
 
-def keep_order(store: Store, project: ProjectKey, order: Order) -> Order:
-    """Keep the order of a version for good, and give it; the one that was kept first stands. Raises StoreError."""
-    with suppress(Conflict):
-        store.create(_path(project, order.version), to_bytes(order))
-    return read_order(store, project, order.version) or order
+def keep_scores(store: Store, project: ProjectKey, version: str, scores: Sequence[float], share: float) -> Order:
+    """Make the table of a version of true scores of train-side tasks, and give its order. Raises StoreError.
+
+    A table that stands is left as it is, and so is the ``share`` that was kept first.
+    """
+    path = _path(project, version)
+
+    def kept(content: bytes | None) -> bytes | None:
+        before = readable(Order, content, path) if content else None
+        if before is not None and not before.may_grow:
+            return None
+        known = before or Order(version, share=share)
+        return to_bytes(replace(known, table=quantiles([*(score for _, score in known.table), *scores])))
+
+    update(store, path, kept)
+    return read_order(store, project, version) or Order(version, quantiles(scores), share)
 
 
-def note_places(store: Store, project: ProjectKey, order: Order, places: Sequence[tuple[int, Place]]) -> None:
+def note_places(store: Store, project: ProjectKey, version: str, places: Sequence[tuple[int, Place]]) -> None:
     """Keep which tasks are served and how, before they are. Raises StoreError."""
-    path = _path(project, order.version)
+    path = _path(project, version)
 
     def noted(content: bytes | None) -> bytes:
         kept = readable(Order, content, path) if content else None
-        return to_bytes((kept or order).noting(places))
+        return to_bytes((kept or Order(version)).noting(places))
 
-    if places:
-        update(store, path, noted)
+    update(store, path, noted)
+
+
+def all_orders(store: Store, project: ProjectKey) -> Iterator[Order]:
+    """Read the orders of all versions that there are; raises StoreError."""
+    for name in store.names(f"{project}/order/"):
+        found = readable_record(store, f"{project}/order/{name}", Order)
+        if found is not None:
+            yield found
+
+
+def control_tasks(store: Store, project: ProjectKey) -> Callable[[int], bool]:
+    """Give what tells of a task whether any version's prediction was withheld of it; the store is read when asked."""
+
+    @cache
+    def known() -> list[Order]:
+        return [order for order in all_orders(store, project) if order.control]
+
+    return lambda task: any(order.is_control(task) for order in known())
 
 
 def _path(project: ProjectKey, version: str) -> str:
     """Say where it lies; an endpoint may call its own model whatever it likes."""
     hashed = hashlib.sha256(version.encode(errors="surrogatepass")).hexdigest()
     return f"{project}/order/{version if _PLAIN.fullmatch(version) else f'_{hashed}'}.json"
+
+
+class KnownOrders:
+    """The orders that a process has read: each version's once. Safe to share between threads.
+
+    Nobody who waits for a prediction is refused it: while the store is away, scores are the true ones.
+    """
+
+    def __init__(self, store: Callable[[], Store], clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[ProjectKey, str], tuple[Order | None, float]] = OrderedDict()
+        self._missed: set[ProjectKey] = set()
+
+    def find(self, project: ProjectKey, version: str) -> Order | None:
+        """Give the order of a version; None where there is none, or the store is away, which is logged once."""
+        with self._lock:
+            order, until = self._known.get((project, version), (None, 0.0))
+        if self._clock() < until:
+            return order
+        try:
+            order = read_order(self._store(), project, version)
+            self._missed.discard(project)
+        except StoreError as error:
+            if project not in self._missed:
+                self._missed.add(project)
+                _log.warning("project %s: predictions are ordered by their true scores: %s", project, error)
+        self.remember(project, version, order)
+        return order
+
+    def remember(self, project: ProjectKey, version: str, order: Order | None) -> None:
+        """Know what was read or kept."""
+        seconds = _AGAIN_SECONDS if order is None or order.may_grow else float("inf")
+        with self._lock:
+            self._known[project, version] = order, self._clock() + seconds
+            self._known.move_to_end((project, version))
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)

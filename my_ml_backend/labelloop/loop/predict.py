@@ -3,6 +3,7 @@
 Prediction never breaks annotation: whatever happens to one task stays with that task.
 """
 
+import hashlib
 import logging
 import math
 import time
@@ -14,6 +15,7 @@ from typing import NamedTuple, TypeGuard
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import Place
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
 from labelloop.sources.media import media_type_of
 from labelloop.types import (
@@ -59,14 +61,32 @@ class Unpredicted:
     by_input: bool = False
 
 
-Found = Json | Unpredicted
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The prediction of a task, as its tool takes it; ``content`` is the sha256 (hex) of what it is of.
+
+    Of an input by reference that is its address. ``place`` is its place in the order; None where its score is true.
+    """
+
+    prediction: Json
+    content: str
+    place: Place | None = None
+
+    @property
+    def version(self) -> str:
+        """The version that it is of."""
+        return str(self.prediction["model_version"])
+
+
+Found = Made | Unpredicted
 
 
 class _Asked(NamedTuple):
-    """A task that the endpoint is asked about: what of it, and by which name the cache knows that."""
+    """A task that the endpoint is asked about: what of it, its content, and by which name the cache knows that."""
 
     task: Json
     item: Input
+    content: str
     key: bytes
 
 
@@ -99,7 +119,7 @@ def predict_tasks(
         found = predict_batch(plan, asked, deadline)
         found = _fall_back(plan, by, interface, context, list(zip(asked, found, strict=True)), deadline)
         _log_reasons(project, found)
-        return [item if _is_stored(item) else [] for _, item in zip(tasks, found, strict=True)]
+        return [item.prediction if _is_stored(item) else [] for _, item in zip(tasks, found, strict=True)]
     except LabelLoopError as error:
         _log.warning("project %s: no predictions for %d tasks: %s", project_uid, len(tasks), error)
     except Exception:  # noqa: BLE001 - border: an annotator is waiting, and nothing is stored either way
@@ -159,11 +179,11 @@ def _log_reasons(project: ProjectKey, found: Sequence[Found]) -> None:
         _log.warning("project %s: and %d more reasons of that kind", project, len(reasons) - _REASONS)
 
 
-def _is_stored(item: Found) -> TypeGuard[Json]:
+def _is_stored(item: Found) -> TypeGuard[Made]:
     """Whether Label Studio stores a prediction: it has a result, a finite score, a version that is not empty."""
     if isinstance(item, Unpredicted):
         return False
-    score, version, result = item.get("score"), item.get("model_version"), item.get("result")
+    score, version, result = (item.prediction.get(name) for name in ("score", "model_version", "result"))
     is_scored = isinstance(score, float) and math.isfinite(score)
     return is_scored and isinstance(version, str) and version != "" and isinstance(result, list)
 
@@ -172,7 +192,7 @@ def predict_batch(plan: PredictionPlan, tasks: Sequence[Json], deadline: float) 
     """Predict tasks, in order, as many calls at a time as the endpoint takes; what is not ready in time has none."""
     alone = len(tasks) <= plan.endpoint.batch
     found = predict_call(plan, tasks, deadline) if alone else _predict_calls(plan, tasks, deadline)
-    note_versions(plan, (item["model_version"] for item in found if isinstance(item, dict)))
+    note_versions(plan, (item.version for item in found if isinstance(item, Made)))
     return found
 
 
@@ -192,19 +212,40 @@ def predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | 
 
 def _predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | None) -> list[Found]:
     resolved = resolve_all(plan, tasks, deadline)
-    keys = [plan.key(item) if isinstance(item, Input) else b"" for item in resolved]
+    named = [_asked(plan, task, item) for task, item in zip(tasks, resolved, strict=True) if isinstance(item, Input)]
     # While two versions answer, which of them one answer was of may be a guess: nothing is kept of that.
-    known = [plan.hub.cache.get(_kept_as(key, plan.expected)) if key and plan.expected else None for key in keys]
-    asked = [
-        _Asked(task, item, key)
-        for task, item, key, found in zip(tasks, resolved, keys, known, strict=True)
-        if isinstance(item, Input) and found is None
-    ]
-    answers = iter(_ask(plan, asked, deadline))
-    return [
-        item if isinstance(item, Unpredicted) else found if found is not None else next(answers)
-        for item, found in zip(resolved, known, strict=True)
-    ]
+    known = [plan.hub.cache.get(_kept_as(one.key, plan.expected)) if plan.expected else None for one in named]
+    answers = iter(_ask(plan, [one for one, found in zip(named, known, strict=True) if found is None], deadline))
+    # What is kept has its true score: the order may be made later, or be another one.
+    made = iter(
+        _placed(plan, found if found is not None else next(answers), one.content)
+        for one, found in zip(named, known, strict=True)
+    )
+    return [item if isinstance(item, Unpredicted) else next(made) for item in resolved]
+
+
+def _asked(plan: PredictionPlan, task: Json, item: Input) -> _Asked:
+    sent = hashlib.sha256(item.content)
+    said = item.uri or "" if item.text is None else item.text
+    content = sent if item.content else hashlib.sha256(said.encode(errors="surrogatepass"))
+    return _Asked(task, item, content.hexdigest(), plan.key(item, sent.digest()))
+
+
+def _placed(plan: PredictionPlan, found: Json | Unpredicted, content: str) -> Found:
+    return found if isinstance(found, Unpredicted) else in_order(plan, Made(found, content))
+
+
+def in_order(plan: PredictionPlan, made: Made) -> Made:
+    """Give a prediction the score by which its task is ordered; one of a control task shows nothing.
+
+    Only here: whatever else is made of a score, such as of those of its results, is made of the true one.
+    """
+    order = plan.hub.orders.find(plan.project, made.version) if plan.ordered else None
+    if order is None:
+        return made
+    place = order.place(made.content, made.prediction["score"])
+    shown: Json = {"result": []} if place.control else {}
+    return replace(made, prediction=made.prediction | {"score": place.score} | shown, place=place)
 
 
 def threads_for(plan: PredictionPlan) -> int:
@@ -239,7 +280,7 @@ def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]
     return future.result()
 
 
-def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Found]:
+def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Json | Unpredicted]:
     if not asked:
         return []
     try:
@@ -259,7 +300,7 @@ def _count_error(plan: PredictionPlan) -> None:
         plan.hub.state(plan.project).counted.endpoint_failed()
 
 
-def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> Found:
+def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> Json | Unpredicted:
     if isinstance(answer, Failure):
         return Unpredicted(answer.reason if answer.endpoint else _reason(answer.reason, asked.item), answer.endpoint)
     try:

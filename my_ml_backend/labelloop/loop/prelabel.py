@@ -1,21 +1,27 @@
 """Pre-annotation in bulk: a prediction for every task that waits for an annotator and has none of this version.
 
-A project's tasks stream through the endpoint, in order and in constant memory.
+A project's tasks stream through the endpoint, in order and in constant memory. Before them come as many that chance
+chooses as the table takes by which held-out tasks are ordered (loop/order.py): the others may be sorted by class.
 """
 
+import hashlib
+import heapq
+import json
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
+from labelloop.data.site import Site
 from labelloop.errors import DeployError, EndpointError
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
-from labelloop.loop.predict import Found, Unpredicted, note_versions, predict_call, threads_for
+from labelloop.loop.order import Place, is_held_out, keep_scores, note_places
+from labelloop.loop.predict import Found, Made, Unpredicted, in_order, note_versions, predict_call, threads_for
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.loop.watched import watching
@@ -40,6 +46,9 @@ _TRIES_OF_INPUT = 3
 
 _FEW = 5
 """Calls: when fewer fail in a row, it may be their tasks."""
+
+_SAMPLE, _SAMPLE_BYTES = 2000, 64_000_000
+"""Tasks whose predictions are held back until there is a table of their scores; masks fill memory sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +87,25 @@ def prelabel(
     predicted = left_out = 0
     reasons: dict[str, None] = {}
     latest: Counter[str] = Counter()
+    places = _Places(hub, project)
     # Closed first, whatever ends this: nothing is predicted any more while the rest is imported.
     with (
         nullcontext() if dry_run else watching(hub),
-        nullcontext() if dry_run else Imports(site, project) as imports,
-        closing(predict_stream(plan, site.waiting(version))) as stream,
+        nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
+        closing(_all_predicted(replace(plan, ordered=plan.ordered and not dry_run), site, report, total)) as stream,
     ):
         for task, found in stream:
-            if isinstance(found, dict):
-                if deployed.brought and found["model_version"] != version:
+            if isinstance(found, Made):
+                if deployed.brought and found.version != version:
                     raise DeployError(
-                        f"the endpoint answers as {found['model_version']}, and {version} is to serve there: have the "
+                        f"the endpoint answers as {found.version}, and {version} is to serve there: have the "
                         "model name the version that it was deployed as, or none"
                     )
                 predicted += 1
-                latest[found["model_version"]] += 1
+                latest[found.version] += 1
                 if imports is not None:
-                    imports.add(task["id"], found)
+                    places.add(task["id"], found)
+                    imports.add(task["id"], found.prediction)
             else:
                 left_out += 1
                 if len(reasons) < _REASONS:
@@ -102,12 +113,111 @@ def prelabel(
             # The first one too: when this is killed after an import, the next start has to know what was imported.
             if predicted == 1 or latest.total() >= _NOTED:
                 plan, latest = replace(plan, version=note_versions(plan, latest.elements())), Counter()
-            done = predicted + left_out
-            report("tasks", done, total if done <= total else 0)
     note_versions(plan, latest.elements())
     for reason in reasons:
         _log.warning("project %s: of %d tasks without a prediction of %s: %s", project, left_out, version, reason)
     return Prelabeled(predicted, left_out, tuple(reasons))
+
+
+class _Places:
+    """The places of predictions that are not imported yet."""
+
+    def __init__(self, hub: Hub, project: ProjectKey) -> None:
+        self._hub, self._project = hub, project
+        self._places: dict[int, tuple[str, Place]] = {}
+
+    def add(self, task: int, made: Made) -> None:
+        """Take one in."""
+        if made.place is not None:
+            self._places[task] = made.version, made.place
+
+    def keep(self, tasks: Sequence[int]) -> None:
+        """Keep, with their versions, those of tasks that are imported now. Raises StoreError."""
+        known = [(task, *self._places.pop(task)) for task in tasks if task in self._places]
+        for version in {version for _, version, _ in known}:
+            placed = [(task, place) for task, by, place in known if by == version]
+            note_places(self._hub.store, self._project, version, placed)
+
+
+def _all_predicted(
+    plan: PredictionPlan, site: Site, report: Progress, total: int
+) -> Generator[tuple[Json, Found], None, None]:
+    """Yield every task that waits, with its prediction; first those by which held-out ones are ordered."""
+    told = _Told(report, total)
+    sample = _sample(plan, site) if _wants_scores(plan) else []
+    if sample:
+        yield from _scored(plan, sample, told)
+    # What comes of the sample may not be imported yet.
+    done = {task["id"] for task in sample}
+    rest = (task for task in site.waiting(plan.version) if task["id"] not in done)
+    with closing(told.each(predict_stream(plan, rest))) as stream:
+        yield from stream
+
+
+class _Told:
+    """Tells how many tasks were predicted."""
+
+    def __init__(self, report: Progress, total: int) -> None:
+        self._report, self._total = report, total
+        self._done = 0
+
+    def each(self, stream: Generator[tuple[Json, Found], None, None]) -> Generator[tuple[Json, Found], None, None]:
+        """Count what comes."""
+        with closing(stream):
+            for pair in stream:
+                self._done += 1
+                self._report("tasks", self._done, self._total if self._done <= self._total else 0)
+                yield pair
+
+
+def _wants_scores(plan: PredictionPlan) -> bool:
+    """Whether held-out tasks are ordered, and there is no table yet, or one of few scores.
+
+    A version that was announced before there were tables is left as it is: its tasks are in the order of their true
+    scores already.
+    """
+    order = plan.hub.orders.find(plan.project, plan.version) if plan.ordered else None
+    if order is not None:
+        return order.may_grow
+    return plan.ordered and plan.hub.pointer(plan.project).read().announced != plan.version
+
+
+def _sample(plan: PredictionPlan, site: Site) -> list[Json]:
+    """Choose waiting tasks by chance, in an order of chance: any first part of them is a random sample, too."""
+
+    def rank(task: Json) -> bytes:
+        return hashlib.sha256(f"{plan.version}\n{task['id']}".encode(errors="surrogatepass")).digest()
+
+    return heapq.nsmallest(_SAMPLE, site.waiting(plan.version), key=rank)
+
+
+def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Generator[tuple[Json, Found], None, None]:
+    """Yield tasks with their predictions when all are made, and there is a table of their scores.
+
+    Where the endpoint fails for good, it is of those that there are by then. Raises EndpointError afterwards.
+    """
+    held: list[tuple[Json, Found]] = []
+    failed, size = None, 0
+    try:
+        with closing(told.each(predict_stream(replace(plan, ordered=False), sample))) as stream:
+            for pair in stream:
+                held.append(pair)
+                size += len(json.dumps(pair[1].prediction)) if isinstance(pair[1], Made) else 0
+                if size > _SAMPLE_BYTES:
+                    break
+    except EndpointError as error:
+        failed = error
+    made = [found for _, found in held if isinstance(found, Made)]
+    if made:
+        version = Counter(one.version for one in made).most_common(1)[0][0]
+        scores = [one.prediction["score"] for one in made if one.version == version and not is_held_out(one.content)]
+        hub, project = plan.hub, plan.project
+        order = keep_scores(hub.store, project, version, scores, hub.settings.control_share)
+        hub.orders.remember(project, version, order)
+    for task, found in held:
+        yield task, in_order(plan, found) if isinstance(found, Made) else found
+    if failed is not None:
+        raise failed
 
 
 def predict_stream(plan: PredictionPlan, tasks: Iterable[Json]) -> Generator[tuple[Json, Found], None, None]:
@@ -143,7 +253,7 @@ def _first(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator
 def _rest(waiting: "deque[tuple[list[Json], Future[list[Found]]]]") -> Iterator[tuple[Json, Found]]:
     for call, future in waiting:
         if not future.cancel() and future.exception() is None:
-            yield from (pair for pair in zip(call, future.result(), strict=True) if isinstance(pair[1], dict))
+            yield from (pair for pair in zip(call, future.result(), strict=True) if isinstance(pair[1], Made))
 
 
 class _Outage:

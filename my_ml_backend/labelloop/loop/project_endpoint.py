@@ -6,6 +6,7 @@ them. When Redis is gone, what this process heard last stands; when it was wiped
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from labelloop.deployers.opening import check_deployer
@@ -16,7 +17,11 @@ from labelloop.loop import project_registry
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_options import Options, options_of
 from labelloop.loop.state import Shared
+from labelloop.settings import Settings
 from labelloop.types import ProjectKey
+
+_REMEMBERED = 64
+"""Projects whose options are kept in mind."""
 
 Serves = Literal["store", "deployed", "alone"]
 """What an endpoint serves: the store's versions, each request says which; those that a Deployer brings to it; or, with
@@ -63,7 +68,7 @@ def project_endpoint(hub: Hub, project: ProjectKey) -> ProjectEndpoint:
 
 def endpoint_by(hub: Hub, project: ProjectKey, shared: Shared | None) -> ProjectEndpoint:
     """Find the endpoint by what is shared already; raises as ``project_endpoint``."""
-    return open_for(hub, _read(_noted(hub, project, shared)))
+    return _opened(hub, *_options(hub.settings, _noted(hub, project, shared)))
 
 
 def open_for(hub: Hub, given: object) -> ProjectEndpoint:
@@ -71,7 +76,16 @@ def open_for(hub: Hub, given: object) -> ProjectEndpoint:
 
     Raises OptionsError when they are impossible.
     """
-    options, usual = options_of(hub.settings, given), options_of(hub.settings)
+    return _opened(hub, options_of(hub.settings, given), options_of(hub.settings))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _options(settings: Settings, noted: str | None) -> tuple[Options, Options]:
+    """Read a project's options by what is noted of it, and the usual ones; they are asked for with each prediction."""
+    return options_of(settings, _read(noted)), options_of(settings)
+
+
+def _opened(hub: Hub, options: Options, usual: Options) -> ProjectEndpoint:
     if options.bootstrap is not None:
         _open(hub, options.bootstrap, usual.bootstrap, "LABELLOOP_BOOTSTRAP_ENDPOINT")
     if options.deployer:

@@ -14,6 +14,7 @@ from labelloop.errors import LabelConfigError, Unreadable
 from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import control_tasks
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import site_of
 from labelloop.run.context import Labeled, Missing, Render
@@ -30,7 +31,8 @@ def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
     """
     trainer = project_endpoint(hub, project).options.trainer
     ours = open_trainer(replace(hub.settings, trainer=trainer)).ours
-    return site_of(hub, project.id).labeling(foreign=not ours)
+    found = site_of(hub, project.id).labeling(foreign=not ours)
+    return replace(found, withheld=control_tasks(hub.store, project))
 
 
 def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Render:

@@ -40,11 +40,13 @@ _NOTHING = Deployment()
 class Serving(ProjectEndpoint):
     """What predicts for a project; ``version`` is NO_VERSION before the loop's first.
 
-    ``deployment`` is what was last seen of an endpoint that versions are brought to.
+    ``deployment`` is what was last seen of an endpoint that versions are brought to. ``learned`` says that annotations
+    are learned from, which those of an endpoint with a model of its own are not.
     """
 
     version: str
     deployment: Deployment = _NOTHING
+    learned: bool = True
 
     @property
     def trained(self) -> bool:
@@ -66,9 +68,10 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     """
     shared = hub.state(project).shared()
     found = endpoint_by(hub, project, shared)
+    learned = found.serves != "alone"
     deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else _NOTHING
     if version is not None:
-        return Serving(found.options, found.endpoint, version, deployment)
+        return Serving(found.options, found.endpoint, version, deployment, learned)
     versioned = found.serves == "store" or bool(deployment.brought)
     if versioned and (announced := _announced(hub, project, shared)) != NO_VERSION:
         return Serving(found.options, found.endpoint, announced, deployment)
@@ -76,7 +79,7 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
         found, deployment = other, _NOTHING
     # What no version was brought to yet may hold a model of its own all the same.
     reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, found)
-    return Serving(found.options, found.endpoint, reported, deployment)
+    return Serving(found.options, found.endpoint, reported, deployment, learned)
 
 
 def fallback(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Serving | None:
@@ -186,7 +189,8 @@ class PredictionPlan(Serving):
 
     ``version`` is what ``/setup`` reports: an endpoint that serves the store is asked for it, another one is not.
     ``prompt`` is what the annotator drew, where one waits, ``assignment`` what the endpoint is to say of each task;
-    ``mark`` is the same for plans that predict the same, given one version.
+    ``mark`` is the same for plans that predict the same, given one version. ``ordered`` says that scores are those of
+    an order (loop/order.py).
     """
 
     hub: Hub
@@ -195,6 +199,7 @@ class PredictionPlan(Serving):
     prompt: tuple[Prompted, ...]
     assignment: Assignment
     mark: bytes
+    ordered: bool
 
     @property
     def target(self) -> Target:
@@ -206,12 +211,15 @@ class PredictionPlan(Serving):
         """The version that answers are most likely of; none in particular while two of them answer."""
         return "" if self.deployment.between else self.deployment.version or self.version
 
-    def key(self, content: Input) -> bytes:
-        """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it."""
+    def key(self, asked: Input, content: bytes) -> bytes:
+        """Name what is asked, for the cache: by what is sent, and all but a version that decides what comes of it.
+
+        ``content`` is the sha256 of the bytes that are sent.
+        """
         sent = hashlib.sha256(self.mark)
-        for part in (content.media_type, content.text or "", content.uri or ""):
+        for part in (asked.media_type, asked.text or "", asked.uri or ""):
             sent.update(hashlib.sha256(part.encode(errors="surrogatepass")).digest())
-        sent.update(hashlib.sha256(content.content).digest())
+        sent.update(content)
         return sent.digest()
 
 
@@ -238,10 +246,13 @@ def prediction_plan(
         by.endpoint,
         by.version,
         by.deployment,
+        by.learned,
         hub=hub,
         project=project,
         interface=interface,
         prompt=prompt,
         assignment=interface.assignment,
         mark=mark,
+        # Who waits with a smart tool in hand has chosen the task, and wants to see what is predicted.
+        ordered=by.learned and not context,
     )

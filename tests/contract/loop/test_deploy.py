@@ -512,7 +512,7 @@ def test_killed_between_every_two_steps_it_ends_as_if_it_had_not_been(
         assert {found[-1] for found in predicted(studio).values()} == {name}
         assert studio.backends[0]["title"] == name
         assert consider(loop, project) == "nothing has changed"
-    assert step == 6, "fence, promotion, fence, what may answer, what does, announcement"
+    assert step == 8, "fence, promotion, fence, what may answer, what does, table, what is served, announcement"
 
 
 def test_killed_while_its_script_runs_it_goes_on_with_the_next_look(studio: StudioApi, loop: Hub, place: Place) -> None:
