@@ -40,6 +40,8 @@ class BundleInfo:
         """Write as ``model.json``, where ``choice`` is called ``kind``, and a ``kind`` other than images ``learns``."""
         values = asdict(self) | {"kind": self.choice}
         del values["choice"]
+        if not values.get("thresholds"):
+            values.pop("thresholds", None)  # earlier releases do not know the field
         return json.dumps(values if self.kind == IMAGES else values | {"learns": self.kind}, indent=2)
 
     @classmethod
@@ -65,7 +67,8 @@ class NetworkInfo(BundleInfo):
     """What a bundle that classifies pictures says beside. ``parity`` maps file to largest logit difference from torch.
 
     With ``flips`` the logits are the mean over the picture and its mirror image. ``temperature`` is what the logits
-    were divided by, so that scores are calibrated; the last layer of every file holds it already.
+    were divided by, so that scores are calibrated; the last layer of every file holds it already. ``thresholds`` maps
+    classes to the scores from which on they are given, with choice ``multiple``; a half for the others.
     """
 
     backbone: str
@@ -73,6 +76,7 @@ class NetworkInfo(BundleInfo):
     parity: Mapping[str, float] = field(default_factory=dict)
     flips: bool = False
     temperature: float = 1.0
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def _own(cls, values: Json) -> Json:

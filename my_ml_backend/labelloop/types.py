@@ -225,11 +225,16 @@ class Input:
     assignment: Assignment | None = field(default=None, repr=False)
 
 
+HALF = 0.5
+"""The score from which on one of several classes is given, where nothing says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """A classification of one input; ``scores`` maps every class of the model to a finite number in [0, 1].
 
-    With choice ``single`` the scores sum to 1 and ``label`` is the best of them; with ``multiple`` each is independent.
+    With choice ``single`` the scores sum to 1 and ``label`` is the best of them; with ``multiple`` each is independent,
+    and a class is given from its score in ``thresholds`` on, from ``HALF`` where it has none there.
     """
 
     label: str
@@ -237,6 +242,11 @@ class Output:
     scores: Mapping[str, float]
     model_version: str
     choice: Choice = "single"
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def gives(self, name: str) -> bool:
+        """Whether a class of a model with choice ``multiple`` is given."""
+        return self.scores[name] >= self.thresholds.get(name, HALF)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,15 @@ class TestClassification:
         assert only(found)["score"] == 0.6
         assert found["score"] == 0.6
 
+    def test_a_model_says_from_which_score_on_it_gives_a_class_unless_the_project_does(self) -> None:
+        asked = config(choices("a", "b", "c", attributes='choice="multiple"'))
+        said = replace(output("multiple", a=0.55, b=0.35, c=0.31), thresholds={"a": 0.6, "b": 0.3})
+        meant = Rendering(label_map={"b": "c"})
+
+        assert only(render(asked, said, Rendering()))["value"] == {"choices": ["b"]}
+        assert only(render(asked, said, Rendering(threshold=0.5)))["value"] == {"choices": ["a"]}
+        assert only(render(asked, said, meant))["value"] == {"choices": ["c"]}
+
     def test_a_path_of_a_taxonomy(self) -> None:
         tree = '<Choice value="animal"><Choice value="cat"/><Choice value="dog"/></Choice><Choice value="stone"/>'
 

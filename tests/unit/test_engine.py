@@ -2,6 +2,7 @@
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,14 @@ def test_scores_stay_finite_for_huge_logits_and_fail_for_endless_ones(choice: Ch
     assert all(
         isinstance(item, Failure) or all(math.isfinite(score) for score in item.scores.values()) for item in endless
     )
+
+
+def test_outputs_say_from_which_score_on_a_class_is_given() -> None:
+    logits = np.log(np.array([[0.4, 0.6, 0.2]], dtype=np.float32) / np.array([0.6, 0.4, 0.8], dtype=np.float32))
+    (one,) = outputs(logits, ("a", "b", "c"), "multiple", "v1", {"a": 0.3, "b": 0.7})
+    assert isinstance(one, Output)
+    assert [name for name in one.scores if one.gives(name)] == ["a"]
+    assert [name for name in one.scores if replace(one, thresholds={}).gives(name)] == ["b"]
 
 
 def test_softmax_and_sigmoid() -> None:

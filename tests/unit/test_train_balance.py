@@ -42,14 +42,15 @@ def test_a_class_that_is_never_shown_is_not_rare() -> None:
     assert not balance.imbalanced(eye([10, 10, 0]))
 
 
-def test_it_is_worth_it_only_where_rare_classes_gain_and_the_whole_does_not_lose() -> None:
-    truth = eye([90, 10])
+def test_it_is_worth_it_unless_more_than_a_point_of_accuracy_is_lost() -> None:
+    truth = eye([180, 20])
     plain, better, worse = (np.where(truth, 1.0, 0.0) for _ in range(3))
-    plain[90:] = [1.0, 0.0]  # the rare class is never found
-    worse[:20] = [0.0, 1.0]  # found, but a fifth of the frequent class is lost
+    plain[180:] = [1.0, 0.0]  # the rare class is never found
+    worse[:23] = worse[180:] = [0.0, 1.0]  # found, but for more than is found the frequent class is lost
     assert balance.worth_it(truth, plain, better, "single")
+    assert balance.worth_it(truth, plain, plain, "single")
     assert not balance.worth_it(truth, plain, worse, "single")
-    assert not balance.worth_it(truth, plain, plain, "single")
+    assert not balance.worth_it(truth, plain, better, "multiple")
 
 
 def test_a_way_to_balance_that_there_is_not_is_refused() -> None:

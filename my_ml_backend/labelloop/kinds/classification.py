@@ -42,13 +42,13 @@ class Classification(ABC):
 
         manifest, folder = context.manifest, context.folder
         items = tuple(splits(manifest, context.named_sides)["test"])
-        scores, asked = self._scores(context, VersionOpponent("the new model", folder.bundle), items)
+        scores, asked, thresholds = self._scores(context, VersionOpponent("the new model", folder.bundle), items)
         kept = tuple(item for item, counts in zip(items, asked, strict=True) if counts)
-        tested = Scored.of(kept, manifest.classes, scores[asked])
+        tested = Scored.of(kept, manifest.classes, scores[asked], thresholds)
         tested.write(folder.predictions)
         # Of a model that lies elsewhere and answered nothing there is nothing to measure.
         arguments = (tested.truth, tested.scores, manifest.classes, manifest.choice, context.settings.seed)
-        write_json(folder.metrics, measure(*arguments) if kept else {})
+        write_json(folder.metrics, measure(*arguments, thresholds=thresholds) if kept else {})
 
     def judge(self, context: "Context", name: str, opponent: "Opponent | None", rename: "Rename") -> "Verdict":
         """Let the run's bundle and its opponent meet on the same test items (docs/gate.md)."""
@@ -60,7 +60,7 @@ class Classification(ABC):
         from labelloop.run.verdict import GateRule, Predictions
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
-        challenger = Predictions(name, tested.scores)
+        challenger = Predictions(name, tested.scores, thresholds=tested.thresholds)
         sides, known = splits(manifest, context.named_sides), set(tested.pictures)
         items = tuple(sides["test"])
         met = tuple(item for item in items if item.content in known)

@@ -20,7 +20,7 @@ from labelloop.models.versions import VersionRecord
 from labelloop.serve.engines.base import open_measured
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.handover import RunInputs
-from labelloop.types import Answer, Choice, Failure, Item, NotAsked, Output, Shown
+from labelloop.types import HALF, Answer, Choice, Failure, Item, NotAsked, Output, Shown
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -84,7 +84,8 @@ class VersionOpponent:
 class Scored:
     """Test pictures (sha256) with their tasks, ``truth`` bool (pictures, classes) and ``scores`` float64 likewise.
 
-    A row of nan is a picture that the model had no answer for.
+    A row of nan is a picture that the model had no answer for. ``thresholds`` (classes,) are those that the model gives
+    classes by; None, as earlier releases wrote it: a half for each.
     """
 
     classes: tuple[str, ...]
@@ -92,9 +93,16 @@ class Scored:
     tasks: npt.NDArray[np.int64]
     truth: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, items: tuple[Item, ...], classes: tuple[str, ...], scores: npt.NDArray[np.float64]) -> Self:
+    def of(
+        cls,
+        items: tuple[Item, ...],
+        classes: tuple[str, ...],
+        scores: npt.NDArray[np.float64],
+        thresholds: npt.NDArray[np.float64] | None = None,
+    ) -> Self:
         """Put items and the scores of their pictures together."""
         return cls(
             classes,
@@ -102,19 +110,21 @@ class Scored:
             np.array([item.task for item in items], dtype=np.int64),
             truth_of(items, classes),
             scores,
+            thresholds,
         )
 
     def write(self, path: Path) -> None:
         """Write the file whole or not at all."""
         with whole_file(path) as aside:
-            np.savez_compressed(
-                aside,
-                classes=np.array(self.classes),
-                pictures=np.array(self.pictures),
-                tasks=self.tasks,
-                truth=self.truth,
-                scores=self.scores,
-            )
+            held = {
+                "pictures": np.array(self.pictures),
+                "tasks": self.tasks,
+                "truth": self.truth,
+                "scores": self.scores,
+            }
+            if self.thresholds is not None:
+                held["thresholds"] = self.thresholds
+            np.savez_compressed(aside, allow_pickle=False, classes=np.array(self.classes), **held)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -122,7 +132,8 @@ class Scored:
         try:
             with np.load(path, allow_pickle=False) as held:
                 classes, pictures = (tuple(str(name) for name in held[key]) for key in ("classes", "pictures"))
-                return cls(classes, pictures, held["tasks"], held["truth"], held["scores"])
+                thresholds = held.get("thresholds")
+                return cls(classes, pictures, held["tasks"], held["truth"], held["scores"], thresholds)
         except (OSError, ValueError, KeyError) as error:
             raise StoreError(f"{path} cannot be read ({error}): run the evaluate stage of this run") from error
 
@@ -139,10 +150,14 @@ Rename = Callable[[str], str | None]
 
 
 class Scores(NamedTuple):
-    """Probabilities, float64 (items, classes), nan where there is no answer; ``asked`` (items,) where one was due."""
+    """Probabilities, float64 (items, classes), nan where there is no answer; ``asked`` (items,) where one was due.
+
+    ``thresholds`` (classes,) are those that the answers give classes by; None: a half for each.
+    """
 
     scores: npt.NDArray[np.float64]
     asked: npt.NDArray[np.bool_]
+    thresholds: npt.NDArray[np.float64] | None = None
 
 
 def scores_of(
@@ -160,6 +175,7 @@ def scores_of(
     scores, asked = np.full((count, len(classes)), np.nan), np.ones(count, dtype=bool)
     places: dict[str | None, int] = {name: at for at, name in enumerate(classes)}
     column = cache(lambda name: places.get(rename(name)))
+    thresholds: npt.NDArray[np.float64] | None = None
     for row, answer in enumerate(answers):
         output = _named(answer, classes, choice) if isinstance(answer, Shown) else answer
         asked[row] = not isinstance(output, NotAsked)
@@ -168,7 +184,13 @@ def scores_of(
             for name, score in output.scores.items():
                 if (at := column(name)) is not None:
                     scores[row, at] = score
-    return Scores(scores, asked)
+            if output.thresholds and thresholds is None:
+                # They are the model's, and the same in all of its answers.
+                thresholds = np.full(len(classes), HALF)
+                for name, least in output.thresholds.items():
+                    if (at := column(name)) is not None:
+                        thresholds[at] = least
+    return Scores(scores, asked, thresholds)
 
 
 def _named(shown: Shown, classes: Sequence[str], choice: Choice) -> Output | Failure:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.models.versions import VersionRecord, Versions
-from labelloop.train.metrics import Indicators, correct, predictions
+from labelloop.train.metrics import Indicators, correct, given
 from labelloop.types import Choice, Json
 
 
@@ -47,15 +47,17 @@ class Predictions:
     """What a version makes of the test items: probabilities, (items, classes); nan where a prediction failed.
 
     ``asked`` (items,) tells which items it could be asked about (None: all); the others show nothing of its worth.
+    ``thresholds`` (classes,) are those that it gives classes by, with choice ``multiple`` (None: a half for each).
     """
 
     version: str
     scores: npt.NDArray[np.float64]
     asked: npt.NDArray[np.bool_] | None = None
+    thresholds: npt.NDArray[np.float64] | None = None
 
     def only(self, items: npt.NDArray[np.bool_]) -> "Predictions":
         """Give the predictions of some items: bool, (items,)."""
-        return Predictions(self.version, self.scores[items])
+        return Predictions(self.version, self.scores[items], thresholds=self.thresholds)
 
     @property
     def answered(self) -> npt.NDArray[np.bool_]:
@@ -69,10 +71,10 @@ class Predictions:
     def given(self, choice: Choice) -> Indicators:
         """Tell which classes each item is given: bool, (items, classes); none where the prediction failed.
 
-        With choice ``single`` the class of the highest score, with ``multiple`` all from a half on.
+        With choice ``single`` the class of the highest score, with ``multiple`` all from their thresholds on.
         """
         scores = np.where(self.answered[:, None], self.scores, 0.0)
-        return predictions(scores - 0.5 if choice == "multiple" else scores, choice) & self.answered[:, None]
+        return given(scores, choice, self.thresholds) & self.answered[:, None]
 
 
 def force(verdict: Verdict) -> Verdict:

@@ -24,7 +24,6 @@ from labelloop.types import Answer, Findings, Json, Number, Output, Prompted, Re
 _CLASSIFYING = ("Choices", "Taxonomy")
 _CHECKERS = 32
 _LONGEST = 300
-_HALF = 0.5
 
 
 def render(
@@ -133,14 +132,16 @@ def classify(
     """Predict labels: the best one, or each from the threshold on where both tag and model take several.
 
     Several classes that mean one label count together. Without a threshold the best label is always chosen, and
-    several from one half on. None when no class with a usable score is a label.
+    several where the model itself gives a class that means them. None when no class with a usable score is a label.
     """
     scores = _label_scores(tag, output, labels)
     if not scores:
         return None
     if tag.choice == "multiple" and output.choice == "multiple":
-        least = _HALF if threshold is None else threshold
-        chosen = [name for name, value in scores.items() if value >= least]
+        given = {labels.get(name) for name in output.scores if output.gives(name)}
+        chosen = [
+            name for name, value in scores.items() if (name in given if threshold is None else value >= threshold)
+        ]
         sure = of_each(tuple(scores.values()), measure)
     else:
         best = max(scores, key=scores.__getitem__)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,9 +47,14 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         parity=parity(candidate, material, directory),
         flips=candidate.flips,
         temperature=candidate.temperature,
+        thresholds=_thresholds(candidate, dataset.classes),
     )
     (directory / DESCRIPTION).write_text(info.to_json())
     return info
+
+
+def _thresholds(candidate: Candidate, classes: Sequence[str]) -> dict[str, float]:
+    return {} if candidate.thresholds is None else dict(zip(classes, candidate.thresholds.tolist(), strict=True))
 
 
 def _write_weights(candidate: Candidate, material: Material, path: Path) -> None:

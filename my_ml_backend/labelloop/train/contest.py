@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from labelloop.errors import TrainingError
 from labelloop.train import metrics
@@ -17,7 +19,8 @@ from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
 from labelloop.train.recipes.base import ENOUGH, Candidate, Material, Recipe
 from labelloop.train.recipes.finetune_plan import too_long
-from labelloop.types import TrainSettings
+from labelloop.train.thresholds import f1_thresholds
+from labelloop.types import Choice, TrainSettings
 
 RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
 """All recipes, in the order in which they run."""
@@ -67,20 +70,28 @@ def validated(candidate: Candidate, dataset: Dataset) -> HeldOut:
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
     """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network.
 
+    Thresholds are chosen by the same.
     Without the suspects: where many labels are wrong, a temperature that is fitted to them calls the model too modest.
     There is no cross-validation of a finetune. It has that of the head it began with: how far the few validation
     pictures mislead about the head's temperature, so far they mislead about its own.
     """
     kept = np.array([sample.picture not in candidate.suspects for sample in dataset.validation], dtype=bool)
 
-    def fitted(one: Candidate, more: HeldOut | None) -> float:
+    def seen(one: Candidate, more: HeldOut | None) -> HeldOut:
         held = validated(one, dataset)
-        return temperature(HeldOut(held.truth[kept], held.logits[kept]).joined(more), dataset.choice)
+        return HeldOut(held.truth[kept], held.logits[kept]).joined(more)
+
+    def fitted(one: Candidate, more: HeldOut | None) -> float:
+        return temperature(seen(one, more), dataset.choice)
 
     value, before = fitted(candidate, candidate.held), candidate.before
     if before is not None and before.held is not None:
         value *= fitted(before, before.held) / fitted(before, None)
-    return calibrated(candidate, value)
+    found = calibrated(candidate, value)
+    if dataset.choice == "single":
+        return found
+    held = seen(candidate, candidate.held)
+    return replace(found, thresholds=f1_thresholds(HeldOut(held.truth, held.logits / value)))
 
 
 def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
@@ -99,11 +110,14 @@ def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
 
 def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, float]:
     """Map each recipe to its accuracy on the validation side; empty without validation pictures."""
-    found = {one.recipe: validated(one, dataset) for one in candidates if dataset.validation}
+    found = [(one, validated(one, dataset)) for one in candidates if dataset.validation]
     return {
-        name: metrics.accuracy(held.truth, metrics.predictions(held.logits, dataset.choice))
-        for name, held in found.items()
+        one.recipe: metrics.accuracy(held.truth, _answers(held, dataset.choice, one.thresholds)) for one, held in found
     }
+
+
+def _answers(held: HeldOut, choice: Choice, thresholds: npt.NDArray[np.float64] | None) -> npt.NDArray[np.bool_]:
+    return metrics.given(metrics.probabilities(held.logits, choice), choice, thresholds)
 
 
 def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:

@@ -2,7 +2,7 @@
 
 Those of proportions are Wilson's, the others the bootstrap's; where no draw of it differs from another there is none.
 
-Kind ``single`` gives each picture its best class, ``multiple`` every class with a score of 0.5 and more. A picture
+Kind ``single`` gives each picture its best class, ``multiple`` every class from its threshold on. A picture
 whose prediction failed (its scores are all 0, or nan) was given nothing: it counts as wrong. Averages are over the
 classes that at least one picture has. What is not defined is None.
 """
@@ -21,7 +21,6 @@ from labelloop.types import Choice, Json
 Matrix = npt.NDArray[np.float64]
 
 RESAMPLES = 1000
-_THRESHOLD = 0.5
 _DIGITS = 6
 _NO_WIDTH = 1e-9
 _PROPORTIONS: Mapping[Choice, Sequence[str]] = {"single": ("accuracy", "weighted recall"), "multiple": ("accuracy",)}
@@ -29,14 +28,21 @@ _PROPORTIONS: Mapping[Choice, Sequence[str]] = {"single": ("accuracy", "weighted
 
 
 def measure(
-    truth: Indicators, scores: Matrix, classes: Sequence[str], choice: Choice, seed: int = 0, resamples: int = RESAMPLES
+    truth: Indicators,
+    scores: Matrix,
+    classes: Sequence[str],
+    choice: Choice,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    thresholds: Matrix | None = None,
 ) -> Json:
     """Measure predictions: ``truth`` is bool and ``scores`` holds probabilities, both (items, classes).
 
+    ``thresholds`` (classes,) are the scores from which on classes are given with ``multiple``, None: a half for each.
     Gives ``metrics.json`` (docs/evaluation.md). ``seed`` decides what the intervals' resamples draw. Raises ValueError
     for arrays of another shape, or without items.
     """
-    given = _Given.of(truth, scores, classes, choice)
+    given = _Given.of(truth, scores, classes, choice, thresholds)
     by_class = rates(given.truth, given.predicted, given.scores)
     values, found = _values(given, by_class), _resampled(given, seed, resamples)
     measured = {name: _with_ends(value, found[name]) for name, value in values.items()}
@@ -60,12 +66,9 @@ def measure(
     }
 
 
-def answers_of(scores: Matrix, choice: Choice) -> Indicators:
+def answers_of(scores: Matrix, choice: Choice, thresholds: Matrix | None = None) -> Indicators:
     """Tell which classes the scores (items, classes) give each item; none where all of them are 0."""
-    if choice == "multiple":
-        return scores >= _THRESHOLD
-    best = scores.argmax(axis=1)[:, None] == np.arange(scores.shape[1])
-    shown: Indicators = best & scores.any(axis=1, keepdims=True)
+    shown: Indicators = metrics.given(scores, choice, thresholds) & scores.any(axis=1, keepdims=True)
     return shown
 
 
@@ -80,14 +83,16 @@ class _Given:
     choice: Choice
 
     @classmethod
-    def of(cls, truth: Indicators, scores: Matrix, classes: Sequence[str], choice: Choice) -> "_Given":
+    def of(
+        cls, truth: Indicators, scores: Matrix, classes: Sequence[str], choice: Choice, thresholds: Matrix | None
+    ) -> "_Given":
         if truth.shape != (len(truth), len(classes)) or scores.shape != truth.shape:
             raise ValueError(f"truth {truth.shape} and scores {scores.shape} must be (items, {len(classes)} classes)")
         if not len(truth):
             raise ValueError("there are no items to measure")
         failed = np.isnan(scores).any(axis=1, keepdims=True)
         known = np.where(failed, 0.0, np.clip(scores.astype(np.float64), 0, 1))
-        return cls(truth, known, answers_of(known, choice), np.asarray(known.any(axis=1)), choice)
+        return cls(truth, known, answers_of(known, choice, thresholds), np.asarray(known.any(axis=1)), choice)
 
     def scored(self) -> tuple[Indicators, Matrix]:
         """Give truth and scores of the items that did not fail."""

@@ -21,7 +21,8 @@ from labelloop.train.dataset import Sample, indicators
 from labelloop.train.evaluation import answers_of
 from labelloop.train.frozen import Flipped
 from labelloop.train.pixels import PixelCache
-from labelloop.types import Choice, Json, Progress
+from labelloop.train.thresholds import least_scores
+from labelloop.types import HALF, Choice, Json, Progress
 
 Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float32]
@@ -171,7 +172,7 @@ def explain(
     None for networks without a last feature map. Raises BundleError, TrainingError, MediaError.
     """
     info = read_network_info(bundle)
-    cases = _cases(indicators(samples, len(info.classes)), scores, info.choice, few)
+    cases = _cases(indicators(samples, len(info.classes)), scores, info.choice, few, least_scores(info))
     if not cases:
         return []
     explainer = _Explainer(info, network or load_network(bundle), pixels, folder, steps)
@@ -215,11 +216,13 @@ class _Explainer:
         return name
 
 
-def _cases(truth: npt.NDArray[np.bool_], scores: Matrix, choice: Choice, few: int) -> list[_Case]:
+def _cases(
+    truth: npt.NDArray[np.bool_], scores: Matrix, choice: Choice, few: int, thresholds: Matrix | None = None
+) -> list[_Case]:
     """Choose the most certain of the right and of the wrong, and the least certain of the rest, of several classes."""
     answered: npt.NDArray[np.bool_] = np.asarray(scores.any(axis=1))
-    right = (truth == answers_of(scores, choice)).all(axis=1)
-    certain = _certainty(scores, choice)
+    right = (truth == answers_of(scores, choice, thresholds)).all(axis=1)
+    certain = _certainty(scores, choice, thresholds)
     found: dict[int, str] = {}
     for why, eligible, order in (
         ("right", answered & right, -certain),
@@ -241,10 +244,10 @@ def _by_turns(ranked: Sequence[int], best: npt.NDArray[np.int64]) -> list[int]:
     return [at for _, at in sorted(placed, key=lambda entry: entry[0])]
 
 
-def _certainty(scores: Matrix, choice: Choice) -> Matrix:
+def _certainty(scores: Matrix, choice: Choice, thresholds: Matrix | None) -> Matrix:
     """How far the answer is from another one: the lead over the second class, or over the threshold: (samples,)."""
     if choice == "multiple" or scores.shape[1] < 2:
-        nearest: Matrix = np.abs(scores - 0.5).min(axis=1)
+        nearest: Matrix = np.abs(scores - (HALF if thresholds is None else thresholds)).min(axis=1)
         return nearest
     second, first = np.sort(scores, axis=1)[:, -2:].T
     lead: Matrix = first - second

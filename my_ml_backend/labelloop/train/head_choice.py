@@ -135,7 +135,7 @@ def _balanced(problem: Problem, wanted: str, sample: Rows, seed: int) -> HeadCho
     if wanted in ("loss", "sampler"):  # for a head both are the same: answers count as often as they would be drawn
         return _choice(weighted, cross_validate(weighted.take(sample), seed), sample, wanted)
     plain = cross_validate(problem.take(sample), seed)
-    if wanted == "auto" and plain is not None and balance.imbalanced(problem.shown):
+    if wanted == "auto" and plain is not None and problem.choice == "single" and balance.imbalanced(problem.shown):
         found = cross_validate(weighted.take(sample), seed)
         if found and balance.worth_it(problem.shown[sample], plain.logits, found.logits, problem.choice):
             return _choice(weighted, found, sample, "loss")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.types import Choice, Json
+from labelloop.types import HALF, Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,15 @@ def predictions(logits: npt.NDArray[np.floating[Any]], choice: Choice) -> Indica
     given = np.zeros(logits.shape, dtype=bool)
     given[np.arange(len(logits)), logits.argmax(axis=1)] = True
     return given
+
+
+def given(scores: npt.NDArray[np.float64], choice: Choice, thresholds: npt.NDArray[np.float64] | None) -> Indicators:
+    """Tell which classes the scores (items, classes) give each item: the best, or with ``multiple`` those high enough.
+
+    ``thresholds`` (classes,) says from which score on each class is given then, None: all from a half on.
+    """
+    least = HALF if thresholds is None else thresholds
+    return predictions(scores - least if choice == "multiple" else scores, choice)
 
 
 def log_loss(truth: Indicators, logits: npt.NDArray[np.floating[Any]], choice: Choice) -> float:

@@ -26,6 +26,7 @@ from labelloop.train.corruptions import CORRUPTIONS, SEVERITIES, corruption
 from labelloop.train.dataset import Sample, balanced, indicators
 from labelloop.train.parity import ONNX
 from labelloop.train.pixels import PixelCache
+from labelloop.train.thresholds import least_scores
 from labelloop.types import Choice, Json, Progress
 
 Pixels = npt.NDArray[np.uint8]
@@ -133,7 +134,8 @@ class _Judge:
     def accuracy(self, changed: Stack) -> float:
         """Share of pictures (n, height, width, 3) that get exactly the right classes."""
         logits = [self.logits(pictures.normalise(part, self.info.picture)) for part in _parts(changed)]
-        return metrics.accuracy(self.truth, metrics.predictions(np.concatenate(logits), self.info.choice))
+        scores = metrics.probabilities(np.concatenate(logits), self.info.choice)
+        return metrics.accuracy(self.truth, metrics.given(scores, self.info.choice, least_scores(self.info)))
 
 
 def _parts(pixels: Stack) -> Iterator[Stack]:

@@ -121,6 +121,16 @@ def test_multiple_scores_need_not_sum_to_one() -> None:
     assert strictly({"predictions": [item]}) == [Output("cat", 0.75, scores, "v1", "multiple")]
 
 
+def test_thresholds_say_which_of_several_classes_are_given() -> None:
+    scores, least = {"cat": 0.75, "dog": 0.3}, {"dog": 0.25}
+    told = Output("cat", 0.75, scores, "v1", "multiple", least)
+    assert strictly({"predictions": [write_item(told)]}) == [told]
+    assert "thresholds" not in write_item(CAT)
+    for wrong in ([0.5], {"bird": 0.5}, {"dog": 1.5}, {"dog": "low"}):
+        (answer,) = strictly({"predictions": [cat(kind="multiple", scores=scores, thresholds=wrong)]})
+        assert isinstance(answer, Failure)
+
+
 def test_regions_go_strictly_too() -> None:
     item = {"regions": [{"label": "nose", "point": [0.5, 0.5]}], "model_version": "v2", "width": 40, "height": 30}
     assert strictly({"predictions": [item, cat()]}, 2) == [

@@ -80,8 +80,14 @@ def _output(item: dict[str, Any], version: str) -> Output:
                 raise Malformed("the scores of a single choice do not sum to 1")
             return Output(label, best, read, version, "single")
         case "multiple":
-            return Output(label, best, read, version, "multiple")
+            return Output(label, best, read, version, "multiple", _thresholds(item.get("thresholds", {}), read))
     raise Malformed('"kind" is neither single nor multiple')
+
+
+def _thresholds(said: Any, scores: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(said, dict) or not said.keys() <= scores.keys():
+        raise Malformed('"thresholds" is not a map from classes to scores')
+    return {name: exact_score(name, value) for name, value in said.items()}
 
 
 def findings(item: dict[str, Any], one: Asked) -> Findings:
@@ -222,6 +228,7 @@ def write_item(answer: Answer | Failure) -> Json:
         "scores": dict(answer.scores),
         "model_version": answer.model_version,
         "kind": answer.choice,
+        **({"thresholds": dict(answer.thresholds)} if answer.thresholds else {}),
     }
 
 

@@ -108,7 +108,9 @@ class ImageClassification(Classification):
         return NetworkInfo.read(raw)
 
     def problems(self, info: BundleInfo) -> Iterator[str]:
-        """Refuse pictures that cannot be prepared, and a bundle without ``model.onnx``."""
+        """Refuse pictures that cannot be prepared, impossible thresholds, and a bundle without ``model.onnx``."""
+        if isinstance(info, NetworkInfo) and not _are_thresholds(info):
+            yield "has a threshold that is of no class, or not between 0 and 1"
         if not isinstance(info, NetworkInfo) or not _is_spec(info.picture):
             yield "has an impossible picture size, mean or std"
         if "model.onnx" not in info.files:
@@ -135,6 +137,11 @@ class ImageClassification(Classification):
 
 
 KIND = ImageClassification()
+
+
+def _are_thresholds(info: NetworkInfo) -> bool:
+    known = isinstance(info.thresholds, dict) and set(info.thresholds) <= set(info.classes)
+    return known and all(isinstance(one, int | float) and 0 < one < 1 for one in info.thresholds.values())
 
 
 def _is_spec(spec: PictureSpec) -> bool:

@@ -163,7 +163,7 @@ def worst_mistakes(tested: Scored, choice: Choice, most: int = MOST) -> list[Jso
     ``score`` is the highest score of a class that is not true, ``true_score`` the lowest of one that is; either is None
     where there is no such class.
     """
-    given = Predictions("", tested.scores)
+    given = Predictions("", tested.scores, thresholds=tested.thresholds)
     wrong = np.flatnonzero(~given.right(tested.truth, choice) & given.answered)
     chosen = given.given(choice)
     untrue = np.where(tested.truth, 0.0, tested.scores).max(axis=1)

@@ -1,7 +1,8 @@
 """What engines have in common: pictures are prepared, go through the network a few at a time, and become outputs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +15,30 @@ from labelloop.types import Choice, Failure, Output
 
 Floats = npt.NDArray[np.float64]
 
+_NONE: Mapping[str, float] = MappingProxyType({})
+
 
 def outputs(
-    logits: npt.NDArray[np.float32], classes: tuple[str, ...], choice: Choice, version: str
+    logits: npt.NDArray[np.float32],
+    classes: tuple[str, ...],
+    choice: Choice,
+    version: str,
+    thresholds: Mapping[str, float] = _NONE,
 ) -> list[Output | Failure]:
     """One output for each row of ``logits`` (pictures, classes); a row that is not finite is a Failure."""
     with np.errstate(invalid="ignore"):
         scores = probabilities(logits, choice)
-    return [_output(row, classes, choice, version) for row in scores]
+    return [_output(row, classes, choice, version, thresholds) for row in scores]
 
 
-def _output(scores: Floats, classes: tuple[str, ...], choice: Choice, version: str) -> Output | Failure:
+def _output(
+    scores: Floats, classes: tuple[str, ...], choice: Choice, version: str, thresholds: Mapping[str, float]
+) -> Output | Failure:
     if not np.isfinite(scores).all():
         return Failure("the model's scores for this picture are not finite")
     best = int(scores.argmax())
     values = scores.tolist()
-    return Output(classes[best], values[best], dict(zip(classes, values, strict=True)), version, choice)
+    return Output(classes[best], values[best], dict(zip(classes, values, strict=True)), version, choice, thresholds)
 
 
 Array = npt.NDArray[np.float32]
@@ -72,7 +81,8 @@ class NetworkEngine(ABC):
         tensors = [tensor for tensor in prepared if not isinstance(tensor, Failure)]
         if not tensors:
             return [failure for failure in prepared if isinstance(failure, Failure)]
-        results = iter(outputs(self._run(np.stack(tensors)), self.info.classes, self.info.choice, version))
+        logits, info = self._run(np.stack(tensors)), self.info
+        results = iter(outputs(logits, info.classes, info.choice, version, info.thresholds))
         return [item if isinstance(item, Failure) else next(results) for item in prepared]
 
     def _prepare(self, content: bytes) -> Array | Failure:

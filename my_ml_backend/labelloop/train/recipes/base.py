@@ -85,7 +85,7 @@ class Candidate:
     reached, ``notes`` are sentences for the run's record, ``held`` is what cross-validation said of training pictures,
     for the temperature. ``suspects`` are the pictures of both sides (sha256) whose labels are probably wrong: no recipe
     learns from them, and no temperature is fitted to them. ``before`` is the head that a finetune from learned weights
-    began with.
+    began with. ``thresholds`` (classes,) are the scores from which on several classes are given (None: a half each).
     """
 
     recipe: str
@@ -103,6 +103,7 @@ class Candidate:
     held: HeldOut | None = None
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
     before: "Candidate | None" = None
+    thresholds: npt.NDArray[np.float64] | None = None
 
 
 Recipe = Callable[[Material, Candidate | None], Candidate]
