@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning import believed
+from benchmarks.learning import believed, versions
 from benchmarks.learning.features import Features
 
 
@@ -76,3 +76,14 @@ def test_labels_are_saved_where_the_order_has_earlier_what_chance_has_at_last() 
     assert believed.saved(np.tile([0.8, 0.9, 0.95], (5, 1)), at_random, rounds).startswith("100 of 300 (100 to 100")
     assert believed.saved(np.tile([0.8, 0.85, 0.95], (5, 1)), at_random, rounds).startswith("50 of 300")
     assert believed.saved(np.tile([0.7, 0.8, 0.85], (5, 1)), at_random, rounds).startswith("0 of 300")
+
+
+def test_a_commit_that_the_clone_does_not_hold_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "BEGAN", "0" * 40)
+    with versions.before() as code:
+        assert code is None
+
+
+def test_a_measurement_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="loop failed: .*no-such-file"):
+        versions.measured("loop", ["--features", "no-such-file.npz"])
