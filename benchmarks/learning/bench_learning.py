@@ -12,8 +12,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.learning import believed
+from benchmarks.learning import believed, suspects
 from benchmarks.learning.features import Features, digits, of_folders
 from benchmarks.learning.versions import BEGAN, before, in_parts
 from labelloop.types import TrainSettings
@@ -21,44 +22,59 @@ from labelloop.types import TrainSettings
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured on: features of all pictures, those that loops learn from, and how many loops."""
+    """What is measured on, with which code, how often.
+
+    ``features`` is a file of all pictures' features, ``small`` one of fewer for each, ``codes`` maps "before" and "now"
+    to the folders of the product's code (None: as it is); "before" is missing where nobody has it. ``loops`` have the
+    product's order, ``trials`` is how often anything else is tried.
+    """
 
     features: Path
     small: Path
+    codes: Mapping[str, Path | None]
     loops: int
-    compared: int
+    trials: int
+
+    def measured(self, module: str, features: Path, count: int, *arguments: str) -> dict[str, list[Any]]:
+        """Run a module's trials with every code, and give what they found."""
+        given = ["--features", str(features), *arguments]
+        return {when: in_parts(module, given, count, code) for when, code in self.codes.items()}
 
 
-Measure = Callable[[Plan, Path | None], Mapping[str, str]]
-"""Gives rows by name, with the code of a folder (None: as it is)."""
+def loops(plan: Plan) -> dict[str, str]:
+    """Simulate loops: order against chance, test side against truth, champion against truth."""
+    ordered = plan.measured("loop", plan.small, plan.loops)
+    at_random = plan.measured("loop", plan.small, plan.trials, "--random")
+    tables = (
+        {when: believed.order(rows, at_random[when]) for when, rows in ordered.items()},
+        {when: believed.test_side(rows) for when, rows in ordered.items()},
+        {when: believed.champions(rows) for when, rows in ordered.items()},
+    )
+    return {f"{what}, {when}": table[when][what] for table in tables for what in table["now"] for when in table}
 
 
-def loops(plan: Plan, code: Path | None) -> dict[str, str]:
-    """Simulate loops: test side against truth, champion against truth, order against chance."""
-    ordered = in_parts("loop", ["--features", str(plan.small)], plan.loops, code)
-    at_random = in_parts("loop", ["--features", str(plan.small), "--random"], plan.compared, code)
-    return believed.order(ordered, at_random) | believed.test_side(ordered) | believed.champions(ordered)
+def wrong_labels(plan: Plan) -> dict[str, str]:
+    """Train heads on labels of which some are wrong."""
+    found = plan.measured("suspects", plan.small, plan.trials)
+    return suspects.told(found.get("before", []), found["now"])
 
 
-MEASURES: tuple[Measure, ...] = (loops,)
+MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, wrong_labels)
 
 
-def run(loops: int = 500, compared: int = 50, features: Features | None = None) -> dict[str, str]:
-    """Measure the digits, or other pictures, with both codes."""
+def run(loops: int = 500, trials: int = 50, features: Features | None = None) -> dict[str, str]:
+    """Measure the digits, or other pictures."""
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, before() as old:
-        plan = Plan(Path(folder) / "features.npz", Path(folder) / "small.npz", loops, compared)
+        if old is None:
+            found["before"] = f"not measured: this clone does not hold {BEGAN}"
+        codes = {"before": old, "now": None} if old else {"now": None}
+        plan = Plan(Path(folder) / "features.npz", Path(folder) / "small.npz", codes, loops, trials)
         taken = digits() if features is None else features
         taken.save(plan.features)
         taken.fewer().save(plan.small)
-        if old is None:
-            found["before"] = f"not measured: this clone does not hold {BEGAN}"
         for measure in MEASURES:
-            was, now = {} if old is None else measure(plan, old), measure(plan, None)
-            for name in {**was, **now}:
-                found |= {
-                    f"{name}, {when}": rows[name] for when, rows in (("before", was), ("now", now)) if name in rows
-                }
+            found |= measure(plan)
     return found
 
 
@@ -69,7 +85,7 @@ def main() -> None:
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=0)
     parser.add_argument("--loops", type=int, default=500, help="simulated loops with the product's order")
-    parser.add_argument("--compared", type=int, default=50, help="as many with tasks served at random")
+    parser.add_argument("--trials", type=int, default=50, help="of anything else")
     options = parser.parse_args()
     features = None
     if options.images:
@@ -77,7 +93,7 @@ def main() -> None:
             backbone=options.backbone, weights=options.weights, image_size=options.image_size, recipes=("head",)
         )
         features = of_folders(options.images, settings)
-    for what, value in run(options.loops, options.compared, features).items():
+    for what, value in run(options.loops, options.trials, features).items():
         print(f"{what:<44} {value}")
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.learning.features import Features
-from benchmarks.learning.head import Head, Trainer
+from benchmarks.learning.head import Head, Trainer, without_looking_up_threads
 from labelloop.data.split import SIDES, side
 from labelloop.run.gate import judge, judge_first
 from labelloop.run.verdict import GateRule, Predictions
@@ -126,14 +125,6 @@ def order_scores(contents: Sequence[str], sure: Sequence[float], version: str) -
     table = quantiles(score for content, score in zip(contents, sure, strict=True) if not is_held_out(content))
     order = Order(version, table)
     return [order.place(content, score).score for content, score in zip(contents, sure, strict=True)]
-
-
-def without_looking_up_threads() -> None:
-    """Let no fit ask which libraries are loaded: with OMP_NUM_THREADS=1 it changes nothing, and costs half the time."""
-    from labelloop.train import logistic
-
-    if hasattr(logistic, "threadpool_limits"):
-        logistic.threadpool_limits = lambda _limit: nullcontext()
 
 
 def main() -> None:

@@ -9,24 +9,25 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.learning.features import Features
-from benchmarks.learning.head import Trainer
-from benchmarks.learning.loop import POOL, without_looking_up_threads
+
+if TYPE_CHECKING:
+    from benchmarks.learning.head import Trainer
 
 SHARES = (0.0, 0.05, 0.2)
 LABELS = 200
 Row = Mapping[str, Any]
 
 
-def trial(trainer: Trainer, seed: int) -> Iterator[Row]:
+def trial(trainer: "Trainer", seed: int) -> Iterator[Row]:
     """Train on the same labels with each share of wrong ones; nine in ten train, the others validate."""
     features, random = trainer.features, np.random.default_rng(seed)
     order = random.permutation(len(features.labels))
-    labeled, held_out = order[:LABELS], order[POOL:]
+    labeled, held_out = order[:LABELS], order[LABELS:]
     turned = random.integers(1, len(features.classes), LABELS)
     for share in SHARES:
         wrong = labeled[: round(share * LABELS)]
@@ -70,6 +71,8 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first trial's seed")
     parser.add_argument("--loops", type=int, default=1, help="trials")
     options = parser.parse_args()
+    from benchmarks.learning.head import Trainer, without_looking_up_threads
+
     without_looking_up_threads()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(Features.load(options.features), Path(folder)).prepare()

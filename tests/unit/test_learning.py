@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning import believed, versions
+from benchmarks.learning import believed, suspects, versions
 from benchmarks.learning.features import Features
 
 
@@ -85,5 +85,15 @@ def test_a_commit_that_the_clone_does_not_hold_is_not_measured(monkeypatch: pyte
 
 
 def test_a_measurement_that_fails_says_why() -> None:
-    with pytest.raises(RuntimeError, match="loop failed: .*no-such-file"):
-        versions.measured("loop", ["--features", "no-such-file.npz"])
+    with pytest.raises(RuntimeError, match=r"nothing failed: .*No module named"):
+        versions.measured("nothing", [])
+
+
+def test_what_is_left_out_is_told_beside_what_it_gives() -> None:
+    def rows(*right: int) -> list[dict[str, float]]:
+        counts = {"held_out": 100, "wrong": 10, "left_out": 8, "found": 6}
+        return [{"share": share, "truth": one, **counts} for share in suspects.SHARES for one in right]
+
+    told = suspects.told(rows(80, 82), rows(85, 85))["suspects, 5% of 200 labels wrong"]
+    assert "before 0.810, now 0.850, +4.0 ± 2.0 points; leaves out 8.0, 6.0 of the 10 wrong ones" in told
+    assert suspects.told([], rows(85))["suspects, 20% of 200 labels wrong"].startswith("now 0.850; leaves")
