@@ -67,6 +67,10 @@ def _files(classes: tuple[str, ...], text: str, tested: Scored) -> dict[str, Any
     side = {"items": 30, "classes": dict.fromkeys(classes, 10)}
     return {
         "verdict.json": {
+            "learning": {
+                "sentence": text,
+                "versions": [{"labels": 40 * at, "right": 30 + at, "items": 40} for at in (1, 2, 3)],
+            },
             "passed": True, "forced": False, "version": "v8", "champion": "v7", "sentence": f"v8 replaces v7: {text}",
             "numbers": {
                 "test_items": _ITEMS, "allowed": 0.02, **paired,

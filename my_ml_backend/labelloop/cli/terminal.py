@@ -63,6 +63,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
         _agreed(one.agreement) if one.agreement else "",
+        one.learning,
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         f"trouble: {one.trouble}" if one.trouble else "",

@@ -49,7 +49,8 @@ class ProjectStatus:
     worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
     versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
     oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
-    not. ``agreement`` is how annotators agree with the announced version, None before they have said.
+    not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
+    version, None before they have said.
     """
 
     project: str
@@ -73,6 +74,7 @@ class ProjectStatus:
     waiting: tuple[str, ...] = ()
     drift: str = ""
     agreement: Agreed | None = None
+    learning: str = ""
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -194,6 +196,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         announced=pointers.announced,
         waiting=tuple(one.version for one in hub.versions(project).waiting(pointers)),
         run=run,
+        learning=((record.metrics.get("learning") or {}).get("sentence") or "") if record else "",
         opened=_opened(opened) if opened else None,
     )
     if noted.failure:

@@ -21,6 +21,7 @@ from labelloop.run.record import RunInfo
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
 from labelloop.train.intervals import TOO_FEW
+from labelloop.train.learning_curve import Reached, forecast
 from labelloop.trainers.base import Trainer
 from labelloop.types import Json, ProjectKey
 
@@ -118,7 +119,11 @@ class Registrar:
             self._judge_adopted(context, name, champion, adopted) if adopted else self._judge(context, name, champion)
         )
         self.begins("publish")
-        trained = read_json(context.folder.trained, "train")
+        trained, measured = (
+            read_json(context.folder.trained, "train"),
+            read_json(context.folder.metrics, "evaluate"),
+        )
+        labels = _labels(context)
         record = VersionRecord(
             version=name,
             run=key,
@@ -134,8 +139,10 @@ class Registrar:
                 "notes": trained["notes"],
                 "calibration": trained["calibration"],
                 "suspects": len(trained.get("suspects", ())),
-                "test": read_json(context.folder.metrics, "evaluate"),
+                "test": measured,
                 "gate": verdict.numbers,
+                "labels": labels,
+                "learning": self._learning(labels, measured),
             },
             # What a person has chosen needs no other's word.
             waits=verdict.passed and context.settings.approval == "manual" and not adopted,
@@ -143,6 +150,13 @@ class Registrar:
             trained_by={} if adopted else _software(context),
         )
         return self.versions.publish(name, context.folder.bundle, record)
+
+    def _learning(self, labels: int, measured: Json) -> Json:
+        """Say what more labels would bring, by what the versions reached and the one that is being published."""
+        before = [(record.metrics.get("labels"), record.metrics.get("test") or {}) for record in self.versions.all()]
+        reached = [_reached_with(*one) for one in (*before, (labels, measured))]
+        found = forecast([one for one in reached if one is not None])
+        return found.to_json() if found else {}
 
     def _champion(self, cache: Path) -> VersionOpponent | None:
         """Give the champion, its bundle fetched as far as scoring needs it; None where there is none."""
@@ -209,6 +223,7 @@ class Registrar:
     def _write_verdict(self, context: Context, version: VersionRecord, told: str) -> None:
         stands = {"passed": version.promoted, "sentence": told, "forced": version.forced}
         known = {"numbers": version.metrics["gate"], "version": version.version, "champion": version.parent}
+        known["learning"] = version.metrics.get("learning") or {}
         write_json(context.folder.verdict, known | stands)
 
 
@@ -243,6 +258,20 @@ def _reached(measured: Json) -> str:
     few = f", {TOO_FEW}" if measured["few"] else ""
     low, high = found["low"], found["high"]
     return f"measured accuracy {found['value']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {items} test items{few}"
+
+
+def _labels(context: Context) -> int:
+    """Count the items that a run has learned from; 0 where its record of them is gone."""
+    if not context.folder.data.is_file():
+        return 0
+    sides = read_json(context.folder.data, "preprocess")["sides"]
+    return sum(int(sides[side]["items"]) for side in ("train", "validation") if side in sides)
+
+
+def _reached_with(labels: int | None, measured: Json) -> Reached | None:
+    """Give what a version reached by how many labels; None where that is not known."""
+    items, share = measured.get("items"), (measured.get("accuracy") or {}).get("value")
+    return None if not labels or not items or share is None else Reached(labels, round(share * items), items)
 
 
 def _software(context: Context) -> Json:

@@ -17,7 +17,7 @@ from support.run_files import picture, write_run
 VOID = {"meta", "img", "br", "link", "input", "hr", "rect", "line", "circle", "polyline"}
 SECTIONS = {
     "verdict", "advice", "figures", "classes", "confusion", "mistakes", "label-errors", "calibration", "curves",
-    "robustness", "explanations", "augmentations", "data", "search", "reproduce",
+    "labels", "robustness", "explanations", "augmentations", "data", "search", "reproduce",
 }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def test_any_labels_make_a_page(copy: RunFolder, names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("missing", "sections"),
     [
-        ("verdict.json", {"verdict"}),
+        ("verdict.json", {"verdict", "labels"}),
         ("data.json", {"data"}),
         ("train.json", {"curves"}),
         ("run.json", set()),

@@ -26,6 +26,7 @@ _SECTIONS: Sequence[tuple[str, Build]] = (
     ("likely label errors", gallery.label_errors_section),
     ("calibration", trust.calibration_section),
     ("learning", provenance.curves_section),
+    ("more labels", trust.labels_section),
     ("robustness", trust.robustness_section),
     ("explanations", gallery.explanations_section),
     ("augmentations", gallery.augmentations_section),

@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 from labelloop.run.report.charts import UNIT, Frame, Series, line_chart
 from labelloop.run.report.contents import Files, Section
-from labelloop.run.report.numbers import fraction, is_few, percent
+from labelloop.run.report.numbers import fraction, interval, is_few, percent
 from labelloop.run.scoring import Scored
 from labelloop.train import metrics
+from labelloop.train.intervals import wilson
 from labelloop.types import Choice, Json
 
 Floats = npt.NDArray[np.float64]
@@ -42,6 +43,39 @@ def calibration_section(files: Files) -> Section | None:
             "before": fraction(before) if before is not None else "",
             "temperature": f"{temperature:.3g}",
             "fitted": _fitted(files.trained.get("calibration") or {}),
+        },
+    )
+
+
+def labels_section(files: Files) -> Section | None:
+    """Show what the versions reached by how many labels, and what more of them would bring."""
+    learning = files.verdict.get("learning") or {}
+    versions = sorted(learning.get("versions") or (), key=lambda one: int(one["labels"]))
+    if not versions:
+        return None
+    rows = [
+        {
+            "labels": one["labels"],
+            "accuracy": fraction(one["right"] / one["items"]),
+            "interval": interval(dict(zip(("low", "high"), wilson(one["right"], one["items"]), strict=True))),
+            "items": one["items"],
+        }
+        for one in versions
+    ]
+    line = Series(
+        "versions",
+        [(one["labels"], one["right"] / one["items"]) for one in versions],
+        [one["items"] for one in versions],
+    )
+    return Section(
+        "labels",
+        "More labels",
+        "What each version reached on its test pictures, by the labels that it learned from, and what a curve through "
+        "them says of more. A model that has hardly begun to learn gets more than is foretold.",
+        {
+            "chart": line_chart("share that is right, by labels", [line], "labels"),
+            "rows": rows,
+            "sentence": learning.get("sentence") or "",
         },
     )
 
