@@ -95,13 +95,12 @@ def order(ordered: Sequence[Row], at_random: Sequence[Row]) -> dict[str, str]:
     """Compare the order with chance on the same pictures: accuracy after so many labels, and the labels it saves."""
     rounds = [labels for labels, _ in by_round(ordered)]
     seeds = sorted({row["seed"] for row in ordered} & {row["seed"] for row in at_random})
-    curves = [_curves(rows, seeds, rounds) for rows in (ordered, at_random)]
-    found = {
-        f"order, {labels} labels": f"{curves[0][:, at].mean():.3f}, at random {curves[1][:, at].mean():.3f}, "
-        f"difference {_points(curves[0][:, at] - curves[1][:, at])}"
+    mine, theirs = (_curves(rows, seeds, rounds) for rows in (ordered, at_random))
+    return {
+        f"order, {labels} labels": f"{mine[:, at].mean():.3f}, at random {theirs[:, at].mean():.3f}, difference "
+        f"{_points(mine[:, at] - theirs[:, at])}; {saved(mine, theirs, np.array(rounds, dtype=np.float64), at)}"
         for at, labels in enumerate(rounds)
     }
-    return found | {"order, labels saved": saved(curves[0], curves[1], np.array(rounds, dtype=np.float64))}
 
 
 def _curves(rows: Sequence[Row], seeds: Sequence[int], rounds: Sequence[int]) -> Floats:
@@ -110,23 +109,23 @@ def _curves(rows: Sequence[Row], seeds: Sequence[int], rounds: Sequence[int]) ->
     return np.array([[held[seed, labels] for labels in rounds] for seed in seeds])
 
 
-def saved(ordered: Floats, at_random: Floats, rounds: Floats, resamples: int = 1000) -> str:
-    """Say after how many labels the order has what chance has after all; its interval is the bootstrap's over loops."""
-    most = rounds[-1]
+def saved(ordered: Floats, at_random: Floats, rounds: Floats, at: int, resamples: int = 1000) -> str:
+    """Say how many labels fewer the order takes to what chance has in round ``at``, with its bootstrap interval.
+
+    ``ordered`` and ``at_random`` are accuracies, (loops, rounds), of the same loops; ``rounds`` their labels.
+    """
     random = np.random.default_rng(0)
     draws = [random.integers(0, len(ordered), len(ordered)) for _ in range(resamples)]
-    low, high = np.quantile([_saved(ordered[one], at_random[one], rounds) for one in draws], (0.025, 0.975))
-    value = _saved(ordered, at_random, rounds)
-    return f"{value:.0f} of {most:.0f} ({low:.0f} to {high:.0f}; {len(ordered)} loops)"
+    low, high = np.quantile([_saved(ordered[one], at_random[one], rounds, at) for one in draws], (0.025, 0.975))
+    return f"saves {_saved(ordered, at_random, rounds, at):.0f} ({low:.0f} to {high:.0f})"
 
 
-def _saved(ordered: Floats, at_random: Floats, rounds: Floats) -> float:
+def _saved(ordered: Floats, at_random: Floats, rounds: Floats, at: int) -> float:
+    """Read where the order's curve crosses; beyond its ends nobody knows, and the end itself is taken."""
     curve = np.maximum.accumulate(ordered.mean(axis=0))  # what is reached is not unlearned
-    goal = float(at_random.mean(axis=0).max())
-    if curve[-1] < goal:
-        return 0.0
-    at = int(np.argmax(curve >= goal))
-    if not at:
-        return float(rounds[-1] - rounds[0])
-    share = (goal - curve[at - 1]) / (curve[at] - curve[at - 1])
-    return float(rounds[-1] - rounds[at - 1] - share * (rounds[at] - rounds[at - 1]))
+    goal = float(at_random.mean(axis=0)[at])
+    if goal <= curve[0] or goal > curve[-1]:
+        return float(rounds[at] - rounds[0 if goal <= curve[0] else -1])
+    after = int(np.argmax(curve >= goal))
+    share = (goal - curve[after - 1]) / (curve[after] - curve[after - 1])
+    return float(rounds[at] - rounds[after - 1] - share * (rounds[after] - rounds[after - 1]))

@@ -69,13 +69,17 @@ def test_the_error_is_that_of_the_test_side_with_what_so_many_loops_leave() -> N
     assert "error -20.0 ± 8.0 points; 0 loops with 20 items" in believed.test_side(rows)["test side, 80 labels"]
 
 
-def test_labels_are_saved_where_the_order_has_earlier_what_chance_has_at_last() -> None:
+def test_labels_are_saved_where_the_order_has_earlier_what_chance_has() -> None:
     rounds = np.array([100.0, 200.0, 300.0])
     at_random = np.tile([0.7, 0.8, 0.9], (5, 1))
 
-    assert believed.saved(np.tile([0.8, 0.9, 0.95], (5, 1)), at_random, rounds).startswith("100 of 300 (100 to 100")
-    assert believed.saved(np.tile([0.8, 0.85, 0.95], (5, 1)), at_random, rounds).startswith("50 of 300")
-    assert believed.saved(np.tile([0.7, 0.8, 0.85], (5, 1)), at_random, rounds).startswith("0 of 300")
+    def saved(*curve: float) -> str:
+        return believed.saved(np.tile(curve, (5, 1)), at_random, rounds, 2)
+
+    assert saved(0.8, 0.9, 0.95) == "saves 100 (100 to 100)"
+    assert saved(0.8, 0.85, 0.95) == "saves 50 (50 to 50)"
+    assert saved(0.8, 0.7, 0.9) == "saves 0 (0 to 0)"
+    assert believed.saved(np.tile([0.6, 0.7, 0.8], (5, 1)), at_random, rounds, 1) == "saves -100 (-100 to -100)"
 
 
 def test_a_commit_that_the_clone_does_not_hold_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
