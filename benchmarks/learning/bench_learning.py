@@ -1,7 +1,7 @@
 """How much the loop learns and how far its figures can be believed, with the code as it is and as it was before.
 
 ``python -m benchmarks.learning`` simulates annotation loops with the product's own code, without Label Studio, on
-features that are taken once: scikit-learn's digits by their pixels, or with ``--images DIR ...`` (a folder per class),
+features that are taken once: scikit-learn's digits by their pixels, or with ``--images DIR`` (a folder per class),
 ``--backbone`` and ``--weights`` other pictures by a network's features. Every loop parts the pictures anew: 480 wait
 for labels, the others tell the truth. Every figure is given as of the commit where all tasks were ordered by their
 scores alone, and as of now; where the clone does not hold that commit, as of now alone.
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning import believed, suspects
-from benchmarks.learning.features import Features, digits, of_folders
-from benchmarks.learning.versions import BEGAN, before, in_parts
+from benchmarks.learning.features import digits, of_folder, written_digits
+from benchmarks.learning.versions import BEGAN, before, in_parts, printed
 from labelloop.types import TrainSettings
 
 
@@ -24,13 +24,16 @@ from labelloop.types import TrainSettings
 class Plan:
     """What is measured on, with which code, how often.
 
-    ``features`` is a file of all pictures' features, ``small`` one of fewer for each, ``codes`` maps "before" and "now"
+    ``features`` is a file of all pictures' features, ``small`` one of fewer for each; ``images`` are the pictures, a
+    folder per class, which are learned from with ``settings``. ``codes`` maps "before" and "now"
     to the folders of the product's code (None: as it is); "before" is missing where nobody has it. ``loops`` have the
     product's order, ``trials`` is how often anything else is tried.
     """
 
     features: Path
     small: Path
+    images: Path
+    settings: TrainSettings
     codes: Mapping[str, Path | None]
     loops: int
     trials: int
@@ -59,18 +62,40 @@ def wrong_labels(plan: Plan) -> dict[str, str]:
     return suspects.told(found.get("before", []), found["now"])
 
 
-MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, wrong_labels)
+def recipes(plan: Plan) -> dict[str, str]:
+    """Train both recipes out of fold, and measure what they and the chosen one reach and how calibrated they are."""
+    settings = plan.settings
+    found: dict[str, str] = {}
+    given = ["--images", str(plan.images), "--weights", settings.weights, "--backbone", settings.backbone]
+    given += ["--image-size", str(settings.image_size), "--seeds", "0", "--cache", str(plan.small.parent / "cache")]
+    against: list[str] = []
+    for when, code in plan.codes.items():
+        saved = str(plan.small.parent / when)
+        rows = (line.partition("  ") for line in printed("recipes", [*given, "--save", saved, *against], code))
+        found |= {f"{what}, {when}": told.strip() for what, _, told in rows if not what.startswith("before: ")}
+        against = ["--against", saved]
+    return dict(sorted(found.items(), key=lambda row: row[0].rpartition(", ")[0]))
 
 
-def run(loops: int = 500, trials: int = 50, features: Features | None = None) -> dict[str, str]:
-    """Measure the digits, or other pictures."""
+MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, wrong_labels, recipes)
+
+
+_DIGITS = TrainSettings(backbone="test_resnet", weights="none", image_size=32)
+
+
+def run(
+    loops: int = 500, trials: int = 50, images: Path | None = None, settings: TrainSettings = _DIGITS
+) -> dict[str, str]:
+    """Measure the digits, or other pictures in a folder per class."""
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder, before() as old:
         if old is None:
             found["before"] = f"not measured: this clone does not hold {BEGAN}"
         codes = {"before": old, "now": None} if old else {"now": None}
-        plan = Plan(Path(folder) / "features.npz", Path(folder) / "small.npz", codes, loops, trials)
-        taken = digits() if features is None else features
+        work = Path(folder)
+        files = work / "features.npz", work / "small.npz"
+        plan = Plan(*files, images or written_digits(work / "digits"), settings, codes, loops, trials)
+        taken = of_folder(images, settings) if images else digits()
         taken.save(plan.features)
         taken.fewer().save(plan.small)
         for measure in MEASURES:
@@ -80,20 +105,17 @@ def run(loops: int = 500, trials: int = 50, features: Features | None = None) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
-    parser.add_argument("--images", type=Path, nargs="+", help="folders with a folder per class")
+    parser.add_argument("--images", type=Path, help="a folder with a folder per class; with a --backbone")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=0)
     parser.add_argument("--loops", type=int, default=500, help="simulated loops with the product's order")
     parser.add_argument("--trials", type=int, default=50, help="of anything else")
     options = parser.parse_args()
-    features = None
+    settings = _DIGITS
     if options.images:
-        settings = TrainSettings(
-            backbone=options.backbone, weights=options.weights, image_size=options.image_size, recipes=("head",)
-        )
-        features = of_folders(options.images, settings)
-    for what, value in run(options.loops, options.trials, features).items():
+        settings = TrainSettings(backbone=options.backbone, weights=options.weights, image_size=options.image_size)
+    for what, value in run(options.loops, options.trials, options.images, settings).items():
         print(f"{what:<44} {value}")
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ def _flat(images: Rows) -> Rows:
     return np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float32)
 
 
-def of_folders(folders: Sequence[Path], settings: TrainSettings) -> Features:
+def of_folder(folder: Path, settings: TrainSettings) -> Features:
     """Take the features of pictures in a folder per class, by the network of the settings; seconds to minutes."""
     from benchmarks.bench_train import per_class
     from labelloop.train.backbone import build, picture_spec
@@ -78,14 +77,24 @@ def of_folders(folders: Sequence[Path], settings: TrainSettings) -> Features:
     from labelloop.train.frozen import freeze
     from labelloop.train.pixels import PixelCache
 
-    sets = [per_class(folder) for folder in folders]
-    samples = [one for _, some in sets for one in some]
-    classes = sets[0][0]
+    classes, samples = per_class(folder)
     model = build(settings, len(classes))
     spec = picture_spec(model, settings.image_size)
-    with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder)
+    with tempfile.TemporaryDirectory() as name:
+        cache = Path(name)
         of = FeatureCache(freeze(model, settings.backbone, spec, cache), PixelCache(spec, cache), cache).of
         straight, mirrored = (of(samples, lambda *_: None, mirrored=turned) for turned in (False, True))
     labels = np.array([one.targets[0] for one in samples])
     return Features(tuple(one.picture for one in samples), straight, mirrored, labels, classes)
+
+
+def written_digits(folder: Path, count: int = 400) -> Path:
+    """Write some of scikit-learn's digits as pictures, a folder per class."""
+    from benchmarks.bench_train import digits as pictures
+
+    (folder / "all").mkdir(parents=True)
+    for number, one in enumerate(pictures(folder / "all")[:count]):
+        place = folder / "classes" / str(one.targets[0])
+        place.mkdir(parents=True, exist_ok=True)
+        one.path.rename(place / f"{number}.png")
+    return folder / "classes"

@@ -38,7 +38,12 @@ def before() -> Iterator[Path | None]:
 
 
 def measured(module: str, arguments: Sequence[str], code: Path | None = None) -> Any:
-    """Run ``benchmarks.learning.MODULE`` with the product's code in ``code`` (None: as it is); give the JSON it prints.
+    """Run a module as ``printed`` does; give the JSON of its last line."""
+    return json.loads(printed(module, arguments, code)[-1])
+
+
+def printed(module: str, arguments: Sequence[str], code: Path | None = None) -> list[str]:
+    """Run ``benchmarks.learning.MODULE`` with the product's code in ``code`` (None: as it is); give what it prints.
 
     Raises RuntimeError with the end of what it said where it fails.
     """
@@ -48,7 +53,7 @@ def measured(module: str, arguments: Sequence[str], code: Path | None = None) ->
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(f"{module} failed: {ended.stderr[-2000:]}")
-    return json.loads(ended.stdout.splitlines()[-1])
+    return ended.stdout.splitlines()
 
 
 def in_parts(module: str, arguments: Sequence[str], count: int, code: Path | None = None, part: int = 25) -> list[Any]:
