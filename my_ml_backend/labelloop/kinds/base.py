@@ -129,6 +129,9 @@ class Kind(Protocol):
         ``rename`` gives the opponent's classes the names that they have today.
         """
 
+    def right(self, context: "Context") -> Mapping[int, bool]:
+        """Tell of the test items that were measured, by task, whether the run's bundle is right about them."""
+
     def analyse(self, context: "Context") -> None:
         """Write the rest of ``evaluation/``: what explains the figures. Nobody's next step waits for it."""
 

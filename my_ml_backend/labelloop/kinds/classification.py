@@ -4,7 +4,7 @@ An item is right where it is given exactly its classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,15 @@ class Classification(ABC):
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None, unless a kind knows better."""
         return ()
+
+    def right(self, context: "Context") -> Mapping[int, bool]:
+        """Tell which test items are given exactly their classes."""
+        from labelloop.run.scoring import Scored
+        from labelloop.run.verdict import Predictions
+
+        tested = Scored.read(context.folder.predictions)
+        right = Predictions("", tested.scores).right(tested.truth, context.manifest.choice)
+        return dict(zip(tested.tasks.tolist(), right.tolist(), strict=True))
 
     def _scores(self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename" = str) -> "Scores":
         """Let somebody score items."""

@@ -200,7 +200,7 @@ def keep_scores(store: Store, project: ProjectKey, version: str, scores: Sequenc
 
     def kept(content: bytes | None) -> bytes | None:
         before = readable(Order, content, path) if content else None
-        if before is not None and not before.may_grow:
+        if before is not None and not (before.may_grow and scores):
             return None
         known = before or Order(version, share=share)
         return to_bytes(replace(known, table=quantiles([*(score for _, score in known.table), *scores])))

@@ -47,8 +47,9 @@ _TRIES_OF_INPUT = 3
 _FEW = 5
 """Calls: when fewer fail in a row, it may be their tasks."""
 
-_SAMPLE, _SAMPLE_BYTES = 2000, 64_000_000
-"""Tasks whose predictions are held back until there is a table of their scores; masks fill memory sooner."""
+_SAMPLE, _SAMPLE_SHARE, _MOST_SAMPLE, _SAMPLE_BYTES = 2000, 10, 20_000, 64_000_000
+"""Tasks whose predictions are held back until there is a table of their scores: 2,000, or one in ten; masks fill memory
+sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,9 @@ def _all_predicted(
 ) -> Generator[tuple[Json, Found], None, None]:
     """Yield every task that waits, with its prediction; first those by which held-out ones are ordered."""
     told = _Told(report, total)
-    sample = _sample(plan, site) if _wants_scores(plan) else []
-    if sample:
+    sample: list[Json] = []
+    if _wants_scores(plan):
+        sample = _sample(plan, site, total)
         yield from _scored(plan, sample, told)
     # What comes of the sample may not be imported yet.
     done = {task["id"] for task in sample}
@@ -182,13 +184,17 @@ def _wants_scores(plan: PredictionPlan) -> bool:
     return plan.ordered and plan.hub.pointer(plan.project).read().announced != plan.version
 
 
-def _sample(plan: PredictionPlan, site: Site) -> list[Json]:
-    """Choose waiting tasks by chance, in an order of chance: any first part of them is a random sample, too."""
+def _sample(plan: PredictionPlan, site: Site, total: int) -> list[Json]:
+    """Choose some of ``total`` waiting tasks by chance, in an order of chance: any first part is a random sample, too.
+
+    Who annotates 100 of a million sees the lowest scores alone, of which a small sample has none.
+    """
 
     def rank(task: Json) -> bytes:
         return hashlib.sha256(f"{plan.version}\n{task['id']}".encode(errors="surrogatepass")).digest()
 
-    return heapq.nsmallest(_SAMPLE, site.waiting(plan.version), key=rank)
+    size = min(_MOST_SAMPLE, max(_SAMPLE, total // _SAMPLE_SHARE))
+    return heapq.nsmallest(size, site.waiting(plan.version), key=rank)
 
 
 def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Generator[tuple[Json, Found], None, None]:
@@ -208,8 +214,9 @@ def _scored(plan: PredictionPlan, sample: Sequence[Json], told: "_Told") -> Gene
     except EndpointError as error:
         failed = error
     made = [found for _, found in held if isinstance(found, Made)]
-    if made:
-        version = Counter(one.version for one in made).most_common(1)[0][0]
+    if made or failed is None:
+        # Where nothing waits yet, what comes later is ordered all the same.
+        version = Counter([*(one.version for one in made), plan.version]).most_common(1)[0][0]
         scores = [one.prediction["score"] for one in made if one.version == version and not is_held_out(one.content)]
         hub, project = plan.hub, plan.project
         order = keep_scores(hub.store, project, version, scores, hub.settings.control_share)

@@ -25,6 +25,7 @@ from labelloop.files import remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop import deploy
 from labelloop.loop.attempts import Attempt, new_record, note_failure, open_record, project_settings, take_up
+from labelloop.loop.chosen import with_chosen
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
@@ -98,7 +99,7 @@ def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, report
     """Bring the labels that a run was begun with onto this machine."""
     reporter.stage("fetch")
     labeled, rename = restore_labels(hub, project, opened.manifest, reporter)
-    attempt = Attempt(hub, project, fence, reporter, rename, labeled)
+    attempt = Attempt(hub, project, fence, reporter, rename, with_chosen(hub, project, labeled))
     attempt.settings = replace(attempt.settings, trainer=opened.trainer)
     return attempt
 
@@ -188,7 +189,7 @@ def _begin(
         state.changes.settle(began)
         raise NotEnoughLabels(told)
     keep_manifest(hub, project, manifest)
-    attempt = Attempt(hub, project, fence, reporter, labeling.rename, labeled)
+    attempt = Attempt(hub, project, fence, reporter, labeling.rename, with_chosen(hub, project, labeled))
     record = open_record(attempt, trigger, force)
     if record.state == "running":
         _open(attempt, record)

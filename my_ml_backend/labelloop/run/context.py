@@ -47,7 +47,7 @@ class Labeled:
 
     ``sides`` are those that the source named, by picture. ``moved`` are tasks that another task of the same picture
     contradicts about its side. ``missing`` counts the tasks whose input could not be had this time. ``warnings`` are
-    for whoever made the source.
+    for whoever made the source. ``chosen`` are test tasks that annotators got because of their scores: the hardest.
     """
 
     manifest: Manifest
@@ -55,6 +55,7 @@ class Labeled:
     moved: tuple[LeftOut, ...] = ()
     missing: Missing = field(default_factory=Missing)
     warnings: tuple[str, ...] = ()
+    chosen: frozenset[int] = frozenset()
 
     def contradicting(self) -> Iterator[LeftOut]:
         """Name tasks that another one of the same input contradicts about its labels: no side of a split has them."""
@@ -63,6 +64,8 @@ class Labeled:
     def write(self, folder: RunFolder) -> None:
         """Write ``sides.json`` and ``manifest.jsonl``."""
         write_text(folder.sides, self._sides_text())
+        if self.chosen or folder.chosen.is_file():
+            write_json(folder.chosen, sorted(self.chosen))
         self.manifest.write(folder.manifest)
 
     @classmethod
@@ -74,7 +77,8 @@ class Labeled:
             raise _unread(folder.manifest, "fetch", error) from error
         found = read_json(folder.sides, "fetch")
         moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
-        return cls(manifest, found["sides"], moved)
+        chosen = frozenset(json.loads(folder.chosen.read_text())) if folder.chosen.is_file() else frozenset()
+        return cls(manifest, found["sides"], moved, chosen=chosen)
 
     def key(self, settings: Hyperparameters) -> str:
         """Name the run of these labels with these settings, whoever makes it."""

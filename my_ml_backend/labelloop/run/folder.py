@@ -28,6 +28,11 @@ class RunFolder:
         return self.path / "sides.json"
 
     @property
+    def chosen(self) -> Path:
+        """``fetch``: the labeled tasks that annotators got because of their scores; not there where there are none."""
+        return self.path / "chosen.json"
+
+    @property
     def data(self) -> Path:
         """``preprocess``: classes, pictures of each class on each side, what was left out and why."""
         return self.path / "data.json"

@@ -14,6 +14,7 @@ from labelloop.models.records import now
 from labelloop.models.runs import RunRecord, Runs, RunState
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
+from labelloop.run.chosen import tell_chosen, with_chosen
 from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.gate import judge_reported, macro_f1, require_f1
 from labelloop.run.parameters import methods_of
@@ -180,8 +181,8 @@ class Registrar:
         else:
             same = read_bundle_info(champion.bundle).kind == kind.name
             verdict = kind.judge(context, name, champion if same else None, self.rename)
-        measured = read_json(context.folder.metrics, "evaluate")
-        return require_f1(verdict, name, measured, context.settings.minimum_f1)
+        measured = tell_chosen(context)
+        return with_chosen(require_f1(verdict, name, measured, context.settings.minimum_f1), measured)
 
     def _judge_adopted(self, context: Context, name: str, champion: VersionOpponent | None, adopted: str) -> Verdict:
         """Let a model that a person has chosen meet the champion, where there is one, and test items to meet on."""

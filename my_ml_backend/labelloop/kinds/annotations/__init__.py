@@ -98,6 +98,12 @@ class Annotations:
 
         return judge_annotations(context, name, opponent)
 
+    def right(self, context: "Context") -> Mapping[int, bool]:
+        """Tell which of the test items that can be compared are answered right."""
+        from labelloop.kinds.annotations.judging import right_by_task
+
+        return right_by_task(context)
+
     def analyse(self, context: "Context") -> None:
         """There is nothing to explain that is known here."""
 

@@ -119,6 +119,13 @@ def _metrics(context: Context, found: Compared, count: int, right: int) -> Json:
     }
 
 
+def right_by_task(context: Context) -> dict[int, bool]:
+    """Tell which of the test items that count are answered right."""
+    items = tuple(splits(context.manifest, context.named_sides)["test"])
+    marks = _read(context.folder.predictions, items).marks
+    return {item.task: bool(mark == _RIGHT) for item, mark in zip(items, marks, strict=True) if mark >= 0}
+
+
 def judge_annotations(context: Context, name: str, opponent: Opponent | None) -> Verdict:
     """Judge what was measured, as version ``name``, on the test items of which there is a mark for both.
 

@@ -16,6 +16,9 @@ def figures_section(files: Files) -> Section | None:
         return None
     macro, weighted = metrics.get("macro", {}), metrics.get("weighted", {})
     rows = [{"name": "Accuracy", "note": "right answers", **_figure(metrics["accuracy"])}]
+    if chosen := metrics.get("chosen"):
+        note = f"on the {chosen['others']['items']} test items that were not chosen by score; chosen ones are harder"
+        rows.append({"name": "Accuracy, the others", "note": note, **_figure(chosen["others"])})
     for at, name in _MEASURES:
         if at in macro:
             rows.append({"name": f"{name}, macro", "note": "every class counts the same", **_figure(macro[at])})
