@@ -14,7 +14,6 @@ from tqdm import tqdm
 from labelloop.deployers.base import Deployed
 from labelloop.errors import QueueError
 from labelloop.loop import queue
-from labelloop.loop.agreement import Agreed
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.state import StageProgress
@@ -22,6 +21,8 @@ from labelloop.loop.status import ProjectStatus
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
+from labelloop.watch.agreement import Agreed, Share
+from labelloop.watch.timing import ENOUGH, Saved
 
 STDOUT = Path("-")
 """The file name that stands for standard output."""
@@ -62,8 +63,9 @@ def standing(one: ProjectStatus) -> list[str]:
         *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
-        _agreed(one.agreement) if one.agreement else "",
         one.learning,
+        _agreed(one.agreement) if one.agreement and one.agreement.begun else "",
+        _saved(one.saved) if one.saved else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
         f"trouble: {one.trouble}" if one.trouble else "",
@@ -148,7 +150,39 @@ def _counted(one: ProjectStatus) -> str:
 def _agreed(agreed: Agreed) -> str:
     """Say how often annotators left what the announced version predicts as it was."""
     what = "1 annotation" if agreed.begun == 1 else f"{agreed.begun} annotations"
-    return f"{what} began with a prediction of {agreed.version}, {agreed.kept} kept it"
+    said = f"{what} began with a prediction of {agreed.version}, {agreed.kept} kept it"
+    arms = agreed.arms
+    if not arms["random"].begun:
+        return said
+    return f"{said}: of tasks served at random {share(arms['random'])}, of the others {share(arms['ordered'])}"
+
+
+def share(found: Share) -> str:
+    """Write how many annotations kept a prediction, with the interval of their share."""
+    if found.interval is None:
+        return "none yet"
+    low, high = found.interval
+    return f"{found.kept} of {found.begun} ({found.kept / found.begun:.0%}, 95 % interval {low:.0%} to {high:.0%})"
+
+
+def _saved(saved: Saved) -> str:
+    """Say how much time pre-annotations saved, or what is lacking to know that."""
+    if saved.seconds is None or saved.minutes is None:
+        lacking = [
+            f"{ENOUGH - there} more {which} are annotated"
+            for there, which in (
+                (saved.control, "tasks without a pre-annotation"),
+                (saved.shown, "randomly served tasks with one"),
+            )
+            if there < ENOUGH
+        ]
+        return f"time saved: not known before {' and '.join(lacking)}"
+    seconds, low, high = saved.seconds
+    _, least, most = saved.minutes
+    return (
+        f"time saved: {seconds:.1f} s a task (95 % interval {low:.1f} to {high:.1f}; {saved.shown} with a "
+        f"pre-annotation, {saved.control} without), {least:.0f} to {most:.0f} minutes over {saved.begun} annotations"
+    )
 
 
 def _waiting(wait: Wait) -> str:

@@ -26,15 +26,22 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An annotation that began with a prediction of a ``version``, and whether the annotator ``kept`` what it says."""
+    """An annotation that says something: the ``version`` whose prediction it began with, and whether it ``kept`` that.
+
+    ``version`` is empty where it began with none that is known, and the prediction is ``blank`` where it shows nothing.
+    ``seconds`` are all that its annotator spent on it, None where nobody took them; ``by`` is the annotator's number.
+    """
 
     version: str
     kept: bool
+    seconds: float | None = None
+    by: int | None = None
+    blank: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A task of which annotations changed last ``at`` a moment, and those of them that began with a prediction.
+    """A task of which annotations changed last ``at`` a moment, and with which predictions each of them ``begun``.
 
     Moments are the tool's own: what is later comes later in the alphabet.
     """

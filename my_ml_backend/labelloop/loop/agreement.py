@@ -4,35 +4,26 @@ Each task counts as it was read last, so that an edit replaces what was counted 
 deleted stays counted. A wiped Redis is counted anew from the version's beginning.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from labelloop.data.site import Judged
+from labelloop.data.site import Begun, Judged
+from labelloop.loop.order import Order
 from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.types import chunks
+from labelloop.watch.agreement import Agreed
 
 _AT_ONCE = 500
 
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """Of a version: how many annotations ``begun`` with its predictions, and how many of them ``kept`` what they say.
-
-    Tasks are not chosen at random: those that a version is least certain of are annotated first.
-    """
-
-    version: str
-    begun: int
-    kept: int
-
-    @property
-    def share(self) -> float:
-        """The share that was kept."""
-        return self.kept / self.begun
+_RANDOM, _CONTROL = "random", "control"
 
 
 class Agreement:
-    """What is counted of one project's announced version."""
+    """What is counted of one project's announced version.
+
+    Field ``t<task>`` has how many annotations began with the version's prediction and how many kept it. ``a<task>``,
+    which releases before it pass over, has how a task was served, where that was at random, and the seconds of its
+    annotations.
+    """
 
     def __init__(self, redis: RedisClient, key: str) -> None:
         self._redis, self._key = redis, key
@@ -50,19 +41,49 @@ class Agreement:
         self._redis.hset(self._key, mapping={"version": version, "since": since})
         return since, ""
 
-    def note(self, judged: Iterable[Judged], version: str, since: str, seen: str) -> None:
+    def note(self, judged: Iterable[Judged], order: Order, since: str, seen: str) -> None:
         """Replace what is known of these tasks; ``seen`` is what told that there are any."""
         for some in chunks(judged, _AT_ONCE):
             since = max(since, *(one.at for one in some))
-            kept = {one.task: [begun.kept for begun in one.begun if begun.version == version] for one in some}
             self._redis.hset(
-                self._key, mapping={f"t{task}": f"{len(counted)} {sum(counted)}" for task, counted in kept.items()}
+                self._key, mapping={name: value for one in some for name, value in _noted(one, order).items()}
             )
         self._redis.hset(self._key, mapping={"since": since, "seen": seen})
 
     def read(self) -> Agreed | None:
         """Say how annotators agree with the version that is counted for; None while none of them has said."""
         found = {as_text(name): as_text(value) for name, value in self._redis.hgetall(self._key).items()}
-        counts = [value.split() for name, value in found.items() if name.startswith("t")]
-        begun = sum(int(one) for one, _ in counts)
-        return Agreed(found["version"], begun, sum(int(one) for _, one in counts)) if begun else None
+        counts = {name[1:]: value.split() for name, value in found.items() if name.startswith("t")}
+        arms = {name[1:]: value.split() for name, value in found.items() if name.startswith("a")}
+        begun, kept = _sums(counts.values())
+        random, random_kept = _sums(counts[task] for task, one in arms.items() if one[0] == _RANDOM and task in counts)
+        shown, control = (tuple(_seconds(arms, arm)) for arm in (_RANDOM, _CONTROL))
+        return Agreed(found["version"], begun, kept, random, random_kept, shown, control) if begun or control else None
+
+
+def _noted(task: Judged, order: Order) -> Mapping[str, str]:
+    """Say what is noted of a task: annotations that began with another version's prediction count for nothing."""
+    arm = _CONTROL if order.is_control(task.task) else order.arm(task.task)
+    counted = [one.kept for one in task.begun if one.version == order.version and not _is_control(one, arm, order)]
+    noted = {f"t{task.task}": f"{len(counted)} {sum(counted)}"}
+    if arm in (_RANDOM, _CONTROL):
+        # All of them, whether they began with the prediction or threw it away: chance chose the tasks, not people.
+        taken = [f"{one.seconds:.1f}" for one in task.begun if one.seconds and one.version in ("", order.version)]
+        noted[f"a{task.task}"] = " ".join((arm, *(taken if order.share else ())))
+    return noted
+
+
+def _is_control(one: Begun, arm: str | None, order: Order) -> bool:
+    """Whether an annotation began without a pre-annotation: of a task that was not served in bulk, this may be why."""
+    return arm == _CONTROL or (arm is None and one.blank and order.share > 0)
+
+
+def _sums(counts: Iterable[list[str]]) -> tuple[int, int]:
+    pairs = [(int(begun), int(kept)) for begun, kept in counts]
+    return sum(begun for begun, _ in pairs), sum(kept for _, kept in pairs)
+
+
+def _seconds(arms: Mapping[str, list[str]], arm: str) -> Iterator[float]:
+    for task in sorted(arms, key=int):
+        if arms[task][0] == arm:
+            yield from map(float, arms[task][1:])

@@ -12,11 +12,12 @@ from labelloop.data.site import Counters
 from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
-from labelloop.loop.order import read_order
+from labelloop.loop.order import Order, read_order
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.serving import announced_version
 from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.watch.agreement import keep_agreement
 from labelloop.watch.figures import outcome, run_figures, version_figures
 
 _log = logging.getLogger(__name__)
@@ -73,11 +74,10 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     scanned = state.seen().scanned
     told = f"{counters.annotations} {counters.skipped} {pending.changed} {pending.last} {scanned}"
     if told != seen:
-        order = read_order(hub.store, project, version)
-        judged = site_of(hub, project.id).judged(since)
-        # Who was shown nothing has kept nothing.
-        shown = (one for one in judged if order is None or not order.is_control(one.task))
-        state.agreement.note(shown, version, since, told)
+        order = read_order(hub.store, project, version) or Order(version)
+        state.agreement.note(site_of(hub, project.id).judged(since), order, since, told)
+        if (agreed := state.agreement.read()) is not None:
+            keep_agreement(hub.store, project, agreed)
 
 
 def _as_the_tool_writes(moment: str) -> str:
@@ -109,7 +109,7 @@ def _gather(hub: Hub, project: ProjectKey) -> _Told:
     drift = drift_figures(hub, project, announced) if announced else []
     last, errors = hub.runs(project).latest(), counted.endpoint_errors()
     agreed = hub.state(project).agreement.read()
-    share = agreed.share if agreed is not None and agreed.version == announced else None
+    share = agreed.share if agreed is not None and agreed.begun and agreed.version == announced else None
     figures = version_figures(name, version, share, at) if version is not None else []
     figures += run_figures(name, last, version, counted.outcome(), at)
     # As it stands, and not when it was judged: alarms look at the last minutes.

@@ -27,7 +27,7 @@ labelloop:<project>:storages       string   JSON: cached, where its labels are w
 labelloop:<project>:arrived        hash     storage -> how often events told of new data there, and what is taken in
 labelloop:<project>:prelabel       string   set while a prelabel job waits
 labelloop:<project>:postponed      string   set while a prelabel job is to follow the run in progress
-labelloop:<project>:agreement      hash     announced version; by task, how many annotations began with it and kept it
+labelloop:<project>:agreement      hash     announced version; by task, how many annotations kept it, how it was served
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift

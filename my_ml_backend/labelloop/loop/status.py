@@ -6,7 +6,6 @@ from typing import Self
 
 from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
-from labelloop.loop.agreement import Agreed
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
@@ -22,6 +21,8 @@ from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
+from labelloop.watch.agreement import Agreed, kept_agreements, saved_by
+from labelloop.watch.timing import Saved
 
 _TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "registry", "metrics")
 """Notes of what went wrong."""
@@ -50,7 +51,8 @@ class ProjectStatus:
     versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
     oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
     not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
-    version, None before they have said.
+    version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
+    know it.
     """
 
     project: str
@@ -75,10 +77,11 @@ class ProjectStatus:
     drift: str = ""
     agreement: Agreed | None = None
     learning: str = ""
+    saved: Saved | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
-        return asdict(self)
+        return asdict(self) | {"agreement": self.agreement.to_json() if self.agreement else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         agreement=noted.agreement,
     )
     try:
+        stands = replace(stands, saved=saved_by(list(kept_agreements(hub.store, project).values())))
         return _served(hub, project, stands, noted)
     except StoreError as error:
         return replace(_with(stands, error), store=False, changed=noted.pending.changed)

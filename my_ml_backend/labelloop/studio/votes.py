@@ -1,5 +1,6 @@
 """What a task's annotations say: its labels, or their whole results, in the words of today's label config."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -84,18 +85,36 @@ def result_reader(config: LabelConfig) -> Reader:
 def begun_with(annotations: Iterable[object], predictions: Iterable[object], read: Reader) -> tuple[Begun, ...]:
     """Say which of a task's annotations began with which of its predictions, and whether they still say what it says.
 
-    Skipped ones say nothing, and predictions that were deleted are not known any more.
+    Skipped ones say nothing, and predictions that were deleted are not known any more. Label Studio adds the time of
+    each edit to ``lead_time``; annotations that are imported or made in bulk have none.
     """
     known = {one["id"]: one for one in predictions if isinstance(one, dict) and "id" in one}
     found = []
     for annotation in annotations:
         if not isinstance(annotation, dict) or annotation.get("was_cancelled") is True:
             continue
+        seconds, by = _seconds(annotation), _annotator(annotation)
         prediction = known.get(annotation.get("parent_prediction"))
-        if prediction is not None:
-            said, predicted = (read([{"result": one.get("result")}]) for one in (annotation, prediction))
-            found.append(Begun(str(prediction.get("model_version") or ""), said == predicted))
+        if prediction is None:
+            found.append(Begun("", False, seconds, by))
+            continue
+        said, predicted = (read([{"result": one.get("result")}]) for one in (annotation, prediction))
+        version, blank = str(prediction.get("model_version") or ""), not prediction.get("result")
+        found.append(Begun(version, said == predicted, seconds, by, blank))
     return tuple(found)
+
+
+def _seconds(annotation: Json) -> float | None:
+    taken = annotation.get("lead_time")
+    if isinstance(taken, bool) or not isinstance(taken, int | float) or not 0 < taken < math.inf:
+        return None
+    return float(taken)
+
+
+def _annotator(annotation: Json) -> int | None:
+    by = annotation.get("completed_by")
+    number = by.get("id") if isinstance(by, dict) else by
+    return number if isinstance(number, int) else None
 
 
 def _answered(config: LabelConfig) -> Iterator[ControlTag]:

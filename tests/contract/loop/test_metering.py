@@ -5,19 +5,23 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from labelloop.cli.doctor import Finding, diagnose
+from labelloop.cli.main import main
 from labelloop.data.site import Begun, Judged
 from labelloop.loop import jobs
-from labelloop.loop.agreement import Agreed
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import Order, packed
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
+from labelloop.models.records import to_bytes
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
+from labelloop.watch.agreement import Agreed, keep_agreement, kept_agreements
 from labelloop.watch.judgement import Judgement
 from labelloop.watch.records import Watched
 from support.aws import StandIn
@@ -213,10 +217,75 @@ def test_another_announced_version_is_counted_from_nothing(loop: Hub, studio: St
     began = "2026-11-01T00:00:00.000000Z"
     assert agreement.begin("v1", lambda: began) == (began, "")
     changed = "2026-11-02T00:00:00.000000Z"
-    agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], "v1", began, "seen")
+    agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], Order("v1"), began, "seen")
     assert (agreement.begin("v1", lambda: began), agreement.read()) == ((changed, "seen"), Agreed("v1", 1, 1))
     assert agreement.begin("v2", lambda: changed) == (changed, "")
     assert agreement.read() is None
+
+
+def serve_by(hub: Hub, order: Order) -> None:
+    """Keep by which order the version was served, as its pre-annotation does."""
+    hub.store.write(f"{hub.project(7)}/order/{order.version}.json", to_bytes(order))
+
+
+def test_tasks_served_at_random_are_told_from_the_others_and_control_tasks_count_for_neither(
+    loop: Hub, studio: StudioApi
+) -> None:
+    project = loop.project(7)
+    serve_by(loop, Order("v1", served=packed([1, 2, 3, 4]), random=packed([1, 2, 4]), control=packed([4]), share=0.1))
+    studio.predictions[3]["result"] = studio.predictions[4]["result"] = []
+    for task, label in ((1, "cat"), (2, "dog"), (3, "cat"), (4, "cat"), (5, "cat")):
+        studio.annotate(task, label, parent_prediction=task, lead_time=2.0 * task)
+    sweep_project(loop, project)
+
+    # Nothing was shown for task 5 either: it was served one by one, and may have been a control task.
+    counted = Agreed("v1", 3, 2, random=2, random_kept=1, shown=(2.0, 4.0), control=(8.0,))
+    assert project_status(loop, project).agreement == counted
+    assert dict(kept_agreements(loop.store, project)) == {"v1": counted}
+    told = CliRunner().invoke(main, ["status", "--project", "7"]).stdout
+    assert "of tasks served at random 1 of 2 (50%, 95 % interval 9% to 91%), of the others 1 of 1 (100%" in told
+    assert "time saved: not known before 9 more tasks without a pre-annotation are annotated and 8 more" in told
+
+
+def test_what_was_counted_of_a_version_outlives_the_next_one(loop: Hub, studio: StudioApi) -> None:
+    project = loop.project(7)
+    studio.annotate(1, "cat", parent_prediction=1)
+    sweep_project(loop, project)
+    loop.state(project).agreement.begin("v2", lambda: "2026-11-02T00:00:00.000000Z")
+    serve_by(loop, Order("v2", served=packed([2]), random=packed([2])))
+    loop.state(project).agreement.note(
+        [Judged(2, "2026-11-03T00:00:00.000000Z", (Begun("v2", False),))], Order("v2"), "", ""
+    )
+    keep_agreement(loop.store, project, loop.state(project).agreement.read() or Agreed("", 0, 0))
+    found = kept_agreements(loop.store, project)
+    assert [(name, one.begun, one.kept) for name, one in found.items()] == [("v1", 1, 1), ("v2", 1, 0)]
+
+    loop.store.write(f"{project}/agreement.json", b'{"versions": {"v1": {"begun": "x"}, "v2": 3}}')
+    assert kept_agreements(loop.store, project) == {}
+    studio.annotate(2, "cat", parent_prediction=2)
+    sweep_project(loop, project)
+    assert kept_agreements(loop.store, project)["v1"].begun == 2
+
+
+def test_status_says_what_time_was_saved_over_all_versions(loop: Hub) -> None:
+    project = loop.project(7)
+    for version, control in (("v1", (9.0, 10.0, 11.0, 10.0, 600.0)), ("v2", (8.0, 10.0, 12.0, 10.0, 10.0, 10.0))):
+        keep_agreement(loop.store, project, Agreed(version, 60, 50, 30, 25, (3.0, 4.0, 5.0) * 4, control))
+    keep_agreement(loop.store, project, Agreed("v3", 1000, 900, 30, 25))
+    saved = project_status(loop, project).saved
+    assert saved is not None
+    assert (saved.shown, saved.control, saved.begun) == (24, 11, 120)
+    assert saved.minutes == pytest.approx([2 * one for one in saved.seconds or ()])
+    told = CliRunner().invoke(main, ["status", "--project", "7"]).stdout
+    assert "time saved: 6.0 s a task (95 % interval 5." in told
+    assert "24 with a pre-annotation, 11 without), 10 to 13 minutes over 120 annotations" in told
+
+
+def test_what_earlier_releases_counted_is_read(loop: Hub) -> None:
+    state = loop.state(loop.project(7))
+    state.agreement.begin("v1", lambda: "")
+    loop.redis.hset(f"labelloop:{loop.project(7)}:agreement", mapping={"t1": "2 1", "t2": "1 1"})
+    assert state.agreement.read() == Agreed("v1", 3, 2)
 
 
 def asked_for_changes(studio: StudioApi) -> list[str]:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelloop.data.site import Begun
 from labelloop.kinds.majority import Truth, latest
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.votes import begun_with, result_reader
+from support.captured import captured
 from support.examples import examples
 
 BOXES = (
@@ -168,7 +170,7 @@ def test_the_order_of_regions_makes_no_other_result(turn: int) -> None:
 
 def begun(annotations: list[Any], predictions: list[Any], config: str = BOXES) -> list[tuple[str, bool]]:
     read = result_reader(parse_label_config(config))
-    return [(one.version, one.kept) for one in begun_with(annotations, predictions, read)]
+    return [(one.version, one.kept) for one in begun_with(annotations, predictions, read) if one.version]
 
 
 def predicted(number: int, version: str, *regions: object) -> dict[str, Any]:
@@ -194,6 +196,32 @@ def test_the_name_that_a_model_has_for_a_label_is_the_label() -> None:
 def test_what_began_with_no_prediction_that_is_known_is_not_counted(parent: object) -> None:
     told = [annotation(box("car"), parent_prediction=parent)] if parent != {} else [annotation(box("car")), None, "x"]
     assert begun(told, [predicted(5, "v1", box("car")), {}, None]) == []
+
+
+@pytest.mark.parametrize(
+    ("lead_time", "seconds"), [(6.1, 6.1), (3, 3.0), (None, None), (0, None), (-2.5, None), ("3", None), (True, None)]
+)
+def test_who_annotated_and_how_long_that_took_is_read(lead_time: object, seconds: float | None) -> None:
+    read = result_reader(parse_label_config(BOXES))
+    made = [
+        annotation(box("car"), parent_prediction=5, lead_time=lead_time, completed_by=1),
+        annotation(box("car"), lead_time=lead_time, completed_by={"id": 2, "email": "a@b.c"}),
+    ]
+    found = begun_with(made, [predicted(5, "v1")], read)
+    assert found == (Begun("v1", False, seconds, 1, blank=True), Begun("", False, seconds, 2))
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("ANNOTATION_CREATED", 3.2), ("ANNOTATION_UPDATED", 6.1)])
+def test_the_time_of_a_captured_annotation_is_read(name: str, seconds: float) -> None:
+    sent = captured(f"webhooks/ml-backend.{name}.1.json")["body"]["annotation"]
+    [found] = begun_with([sent], [], lambda _: ())
+    assert (found.seconds, found.by) == (seconds, sent["completed_by"])
+
+
+def test_annotations_made_in_bulk_took_nobody_any_time() -> None:
+    sent = captured("webhooks/ml-backend.ANNOTATIONS_CREATED.1.json")["body"]["annotation"]
+    assert len(sent) > 1
+    assert {one.seconds for one in begun_with(sent, [], lambda _: ())} == {None}
 
 
 def test_a_skipped_annotation_neither_keeps_nor_corrects() -> None:
