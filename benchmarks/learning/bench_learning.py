@@ -84,7 +84,7 @@ _DIGITS = TrainSettings(backbone="test_resnet", weights="none", image_size=32)
 
 
 def run(
-    loops: int = 500, trials: int = 50, images: Path | None = None, settings: TrainSettings = _DIGITS
+    loops: int = 200, trials: int = 30, images: Path | None = None, settings: TrainSettings = _DIGITS
 ) -> dict[str, str]:
     """Measure the digits, or other pictures in a folder per class."""
     found: dict[str, str] = {}
@@ -109,8 +109,8 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--weights", default="pretrained")
     parser.add_argument("--image-size", type=int, default=0)
-    parser.add_argument("--loops", type=int, default=500, help="simulated loops with the product's order")
-    parser.add_argument("--trials", type=int, default=50, help="of anything else")
+    parser.add_argument("--loops", type=int, default=200, help="simulated loops with the product's order")
+    parser.add_argument("--trials", type=int, default=30, help="of anything else")
     options = parser.parse_args()
     settings = _DIGITS
     if options.images:
