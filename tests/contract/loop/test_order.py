@@ -10,7 +10,7 @@ from labelloop.data.listing import Record
 from labelloop.data.site import Counters
 from labelloop.data.split import side
 from labelloop.endpoints.fake import FakeEndpoint
-from labelloop.errors import StudioError
+from labelloop.errors import StoreAway, StudioError
 from labelloop.kinds.base import find
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
@@ -20,6 +20,7 @@ from labelloop.loop.predict import predict_tasks
 from labelloop.loop.prelabel import Prelabeled, prelabel
 from labelloop.loop.project_labels import labeling_of
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.store import Store, Versioned
 from labelloop.types import Json, LeftOut
 from support.label_configs import interface
 from support.misbehaving import answer, misbehaving
@@ -218,6 +219,39 @@ def test_a_damaged_order_leaves_the_true_scores(
     record.write_text("{")
     found = [single(make_hub(), studio, task) for task in studio.tasks]
     assert all(one["score"] == pytest.approx(one["result"][0]["score"]) for one in found)
+
+
+class _WithoutOrders:
+    """A store that cannot be reached where orders lie."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def read(self, path: str) -> Versioned:
+        if "/order/" in path:
+            raise StoreAway("the store is away")
+        return self._store.read(path)
+
+
+def test_while_the_store_is_away_predictions_go_on_with_their_true_scores(
+    studio: StudioApi, studio_hub: Hub, make_hub: MakeHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.add_tasks(30)
+    run(studio_hub)
+    hub = make_hub()
+    hub.__dict__["_store"] = _WithoutOrders(hub.store)
+    found = [single(hub, studio, task) for task in studio.tasks]
+    assert all(one["score"] == pytest.approx(one["result"][0]["score"]) for one in found)
+    assert [line for line in caplog.messages if "store is away" in line] == [
+        f"project {hub.project(7)}: predictions are ordered by their true scores: the store is away"
+    ]
+    studio.add_tasks(5)
+    with pytest.raises(StoreAway):
+        run(hub)
+    assert not any(studio.versions_of(task) for task in range(31, 36)), "in bulk, that can wait"
 
 
 def test_what_goes_by_reference_is_drawn_by_its_address(studio: StudioApi, make_hub: MakeHub) -> None:
