@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from labelloop.train.intervals import mcnemar, paired_difference, wilson
+from labelloop.train.intervals import paired_difference, wilson, worse
 
 Z = 1.959963984540054
 
@@ -20,11 +20,13 @@ def test_wilson_is_that_of_scipy(confidence: float) -> None:
             assert wilson(hits, items, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_mcnemar_is_the_exact_binomial_test() -> None:
+def test_worse_is_the_binomial_test_with_half_of_what_was_seen() -> None:
     stats = pytest.importorskip("scipy.stats")
     for lost, gained in itertools.product(range(12), repeat=2):
-        expected = stats.binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
-        assert mcnemar(lost, gained) == pytest.approx(expected, abs=1e-12)
+        binomial = stats.binom(lost + gained, 0.5)
+        assert worse(lost, gained) == pytest.approx(binomial.sf(lost) + binomial.pmf(lost) / 2, abs=1e-12)
+        assert worse(lost, gained) + worse(gained, lost) == pytest.approx(1, abs=1e-12)
+    assert worse(5200, 5000) == pytest.approx(stats.norm.sf(200 / math.sqrt(10200)), rel=0.01)
 
 
 @pytest.mark.parametrize("items", [1, 4, 40, 4000])

@@ -57,7 +57,7 @@ class Classification(ABC):
         from labelloop.data.split import splits
         from labelloop.run.gate import judge, judge_first, meet_bootstrap
         from labelloop.run.scoring import Scored, truth_of
-        from labelloop.run.verdict import GateRule, Predictions
+        from labelloop.run.verdict import Conceded, GateRule, Predictions
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
         challenger = Predictions(name, tested.scores, thresholds=tested.thresholds)
@@ -84,7 +84,7 @@ class Classification(ABC):
             manifest.choice,
             GateRule(margin=context.settings.gate_margin),
             context.settings.seed,
-            float(gate.get("conceded", 0.0)),
+            Conceded.read(gate),
             left_out,
         )
 

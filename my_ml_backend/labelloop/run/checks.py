@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labelloop.run.paired import TOLERANCE, Floats, Paired, compare, gap_interval
-from labelloop.run.verdict import GateRule, Predictions
+from labelloop.run.refits import Refits
+from labelloop.run.verdict import Conceded, GateRule, Predictions
 from labelloop.train import metrics
-from labelloop.train.intervals import mcnemar
-from labelloop.train.metrics import Indicators
+from labelloop.train.intervals import worse
+from labelloop.train.metrics import Indicators, correct
 from labelloop.types import Choice, Json
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Champion and challenger on the same test items: ``truth`` is (items, classes)."""
+    """Champion and challenger on the same test items, ``truth`` (items, classes); ``refits`` answer for more items."""
 
     truth: Indicators
     champion: Predictions
@@ -24,6 +25,30 @@ class Pair:
     choice: Choice
     rule: GateRule
     seed: int
+    refits: Refits | None = None
+
+    def met(self) -> list[Paired]:
+        """Compare the versions on the test items, and their refits, where there are any, on the others."""
+        old, new = (side.right(self.truth, self.choice) for side in (self.champion, self.challenger))
+        found = [compare(old, new, self.rule.confidence)]
+        if (more := self.refits) is not None:
+            old, new = (correct(more.truth, given) for given in (more.champion, more.challenger))
+            found.append(compare(old, new, self.rule.confidence))
+        return found
+
+    def shown(self) -> tuple[Indicators, Indicators, Indicators]:
+        """Give the truth of all these items and whether each class is right for both: bool, (items, classes) each."""
+        old, new = (
+            (side.given(self.choice) == self.truth) & side.answered[:, None]
+            for side in (self.champion, self.challenger)
+        )
+        more = self.refits
+        if more is None:
+            return self.truth, old, new
+        truth = np.concatenate((self.truth, more.truth))
+        return truth, np.concatenate((old, more.champion == more.truth)), np.concatenate(
+            (new, more.challenger == more.truth)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,79 +60,70 @@ class Check:
     numbers: Json = field(default_factory=dict)
 
 
-def check_accuracy(paired: Paired, rule: GateRule, conceded: float) -> Check:
-    """Reject what is proven worse, and what loses more than ``rule.loss``, one item and chance would.
+def check_accuracy(met: Sequence[Paired], rule: GateRule, conceded: Conceded) -> Check:
+    """Reject what is worse beyond chance on all items they ``met`` on: in this contest, or since the best version.
 
-    ``conceded`` is what earlier verdicts let pass since the best version: it counts as lost already, so that small
-    losses do not add up.
+    Small losses do not add up, for what earlier contests let pass counts as evidence in later ones.
     """
-    allowed = max(rule.loss, 1 / paired.items, paired.noise)
-    lost, reasons = -paired.difference, []
-    if paired.proven_worse:
-        reasons.append(_proof(paired))
-    elif lost > 0 and lost + conceded > allowed + TOLERANCE:
-        before = f" on top of {conceded:.3f} conceded since the best version" if conceded else ""
-        reasons.append(f"it loses {lost:.3f}{before} where at most {allowed:.3f} is allowed")
-    numbers = {"allowed": allowed, "conceded": max(0.0, lost + conceded), "p": mcnemar(paired.lost, paired.gained)}
-    return Check(tuple(reasons), "" if reasons or lost <= 0 else _let_pass(paired, allowed), numbers)
+    lost, gained, items = (sum(one) for one in zip(*((one.lost, one.gained, one.items) for one in met), strict=True))
+    after, p = conceded.after(lost, gained), worse(lost, gained)
+    reasons = []
+    if p <= rule.error:
+        reasons.append(f"it is worse beyond chance: {_test(lost, gained, rule)}")
+    elif lost > gained and worse(after.lost, after.gained) <= rule.error:
+        told = _test(after.lost, after.gained, rule)
+        reasons.append(f"with what passed since the best version it is worse beyond chance: {told}")
+    remark = f"it is measured worse, which may be chance: {_test(lost, gained, rule)}" if lost > gained else ""
+    decided_by = {"method": "McNemar's mid-p", "items": items, "lost": lost, "gained": gained, "p": p}
+    numbers = {"decided_by": decided_by | {"error": rule.error}, **after.numbers(items)}
+    return Check(tuple(reasons), "" if reasons else remark, numbers)
 
 
-def _proof(paired: Paired) -> str:
-    """Say what proves a challenger worse; where the interval that is shown does not, name the one that decides."""
-    if paired.shown[1] < 0:
-        return "the whole interval lies below zero"
-    return f"the bootstrap's interval [{paired.low:+.3f}, {paired.high:+.3f}] decides, and lies below zero"
+def _test(lost: int, gained: int, rule: GateRule) -> str:
+    """Tell the test of the items that only one has right."""
+    told = f"of {lost + gained} items that only one has right it loses {lost}"
+    return f"{told} (McNemar's mid-p test: p = {worse(lost, gained):.2g}, at most {rule.error:g} rejects)"
 
 
-def _let_pass(paired: Paired, allowed: float) -> str:
-    """Say why a challenger that was measured worse is not rejected for it."""
-    measured = f"it is measured {-paired.difference:.3f} worse"
-    test = f"McNemar's exact test: p = {mcnemar(paired.lost, paired.gained):.2g}"
-    if paired.shown[1] < 0:
-        decides = f"the bootstrap's interval [{paired.low:+.3f}, {paired.high:+.3f}] decides, and reaches zero"
-        return f"{measured} ({test}); {decides}, and up to {allowed:.3f} may be lost, so it passes"
-    chance = f"which on {paired.items} test items may be chance ({test})"
-    return f"{measured}, {chance}, and up to {allowed:.3f} may be lost, so it passes"
+def check_classes(pair: Pair, *, better: bool) -> Check:
+    """Reject where a class with enough items falls by more than the margin, and not by chance.
 
-
-def check_classes(pair: Pair) -> Check:
-    """Reject where a class with enough test items falls by more than the margin, and not by chance."""
-    judged = dict(_class_pairs(pair))
+    Where the whole is ``better``, classes may trade places: it is told and does not decide.
+    """
+    groups = list(_groups(pair))
+    error = pair.rule.error / max(1, len(groups))
+    judged = dict(groups)
     fallen = {name: one for name, one in judged.items() if -one.difference > pair.rule.margin + TOLERANCE}
     texts = {name: f"{name} falls from {_share(one)} on {one.items} items" for name, one in fallen.items()}
-    chance = [f"{texts[name]}, which may be chance" for name, one in fallen.items() if not one.proven_worse]
+    proven = [name for name, one in fallen.items() if one.p <= error]
     if not judged:
-        remark = f"no class has the {pair.rule.class_items} test items to be judged alone"
+        remark = f"no class has the {pair.rule.class_items} items to be judged alone"
     else:
-        remark = "; ".join(chance) or f"no class falls by more than {pair.rule.margin:g}"
+        told = [texts[name] if name in proven else f"{texts[name]}, which may be chance" for name in fallen]
+        remark = "; ".join(told) or f"no class falls by more than {pair.rule.margin:g}"
+        remark += ", where the whole is better" if better and proven else ""
     return Check(
-        tuple(texts[name] for name, one in fallen.items() if one.proven_worse),
+        () if better else tuple(texts[name] for name in proven),
         remark,
         {"classes": {name: one.numbers() for name, one in judged.items()}},
     )
 
 
-def _class_pairs(pair: Pair) -> Iterator[tuple[str, Paired]]:
+def _groups(pair: Pair) -> Iterator[tuple[str, Paired]]:
     """Compare each class on the items that have it; with choice ``multiple`` also on those that do not.
 
-    The chance of rejecting for nothing is shared among the classes (Bonferroni), or many classes would mean a fall
-    somewhere.
+    Intervals are wider by the number of classes, for among many one looks worse by chance (Bonferroni).
     """
-    rule, groups = pair.rule, list(_groups(pair))
-    confidence = 1 - (1 - rule.confidence) / max(1, len(groups))
-    sides = [(side, side.given(pair.choice)) for side in (pair.champion, pair.challenger)]
-    for name, at, shown, items in groups:
-        old, new = (((given[:, at] == shown) & side.answered)[items] for side, given in sides)
-        yield name, compare(old, new, confidence)
-
-
-def _groups(pair: Pair) -> Iterator[tuple[str, int, bool, Indicators]]:
+    truth, old, new = pair.shown()
+    groups = []
     for at, name in enumerate(pair.classes):
-        has = pair.truth[:, at]
-        if has.sum() >= pair.rule.class_items:
-            yield f"class {name}", at, True, has
-        if pair.choice == "multiple" and (~has).sum() >= pair.rule.class_items:
-            yield f"withholding class {name}", at, False, ~has
+        groups.append((f"class {name}", at, truth[:, at]))
+        if pair.choice == "multiple":
+            groups.append((f"withholding class {name}", at, ~truth[:, at]))
+    groups = [group for group in groups if group[2].sum() >= pair.rule.class_items]
+    confidence = 1 - (1 - pair.rule.confidence) / max(1, len(groups))
+    for name, at, items in groups:
+        yield name, compare(old[items, at], new[items, at], confidence)
 
 
 def check_calibration(pair: Pair) -> Check:

@@ -1,4 +1,4 @@
-"""Nothing measurably worse is promoted: champion and challenger meet on the same test items (docs/gate.md)."""
+"""Nothing that is worse for certain is promoted: champion and challenger meet on the same items (docs/gate.md)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +7,8 @@ import numpy as np
 
 from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
 from labelloop.run.paired import Paired, compare
-from labelloop.run.verdict import GateRule, Predictions, Verdict
+from labelloop.run.refits import Refits
+from labelloop.run.verdict import Conceded, GateRule, Predictions, Verdict
 from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.train.metrics import Indicators, accuracy
 from labelloop.types import Choice, Json
@@ -97,15 +98,17 @@ def judge(
     choice: Choice,
     rule: GateRule,
     seed: int = 0,
-    conceded: float = 0.0,
+    conceded: Conceded = Conceded(),  # noqa: B008 - frozen
     left_out: int = 0,
+    refits: Refits | str = "",
 ) -> Verdict:
-    """Judge a challenger: non-inferior in accuracy, no class fallen, calibration not worse.
+    """Judge a challenger: not worse in accuracy, no class fallen, calibration not worse.
 
-    ``truth`` is (items, classes), at least one item. ``conceded`` is the champion's own ``numbers["conceded"]``: the
-    accuracy that verdicts before this one let go since the best version. ``left_out``: further test items, which the
-    challenger could not be asked about. Only items that both were asked about count. The same arguments give the same
-    verdict, in whatever order the items come. Raises ValueError where shapes do not fit.
+    ``truth`` is (items, classes), at least one item. ``conceded`` is what the champion's own verdict noted: what was
+    let go since the best version. ``left_out``: further test items, which the challenger could not be asked about. Only
+    items that both were asked about count. ``refits`` answer for items that the versions learned from; a text says why
+    there are none. The same arguments give the same verdict, in whatever order the items come. Raises ValueError where
+    shapes do not fit.
     """
     if champion.asked is not None:
         met = champion.asked
@@ -113,17 +116,18 @@ def judge(
         truth, champion, challenger = truth[met], champion.only(met), challenger.only(met)
     if left_out and len(truth) < FEW:
         both = f"both it and {champion.version} could be asked about"
-        return unjudged(challenger.version, both, len(truth), left_out, conceded)
+        return unjudged(challenger.version, both, len(truth), left_out)
     for side in (champion, challenger):
         _check_shapes(truth, side)
-    pair = Pair(truth, champion, challenger, classes, choice, rule, seed)
-    old, new = (side.right(truth, choice) for side in (champion, challenger))
-    paired = compare(old, new, rule.confidence)
-    checks = (check_accuracy(paired, rule, conceded), check_classes(pair), check_calibration(pair))
-    numbers = _numbers(paired, checks) | {"seed": seed}
+    pair = Pair(truth, champion, challenger, classes, choice, rule, seed, None if isinstance(refits, str) else refits)
+    met = pair.met()
+    better = sum(one.gained - one.lost for one in met) > 0
+    checks = (check_accuracy(met, rule, conceded), check_classes(pair, better=better), check_calibration(pair))
+    numbers = _numbers(met, checks) | {"seed": seed}
+    told = [*_refitted(met, refits), *_left_out(left_out, numbers)]
     return Verdict(
         passed=not any(check.reasons for check in checks),
-        sentence="; ".join([_sentence(pair, paired, checks), *_left_out(left_out, numbers)]),
+        sentence="; ".join([*_sentence(pair, met, checks), *told]),
         numbers=numbers,
     )
 
@@ -157,7 +161,7 @@ def macro_f1(measured: Json) -> float | None:
     return None if value is None else float(value)
 
 
-def unjudged(name: str, known: str, met: int, left_out: int, conceded: float = 0.0) -> Verdict:
+def unjudged(name: str, known: str, met: int, left_out: int) -> Verdict:
     """Leave a version unjudged where a part of the test items is known of it that is too small; ``known`` says how.
 
     All there are may be as few: those nobody has chosen.
@@ -166,7 +170,7 @@ def unjudged(name: str, known: str, met: int, left_out: int, conceded: float = 0
         f"{name} cannot be judged: kept, not promoted; {known} {met} of {met + left_out} test items, and {FEW} are "
         "needed where it is not all of them"
     )
-    numbers: Json = {"test_items": met, "left_out": left_out, "few": True, "conceded": conceded}
+    numbers: Json = {"test_items": met, "left_out": left_out, "few": True, "conceded": 0.0}
     return Verdict(False, sentence, numbers)
 
 
@@ -178,17 +182,28 @@ def _left_out(count: int, numbers: Json) -> list[str]:
     return [f"{count} test items that not both could be asked about do not count"]
 
 
-def _sentence(pair: Pair, paired: Paired, checks: Sequence[Check]) -> str:
+def _sentence(pair: Pair, met: Sequence[Paired], checks: Sequence[Check]) -> list[str]:
     champion, challenger = pair.champion.version, pair.challenger.version
     reasons = [reason for check in checks for reason in check.reasons]
-    met = paired.told(champion, challenger, pair.rule.confidence, rejected=bool(reasons))
+    told = met[0].told(champion, challenger, pair.rule.confidence, rejected=bool(reasons))
     remarks = reasons or [check.remark for check in checks if check.remark]
-    return "; ".join([*met, *remarks, *too_few(paired.items), *_failures(pair.challenger)])
+    return [*told, *remarks, *too_few(sum(one.items for one in met)), *_failures(pair.challenger)]
 
 
-def _numbers(paired: Paired, checks: Sequence[Check]) -> Json:
-    shares = paired.numbers()
-    numbers: Json = {"test_items": shares.pop("items"), **shares, "few": paired.items < FEW}
+def _refitted(met: Sequence[Paired], refits: Refits | str) -> list[str]:
+    """Say what refits gave, or why the test items decided alone."""
+    if isinstance(refits, str):
+        return [f"the test items decide alone, for {refits}"] if refits else []
+    one = met[1]
+    told = f"{one.after} of {one.items} items right that both learned from, against {one.before}"
+    return [f"refits that had not seen them have {told}"]
+
+
+def _numbers(met: Sequence[Paired], checks: Sequence[Check]) -> Json:
+    """Give the numbers of the test items first, as earlier releases read them."""
+    shares = met[0].numbers()
+    numbers: Json = {"test_items": shares.pop("items"), **shares, "few": met[0].items < FEW}
+    numbers |= {"refits": one.numbers() for one in met[1:]}
     for check in checks:
         numbers |= check.numbers
     return numbers

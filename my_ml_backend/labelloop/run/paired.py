@@ -1,18 +1,12 @@
-"""Two versions on the same items: who has how many right, and what of the difference may be chance.
+"""Two versions on the same items: who has how many right, and what of the difference may be chance."""
 
-The paired bootstrap (numpy alone) is that of Efron and Tibshirani, An Introduction to the Bootstrap (1993), section
-13.3: percentile intervals. Items are drawn with replacement, each with what both versions made of it, so that what is
-hard for both is no difference.
-"""
-
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.train.intervals import paired_difference
+from labelloop.train.intervals import paired_difference, worse
 from labelloop.types import Json
 
 TOLERANCE = 1e-9
@@ -23,9 +17,7 @@ TOLERANCE = 1e-9
 class Paired:
     """How many items ``before`` (champion) and ``after`` (challenger) have right; which only one has: lost, gained.
 
-    ``low`` and ``high`` bound the difference of the two shares, after less before, by the paired bootstrap: the gate
-    decides by them. ``shown`` are the ends that people are told, by Tango's score interval: it has a width where the
-    two never differ, and the bootstrap has none.
+    ``low`` and ``high`` bound the difference of the two shares, after less before, by Tango's score interval.
     """
 
     items: int
@@ -35,7 +27,6 @@ class Paired:
     gained: int
     low: float
     high: float
-    shown: tuple[float, float]
 
     @property
     def difference(self) -> float:
@@ -43,14 +34,9 @@ class Paired:
         return (self.after - self.before) / self.items
 
     @property
-    def noise(self) -> float:
-        """Standard error of the difference if both were equally good (McNemar, Psychometrika 12, 1947)."""
-        return math.sqrt(self.lost + self.gained) / self.items
-
-    @property
-    def proven_worse(self) -> bool:
-        """Whether the whole interval that decides lies below zero."""
-        return self.high < 0
+    def p(self) -> float:
+        """The chance of such a loss were both equally good: what the gate decides by."""
+        return worse(self.lost, self.gained)
 
     def told(self, champion: str, challenger: str, confidence: float, *, rejected: bool) -> list[str]:
         """Say how the two met, as the beginning of a verdict's sentence: part by part."""
@@ -59,30 +45,26 @@ class Paired:
             f"{opening}: {self.after} of {self.items} test items right ({self.after / self.items:.3f}) "
             f"against {self.before} ({self.before / self.items:.3f}) of {champion}"
         )
-        low, high = self.shown
-        interval = f"difference {self.difference:+.3f}, {confidence * 100:g} % interval [{low:+.3f}, {high:+.3f}]"
-        return [met, interval]
+        interval = f"{confidence * 100:g} % interval [{self.low:+.3f}, {self.high:+.3f}]"
+        return [met, f"difference {self.difference:+.3f}, {interval}"]
 
     def numbers(self) -> Json:
-        """Give shares and intervals as JSON: ``difference`` as it is shown, ``decided_by`` what the gate looked at."""
-        low, high = self.shown
+        """Give shares and the interval as JSON."""
         return {
             "items": self.items,
             "champion": self.before / self.items,
             "challenger": self.after / self.items,
             "lost": self.lost,
             "gained": self.gained,
-            "difference": {"value": self.difference, "low": low, "high": high},
-            "decided_by": {"method": "paired bootstrap", "low": self.low, "high": self.high},
+            "difference": {"value": self.difference, "low": self.low, "high": self.high},
         }
 
 
 def compare(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], confidence: float) -> Paired:
     """Compare which items champion and challenger have right: bool, (items,) each, at least one item."""
     items, lost, gained = len(before), int((before & ~after).sum()), int((after & ~before).sum())
-    low, high = difference_interval(lost, gained, items, confidence)
-    shown = paired_difference(lost, gained, items, confidence)
-    return Paired(items, int(before.sum()), int(after.sum()), lost, gained, low, high, shown)
+    low, high = paired_difference(lost, gained, items, confidence)
+    return Paired(items, int(before.sum()), int(after.sum()), lost, gained, low, high)
 
 
 Floats = npt.NDArray[np.float64]
@@ -91,25 +73,13 @@ _AT_ONCE = 4_000_000
 """Draws in memory at a time."""
 
 
-def difference_interval(lost: int, gained: int, items: int, confidence: float) -> tuple[float, float]:
-    """Bound the difference in the share of right items, in [-1, 1], of a pair that differs on ``lost`` and ``gained``.
-
-    What drawing without end would give, computed: of ``items`` draws each loses, gains or keeps an item, so that their
-    sum has the coefficients of a polynomial's power. Nothing is left to a seed or the order of the items, and one item
-    more can only move both bounds up.
-    """
-    drawn = np.array([lost, items - lost - gained, gained]) / items
-    length = 1 << (2 * items).bit_length()  # a power of two that holds all 2 * items + 1 coefficients
-    chances = np.fft.irfft(np.fft.rfft(drawn, length) ** items, length)
-    tail = (1 - confidence) / 2
-    low, high = np.searchsorted(np.cumsum(chances), [tail, 1 - tail])
-    return float(low - items) / items, float(high - items) / items
-
-
 def gap_interval(old: Floats, new: Floats, confidence: float, resamples: int, seed: int) -> tuple[float, float]:
     """Bound the difference in calibration error, new less old.
 
     ``old`` and ``new`` are (items, bins): each item's confidence less what came true, in the columns of its bins.
+    Percentiles of the paired bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3):
+    items are drawn with replacement, each with what both versions made of it, so that what is hard for both is no
+    difference.
     """
     order = np.lexsort(np.hstack([old, new]).T)  # whatever the order in which the items came
     old, new = old[order], new[order]

@@ -1,6 +1,6 @@
 """The gate's rule, what it judges, and what it says."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +14,42 @@ from labelloop.types import Choice, Json
 class GateRule:
     """What a challenger may lose (docs/gate.md). All shares are in [0, 1].
 
-    ``loss``: accuracy, where one item and chance are less. ``margin``: the accuracy of one class, where chance is less,
-    on at least ``class_items`` test items. ``calibration``: rise of the calibration error, on at least
-    ``calibration_items``. ``confidence`` is that of all intervals; that of the calibration error is from ``resamples``
-    bootstrap draws, and ends at nothing (None) where these do not differ.
+    ``error`` is the chance that a version which is as good as the champion is taken for worse. ``margin``: the accuracy
+    that one class may lose, on at least ``class_items`` items. ``calibration``: rise of the calibration error, on at
+    least ``calibration_items``. ``confidence`` is that of all intervals; that of the calibration error is from
+    ``resamples`` bootstrap draws, and ends at nothing (None) where these do not differ.
     """
 
+    error: float = 0.1
     margin: float = 0.1
-    loss: float = 0.02
     calibration: float = 0.05
     confidence: float = 0.95
     resamples: int = 2000
     class_items: int = 10
     calibration_items: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Conceded:
+    """What contests since the best version let go: items that only the earlier one had right, and only the later."""
+
+    lost: int = 0
+    gained: int = 0
+
+    @classmethod
+    def read(cls, gate: Json) -> "Conceded":
+        """Read what a champion's verdict noted; nothing in verdicts of releases that noted a share alone."""
+        noted = gate.get("since_best", {})
+        return cls(int(noted.get("lost", 0)), int(noted.get("gained", 0)))
+
+    def after(self, lost: int, gained: int) -> "Conceded":
+        """Add one more contest; nothing is left of it where the version is as good as the best."""
+        total = Conceded(self.lost + lost, self.gained + gained)
+        return total if total.lost > total.gained else Conceded()
+
+    def numbers(self, items: int) -> Json:
+        """Give it as JSON, also as the share of ``items`` that is lost in all."""
+        return {"conceded": (self.lost - self.gained) / items, "since_best": asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +109,7 @@ def force(verdict: Verdict) -> Verdict:
     if verdict.passed:
         return verdict
     sentence = f"promoted by force, though the gate said: {verdict.sentence}"
-    return replace(verdict, passed=True, sentence=sentence, numbers=verdict.numbers | {"conceded": 0.0}, forced=True)
+    return replace(verdict, passed=True, sentence=sentence, numbers=verdict.numbers | Conceded().numbers(1), forced=True)
 
 
 def force_version(versions: Versions, version: str) -> VersionRecord:

@@ -19,7 +19,7 @@ from labelloop.run.context import Context, Render, write_json
 from labelloop.run.gate import against_majority, meet_bootstrap, unjudged
 from labelloop.run.paired import compare
 from labelloop.run.scoring import Opponent, VersionOpponent
-from labelloop.run.verdict import GateRule, Verdict
+from labelloop.run.verdict import Conceded, GateRule, Verdict
 from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.types import Answer, Failure, Item, Json, NotAsked, Shown, canonical
 
@@ -145,13 +145,13 @@ def judge_annotations(context: Context, name: str, opponent: Opponent | None) ->
         own, theirs = after.marks[met], before.marks[met]
         return meet_bootstrap(first, name, opponent.name, own == _RIGHT, theirs == _RIGHT, theirs >= 0)
     before = compared(context, opponent, items)
-    conceded = float(opponent.record.metrics.get("gate", {}).get("conceded", 0.0))
     if told := _apart(before, after, opponent.name):
-        numbers: Json = {"test_items": 0, "left_out": len(items), "few": True, "conceded": conceded}
+        numbers: Json = {"test_items": 0, "left_out": len(items), "few": True, "conceded": 0.0}
         return Verdict(False, f"{name} cannot be judged: kept, not promoted; {told}", numbers)
     marks = np.minimum(before.marks, after.marks)
     rule = GateRule(margin=context.settings.gate_margin)
-    return _unjudged(name, marks, opponent.name, conceded) or _against(
+    conceded = Conceded.read(opponent.record.metrics.get("gate", {}))
+    return _unjudged(name, marks, opponent.name) or _against(
         name, opponent.name, before.marks, after, rule, conceded
     )
 
@@ -164,13 +164,13 @@ def _apart(before: Compared, after: Compared, other: str) -> str:
     return f"it answers for {own}, and {other} for {theirs}, so the two cannot be compared"
 
 
-def _unjudged(name: str, marks: Marks, champion: str = "", conceded: float = 0.0) -> Verdict | None:
+def _unjudged(name: str, marks: Marks, champion: str = "") -> Verdict | None:
     """Leave a version unjudged where only a part of the test items counts, and that is too small."""
     met, items = int((marks >= 0).sum()), len(marks)
     if met and (met == items or met >= FEW):
         return None
     against = f" with {champion}" if champion else ""
-    verdict = unjudged(name, f"it can be compared{against} on", met, items - met, conceded)
+    verdict = unjudged(name, f"it can be compared{against} on", met, items - met)
     return replace(verdict, sentence="; ".join([verdict.sentence, *_left_out(marks)]))
 
 
@@ -206,11 +206,11 @@ def _hash(result: list[Json]) -> bytes:
     return hashlib.sha256(canonical(result).encode()).digest()
 
 
-def _against(name: str, champion: str, before: Marks, after: Compared, rule: GateRule, conceded: float) -> Verdict:
+def _against(name: str, champion: str, before: Marks, after: Compared, rule: GateRule, conceded: Conceded) -> Verdict:
     marks = np.minimum(before, after.marks)
     met = marks >= 0
     paired = compare(before[met] == _RIGHT, after.marks[met] == _RIGHT, rule.confidence)
-    check = check_accuracy(paired, rule, conceded)
+    check = check_accuracy([paired], rule, conceded)
     shares = paired.numbers()
     numbers: Json = {"test_items": shares.pop("items"), **shares, "few": paired.items < FEW} | check.numbers
     parts = paired.told(champion, name, rule.confidence, rejected=bool(check.reasons))

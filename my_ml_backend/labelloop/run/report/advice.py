@@ -19,20 +19,21 @@ def verdict_section(files: Files) -> Section | None:
     if not verdict:
         return None
     numbers = verdict.get("numbers") or {}
+    decided = numbers.get("decided_by") or {}
     return Section(
         "verdict",
         "Verdict",
-        "The gate compares this version with the champion on the same test pictures. It turns down what is worse beyond"
-        " chance, or loses more than is allowed; a small loss that may be chance passes.",
+        "The gate compares this version with the champion on the same test pictures, and refits of both on others. It"
+        " turns down what is worse beyond chance; a loss that may be chance passes.",
         {
             "sentence": verdict.get("sentence", ""),
             "state": outcome(verdict),
             "rows": _difference_rows(numbers)[:_MOST_ROWS],
             "champion": verdict.get("champion"),
-            "few": is_few(numbers.get("test_items")),
+            "few": is_few(decided.get("items", numbers.get("test_items"))),
             "lost": numbers.get("lost"),
             "gained": numbers.get("gained"),
-            "allowed": points(numbers["allowed"]).lstrip("+") if "allowed" in numbers else "",
+            "chance": f"{100 * decided['p']:.0f}" if "p" in decided else "",
         },
     )
 
@@ -51,7 +52,8 @@ def _difference_rows(numbers: Json) -> list[Json]:
     if "difference" not in numbers:
         return []
     classes = sorted(numbers.get("classes", {}).items(), key=lambda entry: entry[1]["difference"]["value"])
-    found = [(_ALL, {**numbers, "items": numbers["test_items"]}), *classes]
+    refits = [("refits of both", numbers["refits"])] if "refits" in numbers else []
+    found = [(_ALL, {**numbers, "items": numbers["test_items"]}), *refits, *classes]
     found = [(name, {**one, "difference": _honest(name, one)}) for name, one in found]
     reach = max((abs(one["difference"][end]) for _, one in found for end in ("low", "high", "value")), default=0) or 0.1
     return [_difference_row(name, one, reach) for name, one in found]
