@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from labelloop.bundle_info import BundleInfo
 from labelloop.data.split import splits
 from labelloop.errors import BundleError, TrainingError, Unreadable
@@ -67,6 +70,19 @@ class MeansEngine:
         return Output(best, scores[best], scores, version, self.info.choice)
 
 
+class NumbersRefit:
+    """Items whose classes' means are taken anew without some of them."""
+
+    def __init__(self, classes: Sequence[str], items: Sequence[Item]) -> None:
+        self._classes, self._items = classes, items
+
+    def answers(self, held: Sequence[Item]) -> npt.NDArray[np.bool_]:
+        unseen = {item.content for item in held}
+        found = means(self._classes, [item for item in self._items if item.content not in unseen])
+        nearest = [min(found, key=lambda name: abs(float(item.text) - found[name])) for item in held]
+        return np.array([[name == one for name in self._classes] for one in nearest])
+
+
 class Numbers(Classification):
     """Classes of numbers."""
 
@@ -74,6 +90,7 @@ class Numbers(Classification):
     item = "number"
     label_configs = (("Choices", ("Text",)),)
     recipes: Mapping[str, int] = {"nearest": 1}
+    refits = ("nearest",)
     settings = ()
     weights = (MODEL,)
 
@@ -96,10 +113,8 @@ class Numbers(Classification):
     def train(self, context: Context) -> Json:
         manifest, folder = context.manifest, context.folder.bundle
         items = splits(manifest, context.named_sides)["train"]
-        shown = {name: [float(item.text) for item in items if name in item.labels] for name in manifest.classes}
-        means = {name: sum(numbers) / len(numbers) for name, numbers in shown.items() if numbers}
         folder.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(means).encode()
+        content = json.dumps(means(manifest.classes, items)).encode()
         (folder / MODEL).write_bytes(content)
         files = {MODEL: hashlib.sha256(content).hexdigest()}
         info = BundleInfo(manifest.classes, manifest.choice, "nearest", files, kind=NAME)
@@ -113,6 +128,9 @@ class Numbers(Classification):
             "calibration": {},
             "device": "cpu",
         }
+
+    def refit(self, context: Context, items: Sequence[Item]) -> NumbersRefit:
+        return NumbersRefit(context.manifest.classes, items)
 
     def analyse(self, context: Context) -> None:
         """Figures of numbers need no explanation."""
@@ -132,6 +150,13 @@ class Numbers(Classification):
 
 
 KIND = Numbers()
+
+
+def means(classes: Sequence[str], items: Iterable[Item]) -> dict[str, float]:
+    """Give the mean number of each class that an item has."""
+    held = list(items)
+    shown = {name: [float(item.text) for item in held if name in item.labels] for name in classes}
+    return {name: sum(numbers) / len(numbers) for name, numbers in shown.items() if numbers}
 
 
 def read(content: bytes) -> float:

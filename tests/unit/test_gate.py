@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.run.gate import judge, judge_first
-from labelloop.run.refits import Refits
-from labelloop.run.verdict import Conceded, GateRule, Predictions, Verdict, force
+from labelloop.run.verdict import Conceded, GateRule, Predictions, Refits, Verdict, force
 from labelloop.train.intervals import worse
 from support.examples import examples
 
@@ -135,9 +134,9 @@ def test_a_worse_version_that_passes_says_why() -> None:
 
 
 def test_refits_decide_together_with_the_test_items() -> None:
-    alone = contest(20, 1, 0, refits="v7 is a finetune")
+    alone = contest(20, 1, 0, refits="v7 (finetune) is not trained anew")
     assert alone.passed
-    assert alone.sentence.endswith("; the test items decide alone, for v7 is a finetune")
+    assert alone.sentence.endswith("; the test items decide alone: v7 (finetune) is not trained anew")
     assert "refits" not in alone.numbers
 
     rejected = contest(20, 1, 0, refits=refitted(160, 6, 1))
@@ -175,8 +174,8 @@ def test_small_losses_do_not_add_up() -> None:
     second = contest(16, 2, 0, conceded=(2, 0))
     assert not second.passed
     assert (
-        "with what passed since the best version it is worse beyond chance: of 4 items that only one has right it loses "
-        "4 (McNemar's mid-p test: p = 0.031"
+        "with what passed since the best version it is worse beyond chance: of 4 items that only one has right it "
+        "loses 4 (McNemar's mid-p test: p = 0.031"
     ) in second.sentence
     assert contest(16, 0, 0, conceded=(9, 0)).passed, "whoever loses nothing passes"
     assert contest(16, 0, 2, conceded=(2, 0)).numbers["since_best"] == {"lost": 0, "gained": 0}, "a new best"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from labelloop.bundle_info import BundleInfo
     from labelloop.kinds.base import Learned
     from labelloop.run.context import Context
+    from labelloop.run.refits import Refit
     from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
@@ -24,10 +25,19 @@ class Classification(ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
     contrasts, as_shown = True, False
+    refits: tuple[str, ...] = ()
+    """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
 
     @abstractmethod
     def open(self, directory: Path, info: "BundleInfo", engine: str) -> "Engine":
         """Load a bundle; its engine answers with outputs. Raises BundleError."""
+
+    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+        """Take what a version of one of the ``refits`` learned from, to be trained anew without some of it.
+
+        Raises TrainingError, saying why that cannot be.
+        """
+        raise NotImplementedError(f"{type(self).__name__} names recipes in refits, and not how they are trained anew")
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:
         """Give what most annotators say; a tie is no truth."""
@@ -56,7 +66,8 @@ class Classification(ABC):
 
         from labelloop.data.split import splits
         from labelloop.run.gate import judge, judge_first, meet_bootstrap
-        from labelloop.run.scoring import Scored, truth_of
+        from labelloop.run.refits import refitted
+        from labelloop.run.scoring import Scored, VersionOpponent, truth_of
         from labelloop.run.verdict import Conceded, GateRule, Predictions
 
         manifest, tested = context.manifest, Scored.read(context.folder.predictions)
@@ -75,7 +86,7 @@ class Classification(ABC):
             answered = np.ones(len(met), dtype=bool) if other.asked is None else other.asked
             right, theirs = (side.right(tested.truth, manifest.choice) for side in (challenger, other))
             return meet_bootstrap(first, name, opponent.name, right, theirs, answered)
-        gate = opponent.record.metrics.get("gate", {}) if opponent.record else {}
+        origin = opponent.origin if isinstance(opponent, VersionOpponent) else None
         return judge(
             tested.truth,
             Predictions(opponent.name, *self._scores(context, opponent, met, rename)),
@@ -84,8 +95,9 @@ class Classification(ABC):
             manifest.choice,
             GateRule(margin=context.settings.gate_margin),
             context.settings.seed,
-            Conceded.read(gate),
+            Conceded.read(opponent.record.metrics.get("gate", {})),
             left_out,
+            refitted(self, context, origin, rename) if origin else "",
         )
 
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002

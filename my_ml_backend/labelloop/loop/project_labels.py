@@ -17,6 +17,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.order import control_tasks
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import site_of
+from labelloop.models.runs import manifest_path
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
@@ -109,11 +110,6 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     with _beside(hub) as file:
         manifest.write(file)
         hub.store.upload(manifest_path(project, manifest.hash), file)
-
-
-def manifest_path(project: ProjectKey, name: str) -> str:
-    """Say where the store has the manifest of that hash."""
-    return f"{project}/manifests/{name}.jsonl"
 
 
 @contextmanager

@@ -32,7 +32,6 @@ from labelloop.loop.project_endpoint import learn_unknown, require_learning, req
 from labelloop.loop.project_labels import (
     keep_manifest,
     labeling_of,
-    manifest_path,
     read_labels,
     renderer,
     restore_labels,
@@ -42,7 +41,7 @@ from labelloop.loop.startup import trains_here
 from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.open_run import OpenRun
-from labelloop.models.runs import RunRecord
+from labelloop.models.runs import RunRecord, manifest_path
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of

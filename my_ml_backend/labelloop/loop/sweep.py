@@ -23,7 +23,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.project_endpoint import learn_unknown, learns
-from labelloop.loop.project_labels import labeling_of, manifest_file, manifest_path
+from labelloop.loop.project_labels import labeling_of, manifest_file
 from labelloop.loop.project_registry import (
     confirmed_project,
     keep_project,
@@ -34,6 +34,7 @@ from labelloop.loop.project_registry import (
 )
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
+from labelloop.models.runs import manifest_path
 from labelloop.types import NO_VERSION, LeftOut, ProjectKey
 
 _log = logging.getLogger(__name__)

@@ -25,6 +25,11 @@ def run_key(manifest_hash: str, settings_fingerprint: str, seed: int) -> str:
     return hashlib.sha256(f"{manifest_hash}\n{settings_fingerprint}\n{seed}".encode()).hexdigest()[:16]
 
 
+def manifest_path(project: ProjectKey, name: str) -> str:
+    """Say where the store has the manifest of that hash."""
+    return f"{project}/manifests/{name}.jsonl"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """``runs/<key>.json``: one run, from its first stage on.

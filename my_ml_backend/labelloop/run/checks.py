@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from labelloop.run.paired import TOLERANCE, Floats, Paired, compare, gap_interval
-from labelloop.run.refits import Refits
-from labelloop.run.verdict import Conceded, GateRule, Predictions
+from labelloop.run.verdict import Conceded, GateRule, Predictions, Refits
 from labelloop.train import metrics
 from labelloop.train.intervals import worse
 from labelloop.train.metrics import Indicators, correct
@@ -46,8 +45,10 @@ class Pair:
         if more is None:
             return self.truth, old, new
         truth = np.concatenate((self.truth, more.truth))
-        return truth, np.concatenate((old, more.champion == more.truth)), np.concatenate(
-            (new, more.challenger == more.truth)
+        return (
+            truth,
+            np.concatenate((old, more.champion == more.truth)),
+            np.concatenate((new, more.challenger == more.truth)),
         )
 
 

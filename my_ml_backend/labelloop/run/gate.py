@@ -7,8 +7,7 @@ import numpy as np
 
 from labelloop.run.checks import Check, Pair, check_accuracy, check_calibration, check_classes
 from labelloop.run.paired import Paired, compare
-from labelloop.run.refits import Refits
-from labelloop.run.verdict import Conceded, GateRule, Predictions, Verdict
+from labelloop.run.verdict import Conceded, GateRule, Predictions, Refits, Verdict
 from labelloop.train.intervals import FEW, too_few, wilson
 from labelloop.train.metrics import Indicators, accuracy
 from labelloop.types import Choice, Json
@@ -111,9 +110,9 @@ def judge(
     shapes do not fit.
     """
     if champion.asked is not None:
-        met = champion.asked
-        left_out += int((~met).sum())
-        truth, champion, challenger = truth[met], champion.only(met), challenger.only(met)
+        asked = champion.asked
+        left_out += int((~asked).sum())
+        truth, champion, challenger = truth[asked], champion.only(asked), challenger.only(asked)
     if left_out and len(truth) < FEW:
         both = f"both it and {champion.version} could be asked about"
         return unjudged(challenger.version, both, len(truth), left_out)
@@ -193,7 +192,7 @@ def _sentence(pair: Pair, met: Sequence[Paired], checks: Sequence[Check]) -> lis
 def _refitted(met: Sequence[Paired], refits: Refits | str) -> list[str]:
     """Say what refits gave, or why the test items decided alone."""
     if isinstance(refits, str):
-        return [f"the test items decide alone, for {refits}"] if refits else []
+        return [f"the test items decide alone: {refits}"] if refits else []
     one = met[1]
     told = f"{one.after} of {one.items} items right that both learned from, against {one.before}"
     return [f"refits that had not seen them have {told}"]
@@ -203,7 +202,8 @@ def _numbers(met: Sequence[Paired], checks: Sequence[Check]) -> Json:
     """Give the numbers of the test items first, as earlier releases read them."""
     shares = met[0].numbers()
     numbers: Json = {"test_items": shares.pop("items"), **shares, "few": met[0].items < FEW}
-    numbers |= {"refits": one.numbers() for one in met[1:]}
+    if len(met) > 1:
+        numbers["refits"] = met[1].numbers()
     for check in checks:
         numbers |= check.numbers
     return numbers

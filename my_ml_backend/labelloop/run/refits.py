@@ -1,23 +1,128 @@
 """More evidence than the test side has: both versions trained anew without items that both learned from.
 
 The items that are in the labels of both are dealt into folds. For each fold a model is trained of the champion's labels
-and one of the challenger's, both without the fold, and both answer for it; it counts what the fold's items are labeled
-today. Trained alike, they differ by their labels alone, and neither has an item that the other has not. How a model is
-trained is the kind's matter.
+and one of the challenger's, both without the fold, and both answer for it; right is what its items are labeled today.
+Trained alike, they differ by their labels alone, and no item counts that only one of them has. The kind says how a
+model is trained anew (``Classification.refit``).
 """
 
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import Part
+from labelloop.errors import NotFound, TrainingError
+from labelloop.files import cannot_keep
+from labelloop.models.runs import Runs, manifest_path
+from labelloop.models.store import Store
+from labelloop.models.versions import VersionRecord
+from labelloop.run.context import Context, read_json
+from labelloop.run.scoring import Rename, truth_of
+from labelloop.run.verdict import Refits
+from labelloop.train.intervals import FEW
 from labelloop.train.metrics import Indicators
+from labelloop.types import Item, ProjectKey
+
+_FOLDS = 5
+
+_MOST = 2000
+"""Labels that are trained on anew: where there are more, so are the test items, and a head takes minutes."""
 
 
-@dataclass(frozen=True, eq=False)
-class Refits:
-    """What refits of champion and challenger give items that they have not seen: bool, (items, classes), as the truth.
+class Refit(Protocol):
+    """A label set that can be trained on anew without some of its items."""
 
-    There is at least one item.
+    def answers(self, held: Sequence[Item]) -> Indicators:
+        """Tell what a model that learned from all but the ``held`` items gives these: bool, (items, classes)."""
+
+
+class Refitting(Protocol):
+    """A kind that trains anew; ``refits`` names the recipes whose versions it can."""
+
+    refits: tuple[str, ...]
+
+    def refit(self, context: Context, items: Sequence[Item]) -> Refit:
+        """Take what a version learned from; raises TrainingError, saying why it cannot be trained anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a version's labels are found again: the run of its ``record`` in a project of the store."""
+
+    store: Store
+    project: ProjectKey
+    record: VersionRecord
+
+    def labels(self, settings: str, beside: Path) -> Manifest:
+        """Read the labels, by way of a file in ``beside``; raises TrainingError where that says nothing, StoreError.
+
+        ``settings`` is the fingerprint of those that the version must have been trained with.
+        """
+        name, run = self.record.version, Runs(self.store, self.project).find(self.record.run)
+        if run is None or run.settings != settings:
+            raise TrainingError(f"{name} was trained with other settings")
+        try:
+            beside.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=beside) as folder:
+                file = Path(folder) / "manifest.jsonl"
+                self.store.download(manifest_path(self.project, run.manifest), file)
+                return Manifest.from_file(file)
+        except NotFound:
+            raise TrainingError(f"the labels of {name} are not in the store") from None
+        except OSError as error:
+            raise cannot_keep("the manifest", beside, error) from error
+
+
+def refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename) -> Refits | str:
+    """Let a champion and the run's version meet on items that both learned from; a text says why they cannot.
+
+    That is empty where the kind trains nothing anew. Raises StoreError.
     """
+    try:
+        return _refitted(kind, context, origin, rename) if kind.refits else ""
+    except TrainingError as error:
+        return str(error)
 
-    truth: Indicators
-    champion: Indicators
-    challenger: Indicators
+
+def _refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename) -> Refits:
+    own = read_json(context.folder.trained, "train")["recipe"]
+    for name, recipe in (("this version", own), (origin.record.version, origin.record.recipe)):
+        if recipe not in kind.refits:
+            raise TrainingError(f"{name} ({recipe}) is not trained anew")
+    older = origin.labels(context.training.fingerprint(), context.settings.directory / "cache" / "labels")
+    old, new = _learned(context, older, rename), _learned(context, context.manifest, str)
+    both = [item for content, item in new.items() if content in old]
+    if len(both) < FEW:
+        raise TrainingError(f"both learned from {len(both)} items, of at least {FEW}")
+    if max(len(old), len(new)) > _MOST:
+        raise TrainingError(f"more than {_MOST} labels are not trained on anew")
+    return _met(context, both, [kind.refit(context, tuple(one.values())) for one in (old, new)])
+
+
+def _learned(context: Context, manifest: Manifest, rename: Rename) -> Mapping[str, Item]:
+    """Give the items that a version learned from, by content, labeled with the classes of today."""
+    found, classes = {}, set(context.manifest.classes)
+    for item in Part(manifest, context.named_sides, ("train", "validation")):
+        labels = tuple(sorted(name for label in item.labels if (name := rename(label)) in classes))
+        if len(labels) == len(item.labels):
+            found[item.content] = replace(item, labels=labels)
+    return found
+
+
+def _met(context: Context, both: Sequence[Item], refits: Sequence[Refit]) -> Refits:
+    """Train champion and challenger fold by fold; ``both`` are the items that count."""
+    from labelloop.train.crossvalidation import folds
+
+    truth = truth_of(tuple(both), context.manifest.classes)
+    given = [np.zeros_like(truth) for _ in refits]
+    for number, (_, held) in enumerate(folds(truth, _FOLDS, context.settings.seed)):
+        context.progress("refits", number, _FOLDS)
+        for one, refit in zip(given, refits, strict=True):
+            one[held] = refit.answers([both[row] for row in held])
+    context.progress("refits", _FOLDS, _FOLDS)
+    return Refits(truth, *given)

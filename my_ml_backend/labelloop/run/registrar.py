@@ -11,7 +11,7 @@ from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
-from labelloop.models.runs import RunRecord, Runs, RunState
+from labelloop.models.runs import RunRecord, Runs, RunState, manifest_path
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.chosen import tell_chosen, with_chosen
@@ -19,6 +19,7 @@ from labelloop.run.context import Context, Labeled, read_json, write_json
 from labelloop.run.gate import judge_reported, macro_f1, require_f1
 from labelloop.run.parameters import methods_of
 from labelloop.run.record import RunInfo
+from labelloop.run.refits import Origin
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
 from labelloop.train.intervals import TOO_FEW
@@ -82,9 +83,13 @@ class Registrar:
         state, told = self._promote(version, key, force=force)
         self._write_verdict(context, version, told)
         runs = Runs(self.store, self.project)
+        known = runs.find(key)
+        if known is None:
+            # No loop has kept its labels: the version that comes after it asks for them.
+            self.store.upload(manifest_path(self.project, context.manifest.hash), context.folder.manifest)
         return runs.save(
             replace(
-                runs.find(key) or _new_record(context, key),
+                known or _new_record(context, key),
                 state=state,
                 stage="promote" if state == "promoted" else "gate",
                 version=name,
@@ -165,7 +170,8 @@ class Registrar:
         if champion is None:
             return None
         bundle = self.versions.fetch_bundle(champion, cache, served_files(SCORED_BY))
-        return VersionOpponent(champion, bundle, self.versions.get(champion), self.trainer)
+        record = self.versions.get(champion)
+        return VersionOpponent(champion, bundle, record, self.trainer, Origin(self.store, self.project, record))
 
     def _judge(self, context: Context, name: str, champion: VersionOpponent | None) -> Verdict:
         """Let the run's bundle, called ``name``, and the champion meet on the same test items.

@@ -24,6 +24,7 @@ from labelloop.types import HALF, Answer, Choice, Failure, Item, NotAsked, Outpu
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
+    from labelloop.run.refits import Origin
 
 
 _log = logging.getLogger(__name__)
@@ -57,13 +58,14 @@ class VersionOpponent:
     """A version by its bundle on this machine.
 
     Where its model lies elsewhere, its bundle has its answers to the test items of its own run; ``trainer`` is asked
-    about the others, if it can be.
+    about the others, if it can be. ``origin`` has the labels it learned from.
     """
 
     name: str
     bundle: Path
     record: VersionRecord | None = None
     trainer: Trainer | None = None
+    origin: "Origin | None" = None
 
     def answers(self, context: "Context", items: Sequence[Item]) -> Iterator[Answer | Failure]:
         """Let the engine that measures versions answer; see Opponent."""

@@ -100,6 +100,18 @@ class Predictions:
         return given(scores, choice, self.thresholds) & self.answered[:, None]
 
 
+@dataclass(frozen=True, eq=False)
+class Refits:
+    """What refits of champion and challenger give items that they have not seen: bool, (items, classes), as the truth.
+
+    There is at least one item.
+    """
+
+    truth: Indicators
+    champion: Indicators
+    challenger: Indicators
+
+
 def force(verdict: Verdict) -> Verdict:
     """Let a rejected challenger pass at a person's word; the gate's own reason stays in the sentence.
 
@@ -109,7 +121,9 @@ def force(verdict: Verdict) -> Verdict:
     if verdict.passed:
         return verdict
     sentence = f"promoted by force, though the gate said: {verdict.sentence}"
-    return replace(verdict, passed=True, sentence=sentence, numbers=verdict.numbers | Conceded().numbers(1), forced=True)
+    return replace(
+        verdict, passed=True, sentence=sentence, numbers=verdict.numbers | Conceded().numbers(1), forced=True
+    )
 
 
 def force_version(versions: Versions, version: str) -> VersionRecord:

@@ -180,4 +180,4 @@ def worse(lost: int, gained: int) -> float:
     """
     differ = lost + gained
     more = sum(math.comb(differ, count) for count in range(lost + 1, differ + 1))
-    return (2 * more + math.comb(differ, lost)) / 2 ** (differ + 1)
+    return float((2 * more + math.comb(differ, lost)) / 2 ** (differ + 1))

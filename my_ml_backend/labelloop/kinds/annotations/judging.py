@@ -151,9 +151,7 @@ def judge_annotations(context: Context, name: str, opponent: Opponent | None) ->
     marks = np.minimum(before.marks, after.marks)
     rule = GateRule(margin=context.settings.gate_margin)
     conceded = Conceded.read(opponent.record.metrics.get("gate", {}))
-    return _unjudged(name, marks, opponent.name) or _against(
-        name, opponent.name, before.marks, after, rule, conceded
-    )
+    return _unjudged(name, marks, opponent.name) or _against(name, opponent.name, before.marks, after, rule, conceded)
 
 
 def _apart(before: Compared, after: Compared, other: str) -> str:

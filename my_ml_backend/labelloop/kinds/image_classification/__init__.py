@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
+from labelloop.errors import TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
@@ -14,6 +16,7 @@ from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
+    from labelloop.run.refits import Refit
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
 
@@ -29,6 +32,7 @@ class ImageClassification(Classification):
     item = "picture"
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
+    refits = ("head",)
     settings = tuple(row.name for row in fields(TrainingParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 
@@ -90,6 +94,17 @@ class ImageClassification(Classification):
         values = asdict(trained)
         values.pop("bundle")
         return with_suspects(values, context.manifest)
+
+    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+        """Take the features of a head's pictures, which lie in the cache where it was trained here."""
+        if find_spec("torch") is None:
+            raise TrainingError("torch is not installed where it is judged")
+        from labelloop.run.preprocess import samples_of, training_of
+        from labelloop.train.refitted_head import RefittedHead
+
+        samples = list(samples_of(context.manifest.classes, context.pictures, items))
+        manifest, settings = context.manifest, training_of(context)
+        return RefittedHead.of(samples, manifest.classes, manifest.choice, settings, context.caches, context.progress)
 
     def analyse(self, context: "Context") -> None:
         """Show mistakes, robustness, explanations, probable label errors, augmentations; write TensorBoard's events."""

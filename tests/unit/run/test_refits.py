@@ -1,0 +1,180 @@
+"""Both versions trained anew without items that both learned from: which items count, and where there are none."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labelloop.data.manifest import Manifest
+from labelloop.data.split import side
+from labelloop.kinds import base
+from labelloop.models.champion import ChampionPointer
+from labelloop.models.file_store import FileStore
+from labelloop.models.runs import RunRecord, Runs, manifest_path
+from labelloop.models.versions import Versions
+from labelloop.run.context import Context, Labeled, write_json
+from labelloop.run.folder import RunFolder
+from labelloop.run.registrar import Registrar
+from labelloop.settings import Settings
+from labelloop.types import Item, Json, ProjectKey
+from support import numbers_kind
+
+PROJECT = ProjectKey("localhost-8080", 7)
+CLASSES = ("low", "high")
+
+
+@pytest.fixture(autouse=True)
+def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+
+
+def items(tested: int, learned: int) -> list[Item]:
+    """Give numbers about 1 (low) and 8 (high) in turn: so many of the test side, and of the others."""
+    found: dict[bool, list[Item]] = {True: [], False: []}
+    for task in range(1, 10_000):
+        item = Item.of_text(task, f"{task / 10_000 + (1 if task % 2 else 8):g}", ("low" if task % 2 else "high",))
+        found[side(item.content) == "test"].append(item)
+    return found[True][:tested] + found[False][:learned]
+
+
+def far_away(count: int) -> list[Item]:
+    """Give numbers labeled low that draw its mean beyond high's: whoever learns from them takes 1 for high."""
+    made = (Item.of_text(20_000 + at, f"{100 + at}", ("low",)) for at in range(10 * count))
+    return [item for item in made if side(item.content) == "train"][:count]
+
+
+@dataclass
+class Project:
+    """A project's runs on one machine, each registered in turn."""
+
+    path: Path
+    run: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    rename: Callable[[str], str | None] = str
+
+    @property
+    def store(self) -> FileStore:
+        return FileStore(self.path / "store")
+
+    def register(self, held: Sequence[Item], classes: tuple[str, ...] = CLASSES, recipe: str = "nearest") -> Json:
+        """Train on these labels, and give the verdict's numbers with its sentence."""
+        self.run += 1
+        settings = Settings(model_dir=str(self.path), **self.settings)
+        context = Context(RunFolder(self.path / f"run{self.run}"), settings, lambda *_: None)
+        context.labeled = Labeled(Manifest.of(PROJECT, "single", classes, held, kind=numbers_kind.NAME))
+        context.labeled.write(context.folder)
+        write_json(context.folder.trained, {**numbers_kind.KIND.train(context), "recipe": recipe})
+        context.kind.measure(context)
+        fence = ChampionPointer(self.store, PROJECT).take_fence()
+        record = Registrar(self.store, PROJECT, fence, self.rename).register(context, f"key{self.run}")
+        return {"sentence": record.verdict, "passed": record.state == "promoted", **record.metrics["gate"]}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_refits_reject_what_few_test_items_could_not(project: Project) -> None:
+    held = items(4, 60)
+    assert project.register(held)["passed"]
+
+    found = project.register(held + far_away(30))
+
+    assert not found["passed"]
+    assert found["test_items"] == 4
+    assert found["refits"]["items"] == 60
+    lost = sum(item.labels == ("low",) for item in held[4:])
+    assert (found["refits"]["lost"], found["refits"]["gained"]) == (lost, 0)
+    assert found["lost"] < 3, "too few to tell"
+    assert (
+        f"refits that had not seen them have {60 - lost} of 60 items right that both learned from, against 60"
+        in (found["sentence"])
+    )
+
+
+def test_only_items_that_both_learned_from_count_and_by_their_labels_of_today(project: Project) -> None:
+    held = items(4, 60)
+    project.register(held[:-10])
+    wrong = held[4]
+    turned = replace(wrong, labels=("high",) if wrong.labels == ("low",) else ("low",))
+
+    found = project.register([turned if item is wrong else item for item in held[:-5]])
+
+    assert found["refits"]["items"] == 50
+    assert (found["refits"]["champion"], found["refits"]["challenger"]) == (0.98, 0.98)
+
+
+def test_classes_have_the_names_of_today(project: Project) -> None:
+    held = items(4, 60)
+    project.register(held)
+    project.rename = {"low": "small", "high": "high"}.get
+
+    found = project.register(
+        [replace(item, labels=("small",)) if item.labels == ("low",) else item for item in held], ("small", "high")
+    )
+
+    assert found["refits"]["champion"] == 1.0
+    assert found["refits"]["items"] == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("settings", "v1 was trained with other settings"),
+        ("labels", "the labels of v1 are not in the store"),
+        ("recipe", "this version (another) is not trained anew"),
+        ("few", "both learned from 8 items, of at least 20"),
+    ],
+)
+def test_where_they_cannot_be_trained_alike_the_test_items_decide_alone(
+    project: Project, change: str, told: str
+) -> None:
+    held = items(6, 8 if change == "few" else 60)
+    project.register(held)
+    if change == "settings":
+        project.settings["seed"] = 1
+    if change == "labels":
+        run = Runs(project.store, PROJECT).find("key1")
+        assert isinstance(run, RunRecord)
+        (project.path / "store" / manifest_path(PROJECT, run.manifest)).unlink()
+
+    found = project.register(held, recipe="another" if change == "recipe" else "nearest")
+
+    assert found["passed"]
+    assert f"the test items decide alone: {told}" in found["sentence"]
+    assert "refits" not in found
+    assert found["decided_by"]["items"] == 6
+
+
+def test_a_champion_that_waits_for_no_labels_has_them_in_the_store(project: Project) -> None:
+    project.register(items(4, 60))
+    record = Runs(project.store, PROJECT).find("key1")
+    assert record is not None
+    assert Versions(project.store, PROJECT).get("v1").run == "key1"
+    assert project.store.names(f"{PROJECT}/manifests/") == [f"{record.manifest}.jsonl"]
+
+
+@pytest.mark.train
+def test_a_head_answers_for_pictures_that_it_has_not_learned_from() -> None:
+    from labelloop.train.crossvalidation import Problem
+    from labelloop.train.refitted_head import RefittedHead
+    from support.shapes import settings
+
+    chance = np.random.default_rng(0)
+    shown = np.eye(2, dtype=bool)[chance.integers(0, 2, 80)]
+    noise = chance.normal(size=(80, 400)).astype(np.float32)
+    held = [Item(at, f"{at:064x}", ()) for at in range(80)]
+
+    def answers(features: np.ndarray[Any, Any], held: Sequence[Item]) -> np.ndarray[Any, Any]:
+        names = [item.content for item in everything]
+        refit = RefittedHead.chosen(names, Problem(features, shown, "single"), settings(), lambda rows: features[rows])
+        return refit.answers(held)
+
+    everything = held
+    assert (answers(noise, held[:40]) == shown[:40]).all(axis=1).mean() < 0.75, "it knows none of them by heart"
+    told = noise + 6 * shown[:, :1]
+    assert (answers(told.astype(np.float32), held[:40]) == shown[:40]).all()
