@@ -26,7 +26,7 @@ from labelloop.run.scoring import Rename, truth_of
 from labelloop.run.verdict import Refits
 from labelloop.train.intervals import FEW
 from labelloop.train.metrics import Indicators
-from labelloop.types import Item, ProjectKey
+from labelloop.types import Item, Progress, ProjectKey
 
 _FOLDS = 5
 
@@ -101,7 +101,8 @@ def _refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename)
         raise TrainingError(f"both learned from {len(both)} items, of at least {FEW}")
     if max(len(old), len(new)) > _MOST:
         raise TrainingError(f"more than {_MOST} labels are not trained on anew")
-    return _met(context, both, [kind.refit(context, tuple(one.values())) for one in (old, new)])
+    refits = [kind.refit(context, tuple(one.values())) for one in (old, new)]
+    return met(both, context.manifest.classes, refits, context.settings.seed, context.progress)
 
 
 def _learned(context: Context, manifest: Manifest, rename: Rename) -> Mapping[str, Item]:
@@ -114,15 +115,17 @@ def _learned(context: Context, manifest: Manifest, rename: Rename) -> Mapping[st
     return found
 
 
-def _met(context: Context, both: Sequence[Item], refits: Sequence[Refit]) -> Refits:
-    """Train champion and challenger fold by fold; ``both`` are the items that count."""
+def met(
+    items: Sequence[Item], classes: Sequence[str], refits: Sequence[Refit], seed: int, progress: Progress
+) -> Refits:
+    """Train ``refits`` of champion and challenger fold by fold; ``items`` are those that count, labeled as today."""
     from labelloop.train.crossvalidation import folds
 
-    truth = truth_of(tuple(both), context.manifest.classes)
+    truth = truth_of(tuple(items), tuple(classes))
     given = [np.zeros_like(truth) for _ in refits]
-    for number, (_, held) in enumerate(folds(truth, _FOLDS, context.settings.seed)):
-        context.progress("refits", number, _FOLDS)
+    for number, (_, held) in enumerate(folds(truth, _FOLDS, seed)):
+        progress("refits", number, _FOLDS)
         for one, refit in zip(given, refits, strict=True):
-            one[held] = refit.answers([both[row] for row in held])
-    context.progress("refits", _FOLDS, _FOLDS)
+            one[held] = refit.answers([items[row] for row in held])
+    progress("refits", _FOLDS, _FOLDS)
     return Refits(truth, *given)

@@ -79,15 +79,15 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_refits_reject_what_few_test_items_could_not(project: Project) -> None:
-    held = items(4, 60)
+    held = items(2, 60)
     assert project.register(held)["passed"]
 
     found = project.register(held + far_away(30))
 
     assert not found["passed"]
-    assert found["test_items"] == 4
+    assert found["test_items"] == 2
     assert found["refits"]["items"] == 60
-    lost = sum(item.labels == ("low",) for item in held[4:])
+    lost = sum(item.labels == ("low",) for item in held[2:])
     assert (found["refits"]["lost"], found["refits"]["gained"]) == (lost, 0)
     assert found["lost"] < 3, "too few to tell"
     assert (
