@@ -154,6 +154,19 @@ def require_f1(verdict: Verdict, name: str, measured: Json, least: float) -> Ver
     return replace(verdict, passed=False, sentence=sentence, numbers=numbers)
 
 
+_MANY = 10
+"""Versions from which on the sentence says that the same test side has judged so many."""
+
+
+def told_contests(verdict: Verdict, judged: int) -> Verdict:
+    """Say how many versions the test side has ``judged`` before: what it has chosen, it measures too well."""
+    numbers = verdict.numbers | {"judged_before": judged}
+    if judged < _MANY:
+        return replace(verdict, numbers=numbers)
+    told = f"the test side has judged {judged} versions before, and measures somewhat too well what it let pass"
+    return replace(verdict, sentence=f"{verdict.sentence}; {told}", numbers=numbers)
+
+
 def macro_f1(measured: Json) -> float | None:
     """Read the macro F1 of a version's ``metrics.json``; None where none was measured."""
     value = ((measured.get("macro") or {}).get("f1") or {}).get("value")

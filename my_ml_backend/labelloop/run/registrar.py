@@ -16,7 +16,7 @@ from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.run.chosen import tell_chosen, with_chosen
 from labelloop.run.context import Context, Labeled, read_json, write_json
-from labelloop.run.gate import judge_reported, macro_f1, require_f1
+from labelloop.run.gate import judge_reported, macro_f1, require_f1, told_contests
 from labelloop.run.parameters import methods_of
 from labelloop.run.record import RunInfo
 from labelloop.run.refits import Origin
@@ -187,6 +187,7 @@ class Registrar:
         else:
             same = read_bundle_info(champion.bundle).kind == kind.name
             verdict = kind.judge(context, name, champion if same else None, self.rename)
+            verdict = told_contests(verdict, sum(one != name for one in self.versions.names()))
         measured = tell_chosen(context)
         return with_chosen(require_f1(verdict, name, measured, context.settings.minimum_f1), measured)
 

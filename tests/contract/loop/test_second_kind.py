@@ -31,6 +31,7 @@ from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
 from labelloop.run.driver import Run
 from labelloop.run.folder import STAGES, RunFolder
+from labelloop.run.parameters import GATE
 from labelloop.studio.label_config import parse_trained
 from support import numbers_kind
 from support.inference import SCRIPT, inference
@@ -89,7 +90,7 @@ def test_a_second_kind_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     record, project = train(hub), hub.project(7)
 
     assert (record.state, record.version, record.recipe, record.kind) == ("promoted", "v1", "nearest", "numbers")
-    assert record.methods == {"nearest": 1, "gate": 1}
+    assert record.methods == {"nearest": 1, **GATE}
     versions = Versions(hub.store, project)
     assert versions.get("v1").trained_with["sharpness"] == 1.0
     assert versions.get("v1").verdict in versions.read_report("v1").decode()
@@ -132,7 +133,7 @@ def test_a_program_trains_what_our_server_serves_and_another_one_makes_another_r
     record, project = train(theirs), theirs.project(7)
 
     assert (record.state, record.version, record.recipe) == ("promoted", "v1", "theirs")
-    assert record.methods == {"command": 1, "gate": 1}
+    assert record.methods == {"command": 1, **GATE}
     assert Versions(hub.store, project).read_report("v1")
     assert {one["model_version"] for one in studio.predictions} == {"v1"}
     brought = {one["task"]: one["result"][0]["value"]["choices"] for one in studio.predictions}

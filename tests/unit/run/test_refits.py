@@ -158,6 +158,15 @@ def test_a_champion_that_waits_for_no_labels_has_them_in_the_store(project: Proj
     assert project.store.names(f"{PROJECT}/manifests/") == [f"{record.manifest}.jsonl"]
 
 
+def test_the_verdict_says_how_many_versions_the_test_side_has_judged(project: Project) -> None:
+    held = items(4, 60)
+    found = [project.register(held) for _ in range(11)]
+
+    assert [one.get("judged_before") for one in found] == [None, *range(1, 11)]
+    told = "the test side has judged 10 versions before, and measures somewhat too well what it let pass"
+    assert [told in one["sentence"] for one in found] == [False] * 10 + [True]
+
+
 @pytest.mark.train
 def test_a_head_answers_for_pictures_that_it_has_not_learned_from() -> None:
     from labelloop.train.crossvalidation import Problem
