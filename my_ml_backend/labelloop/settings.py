@@ -270,6 +270,9 @@ class LoopSettings:
         minimum=0,
         maximum=0.5,
     )
+    annotators: bool = _setting(
+        "LABELLOOP_ANNOTATORS", True, "Whether `labelloop annotators` may tell people apart (docs/annotators.md)."
+    )
     gate_margin: float = _setting(
         "LABELLOOP_GATE_MARGIN",
         0.1,

@@ -25,6 +25,7 @@ from support.file_bundle import write_bundle
 PROJECT = ProjectKey("localhost-8080", 7)
 COMMANDS = [
     "adopt",
+    "annotators",
     "approve",
     "aws",
     "cancel",

@@ -131,13 +131,17 @@ class Studio:
 
     def annotators(self, project: int, tasks: Sequence[int]) -> dict[int, list[str]]:
         """Say who annotated these tasks and did not skip them: e-mail addresses, by task."""
-        known = {int(user["id"]): str(user.get("email") or user["id"]) for user in self.api.get("api/users/") or []}
+        known = self.people()
         found: dict[int, list[str]] = {}
         for task in read_these(self.api, project, tasks, ("id", "annotations")):
             by = (one["completed_by"] for one in task["annotations"] if not one["was_cancelled"])
             numbers = (one["id"] if isinstance(one, dict) else one for one in by)
             found[int(task["id"])] = [known.get(number, f"user {number}") for number in numbers]
         return found
+
+    def people(self) -> dict[int, str]:
+        """Name the users by their numbers: e-mail addresses, the number where there is none."""
+        return {int(user["id"]): str(user.get("email") or user["id"]) for user in self.api.get("api/users/") or []}
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Count the project's predictions by version; 1.12.0 lists one that has none, too."""

@@ -4,10 +4,13 @@ Tasks that were served at random tell how good the predictions are. Those that a
 among the others, so that fewer of them are right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import NamedTuple
 
+from labelloop.data.site import Begun, Judged
 from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.train.intervals import wilson
@@ -63,6 +66,62 @@ class Agreed:
         """Turn into plain values: the counts, and each arm's with its interval."""
         arms = {name: one._asdict() for name, one in self.arms.items()}
         return {"version": self.version, "begun": self.begun, "kept": self.kept} | arms
+
+
+@dataclass(frozen=True, slots=True)
+class Annotator:
+    """What one annotator did, by the tool's ``number``: None for annotations of which that is not known.
+
+    ``annotations`` are all that were submitted, ``agreed`` is of those that began with a prediction that was not
+    withheld, ``seconds`` the median of the ``timed`` ones. ``suspected`` is of the annotations of tasks whose labels
+    were examined (``begun``): ``kept`` are those that are probably wrong; None where none were examined.
+    """
+
+    number: int | None
+    annotations: int
+    agreed: Share
+    timed: int
+    seconds: float | None
+    suspected: Share | None
+
+    def to_json(self) -> Json:
+        """Turn into plain values."""
+        names = ("examined", "found", "interval")
+        suspected = dict(zip(names, self.suspected, strict=True)) if self.suspected else None
+        return asdict(self) | {"agreed": self.agreed._asdict(), "suspected": suspected}
+
+
+def by_annotator(
+    judged: Iterable[Judged],
+    withheld: Callable[[int], bool],
+    examined: Container[int] = (),
+    suspects: Container[int] = (),
+) -> list[Annotator]:
+    """Tell annotators apart, those with most annotations first.
+
+    ``withheld`` says of which tasks a prediction was withheld; ``examined`` are the tasks whose labels were examined,
+    ``suspects`` those of them whose labels are probably wrong.
+    """
+    made: dict[int | None, list[tuple[int, Begun]]] = defaultdict(list)
+    for task in judged:
+        for one in task.begun:
+            made[one.by].append((task.task, one))
+
+    def told(number: int | None, done: Sequence[tuple[int, Begun]]) -> Annotator:
+        kept = [one.kept for task, one in done if one.version and not (one.blank and withheld(task))]
+        seconds = [one.seconds for _, one in done if one.seconds is not None]
+        wrong = [task in suspects for task, _ in done if task in examined]
+        return Annotator(
+            number,
+            len(done),
+            Share.of(len(kept), sum(kept)),
+            len(seconds),
+            median(seconds) if seconds else None,
+            Share.of(len(wrong), sum(wrong)) if wrong else None,
+        )
+
+    found = (told(number, done) for number, done in made.items())
+    return sorted(found, key=lambda one: (-one.annotations, one.number is None, one.number or 0))
 
 
 @dataclass(frozen=True, slots=True)
