@@ -65,7 +65,7 @@ class Labeled:
         """Write ``sides.json`` and ``manifest.jsonl``."""
         write_text(folder.sides, self._sides_text())
         if self.chosen or folder.chosen.is_file():
-            write_json(folder.chosen, sorted(self.chosen))
+            write_json(folder.chosen, {"tasks": sorted(self.chosen)})
         self.manifest.write(folder.manifest)
 
     @classmethod
@@ -77,8 +77,8 @@ class Labeled:
             raise _unread(folder.manifest, "fetch", error) from error
         found = read_json(folder.sides, "fetch")
         moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
-        chosen = frozenset(json.loads(folder.chosen.read_text())) if folder.chosen.is_file() else frozenset()
-        return cls(manifest, found["sides"], moved, chosen=chosen)
+        chosen = read_json(folder.chosen, "fetch")["tasks"] if folder.chosen.is_file() else ()
+        return cls(manifest, found["sides"], moved, chosen=frozenset(chosen))
 
     def key(self, settings: Hyperparameters) -> str:
         """Name the run of these labels with these settings, whoever makes it."""

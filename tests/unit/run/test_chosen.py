@@ -10,6 +10,8 @@ from labelloop.data.manifest import Manifest
 from labelloop.run.chosen import chosen_told, tell_chosen, with_chosen
 from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.report.contents import Files
+from labelloop.run.report.scores import figures_section
 from labelloop.run.scoring import Scored
 from labelloop.run.verdict import Verdict
 from labelloop.settings import Settings
@@ -50,6 +52,22 @@ def test_nothing_is_told_where_none_was_chosen(tmp_path: Path, chosen: frozenset
     found = tell_chosen(measured(tmp_path, chosen))
     assert "chosen" not in found
     assert with_chosen(Verdict(True, "v2 replaces v1"), found).sentence == "v2 replaces v1"
+
+
+def test_the_report_shows_both_accuracies(tmp_path: Path) -> None:
+    context = measured(tmp_path, frozenset(range(1, 32)))
+    tell_chosen(context)
+    section = figures_section(Files(context.folder))
+    assert section is not None
+    (all_of_them, others) = section.view["rows"]
+    assert (all_of_them["name"], all_of_them["value"]) == ("Accuracy", "0.500")
+    assert (others["value"], others["interval"]) == ("1.000", "0.832 to 1.000")
+    assert others["note"].startswith("on the 19 test items that were not chosen by score")
+
+
+def test_a_run_reads_what_it_wrote(tmp_path: Path) -> None:
+    assert Labeled.read(measured(tmp_path / "some", frozenset({3, 5})).folder).chosen == {3, 5}
+    assert Labeled.read(measured(tmp_path / "none", frozenset()).folder).chosen == frozenset()
 
 
 def test_it_may_be_all_of_them(tmp_path: Path) -> None:
