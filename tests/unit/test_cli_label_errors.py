@@ -11,7 +11,15 @@ from labelloop.cli.main import main
 
 ERRORS = [
     {"task": 7, "picture": "a" * 64, "given": ["cat"], "suggested": ["dog"], "score": 0.98, "given_score": 0.01},
-    {"task": 3, "picture": "b" * 64, "given": ["dog"], "suggested": [], "score": 0.8, "given_score": 0.2},
+    {
+        "task": 3,
+        "picture": "b" * 64,
+        "given": ["dog"],
+        "suggested": [],
+        "score": 0.8,
+        "given_score": 0.2,
+        "left_out": True,
+    },
 ]
 
 
@@ -31,7 +39,7 @@ def test_what_the_evaluation_found_is_listed(run: Path) -> None:
     assert call("--run", str(run)).output.splitlines() == [
         "2 of 90 labels are probably wrong:",
         "  task 7: cat (0.01) -> dog (0.98)",
-        "  task 3: dog (0.20) -> (none) (0.80)",
+        "  task 3: dog (0.20) -> (none) (0.80), left out of training",
     ]
 
 

@@ -201,10 +201,12 @@ def test_a_picture_in_several_tasks_counts_once() -> None:
     assert list(manifest.twins.contradictions("picture")) == []
 
 
-def test_whoever_has_looked_again_has_done_so_for_every_task_of_a_picture() -> None:
+def test_whoever_has_looked_again_has_done_so_for_every_task_of_a_picture(tmp_path: Path) -> None:
     items = [item(1, "cat", shows="a"), item(2, "dog", shows="b"), replace(item(3, "cat", shows="a"), confirmed=True)]
     manifest = Manifest.from_jsonl(Manifest.of(PROJECT, "single", CLASSES, items).to_jsonl())
     assert [(each.task, each.confirmed) for each in manifest.distinct()] == [(1, True), (2, False)]
+    manifest.write(tmp_path / "m")
+    assert [truth and truth.confirmed for _, truth in truth_by_task(tmp_path / "m")] == [False, False, True]
 
 
 def test_a_picture_whose_tasks_contradict_each_other_does_not_count() -> None:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from labelloop.cli.terminal import Bar
+from labelloop.cli.terminal import Bar, standing
+from labelloop.loop.status import ProjectStatus
 
 
 class Terminal(io.StringIO):
@@ -35,3 +36,11 @@ def test_on_a_terminal_it_shows_what_is_done_at_which_rate(monkeypatch: pytest.M
     assert "prelabel: tasks" in drawn
     assert "5/10" in drawn
     assert "task/s" in drawn
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 label was left out"), (7, "7 labels were left out"), (0, "")])
+def test_status_says_how_many_labels_training_left_out_and_where_they_are(count: int, said: str) -> None:
+    run = {"key": "k", "state": "promoted", "attempts": 1, "verdict": "good", "version": "v3", "suspects": count}
+    told = [line for line in standing(ProjectStatus("a/7", "v3", "v3", run=run)) if "left out" in line]
+    assert len(told) == bool(said)
+    assert all(said in line and "`labelloop label-errors --project 7`" in line for line in told)

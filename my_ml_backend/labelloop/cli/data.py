@@ -243,7 +243,8 @@ def label_errors(hub: Hub, project_id: int | None, run: Path | None, top: int, p
 
 def _line(one: Json) -> str:
     given, suggested = (", ".join(one[key]) or "(none)" for key in ("given", "suggested"))
-    return f"  task {one['task']}: {given} ({one['given_score']:.2f}) -> {suggested} ({one['score']:.2f})"
+    left_out = ", left out of training" if one.get("left_out") else ""
+    return f"  task {one['task']}: {given} ({one['given_score']:.2f}) -> {suggested} ({one['score']:.2f}){left_out}"
 
 
 def _of_run(hub: Hub, run: Path, report: Progress) -> Json:

@@ -193,7 +193,8 @@ def truth_by_task(path: Path) -> Iterator[tuple[int, Truth | None]]:
         _, items, left_out = _checked(path)
     return heapq.merge(
         FileRows[tuple[int, Truth | None]](
-            items, lambda raw: (raw["task"], Truth(tuple(raw["labels"]), "", _result(raw)))
+            items,
+            lambda raw: (raw["task"], Truth(tuple(raw["labels"]), "", _result(raw), raw.get("confirmed") is True)),
         ),
         FileRows[tuple[int, Truth | None]](left_out, lambda raw: (raw["task"], None)),
         key=lambda entry: entry[0],

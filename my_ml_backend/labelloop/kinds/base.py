@@ -117,7 +117,7 @@ class Kind(Protocol):
         """Write the folder's ``bundle/``, and give what ``train.json`` is to hold. Raises TrainingError.
 
         The loop reads of it: ``recipe``, ``validation``, ``seconds``, ``left_out``, ``notes``, ``calibration``,
-        ``device``.
+        ``device``, and, where labels were left out because they are probably wrong, ``suspects``.
         """
 
     def measure(self, context: "Context") -> None:

@@ -169,7 +169,8 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
             continue
         seen.add(example.labels)
         # What the last manifest left out cannot be told from unchanged.
-        if not held or truth not in (Truth(example.labels, result=example.result), None):
+        said = Truth(example.labels, result=example.result, confirmed=example.confirmed)
+        if not held or truth not in (said, None):
             yield f"t{example.task}"
     if before is not None:
         yield from _gone(before)

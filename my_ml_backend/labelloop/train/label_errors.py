@@ -152,8 +152,10 @@ def wrong_share(held: HeldOut, choice: Choice) -> float:
     for at, temperature in enumerate(_TEMPERATURES):
         scores = metrics.probabilities(held.logits / temperature, choice)
         given = np.where(held.truth, scores, 1 - scores).ravel() if choice == "multiple" else scores[held.truth]
-        mixed = [(1 - share) * given + share * (1 - given) / others for share in _SHARES]
-        likely[at] = np.log(np.maximum(mixed, _SMALLEST)).sum(axis=1) - (np.log(temperature) / _SPREAD) ** 2 / 2
+        for place, share in enumerate(_SHARES):
+            mixed = (1 - share) * given + share * (1 - given) / others
+            likely[at, place] = np.log(np.maximum(mixed, _SMALLEST)).sum()
+        likely[at] -= (np.log(temperature) / _SPREAD) ** 2 / 2
     return float(_SHARES[likely.max(axis=0).argmax()])
 
 
