@@ -27,6 +27,9 @@ ADOPTED = "adopted"
 
 Side = Literal["train", "validation", "test"]
 
+Arm = Literal["random", "ordered"]
+"""How a task was served: at a place that chance gave it, or by its true score."""
+
 NO_VERSION = "labelloop-untrained"
 """What ``/setup`` answers before the first version: fixed and never empty (contract, "Predictions")."""
 

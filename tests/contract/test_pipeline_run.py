@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
 from labelloop.errors import LeaseLost
-from labelloop.kinds.image_classification.analysis import analyse
+from labelloop.kinds.image_classification.analysis import analyse, write_order
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.opening import open_store
@@ -24,7 +24,7 @@ from labelloop.run.context import Context
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import recorded_settings
 from labelloop.settings import Settings
-from labelloop.types import ProjectKey
+from labelloop.types import Arm, ProjectKey
 from support.bundles import checked
 from support.digit_pictures import write_digits
 from support.mlflow_server import mlflow_server
@@ -371,6 +371,39 @@ def test_a_lost_lease_ends_an_analysis_and_nothing_else_does(machine: Path, trai
     (trained / "evaluation" / "mistakes.json").unlink()
     analyse(failing(RuntimeError("out of memory")))
     assert (trained / "evaluation" / "mistakes.json").is_file()
+
+
+def test_labels_that_the_order_chose_are_compared_with_random_ones(machine: Path, trained: Path) -> None:
+    from safetensors.torch import save_file
+    from timm import create_model
+
+    save_file(create_model("test_resnet").state_dict(), machine / "own.safetensors")
+    settings = Settings(
+        model_dir=str(machine / "machine"),
+        backbone="test_resnet",
+        weights=str(machine / "own.safetensors"),
+        image_size=32,
+    )
+    folder = RunFolder(trained)
+    sides = Context(folder, settings, lambda *_: None).named_sides
+    told = folder.evaluation / "order.json"
+
+    def compare(random: int) -> None:
+        context = Context(folder, settings, lambda *_: None)
+        tested = [item.task for item in context.manifest.items if sides.get(item.content) == "test"]
+        others = {item.task for item in context.manifest.items} - set(tested)
+        served: dict[int, Arm] = dict.fromkeys(others, "ordered")
+        served.update(dict.fromkeys(tested[:random], "random"))
+        context.arms = lambda tasks: {task: served[task] for task in tasks if task in served}
+        write_order(context)
+
+    compare(19)
+    assert not told.exists()
+    compare(25)
+    found = json.loads(told.read_text())
+    assert (found["labels"], found["besides"], found["items"]) == (20, 24, 25)
+    assert found["low"] < found["value"] < found["high"]
+    assert "20 labels that it chose" in found["sentence"]
 
 
 def test_a_judge_says_what_the_gate_would_decide_and_changes_nothing_in_the_store(machine: Path, trained: Path) -> None:

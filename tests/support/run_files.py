@@ -123,6 +123,9 @@ def _files(classes: tuple[str, ...], text: str, tested: Scored) -> dict[str, Any
         "evaluation/explanations.json": [
             {**explained, "score": 0.9, "grad_cam": "a-cam.png", "integrated_gradients": "a-ig.png"}
         ],
+        "evaluation/order.json": {
+            "labels": 40, "besides": 32, "items": 50, "value": 0.012, "low": -0.05, "high": 0.07, "sentence": text,
+        },
         "evaluation/label_errors.json": {
             "examined": 90, "folds": 3, "errors": [{**error, "given_score": 0.05, "left_out": True}],
         },

@@ -12,6 +12,7 @@ from labelloop.loop.order import (
     KnownOrders,
     Order,
     Place,
+    arms,
     is_control,
     is_held_out,
     keep_scores,
@@ -213,3 +214,12 @@ def test_whoever_stops_anywhere_has_done_a_random_part_of_the_held_out_items(
     # Five and a half standard errors of the mean of a part that is drawn without putting back.
     error = 5.5 * pstdev(true) * ((1 - share) / len(first)) ** 0.5
     assert fmean(true[at] for at in first) == pytest.approx(fmean(true), abs=error + 1e-9)
+
+
+def test_a_task_is_random_where_every_version_that_served_it_did_so_by_chance() -> None:
+    store = MemoryStore()
+    random, ordered = Place(0.5, "random"), Place(0.5, "ordered")
+    note_places(store, PROJECT, "v1", [(1, random), (2, ordered), (3, random), (4, ordered)])
+    note_places(store, PROJECT, "v2", [(1, random), (2, ordered), (3, ordered), (4, random)])
+    assert arms(store, PROJECT, [1, 2, 3, 4, 5]) == {1: "random", 2: "ordered", 3: "ordered", 4: "ordered"}
+    assert arms(store, PROJECT, [5]) == {}

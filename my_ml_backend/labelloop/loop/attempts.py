@@ -254,8 +254,11 @@ def _stopped(attempt: Attempt, record: RunRecord, error: Exception, reason: str)
 def summarize_run(record: RunRecord, attempts: int) -> dict[str, Any]:
     """Say of a run what ``status`` shows; ``given_up`` is true where it has failed for good.
 
-    ``suspects`` is how many labels its training left out because they are probably wrong.
+    ``suspects`` is how many labels its training left out because they are probably wrong, ``order`` what its report
+    says of the order of tasks, empty where there is nothing to say.
     """
     names = ("key", "state", "stage", "trigger", "attempts", "reason", "version", "verdict", "updated", "seconds")
-    told = {"given_up": record.given_up(attempts), "suspects": record.metrics.get("suspects", 0)}
+    metrics = record.metrics
+    order = metrics.get("order", {}).get("sentence", "")
+    told = {"given_up": record.given_up(attempts), "suspects": metrics.get("suspects", 0), "order": order}
     return {name: getattr(record, name) for name in names} | told

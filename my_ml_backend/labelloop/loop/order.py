@@ -23,17 +23,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
-from typing import Literal
 
 from labelloop.errors import StoreError
 from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.types import ProjectKey, side
+from labelloop.types import Arm, ProjectKey, side
 
 _log = logging.getLogger(__name__)
-
-Arm = Literal["random", "ordered"]
-"""How a task was served: at a place that chance gave it, or by its true score."""
 
 _ORDER, _CONTROL = "labelloop order 1", "labelloop control 1"
 """What draws hang on beside item and version: neither may go along with the other, or with the split."""
@@ -236,6 +232,21 @@ def control_tasks(store: Store, project: ProjectKey) -> Callable[[int], bool]:
         return [order for order in all_orders(store, project) if order.control]
 
     return lambda task: any(order.is_control(task) for order in known())
+
+
+def arms(store: Store, project: ProjectKey, tasks: Iterable[int]) -> dict[int, Arm]:
+    """Say of tasks how they were served, by whatever version; those that none served in bulk are left out.
+
+    Raises StoreError.
+    """
+    known = list(tasks)
+    found: dict[int, Arm] = {}
+    for order in all_orders(store, project):
+        for task in known:
+            # A file that was changed at its address has changed its side: chance once is not enough then.
+            if arm := order.arm(task):
+                found[task] = "ordered" if "ordered" in (arm, found.get(task)) else arm
+    return found
 
 
 def _path(project: ProjectKey, version: str) -> str:

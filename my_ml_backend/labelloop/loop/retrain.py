@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 
 from labelloop.data.site import Labeling
 from labelloop.data.split import missing
@@ -28,6 +29,7 @@ from labelloop.loop.attempts import Attempt, new_record, note_failure, open_reco
 from labelloop.loop.chosen import with_chosen
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.order import arms
 from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
 from labelloop.loop.project_labels import (
     keep_manifest,
@@ -42,6 +44,7 @@ from labelloop.loop.state import Seen
 from labelloop.loop.training import begin, end, is_trained, open_elsewhere
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord, manifest_path
+from labelloop.run.context import read_json
 from labelloop.run.driver import Run
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
@@ -108,8 +111,7 @@ def _go_on(attempt: Attempt, record: RunRecord) -> RunRecord:
     if record.judged:
         _log.info("project %s: run %s is done already: %s", project, record.key, record.verdict)
         attempt.hub.open_runs(project).close(record.key)
-        _finish(attempt, record)
-        return record
+        return _finish(attempt, record)
     _refuse_failed(attempt.hub, project, record)
     try:
         return _carry_out(attempt, record)
@@ -163,6 +165,7 @@ def open_run(attempt: Attempt, record: RunRecord) -> Run:
         archive=False,
         kind=manifest.kind,
         render=renderer(attempt.hub, attempt.project),
+        arms=partial(arms, attempt.hub.store, attempt.project),
         trainer=attempt.trainer,
     )
 
@@ -224,34 +227,41 @@ def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
     version = record.version or ""
     if record.state == "promoted" and attempt.hub.pointer(attempt.project).read().champion == version:
         deploy.announce(attempt.hub, attempt.project, version, attempt.fence, attempt.reporter)
-    _finish(attempt, record)
+    record = _finish(attempt, record)
     return attempt.save(replace(record, stage="done")) if record.state == "promoted" else record
 
 
-def _finish(attempt: Attempt, record: RunRecord) -> None:
+def _finish(attempt: Attempt, record: RunRecord) -> RunRecord:
     """Write the report of the run's version into the store, if this machine has the run's files, and remove those.
 
-    A report that cannot be made is logged and takes nothing from the version; no more does a lost lease.
+    Gives the record, which keeps what was found of the order. A report that cannot be made is logged and takes nothing
+    from the version; no more does a lost lease.
     """
     folder = RunFolder(attempt.folder / record.key)
     try:
         if record.version is not None and folder.predictions.is_file():
-            _report(attempt, record)
+            record = _report(attempt, record)
         attempt.reporter.stage("done")
     except LeaseLost as error:
         _log.info("project %s: the report of %s is left out: %s", attempt.project, record.version, error)
-        return
+        return record
     # The store has the bundle and its report now; this machine's copy has done its work.
     shutil.rmtree(folder.path, ignore_errors=True)
     remove_stale(attempt.folder)
+    return record
 
 
-def _report(attempt: Attempt, record: RunRecord) -> None:
+def _report(attempt: Attempt, record: RunRecord) -> RunRecord:
     try:
         run = open_run(attempt, record)
         with run.alone():
             run.make("report")
+            found = run.folder.evaluation / "order.json"
+            if found.is_file():
+                order = read_json(found, "report")
+                return attempt.save(replace(record, metrics={**record.metrics, "order": order}))
     except LeaseLost:
         raise
     except Exception:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of its report
         _log.warning("project %s: no report of %s could be made", attempt.project, record.version, exc_info=True)
+    return record

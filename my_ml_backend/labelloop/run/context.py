@@ -18,7 +18,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import Learner, learner
-from labelloop.types import IMAGES, Answer, Item, Json, LeftOut, Progress, Shown, Side
+from labelloop.types import IMAGES, Answer, Arm, Item, Json, LeftOut, Progress, Shown, Side
 
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
@@ -106,13 +106,16 @@ Render = Callable[[Answer, Item], Shown]
 
 Raises the site's errors, too."""
 
+Arms = Callable[[Iterable[int]], Mapping[int, Arm]]
+"""Says of tasks how they were served, of those that a version has served. Raises StoreError."""
+
 
 @dataclass
 class Context:
     """One run as its stages see it; what earlier stages wrote is read when first asked for.
 
     ``render`` is there where the run is that of a site's project. ``champion`` says which version stands, and the name
-    of its model where that lies elsewhere.
+    of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any.
     """
 
     folder: RunFolder
@@ -121,6 +124,7 @@ class Context:
     expected: str = IMAGES
     render: Render | None = None
     champion: Callable[[], Json | None] = lambda: None
+    arms: Arms = lambda _: {}
 
     @property
     def pictures(self) -> PictureCache:

@@ -133,12 +133,13 @@ def wilson(hits: int, items: int, confidence: float = 0.95) -> tuple[float, floa
     return 0.0 if hits == 0 else max(0.0, low), 1.0 if hits == items else min(1.0, high)
 
 
-def paired_difference(lost: int, gained: int, items: int, confidence: float = 0.95) -> tuple[float, float]:
+def paired_difference(lost: float, gained: float, items: int, confidence: float = 0.95) -> tuple[float, float]:
     """Bound the difference of two shares measured on the same ``items``, in [-1, 1]: second less first.
 
-    ``lost`` items only the first has right, ``gained`` only the second. The score interval of Tango (Statistics in
-    Medicine 17, 1998, 891-908): all differences that its score test does not reject. Where the two never differ it is
-    plus and minus z^2 / (items + z^2). Its ends exclude 0 exactly where McNemar's test without correction does.
+    ``lost`` items only the first has right, ``gained`` only the second: numbers of items, or parts of them. The score
+    interval of Tango (Statistics in Medicine 17, 1998, 891-908): all differences that its score test does not reject.
+    Where the two never differ it is plus and minus z^2 / (items + z^2). Its ends exclude 0 exactly where McNemar's
+    test without correction does.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     seen = (gained - lost) / items
@@ -147,7 +148,7 @@ def paired_difference(lost: int, gained: int, items: int, confidence: float = 0.
     return low, high
 
 
-def _boundary(lost: int, gained: int, items: int, z: float, inside: float, outside: float) -> float:
+def _boundary(lost: float, gained: float, items: int, z: float, inside: float, outside: float) -> float:
     """Halve the way from the difference that was seen to the end of the scale, until the test rejects."""
     if inside == outside:
         return outside
@@ -160,7 +161,7 @@ def _boundary(lost: int, gained: int, items: int, z: float, inside: float, outsi
     return outside
 
 
-def _score(lost: int, gained: int, items: int, difference: float) -> float:
+def _score(lost: float, gained: float, items: int, difference: float) -> float:
     """Give Tango's score statistic (without sign) against a true ``difference``."""
     a = 2 * items
     b = -gained - lost + (2 * items - gained + lost) * difference

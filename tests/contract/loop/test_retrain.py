@@ -77,9 +77,13 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(training_hub: Hu
         versions.read_report("v1")
     assert consider(hub, PROJECT) == "v1 is to be announced"
 
+    (made,) = runs.glob("*/evaluation")
+    (made / "order.json").write_text('{"sentence": "the order helps: by far"}')
+
     record = attempt(hub)
 
     assert (record.state, record.version, record.attempts, versions.names()) == ("promoted", "v1", 4, ["v1"])
+    assert "  order of tasks: the order helps: by far" in standing(project_status(hub, PROJECT))
     assert versions.get("v1").verdict in versions.read_report("v1").decode()
     assert not list(runs.iterdir())
     assert [reign.version for reign in pointer.read().history] == ["v1"]

@@ -17,7 +17,7 @@ from support.run_files import picture, write_run
 VOID = {"meta", "img", "br", "link", "input", "hr", "rect", "line", "circle", "polyline"}
 SECTIONS = {
     "verdict", "advice", "figures", "classes", "confusion", "mistakes", "label-errors", "calibration", "curves",
-    "labels", "robustness", "explanations", "augmentations", "data", "search", "reproduce",
+    "labels", "order", "robustness", "explanations", "augmentations", "data", "search", "reproduce",
 }  # fmt: skip
 
 

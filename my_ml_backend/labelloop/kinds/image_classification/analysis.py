@@ -16,7 +16,7 @@ from PIL import Image
 from labelloop.bundle_info import ForeignInfo, NetworkInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.split import splits
+from labelloop.data.split import SIDES, Part, splits
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.models.bundle import read_bundle_info, read_network_info
@@ -97,6 +97,7 @@ def analyse(context: Context) -> None:
         "robustness": _robustness,
         "explanations": _explanations,
         "label errors": _label_errors,
+        "comparison of orders": lambda one: write_order(one.context),
         "augmentations": _augmentations,
         "TensorBoard": write_tensorboard,
     }
@@ -155,6 +156,34 @@ def _label_errors(analysis: Analysis) -> None:
     found["errors"] = with_left_out(found["errors"], read_json(context.folder.trained, "train").get("suspects", ()))
     write_json(context.folder.evaluation / "label_errors.json", found)
     write_thumbnails(context.folder, (one["picture"] for one in found["errors"][:_ERRORS_SHOWN]), context.pictures.path)
+
+
+def write_order(context: Context) -> None:
+    """Write what the order of tasks was worth, where one has served some of them (train/order_gain.py).
+
+    Items of the validation and test sides that no version has served at random are learned from by both that are
+    compared, like those that were labeled before there was an order. Raises TrainingError without pretrained weights:
+    features that have learned from the order's labels are not the same for both.
+    """
+    from labelloop.train.crossvalidation import Problem
+    from labelloop.train.dataset import indicators
+    from labelloop.train.examine import seen
+    from labelloop.train.order_gain import order_gain
+
+    items = list(Part(context.manifest, context.named_sides, SIDES).sided())
+    served = context.arms(item.task for _, item in items)
+    random = {item.content for side, item in items if side != "train" and served.get(item.task) == "random"}
+    chosen = {item.content for side, item in items if side == "train" and served.get(item.task) == "ordered"}
+    if not chosen:
+        return
+    classes, settings = context.manifest.classes, training_of(context)
+    samples = list(samples_of(classes, context.pictures, (item for _, item in items)))
+    readable, rows = seen(samples, len(classes), settings, None, context.caches, context.progress)
+    problem = Problem(rows, indicators(readable, len(classes)), context.manifest.choice)
+    at_random, by_order = (np.flatnonzero([one.picture in arm for one in readable]) for arm in (random, chosen))
+    found = order_gain(problem, at_random, by_order, settings.seed)
+    if found is not None:
+        write_json(context.folder.evaluation / "order.json", found.to_json())
 
 
 def _augmentations(analysis: Analysis) -> None:

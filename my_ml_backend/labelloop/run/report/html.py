@@ -27,6 +27,7 @@ _SECTIONS: Sequence[tuple[str, Build]] = (
     ("calibration", trust.calibration_section),
     ("learning", provenance.curves_section),
     ("more labels", trust.labels_section),
+    ("order of tasks", provenance.order_section),
     ("robustness", trust.robustness_section),
     ("explanations", gallery.explanations_section),
     ("augmentations", gallery.augmentations_section),

@@ -112,6 +112,20 @@ def _lines(epochs: Epochs, columns: Sequence[tuple[str, str]]) -> list[Series]:
     return found
 
 
+def order_section(files: Files) -> Section | None:
+    """Show what the order of tasks was worth."""
+    found = files.evaluation("order.json")
+    if not found:
+        return None
+    return Section(
+        "order",
+        "Order of tasks",
+        "You label what a version is least certain of first, and one task in five at random. Both are measured on the "
+        "random ones. Where the interval reaches over 0, chance alone may have made the difference.",
+        {"sentence": str(found["sentence"]), "labels": found["labels"], "besides": found["besides"]},
+    )
+
+
 _MOST_TRIALS = 10
 
 
