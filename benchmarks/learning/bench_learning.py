@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.learning import believed, suspects
+from benchmarks.learning import believed, first, suspects
 from benchmarks.learning.features import digits, of_folder, written_digits
 from benchmarks.learning.versions import BEGAN, before, in_parts, printed
 from labelloop.types import TrainSettings
@@ -77,7 +77,13 @@ def recipes(plan: Plan) -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda row: row[0].rpartition(", ")[0]))
 
 
-MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, wrong_labels, recipes)
+def first_labels(plan: Plan) -> dict[str, str]:
+    """Learn from the first labels: before, all of them came at random."""
+    found = in_parts("first", ["--features", str(plan.small)], plan.trials, plan.codes["now"])
+    return {f"{what}, now": told for what, told in first.told(found).items()}
+
+
+MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, first_labels, wrong_labels, recipes)
 
 
 _DIGITS = TrainSettings(backbone="test_resnet", weights="none", image_size=32)

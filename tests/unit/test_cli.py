@@ -35,6 +35,7 @@ COMMANDS = [
     "drift",
     "explain",
     "export",
+    "first-labels",
     "label-errors",
     "manifest",
     "move",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.learning import believed, suspects, versions
+from benchmarks.learning import believed, first, suspects, versions
 from benchmarks.learning.features import Features
 
 
@@ -101,3 +101,13 @@ def test_what_is_left_out_is_told_beside_what_it_gives() -> None:
     told = suspects.told(rows(80, 82), rows(85, 85))["suspects, 5% of 200 labels wrong"]
     assert "before 0.810, now 0.850, +4.0 ± 2.0 points; leaves out 8.0, 6.0 of the 10 wrong ones" in told
     assert suspects.told([], rows(85))["suspects, 20% of 200 labels wrong"].startswith("now 0.850; leaves")
+
+
+def test_first_labels_are_compared_on_the_same_parts_of_the_pictures(blobs: Features) -> None:
+    rows = list(first.trial(blobs, 3, pool=60, rounds=(30, 60)))
+
+    assert [(row["labels"], row["held_out"]) for row in rows] == [(30, 30), (60, 30)]
+    assert all(row[arm] > 15 for row in rows for arm in ("typical", "random"))  # of 30, where chance has 10
+    assert rows[1]["typical"] == rows[1]["random"], "all that waits is labeled in either order"
+    told = first.told([{"labels": 40, "held_out": 100, "typical": 80 + more, "random": 78} for more in (0, 2)])
+    assert told == {"first 40 labels": "typical 0.810, at random 0.780, +3.0 ± 2.0 points (2 trials)"}

@@ -17,6 +17,9 @@ from labelloop.settings import Settings
 from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
@@ -139,6 +142,14 @@ class Kind(Protocol):
         """Give the items learned from that are at hand, the most similar to one first, with a similarity up to 1.
 
         Empty where the kind knows no similarity. Raises TrainingError.
+        """
+
+    def features(
+        self, items: Sequence[Item], settings: Settings, progress: Progress
+    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
+        """Give those items that can be read, and features to compare them by, untouched by labels: (items, features).
+
+        Their files are at hand. Raises TrainingError where the kind has none, or the settings none that say anything.
         """
 
     def describe(self, raw: Json) -> BundleInfo:

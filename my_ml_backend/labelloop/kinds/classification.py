@@ -8,10 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelloop.errors import TrainingError
 from labelloop.kinds.majority import Truth, Vote, settle
 from labelloop.types import Choice, Item, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from labelloop.bundle_info import BundleInfo
     from labelloop.kinds.base import Learned
     from labelloop.run.context import Context
@@ -19,11 +23,13 @@ if TYPE_CHECKING:
     from labelloop.run.scoring import Opponent, Rename, Scores
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
+    from labelloop.settings import Settings
 
 
 class Classification(ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
+    name: str
     contrasts, as_shown = True, False
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
@@ -112,6 +118,15 @@ class Classification(ABC):
         tested = Scored.read(context.folder.predictions)
         right = Predictions("", tested.scores).right(tested.truth, context.manifest.choice)
         return dict(zip(tested.tasks.tolist(), right.tolist(), strict=True))
+
+    def features(
+        self,
+        items: Sequence[Item],  # noqa: ARG002
+        settings: "Settings",  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"{self.name} has no features that tasks could be compared by")
 
     def _scores(self, context: "Context", by: "Opponent", items: Sequence[Item], rename: "Rename" = str) -> "Scores":
         """Let somebody score items."""

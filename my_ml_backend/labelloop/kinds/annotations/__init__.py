@@ -13,6 +13,9 @@ from labelloop.kinds.majority import Truth, Vote, latest
 from labelloop.types import ANNOTATIONS, Choice, Item, Json, Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from labelloop.run.context import Context
     from labelloop.run.scoring import Opponent, Rename
     from labelloop.run.verdict import Verdict
@@ -110,6 +113,15 @@ class Annotations:
     def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None: what is alike to a trainer is not known here."""
         return ()
+
+    def features(
+        self,
+        items: Sequence[Item],  # noqa: ARG002
+        settings: "Settings",  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
+        """Refuse: what is alike to a trainer is not known here."""
+        raise TrainingError(f"tasks cannot be compared: {_ELSEWHERE}")
 
     def describe(self, raw: Json) -> BundleInfo:
         """Read ``model.json``."""

@@ -15,6 +15,9 @@ from labelloop.training_parameters import TrainingParameters
 from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
     from labelloop.serve.engines.base import Engine
@@ -117,6 +120,14 @@ class ImageClassification(Classification):
         from labelloop.kinds.image_classification.analysis import nearest
 
         return nearest(asked, learned, progress)
+
+    def features(
+        self, items: Sequence[Item], settings: "Settings", progress: Progress
+    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
+        """Take those of the network's first weights."""
+        from labelloop.kinds.image_classification.analysis import first_features
+
+        return first_features(items, settings, progress)
 
     def describe(self, raw: Json) -> NetworkInfo:
         """Read ``model.json`` with the network's own part."""

@@ -1,7 +1,7 @@
 """The second half of evaluate: what explains a model's figures, and likely label errors. Nobody's next step waits."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -21,11 +21,12 @@ from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.models.bundle import read_bundle_info, read_network_info
 from labelloop.run.context import Context, picture_cache, read_json, write_json
-from labelloop.run.parameters import recorded_settings
+from labelloop.run.parameters import recorded_settings, train_settings
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
 from labelloop.run.suspects import with_left_out
+from labelloop.settings import Settings
 from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
@@ -289,6 +290,21 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     alike = unit[1:] @ unit[0]
     return [(there[readable[at + 1].picture], float(alike[at])) for at in np.argsort(-alike, kind="stable")]
+
+
+def first_features(
+    items: Sequence[Item], settings: Settings, progress: Progress
+) -> tuple[list[Item], npt.NDArray[np.float32]]:
+    """Give the items whose pictures can be read, with features of the network's first weights; see Kind.features."""
+    training = train_settings(settings)
+    if training.weights == "none":
+        raise TrainingError("the features of random weights say nothing of pictures: set LABELLOOP_WEIGHTS")
+    from labelloop.train.examine import seen
+
+    there = {one.content: one for one in items}
+    samples = list(samples_of((), picture_cache(settings), (replace(one, labels=()) for one in there.values())))
+    readable, rows = seen(samples, 1, training, None, settings.directory / "cache" / "train", progress)
+    return [there[one.picture] for one in readable], rows
 
 
 def _require_pictures(manifest: Manifest) -> None:
