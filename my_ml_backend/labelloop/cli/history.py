@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.cli.terminal import STDOUT, json_option, project_option, show, write_output
+from labelloop.cli.terminal import STDOUT, json_option, project_option, share, show, write_output
 from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import existing_project, named_version
@@ -20,6 +20,7 @@ from labelloop.models.versions import VersionRecord, VersionState, state_of
 from labelloop.run.registrar import awaits
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval
 from labelloop.types import ADOPTED, Json, ProjectKey
+from labelloop.watch.agreement import Agreed, kept_agreements
 
 
 @click.command()
@@ -101,14 +102,31 @@ def versions(hub: Hub, project_id: int, as_json: bool) -> None:
     project = existing_project(hub, project_id)
     pointers, damage = _pointers(hub, project)
     records = reversed(hub.versions(project).all())
+    agreements = kept_agreements(hub.store, project)
     found = [(record, state_of(record.version, record, pointers)) for record in records]
     lines = [
         f"{record.version:<4} {state:<9} {record.recipe:<8} {record.verdict}{_hint(project, record, state)}"
+        f"{_told(agreements.get(record.version))}"
         for record, state in found
     ]
     if damage:
         click.echo(f"which of them is champion is unknown: {damage}", err=True)
-    show(as_json, [{**asdict(record), "state": state} for record, state in found], lines or ["no version yet"])
+    whole = [
+        {**asdict(record), "state": state, "agreement": agreed.to_json() if agreed else None}
+        for record, state in found
+        for agreed in (agreements.get(record.version),)
+    ]
+    show(as_json, whole, lines or ["no version yet"])
+
+
+def _told(agreed: Agreed | None) -> str:
+    """Say how many of a version's pre-annotations were kept, of randomly served tasks where there are any."""
+    if agreed is None or not agreed.begun:
+        return ""
+    found = agreed.arms["random"]
+    if found.begun:
+        return f"; of its pre-annotations of randomly served tasks annotators kept {share(found)}"
+    return f"; of its pre-annotations annotators kept {agreed.kept} of {agreed.begun}"
 
 
 def _hint(project: ProjectKey, record: VersionRecord, state: VersionState) -> str:

@@ -260,6 +260,10 @@ def test_what_was_counted_of_a_version_outlives_the_next_one(loop: Hub, studio: 
     found = kept_agreements(loop.store, project)
     assert [(name, one.begun, one.kept) for name, one in found.items()] == [("v1", 1, 1), ("v2", 1, 0)]
 
+    keep_agreement(loop.store, project, Agreed("v1", 3, 2, random=2, random_kept=1))
+    told = CliRunner().invoke(main, ["versions", "--project", "7"]).stdout
+    assert "good; of its pre-annotations of randomly served tasks annotators kept 1 of 2 (50%" in told
+
     loop.store.write(f"{project}/agreement.json", b'{"versions": {"v1": {"begun": "x"}, "v2": 3}}')
     assert kept_agreements(loop.store, project) == {}
     studio.annotate(2, "cat", parent_prediction=2)
