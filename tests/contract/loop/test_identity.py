@@ -105,6 +105,7 @@ def content(hub: Hub) -> dict[str, bytes]:
     return {path: hub.store.read(path).content for path in hub.store.walk("")}
 
 
+@pytest.mark.usefixtures("first_methods")
 class TestAStoreThatWasKeptByTheAddress:
     def test_is_adopted_with_champion_versions_and_keys(self, before: Before, caplog: pytest.LogCaptureFixture) -> None:
         (hub, key), held = before, content(before[0])

@@ -23,6 +23,7 @@ from labelloop.errors import (
     StudioError,
     TrainingError,
 )
+from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
@@ -37,8 +38,8 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs, run_key
-from labelloop.run.parameters import train_settings
-from labelloop.types import ProjectKey
+from labelloop.run.parameters import methods_of, train_settings
+from labelloop.types import IMAGES, ProjectKey
 from support.moto_server import moto_at, moto_environment
 from support.servers import free_port
 from support.studio_api import StudioApi
@@ -80,7 +81,8 @@ def label_enough(studio: StudioApi, hub: Hub) -> RunRecord:
             break
     fingerprint = train_settings(hub.settings).fingerprint()
     key = run_key(manifest.hash, fingerprint, hub.settings.seed)
-    return RunRecord(key, str(project), manifest.hash, fingerprint, hub.settings.seed)
+    methods = methods_of(hub.settings.recipes, find(IMAGES).recipes)
+    return RunRecord(key, str(project), manifest.hash, fingerprint, hub.settings.seed, methods=methods)
 
 
 def changed(hub: Hub) -> None:

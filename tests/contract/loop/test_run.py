@@ -148,6 +148,7 @@ def test_a_run_that_gets_further_between_deaths_goes_on(attempt: Begin) -> None:
         assert (found.state, found.deaths, found.interruptions) == ("running", 1, 1)
 
 
+@pytest.mark.usefixtures("first_methods")
 def test_a_record_of_the_first_release_is_read_as_it_was_meant(hub: Hub) -> None:
     values = {"key": "k", "project": str(PROJECT), "manifest": "m", "settings": "s", "seed": 0, "fence": 1}
     values |= {"created": "2026-11-20T10:00:00+00:00", "updated": "2026-11-20T10:00:00+00:00", "trigger": "labels"}

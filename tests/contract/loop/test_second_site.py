@@ -76,7 +76,7 @@ def test_a_second_site_goes_once_round(notes_hub: Hub, pad: NotesSite) -> None:
 
     assert (record.state, record.version, record.kind) == ("promoted", "v1", "numbers")
     manifest = notes_hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content
-    assert b'{"labels":["low"],"task":1,"text":"1.01"}' in manifest
+    assert b'{"confirmed":true,"labels":["low"],"task":1,"text":"1.01"}' in manifest
     assert b'"left_out":"its annotators disagree: 1 each say \'high\', \'low\'","task":2' in manifest
     assert predicted(pad, "v1") == {number: answer(number) for number in range(61, 81)}
     assert pad.version == announced_version(notes_hub, project) == "v1"
