@@ -56,6 +56,15 @@ def loops(plan: Plan) -> dict[str, str]:
     return {f"{what}, {when}": table[when][what] for table in tables for what in table["now"] for when in table}
 
 
+def gates(plan: Plan) -> dict[str, str]:
+    """Let challengers that are truly better or worse meet champions, with few test items and with many."""
+    from benchmarks.learning.gate import summed
+
+    tables = {when: summed(trials) for when, trials in plan.measured("gate", plan.small, plan.trials).items()}
+    names = [name for name in tables["now"] if "truly better by" in name]
+    return {f"{name}, {when}": table[name] for name in names for when, table in tables.items() if name in table}
+
+
 def wrong_labels(plan: Plan) -> dict[str, str]:
     """Train heads on labels of which some are wrong."""
     found = plan.measured("suspects", plan.small, plan.trials)
@@ -83,7 +92,7 @@ def first_labels(plan: Plan) -> dict[str, str]:
     return {f"{what}, now": told for what, told in first.told(found).items()}
 
 
-MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, first_labels, wrong_labels, recipes)
+MEASURES: tuple[Callable[[Plan], Mapping[str, str]], ...] = (loops, first_labels, gates, wrong_labels, recipes)
 
 
 _DIGITS = TrainSettings(backbone="test_resnet", weights="none", image_size=32)
@@ -122,7 +131,7 @@ def main() -> None:
     if options.images:
         settings = TrainSettings(backbone=options.backbone, weights=options.weights, image_size=options.image_size)
     for what, value in run(options.loops, options.trials, options.images, settings).items():
-        print(f"{what:<44} {value}")
+        print(f"{what:<80} {value}")
 
 
 if __name__ == "__main__":

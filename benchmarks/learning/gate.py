@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.learning.features import Features
-from benchmarks.learning.head import Head, Trainer
+from benchmarks.learning.head import Head, Trainer, without_looking_up_threads
 from labelloop.run.gate import judge
 from labelloop.run.verdict import GateRule, Predictions, Verdict
 
@@ -191,6 +191,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--loops", type=int, default=1)
     options = parser.parse_args()
+    without_looking_up_threads()
     features = Features.load(options.features)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(features, Path(folder)).prepare()

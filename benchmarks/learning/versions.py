@@ -56,11 +56,12 @@ def printed(module: str, arguments: Sequence[str], code: Path | None = None) -> 
     return ended.stdout.splitlines()
 
 
-def in_parts(module: str, arguments: Sequence[str], count: int, code: Path | None = None, part: int = 25) -> list[Any]:
+def in_parts(module: str, arguments: Sequence[str], count: int, code: Path | None = None, most: int = 25) -> list[Any]:
     """Run ``count`` trials, some at a time on every core, and give what all of them found.
 
-    The module takes ``--first`` and ``--loops``, and prints a list.
+    The module takes ``--first`` and ``--loops``, of which a process has ``most``, and prints a list.
     """
+    part = min(most, -(-count // cores()))
 
     def some(first: int) -> list[Any]:
         number = min(part, count - first)
