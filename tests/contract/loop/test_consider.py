@@ -36,8 +36,8 @@ def scheduled(hub: Hub) -> list[str]:
 
 
 def record(**given: object) -> RunRecord:
-    values: Json = {"key": "k1", "project": str(PROJECT), "manifest": "m", "settings": "s", "seed": 0, **given}
-    return RunRecord(**values)
+    values: Json = {"key": "k1", "project": str(PROJECT), "manifest": "m", "settings": "s", "seed": 0}
+    return RunRecord(**{**values, "methods": methods_of(find(IMAGES).recipes, find(IMAGES).recipes), **given})
 
 
 def test_nothing_changed_needs_nothing(hub: Hub) -> None:
