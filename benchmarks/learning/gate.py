@@ -3,7 +3,7 @@
 ``python -m benchmarks.learning.gate --features FILE`` prints trials as JSON, one for each way to make a challenger of
 200 labels out of a champion of 160: labels more, labels taken away, labels that are wrong. Every trial parts the
 pictures anew: those that are in no label set and not tested tell the truth. Heads are trained by the recipe, and the
-verdict is the gate's, at 10 to 300 test items of the same draw. With code from before refits the test items decide
+verdict is the gate's, at 10 to 250 test items of the same draw. With code from before refits the test items decide
 alone. ``summed`` makes rows of the trials.
 """
 
@@ -25,7 +25,7 @@ from benchmarks.learning.head import Head, Trainer, without_looking_up_threads
 from labelloop.run.gate import judge
 from labelloop.run.verdict import GateRule, Predictions, Verdict
 
-TESTED = (10, 20, 40, 80, 150, 300)
+TESTED = (10, 20, 40, 80, 150, 250)
 LABELS = 200
 _OLD = 0.8
 """Share of the labels that the champion of a healthy loop had."""
