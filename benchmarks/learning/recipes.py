@@ -55,7 +55,8 @@ class Trial:
         for name in ("head", "finetune"):
             found.append(contest.RECIPES[name](given, found[-1] if found else None))
         found = [contest.with_temperature(one, given.dataset) for one in found]
-        best = contest.winner(found, given.dataset).recipe
+        entered = [one for one in found if one.recipe != "head" or not given.fresh]  # as contest.entrants has it
+        best = contest.winner(entered, given.dataset).recipe
         asked = [self.samples[at] for at in held]
         scores = {one.recipe: _scores(_refitted(given, one), given, asked) for one in found}
         return scores | {"chosen": scores[best]}
