@@ -72,7 +72,7 @@ class Classification(ABC):
 
         from labelloop.data.split import splits
         from labelloop.run.gate import judge, judge_first, meet_bootstrap
-        from labelloop.run.refits import refitted
+        from labelloop.run.refits import SMALL, refitted
         from labelloop.run.scoring import Scored, VersionOpponent, truth_of
         from labelloop.run.verdict import Conceded, GateRule, Predictions
 
@@ -92,7 +92,9 @@ class Classification(ABC):
             answered = np.ones(len(met), dtype=bool) if other.asked is None else other.asked
             right, theirs = (side.right(tested.truth, manifest.choice) for side in (challenger, other))
             return meet_bootstrap(first, name, opponent.name, right, theirs, answered)
-        origin = opponent.origin if isinstance(opponent, VersionOpponent) else None
+        # Many test items tell by themselves what refits could only blur.
+        small = len(tested.truth) < SMALL
+        origin = opponent.origin if small and isinstance(opponent, VersionOpponent) else None
         return judge(
             tested.truth,
             Predictions(opponent.name, *self._scores(context, opponent, met, rename)),

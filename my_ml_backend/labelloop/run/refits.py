@@ -28,6 +28,9 @@ from labelloop.train.intervals import FEW
 from labelloop.train.metrics import Indicators
 from labelloop.types import Item, Progress, ProjectKey
 
+SMALL = 100
+"""Test items from which on they decide alone."""
+
 _FOLDS = 5
 
 _MOST = 2000

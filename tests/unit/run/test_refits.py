@@ -108,6 +108,17 @@ def test_only_items_that_both_learned_from_count_and_by_their_labels_of_today(pr
     assert (found["refits"]["champion"], found["refits"]["challenger"]) == (0.98, 0.98)
 
 
+def test_many_test_items_decide_alone(project: Project) -> None:
+    held = items(100, 60)
+    project.register(held)
+
+    found = project.register(held)
+
+    assert found["decided_by"]["items"] == found["test_items"] == 100
+    assert "refits" not in found
+    assert "alone" not in found["sentence"]
+
+
 def test_classes_have_the_names_of_today(project: Project) -> None:
     held = items(4, 60)
     project.register(held)
