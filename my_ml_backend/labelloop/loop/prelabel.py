@@ -134,10 +134,13 @@ class _Places:
 
     def keep(self, tasks: Sequence[int]) -> None:
         """Keep, with their versions, those of tasks that are imported now. Raises StoreError."""
-        known = [(task, *self._places.pop(task)) for task in tasks if task in self._places]
+        known = [(task, *self._places[task]) for task in tasks if task in self._places]
         for version in {version for _, version, _ in known}:
             placed = [(task, place) for task, by, place in known if by == version]
             note_places(self._hub.store, self._project, version, placed)
+        # Not before: where the store fails, it is asked again at the end, and nothing is imported that is not kept.
+        for task, _, _ in known:
+            del self._places[task]
 
 
 def _all_predicted(
@@ -145,12 +148,12 @@ def _all_predicted(
 ) -> Generator[tuple[Json, Found], None, None]:
     """Yield every task that waits, with its prediction; first those by which held-out ones are ordered."""
     told = _Told(report, total)
-    sample: list[Json] = []
+    # What comes of the sample may not be imported yet, and where masks fill memory, not all of it comes.
+    done: set[int] = set()
     if _wants_scores(plan):
-        sample = _sample(plan, site, total)
-        yield from _scored(plan, sample, told)
-    # What comes of the sample may not be imported yet.
-    done = {task["id"] for task in sample}
+        for task, found in _scored(plan, _sample(plan, site, total), told):
+            done.add(task["id"])
+            yield task, found
     rest = (task for task in site.waiting(plan.version) if task["id"] not in done)
     with closing(told.each(predict_stream(plan, rest))) as stream:
         yield from stream

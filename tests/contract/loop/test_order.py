@@ -12,6 +12,7 @@ from labelloop.data.split import side
 from labelloop.endpoints.fake import FakeEndpoint
 from labelloop.errors import StoreAway, StudioError
 from labelloop.kinds.base import find
+from labelloop.loop import imports
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
@@ -158,6 +159,18 @@ def test_the_table_is_of_tasks_that_chance_chose_and_each_is_predicted_once(
     assert len(table & {one for task, one in scores(studio).items() if task in first}) < 60, "they may be sorted"
 
 
+def test_what_does_not_come_of_the_sample_because_memory_is_full_comes_later(
+    studio: StudioApi, studio_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prelabeling, "_SAMPLE_BYTES", 3000)
+    studio.add_tasks(80)
+    assert run(studio_hub) == Prelabeled(80, 0)
+    assert all(studio.versions_of(task) == ["v1"] for task in studio.tasks)
+    order = order_of(studio_hub)
+    assert order is not None
+    assert 0 < len(order.table) < 40, "of those that came first"
+
+
 def test_control_tasks_are_served_without_their_predictions_under_the_same_version(
     studio: StudioApi, make_hub: MakeHub
 ) -> None:
@@ -252,6 +265,43 @@ def test_while_the_store_is_away_predictions_go_on_with_their_true_scores(
     with pytest.raises(StoreAway):
         run(hub)
     assert not any(studio.versions_of(task) for task in range(31, 36)), "in bulk, that can wait"
+
+
+class _FailingOnce:
+    """A store that cannot be reached once, when it is asked for the order a given time."""
+
+    def __init__(self, store: Store, at: int) -> None:
+        self._store, self._left = store, at
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def read(self, path: str) -> Versioned:
+        self._left -= "/order/" in path
+        if self._left == 0 and "/order/" in path:
+            raise StoreAway("the store is away")
+        return self._store.read(path)
+
+
+def test_whenever_the_store_fails_nothing_is_served_that_was_not_noted(
+    studio: StudioApi, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "_MOST", 20)
+    studio.add_tasks(50)
+    failed = 0
+    for at in range(2, 8):
+        studio.predictions.clear()
+        hub = make_hub(control_share=0.3)
+        version = f"v{at}"
+        hub.__dict__["_store"] = _FailingOnce(hub.store, at)
+        try:
+            run(hub, version)
+        except StoreAway:
+            failed += 1
+        order = order_of(make_hub(), version)
+        served = [one["task"] for one in studio.predictions]
+        assert not served or (order is not None and all(order.arm(task) for task in served))
+    assert failed > 3
 
 
 def test_what_goes_by_reference_is_drawn_by_its_address(studio: StudioApi, make_hub: MakeHub) -> None:
