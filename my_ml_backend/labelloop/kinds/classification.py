@@ -118,7 +118,8 @@ class Classification(ABC):
         from labelloop.run.verdict import Predictions
 
         tested = Scored.read(context.folder.predictions)
-        right = Predictions("", tested.scores).right(tested.truth, context.manifest.choice)
+        given = Predictions("", tested.scores, thresholds=tested.thresholds)
+        right = given.right(tested.truth, context.manifest.choice)
         return dict(zip(tested.tasks.tolist(), right.tolist(), strict=True))
 
     def features(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from labelloop.data.manifest import Manifest
-from labelloop.errors import NotFound
+from labelloop.errors import Damaged, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import all_orders, read_order
 from labelloop.loop.project_labels import manifest_file
@@ -40,11 +40,11 @@ def _first_without_order(hub: Hub, project: ProjectKey) -> str:
 
 
 def _learned_from(hub: Hub, project: ProjectKey, version: str) -> set[int]:
-    """Give the tasks that a version's manifest had; none where that is not there any more."""
+    """Give the tasks that a version's manifest had; none where that is not there any more, or damaged."""
     record = hub.versions(project).find(version)
     run = hub.runs(project).find(record.run) if record is not None else None
     try:
         with manifest_file(hub, project, run.manifest if run is not None else "") as file:
             return {item.task for item in Manifest.from_file(file).items}
-    except NotFound:
+    except (NotFound, Damaged):
         return set()

@@ -16,7 +16,7 @@ import numpy as np
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import Part
-from labelloop.errors import NotFound, TrainingError
+from labelloop.errors import Damaged, NotFound, RunCancelled, TrainingError
 from labelloop.files import cannot_keep
 from labelloop.models.runs import Runs, manifest_path
 from labelloop.models.store import Store
@@ -77,6 +77,8 @@ class Origin:
                 return Manifest.from_file(file)
         except NotFound:
             raise TrainingError(f"the labels of {name} are not in the store") from None
+        except Damaged:
+            raise TrainingError(f"the labels of {name} are damaged in the store") from None
         except OSError as error:
             raise cannot_keep("the manifest", beside, error) from error
 
@@ -84,10 +86,12 @@ class Origin:
 def refitted(kind: Refitting, context: Context, origin: Origin, rename: Rename) -> Refits | str:
     """Let a champion and the run's version meet on items that both learned from; a text says why they cannot.
 
-    That is empty where the kind trains nothing anew. Raises StoreError.
+    That is empty where the kind trains nothing anew. Raises StoreError, and RunCancelled.
     """
     try:
         return _refitted(kind, context, origin, rename) if kind.refits else ""
+    except RunCancelled:
+        raise
     except TrainingError as error:
         return str(error)
 

@@ -59,6 +59,16 @@ def test_in_an_older_project_they_are_those_that_no_table_has_served(hub: Hub, t
     assert found == (frozenset() if by_table else expected), "since the first version there were tables"
 
 
+def test_where_the_first_labels_are_damaged_runs_go_on_and_nothing_is_taken_for_random(
+    hub: Hub, tmp_path: Path
+) -> None:
+    first = labeled(range(1, 60)).manifest
+    announce(hub, tmp_path, "v1", first)
+    (kept,) = tmp_path.glob(f"store/**/{first.hash}*")
+    kept.write_text(kept.read_text()[:-80])
+    assert with_chosen(hub, PROJECT, labeled(range(1, 100))).chosen == {task for task in TEST if task < 100}
+
+
 def test_what_goes_by_reference_is_told_by_its_place(hub: Hub) -> None:
     note_places(hub.store, PROJECT, "v1", [(task, Place(0.5, "ordered")) for task in range(1, 100)])
     note_places(hub.store, PROJECT, "v1", [(task, Place(0.5, "random")) for task in range(100, 150)])

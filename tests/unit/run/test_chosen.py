@@ -74,3 +74,13 @@ def test_it_may_be_all_of_them(tmp_path: Path) -> None:
     found = tell_chosen(measured(tmp_path, frozenset(range(1, 51))))
     assert found["chosen"]["others"] == {"items": 0, "value": None, "low": None, "high": None}
     assert chosen_told(found) == "all 50 test items were chosen by score, which makes them harder than the rest"
+
+
+def test_what_a_version_gives_by_its_own_thresholds_is_right(tmp_path: Path) -> None:
+    manifest = Manifest.of(ProjectKey("1", 7), "multiple", ("a", "b"), ITEMS)
+    context = Context(RunFolder(tmp_path), Settings(model_dir=str(tmp_path)), lambda *_: None)
+    Labeled(manifest).write(context.folder)
+    context.folder.evaluation.mkdir(parents=True)
+    scores, thresholds = np.array([[0.4, 0.1]] * len(ITEMS)), np.array([0.3, 0.5])
+    Scored.of(ITEMS, manifest.classes, scores, thresholds).write(context.folder.predictions)
+    assert all(context.kind.right(context).values())

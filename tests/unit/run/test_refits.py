@@ -10,6 +10,7 @@ import pytest
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import side
+from labelloop.errors import RunCancelled
 from labelloop.kinds import base
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
@@ -19,7 +20,7 @@ from labelloop.run.context import Context, Labeled, write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.registrar import Registrar
 from labelloop.settings import Settings
-from labelloop.types import Item, Json, ProjectKey
+from labelloop.types import Item, Json, Progress, ProjectKey
 from support import numbers_kind
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -52,6 +53,7 @@ class Project:
 
     path: Path
     run: int = 0
+    progress: Progress = lambda *_: None
     settings: dict[str, Any] = field(default_factory=dict)
     rename: Callable[[str], str | None] = str
 
@@ -63,7 +65,7 @@ class Project:
         """Train on these labels, and give the verdict's numbers with its sentence."""
         self.run += 1
         settings = Settings(model_dir=str(self.path), **self.settings)
-        context = Context(RunFolder(self.path / f"run{self.run}"), settings, lambda *_: None)
+        context = Context(RunFolder(self.path / f"run{self.run}"), settings, self.progress)
         context.labeled = Labeled(Manifest.of(PROJECT, "single", classes, held, kind=numbers_kind.NAME))
         context.labeled.write(context.folder)
         write_json(context.folder.trained, {**numbers_kind.KIND.train(context), "recipe": recipe})
@@ -137,6 +139,7 @@ def test_classes_have_the_names_of_today(project: Project) -> None:
     [
         ("settings", "v1 was trained with other settings"),
         ("labels", "the labels of v1 are not in the store"),
+        ("damage", "the labels of v1 are damaged in the store"),
         ("recipe", "this version (another) is not trained anew"),
         ("few", "both learned from 8 items, of at least 20"),
     ],
@@ -148,10 +151,11 @@ def test_where_they_cannot_be_trained_alike_the_test_items_decide_alone(
     project.register(held)
     if change == "settings":
         project.settings["seed"] = 1
-    if change == "labels":
+    if change in ("labels", "damage"):
         run = Runs(project.store, PROJECT).find("key1")
         assert isinstance(run, RunRecord)
-        (project.path / "store" / manifest_path(PROJECT, run.manifest)).unlink()
+        kept = project.path / "store" / manifest_path(PROJECT, run.manifest)
+        kept.unlink() if change == "labels" else kept.write_text(kept.read_text()[:-80])
 
     found = project.register(held, recipe="another" if change == "recipe" else "nearest")
 
@@ -159,6 +163,20 @@ def test_where_they_cannot_be_trained_alike_the_test_items_decide_alone(
     assert f"the test items decide alone: {told}" in found["sentence"]
     assert "refits" not in found
     assert found["decided_by"]["items"] == 6
+
+
+def test_who_cancels_a_run_while_they_are_trained_ends_it(project: Project) -> None:
+    held = items(4, 60)
+    project.register(held)
+
+    def cancelled(what: str, done: int, total: int) -> None:
+        if what == "refits":
+            raise RunCancelled("somebody has cancelled it")
+
+    project.progress = cancelled
+    with pytest.raises(RunCancelled):
+        project.register(held)
+    assert Versions(project.store, PROJECT).find("v2") is None
 
 
 def test_a_champion_that_waits_for_no_labels_has_them_in_the_store(project: Project) -> None:
