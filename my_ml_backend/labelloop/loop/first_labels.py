@@ -27,7 +27,8 @@ from labelloop.types import NO_VERSION, Item, Json, Progress, ProjectKey
 _log = logging.getLogger(__name__)
 
 SAMPLE = 1000
-"""Waiting tasks that are looked at, chosen by chance; their pictures are kept for the first run."""
+"""Waiting tasks that are looked at, chosen by chance; their pictures are kept for the first run. As many labeled ones
+at most are compared with them: of all pairs something is held in memory."""
 
 _SECONDS = 60.0
 """To read the file of one task in."""
@@ -63,8 +64,9 @@ def first_tasks(hub: Hub, project: ProjectKey, count: int, progress: Progress) -
     labeled = {one.content for one in done}
     sample = _sample(site)
     waiting = [one for one in _read(hub, site.interface(trained=True), sample, progress) if one.content not in labeled]
+    some = heapq.nsmallest(SAMPLE, done, key=lambda one: _rank(one.task))
     # A file that several tasks show is one item: it is labeled once.
-    items = {one.content: one for one in (*waiting, *done)}
+    items = {one.content: one for one in (*waiting, *some)}
     settings = project_settings(hub, project)
     found, features = find(labeling.kind).features(list(items.values()), settings, progress)
 
@@ -76,16 +78,16 @@ def first_tasks(hub: Hub, project: ProjectKey, count: int, progress: Progress) -
     compared = len(found) - len(known)
     at_random = sum(held_out[at] for at in chosen)
     tasks = tuple(found[at].task for at in chosen)
-    return FirstTasks(tasks, compared, at_random, len(known), len(sample) - compared)
+    return FirstTasks(tasks, compared, at_random, len(labeled), len(sample) - compared)
 
 
 def _sample(site: Site) -> list[Json]:
     """Choose waiting tasks by chance; more of them than these are never held."""
+    return heapq.nsmallest(SAMPLE, site.waiting(NO_VERSION), key=lambda task: _rank(task["id"]))
 
-    def rank(task: Json) -> bytes:
-        return hashlib.sha256(f"labelloop first labels 1\n{task['id']}".encode()).digest()
 
-    return heapq.nsmallest(SAMPLE, site.waiting(NO_VERSION), key=rank)
+def _rank(task: int) -> bytes:
+    return hashlib.sha256(f"labelloop first labels 1\n{task}".encode()).digest()
 
 
 def _read(hub: Hub, interface: Interface, tasks: Sequence[Json], progress: Progress) -> list[Item]:

@@ -12,9 +12,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from labelloop.cli.first_labels import first_labels
+from labelloop.kinds.base import find
+from labelloop.loop import first_labels as choosing
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import is_held_out
 from labelloop.models.champion import ChampionPointer
+from labelloop.types import IMAGES
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -97,6 +100,28 @@ def test_what_is_labeled_counts_as_there(hub: Hub, studio: StudioApi) -> None:
     first = next(task for task in told["tasks"] if not held_out(studio, task))
     assert colours[first - 1] == "blue"
     assert "2 are labeled already; what is like them comes late" in asked(hub, "--top", "5").output
+
+
+def test_of_many_labeled_ones_some_are_compared_and_none_is_chosen(
+    hub: Hub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(studio, *["red"] * 20)
+    for task in range(1, 11):
+        studio.annotate(task, "cat" if task % 2 else "dog")
+    monkeypatch.setattr(choosing, "SAMPLE", 4)
+    compared: list[int] = []
+    kind = type(find(IMAGES))
+    features = kind.features
+
+    def counted(self: Any, items: Any, *rest: Any) -> Any:
+        compared.append(len(items))
+        return features(self, items, *rest)
+
+    monkeypatch.setattr(kind, "features", counted)
+    told = found(hub, "--top", "20")
+    assert (told["labeled"], told["compared"], compared) == (10, 4, [8])
+    assert len(told["tasks"]) == 4
+    assert min(told["tasks"]) > 10
 
 
 def test_it_is_refused_where_features_say_nothing_or_a_version_orders_tasks(
