@@ -273,10 +273,14 @@ def test_events_of_all_versions_are_copied_to_a_folder_each(folder: Path) -> Non
     (folder / "made" / "hyperparameters").mkdir(parents=True)
     for name in ("events.out.tfevents.1.vm.1.0", "hyperparameters/events.out.tfevents.1.vm.1.1", "note.txt"):
         (folder / "made" / name).write_text(name)
-    Versions(FileStore(folder / "store"), PROJECT).write_events("v1", folder / "made")
+    kept = Versions(FileStore(folder / "store"), PROJECT)
+    kept.write_events("v1", folder / "made")
+    # As another worker writes them, when the first was ended before it was done.
+    (folder / "made" / "events.out.tfevents.1.vm.1.0").rename(folder / "made" / "events.out.tfevents.2.other.7.0")
+    kept.write_events("v1", folder / "made")
     assert run(*words).output == f"v1: tensorboard --logdir {folder / 'shown'}\n"
-    found = sorted(path.relative_to(target).as_posix() for path in target.rglob("events.*"))
-    assert found == ["events.out.tfevents.1.vm.1.0", "hyperparameters/events.out.tfevents.1.vm.1.1"]
+    found = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    assert found == ["events.out.tfevents.0", "hyperparameters/events.out.tfevents.0"], "each once"
 
 
 def test_a_version_that_does_not_exist_has_not_lost_its_report(folder: Path) -> None:

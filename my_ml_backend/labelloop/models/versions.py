@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -180,10 +181,14 @@ class Versions:
             ) from error
 
     def write_events(self, version: str, folder: Path) -> None:
-        """Keep TensorBoard's event files of a published version, as far as there are any."""
+        """Keep TensorBoard's event files of a published version, as far as there are any; may be repeated."""
         place = f"{self._folder}{self.get(version).version}/{EVENTS}/"
+        counts: Counter[Path] = Counter()
         for path in sorted(folder.rglob("events.out.tfevents.*")):
-            self._store.upload(place + path.relative_to(folder).as_posix(), path)
+            # Their own names have the moment and the machine: written twice, every point would be there twice.
+            name = path.parent.relative_to(folder) / f"events.out.tfevents.{counts[path.parent]}"
+            counts[path.parent] += 1
+            self._store.upload(place + name.as_posix(), path)
 
     def fetch_events(self, version: str, target: Path) -> int:
         """Copy TensorBoard's event files of a version into a folder, and say how many there are."""
