@@ -41,14 +41,18 @@ class Agreement:
         self._redis.hset(self._key, mapping={"version": version, "since": since})
         return since, ""
 
-    def note(self, judged: Iterable[Judged], order: Order, since: str, seen: str) -> None:
-        """Replace what is known of these tasks; ``seen`` is what told that there are any."""
+    def note(self, judged: Iterable[Judged], order: Order, since: str) -> None:
+        """Replace what is known of these tasks."""
         for some in chunks(judged, _AT_ONCE):
             since = max(since, *(one.at for one in some))
             self._redis.hset(
                 self._key, mapping={name: value for one in some for name, value in _noted(one, order).items()}
             )
-        self._redis.hset(self._key, mapping={"since": since, "seen": seen})
+        self._redis.hset(self._key, "since", since)
+
+    def looked(self, seen: str) -> None:
+        """Note what told that there was something to count, when that is done."""
+        self._redis.hset(self._key, "seen", seen)
 
     def read(self) -> Agreed | None:
         """Say how annotators agree with the version that is counted for; None while none of them has said."""

@@ -75,9 +75,11 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     told = f"{counters.annotations} {counters.skipped} {pending.changed} {pending.last} {scanned}"
     if told != seen:
         order = read_order(hub.store, project, version) or Order(version)
-        state.agreement.note(site_of(hub, project.id).judged(since), order, since, told)
+        state.agreement.note(site_of(hub, project.id).judged(since), order, since)
         if (agreed := state.agreement.read()) is not None:
             keep_agreement(hub.store, project, agreed)
+        # Not before: where the store fails, the next look keeps it.
+        state.agreement.looked(told)
 
 
 def _as_the_tool_writes(moment: str) -> str:

@@ -9,9 +9,11 @@ from click.testing import CliRunner
 
 from labelloop.cli.doctor import Finding, diagnose
 from labelloop.cli.main import main
-from labelloop.data.site import Begun, Judged
+from labelloop.data.site import Begun, Counters, Judged
+from labelloop.errors import StoreAway
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
+from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.order import Order, packed
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_registry import remember_project
@@ -20,6 +22,7 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep_project
 from labelloop.models.records import to_bytes
 from labelloop.models.runs import RunRecord
+from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord
 from labelloop.watch.agreement import Agreed, keep_agreement, kept_agreements
 from labelloop.watch.judgement import Judgement
@@ -217,7 +220,8 @@ def test_another_announced_version_is_counted_from_nothing(loop: Hub, studio: St
     began = "2026-11-01T00:00:00.000000Z"
     assert agreement.begin("v1", lambda: began) == (began, "")
     changed = "2026-11-02T00:00:00.000000Z"
-    agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], Order("v1"), began, "seen")
+    agreement.note([Judged(1, changed, (Begun("v1", True), Begun("v0", True)))], Order("v1"), began)
+    agreement.looked("seen")
     assert (agreement.begin("v1", lambda: began), agreement.read()) == ((changed, "seen"), Agreed("v1", 1, 1))
     assert agreement.begin("v2", lambda: changed) == (changed, "")
     assert agreement.read() is None
@@ -254,7 +258,7 @@ def test_what_was_counted_of_a_version_outlives_the_next_one(loop: Hub, studio: 
     loop.state(project).agreement.begin("v2", lambda: "2026-11-02T00:00:00.000000Z")
     serve_by(loop, Order("v2", served=packed([2]), random=packed([2])))
     loop.state(project).agreement.note(
-        [Judged(2, "2026-11-03T00:00:00.000000Z", (Begun("v2", False),))], Order("v2"), "", ""
+        [Judged(2, "2026-11-03T00:00:00.000000Z", (Begun("v2", False),))], Order("v2"), ""
     )
     keep_agreement(loop.store, project, loop.state(project).agreement.read() or Agreed("", 0, 0))
     found = kept_agreements(loop.store, project)
@@ -269,6 +273,33 @@ def test_what_was_counted_of_a_version_outlives_the_next_one(loop: Hub, studio: 
     studio.annotate(2, "cat", parent_prediction=2)
     sweep_project(loop, project)
     assert kept_agreements(loop.store, project)["v1"].begun == 2
+
+
+class _Full:
+    """A store that takes no figures of agreement."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def create(self, path: str, content: bytes) -> None:
+        if path.endswith("agreement.json"):
+            raise StoreAway("the store is away")
+        self._store.create(path, content)
+
+
+def test_what_the_store_could_not_keep_is_kept_by_the_next_look(loop: Hub, studio: StudioApi) -> None:
+    project, store = loop.project(7), loop.store
+    studio.annotate(1, "cat", parent_prediction=1)
+    counters = Counters(6, 1, 1, 0)
+    loop.__dict__["_store"] = _Full(store)
+    with pytest.raises(StoreAway):
+        look_for_agreement(loop, project, counters)
+    loop.__dict__["_store"] = store
+    look_for_agreement(loop, project, counters)
+    assert dict(kept_agreements(store, project)) == {"v1": Agreed("v1", 1, 1)}
 
 
 def test_status_says_what_time_was_saved_over_all_versions(loop: Hub) -> None:

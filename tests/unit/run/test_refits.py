@@ -155,7 +155,10 @@ def test_where_they_cannot_be_trained_alike_the_test_items_decide_alone(
         run = Runs(project.store, PROJECT).find("key1")
         assert isinstance(run, RunRecord)
         kept = project.path / "store" / manifest_path(PROJECT, run.manifest)
-        kept.unlink() if change == "labels" else kept.write_text(kept.read_text()[:-80])
+        if change == "labels":
+            kept.unlink()
+        else:
+            kept.write_text(kept.read_text()[:-80])
 
     found = project.register(held, recipe="another" if change == "recipe" else "nearest")
 
