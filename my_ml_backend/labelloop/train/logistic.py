@@ -5,11 +5,12 @@ once. The features stay float32; only the small matrix of weights is double.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from labelloop.types import Choice
 
@@ -139,11 +140,17 @@ class _Loss:
         return loss, np.where(logits >= 0, 1, sharp) / (1 + sharp) - self.shown
 
 
+@cache
+def _threads() -> ThreadpoolController:
+    """Know the libraries that start threads: looking for them takes longer than a small fit."""
+    return ThreadpoolController()
+
+
 def _minimise(loss: _Loss, begin: Linear) -> Linear:
     from scipy.optimize import minimize  # type: ignore[import-untyped] # slow to import; not every run has a head
 
     flat = np.column_stack((begin.weight, begin.bias)).ravel()
-    with threadpool_limits(1):  # as torch: two threads on shared cores wait for each other
+    with _threads().limit(limits=1):  # as torch: two threads on shared cores wait for each other
         found = minimize(
             loss, flat, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "gtol": _TOLERANCE, "ftol": 1e-9}
         )
