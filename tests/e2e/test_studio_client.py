@@ -306,11 +306,11 @@ def test_what_annotators_keep_of_a_prediction_is_told_by_version(
     submit(label_studio, tasks[0], "cat", parent_prediction=made[tasks[0]])
     submit(label_studio, tasks[1], "dog", parent_prediction=made[tasks[1]])
     submit(label_studio, tasks[2], "cat")
-    told = {one.task: one.begun for one in site.judged(since)}
+    told, me = {one.task: one.begun for one in site.judged(since)}, before["annotations"][0]["completed_by"]
     assert {task: told[task] for task in tasks[:3]} == {
-        tasks[0]: (Begun("v1", True),),
-        tasks[1]: (Begun("v1", False),),
-        tasks[2]: (),
+        tasks[0]: (Begun("v1", True, by=me),),
+        tasks[1]: (Begun("v1", False, by=me),),
+        tasks[2]: (Begun("", False, by=me),),
     }
 
 

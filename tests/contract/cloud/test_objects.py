@@ -1,10 +1,13 @@
 """The folder in S3 in which this machine and AWS hand each other files."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from labelloop.cloud.aws import objects
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.objects import Folder, for_each, location_of
 from labelloop.errors import CloudError, CloudMissing, SettingsError
@@ -74,12 +77,22 @@ def test_the_folder_is_the_settings_one_else_the_stores() -> None:
         location_of(Settings())
 
 
-def test_what_fails_leaves_out_what_has_not_begun() -> None:
+def test_what_fails_leaves_out_what_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
+    ended = threading.Event()
+
+    class Threads(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait and not cancel_futures, cancel_futures=cancel_futures)
+            ended.set()
 
     def do(name: str) -> None:
         begun.append(name)
-        raise CloudError(name)
+        if name == "0":
+            raise CloudError(name)
+        assert ended.wait(60)
+
+    monkeypatch.setattr(objects, "ThreadPoolExecutor", Threads)
 
     with pytest.raises(CloudError, match="0"):
         for_each(do, map(str, range(1000)))
