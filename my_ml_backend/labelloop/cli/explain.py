@@ -12,7 +12,7 @@ from labelloop.cli.terminal import Bar, json_option, project_option, show
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
-from labelloop.errors import LabelConfigError, MediaError, NotFound, TrainingError
+from labelloop.errors import BundleError, Damaged, LabelConfigError, MediaError, NotFound, TrainingError
 from labelloop.kinds.base import Learned, find
 from labelloop.kinds.majority import chosen
 from labelloop.loop.hub import Hub
@@ -108,7 +108,7 @@ def _nearest(
         found = kind.nearest(_asked(hub, project, task), known, progress)
     except ImportError:
         return (), "this machine has no torch, by which items are compared: call it where the worker runs"
-    except (MediaError, LabelConfigError, TrainingError, NotFound) as error:
+    except (MediaError, LabelConfigError, TrainingError, NotFound, Damaged, BundleError) as error:
         return (), str(error)
     there = f"none of the {len(learned)} {kind.item}s it learned from can be compared on this machine"
     return found[:top], "" if found else f"{there}: call it where the worker runs"

@@ -10,6 +10,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from labelloop.errors import StoreError
 from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Context, read_json
 from labelloop.setting_values import without_secrets
@@ -62,7 +63,7 @@ def track(context: Context, version: VersionRecord) -> None:
         run = _begun(client, f"labelloop/{context.manifest.project}", version)
         if run is not None:
             _fill(client, run, context, version)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, StoreError, OSError) as error:
         shown = without_secrets(address)
         told = str(error).replace(address, shown)[:_LONGEST]
         _log.warning("%s is not written to MLflow at %s: %s", version.version, shown, told)
