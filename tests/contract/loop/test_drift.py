@@ -267,7 +267,8 @@ def test_the_versions_own_network_is_asked_what_it_sees(studio: StudioApi, make_
     prelabel(hub, project, None, lambda *_: None)
     found = look_for_drift(hub, project)
     assert found is not None
-    assert found.features_p == 0.0001
+    assert found.features_p is not None
+    assert found.features_p <= 0.001, "the least is .0001; which pictures are the last ones is chance"
 
 
 def test_the_command_shows_the_last_look(studio: StudioApi, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
