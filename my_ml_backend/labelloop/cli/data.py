@@ -31,7 +31,7 @@ from labelloop.run.record import RunInfo
 from labelloop.setting_values import names
 from labelloop.sources.urls import local_file
 from labelloop.studio.client import Studio
-from labelloop.studio.data_manager import put_tab
+from labelloop.studio.data_manager import MOST_IN_TAB, put_tab
 from labelloop.types import IMAGES, Json, Progress, ProjectKey
 
 if TYPE_CHECKING:
@@ -209,14 +209,12 @@ def _at_hand(hub: Hub, listing: Listing) -> Listing:
 
 
 TAB = "Label errors (LabelLoop)"
-_MOST_IN_TAB = 500
-"""Tasks of a tab: each is a filter of its own to Label Studio, and two queries on its database."""
 
 
 @click.command()
 @click.option("--project", "project_id", type=click.IntRange(1), help="Examine this project's annotations as they are.")
 @click.option("--run", type=click.Path(path_type=Path, exists=True, file_okay=False), help="Examine a run's manifest.")
-@click.option("--top", type=click.IntRange(1, _MOST_IN_TAB), default=100, show_default=True, help="At most so many.")
+@click.option("--top", type=click.IntRange(1, MOST_IN_TAB), default=100, show_default=True, help="At most so many.")
 @click.option("--push", is_flag=True, help=f"Show exactly these tasks in the project's tab {TAB!r}.")
 @json_option
 @click.pass_obj

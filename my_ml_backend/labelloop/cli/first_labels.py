@@ -9,15 +9,14 @@ from labelloop.cli.terminal import Bar, json_option, project_option, show
 from labelloop.loop.first_labels import first_tasks
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import existing_project, site_of
+from labelloop.studio.data_manager import MOST_IN_TAB
 
 TAB = "First labels (LabelLoop)"
-_MOST_IN_TAB = 500
-"""Tasks of a tab: each is a filter of its own to Label Studio, and two queries on its database."""
 
 
 @click.command()
 @project_option
-@click.option("--top", type=click.IntRange(1, _MOST_IN_TAB), default=100, show_default=True, help="At most so many.")
+@click.option("--top", type=click.IntRange(1, MOST_IN_TAB), default=100, show_default=True, help="At most so many.")
 @click.option("--push", is_flag=True, help=f"Show exactly these tasks in the project's tab {TAB!r}.")
 @json_option
 @click.pass_obj

@@ -125,10 +125,8 @@ class Registrar:
             self._judge_adopted(context, name, champion, adopted) if adopted else self._judge(context, name, champion)
         )
         self.begins("publish")
-        trained, measured = (
-            read_json(context.folder.trained, "train"),
-            read_json(context.folder.metrics, "evaluate"),
-        )
+        trained = read_json(context.folder.trained, "train")
+        measured = read_json(context.folder.metrics, "evaluate")
         labels = _labels(context)
         record = VersionRecord(
             version=name,

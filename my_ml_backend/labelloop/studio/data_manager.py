@@ -37,6 +37,9 @@ _OF_ANNOTATIONS = (
 _NAMED = 50
 """Tasks that one request names: the query stands in its address."""
 
+MOST_IN_TAB = 500
+"""Tasks of a tab that people choose: each is a filter of its own to Label Studio, and two queries on its database."""
+
 _VIEWS = "api/dm/views/"
 REVIEW = "To review"
 _REVIEWED = (

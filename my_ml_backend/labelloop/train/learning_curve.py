@@ -7,7 +7,6 @@ forecast's interval holds what they say together. A curve of this form slows dow
 has hardly begun to learn it foretells too little.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -47,9 +46,8 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """By how much the share of right items would rise with ``labels`` more, with the ends of its interval."""
+    """By how much the share of right items would rise, with the ends of its interval."""
 
-    labels: int
     value: float
     low: float
     high: float
@@ -67,7 +65,7 @@ class Forecast:
     doubled: Gain
     end: Gain
     for_a_point: tuple[int | None, int | None, int | None]
-    versions: tuple[Reached, ...] = ()
+    versions: tuple[Reached, ...]
 
     def sentence(self) -> str:
         """Say it to who decides whether to go on labeling."""
@@ -84,13 +82,13 @@ class Forecast:
 
     def to_json(self) -> Json:
         """Give the numbers, as a version's record keeps them."""
-        gains = {"doubled": self.doubled, "end": self.end}
         return {
             "labels": self.now,
             "versions": [asdict(one) for one in self.versions],
             "sentence": self.sentence(),
             "for_a_point": dict(zip(("value", "low", "high"), self.for_a_point, strict=True)),
-            **{name: {"value": one.value, "low": one.low, "high": one.high} for name, one in gains.items()},
+            "doubled": asdict(self.doubled),
+            "end": asdict(self.end),
         }
 
 
@@ -105,20 +103,15 @@ def forecast(versions: Sequence[Reached]) -> Forecast | None:
     weights = _weights(seen, end, loss, pace)
     lost = loss * (now / _UNIT) ** -pace
 
-    def gained(more: float) -> Values:
-        return np.asarray(lost - loss * ((now + more) / _UNIT) ** -pace)
-
-    def gain(more: float) -> Gain:
-        value, low, high = _spread(lost if math.isinf(more) else gained(more), weights)
-        return Gain(0 if math.isinf(more) else int(more), value, low, high)
-
+    doubled = Gain(*_spread(lost - loss * (2 * now / _UNIT) ** -pace, weights))
+    end_of_all = Gain(*_spread(lost, weights))
     # Of a curve: (now + n) ** -pace is what is left of the loss when a point of it has gone.
     left = np.maximum(lost - POINT, 0.0) / loss
     with np.errstate(divide="ignore", over="ignore"):
         needed = np.where(left > 0, _UNIT * left ** (-1 / pace) - now, np.inf)
     farthest = (_FARTHEST - 1) * now
     likely, soonest, latest = (None if found > farthest else max(1, round(found)) for found in _spread(needed, weights))
-    return Forecast(now, gain(now), gain(math.inf), (likely, soonest, latest), tuple(seen))
+    return Forecast(now, doubled, end_of_all, (likely, soonest, latest), tuple(seen))
 
 
 _UNIT = 100.0
