@@ -4,7 +4,7 @@ Regions are ``{"regions": [{"label", "score", <one shape>, "tag"?}], "unit"?, "w
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -24,9 +24,9 @@ from labelloop.endpoints.answers.geometry import FRACTIONS, PERCENT, Scale, numb
 from labelloop.endpoints.answers.masks import read_mask, rle_of_mask
 from labelloop.endpoints.answers.texts import span
 from labelloop.endpoints.failures import one_line
+from labelloop.regions import region_json
 from labelloop.types import (
     Answer,
-    Box,
     Failure,
     Findings,
     Input,
@@ -221,7 +221,7 @@ def write_item(answer: Answer | Failure) -> Json:
     if isinstance(answer, Findings):
         size = {"width": answer.size[0], "height": answer.size[1]} if answer.size else {}
         tags = {"tags": list(answer.tags)} if answer.tags else {}
-        return {"regions": [_region_of(region) for region in answer.regions], **size, **tags}
+        return {"regions": [_written(region) for region in answer.regions], **size, **tags}
     return {
         "label": answer.label,
         "score": answer.score,
@@ -232,30 +232,6 @@ def write_item(answer: Answer | Failure) -> Json:
     }
 
 
-def _region_of(region: Region) -> Json:
-    label = {"label": region.label} if region.label else {}
-    score = {} if region.score is None else {"score": region.score}
-    tag = {"tag": region.tag} if region.tag else {}
-    return {**label, **score, **dict(_place_of(region.shape)), **tag}
-
-
-def _place_of(shape: Shape) -> Iterator[tuple[str, object]]:
-    match shape:
-        case Box(x, y, width, height, rotation):
-            yield "box", [x, y, width, height]
-            if rotation:
-                yield "rotation", rotation
-        case Point(x, y):
-            yield "point", [x, y]
-        case Polygon(points):
-            yield "polygon", [[one.x, one.y] for one in points]
-        case Mask() as mask:
-            yield "mask", rle_of_mask(mask)
-        case Span(start, end):
-            yield "span", [start, end]
-        case Text(content):
-            yield "text", content
-        case Number(value):
-            yield "number", value
-        case Whole():
-            yield "whole", True
+def _written(region: Region) -> Json:
+    shape = region.shape
+    return region_json(region, {"mask": rle_of_mask(shape)} if isinstance(shape, Mask) else None)
