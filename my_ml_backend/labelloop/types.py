@@ -16,7 +16,8 @@ Json = dict[str, Any]
 Choice = Literal["single", "multiple"]
 """How many labels one input takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
 
-IMAGES = "image-classification"
+IMAGES, TEXTS = "image-classification", "text-classification"
+SPANS, BOXES = "named-entity-recognition", "object-detection"
 """The kind that was there first: where nothing says what is learned, it is this."""
 
 ANNOTATIONS = "annotations"
