@@ -16,9 +16,11 @@ Json = dict[str, Any]
 Choice = Literal["single", "multiple"]
 """How many labels one input takes: ``choice="single"`` or ``choice="multiple"`` of a ``Choices`` tag."""
 
-IMAGES, TEXTS = "image-classification", "text-classification"
-SPANS, BOXES = "named-entity-recognition", "object-detection"
+IMAGES = "image-classification"
 """The kind that was there first: where nothing says what is learned, it is this."""
+
+TEXTS, SPANS, BOXES = "text-classification", "named-entity-recognition", "object-detection"
+"""The other kinds that are learned here."""
 
 ANNOTATIONS = "annotations"
 """The kind that stands in where a label config asks for nothing that another one learns: whatever annotators say."""
