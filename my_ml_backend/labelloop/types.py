@@ -315,11 +315,13 @@ class Rendering:
 class Shown:
     """An answer as annotators see it: results in the words of their tool, what means the same brought together.
 
-    ``tags`` names the control tags that an answer of this form can fill; of the others it says nothing.
+    ``tags`` names the control tags that an answer of this form can fill; of the others it says nothing. ``regions`` are
+    those that a project's kind learns, where it learns regions, in today's labels and with the model's scores.
     """
 
     results: tuple[Json, ...]
     tags: frozenset[str] = frozenset()
+    regions: tuple[Region, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """A site: a tool in which people annotate. What LabelLoop reads of its projects there, tells it, and hears from it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -8,7 +8,7 @@ from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.sources.media import Media
 from labelloop.sources.urls import Home
-from labelloop.types import Answer, Assignment, Choice, Identity, Input, Json, LeftOut, Prompted, Rendering
+from labelloop.types import Answer, Assignment, Choice, Identity, Input, Json, LeftOut, Prompted, Region, Rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class Example:
     text: str = ""
 
 
+Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]
+"""Gives the regions that the results of a prediction show."""
+
+
 @dataclass(frozen=True, slots=True)
 class Labeling:
     """What annotators are asked, and what they have answered by now.
@@ -74,7 +78,8 @@ class Labeling:
     so that nothing is missed. ``rename`` gives the name that a class of an older model has today, None for one that
     there is no more. ``examples`` yields every labeled task, in order of id. ``instead`` says what a file is that is
     recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
-    ``withheld`` tells of a task whether it was shown without its prediction.
+    ``withheld`` tells of a task whether it was shown without its prediction. ``drawn`` gives the regions that the
+    results of a prediction show of what is learned, in today's labels; none where that is no regions.
     """
 
     kind: str
@@ -85,6 +90,7 @@ class Labeling:
     examples: Callable[[], Iterator[Example]]
     instead: Callable[[bytes], str | None] = lambda _: None
     withheld: Callable[[int], bool] = lambda _: False
+    drawn: Drawn = lambda _: ()
 
     def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
         """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from labelloop.bundle_info import ANSWERS, BundleInfo
 from labelloop.errors import UnknownKind
@@ -33,6 +33,9 @@ KINDS: dict[str, str] = {
 
 SCORED_BY = "onnx"
 """The engine that measures versions, and most often serves them."""
+
+Says = Literal["labels", "regions", "result"]
+"""What votes must carry for a kind: classes, regions (labelloop/regions.py), or results in the tool's own words."""
 
 Supported = tuple[tuple[str, tuple[str, ...]], ...]
 """Control tags of Label Studio, each with the object tags it may be about."""
@@ -75,16 +78,18 @@ class Learned:
 class Kind(Protocol):
     """One kind. What needs torch is imported by the methods of the stages, and not before: servers have none.
 
-    ``item`` is what a sentence calls an input, such as ``picture``. ``contrasts`` says that items must differ in their
-    labels, or there is nothing to learn; ``as_shown`` that answers are judged as annotators would see them, which only
-    a site's project says. ``label_configs`` are the control tags it learns, with what they are about. ``recipes`` maps
-    its recipes to their versions: one is raised where the same labels now give a better model, and every project is
-    then trained once with it. ``settings`` are the fields of the settings that are its own; the seed is everybody's.
+    ``item`` is what a sentence calls an input, such as ``picture``. ``says`` tells what votes carry. ``contrasts`` says
+    that items must differ in their labels, or there is nothing to learn; ``as_shown`` that answers are judged as
+    annotators would see them, which only a site's project says. ``label_configs`` are the control tags it learns, with
+    what they are about; one that draws what ``Labels`` name, such as ``Rectangle``, is learned with them. ``recipes``
+    maps its recipes to their versions: one is raised where the same labels now give a better model, and every project
+    is then trained once with it. ``settings`` are the fields of the settings that are its own; the seed is everybody's.
     ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
     """
 
     name: str
     item: str
+    says: Says
     contrasts: bool
     as_shown: bool
     label_configs: Supported

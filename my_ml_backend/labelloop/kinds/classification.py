@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from labelloop.bundle_info import BundleInfo
-    from labelloop.kinds.base import Learned
+    from labelloop.kinds.base import Learned, Says
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
     from labelloop.run.scoring import Opponent, Rename, Scores
@@ -30,6 +30,7 @@ class Classification(ABC):
     """A kind whose truth is classes, and whose model gives every class a score in [0, 1]."""
 
     name: str
+    says: "Says" = "labels"
     contrasts, as_shown = True, False
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.site import Interface, Labeling
+from labelloop.data.site import Drawn, Interface, Labeling
 from labelloop.errors import LabelConfigError, Unreadable
 from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find
@@ -44,18 +44,27 @@ def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Ren
     """
 
     @cache
-    def read() -> tuple[Interface, Rendering]:
+    def read() -> tuple[Interface, Rendering, Drawn]:
         rendering = how or project_endpoint(hub, project).options.rendering
-        return site_of(hub, project.id).interface(trained=False), rendering
+        return site_of(hub, project.id).interface(trained=False), rendering, _drawn(hub, project)
 
     def render(answer: Answer, item: Item) -> Shown:
-        interface, rendering = read()
+        interface, rendering, drawn = read()
         if isinstance(answer, Output):
             rendering = replace(rendering, threshold=None)
         found = interface.render(answer, rendering, Input(text=item.text or None))
-        return Shown(tuple(found["result"]), interface.tags_for(answer, rendering))
+        results = tuple(found["result"])
+        return Shown(results, interface.tags_for(answer, rendering), drawn(results))
 
     return render
+
+
+def _drawn(hub: Hub, project: ProjectKey) -> Drawn:
+    """Give what reads regions of results; where the label config asks for nothing that is learned, there are none."""
+    try:
+        return labeling_of(hub, project).drawn
+    except LabelConfigError:
+        return lambda _: ()
 
 
 def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Progress) -> Labeled:

@@ -3,7 +3,6 @@
 With a task goes what an annotator drew with a smart tool to ask for a prediction.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -14,7 +13,8 @@ from labelloop.sources.urls import cleaned, shown
 from labelloop.studio.assignment import assignment_of
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.rendering import render, tags_for
-from labelloop.types import Answer, Assignment, Box, Input, Json, Point, Prompted, Rendering, TaskKey, value_at
+from labelloop.studio.results.drawn import box_of, point_of
+from labelloop.types import Answer, Assignment, Input, Json, Prompted, Rendering, TaskKey, value_at
 
 _REFERABLE = ("s3://", "gs://", "http://", "https://")
 
@@ -132,7 +132,7 @@ def _prompts(config: LabelConfig, regions: list[object]) -> Iterator[Prompted]:
         value, kind = region.get("value"), region.get("type")
         if not isinstance(value, dict) or not isinstance(kind, str):
             continue
-        shape = _point(value) if kind in _POINTS else _box(value) if kind in _BOXES else None
+        shape = point_of(value) if kind in _POINTS else box_of(value) if kind in _BOXES else None
         if shape is not None:
             label = _label(value, kind) or named.get(str(region.get("id")), "")
             yield Prompted(shape, label, region.get("is_positive", True) is not False)
@@ -148,38 +148,9 @@ def _named(regions: list[object]) -> Mapping[str, str]:
     return found
 
 
-def _point(value: Json) -> Point | None:
-    x, y = _fraction(value.get("x")), _fraction(value.get("y"))
-    return None if x is None or y is None else Point(x, y)
-
-
-def _box(value: Json) -> Box | None:
-    corner = _point(value)
-    width, height = _fraction(value.get("width")), _fraction(value.get("height"))
-    if corner is None or not width or not height or min(width, height) < 0.0:
-        return None
-    rotation = _number(value.get("rotation", 0)) or 0.0
-    return Box(corner.x, corner.y, width, height, rotation)
-
-
 def _label(value: Json, kind: str) -> str:
     for key in (kind, "labels"):
         labels = value.get(key)
         if isinstance(labels, list) and labels and isinstance(labels[0], str):
             return labels[0]
     return ""
-
-
-def _fraction(percent: object) -> float | None:
-    number = _number(percent)
-    return None if number is None else number / 100.0
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

@@ -110,14 +110,14 @@ def _text(label_config: object) -> str:
 @lru_cache(maxsize=_REMEMBERED)
 def _parsed(text: str, *, trained: bool) -> LabelConfig:
     """Read a label config: all that is predicted for, or the first that a kind learns. The last ones are remembered."""
-    supported = dict(learnable()) if trained else OBJECTS
+    supported, drawers = _learnable() if trained else (OBJECTS, DRAWING)
     root = _read(text)
     elements = list(root.iter())
     names = Counter(name for element in elements if (name := element.get("name")))
     twice = [shown_name(name) for name, count in names.items() if count > 1]
     if twice:
         raise LabelConfigError(f"the label config gives the name {twice[0]} to several tags; each needs its own")
-    found, warnings = _controls(elements, _repeated(root), supported)
+    found, warnings = _controls(elements, _repeated(root), supported, drawers)
     if not found:
         why = "; ".join(warnings[:_REASONS]) or f"it has no {_one_of(list(supported))} tag"
         raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
@@ -132,6 +132,14 @@ def _parsed(text: str, *, trained: bool) -> LabelConfig:
         warnings += [f"{tag.shown}: LabelLoop predicts for the first only" for tag in same[1:]]
         same = same[:1]
     return LabelConfig(same, frozenset(names), tuple(warnings), text, tuple(_headers(elements)))
+
+
+def _learnable() -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+    """Give the control tags that kinds learn with their object tags, and those that draw what ``Labels`` name."""
+    known = dict(learnable())
+    drawing = tuple(tag for tag in DRAWING if known.pop(tag, ()))
+    labels = {"Labels": (*known.get("Labels", ()), "Image")} if drawing else {}
+    return {**known, **labels}, drawing
 
 
 def _headers(elements: Iterable[Element]) -> Iterator[str]:
@@ -166,13 +174,16 @@ def _repeated(root: Element) -> frozenset[Element]:
 
 
 def _controls(
-    elements: Sequence[Element], repeated: frozenset[Element], supported: Mapping[str, tuple[str, ...]]
+    elements: Sequence[Element],
+    repeated: frozenset[Element],
+    supported: Mapping[str, tuple[str, ...]],
+    drawers: tuple[str, ...],
 ) -> tuple[list[ControlTag], list[str]]:
     """Read the control tags in their order, and say of what is left out why."""
     spelled = {tag.lower(): tag for tag in supported}
     # As for Label Studio's import: what has a toName is a control tag, never an object tag.
     objects = {one.attrib["name"]: one for one in elements if _is_object(one) and one not in repeated}
-    drawing = _drawing(elements, repeated) if "Labels" in supported else {}
+    drawing = _drawing(elements, repeated, drawers)
     found: list[ControlTag] = []
     warnings: list[str] = []
     for element in elements:
@@ -186,7 +197,7 @@ def _controls(
             continue
         try:
             control, left_out = _control(element, tag, objects, supported[tag])
-            found += _drawn(control, drawing) if _labels_pictures(control) else [control]
+            found += _drawn(control, drawing, drawers) if _labels_pictures(control) else [control]
         except LabelConfigError as error:
             warnings.append(str(error))
             continue
@@ -200,20 +211,25 @@ def _labels_pictures(control: ControlTag) -> bool:
     return control.tag == "Labels" and control.target.tag == "Image"
 
 
-def _drawn(labels: ControlTag, drawing: Mapping[str, Element]) -> list[ControlTag]:
-    """Give the tags that draw on a picture what its ``Labels`` give a label; raises LabelConfigError if none does."""
+def _drawn(labels: ControlTag, drawing: Mapping[str, Element], drawers: Sequence[str]) -> list[ControlTag]:
+    """Give the tags that draw on a picture what its ``Labels`` give a label; raises LabelConfigError if none does.
+
+    Any of the ``drawers`` would do.
+    """
     beside = [one for one in drawing.values() if labels.to_name in one.attrib["toName"].split(",")]
     if not beside:
         raise LabelConfigError(
             f"{labels.shown} has toName={shown_name(labels.to_name)}, which names no <Text> tag but a picture, and "
-            f"nothing draws there what it labels: put a {_one_of(DRAWING)} beside it"
+            f"nothing draws there what it labels: put a {_one_of(drawers)} beside it"
         )
     return [drawn_by(labels, one) for one in beside]
 
 
-def _drawing(elements: Iterable[Element], repeated: frozenset[Element]) -> Mapping[str, Element]:
-    """Collect the tags that draw on pictures, by their names."""
-    tags = {tag.lower() for tag in DRAWING}
+def _drawing(
+    elements: Iterable[Element], repeated: frozenset[Element], drawers: Iterable[str]
+) -> Mapping[str, Element]:
+    """Collect the ``drawers``, tags that draw on pictures, by their names."""
+    tags = {tag.lower() for tag in drawers}
     drawing = (one for one in elements if one.tag.lower() in tags and is_control(one) and one not in repeated)
     return {one.attrib["name"]: one for one in drawing}
 

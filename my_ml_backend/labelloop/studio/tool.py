@@ -22,9 +22,10 @@ from labelloop.studio.data_manager import put_tab, read_these
 from labelloop.studio.interface import LabelStudioInterface, shown_instead, value_of
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import label_finder
+from labelloop.studio.results.drawn import drawn_with
 from labelloop.studio.storages import label_at, read_storages, sync
 from labelloop.studio.task_files import TaskFiles
-from labelloop.studio.votes import Reader, begun_with, result_reader, vote_reader
+from labelloop.studio.votes import READERS, Reader, begun_with, result_reader
 from labelloop.types import ANNOTATIONS, Json, TaskKey
 
 _log = logging.getLogger(__name__)
@@ -109,13 +110,15 @@ class LabelStudioSite:
                 raise
             return self._of_annotations(info)
         tag = config.tags[0]
+        kind, find = kind_of(tag.tag, tag.target.tag), label_finder(tag.labels, labels_first=True)
         return Labeling(
-            kind=kind_of(tag.tag, tag.target.tag).name,
-            choice=tag.choice,
+            kind=kind.name,
+            choice=tag.choice if kind.says == "labels" else "multiple",
             classes=tuple(label.name for label in tag.labels),
             counters=info.counters,
             rename=label_finder(tag.labels),
-            examples=lambda: self._examples(config.target, vote_reader(config)),
+            examples=lambda: self._examples(config.target, READERS[kind.says](config)),
+            drawn=lambda results: drawn_with(tag, find, results).regions if kind.says == "regions" else (),
         )
 
     def _of_annotations(self, info: ProjectInfo) -> Labeling:
@@ -205,6 +208,8 @@ class LabelStudioSite:
 def _reader(label_config: str) -> Reader:
     """Make what reads annotations: all that they say, or what a kind of ours would learn of them."""
     try:
-        return vote_reader(parse_trained(label_config))
+        config = parse_trained(label_config)
     except LabelConfigError:
         return result_reader(parse_label_config(label_config))
+    tag = config.tags[0]
+    return READERS[kind_of(tag.tag, tag.target.tag).says](config)

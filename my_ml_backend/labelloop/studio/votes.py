@@ -7,10 +7,13 @@ from datetime import datetime
 
 from labelloop.data.classes import Find
 from labelloop.data.site import Begun
+from labelloop.kinds.base import Says
 from labelloop.kinds.majority import Vote, chosen, listed, regions_of, votes_of
+from labelloop.regions import write_regions
 from labelloop.studio.control_tag import DRAWING, ControlTag
 from labelloop.studio.label_config import LabelConfig
 from labelloop.studio.mapping import label_finder
+from labelloop.studio.results.drawn import Drawn, drawn_with
 from labelloop.studio.results.prediction import labels_value
 from labelloop.types import Json, canonical
 
@@ -67,6 +70,37 @@ def _replaced(config: LabelConfig, regions: Iterable[Json]) -> str:
     return f"annotated with the control tag {listed(*gone)}, which the label config has no more" if gone else ""
 
 
+def region_reader(config: LabelConfig) -> Reader:
+    """Make the function that reads what each annotation of one task draws with the first control tag.
+
+    ``Vote.result`` holds its regions (labelloop/regions.py), none where nothing is drawn, for that is an answer, too.
+    Labels are renamed and dropped as for ``vote_reader``. What has no label or no extent says nothing beside regions
+    that have both; alone, it says nothing that can be used.
+    """
+    tag = config.tags[0]
+    find = label_finder(tag.labels, labels_first=True)
+    return lambda annotations: votes_of(
+        annotations, lambda annotation: _outlined(config, drawn_with(tag, find, regions_of(annotation)), annotation)
+    )
+
+
+def _outlined(config: LabelConfig, drawn: Drawn, annotation: Json) -> Vote:
+    if drawn.turned:
+        return Vote(
+            reason="drawn on a picture that was turned in the editor: nobody can tell where on the file that is"
+        )
+    if drawn.regions:
+        # How sure a prediction was of a region does not become what an annotator says of it.
+        said = write_regions(replace(region, score=None) for region in drawn.regions)
+        return Vote(frozenset(region.label for region in drawn.regions), result=said)
+    if drawn.gone:
+        return Vote(reason=f"the label config has no label {listed(*sorted(drawn.gone))} any more")
+    if drawn.damaged:
+        return Vote(reason="nothing that is drawn there has both an extent and a label")
+    replaced = _replaced(config, regions_of(annotation))
+    return Vote(reason=replaced) if replaced else Vote(result=write_regions(()))
+
+
 def result_reader(config: LabelConfig) -> Reader:
     """Make the function that reads all that each annotation of one task says, from old to new, as ``Vote.result``.
 
@@ -80,6 +114,14 @@ def result_reader(config: LabelConfig) -> Reader:
         return votes_of(in_order, lambda annotation: _said(config, tags, regions_of(annotation)))
 
     return read
+
+
+READERS: Mapping[Says, Callable[[LabelConfig], Reader]] = {
+    "labels": vote_reader,
+    "regions": region_reader,
+    "result": result_reader,
+}
+"""What makes the reader of a kind's votes, by what they must carry."""
 
 
 def begun_with(annotations: Iterable[object], predictions: Iterable[object], read: Reader) -> tuple[Begun, ...]:

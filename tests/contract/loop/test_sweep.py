@@ -8,10 +8,11 @@ import pytest
 from labelloop.data.listing import Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import LabelConfigError
+from labelloop.kinds import base
 from labelloop.kinds.base import find
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.project_labels import labeling_of, read_labels
+from labelloop.loop.project_labels import labeling_of, read_labels, renderer
 from labelloop.loop.project_registry import remember_project
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import key_of
@@ -20,7 +21,8 @@ from labelloop.loop.status import project_status
 from labelloop.loop.sweep import sweep, sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
-from labelloop.types import ANNOTATIONS, IMAGES, Item, LeftOut
+from labelloop.types import ANNOTATIONS, IMAGES, Box, Findings, Item, LeftOut, Region
+from support import outlined_kind
 from support.studio_api import CONFIG, StudioApi
 
 from .conftest import MakeHub
@@ -292,3 +294,24 @@ def test_files_that_are_not_what_annotators_see_are_no_items(studio: StudioApi, 
         "it is an HTML page, perhaps a login page, which is nothing that annotators are shown",
         "it is empty, which is nothing that annotators are shown",
     ]
+
+
+def test_what_a_kind_of_regions_learns_is_read_as_regions(
+    studio: StudioApi, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "KINDS", {outlined_kind.NAME: outlined_kind.__name__, **base.KINDS})
+    hub = make_hub()
+    studio.config = BOXES.replace("<View>", "<View >")  # what was read of a label config is remembered
+    studio.connect("labelloop")
+    studio.add_tasks(2)
+    draw(studio, 1, x=10.0)
+    studio.tasks[2]["annotations"] = [{"id": 9, "result": [], "was_cancelled": False}]
+    labeling = labeling_of(hub, hub.project(7))
+    assert (labeling.kind, labeling.choice, labeling.classes) == (outlined_kind.NAME, "multiple", ("car",))
+    said = [example.votes[0].result for example in labeling.examples()]
+    assert said == ['[{"box":[0.1,0.05,0.2,0.1],"label":"car"}]', "[]"]
+
+    # What an endpoint with a model of its own answers is compared by the same regions, with its scores.
+    answer = Findings((Region("car", Box(0.1, 0.05, 0.2, 0.1), 0.75), Region("bus", Box(0.5, 0.5, 0.1, 0.1))), "m")
+    shown = renderer(hub, hub.project(7))(answer, Item(1, "", ()))
+    assert shown.regions == (Region("car", Box(0.1, 0.05, 0.2, 0.1), 0.75),)

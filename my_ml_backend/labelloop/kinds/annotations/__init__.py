@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import Kind, Learned, Supported
+from labelloop.kinds.base import Kind, Learned, Says, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
 from labelloop.types import ANNOTATIONS, Choice, Item, Json, Progress
 
@@ -49,6 +49,7 @@ class Annotations:
 
     name = ANNOTATIONS
     item = "task"
+    says: Says = "result"
     contrasts, as_shown = False, True
     label_configs: Supported = ()
     recipes: Mapping[str, int] = {}

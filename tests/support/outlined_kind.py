@@ -1,0 +1,21 @@
+"""A kind whose votes are regions, as far as a site reads them; it is learned by nobody."""
+
+from labelloop.kinds.base import Says
+from support.numbers_kind import Numbers
+
+NAME = "outlined"
+
+
+class Outlined(Numbers):
+    """Boxes and parts of a text."""
+
+    name = NAME
+    says: Says = "regions"
+    label_configs = (  # type: ignore[assignment]
+        ("RectangleLabels", ("Image",)),
+        ("Rectangle", ("Image",)),
+        ("Labels", ("Text",)),
+    )
+
+
+KIND = Outlined()
