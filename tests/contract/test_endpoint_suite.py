@@ -28,7 +28,7 @@ from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
 from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
-from labelloop.types import Failure, Output
+from labelloop.types import Answer, Failure, Output
 from support.aws_wire import aws_account
 from support.bundles import COLOURS, make_bundle, picture
 from support.inference import SECONDS, inference
@@ -36,7 +36,7 @@ from support.servers import free_port
 
 pytestmark = pytest.mark.process
 
-Answers = list[Output | Failure]
+Answers = Sequence[Answer | Failure]
 Spoil = Callable[["Wrong", Sequence[bytes], str], Answers]
 
 
@@ -49,6 +49,10 @@ class Wrong:
         self.calls = 0
         self.inside = 0
         self._spoil = spoil
+
+    @property
+    def measured(self) -> "Wrong":
+        return self
 
     def pixels(self, contents: Sequence[bytes]) -> int:
         return self.right.pixels(contents)
@@ -63,7 +67,7 @@ def each(change: Callable[[Output], Output | Failure]) -> Spoil:
 
     def spoil(wrong: Wrong, contents: Sequence[bytes], version: str) -> Answers:
         answers = wrong.right.predict(contents, version)
-        return [one if isinstance(one, Failure) else change(one) for one in answers]
+        return [change(one) if isinstance(one, Output) else one for one in answers]
 
     return spoil
 

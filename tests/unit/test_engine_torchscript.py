@@ -35,6 +35,7 @@ def test_both_engines_give_the_same_answers(kind: str, tmp_path: Path) -> None:
         if isinstance(one, Failure):
             assert one == other
         else:
+            assert isinstance(one, Output)
             assert isinstance(other, Output)
             assert (other.label, other.choice) == (one.label, one.choice)
             assert other.scores == pytest.approx(one.scores, abs=1e-6)

@@ -18,7 +18,7 @@ from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.engines.onnx import OnnxEngine
-from labelloop.types import Failure, Json, Output
+from labelloop.types import Answer, Failure, Json
 
 _CHECKS = Path(str(endpoint_checks.__file__))
 
@@ -88,7 +88,7 @@ def run_suite(
     return SuiteRun(code, tuple(plugin.checked), deployed.shown, suite.version, suite.latency)
 
 
-def _expected(folder: Path, samples: Sequence[SamplePicture]) -> dict[str, Output | Failure]:
+def _expected(folder: Path, samples: Sequence[SamplePicture]) -> dict[str, Answer | Failure]:
     answers = open_engine(folder, "onnx").predict([one.content for one in samples], "here")
     return {one.name: answer for one, answer in zip(samples, answers, strict=True)}
 

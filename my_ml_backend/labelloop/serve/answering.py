@@ -14,7 +14,7 @@ from labelloop.serve.references import References
 from labelloop.serve.refusal import BadRequest, NotReady
 from labelloop.serve.registry import Catalog, ModelChoice
 from labelloop.serve.wire import Item, Reference, is_json, read_body
-from labelloop.types import Failure, Output, Target
+from labelloop.types import Answer, Failure, Target
 
 _AT_ONCE = 8
 
@@ -95,7 +95,7 @@ class Admission:
 class Answered(NamedTuple):
     """One answer for each picture of a request, in order, and the version that gave them."""
 
-    answers: list[Output | Failure]
+    answers: list[Answer | Failure]
     version: str
 
 
@@ -123,7 +123,7 @@ class Answering:
                 return self._alone(asked, choice)
             return Answered(self._predict(asked, choice), choice.version)
 
-    def about(self, pictures: Sequence[bytes]) -> list[Output | Failure]:
+    def about(self, pictures: Sequence[bytes]) -> list[Answer | Failure]:
         """Answer pictures that a person shows, a few at a time, so that others get their turn; raises as ``answer``."""
         with self._admission.present():
             choice = self._catalog.choose(Target())
@@ -136,7 +136,7 @@ class Answering:
             raise BadRequest(answer.reason)
         return Answered([answer], choice.version)
 
-    def _predict(self, items: Sequence[Item], choice: ModelChoice) -> list[Output | Failure]:
+    def _predict(self, items: Sequence[Item], choice: ModelChoice) -> list[Answer | Failure]:
         pictures = self._fetched(items)
         contents = [one for one in pictures if isinstance(one, bytes)]
         with self._admission.at_work(choice.engine.pixels(contents)):

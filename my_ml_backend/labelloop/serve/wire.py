@@ -11,7 +11,7 @@ from flask import request
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.front.protocol import check_json
 from labelloop.serve.refusal import BadRequest
-from labelloop.types import Failure, Json, Output, ProjectKey, Target
+from labelloop.types import Answer, Failure, Json, ProjectKey, Target
 
 MOST_INSTANCES = 10_000
 
@@ -96,6 +96,6 @@ def _decoded(text: str) -> Item:
         return Failure('"b64" is not base64')
 
 
-def write_predictions(answers: Sequence[Output | Failure]) -> Json:
+def write_predictions(answers: Sequence[Answer | Failure]) -> Json:
     """Write the body of an answer."""
     return {"predictions": [write_item(answer) for answer in answers]}

@@ -12,7 +12,7 @@ from labelloop.errors import BundleError, SettingsError
 from labelloop.kinds.base import SCORED_BY, find
 from labelloop.models.bundle import read_answers, read_bundle_info
 from labelloop.settings import Settings
-from labelloop.types import Answer, Failure, Input, NotAsked, Output
+from labelloop.types import Answer, Failure, Input, NotAsked
 
 
 class Predictor(Protocol):
@@ -35,10 +35,15 @@ class Engine(Protocol):
         """Say how many pixels the largest work on these holds in memory; 0 where inputs are no pictures."""
         ...
 
-    def predict(self, contents: Sequence[bytes], version: str) -> list[Output | Failure]:
+    @property
+    def measured(self) -> Predictor:
+        """What versions are measured with: of regions it gives all, however unsure; else it is the engine itself."""
+        ...
+
+    def predict(self, contents: Sequence[bytes], version: str) -> Sequence[Answer | Failure]:
         """Answer for every input, in order, naming ``version``; one that cannot be read is a Failure.
 
-        Raises BundleError when the model itself fails.
+        Of regions those are given that are to be shown. Raises BundleError when the model itself fails.
         """
         ...
 
@@ -96,4 +101,4 @@ def open_measured(directory: Path) -> Predictor:
     info = read_bundle_info(directory)
     if isinstance(info, ForeignInfo):
         return RecordedEngine(directory, info)
-    return find(info.kind).open(directory, info, SCORED_BY)
+    return find(info.kind).open(directory, info, SCORED_BY).measured

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,11 @@ class NetworkEngine(ABC):
     @abstractmethod
     def logits(self, pictures: Array) -> Array:
         """Give logits (pictures, classes) for float32 (pictures, 3, height, width); may raise anything."""
+
+    @property
+    def measured(self) -> Self:
+        """The engine itself: all scores are given anyway; see Engine."""
+        return self
 
     def pixels(self, contents: Sequence[bytes]) -> int:
         """Give the pixels of the largest picture; see Engine."""
