@@ -14,7 +14,7 @@ from labelloop.bundle_info import ANSWERS, BundleInfo
 from labelloop.errors import UnknownKind
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json, Progress
+from labelloop.types import ANNOTATIONS, IMAGES, Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,6 +120,9 @@ class Kind(Protocol):
 
         There are ``total`` of them. They may be more than memory should hold: go through them once, one at a time.
         """
+
+    def aside(self, context: "Context", items: Iterable[Item]) -> Iterator[LeftOut]:
+        """Name by its task what the items' truth holds and this kind does not learn as it stands, and why."""
 
     def train(self, context: "Context") -> Json:
         """Write the folder's ``bundle/``, and give what ``train.json`` is to hold. Raises TrainingError.

@@ -4,13 +4,13 @@ An item is right where it is given exactly its classes.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.majority import Truth, Vote, settle
-from labelloop.types import Choice, Item, Progress
+from labelloop.types import Choice, Item, LeftOut, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,6 +108,10 @@ class Classification(ABC):
             left_out,
             refitted(self, context, origin, rename) if origin else "",
         )
+
+    def aside(self, context: "Context", items: Iterable[Item]) -> Iterator[LeftOut]:  # noqa: ARG002
+        """Nothing: classes are learned as they are given."""
+        return iter(())
 
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None, unless a kind knows better."""

@@ -1,5 +1,6 @@
 """preprocess: say what there is to learn from, and bring it into the form that training reads."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain, islice
@@ -21,6 +22,10 @@ _FEWEST = 4
 
 _MOST_LISTED = 10_000
 """Tasks that are left out and listed with their reasons; the manifest has all of them."""
+
+
+_MOST_ASIDE = 100
+"""Tasks that are named of which something is not learned, for one reason."""
 
 
 def preprocess(context: Context) -> None:
@@ -59,6 +64,7 @@ def summed_up(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping
         "left_out": [asdict(out) for out in islice(left_out, _MOST_LISTED)],
         "left_out_count": len(manifest.left_out) + conflicts,
         "unreadable": _with_tasks(manifest, unreadable),
+        "aside": _aside(context),
         "conflicts": conflicts,
         "moved": [asdict(out) for out in labeled.moved],
     }
@@ -66,6 +72,24 @@ def summed_up(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping
 
 def _counts(side: Tally, classes: Sequence[str]) -> Json:
     return {"items": side.items, "classes": {name: side.labels[name] for name in classes}}
+
+
+def _aside(context: Context) -> list[Json]:
+    """Count what the kind does not learn as it stands, by reason, with the first tasks of each."""
+    counts: Counter[str] = Counter()
+    tasks: dict[str, dict[int, None]] = defaultdict(dict)
+    for one in context.kind.aside(context, Part(context.manifest, context.named_sides, SIDES)):
+        counts[one.reason] += 1
+        tasks[one.reason][one.task] = None
+    return [
+        {
+            "reason": reason,
+            "regions": count,
+            "items": len(tasks[reason]),
+            "tasks": [*islice(tasks[reason], _MOST_ASIDE)],
+        }
+        for reason, count in counts.most_common()
+    ]
 
 
 def _with_tasks(manifest: Manifest, unreadable: Mapping[str, str]) -> list[Json]:

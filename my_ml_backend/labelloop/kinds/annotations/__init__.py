@@ -10,7 +10,7 @@ from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import Kind, Learned, Says, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
-from labelloop.types import ANNOTATIONS, Choice, Item, Json, Progress
+from labelloop.types import ANNOTATIONS, Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,10 @@ class Annotations:
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:  # noqa: ARG002
         """Leave the items as they are."""
         return {}
+
+    def aside(self, context: "Context", items: Iterable[Item]) -> Iterator[LeftOut]:  # noqa: ARG002
+        """Nothing: what is said goes out as it stands."""
+        return iter(())
 
     def train(self, context: "Context") -> Json:
         """Refuse: nothing here learns it."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from labelloop.run.report.contents import Files, Section
-from labelloop.run.report.numbers import fraction, is_few, points
+from labelloop.run.report.numbers import NO_INTERVAL, fraction, is_few, points
 from labelloop.run.report.scores import pairs
 from labelloop.train.intervals import TOO_FEW, paired_difference
 from labelloop.types import Json
@@ -33,9 +33,22 @@ def verdict_section(files: Files) -> Section | None:
             "few": is_few(decided.get("items", numbers.get("test_items"))),
             "lost": numbers.get("lost"),
             "gained": numbers.get("gained"),
+            "figure": numbers.get("figure") or "accuracy",
+            "regions": _regions_told(numbers.get("regions") or {}),
             "chance": f"{100 * decided['p']:.0f}" if "p" in decided else "",
         },
     )
+
+
+def _regions_told(regions: Json) -> str:
+    """Say how many regions both have right, where regions are found."""
+    if not {"champion", "challenger"} <= regions.keys():
+        return ""
+    own, theirs = (regions[side] for side in ("challenger", "champion"))
+    found = ", ".join(
+        f"{own[name]} regions {name} (before: {theirs[name]})" for name in ("right", "missed", "invented")
+    )
+    return f"This version has {found}."
 
 
 def outcome(verdict: Json) -> str:
@@ -62,7 +75,10 @@ def _difference_rows(numbers: Json) -> list[Json]:
 def _honest(name: str, one: Json) -> Json:
     """Give a difference; one that an earlier release wrote without a width gets the interval that it has today."""
     difference: Json = one["difference"]
-    if name != _ALL or difference["low"] < difference["high"]:
+    if difference["low"] is None:
+        # All draws gave the same, which says nothing of chance.
+        return {**difference, "low": difference["value"], "high": difference["value"]}
+    if name != _ALL or "lost" not in one or difference["low"] < difference["high"]:
         return difference
     low, high = paired_difference(one["lost"], one["gained"], one["items"])
     return {**difference, "low": low, "high": high}
@@ -70,6 +86,7 @@ def _honest(name: str, one: Json) -> Json:
 
 def _difference_row(name: str, one: Json, reach: float) -> Json:
     difference = one["difference"]
+    wide = difference["low"] < difference["high"]
     at: dict[str, Any] = {end: round(100 + 95 * difference[end] / reach, 1) for end in ("low", "value", "high")}
     return {
         "name": name,
@@ -77,9 +94,13 @@ def _difference_row(name: str, one: Json, reach: float) -> Json:
         "champion": fraction(one["champion"]),
         "challenger": fraction(one["challenger"]),
         "difference": points(difference["value"]),
-        "interval": f"{points(difference['low'])} to {points(difference['high'])}",
+        "interval": f"{points(difference['low'])} to {points(difference['high'])}" if wide else NO_INTERVAL,
         "at": at,
-        "proven": "worse" if difference["high"] < 0 else "better" if difference["low"] > 0 else "open",
+        "proven": "worse"
+        if wide and difference["high"] < 0
+        else "better"
+        if wide and difference["low"] > 0
+        else "open",
     }
 
 
