@@ -11,9 +11,10 @@ from PIL import Image
 
 from labelloop.cli import main, settings_table
 from labelloop.data.formats import FORMATS, read_listing
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 from support.picture_server import picture_server
 
+PICTURES = [name for name, one in FORMATS.items() if IMAGES in one.kinds]
 ROWS = "path,label,split\na.png,cat,train\nb.png,dog,train\nc.png,dog,test\nd.png,,\n"
 CONFIG = """<View><Image name="img" value="$photo"/><Choices name="animal" toName="img" choice="single">
 <Choice value="dog"/><Choice value="cat"/></Choices>
@@ -86,7 +87,7 @@ def test_show_as_json(source: Path) -> None:
 def test_a_target_of_a_dash_is_standard_output(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    for to in sorted(set(FORMATS) - {"imagefolder"}):
+    for to in sorted(set(PICTURES) - {"imagefolder"}):
         answer = run("convert", source, "-", "--to", to)
         assert answer.exit_code == 0, answer.output
         assert answer.stderr.splitlines()[0] == f"3 records read, - written as {to}"
@@ -96,8 +97,8 @@ def test_a_target_of_a_dash_is_standard_output(source: Path, tmp_path: Path, mon
     assert list((tmp_path / "here").iterdir()) == []
 
 
-@pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("via", FORMATS)
+@pytest.mark.parametrize("to", PICTURES)
+@pytest.mark.parametrize("via", PICTURES)
 def test_every_format_becomes_every_other(source: Path, tmp_path: Path, via: str, to: str) -> None:
     first, second = tmp_path / "first/list", tmp_path / "second/list"
     assert run("convert", source, first, "--to", via).exit_code == 0
@@ -155,7 +156,7 @@ LOST = """<View><Image name="img" value="$photo"/><Choices name="animal" toName=
 <Choice value="Cat" alias="cat"/><Choice value="hound" predicted_values="dog,puppy"/></Choices></View>"""
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", PICTURES)
 def test_labels_that_are_no_classes_are_left_out_and_others_get_todays_names(
     source: Path, tmp_path: Path, to: str
 ) -> None:
@@ -205,8 +206,8 @@ def test_a_taxonomy_is_read_in_the_words_of_its_label_config(tmp_path: Path) -> 
     assert found["sides"][""]["classes"] == {"town": 0, "town/street": 1, "sea": 0}
 
 
-@pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("via", FORMATS)
+@pytest.mark.parametrize("to", PICTURES)
+@pytest.mark.parametrize("via", PICTURES)
 def test_classes_of_ones_own_leave_out_the_others_in_every_format(
     source: Path, tmp_path: Path, via: str, to: str
 ) -> None:
@@ -247,8 +248,8 @@ def test_hashes_go_along_to_where_they_can(tmp_path: Path) -> None:
         (["show", "."], 1, "has no folders; an ImageFolder has one for each class"),
         (["show", "s3://bucket"], 1, "Error: s3://bucket could not be read"),
         (["convert", "missing.csv", "out"], 2, "Missing option '--to'"),
-        (["convert", "missing.csv", "out", "--to", "coco"], 2, "'coco' is not one of 'labelloop', 'imagefolder'"),
-        (["show", "missing.csv", "--from", "coco"], 2, "'coco' is not one of 'auto', 'labelloop'"),
+        (["convert", "missing.csv", "out", "--to", "via"], 2, "'via' is not one of 'labelloop', 'imagefolder'"),
+        (["show", "missing.csv", "--from", "via"], 2, "'via' is not one of 'auto', 'labelloop'"),
         (["show", "x", "--kind", "double"], 2, "'double' is not one of 'single', 'multiple'"),
     ],
 )

@@ -8,7 +8,11 @@ from typing import Self
 from labelloop.data.classes import Find, class_finder, twin_names
 from labelloop.errors import ManifestError
 from labelloop.kinds.majority import listed
-from labelloop.types import IMAGES, Choice, LeftOut, Side
+from labelloop.regions import read_regions, write_regions
+from labelloop.types import BOXES, IMAGES, SPANS, Choice, LeftOut, Side
+
+OF_REGIONS = frozenset({SPANS, BOXES})
+"""The kinds whose truth is regions (regions.py): labels are those that occur, and none at all is an answer."""
 
 _MOST_REMARKS, _SHOWN = 5, 60
 
@@ -19,7 +23,8 @@ class Record:
 
     Local files have the form ``file:///folder/name``. ``content`` is the sha256 of the bytes (hex) where it is known.
     ``text`` is the input itself where it stands in the task; it has no address then. ``result`` is all that its truth
-    says, where labels alone do not say it, ``confirmed`` that somebody has looked at it again (see ``Item``).
+    says, where labels alone do not say it, ``confirmed`` that somebody has looked at it again (see ``Item``). ``size``
+    is the upright picture's width and height in pixels, where the source says so.
     """
 
     uri: str
@@ -30,6 +35,7 @@ class Record:
     text: str = ""
     result: str = ""
     confirmed: bool = False
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +61,34 @@ class Listing:
         choice: Choice | None = None,
         classes: Iterable[str] | None = None,
         find: Find | None = None,
+        kind: str = IMAGES,
     ) -> Self:
-        """Make a listing; where the source does not say, the records tell kind and classes (in alphabetical order).
+        """Make a listing; where the source does not say, the records tell choice and classes (in alphabetical order).
 
-        The choice is ``multiple`` when one of them has several labels. With ``single`` a record that has not exactly
-        one label is left out. Where there are ``classes``, labels become those they mean, which ``find`` says, by
-        default names in any letter case; a record all of whose labels mean none is left out, too.
+        The choice is ``multiple`` when one of them has several labels, and wherever regions are learned. With
+        ``single`` a record that has not exactly one label is left out. Where there are ``classes``, labels become those
+        they mean, which ``find`` says, by default names in any letter case, and regions that mean none go; a record all
+        of whose labels mean none is left out, too.
         """
         found, outs = list(records), list(left_out)
         known = None if classes is None else tuple(dict.fromkeys(classes))
-        meant = _Meanings(None if known is None else find or class_finder(known))
-        choice = choice or ("multiple" if any(meant.count(record.labels) > 1 for record in found) else "single")
+        find = None if known is None else find or class_finder(known)
+        meant = _Meanings(find)
+        choice = (
+            "multiple"
+            if kind in OF_REGIONS
+            else choice or ("multiple" if any(meant.count(record.labels) > 1 for record in found) else "single")
+        )
         kept: list[Record] = []
         for record in found:
             labels, reason = meant.of(record.labels, choice)
             if reason:
                 outs.append(LeftOut(record.task, reason))
             else:
-                kept.append(record if labels == record.labels else replace(record, labels=labels))
+                kept.append(_relabelled(record, labels, find if kind in OF_REGIONS else None))
         if known is None:
             known = tuple(sorted({label for record in kept for label in record.labels}))
-        return cls(choice, known, tuple(kept), tuple(outs), remarks=meant.remarks())
+        return cls(choice, known, tuple(kept), tuple(outs), kind, meant.remarks())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -108,6 +121,14 @@ class Listing:
         """Give the ids of all tasks, of those left out too."""
         yield from (record.task for record in self.records)
         yield from (out.task for out in self.left_out)
+
+
+def _relabelled(record: Record, labels: tuple[str, ...], find: Find | None) -> Record:
+    """Give a record its classes; with ``find`` its regions, too."""
+    if find is None or all(find(name) == name for name in record.labels):
+        return record if labels == record.labels else replace(record, labels=labels)
+    named = [replace(one, label=name) for one in read_regions(record.result) if (name := find(one.label)) is not None]
+    return replace(record, labels=labels, result=write_regions(named))
 
 
 class _Meanings:

@@ -81,8 +81,8 @@ def test_of_several_attributes_one_is_named(tmp_path: Path) -> None:
         ({"source-ref": "s3://b/k"}, "found: none"),
         ({"source-ref": "s3://b/k", "class": [[1]]}, "a label must be the number or the name"),
         (
-            {"source-ref": "s3://b/k", "boxes": {}, "boxes-metadata": {"type": "groundtruth/object-detection"}},
-            "'boxes' holds boxes .its type is 'groundtruth/object-detection'.*It learns classes of pictures",
+            {"source-ref": "s3://b/k", "masks": {}, "masks-metadata": {"type": "groundtruth/semantic-segmentation"}},
+            "'masks' holds masks .its type is 'groundtruth/semantic-segmentation'.*It learns classes",
         ),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_row_without_label_is_left_out(tmp_path: Path) -> None:
         ("uri,label,sha256\na.jpg,b,XY\n", "line 2: 'XY' is no sha256"),
         ("uri,label\n../a.jpg,b\n", "line 2: '../a.jpg' leads out of the folder"),
         ('uri,label\n"a.jpg"x,b\n', "list.csv is no table"),
-        ("uri,label\n", "list.csv lists no picture"),
+        ("uri,label\n", "list.csv lists nothing that is labeled"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, reason: str) -> None:

@@ -13,10 +13,10 @@ from labelloop.data.formats import FORMATS, Hints, read_listing, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
 from labelloop.sources.urls import cleaned
-from labelloop.types import LeftOut
+from labelloop.types import IMAGES, TEXTS, LeftOut
 from support.examples import examples
 
-FILES = [name for name in FORMATS if name != "imagefolder"]
+FILES = [name for name, one in FORMATS.items() if IMAGES in one.kinds and one.suffix]
 RECORDS = (
     Record("s3://bucket/a b.jpg", ("cat",), 1, "train"),
     Record("gs://bucket/ü#?.jpg", ("dog",), 2, "validation"),
@@ -95,12 +95,14 @@ def test_pictures_without_address_cannot_be_listed_elsewhere(format: str, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", [name for name in FORMATS if name != "labelloop"])
-def test_texts_are_refused_by_all_formats_of_files(format: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "format", [name for name, one in FORMATS.items() if name != "labelloop" and TEXTS in one.kinds]
+)
+def test_texts_and_files_are_carried_together_by_our_own_alone(format: str, tmp_path: Path) -> None:
     sha = hashlib.sha256(b"3.5").hexdigest()
     for text in (Record("", ("cat",), 1, text="3.5"), Record("", ("cat",), 1, content=sha, text="3.5")):
         listing = Listing("single", ("cat", "dog"), (text, *SINGLE.records[1:2]), kind="numbers")
-        with pytest.raises(ManifestError, match=f"1 of its records are texts, which format {format} cannot carry"):
+        with pytest.raises(ManifestError, match=f"1 of its records are texts and the others files, which .* {format} "):
             write_listing(listing, tmp_path / "list", format)
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +132,7 @@ def test_a_list_that_cannot_be_written_leaves_nothing_behind(format: str, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-TEXTS = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
+NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=12)
 LISTINGS = st.builds(
     lambda choice, rows: Listing.of(
         [
@@ -142,7 +144,7 @@ LISTINGS = st.builds(
     st.sampled_from(["single", "multiple"]),
     st.lists(
         st.tuples(
-            TEXTS, st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from([None, "train", "validation", "test"])
+            NAMES, st.lists(NAMES, min_size=1, max_size=3), st.sampled_from([None, "train", "validation", "test"])
         ),
         min_size=1,
         max_size=6,

@@ -43,7 +43,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
     max_leaves=15,
 )
-OBJECTS = st.dictionaries(KEYS, VALUES, max_size=6)
+BOXES = st.dictionaries(KEYS, VALUES, max_size=6)
 ROWS = st.lists(st.lists(SCALARS.map(str) | KEYS, max_size=4), max_size=4)
 
 
@@ -67,13 +67,13 @@ def test_bytes(content: bytes, format: str) -> None:
     read(content, format)
 
 
-@given(st.lists(OBJECTS, min_size=1, max_size=4), st.sampled_from(["auto", *FILES]), st.sampled_from(["\n", "\r\n"]))
+@given(st.lists(BOXES, min_size=1, max_size=4), st.sampled_from(["auto", *FILES]), st.sampled_from(["\n", "\r\n"]))
 @tries(max_examples=examples(80))
 def test_json_lines(objects: list[dict[str, Any]], format: str, end: str) -> None:
     read(end.join(json.dumps(one) for one in objects).encode(), format)
 
 
-@given(st.lists(OBJECTS, max_size=4))
+@given(st.lists(BOXES, max_size=4))
 @tries(max_examples=examples(50))
 def test_json_arrays(objects: list[dict[str, Any]]) -> None:
     read(json.dumps(objects).encode(), "label-studio")
@@ -81,7 +81,7 @@ def test_json_arrays(objects: list[dict[str, Any]]) -> None:
 
 TASKS = st.fixed_dictionaries(
     {"id": st.integers(1, 5) | VALUES, "data": st.fixed_dictionaries({"image": SCALARS}) | VALUES},
-    optional={"annotations": st.lists(st.fixed_dictionaries({"result": st.lists(OBJECTS, max_size=2) | VALUES}))},
+    optional={"annotations": st.lists(st.fixed_dictionaries({"result": st.lists(BOXES, max_size=2) | VALUES}))},
 )
 
 
@@ -152,8 +152,8 @@ def test_a_pipe_is_refused_and_never_waited_for(format: str, tmp_path: Path) -> 
 
 
 def test_an_unknown_format_is_refused_naming_all(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no format 'coco'; there are labelloop, imagefolder, augmented"):
-        read_listing(tmp_path, "coco")
+    with pytest.raises(ManifestError, match="no format 'via'; there are labelloop, imagefolder, augmented"):
+        read_listing(tmp_path, "via")
 
 
 def test_an_array_is_read_across_the_edges_of_what_is_read_at_once(tmp_path: Path) -> None:

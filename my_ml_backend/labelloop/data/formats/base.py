@@ -6,8 +6,9 @@ Addresses are made whole when they are read, and short again when they are writt
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -15,16 +16,15 @@ from urllib.parse import quote, unquote_to_bytes
 from labelloop.data.classes import Find, class_finder
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
+from labelloop.regions import write_regions
 from labelloop.sources.urls import cleaned, path_of
-from labelloop.types import Choice, LeftOut, Side
+from labelloop.types import IMAGES, Choice, LeftOut, Region, Side
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:")
 _LABEL_STUDIO = ("/data/upload/", "/data/local-files/")
 _SHOWN = 100
 
-Carried = Literal[
-    "sides", "several labels", "task ids", "hashes", "left out", "classes", "names", "texts", "kind", "results"
-]
+Carried = Literal["sides", "several labels", "task ids", "hashes", "left out", "classes", "names", "kind"]
 """What a format may be able to carry beside an address and a label."""
 
 
@@ -33,7 +33,8 @@ class Hints:
     """What is known of a source from elsewhere; all of it may be left to the source.
 
     ``label_attribute`` names what holds the labels: an augmented manifest's attribute, a control tag, a column;
-    ``picture_field`` the field or column of the address. ``separator`` parts the labels in one cell of a table.
+    ``picture_field`` the field or column of the address or the text. ``separator`` parts the labels in one cell of a
+    table.
     ``choice`` and ``classes`` are believed where they are given; ``find`` says which of the classes a label means, by
     default the one of that name in any letter case.
     """
@@ -52,17 +53,19 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format. ``read`` takes a local path, hints, and the base that relative addresses are relative to.
+    """One format. ``kinds`` are those whose truth it can hold; one that carries ``kind`` holds any.
 
-    ``write`` takes a listing that holds only what the format carries. Both raise ManifestError, whatever they find.
-    ``suffix`` ends the names of its files; of folders it is empty.
+    ``read`` takes a local path, hints, and the base that relative addresses are relative to. ``write`` takes a listing
+    of one of the kinds that holds only what the format carries, and says what of the regions it could not carry. Both
+    raise ManifestError, whatever they find. ``suffix`` ends the names of its files; of folders it is empty.
     """
 
     name: str
     about: str
+    kinds: Set[str]
     carries: Set[Carried]
     read: Callable[[Path, Hints, str], Listing]
-    write: Callable[[Listing, Path, Hints], None]
+    write: Callable[[Listing, Path, Hints], Sequence[str] | None]
     suffix: str = ".jsonl"
 
 
@@ -77,6 +80,7 @@ class Collector:
         self._records: list[Record] = []
         self._left_out: list[LeftOut] = []
         self._shared: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._dropped = Counter[str]()
         self._numbered: bool | None = None
 
     def take(
@@ -90,11 +94,35 @@ class Collector:
         result: str = "",
         *,
         confirmed: bool = False,
+        size: tuple[int, int] | None = None,
     ) -> None:
         """Add a record; raises ManifestError when only some entries have task ids."""
         found = tuple(sorted(set(labels)))
         shared = self._shared.setdefault(found, found)
-        self._records.append(Record(uri, shared, self._number(task), side, picture, text, result, confirmed))
+        self._records.append(Record(uri, shared, self._number(task), side, picture, text, result, confirmed, size))
+
+    def take_regions(
+        self,
+        uri: str,
+        regions: Iterable[Region],
+        task: int | None,
+        side: Side | None = None,
+        *,
+        text: str = "",
+        size: tuple[int, int] | None = None,
+        confirmed: bool = False,
+    ) -> None:
+        """Add a record whose truth is regions, perhaps none; raises as ``take``."""
+        found = tuple(regions)
+        labels, result = (one.label for one in found), write_regions(found)
+        self.take(uri, labels, task, side, text=text, result=result, confirmed=confirmed, size=size)
+
+    def only(self, region: Region | str) -> Iterator[Region]:
+        """Give a region; one that is none, as the words say, is counted and said among the remarks."""
+        if isinstance(region, str):
+            self._dropped[region] += 1
+        else:
+            yield region
 
     def leave_out(self, reason: str, task: int | None) -> None:
         """Note an entry that cannot be used; raises ManifestError when only some entries have task ids."""
@@ -105,19 +133,22 @@ class Collector:
         """How many records were taken, and how many were left out."""
         return len(self._records), len(self._left_out)
 
-    def listing(self, choice: Choice | None = None, classes: Iterable[str] | None = None) -> Listing:
+    def listing(
+        self, choice: Choice | None = None, classes: Iterable[str] | None = None, kind: str = IMAGES
+    ) -> Listing:
         """Make the listing; ``choice`` and ``classes`` are what the source says, hints go before.
 
         Raises ManifestError for a source that names a task twice, or nothing at all.
         """
         if not self._records and not self._left_out:
-            raise ManifestError(f"{self._source} lists no picture")
+            raise ManifestError(f"{self._source} lists nothing that is labeled")
         hints = self._hints
         given = classes if hints.classes is None else hints.classes
-        listing = Listing.of(self._records, self._left_out, hints.choice or choice, given, hints.find)
+        listing = Listing.of(self._records, self._left_out, hints.choice or choice, given, hints.find, kind)
         if self._numbered:
             self._refuse_twins(listing)
-        return listing
+        dropped = (f"{count} {what} were left out" for what, count in sorted(self._dropped.items()))
+        return replace(listing, remarks=(*listing.remarks, *dropped))
 
     def _refuse_twins(self, listing: Listing) -> None:
         seen: set[int] = set()

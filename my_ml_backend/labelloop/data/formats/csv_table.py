@@ -1,4 +1,4 @@
-"""Tables as CSV, with a header: a column of addresses, one of labels, perhaps sides, task ids and hashes.
+"""Tables as CSV, with a header: a column of addresses or texts, one of labels, perhaps sides, task ids and hashes.
 
 Labels may also be columns of their own, 1 where a picture has that label and 0 where not (Roboflow's ``_classes.csv``).
 A folder is one where it holds a table beside folders of pictures (Kaggle), or a table in each folder of a side.
@@ -7,33 +7,24 @@ A folder is one where it holds a table beside folders of pictures (Kaggle), or a
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from itertools import islice
 from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, base_of, written
+from labelloop.data.formats.box_table import read_boxes
 from labelloop.data.formats.entries import Entry, table_header, table_rows, text_lines, write_parts
-from labelloop.data.formats.other_labels import TEXTS, Other, of_columns, of_words, refused
+from labelloop.data.formats.other_labels import CLASSES_OF_TEXTS, PLAIN_BOXES, Other, of_columns, of_words, refused
+from labelloop.data.formats.table_columns import LABELS, Columns, column, columns_of, said_by
 from labelloop.data.formats.table_folder import PicturesBeside, is_sample, tables_in
 from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
+from labelloop.types import IMAGES, TEXTS, Choice, Side
 
-_PICTURES = (
-    "uri", "url", "image", "image_url", "image_uri", "image_path", "path", "filename", "file_name", "file", "filepath",
-    "file_path", "picture", "source-ref", "imagegcsuri", "image_id", "image_name", "imageid", "img", "img_id",
-    "img_name", "id", "id_code",
-)  # fmt: skip
-LABELS = ("labels", "label", "class", "class_name", "classname", "category", "target", "choice")
-_SIDES = ("side", "split", "set", "subset", "ml_use")
-_TASKS = ("task", "task_id")
-_HASHES = ("sha256",)
 _SEVERAL = "labels"
 """The column whose cells may hold several labels; of any other, a cell is one label as it stands."""
-
-_MEASURES = ("age", "count", "height", "price", "rating", "score", "size", "width")
-"""The only column beside that of the pictures has labels, whatever it is called, but for these and more addresses."""
 
 _ONCE = 10
 """From so many on, cells of which no two are the same are no classes."""
@@ -43,67 +34,7 @@ _DECIMAL = re.compile(r"[+-]?\d*\.(?!0*$)\d+(e[+-]?\d+)?", re.IGNORECASE)
 
 _NAMED = "If one column has classes of the pictures, name it (--label-attribute)"
 
-_NUMBERS = {"1": True, "0": False, "-1": False}
-"""What a cell of a label's own column says, as a whole number."""
-
 _SEPARATOR = "|"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which column of a table is what, by its name; empty for none.
-
-    ``classes`` are the columns that are labels themselves, where none has them in its cells; ``guessed`` says that the
-    one of labels is the only other column, whatever it is called.
-    """
-
-    picture: str
-    labels: str
-    guessed: bool = False
-    classes: tuple[str, ...] = ()
-    side: str = ""
-    task: str = ""
-    sha: str = ""
-
-
-def columns_of(header: str, row: str = "", hints: Hints = Hints()) -> Columns:  # noqa: B008 - immutable
-    """Find the columns in a header line; raises ManifestError naming what was found when pictures or labels lack.
-
-    ``row`` is the line after it, by which columns are known that are labels themselves.
-    """
-    delimiter, names = table_header(header)
-    try:
-        cells = next(csv.reader([row], delimiter=delimiter), [])
-    except csv.Error as error:
-        raise ManifestError(f"its second line is no row of a table ({error})") from error
-    picture = _column(names, (hints.picture_field,) if hints.picture_field else _PICTURES)
-    labels = _column(names, (hints.label_attribute,) if hints.label_attribute else LABELS)
-    others = [_column(names, wanted) for wanted in (_SIDES, _TASKS, _HASHES)]
-    classes: tuple[str, ...] = ()
-    guessed = bool(picture and not labels and not hints.label_attribute)
-    if guessed:
-        rest = tuple(name for name in names if name not in (picture, *others))
-        labels = rest[0] if row and len(rest) == 1 and rest[0].lower() not in (*_MEASURES, *_PICTURES) else ""
-        answers = [cell for name, cell in zip(names, cells, strict=False) if name in rest]
-        classes = rest if len(rest) > 1 and answers and all(_number(cell) in _NUMBERS for cell in answers) else ()
-    if not picture or not (labels or classes):
-        wanted = hints.picture_field or "uri, path, filename, image"
-        raise ManifestError(
-            f"its first line must be a header with a column of addresses ({wanted}, ...) and one of labels "
-            f"({hints.label_attribute or 'label, labels, class'}, ...), or columns of labels with 0 and 1 in them; "
-            f"found: {', '.join(names)[:200]!r}"
-        )
-    return Columns(picture, labels, guessed, classes, *others)
-
-
-def _number(cell: str) -> str:
-    return cell.strip().removesuffix(".0")
-
-
-def _column(names: Sequence[str], wanted: Sequence[str]) -> str:
-    """Give the first of the wanted columns, as the table spells it; empty for none."""
-    found = {name.lower(): name for name in reversed(names)}
-    return next((found[name.lower()] for name in wanted if name.lower() in found), "")
 
 
 def read_csv(path: Path, hints: Hints, base: str) -> Listing:
@@ -124,10 +55,21 @@ def is_table(path: Path) -> bool:
     """Tell whether a file is a table of labeled pictures, by its first lines."""
     try:
         header, row = _head(path)
-        columns_of(header, row)
-        return of_columns(table_header(header)[1]) is None
+        other = of_columns(table_header(header)[1])
+        if other is None:
+            columns_of(header, row)
     except ManifestError:
         return False
+    return other is None or (other.labels == PLAIN_BOXES and other.format == CSV.name)
+
+
+def holds_boxes(path: Path) -> bool:
+    """Tell whether a table has a box in each row; raises ManifestError."""
+    try:
+        other = of_columns(table_header(_head(path)[0])[1])
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+    return other is not None and other.labels == PLAIN_BOXES and other.format == CSV.name
 
 
 def _head(path: Path) -> tuple[str, str]:
@@ -141,15 +83,19 @@ def _read_table(path: Path, hints: Hints, base: str) -> Listing:
             f"{path} is a sample of the answers to a contest, by its name: its labels stand for nothing. "
             "If they do, name their column (--label-attribute)"
         )
+    if not hints.label_attribute and holds_boxes(path):
+        return read_boxes(path, hints, base)
     found, columns = Collector(path, hints), _columns(path, hints)
     pictures = PicturesBeside(path, base)
     table = _Table(columns, hints.separator, pictures)
     for entry in table_rows(path):
         table.take(found, entry)
     table.check(path)
-    several = any(size != 1 for size in table.sizes)
-    classes = list(columns.classes)
-    listing = found.listing("multiple" if several else "single", classes) if classes else found.listing()
+    kind = TEXTS if columns.text else IMAGES
+    choice: Choice | None = None
+    if columns.classes:
+        choice = "multiple" if any(size != 1 for size in table.sizes) else "single"
+    listing = found.listing(choice, list(columns.classes) or None, kind)
     if columns.guessed and not hints.label_attribute:
         _check_guess(path, columns.labels, [label for record in listing.records for label in record.labels])
     return replace(listing, remarks=(*listing.remarks, *pictures.remarks()))
@@ -159,11 +105,11 @@ def _columns(path: Path, hints: Hints) -> Columns:
     header, row = _head(path)
     try:
         other = None if hints.label_attribute else of_columns(table_header(header)[1])
-        if other is None or (hints.picture_field and other.labels == TEXTS):
+        if other is None or other.labels == CLASSES_OF_TEXTS:
             return columns_of(header, row, hints)
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
-    named = _column(table_header(header)[1], LABELS)
+    named = column(table_header(header)[1], LABELS)
     raise refused(path, other, f"{_NAMED[:-1]} {named})" if named else _NAMED)
 
 
@@ -189,6 +135,10 @@ class _Table:
     def take(self, found: Collector, entry: Entry) -> None:
         columns, row = self._columns, entry.values
         task = _task(entry, row[columns.task]) if columns.task else None
+        side = entry.side(row[columns.side].strip()) if columns.side else None
+        if columns.text:
+            self._take_text(found, entry, task, side)
+            return
         picture = entry.picture(row[columns.sha].strip()) if columns.sha else ""
         address = row[columns.picture].strip()
         uri = "" if picture and not address else self._pictures.address(entry, address)
@@ -196,9 +146,15 @@ class _Table:
             self._missing += 1
             found.leave_out(f"no picture beside the table is named {address[:60]!a}", task)
             return
-        side = entry.side(row[columns.side].strip()) if columns.side else None
         self._taken = True
         found.take(uri, self._labels(entry), task, side, picture)
+
+    def _take_text(self, found: Collector, entry: Entry, task: int | None, side: Side | None) -> None:
+        text: str = entry.values[self._columns.text]
+        if text.strip():
+            found.take("", self._labels(entry), task, side, text=text)
+        else:
+            found.leave_out("it has no text", task)
 
     def check(self, path: Path) -> None:
         """Raise ManifestError where no row names a picture: the table is of something else."""
@@ -212,9 +168,9 @@ class _Table:
         columns, row = self._columns, entry.values
         if not columns.classes:
             return _labels(row[columns.labels], columns.labels, self._separator)
-        said = {name: _NUMBERS.get(_number(row[name])) for name in columns.classes}
+        said = {name: said_by(row[name]) for name in columns.classes}
         if None in said.values():
-            wrong = next(name for name in columns.classes if _number(row[name]) not in _NUMBERS)
+            wrong = next(name for name, has in said.items() if has is None)
             raise entry.wrong(
                 f"{row[wrong][:60]!r} in the column {wrong!r} is neither 0 nor 1. If another column has the "
                 "labels in its cells, name it (--label-attribute)"
@@ -258,14 +214,15 @@ def _check_labels(listing: Listing, separator: str) -> None:
 def _text(listing: Listing, folder: Path, separator: str) -> Iterator[str]:
     label = _SEVERAL if listing.choice == "multiple" else "label"
     sides = any(record.side for record in listing.records)
-    hashes = any(record.content for record in listing.records)
-    yield _line(["uri", label, "task", *(["split"] if sides else []), *(["sha256"] if hashes else [])])
+    hashes = any(record.content and not record.text for record in listing.records)
+    inputs = "text" if listing.kind == TEXTS else "uri"
+    yield _line([inputs, label, "task", *(["split"] if sides else []), *(["sha256"] if hashes else [])])
     for record in listing.records:
         yield _line(_cells(record, folder, separator, sides=sides, hashes=hashes))
 
 
 def _cells(record: Record, folder: Path, separator: str, *, sides: bool, hashes: bool) -> list[str]:
-    cells = [written(record.uri, folder), separator.join(record.labels), str(record.task)]
+    cells = [record.text or written(record.uri, folder), separator.join(record.labels), str(record.task)]
     return [*cells, *([record.side or ""] if sides else []), *([record.content] if hashes else [])]
 
 
@@ -277,7 +234,8 @@ def _line(cells: list[str]) -> str:
 
 CSV = Format(
     "csv",
-    "a table with a header: uri, label or labels, perhaps split, task and sha256",
+    "a table with a header: uri or text, label or labels, perhaps split, task and sha256",
+    frozenset({IMAGES, TEXTS}),
     frozenset({"sides", "names", "several labels", "task ids", "hashes"}),
     read_csv,
     write_csv,

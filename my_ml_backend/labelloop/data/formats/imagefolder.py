@@ -15,7 +15,7 @@ from labelloop.data.split import SIDES
 from labelloop.errors import ManifestError
 from labelloop.files import link_or_copy, no_file, open_file
 from labelloop.sources.urls import local_file
-from labelloop.types import Side
+from labelloop.types import IMAGES, Side
 
 _SUFFIXES = (
     ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif",
@@ -193,6 +193,7 @@ def _suffix(source: Path) -> str:
 IMAGEFOLDER = Format(
     "imagefolder",
     "a folder for each class, perhaps below train, validation and test",
+    frozenset({IMAGES}),
     frozenset({"sides"}),
     read_imagefolder,
     write_imagefolder,

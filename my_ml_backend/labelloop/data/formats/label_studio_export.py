@@ -12,14 +12,14 @@ from pathlib import Path
 
 from labelloop.data.classes import Find
 from labelloop.data.formats.base import Collector, Format, Hints, written
-from labelloop.data.formats.csv_table import LABELS
 from labelloop.data.formats.entries import side_named, table_header, write_parts
 from labelloop.data.formats.label_studio_tasks import ALWAYS, Annotation, Task, tasks_in
-from labelloop.data.formats.other_labels import TEXTS, WORDS, Other, of_address, of_words, refused
+from labelloop.data.formats.other_labels import CLASSES_OF_TEXTS, WORDS, Other, of_address, of_words, refused
+from labelloop.data.formats.table_columns import LABELS
 from labelloop.data.listing import Listing, Record, meaning
 from labelloop.errors import ManifestError
 from labelloop.kinds.majority import Truth, Vote, listed, settle
-from labelloop.types import Choice, Json, value_at
+from labelloop.types import IMAGES, Choice, Json, value_at
 
 _FIELD, _SIDE, _CONTROL = "image", "split", "label"
 
@@ -264,7 +264,7 @@ class _Survey:
     def _nowhere(self) -> ManifestError:
         none = "no field of its tasks holds a picture's address"
         if self._texts:
-            return refused(self._path, Other(TEXTS, none), "Name it (--picture-field) if one does")
+            return refused(self._path, Other(CLASSES_OF_TEXTS, none), "Name it (--picture-field) if one does")
         return self._wrong(f"{none}. Name it (--picture-field)")
 
     def _wrong(self, what: str) -> ManifestError:
@@ -286,6 +286,7 @@ def survey(path: Path, hints: Hints) -> Survey:
 LABEL_STUDIO = Format(
     "label-studio",
     "Label Studio's export (JSON, JSON_MIN, CSV or TSV)",
+    frozenset({IMAGES}),
     frozenset({"sides", "names", "several labels", "task ids"}),
     read_label_studio,
     write_label_studio,

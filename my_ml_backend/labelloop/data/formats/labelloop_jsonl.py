@@ -1,17 +1,19 @@
 """LabelLoop's own: JSON Lines, a header and a line for each task, with addresses; and the manifest of a run without."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeGuard
 
 from labelloop.data.formats.base import Collector, Format, Hints, written
 from labelloop.data.formats.entries import Entry, object_lines, text_lines, write_lines
-from labelloop.data.listing import Listing, Record
+from labelloop.data.formats.spans import span_of
+from labelloop.data.listing import OF_REGIONS, Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.errors import ManifestError
-from labelloop.types import IMAGES, Choice, Json, canonical
+from labelloop.regions import read_regions, write_regions
+from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Choice, Json, Span, canonical
 
 _FORMAT = 1
 _KINDS: tuple[Choice, ...] = ("single", "multiple")
@@ -32,10 +34,10 @@ def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
         return _manifest(path, hints)
     found = Collector(path, hints)
     if "format" not in first.values:
-        _take(found, first, base)
-        return _rest(found, entries, base).listing()
+        kind = _kind_of(first)
+        return _taken(found, chain((first,), entries), base, kind).listing(kind=kind)
     choice, classes, kind = _header(first)
-    listing = replace(_rest(found, entries, base).listing(choice, classes), kind=kind)
+    listing = _taken(found, entries, base, kind).listing(choice, classes, kind)
     expected = first.values.get("records"), first.values.get("left_out")
     if expected != found.counts:
         raise ManifestError(f"{path} is cut or was changed: its header counts {expected[0]} records")
@@ -53,13 +55,22 @@ def _header(first: Entry) -> tuple[Choice, list[str], str]:
     return choice, list(values["classes"]), first.text("learns") if "learns" in values else IMAGES
 
 
-def _rest(found: Collector, entries: Iterator[Entry], base: str) -> Collector:
+def _kind_of(entry: Entry) -> str:
+    """Tell by a line what is learned of it, where no header says it."""
+    result = entry.values.get("result")
+    region = next((one for one in result if isinstance(one, dict)), {}) if isinstance(result, list) else {}
+    if "span" in region or "box" in region:
+        return SPANS if "span" in region else BOXES
+    return TEXTS if "text" in entry.values else IMAGES
+
+
+def _taken(found: Collector, entries: Iterable[Entry], base: str, kind: str) -> Collector:
     for entry in entries:
-        _take(found, entry, base)
+        _take(found, entry, base, kind)
     return found
 
 
-def _take(found: Collector, entry: Entry, base: str) -> None:
+def _take(found: Collector, entry: Entry, base: str, kind: str) -> None:
     task = entry.task("task")
     if "left_out" in entry.values:
         found.leave_out(entry.text("left_out"), task)
@@ -67,7 +78,8 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
     labels = entry.values.get("labels")
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
-    side, result = entry.side(entry.values.get("side")), _result(entry)
+    result = _regions(entry) if kind in OF_REGIONS else _result(entry)
+    side, size = entry.side(entry.values.get("side")), _size(entry)
     confirmed = entry.values.get("confirmed") is True
     if "text" in entry.values:
         if not entry.text("text"):
@@ -76,7 +88,7 @@ def _take(found: Collector, entry: Entry, base: str) -> None:
         return
     picture = entry.picture(entry.values.get("picture"))
     uri = entry.address(entry.text("uri"), base) if "uri" in entry.values or not picture else ""
-    found.take(uri, labels, task, side, picture, result=result, confirmed=confirmed)
+    found.take(uri, labels, task, side, picture, result=result, confirmed=confirmed, size=size)
 
 
 def _result(entry: Entry) -> str:
@@ -86,6 +98,30 @@ def _result(entry: Entry) -> str:
     if not isinstance(result, list) or not all(isinstance(region, dict) for region in result):
         raise entry.wrong("'result' must be a list of objects, as Label Studio writes an annotation's")
     return canonical(result)
+
+
+def _regions(entry: Entry) -> str:
+    """Read what is true of a line where regions are: without them, nothing is there."""
+    try:
+        regions = read_regions(json.dumps(entry.values.get("result", [])))
+    except ValueError as error:
+        raise entry.wrong(f"'result' is wrong: {error}") from error
+    if {one.label for one in regions} != set(entry.values["labels"]):
+        raise entry.wrong("'labels' are not those of the regions in its 'result'")
+    for one in regions:
+        if isinstance(one.shape, Span):
+            span_of(entry, entry.text("text"), one.shape.start, one.shape.end, one.label)
+    return write_regions(regions)
+
+
+def _size(entry: Entry) -> tuple[int, int] | None:
+    size = entry.values.get("size")
+    match size:
+        case None:
+            return None
+        case [int() as width, int() as height] if width > 0 and height > 0:
+            return width, height
+    raise entry.wrong("'size' must be the picture's width and height in pixels")
 
 
 def _manifest(path: Path, hints: Hints) -> Listing:
@@ -98,7 +134,7 @@ def _manifest(path: Path, hints: Hints) -> Listing:
         for one in manifest.items
     )
     choice, classes = hints.choice or manifest.choice, manifest.classes if hints.classes is None else hints.classes
-    return replace(Listing.of(records, manifest.left_out, choice, classes, hints.find), kind=manifest.kind)
+    return Listing.of(records, manifest.left_out, choice, classes, hints.find, manifest.kind)
 
 
 def write_labelloop(listing: Listing, target: Path, _: Hints) -> None:
@@ -127,6 +163,8 @@ def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
             line["picture"] = record.content
         if record.result:
             line["result"] = json.loads(record.result)
+        if record.size:
+            line["size"] = record.size
         if record.confirmed:
             line["confirmed"] = True
         yield line
@@ -140,9 +178,8 @@ def _texts(value: object) -> TypeGuard[list[str]]:
 LABELLOOP = Format(
     "labelloop",
     "LabelLoop's own JSON Lines, and the manifest of a run",
-    frozenset(
-        {"sides", "names", "several labels", "task ids", "hashes", "left out", "classes", "texts", "kind", "results"}
-    ),
+    frozenset({IMAGES, TEXTS, SPANS, BOXES}),
+    frozenset({"sides", "names", "several labels", "task ids", "hashes", "left out", "classes", "kind"}),
     read_labelloop,
     write_labelloop,
 )

@@ -10,18 +10,23 @@ from typing import IO
 
 from labelloop.data.formats.augmented_manifest import AUGMENTED
 from labelloop.data.formats.base import Carried, Format, Hints, base_of
-from labelloop.data.formats.csv_table import CSV, columns_of, is_table
+from labelloop.data.formats.conll import CONLL
+from labelloop.data.formats.csv_table import CSV, is_table
 from labelloop.data.formats.entries import first_line, open_text
 from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
 from labelloop.data.formats.label_studio_export import LABEL_STUDIO, is_table_of_label_studio
 from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
-from labelloop.data.formats.other_labels import AS_FOLDERS, refused
+from labelloop.data.formats.other_labels import AS_FOLDERS, Other, refused
 from labelloop.data.formats.recognition import of_file, of_folder
+from labelloop.data.formats.spacy_jsonl import SPACY
+from labelloop.data.formats.table_columns import columns_of
 from labelloop.data.formats.table_folder import tables_in
-from labelloop.data.formats.vertex_import import VERTEX, is_vertex_row
-from labelloop.data.listing import Listing
+from labelloop.data.formats.texts_jsonl import JSONL
+from labelloop.data.formats.vertex_import import VERTEX, is_vertex
+from labelloop.data.formats.vertex_rows import is_vertex_row
+from labelloop.data.listing import OF_REGIONS, Listing
 from labelloop.errors import ManifestError
-from labelloop.types import IMAGES, Json
+from labelloop.types import IMAGES, TEXTS, Json
 
 _FIRST_LINE, _LINES = 1_000_000, 100
 """Characters of a line, and how many lines, by which a file is known."""
@@ -30,7 +35,7 @@ _CHECKED = ("vertex", "augmented", "labelloop", "csv")
 """Formats whose readers look at every line for labels of other kinds, or whose files hold none."""
 
 FORMATS: Mapping[str, Format] = {
-    one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV)
+    one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV, JSONL, CONLL, SPACY)
 }
 
 _NO_HINTS = Hints()
@@ -59,14 +64,15 @@ def write_listing(listing: Listing, target: Path, format: str, hints: Hints = _N
     Refused when nothing would be left.
     """
     found = _named(format)
-    lost = [what for name, what in _extras(listing).items() if name not in found.carries and what]
     kept = _carried(listing, found)
+    lost = [what for name, what in _extras(listing).items() if name not in found.carries and what]
+    if kept.kind != listing.kind:
+        lost += _other_kind(listing)
     if not kept.records:
         raise ManifestError(
             f"there is nothing to write: format {format} can carry none of the {len(listing.records)} records"
         )
-    found.write(kept, target, hints)
-    return lost
+    return [*lost, *(found.write(kept, target, hints) or ())]
 
 
 def _format(path: Path, format: str, hints: Hints) -> str:
@@ -80,11 +86,11 @@ def _format(path: Path, format: str, hints: Hints) -> str:
 def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> str:
     """Name the format of a source; raises ManifestError listing the formats (name to what it is) and what was seen.
 
-    Also where what it holds is labels of another kind than classes of pictures.
+    Also where what it holds is labels of a kind that is not learned.
     """
     if path.is_dir():
         if other := of_folder(path):
-            raise refused(path, other, AS_FOLDERS)
+            return _of_other(path, other, AS_FOLDERS)
         return "csv" if tables_in(path, is_table) else "imagefolder"
     with open_text(path) as file:
         lines = [line.strip() for line in islice(_short_lines(file), _LINES)]
@@ -93,11 +99,18 @@ def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> 
         return "vertex"
     found, seen = _by_line(first, second, hints)
     if found not in _CHECKED and (other := of_file(path)):
-        raise refused(path, other)
+        return _of_other(path, other)
     if not found:
         known = "; ".join(f"{name}: {about}" for name, about in formats.items())
         raise ManifestError(f"{path} is of no known format: {seen}. Name the format, one of {known}")
     return found
+
+
+def _of_other(path: Path, other: Other, instead: str = "") -> str:
+    """Name what reads other labels than classes of pictures; raises ManifestError where nothing does."""
+    if other.format not in FORMATS:
+        raise refused(path, other, instead)
+    return other.format
 
 
 def _short_lines(file: IO[str]) -> Iterator[str]:
@@ -125,9 +138,9 @@ def _by_object(first: str) -> tuple[str, str]:
         value: Json = json.loads(first)
     except (ValueError, RecursionError):
         return "", "it begins like JSON, but its first line is none"
-    if "imageGcsUri" in value:
+    if is_vertex(value):
         return "vertex", ""
-    if "source-ref" in value:
+    if "source-ref" in value or ("source" in value and any(key.endswith("-metadata") for key in value)):
         return "augmented", ""
     if is_labelloop(value):
         return "labelloop", ""
@@ -143,29 +156,41 @@ def _named(format: str) -> Format:
 
 
 def _carried(listing: Listing, format: Format) -> Listing:
-    """Give what a format can carry: where it takes one label a picture, only records with exactly one."""
+    """Give what a format can carry: where it takes one label a picture, only records with exactly one.
+
+    What has no place for a kind may have one for its labels: then the listing is one of classes. Raises ManifestError.
+    """
     texts = sum(bool(record.text) for record in listing.records)
-    if texts and "texts" not in format.carries:
+    if "kind" not in format.carries and listing.kind not in format.kinds:
+        classes = TEXTS if texts else IMAGES
+        if classes not in format.kinds:
+            fit = [one.name for one in FORMATS.values() if "kind" in one.carries or listing.kind in one.kinds]
+            raise ManifestError(
+                f"{len(listing.records)} of its records are for {listing.kind}, which format {format.name} cannot "
+                f"carry: write it as {', '.join(fit)}"
+            )
+        listing = replace(listing, kind=classes)
+    if 0 < texts < len(listing.records) and "kind" not in format.carries:
         raise ManifestError(
-            f"{texts} of its records are texts, which format {format.name} cannot carry: write it as labelloop"
+            f"{texts} of its records are texts and the others files, which format {format.name} cannot carry together: "
+            "write it as labelloop"
         )
     bare = sum(not record.uri and not record.text for record in listing.records)
     if bare and "hashes" not in format.carries:
         raise ManifestError(
             f"{bare} of its pictures have no address, only a hash, which format {format.name} cannot carry"
         )
-    if "several labels" in format.carries:
+    if listing.kind in OF_REGIONS or "several labels" in format.carries:
         return listing
     return replace(listing, choice="single", records=tuple(one for one in listing.records if len(one.labels) == 1))
 
 
 def _extras(listing: Listing) -> dict[Carried, str]:
     """Say what a listing has beside addresses and single labels, by the name of what carries it; empty for nothing."""
-    records = listing.records
+    records, regions = listing.records, listing.kind in OF_REGIONS
     sides = sum(record.side is not None for record in records)
-    several = sum(len(record.labels) != 1 for record in records)
+    several = 0 if regions else sum(len(record.labels) != 1 for record in records)
     hashes = sum(bool(record.content) and not record.text for record in records)
-    results = sum(bool(record.result) for record in records)
     used = {label for record in records for label in record.labels}
     bare = [name for name in listing.classes if name not in used]
     numbered = [record.task for record in records] == list(range(1, len(records) + 1))
@@ -177,9 +202,14 @@ def _extras(listing: Listing) -> dict[Carried, str]:
         "left out": f"{len(listing.left_out)} tasks that are left out, and why" if listing.left_out else "",
         "classes": _classes(listing.classes, bare),
         "names": _renamed(used),
-        "results": f"all but the labels of what annotators said of {results} inputs" if results else "",
-        "kind": "" if listing.kind == IMAGES else f"that it is for {listing.kind}",
     }
+
+
+def _other_kind(listing: Listing) -> Iterator[str]:
+    """Say what of a listing is lost where no more than its labels can be written."""
+    if results := sum(bool(record.result) for record in listing.records):
+        yield f"all but the labels of what annotators said of {results} inputs"
+    yield f"that it is for {listing.kind}"
 
 
 def _renamed(labels: set[str]) -> str:

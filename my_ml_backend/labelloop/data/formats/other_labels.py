@@ -8,15 +8,21 @@ from pathlib import Path
 from labelloop.errors import ManifestError
 from labelloop.types import Json
 
-BOXES, POLYGONS, MASKS, KEY_POINTS = "boxes", "polygons", "masks", "key points"
-SPANS, PARTS, TRACKS = "parts of texts", "parts of sounds", "parts of videos"
-TEXTS, SOUNDS, VIDEOS = "classes of texts", "classes of sounds", "classes of videos"
+PLAIN_BOXES, ELLIPSES, POLYGONS, MASKS, KEY_POINTS = "boxes", "ellipses", "polygons", "masks", "key points"
+PARTS_OF_TEXTS, PARTS, TRACKS = "parts of texts", "parts of sounds", "parts of videos"
+CLASSES_OF_TEXTS, SOUNDS, VIDEOS = "classes of texts", "classes of sounds", "classes of videos"
 WORDS, RATINGS, COMPARISONS, DATES, TALKS = "words", "ratings", "comparisons", "dates", "conversations"
 
 _LEARNED = (
-    "which LabelLoop cannot learn from a list yet. It learns classes of pictures; "
-    "a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
+    "which LabelLoop cannot learn from a list yet. It learns classes of pictures and of texts, and parts of "
+    "texts; a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
 )
+
+_READ = {
+    CLASSES_OF_TEXTS: ("csv", "jsonl"),
+    PARTS_OF_TEXTS: ("conll", "spacy"),
+}
+"""The formats that labels are read from which are learned."""
 
 AS_FOLDERS = "If its folders are classes, name the format: imagefolder"
 """How a folder is read none the less."""
@@ -24,23 +30,29 @@ AS_FOLDERS = "If its folders are classes, name the format: imagefolder"
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Labels of another kind: what they are, and by what they were recognised."""
+    """Labels that are no classes of pictures: what they are, by what they were recognised, and what reads them.
+
+    ``format`` is empty where nothing does.
+    """
 
     labels: str
     seen: str
+    format: str = ""
 
 
 def refused(source: Path | str, other: Other, instead: str = "") -> ManifestError:
     """Make the error that names the labels; ``instead`` says how the source is read none the less, if it can be."""
     remedy = f" {instead}." if instead else ""
-    return ManifestError(f"{source} holds {other.labels} ({other.seen}), {_LEARNED}.{remedy}")
+    forms = _READ.get(other.labels)
+    why = f"in a form that is not read: write them as {', '.join(forms)} (docs/manifests.md)" if forms else _LEARNED
+    return ManifestError(f"{source} holds {other.labels} ({other.seen}), {why}.{remedy}")
 
 
-Row = tuple[frozenset[str], str]
+Row = tuple[frozenset[str], str, str]
 
 
-def _row(keys: str, labels: str) -> Row:
-    return frozenset(keys.split()), labels
+def _row(keys: str, labels: str, format: str = "") -> Row:
+    return frozenset(keys.split()), labels, format
 
 
 _REGIONS = (
@@ -50,11 +62,11 @@ _REGIONS = (
     _row("ranges", TRACKS),
     _row("points", POLYGONS),
     _row("vertices", POLYGONS),
-    _row("radiusX", BOXES),
-    _row("x y height", BOXES),
+    _row("radiusX", ELLIPSES),
+    _row("x y height", PLAIN_BOXES),
     _row("x y", KEY_POINTS),
-    _row("startOffset", SPANS),
-    _row("start end text", SPANS),
+    _row("startOffset", PARTS_OF_TEXTS),
+    _row("start end text", PARTS_OF_TEXTS),
     _row("start end", PARTS),
 )
 """What a region of Label Studio marks, by the keys of its value."""
@@ -72,16 +84,16 @@ _ANSWERS = (
 
 _OBJECTS = (
     # Vertex AI
-    _row("imageGcsUri boundingBoxAnnotations", BOXES),
+    _row("imageGcsUri boundingBoxAnnotations", PLAIN_BOXES, "vertex"),
     _row("imageGcsUri polygonAnnotations", POLYGONS),
     _row("imageGcsUri polylineAnnotations", POLYGONS),
     _row("imageGcsUri maskGcsUri", MASKS),
-    _row("textSegmentAnnotations", SPANS),
+    _row("textSegmentAnnotations", PARTS_OF_TEXTS, "vertex"),
     _row("sentimentAnnotation", RATINGS),
-    _row("textContent classificationAnnotation", TEXTS),
-    _row("textContent classificationAnnotations", TEXTS),
-    _row("textGcsUri classificationAnnotation", TEXTS),
-    _row("textGcsUri classificationAnnotations", TEXTS),
+    _row("textContent classificationAnnotation", CLASSES_OF_TEXTS, "vertex"),
+    _row("textContent classificationAnnotations", CLASSES_OF_TEXTS, "vertex"),
+    _row("textGcsUri classificationAnnotation", CLASSES_OF_TEXTS, "vertex"),
+    _row("textGcsUri classificationAnnotations", CLASSES_OF_TEXTS, "vertex"),
     _row("videoGcsUri timeSegmentAnnotations", TRACKS),
     _row("videoGcsUri temporalBoundingBoxAnnotations", TRACKS),
     # COCO
@@ -90,14 +102,14 @@ _OBJECTS = (
     _row("images annotations image_id segments_info", MASKS),
     _row("images annotations image_id segmentation counts", MASKS),
     _row("images annotations image_id segmentation", POLYGONS),
-    _row("images annotations image_id bbox", BOXES),
+    _row("images annotations image_id bbox", PLAIN_BOXES, "coco"),
     # CreateML, VGG's and labelme's annotators, doccano, Prodigy, NeMo
-    _row("image annotations coordinates", BOXES),
-    _row("filename regions shape_attributes", BOXES),
+    _row("image annotations coordinates", PLAIN_BOXES),
+    _row("filename regions shape_attributes", PLAIN_BOXES),
     _row("shapes imagePath points", POLYGONS),
-    _row("text entities start_offset", SPANS),
-    _row("text spans token_start", SPANS),
-    _row("text spans start end", SPANS),
+    _row("text entities start_offset", PARTS_OF_TEXTS, "spacy"),
+    _row("text spans token_start", PARTS_OF_TEXTS, "spacy"),
+    _row("text spans start end", PARTS_OF_TEXTS, "spacy"),
     _row("audio_filepath text", WORDS),
 )
 """What a file of JSON holds, by keys that occur in it; the first row counts."""
@@ -105,24 +117,24 @@ _OBJECTS = (
 _JOBS = (
     ("point-cloud", "places in point clouds"),
     ("video", TRACKS),
-    ("text-classification", TEXTS),
-    ("text-span", SPANS),
+    ("text-classification", CLASSES_OF_TEXTS),
+    ("text-span", PARTS_OF_TEXTS),
     ("classification", ""),
     ("verification", ""),
-    ("object-detection", BOXES),
+    ("object-detection", PLAIN_BOXES),
     ("segmentation", MASKS),
 )
 """What SageMaker Ground Truth's jobs give, by a part of their type; nothing is classes of pictures."""
 
 _COLUMNS = (
-    _row("xmin ymin xmax ymax", BOXES),
-    _row("x_min y_min x_max y_max", BOXES),
-    _row("x1 y1 x2 y2", BOXES),
-    _row("bbox", BOXES),
-    _row("bbox_x1 bbox_y1", BOXES),
-    _row("region_shape_attributes", BOXES),
+    _row("xmin ymin xmax ymax", PLAIN_BOXES, "csv"),
+    _row("x_min y_min x_max y_max", PLAIN_BOXES, "csv"),
+    _row("x1 y1 x2 y2", PLAIN_BOXES, "csv"),
+    _row("bbox", PLAIN_BOXES, "csv"),
+    _row("bbox_x1 bbox_y1", PLAIN_BOXES),
+    _row("region_shape_attributes", PLAIN_BOXES),
     _row("encodedpixels", MASKS),
-    (frozenset({"pixel value", "class"}), MASKS),
+    (frozenset({"pixel value", "class"}), MASKS, ""),
     _row("rle", MASKS),
     _row("segmentation", POLYGONS),
     _row("caption", WORDS),
@@ -133,8 +145,14 @@ _COLUMNS = (
 """What a table holds, by columns in small letters."""
 
 _NO_TEXTS = re.compile(r"image|img|picture|photo|path|file|ur[il]$|source-ref")
-_TEXTS = ("text", "sentence", "tweet", "review", "comment", "comment_text", "content", "document", "question", "body")
-"""Columns of texts, in a table that has none of pictures."""
+TEXT_NAMES = (
+    "text", "sentence", "tweet", "review", "comment", "comment_text", "content", "document", "question", "utterance",
+    "body",
+)  # fmt: skip
+"""Columns and fields of texts, in a list that has none of pictures."""
+
+_TEXT_LABELS = frozenset({"label", "labels", "answer", "accept", "cats", "category", "intent"})
+"""Fields of texts' classes."""
 
 _OF_LABEL_STUDIO = frozenset({"annotator", "annotation_id", "lead_time"})
 """Columns of every table that Label Studio exports: what it answers is in its cells."""
@@ -148,7 +166,7 @@ _FEW_WORDS = 3
 
 
 def _first(rows: Iterable[Row], keys: Collection[str]) -> str:
-    return next((labels for wanted, labels in rows if wanted <= set(keys)), "")
+    return next((labels for wanted, labels, _ in rows if wanted <= set(keys)), "")
 
 
 def of_region(value: object) -> str:
@@ -168,7 +186,7 @@ def of_address(address: object) -> str:
     found = _MEDIA.search(address) if isinstance(address, str) else None
     if found is None:
         return ""
-    return SOUNDS if found[2] else VIDEOS if found[3] else TEXTS
+    return SOUNDS if found[2] else VIDEOS if found[3] else CLASSES_OF_TEXTS
 
 
 def of_words(labels: Collection[str], different: Collection[str]) -> str:
@@ -189,24 +207,27 @@ def of_job(metadata: object) -> str:
     return f"labels of type {kind[:60]!r}" if known is None else known
 
 
-def of_keys(keys: Collection[str]) -> str:
-    """Say what a file of JSON holds, by the keys that occur in it; empty for what nobody knows."""
-    return _first(_OBJECTS, keys)
+def of_keys(keys: Collection[str], seen: str) -> Other | None:
+    """Say what a file of JSON holds, by the keys that occur in it, as ``seen`` tells; None for what nobody knows."""
+    return next((Other(labels, seen, form) for wanted, labels, form in _OBJECTS if wanted <= set(keys)), None)
 
 
 def of_object(value: Json) -> Other | None:
     """Recognise one object of a file, such as a line of JSON Lines."""
-    labels = of_keys(set(_keys(value)))
-    if labels:
-        return Other(labels, f"its keys are {', '.join(value)[:100]}")
+    seen = f"its keys are {', '.join(value)[:100]}"
+    if known := of_keys(set(_keys(value)), seen):
+        return known
     for key, metadata in value.items():
         if key.endswith("-metadata") and "source" in value and (job := of_job(metadata)):
-            return Other(job, f"by the type in its {key!r}")
-    texts = [key for key in _TEXTS if isinstance(value.get(key), str)]
-    if texts and {"label", "labels", "answer", "accept", "intent"} & value.keys():
-        spans = any(isinstance(one, list | dict) for key in ("label", "labels") for one in _list(value.get(key)))
-        return Other(SPANS if spans else TEXTS, f"its keys are {', '.join(value)[:100]}")
-    return None
+            return Other(job, f"by the type in its {key!r}", "augmented")
+    if not any(isinstance(value.get(key), str) for key in TEXT_NAMES):
+        return None
+    inside = [one for key in ("label", "labels") for one in _list(value.get(key))]
+    if any(isinstance(one, list | dict) for one in inside) or any(
+        isinstance(value.get(key), list) for key in ("entities", "spans")
+    ):
+        return Other(PARTS_OF_TEXTS, seen, "spacy")
+    return Other(CLASSES_OF_TEXTS, seen, "jsonl") if _TEXT_LABELS & value.keys() else None
 
 
 def of_columns(names: Iterable[str]) -> Other | None:
@@ -214,14 +235,14 @@ def of_columns(names: Iterable[str]) -> Other | None:
     found = {name.strip().lower(): name.strip() for name in names}
     if found.keys() >= _OF_LABEL_STUDIO:
         return None
-    for wanted, labels in _COLUMNS:
+    for wanted, labels, form in _COLUMNS:
         if wanted <= found.keys():
-            return Other(labels, f"in its columns {', '.join(found[name] for name in found if name in wanted)}")
+            return Other(labels, f"in its columns {', '.join(found[name] for name in found if name in wanted)}", form)
     points = [name.removesuffix("_x") for name in found if name.endswith("_x") and f"{name[:-1]}y" in found]
     if len(points) > 1:
         return Other(KEY_POINTS, f"in its columns {points[0]}_x, {points[0]}_y")
-    texts = [] if any(map(_NO_TEXTS.search, found)) else [name for name in _TEXTS if name in found]
-    return Other(TEXTS, f"of its column {texts[0]}") if texts and len(found) > 1 else None
+    texts = [] if any(map(_NO_TEXTS.search, found)) else [name for name in TEXT_NAMES if name in found]
+    return Other(CLASSES_OF_TEXTS, f"of its column {texts[0]}", "csv") if texts and len(found) > 1 else None
 
 
 def _keys(value: object, depth: int = 4) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Files and folders that hold labels of other kinds than classes of pictures, recognised by what they are.
+"""Files and folders that hold other labels than classes of pictures, recognised by what they are.
 
 A file is looked at, not read: the keys of its JSON, the header of its table, the first of its lines. A folder is known
 by the files that lie in it.
@@ -15,11 +15,22 @@ from pathlib import Path
 from labelloop.data.formats import other_labels
 from labelloop.data.formats.entries import table_header
 from labelloop.data.formats.folder_layout import files_below
-from labelloop.data.formats.other_labels import BOXES, KEY_POINTS, MASKS, POLYGONS, SPANS, TEXTS, Other
+from labelloop.data.formats.other_labels import (
+    CLASSES_OF_TEXTS,
+    KEY_POINTS,
+    MASKS,
+    PARTS_OF_TEXTS,
+    PLAIN_BOXES,
+    POLYGONS,
+    Other,
+)
 from labelloop.errors import ManifestError
 
 _SAMPLE = 200_000
 """Characters looked at where a file begins, in its middle and where it ends."""
+
+_LINES = 50
+"""How many objects of JSON Lines are looked at."""
 
 _FILES, _NAMES = 40, 20_000
 """How many files of a folder are opened, and how many of its names are looked at."""
@@ -28,7 +39,7 @@ _LISTS = (".json", ".jsonl", ".ndjson", ".manifest", ".csv", ".tsv", ".xml", ".t
 _LABEL_FOLDERS, _MASK_FOLDERS = frozenset({"labels"}), frozenset({"masks", "mask", "segmentationclass"})
 _PICTURE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages"})
 
-_PLACES = f"{BOXES}, {POLYGONS} or {KEY_POINTS}"
+_PLACES = f"{PLAIN_BOXES}, {POLYGONS} or {KEY_POINTS}"
 
 _TAG = re.compile(r"(O|[BIESLU]-\S+)$")
 
@@ -41,7 +52,7 @@ def of_file(path: Path) -> Other | None:
         return _of_json(start)
     if start.startswith("<"):
         return _of_xml(start)
-    lines = start.splitlines()[:-1] or start.splitlines()
+    lines = start[:_SAMPLE].splitlines()[:-1] or start.splitlines()
     return _of_lines(lines) if lines else None
 
 
@@ -53,7 +64,7 @@ def of_folder(path: Path) -> Other | None:
     for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
         with suppress(OSError):
             if (path / name).is_file() and (other := of_file(path / name)):
-                return Other(other.labels, f"{name}: {other.seen}")
+                return Other(other.labels, f"{name}: {other.seen}", other.format)
     return of_names(names)
 
 
@@ -65,43 +76,49 @@ def of_names(names: Iterable[str]) -> Other | None:
         for depth, parent in enumerate(parents):
             folders.setdefault("/".join(parents[:depth]), set()).add(parent)
         if last.endswith(".coco.json"):
-            return Other(_PLACES, f"{name}, as COCO has them")
+            return Other(_PLACES, f"{name}, as COCO has them", "coco")
     for beside in folders.values():
         if beside & _MASK_FOLDERS and beside & _PICTURE_FOLDERS:
             return Other(MASKS, f"in its folder {min(beside & _MASK_FOLDERS)}")
         if beside & _LABEL_FOLDERS and beside & _PICTURE_FOLDERS:
-            return Other(_PLACES, "its folders are images and labels, as YOLO has them")
+            return Other(_PLACES, "its folders are images and labels, as YOLO has them", "yolo")
     return None
 
 
 def _of_json(text: str) -> Other | None:
-    first = text.splitlines()[0]
-    try:
-        line = json.loads(first)
-    except (ValueError, RecursionError):
-        line = None
-    if isinstance(line, dict):
-        return other_labels.of_object(line)
+    values = list(map(_value, text.split("\n", _LINES)[:_LINES]))
+    if isinstance(values[0], dict):
+        found = [one for value in values if isinstance(value, dict) and (one := other_labels.of_object(value))]
+        # A text without spans looks like one without labels.
+        return next((one for one in found if one.labels == PARTS_OF_TEXTS), found[0] if found else None)
     keys = set(re.findall(r'"([^"\\\n]{1,60})"\s*:', text))
     if not re.search(r'"segmentation"\s*:\s*(\{|\[\s*[\[\d])', text):
         keys.discard("segmentation")
-    labels = other_labels.of_keys(keys)
-    return Other(labels, "by the keys of its JSON") if labels else None
+    return other_labels.of_keys(keys, "by the keys of its JSON")
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _of_xml(text: str) -> Other | None:
     if re.search(r"<annotations?\b", text) is None:
         return None
-    for tag, labels in (
-        ("bndbox", BOXES),
-        ("box", BOXES),
-        ("polygon", POLYGONS),
-        ("mask", MASKS),
-        ("points", KEY_POINTS),
+    for tag, labels, form in (
+        ("bndbox", PLAIN_BOXES, "voc"),
+        ("box", PLAIN_BOXES, ""),
+        ("polygon", POLYGONS, ""),
+        ("mask", MASKS, ""),
+        ("points", KEY_POINTS, ""),
     ):
         if re.search(rf"<{tag}\b", text):
-            return Other(labels, f"it is XML with <{tag}>")
-    return Other(BOXES, "it is XML of annotations, as Pascal VOC has it") if "<annotation>" in text else None
+            return Other(labels, f"it is XML with <{tag}>", form)
+    return (
+        Other(PLAIN_BOXES, "it is XML of annotations, as Pascal VOC has it", "voc") if "<annotation>" in text else None
+    )
 
 
 def _of_lines(lines: list[str]) -> Other | None:
@@ -109,11 +126,13 @@ def _of_lines(lines: list[str]) -> Other | None:
     if not filled:
         return None
     if filled[0][0] == "-DOCSTART-" or _tagged(filled):
-        return Other(SPANS, "it has a word and its tag in each line, as CoNLL 2003")
+        return Other(PARTS_OF_TEXTS, "it has a word and its tag in each line, as CoNLL 2003", "conll")
     if all(len(words) >= 5 and all(map(_is_number, words)) for words in filled):
-        return Other(_yolo({len(words) for words in filled}), "it has numbers of places in each line, as YOLO")
+        holds = _yolo({len(words) for words in filled})
+        form = "yolo" if holds == PLAIN_BOXES else ""
+        return Other(holds, "it has numbers of places in each line, as YOLO", form)
     if all(words[0].startswith("__label__") for words in filled):
-        return Other(TEXTS, "each line begins with __label__, as fastText has it")
+        return Other(CLASSES_OF_TEXTS, "each line begins with __label__, as fastText has it")
     with suppress(ManifestError):
         return other_labels.of_columns(table_header(lines[0])[1])
     return None
@@ -122,7 +141,7 @@ def _of_lines(lines: list[str]) -> Other | None:
 def _yolo(sizes: Collection[int]) -> str:
     """Tell by how many numbers a line has, the class among them: a box has 5 or 6, a turned one its four corners."""
     if set(sizes) <= {5, 6, 9}:
-        return BOXES
+        return PLAIN_BOXES
     return POLYGONS if all(size % 2 for size in sizes) else KEY_POINTS
 
 

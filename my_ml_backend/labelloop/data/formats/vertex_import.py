@@ -1,109 +1,107 @@
-"""Vertex AI's import files for image classification: JSON Lines of ``imageGcsUri`` and its annotations, or CSV.
+"""Vertex AI's import files: JSON Lines of a picture or a text and its annotations, or CSV without a header.
 
-cloud.google.com/vertex-ai, "Prepare image training data for classification": the schemas
-image_classification_single_label_io_format_1.0.0 and image_classification_multi_label_io_format_1.0.0; CSV has no
-header, its rows are ``[ml_use,]gs://bucket/name[,label]*``.
+cloud.google.com/vertex-ai, "Prepare image training data", "Prepare text training data": the schemas of classification
+with one label and several, of bounding boxes (image_bounding_box_io_format_1.0.0) and of text_extraction. An endOffset
+is the first character behind the span.
 """
 
-import csv
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from labelloop.data.formats.base import Collector, Format, Hints, written
-from labelloop.data.formats.entries import Entry, object_lines, open_text, side_named, text_lines, write_lines
-from labelloop.data.formats.imagefolder import is_picture
-from labelloop.data.formats.other_labels import BOXES, TEXTS, Other, of_address, of_object, refused
-from labelloop.data.listing import Listing
+from labelloop.data.formats.boxes import box_of, corners, number, turned, upright_boxes
+from labelloop.data.formats.entries import Entry, object_lines, text_lines, write_lines
+from labelloop.data.formats.other_labels import of_object, refused
+from labelloop.data.formats.spans import span_of, spans_in
+from labelloop.data.formats.vertex_rows import is_vertex_row, read_rows
+from labelloop.data.listing import Listing, Record
 from labelloop.errors import ManifestError
-from labelloop.types import Json, Side
+from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Box, Json, Region, Side
 
 _ONE, _MANY = "classificationAnnotation", "classificationAnnotations"
+_REGIONS = {"textSegmentAnnotations": SPANS, "boundingBoxAnnotations": BOXES}
 _USE = "aiplatform.googleapis.com/ml_use"
 _USES: Mapping[Side, str] = {"train": "training", "validation": "validation", "test": "test"}
 
 
-_ROW = re.compile(r'"?(train(ing)?|validation|test|unassigned)"?,|([^,]*,)?"?gs://', re.IGNORECASE)
-_UNASSIGNED = "unassigned"
-_BOX = 8
-"""Cells behind a picture's label that are a box: the corners, of which some may be empty."""
-
-
-def is_vertex_row(line: str) -> bool:
-    """Tell by the first line of a file that it is a table without a header."""
-    return _ROW.match(line) is not None
+def is_vertex(first: Json) -> bool:
+    """Tell by the first object of a file."""
+    return not {"imageGcsUri", "textContent", "textGcsUri"}.isdisjoint(first)
 
 
 def read_vertex(path: Path, hints: Hints, base: str) -> Listing:
-    """Read an import file; pictures without annotations are left out. Raises ManifestError."""
+    """Read an import file; what has no annotations is left out. Raises ManifestError."""
     _, first = next(text_lines(path), (1, ""))
     if is_vertex_row(first):
-        return _read_rows(path, hints, base)
+        return read_rows(path, hints, base)
     found = Collector(path, hints)
-    several = False
+    several, kinds = False, dict[str, None]()
     for entry in object_lines(path):
-        uri = entry.address(entry.text("imageGcsUri"), base)
+        uri, text = _input(entry, base)
         several = several or _MANY in entry.values
-        if _ONE not in entry.values and _MANY not in entry.values:
-            if other := of_object(entry.values):
-                raise refused(path, other)
-            found.leave_out("it has no annotation", None)
-            continue
-        found.take(uri, _labels(entry), None, _side(entry))
-    return found.listing("multiple" if several else "single")
-
-
-def _read_rows(path: Path, hints: Hints, base: str) -> Listing:
-    """Read rows; a picture that is named again gets the labels of all its rows."""
-    found = Collector(path, hints)
-    pictures: dict[str, tuple[set[str], Side | None]] = {}
-    with open_text(path) as file:
-        try:
-            for number, row in enumerate(csv.reader(file, strict=True), 1):
-                if row:
-                    _add_row(pictures, Entry(path, number, {"row": [cell.strip() for cell in row]}, "row"), base)
-        except csv.Error as error:
-            raise ManifestError(f"{path} is no table: {error}") from error
-    for uri, (labels, side) in pictures.items():
-        if labels:
-            found.take(uri, labels, None, side)
+        key = next((key for key in _REGIONS if key in entry.values), "")
+        if key:
+            kinds[_REGIONS[key]] = None
+            found.take_regions(uri, _regions(entry, key, found), None, _side(entry), text=text)
+        elif _ONE in entry.values or _MANY in entry.values:
+            kinds[IMAGES if "imageGcsUri" in entry.values else TEXTS] = None
+            found.take(uri, _labels(entry), None, _side(entry), text=text)
+        elif other := of_object(entry.values):
+            raise refused(path, other)
         else:
             found.leave_out("it has no annotation", None)
-    return found.listing()
+    if len(kinds) > 1:
+        raise ManifestError(f"{path} has lines for {' and for '.join(kinds)}: a list is for one of them, so part it")
+    return found.listing("multiple" if several else "single", kind=next(iter(kinds), IMAGES))
 
 
-def _add_row(pictures: dict[str, tuple[set[str], Side | None]], entry: Entry, base: str) -> None:
-    """Take the cells of a row, which its entry holds as ``row``."""
-    cells: list[str] = entry.values["row"]
-    used = cells[0].lower() == _UNASSIGNED or side_named(cells[0]) is not None or not cells[0]
-    address, *labels = cells[1:] if used else cells
-    if other := _other(address, labels):
-        raise refused(entry.source, other)
-    uri = entry.address(address, base)
-    side = entry.side(cells[0]) if used and cells[0].lower() != _UNASSIGNED else None
-    known, named = pictures.setdefault(uri, (set(), side))
-    if named != side:
-        raise entry.wrong(f"its picture is said to be on another side, {named or 'none'}, before")
-    known.update(label for label in labels if label)
-
-
-def _other(address: str, labels: list[str]) -> Other | None:
-    if len(labels) > _BOX and not any(re.sub(r"[\d.eE-]", "", cell) for cell in labels[1:]):
-        return Other(BOXES, "in the cells behind its labels")
-    is_address = address.startswith("gs://") or is_picture(address)
-    if holds := of_address(address) or ("" if is_address else TEXTS):
-        return Other(holds, f"as in {address[:40]!r}")
-    return None
+def _input(entry: Entry, base: str) -> tuple[str, str]:
+    """Give a line's address, or the text that stands in it. Raises ManifestError."""
+    if "imageGcsUri" in entry.values or not is_vertex(entry.values):
+        return entry.address(entry.text("imageGcsUri"), base), ""
+    if "textContent" not in entry.values:
+        return entry.address(entry.text("textGcsUri"), base), ""
+    text = entry.text("textContent")
+    if not text.strip():
+        raise entry.wrong("'textContent' is empty: there is nothing to learn from")
+    return "", text
 
 
 def _labels(entry: Entry) -> list[str]:
     annotations = entry.values[_MANY] if _MANY in entry.values else [entry.values[_ONE]]
+    return [_name(entry, one) for one in _objects_in(entry, _MANY, annotations)]
+
+
+def _objects_in(entry: Entry, key: str, annotations: object) -> Iterator[Json]:
     if not isinstance(annotations, list):
-        raise entry.wrong(f"{_MANY!r} must be a list")
-    names = [one.get("displayName") if isinstance(one, dict) else None for one in annotations]
-    if not all(isinstance(name, str) for name in names):
+        raise entry.wrong(f"{key!r} must be a list")
+    for one in annotations:
+        if not isinstance(one, dict):
+            raise entry.wrong("an annotation must have a displayName, which is a text")
+        yield one
+
+
+def _name(entry: Entry, annotation: Json) -> str:
+    name = annotation.get("displayName")
+    if not isinstance(name, str):
         raise entry.wrong("an annotation must have a displayName, which is a text")
-    return [str(name) for name in names]
+    return name
+
+
+def _regions(entry: Entry, key: str, found: Collector) -> Iterator[Region]:
+    for one in _objects_in(entry, key, entry.values[key]):
+        name = _name(entry, one)
+        if key == "textSegmentAnnotations":
+            segment = one["textSegment"] if isinstance(one.get("textSegment"), dict) else one
+            yield span_of(
+                entry, entry.text("textContent"), segment.get("startOffset", 0), segment.get("endOffset"), name
+            )
+            continue
+        # What is 0 is not written, where it was a message of Google's before.
+        left, top, right, bottom = (
+            number(entry, "a box", one.get(side, 0)) for side in ("xMin", "yMin", "xMax", "yMax")
+        )
+        yield from found.only(box_of(entry, name, (left, top), (right - left, bottom - top)))
 
 
 def _side(entry: Entry) -> Side | None:
@@ -111,24 +109,43 @@ def _side(entry: Entry) -> Side | None:
     return entry.side(resource.get(_USE)) if isinstance(resource, dict) else None
 
 
-def write_vertex(listing: Listing, target: Path, _: Hints) -> None:
-    """Write an import file; raises ManifestError."""
-    write_lines(target, _objects(listing, target.absolute().parent))
+def write_vertex(listing: Listing, target: Path, _: Hints) -> Sequence[str]:
+    """Write an import file; raises ManifestError. Says what of the boxes is lost."""
+    write_lines(target, _lines(listing, target.absolute().parent))
+    return turned(listing.records)
 
 
-def _objects(listing: Listing, folder: Path) -> Iterator[Json]:
+def _lines(listing: Listing, folder: Path) -> Iterator[Json]:
     for record in listing.records:
-        line: Json = {"imageGcsUri": written(record.uri, folder)}
-        annotations = [{"displayName": label} for label in record.labels]
-        line |= {_ONE: annotations[0]} if listing.choice == "single" else {_MANY: annotations}
+        line: Json = {"textContent": record.text} if record.text else {"imageGcsUri": written(record.uri, folder)}
+        line |= _annotations(record, listing)
         if record.side:
             line["dataItemResourceLabels"] = {_USE: _USES[record.side]}
         yield line
 
 
+def _annotations(record: Record, listing: Listing) -> Json:
+    if listing.kind == SPANS:
+        return {"textSegmentAnnotations": [_segment(*span) for span in spans_in(record.result)]}
+    if listing.kind == BOXES:
+        return {"boundingBoxAnnotations": [_corners(label, box) for label, box in upright_boxes(record)]}
+    names = [{"displayName": label} for label in record.labels]
+    return {_ONE: names[0]} if listing.choice == "single" else {_MANY: names}
+
+
+def _segment(start: int, end: int, label: str) -> Json:
+    return {"startOffset": start, "endOffset": end, "displayName": label}
+
+
+def _corners(label: str, box: Box) -> Json:
+    left, top, right, bottom = corners(box)
+    return {"displayName": label, "xMin": left, "yMin": top, "xMax": right, "yMax": bottom}
+
+
 VERTEX = Format(
     "vertex",
-    "Vertex AI's import file (JSON Lines with imageGcsUri, or CSV without a header)",
+    "Vertex AI's import file (JSON Lines with imageGcsUri or textContent, or CSV without a header)",
+    frozenset({IMAGES, TEXTS, SPANS, BOXES}),
     frozenset({"sides", "names", "several labels"}),
     read_vertex,
     write_vertex,
