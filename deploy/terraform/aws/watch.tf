@@ -130,7 +130,7 @@ locals {
     {
       title   = "How right versions were on the test side"
       stat    = "Average"
-      metrics = [for name in ["Accuracy", "MacroF1"] : [{ expression = "SEARCH('${local.by_version} MetricName=\"${name}\"', 'Average', 300)" }]]
+      metrics = [for name in ["Accuracy", "Main", "MacroF1"] : [{ expression = "SEARCH('${local.by_version} MetricName=\"${name}\"', 'Average', 300)" }]]
     },
     {
       title   = "How often annotators left a prediction as it was"

@@ -15,6 +15,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import existing_project, named_version
 from labelloop.models.bundle import bundle_files, check_bundle
 from labelloop.models.champion import Pointers
+from labelloop.models.headline import ACCURACY, headline
 from labelloop.models.records import to_bytes
 from labelloop.models.versions import VersionRecord, VersionState, state_of
 from labelloop.run.registrar import awaits
@@ -225,7 +226,8 @@ def _answers(info: BundleInfo) -> str:
 
 
 def _figures(measured: Json) -> Iterator[str]:
-    known = {"accuracy": measured.get("accuracy")}
+    name, main = headline(measured)
+    known = {name: main, ACCURACY: measured.get(ACCURACY)}
     known |= {f"{name}, macro": one for name, one in measured.get("macro", {}).items()}
     known["calibration error"] = measured.get("calibration_error")
     for name, one in known.items():

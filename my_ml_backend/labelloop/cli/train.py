@@ -17,6 +17,7 @@ from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.errors import StudioAway
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import confirmed_project
+from labelloop.models.headline import headline_told
 from labelloop.run.container import find_container
 from labelloop.run.folder import JUDGE, STAGES, RunFolder
 from labelloop.settings import Settings
@@ -274,9 +275,5 @@ def _kept(held: Mapping[str, str], project: int) -> list[str]:
 
 
 def _measured(metrics: Json) -> str:
-    accuracy, items = metrics["accuracy"], metrics["items"]
-    few = f"; {TOO_FEW}" if items < FEW else ""
-    return (
-        f"on the {items} test pictures: accuracy {accuracy['value']:.3f} "
-        f"(95 % interval {accuracy['low']:.3f} to {accuracy['high']:.3f}){few}"
-    )
+    few = f"; {TOO_FEW}" if metrics["items"] < FEW else ""
+    return f"on the {metrics['items']} test pictures: {headline_told(metrics)}{few}"

@@ -9,6 +9,7 @@ from labelloop.errors import NotFound
 from labelloop.kinds.base import SCORED_BY, Hyperparameters, served_files
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import ChampionPointer
+from labelloop.models.headline import ACCURACY, headline, headline_told, weight
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.records import now
 from labelloop.models.runs import RunRecord, Runs, RunState, manifest_path
@@ -158,9 +159,11 @@ class Registrar:
     def _learning(self, labels: int, measured: Json) -> Json:
         """Say what more labels would bring, by what the versions reached and the one that is being published."""
         before = [(record.metrics.get("labels"), record.metrics.get("test") or {}) for record in self.versions.all()]
-        reached = [_reached_with(*one) for one in (*before, (labels, measured))]
+        name, _ = headline(measured)
+        # Before the label config asked for something else, another figure may have been the one.
+        reached = [_reached_with(*one) for one in (*before, (labels, measured)) if headline(one[1])[0] == name]
         found = forecast([one for one in reached if one is not None])
-        return found.to_json() if found else {}
+        return {**found.to_json(), "figure": name} if found else {}
 
     def _champion(self, cache: Path) -> VersionOpponent | None:
         """Give the champion, its bundle fetched as far as scoring needs it; None where there is none."""
@@ -260,10 +263,8 @@ def _reached(measured: Json) -> str:
     """Say what a bundle was measured at, and how much that says."""
     if not measured:
         return "measured on nothing, for there are no labeled test items"
-    found, items = measured["accuracy"], measured["items"]
     few = f", {TOO_FEW}" if measured["few"] else ""
-    low, high = found["low"], found["high"]
-    return f"measured accuracy {found['value']:.3f} (95 % interval {low:.3f} to {high:.3f}) on {items} test items{few}"
+    return f"measured {headline_told(measured)} on {measured['items']} test items{few}"
 
 
 def _labels(context: Context) -> int:
@@ -276,8 +277,12 @@ def _labels(context: Context) -> int:
 
 def _reached_with(labels: int | None, measured: Json) -> Reached | None:
     """Give what a version reached by how many labels; None where that is not known."""
-    items, share = measured.get("items"), (measured.get("accuracy") or {}).get("value")
-    return None if not labels or not items or share is None else Reached(labels, round(share * items), items)
+    (name, figure), items = headline(measured), weight(measured)
+    if not labels or not items:
+        return None
+    if name == ACCURACY:
+        return Reached(labels, round(figure["value"] * items), round(items))
+    return Reached(labels, round(figure["value"] * items, 3), round(items, 3))
 
 
 def _software(context: Context) -> Json:

@@ -120,8 +120,8 @@ def too_few(items: int) -> list[str]:
     return [f"{TOO_FEW} ({items} of at least {FEW})"] if items < FEW else []
 
 
-def wilson(hits: int, items: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bound a share of which ``hits`` of ``items`` (at least one) were seen: both ends in [0, 1].
+def wilson(hits: float, items: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Bound a share of which ``hits`` of ``items`` (more than none) were seen: both ends in [0, 1].
 
     The score interval of Wilson (J. Am. Stat. Assoc. 22, 1927, 209-212), without continuity correction.
     """

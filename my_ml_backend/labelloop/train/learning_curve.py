@@ -37,11 +37,14 @@ _NEW = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What a version reached: it learned from ``labels`` items, and has ``right`` of ``items`` test items."""
+    """What a version reached: it learned from ``labels`` items, and has ``right`` of ``items`` test items.
+
+    A figure that is no share of items tells as much as so many would (models/headline.py).
+    """
 
     labels: int
-    right: int
-    items: int
+    right: float
+    items: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,8 +105,12 @@ _MEASURED = ("accuracy", "calibration_error", "log_loss")
 def measured(metrics: Json) -> Iterator[tuple[str, float]]:
     """Give by name what was measured on the test side, where it is measured and defined."""
     known = {name: metrics[name] for name in _MEASURED if name in metrics}
+    if main := metrics.get("main"):
+        known[main["name"].replace(" ", "_")] = main
     known |= {
-        f"{average}_{rate}": of for average in ("macro", "weighted") for rate, of in metrics.get(average, {}).items()
+        f"{average}_{rate}": of
+        for average in ("micro", "macro", "weighted")
+        for rate, of in metrics.get(average, {}).items()
     }
     for name, found in known.items():
         value = found["value"] if isinstance(found, dict) else found

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from labelloop.cloud.base import Figure
+from labelloop.models.headline import ACCURACY, headline
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.types import Json
@@ -13,11 +14,14 @@ _DAY = 24 * 3600.0
 def version_figures(project: str, record: VersionRecord, agreed: float | None, at: float) -> list[Figure]:
     """Give how right a version was on the test side, and how often annotators left its predictions as they were.
 
-    ``agreed`` is that share. What was not measured is left out.
+    ``Main`` is its kind's main figure, where that is not the accuracy. ``agreed`` is the share that they left. What
+    was not measured is left out.
     """
     measured = record.metrics.get("test", {})
+    name, main = headline(measured)
     found = {
-        "Accuracy": _value(measured, "accuracy"),
+        "Accuracy": _value(measured, ACCURACY),
+        "Main": None if name == ACCURACY else main["value"],
         "MacroF1": _value(measured.get("macro") or {}, "f1"),
         "Agreement": agreed,
     }

@@ -1,6 +1,7 @@
 """Kinds whose truth is regions: what annotators agree on, what is right, how versions are measured and judged."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -255,6 +256,8 @@ def test_what_is_not_learned_as_drawn_is_told(tmp_path: Path) -> None:
     (aside,) = read_json(context.folder.data, "preprocess")["aside"]
     assert (aside["reason"], aside["regions"], aside["items"]) == ("it is no single word", 16, 16)
     assert set(aside["tasks"]) == {item.task for item in held}
+    page = write_report(context.folder).read_text()
+    assert "16 regions not learned as drawn" in page
     assert KIND.aside_notes(context) == ["16 regions of 16 texts are not learned as drawn: it is no single word"]
 
 
@@ -301,6 +304,11 @@ def test_champion_and_challenger_meet_on_the_same_items(machine: Machine) -> Non
     page = machine.page()
     for part in (same.verdict, "Key figures", "span F1"):
         assert part in page
+    assert "Of 80 regions 78 are found and 2 missed; 2 are invented." in page
+    assert "This version has 78 regions right (before: 78), 2 regions missed (before: 2)" in page
+    assert "in points of span F1" in page
+    row = '<th scope="row">person</th>'
+    assert re.search(row + ".*0.975.*0.975.*0.975.*<td class=.n.>80</td><td class=.n.>2</td><td class=.n.>0</td>", page)
     assert "Left out, because its files are damaged" not in page
 
 
@@ -429,6 +437,19 @@ def test_a_champion_that_knows_other_labels_is_judged_by_todays(machine: Machine
     # What was called human is a person today, and there are no ships any more.
     assert verdict.sentence.startswith("v2 replaces v1: span F1 0.975 on 40 test items against 1.000 of v1")
     assert "78 regions right, 2 missed, 2 invented, against 80, 0, 0" in verdict.sentence
+
+
+def test_what_more_labels_bring_is_told_by_the_main_figure(tmp_path: Path) -> None:
+    reached = []
+    for others, wrong in ((8, 12), (16, 9), (40, 6)):
+        machine = Machine(tmp_path, items(40, others), run=others)
+        reached.append(machine.register(machine.answers(wrong=wrong)))
+    learning = machine.versions.get("v3").metrics["learning"]
+    assert learning["figure"] == "span F1"
+    assert [one["right"] / one["items"] for one in learning["versions"]] == pytest.approx(
+        [0.85, 0.8875, 0.925], abs=1e-3
+    )
+    assert "span F1, by labels" in machine.page()
 
 
 def test_features_and_damage_are_told(machine: Machine) -> None:

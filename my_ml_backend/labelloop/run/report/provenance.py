@@ -37,6 +37,8 @@ def data_section(files: Files) -> Section | None:
             "left_out_count": data.get("left_out_count", len(data.get("left_out", ()))),
             "left_out_listed": len(data.get("left_out", ())),
             "unreadable_count": len(data.get("unreadable", ())),
+            "aside": _aside(data.get("aside", ())),
+            "aside_count": sum(one["regions"] for one in data.get("aside", ())),
             "conflicts": data.get("conflicts", 0),
             "kind": data.get("kind", ""),
             "twins": twin_names(data.get("classes", ())),
@@ -62,6 +64,18 @@ def _reasons(out: Sequence[Json]) -> list[Json]:
             "tasks": ", ".join(ids[:_EXAMPLES]) + (", ..." if len(ids) > _EXAMPLES else ""),
         }
         for reason, ids in frequent
+    ]
+
+
+def _aside(found: Sequence[Json]) -> list[Json]:
+    """Give why regions are not learned as they were drawn, with some of their tasks."""
+    return [
+        {
+            "reason": one["reason"],
+            "count": one["regions"],
+            "tasks": ", ".join(map(str, one["tasks"][:_EXAMPLES])) + (", ..." if one["items"] > _EXAMPLES else ""),
+        }
+        for one in found[:_MOST_REASONS]
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from labelloop.models.headline import ACCURACY, headline
 from labelloop.run.report.contents import Files, Section
 from labelloop.run.report.numbers import NO_INTERVAL, fraction, interval, is_few, percent
 from labelloop.types import Json
@@ -15,10 +16,16 @@ def figures_section(files: Files) -> Section | None:
     if not metrics:
         return None
     macro, weighted = metrics.get("macro", {}), metrics.get("weighted", {})
-    rows = [{"name": "Accuracy", "note": "right answers", **_figure(metrics["accuracy"])}]
+    name, main = headline(metrics)
+    rows = [] if name == ACCURACY else [{"name": name, "note": "what the gate decides by", **_figure(main)}]
+    right = "right answers" if name == ACCURACY else "items with exactly the right regions"
+    rows.append({"name": "Accuracy", "note": right, **_figure(metrics["accuracy"])})
     if chosen := metrics.get("chosen"):
         note = f"on the {chosen['others']['items']} test items that were not chosen by score; chosen ones are harder"
         rows.append({"name": "Accuracy, the others", "note": note, **_figure(chosen["others"])})
+    for at, name in _MEASURES:
+        if found := (metrics.get("micro") or {}).get(at):
+            rows.append({"name": f"{name}, all regions", "note": "every region counts the same", **_figure(found)})
     for at, name in _MEASURES:
         if at in macro:
             rows.append({"name": f"{name}, macro", "note": "every class counts the same", **_figure(macro[at])})
@@ -42,6 +49,7 @@ def figures_section(files: Files) -> Section | None:
             "few": is_few(metrics.get("items")),
             "log_loss": fraction(metrics["log_loss"]) if "log_loss" in metrics else "",
             "untold": metrics.get("untold", 0),
+            "regions": metrics.get("regions") or {},
         },
     )
 
@@ -56,7 +64,9 @@ def _figure(measured: Json) -> Json:
 
 
 _MOST_CLASSES = 200
-_CLASS_MEASURES = ("precision", "recall", "f1", "auroc")
+_CLASS_MEASURES = {"precision": "precision", "recall": "recall", "f1": "F1", "auroc": "AUROC"}
+_BESIDE = {"wrong_border": "wrong border", "wrong_label": "wrong label"}
+"""Why regions were missed: something was found there, and was not right."""
 
 
 def classes_section(files: Files) -> Section | None:
@@ -66,13 +76,18 @@ def classes_section(files: Files) -> Section | None:
         return None
     weakest = sorted(classes.items(), key=_strength)
     counts = files.data.get("sides", {}).get("train", {}).get("classes", {})
+    regions = "regions" in files.metrics
+    measures = [name for name in _CLASS_MEASURES if any(name in one for one in classes.values())]
     return Section(
         "classes",
         "Classes",
         "The weakest class comes first, and what is weak is shaded. Low recall: the class is missed; low precision: "
         "others are taken for it. With few test pictures one more or less moves the figures a lot.",
         {
-            "rows": [_class_row(name, one, counts.get(name)) for name, one in weakest[:_MOST_CLASSES]],
+            "columns": [_CLASS_MEASURES[name] for name in measures],
+            "beside": list(_BESIDE.values()) if regions else [],
+            "counted": "regions" if regions else "pictures",
+            "rows": [_class_row(name, one, counts.get(name), measures) for name, one in weakest[:_MOST_CLASSES]],
             "more": max(0, len(weakest) - _MOST_CLASSES),
         },
     )
@@ -83,13 +98,14 @@ def _strength(entry: tuple[str, Json]) -> tuple[bool, float]:
     return value is None, value or 0.0
 
 
-def _class_row(name: str, one: Json, learned: int | None) -> Json:
-    cells = [{"text": fraction(one.get(measure)), "heat": _shortfall(one.get(measure))} for measure in _CLASS_MEASURES]
+def _class_row(name: str, one: Json, learned: int | None, measures: Sequence[str]) -> Json:
+    cells = [{"text": fraction(one.get(measure)), "heat": _shortfall(one.get(measure))} for measure in measures]
     return {
         "name": name,
         "cells": cells,
         "recall": interval((one.get("intervals") or {}).get("recall"), 2),
         "support": one.get("support"),
+        "beside": [one[key] for key in _BESIDE if key in one],
         "learned": learned,
     }
 
@@ -115,7 +131,9 @@ def confusion_section(files: Files) -> Section | None:
         "Rows are what annotators say, columns what the version says. Look for red cells off the diagonal: those "
         "classes need more examples, or a clearer rule for annotators."
     )
-    if files.metrics.get("kind") == "multiple":
+    if "regions" in files.metrics:
+        tells += " Regions that are missed or invented are in none of them."
+    elif files.metrics.get("kind") == "multiple":
         tells += " A picture with several labels counts in several cells."
     rows = _rows(matrix, classes) if len(classes) <= _LARGEST else []
     return Section(

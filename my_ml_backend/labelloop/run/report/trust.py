@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.models.headline import ACCURACY
 from labelloop.run.report.charts import UNIT, Frame, Series, line_chart
 from labelloop.run.report.contents import Files, Section
 from labelloop.run.report.numbers import fraction, interval, is_few, percent
@@ -58,10 +59,11 @@ def labels_section(files: Files) -> Section | None:
             "labels": one["labels"],
             "accuracy": fraction(one["right"] / one["items"]),
             "interval": interval(dict(zip(("low", "high"), wilson(one["right"], one["items"]), strict=True))),
-            "items": one["items"],
+            "items": f"{one['items']:.0f}",
         }
         for one in versions
     ]
+    name = learning.get("figure") or ACCURACY
     line = Series(
         "versions",
         [(one["labels"], one["right"] / one["items"]) for one in versions],
@@ -73,8 +75,10 @@ def labels_section(files: Files) -> Section | None:
         "What each version reached on its test pictures, by the labels that it learned from, and what a curve through "
         "them says of more. A model that has hardly begun to learn gets more than is foretold.",
         {
-            "chart": line_chart("share that is right, by labels", [line], "labels"),
+            "chart": line_chart(f"{name}, by labels", [line], "labels"),
+            "name": name,
             "rows": rows,
+            "shares": name == ACCURACY,
             "sentence": learning.get("sentence") or "",
         },
     )
