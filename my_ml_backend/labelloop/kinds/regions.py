@@ -166,6 +166,21 @@ class Regions(ABC):
         since = Passed.read(opponent.record.metrics.get("gate", {}))
         return judge(contest, since, left_out + sum(one is None for one in found))
 
+    def analyse(self, context: "Context") -> None:
+        """Write the test items with the most mistakes, and some without, for the report to show."""
+        from labelloop.data.split import splits
+        from labelloop.run.located import read_located
+        from labelloop.run.report.examples import write_examples
+
+        items = [(one, self.matched(one.true, one.given)) for one in read_located(context.folder.predictions)]
+        tested = {item.content: item for item in splits(context.manifest, context.named_sides)["test"]}
+
+        def text(content: str) -> str:
+            item = tested[content]
+            return item.text or b"".join(context.contents([item])).decode(errors="replace")
+
+        write_examples(context.folder, items, text if self.shape is Span else None, context.pictures.path)
+
     def right(self, context: "Context") -> Mapping[int, bool]:
         """Tell in which test items exactly the right regions are found."""
         from labelloop.run.located import read_located

@@ -439,6 +439,18 @@ def test_a_champion_that_knows_other_labels_is_judged_by_todays(machine: Machine
     assert "78 regions right, 2 missed, 2 invented, against 80, 0, 0" in verdict.sentence
 
 
+def test_examples_are_of_the_run_that_was_measured(machine: Machine) -> None:
+    machine.register(machine.answers(wrong=3))
+    context = machine.measured(machine.answers(wrong=3))
+    KIND.analyse(context)
+    found = json.loads((context.folder.evaluation / "examples.json").read_text())
+    wrong = {item.content: item for item in machine.tested[:3]}
+    assert {one["picture"] for one in found[:3]} == set(wrong)
+    for one in found[:3]:
+        assert one["text"] == wrong[one["picture"]].text
+        assert sorted(region["mark"] for region in one["given"]) == ["border", "right"]
+
+
 def test_what_more_labels_bring_is_told_by_the_main_figure(tmp_path: Path) -> None:
     reached = []
     for others, wrong in ((8, 12), (16, 9), (40, 6)):

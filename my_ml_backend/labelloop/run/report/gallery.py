@@ -184,22 +184,27 @@ def worst_mistakes(tested: Scored, choice: Choice, most: int = MOST) -> list[Jso
     ]
 
 
-def write_thumbnails(folder: RunFolder, names: Iterable[str], find: Find) -> None:
-    """Write ``evaluation/thumbnails/<sha256>.jpg`` for pictures that can be read; those that are there are kept."""
-    directory = folder.evaluation / "thumbnails"
+def write_thumbnails(
+    folder: RunFolder, names: Iterable[str], find: Find, width: int = THUMBNAIL, name: str = "thumbnails"
+) -> None:
+    """Write ``evaluation/thumbnails/<sha256>.jpg`` for pictures that can be read; those that are there are kept.
+
+    They are at most ``width`` pixels wide and high, and may go into a folder of another ``name``.
+    """
+    directory = folder.evaluation / name
     directory.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        target = directory / f"{name}.jpg"
+    for picture in names:
+        target = directory / f"{picture}.jpg"
         if not target.exists():
-            _write_thumbnail(find(name), target)
+            _write_thumbnail(find(picture), target, width)
 
 
-def _write_thumbnail(source: Path, target: Path) -> None:
+def _write_thumbnail(source: Path, target: Path, width: int) -> None:
     try:
         image = pictures.decode(source.read_bytes())
     except (OSError, Unreadable):
         return
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    image.thumbnail((width, width), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
     with whole_file(target) as aside:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from labelloop.models.records import now
 from labelloop.run.context import write_text
 from labelloop.run.folder import RunFolder
-from labelloop.run.report import advice, gallery, provenance, scores, trust
+from labelloop.run.report import advice, examples, gallery, provenance, scores, trust
 from labelloop.run.report.contents import MOST_BYTES, Files, Inline, Section
 from labelloop.run.report.numbers import timestamp
 
@@ -22,6 +22,7 @@ _SECTIONS: Sequence[tuple[str, Build]] = (
     ("key figures", scores.figures_section),
     ("classes", scores.classes_section),
     ("confusion matrix", scores.confusion_section),
+    ("examples", examples.examples_section),
     ("worst mistakes", gallery.mistakes_section),
     ("likely label errors", gallery.label_errors_section),
     ("calibration", trust.calibration_section),
