@@ -296,6 +296,12 @@ def weights_source(value: str) -> str:
     )
 
 
+def encoder(value: str) -> str:
+    """Check a name of the hub, or a folder; empty is none."""
+    fine = value.isprintable() and value == value.strip() and "://" not in value
+    return "" if fine else "a name of the hub, such as organisation/name, or a folder"
+
+
 def file_or(choices: Sequence[str], *endings: str) -> Check:
     """Check one of ``choices``, or a path that ends in one of ``endings``."""
 

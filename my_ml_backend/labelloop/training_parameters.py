@@ -36,8 +36,8 @@ def _parameter(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingParameters:
-    """What decides, beside the labels, what a training makes: named as the fields of the settings."""
+class PictureParameters:
+    """What decides, beside the labels, what a training on pictures makes: named as the fields of the settings."""
 
     backbone: str = _parameter(
         "model",
@@ -143,6 +143,19 @@ class TrainingParameters:
         choices=("auto", "none", "loss", "sampler"),
     )
     seed: int = _parameter("seed", "LABELLOOP_SEED", 0, "Seed of a run's random choices.", minimum=0, maximum=2**32 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParameters(PictureParameters):
+    """What decides what a training of any kind makes; a kind says which of them are its own (kinds/base.py)."""
+
+    encoder: str = _parameter(
+        "encoder",
+        "LABELLOOP_ENCODER",
+        "",
+        "Encoder that a finetune of texts begins with: a name of the hub, or a folder; empty: no finetune of texts.",
+        check=values.encoder,
+    )
 
 
 PARAMETERS: Mapping[str, str] = {row.metadata["parameter"]: row.name for row in fields(TrainingParameters)}

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from labelloop.training_parameters import TrainingParameters
+from labelloop.training_parameters import PictureParameters
 
 Json = dict[str, Any]
 Choice = Literal["single", "multiple"]
@@ -453,8 +453,8 @@ _ALWAYS_COUNTED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(TrainingParameters):
-    """All that decides what a run's training makes of a manifest; part of the run's key.
+class TrainSettings(PictureParameters):
+    """All that decides what a run's training makes of labeled pictures; part of the run's key.
 
     ``weights_hash`` and ``augmentations_hash`` are the sha256 of the files that those name. ``raised`` names recipes,
     and the gate, that have improved since their first version (run/parameters.py).

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from labelloop.bundle_info import BundleInfo
 from labelloop.data.split import splits
 from labelloop.errors import BundleError, TrainingError, Unreadable
+from labelloop.kinds.base import Supported
 from labelloop.kinds.classification import Classification
 from labelloop.run.context import Context
 from labelloop.settings import Settings
@@ -93,11 +94,11 @@ class Numbers(Classification):
 
     name = NAME
     item = "number"
-    label_configs = (("Choices", ("Text",)),)
+    label_configs: Supported = (("Choices", ("Text",)),)
     recipes: Mapping[str, int] = {"nearest": 1}
     refits = ("nearest",)
-    settings = ()
-    weights = (MODEL,)
+    settings: tuple[str, ...] = ()
+    weights: tuple[str, ...] = (MODEL,)
 
     def check(self, content: bytes) -> None:
         read(content)

@@ -1,6 +1,6 @@
 """A kind whose votes are regions, as far as a site reads them; it is learned by nobody."""
 
-from labelloop.kinds.base import Says
+from labelloop.kinds.base import Says, Supported
 from support.numbers_kind import Numbers
 
 NAME = "outlined"
@@ -11,7 +11,7 @@ class Outlined(Numbers):
 
     name = NAME
     says: Says = "regions"
-    label_configs = (  # type: ignore[assignment]
+    label_configs: Supported = (
         ("RectangleLabels", ("Image",)),
         ("Rectangle", ("Image",)),
         ("Labels", ("Text",)),

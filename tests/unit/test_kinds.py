@@ -24,6 +24,7 @@ OTHERS = {
     "mixup": 0.2,
     "balance": "loss",
     "weights": "pretrained",
+    "encoder": "organisation/encoder",
     "seed": 5,
     "min_labels": 7,
     "gate_margin": 0.3,

@@ -1,6 +1,7 @@
 """The parameters of a run: what a command line, a cloud's hyperparameters and a run's record call its settings."""
 
 import difflib
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
@@ -12,17 +13,21 @@ from labelloop.files import sha256
 from labelloop.kinds.base import find
 from labelloop.models.runs import RunRecord
 from labelloop.settings import Settings
-from labelloop.training_parameters import LOCATIONS, PARAMETERS, TrainingParameters
+from labelloop.training_parameters import LOCATIONS, PARAMETERS, PictureParameters
 from labelloop.types import IMAGES, Json, TrainSettings
 
 _GATE = "gate"
 
 _POLICY_FILES = (".yaml", ".yml")
 
+_PATHS = ("/", "./", "../", "~")
+"""What begins so is meant as a folder, and is no name of the hub."""
+
 
 _EXPECTED = {
     "LABELLOOP_WEIGHTS": "Name a safetensors file, or say pretrained or none",
     "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
+    "LABELLOOP_ENCODER": "Name a folder with an encoder, or one of the hub",
 }
 
 
@@ -89,21 +94,43 @@ def improvement(last: RunRecord, recipes: Iterable[str], versions: Mapping[str, 
 
 def train_settings(settings: Settings) -> TrainSettings:
     """Take what training needs from the settings; raises TrainingError when a file they name cannot be read."""
-    weights, policy = settings.weights, settings.augmentations
-    own = {row.name: getattr(settings, row.name) for row in fields(TrainingParameters)}
     return TrainSettings(
-        **own,
+        **{row.name: getattr(settings, row.name) for row in fields(PictureParameters)},
         raised=raised(settings.recipes, find(IMAGES).recipes),
-        weights_hash="" if weights in ("pretrained", "none") else _hash("LABELLOOP_WEIGHTS", weights),
-        augmentations_hash=_hash("LABELLOOP_AUGMENTATIONS", policy) if policy.endswith(_POLICY_FILES) else "",
+        weights_hash=content_hash(settings, "weights"),
+        augmentations_hash=content_hash(settings, "augmentations"),
     )
+
+
+def content_hash(settings: Settings, field: str) -> str:
+    """Hash what a setting names, where that is a file or a folder; empty where it is something else.
+
+    Raises TrainingError where it cannot be read.
+    """
+    value = str(getattr(settings, field))
+    match field:
+        case "weights" if value not in ("pretrained", "none"):
+            return _hash("LABELLOOP_WEIGHTS", value)
+        case "augmentations" if value.endswith(_POLICY_FILES):
+            return _hash("LABELLOOP_AUGMENTATIONS", value)
+        case "encoder" if value.startswith(_PATHS) or Path(value or "-").is_dir():
+            return _hash("LABELLOOP_ENCODER", value)
+    return ""
 
 
 def _hash(setting: str, path: str) -> str:
     try:
-        return sha256(Path(path).expanduser())
+        place = Path(path).expanduser()
+        return _folder_hash(place) if setting == "LABELLOOP_ENCODER" else sha256(place)
     except OSError as error:
         raise TrainingError(f"{setting}: {path} cannot be read ({error.strerror}). {_EXPECTED[setting]}") from error
+
+
+def _folder_hash(folder: Path) -> str:
+    """Hash the files of a folder by their names and contents; what lies deeper is no part of an encoder."""
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    told = "".join(f"{sha256(file)} {file.name}\n" for file in files)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def recorded_settings(recorded: Json, bundle: NetworkInfo) -> TrainSettings:

@@ -1,16 +1,33 @@
 """A run's parameters: what is refused, and that a record spells them so that they come back the same."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.cli.train import search, train
-from labelloop.errors import SettingsError
+from labelloop.errors import SettingsError, TrainingError
 from labelloop.kinds.base import find
-from labelloop.run.parameters import check_names, is_hidden, parameters_of, recorded, train_settings, with_parameters
+from labelloop.kinds.hyperparameters import OwnParameters
+from labelloop.run.parameters import (
+    check_names,
+    content_hash,
+    is_hidden,
+    parameters_of,
+    recorded,
+    train_settings,
+    with_parameters,
+)
 from labelloop.settings import Settings
 from labelloop.training_parameters import PARAMETERS, SEARCHED
 from labelloop.types import IMAGES
+from support.numbers_kind import Numbers
+
+PICTURES = tuple(name for name in PARAMETERS if name != "encoder")
 
 OTHER = {
     "model": "resnet34",
@@ -25,6 +42,7 @@ OTHER = {
     "mixup": "0.2",
     "balance": "loss",
     "seed": "5",
+    "encoder": "organisation/encoder",
 }
 """Another value than the built-in one of each parameter."""
 
@@ -34,7 +52,8 @@ def test_every_parameter_sets_its_setting() -> None:
     changed = with_parameters(Settings(), OTHER)
     assert (changed.backbone, changed.recipes, changed.image_size) == ("resnet34", ("head",), 64)
     assert (changed.learning_rate, changed.optimizer, changed.seed) == (0.25, "sgd", 5)
-    assert parameters_of(changed, find(IMAGES).settings) == OTHER
+    assert parameters_of(changed, find(IMAGES).settings) == {name: OTHER[name] for name in PICTURES}
+    assert parameters_of(changed, ("encoder",)) == {"seed": "5", "encoder": "organisation/encoder"}
 
 
 def test_every_parameter_is_an_option_of_both_commands() -> None:
@@ -44,9 +63,60 @@ def test_every_parameter_is_an_option_of_both_commands() -> None:
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_every_parameter_has_a_part_in_what_names_a_run(name: str) -> None:
+def test_every_parameter_of_pictures_has_a_part_in_what_names_a_run_and_no_other_one(name: str) -> None:
     changed = with_parameters(Settings(), {name: OTHER[name]})
-    assert train_settings(changed).fingerprint() != train_settings(Settings()).fingerprint()
+    told = train_settings(changed).fingerprint() != train_settings(Settings()).fingerprint()
+    assert told == (name in PICTURES)
+
+
+def test_runs_of_pictures_are_named_as_ever() -> None:
+    """As release 0.1 names them; a recipe or a gate that is raised changes ``raised``, and this test with it."""
+    usual, other = Settings(), Settings(backbone="mobilenetv3_small_100", image_size=128, mixup=0.2)
+    named = [
+        "ccd00ba8b5f6747222b55012085137379cb7c005c3eed1be24854581e2167bb7",
+        "2e1a88f9891c689db7b5bed8ef826915b893528e9c4e2014616a50783101ca7b",
+    ]
+    raised = ("finetune 2", "gate 2", "head 2")
+    assert [replace(train_settings(one), raised=raised).fingerprint() for one in (usual, other)] == named
+
+
+def test_a_kind_without_a_class_for_them_has_its_own_settings_as_hyperparameters(tmp_path: Path) -> None:
+    class Words(Numbers):
+        name = "words"
+        recipes: Mapping[str, int] = {"nearest": 1, "finetune": 2}
+        settings: tuple[str, ...] = ("epochs", "encoder")
+
+    def found(**more: Any) -> OwnParameters:
+        return OwnParameters.of(Words(), Settings(**more))
+
+    usual = found(epochs=7)
+    assert usual.to_json() == {
+        "epochs": 7,
+        "encoder": "",
+        "recipes": ("nearest", "finetune"),
+        "seed": 0,
+        "raised": ("finetune 2", "gate 2"),
+    }
+    # What is another kind's has no part in it.
+    assert found(epochs=7, backbone="resnet34").fingerprint() == usual.fingerprint()
+    others = [found(), found(epochs=7, seed=1), found(epochs=7, encoder="a/b"), found(epochs=7, encoder="a/c")]
+    assert len({one.fingerprint() for one in (usual, *others)}) == 5
+
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+    one, other = (found(encoder=str(folder)) for folder in folders)
+    assert one.fingerprint() == other.fingerprint() != usual.fingerprint()
+    assert one.to_json()["encoder_hash"] == other.to_json()["encoder_hash"]
+    (folders[1] / "config.json").write_text("{}")
+    assert len({found(encoder=str(folder)).fingerprint() for folder in folders}) == 2
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"LABELLOOP_ENCODER: .*/none cannot be read \(No such file or directory\)"):
+        content_hash(Settings(encoder=str(tmp_path / "none")), "encoder")
+    assert content_hash(Settings(encoder="organisation/name"), "encoder") == ""
 
 
 def test_what_is_not_given_stays() -> None:

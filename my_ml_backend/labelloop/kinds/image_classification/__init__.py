@@ -11,7 +11,7 @@ from labelloop.errors import TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.kinds.classification import Classification
 from labelloop.models.bundle import network_info
-from labelloop.training_parameters import TrainingParameters
+from labelloop.training_parameters import PictureParameters
 from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ImageClassification(Classification):
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
     refits = ("head",)
-    settings = tuple(row.name for row in fields(TrainingParameters) if row.name != "seed")
+    settings = tuple(row.name for row in fields(PictureParameters) if row.name != "seed")
     weights = ("model.onnx", "model.safetensors", "model.ts.pt")
 
     def check(self, content: bytes) -> None:
