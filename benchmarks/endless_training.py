@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from labelloop.data.split import side
-from labelloop.demo.examples import digits
+from labelloop.demo.pictures import digits
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.trainer import train
 from labelloop.types import TrainSettings
@@ -16,9 +16,9 @@ def main(folder: Path) -> None:
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     shown = digits(pictures, 0, 260).shown
-    samples = [(hashlib.sha256(one.path.read_bytes()).hexdigest(), one) for one in shown]
+    samples = [(hashlib.sha256(one.content).hexdigest(), one) for one in shown]
     parts = {
-        name: tuple(Sample(one.path, sha, (int(one.label),)) for sha, one in samples if side(sha) == name)
+        name: tuple(Sample(one.path, sha, (int(one.labels[0]),)) for sha, one in samples if one.path and side(sha) == name)
         for name in ("train", "validation")
     }
     dataset = Dataset(tuple("0123456789"), "single", parts["train"], parts["validation"])

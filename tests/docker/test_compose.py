@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.demo.examples import Pictures, digits
+from labelloop.demo.examples import Examples
+from labelloop.demo.layouts import LAYOUTS, label_config, upload
+from labelloop.demo.pictures import digits
 from labelloop.demo.rounds import Annotator
-from labelloop.demo.run import label_config, upload
 from support.waiting import wait_until
 
 from .conftest import ANNOTATED, BUILT, Stack
@@ -19,7 +20,7 @@ URL = "http://web.labelloop.internal:9090"
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     """120 digits to show."""
     return digits(tmp_path_factory.mktemp("digits"), seed=1, tasks=120)
 
@@ -33,14 +34,14 @@ def stack(make_stack: Callable[[str], Stack]) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def project(stack: Stack, pictures: Pictures) -> int:
+def project(stack: Stack, pictures: Examples) -> int:
     """A project of digits that was connected as docs/docker.md says, and went once round."""
     studio, client = stack.studio, stack.client()
-    number = studio.create_project("Digits", label_config(pictures.classes))
-    answers = upload(studio, client, number, pictures.shown)
+    number = studio.create_project("Digits", label_config(pictures))
+    answers = upload(studio, client, number, pictures)
     said = stack.labelloop("connect", "--project", str(number), "--url", URL)
     assert f"registered at {URL}" in said
-    with closing(Annotator(client, studio.url, number, answers, ("label", "image"))) as annotator:
+    with closing(Annotator(client, studio.url, number, answers, LAYOUTS[pictures.kind])) as annotator:
         annotator.annotate(sorted(answers)[:ANNOTATED])
 
     wait_until(

@@ -20,7 +20,9 @@ import requests
 from boto3.session import Session
 
 from labelloop.children import stop_child
+from labelloop.demo.examples import Example
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.layouts import LAYOUTS
 from labelloop.demo.rounds import Annotator
 from labelloop.environment import environment_of
 from labelloop.loop.project_registry import confirmed_project
@@ -33,7 +35,7 @@ from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
-from labelloop.types import NO_VERSION, Json, ProjectKey
+from labelloop.types import NO_VERSION, TEXTS, Json, ProjectKey
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.lossy_proxy import LossyProxy, Stop, lossy_proxy
 from support.moto_server import moto_environment, moto_server
@@ -151,13 +153,13 @@ def machine(label_studio: LabelStudio, team: Team, tmp_path_factory: pytest.Temp
         yield made
 
 
-CONTROL = ("topic", "text")
+LAYOUT = replace(LAYOUTS[TEXTS], name="topic")
 
 
-def filled(label_studio: LabelStudio, client: Studio, number: int, team: Team) -> dict[int, str]:
+def filled(label_studio: LabelStudio, client: Studio, number: int, team: Team) -> dict[int, Example]:
     """Import the page's messages; gives their topics by task."""
     label_studio.import_tasks(number, team.messages)
-    return {task["id"]: task["data"]["topic"] for task in client.tasks(number)}
+    return {task["id"]: Example(None, (task["data"]["topic"],), task["data"]["text"]) for task in client.tasks(number)}
 
 
 def announced(version: str) -> Callable[[ProjectStatus], bool]:
@@ -188,7 +190,7 @@ def first(machine: LoopMachine, team: Team) -> Project:
     project = machine.connected(
         machine.studio.create_project("Topics", CONFIG),
         lambda number: filled(machine.studio, machine.client, number, team),
-        CONTROL,
+        LAYOUT,
     )
     assert machine.status(project).missing == f"{machine.settings.min_labels} more labels"
     # What the endpoint's own model says is imported first, as the page says.
@@ -213,7 +215,7 @@ def test_the_first_version_is_trained_deployed_and_announced(machine: LoopMachin
     assert machine.client.ml_backends(first.key.id)[0].title == "v1"
     found = chosen(machine, first, "v1")
     assert sorted(found) == sorted(waiting)
-    right = sum(found[task] == first.answers[task] for task in waiting)
+    right = sum((found[task],) == first.answers[task].labels for task in waiting)
     assert right / len(waiting) > 0.8  # three topics: 0.33 by chance
     assert versions(machine, first, waiting) == {(BEFORE, "v1")}
 
@@ -429,7 +431,7 @@ def test_whatever_is_killed_one_training_a_key_and_the_same_champion_come_of_it(
     def stands(version: str) -> bool:
         return announced(version)(project_status(machine.hub, key))
 
-    with closing(Annotator(machine.client, label_studio.url, number, answers, CONTROL)) as annotator:
+    with closing(Annotator(machine.client, label_studio.url, number, answers, LAYOUT)) as annotator:
         annotator.annotate(sorted(answers)[: machine.settings.min_labels])
         for place in PLACES:
             pieces.kill_at(place, key)

@@ -27,6 +27,6 @@ def test_it_trains_in_a_pipeline_registers_deploys_and_predicts(label_studio_com
     rounds = json.loads(report.read_text())
     assert [one["round"] for one in rounds] == [0, 1]
     assert rounds[0]["version"] == "v1"
-    assert all(one["test_accuracy"] > 0.8 for one in rounds)
+    assert all(one["test"] > 0.8 for one in rounds)
     for told in ("objects written to S3", "Fetch succeeded", "Train succeeded", "Register succeeded", "CreateEndpoint"):
         assert told in done.stdout, done.stdout[-3000:]

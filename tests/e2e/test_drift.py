@@ -7,8 +7,8 @@ import pytest
 import requests
 from PIL import Image, ImageEnhance
 
-from labelloop.demo.examples import digits
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.pictures import digits
 from labelloop.loop.drift import ENOUGH, TAB, last_look
 from labelloop.watch.records import Watched
 from support.loop_machine import LoopMachine, loop_settings
@@ -17,9 +17,9 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def darker(path: Path) -> bytes:
+def darker(content: bytes) -> bytes:
     buffer = io.BytesIO()
-    ImageEnhance.Brightness(Image.open(path)).enhance(0.6).save(buffer, "PNG")
+    ImageEnhance.Brightness(Image.open(io.BytesIO(content))).enhance(0.6).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -35,7 +35,7 @@ def test_dark_pictures_are_found_and_shown_in_a_tab(label_studio: LabelStudio, t
 
         later = pictures.held_out[: ENOUGH + 20]
         machine.studio.import_pictures(
-            project.key.id, {f"dark-{number}.png": darker(picture.path) for number, picture in enumerate(later)}
+            project.key.id, {f"dark-{number}.png": darker(picture.content) for number, picture in enumerate(later)}
         )
         wait_until(lambda: last_look(machine.hub, project.key).judgement is not None, "a look is made", 120)
 

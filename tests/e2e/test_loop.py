@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -9,10 +10,11 @@ import requests
 from click.testing import CliRunner
 
 from labelloop.cli.explain import explain
-from labelloop.demo.examples import Pictures, digits
+from labelloop.demo.examples import Examples
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.layouts import LAYOUTS, label_config, upload
+from labelloop.demo.pictures import digits
 from labelloop.demo.rounds import Annotator
-from labelloop.demo.run import label_config, upload
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.queue import SHORT, job_status, queue
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, as_text
@@ -31,7 +33,7 @@ FIRST = 60
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     """120 digits to show."""
     return digits(tmp_path_factory.mktemp("digits"), seed=1, tasks=120)
 
@@ -70,7 +72,7 @@ def in_stage(name: str) -> Condition:
 
 
 @pytest.fixture(scope="module")
-def trained(machine: LoopMachine, pictures: Pictures) -> Project:
+def trained(machine: LoopMachine, pictures: Examples) -> Project:
     """A project whose first version came by webhooks."""
     project = machine.project(pictures, "webhooks")
     before = machine.status(project)
@@ -103,7 +105,7 @@ def test_a_pre_annotation_is_traced_to_all_that_it_came_from(machine: LoopMachin
     assert found["run"]["key"] == record.run
     assert record.trained_by["torch"]
     assert [set(one["labels"]) for one in found["nearest"]] == [
-        {trained.answers[one["task"]]} for one in found["nearest"]
+        set(trained.answers[one["task"]].labels) for one in found["nearest"]
     ]
     assert {one["task"] for one in found["nearest"]} <= set(trained.tasks[:FIRST])
     assert [one["labeled_by"] for one in found["nearest"]] == [[machine.client.whoami()]] * 3
@@ -127,13 +129,13 @@ def test_label_studio_serves_the_least_certain_first(machine: LoopMachine, train
     assert scores[served["id"]] == min(scores.values())
 
 
-def test_tasks_imported_later_are_pre_annotated(machine: LoopMachine, trained: Project, pictures: Pictures) -> None:
+def test_tasks_imported_later_are_pre_annotated(machine: LoopMachine, trained: Project, pictures: Examples) -> None:
     later = pictures.held_out[:5]
     machine.studio.import_pictures(
-        trained.key.id, {f"later-{number}.png": picture.path.read_bytes() for number, picture in enumerate(later)}
+        trained.key.id, {f"later-{number}.png": picture.content for number, picture in enumerate(later)}
     )
     new = sorted({task["id"] for task in machine.client.tasks(trained.key.id)} - set(trained.tasks))
-    trained.answers.update(zip(new, (picture.label for picture in later), strict=True))
+    trained.answers.update(zip(new, later, strict=True))
     wait_until(
         lambda: list(machine.predictions(trained).values())[-5:] == [["v1"]] * 5, "TASKS_CREATED leads to predictions"
     )
@@ -263,20 +265,22 @@ def test_predictions_follow_a_label_config_that_changes(machine: LoopMachine, tr
 
 
 @pytest.fixture(scope="module")
-def swept(machine: LoopMachine, pictures: Pictures) -> Project:
+def swept(machine: LoopMachine, pictures: Examples) -> Project:
     """A project of several labels a picture, or none, whose first version came without any webhook."""
-    config = label_config(("even", "big")).replace('choice="single"', 'choice="multiple"')
+    config = label_config(replace(pictures, classes=("even", "big"), choice="multiple"))
     number = machine.studio.create_project("several labels, no webhooks", config)
     connect(machine.client, number, machine.url, machine.settings, NO_VERSION)
-    digit = upload(machine.studio, machine.client, number, pictures.shown)
+    digit = upload(machine.studio, machine.client, number, pictures)
     for webhook in machine.client.webhooks(number):
         machine.client.delete_webhook(webhook)
     for task in sorted(digit)[:FIRST]:
-        given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task] in holds]
+        given = [name for name, holds in (("even", "02468"), ("big", "56789")) if digit[task].labels[0] in holds]
         region = {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": given}}
         machine.studio.request("POST", f"/api/tasks/{task}/annotations", json={"result": [region] if given else []})
     project = Project(
-        confirmed_project(machine.hub, number)[0], digit, Annotator(machine.client, "", number, {}, ("", ""))
+        confirmed_project(machine.hub, number)[0],
+        digit,
+        Annotator(machine.client, "", number, {}, LAYOUTS[pictures.kind]),
     )
     machine.wait_for(project, announced("v1"), "the sweep leads to v1")
     return project
@@ -302,7 +306,7 @@ def test_several_labels_a_picture_and_none_are_answers_too(machine: LoopMachine,
 # Half a minute for what is rare: that a run keeps its lease, and labels and versions are found again, is told by the
 # contract tests of lease, sweep and standalone with a wiped Redis.
 @pytest.mark.slow
-def test_a_redis_wiped_in_training_loses_nothing(machine: LoopMachine, pictures: Pictures) -> None:
+def test_a_redis_wiped_in_training_loses_nothing(machine: LoopMachine, pictures: Examples) -> None:
     project = machine.project(pictures, "wiped Redis")
     project.annotator.annotate(project.tasks[:FIRST])
     machine.wait_for(project, in_stage("train"), "the training begins")

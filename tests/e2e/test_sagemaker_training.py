@@ -13,8 +13,9 @@ import pytest
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.applying import apply
 from labelloop.cloud.aws.pipeline_plan import plan_of
-from labelloop.demo.examples import Pictures, digits
+from labelloop.demo.examples import Examples
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.pictures import digits
 from labelloop.models.mirrored import Mirrors
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
@@ -42,7 +43,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Examples:
     return digits(tmp_path_factory.mktemp("digits"), seed=1, tasks=90)
 
 
@@ -69,7 +70,7 @@ def machine(label_studio: LabelStudio, aws: StandIn, tmp_path_factory: pytest.Te
 
 
 def test_labels_lead_to_one_execution_and_that_to_a_version_that_pre_annotates(
-    machine: LoopMachine, aws: StandIn, pictures: Pictures
+    machine: LoopMachine, aws: StandIn, pictures: Examples
 ) -> None:
     project = machine.project(pictures, "SageMaker")
     project.annotator.annotate(project.tasks[:60])

@@ -12,10 +12,10 @@ from typing import Self
 import psutil
 
 from labelloop.children import start_child, stop_child
-from labelloop.demo.examples import Pictures
+from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.layouts import LAYOUTS, Layout, label_config, upload
 from labelloop.demo.rounds import Annotator
-from labelloop.demo.run import label_config, upload
 from labelloop.environment import environment_of
 from labelloop.loop.process import open_hub
 from labelloop.loop.project_registry import confirmed_project
@@ -35,7 +35,7 @@ class Project:
     """A connected project whose answers are known."""
 
     key: ProjectKey
-    answers: dict[int, str]
+    answers: dict[int, Example]
     annotator: Annotator
 
     @property
@@ -86,19 +86,19 @@ class LoopMachine:
         self.hub.tool.close()
         self.client.close()
 
-    def project(self, pictures: Pictures, title: str) -> Project:
-        """Make a project of these pictures and connect it."""
+    def project(self, examples: Examples, title: str) -> Project:
+        """Make a project of these examples and connect it."""
         return self.connected(
-            self.studio.create_project(title, label_config(pictures.classes)),
-            lambda number: upload(self.studio, self.client, number, pictures.shown),
-            ("label", "image"),
+            self.studio.create_project(title, label_config(examples)),
+            lambda number: upload(self.studio, self.client, number, examples),
+            LAYOUTS[examples.kind],
         )
 
-    def connected(self, number: int, fill: Callable[[int], dict[int, str]], control: tuple[str, str]) -> Project:
-        """Connect a project and fill it; ``fill`` gives the answers by task, ``control`` is what chooses among them."""
+    def connected(self, number: int, fill: Callable[[int], dict[int, Example]], layout: Layout) -> Project:
+        """Connect a project and fill it; ``fill`` gives what is true by task, ``layout`` is what annotators see."""
         connect(self.client, number, self.url, self.settings, NO_VERSION)
         answers = fill(number)
-        annotator = Annotator(self.client, self.studio.url, number, answers, control)
+        annotator = Annotator(self.client, self.studio.url, number, answers, layout)
         self._annotators.append(annotator)
         return Project(confirmed_project(self.hub, number)[0], answers, annotator)
 

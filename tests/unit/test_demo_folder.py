@@ -29,7 +29,7 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
         start(keep=tmp_path)
 
 
-@pytest.mark.parametrize("options", [{"auto": True}, {"images": Path("x")}, {"port": 1}])
+@pytest.mark.parametrize("options", [{"auto": True}, {"data": Path("x")}, {"kind": "text"}, {"port": 1}])
 def test_what_begins_another_demo_does_not_go_on_with_one_that_was_kept(
     tmp_path: Path, options: dict[str, object]
 ) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from labelloop.loop.hub import Hub
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_ANY = click.Path(path_type=Path, exists=True)
 
 
 @click.command()
@@ -96,8 +96,15 @@ def start(*, debug: bool, log_level: str | None, check: bool, **given: Any) -> N
 
 @click.command()
 @click.option("--label-studio", type=_FILE, help="The label-studio program; default: the one on the PATH.")
-@click.option("--images", type=_FOLDER, help="Take these pictures, a folder per class, instead of digits.")
-@click.option("--test-images", type=_FOLDER, help="Measure on these, a folder per class; default: some are held out.")
+@click.option(
+    "--kind",
+    type=click.Choice(["images", "text", "spans", "boxes"]),
+    default="images",
+    show_default=True,
+    help="What is labeled: classes of pictures or texts, spans in texts, boxes in pictures.",
+)
+@click.option("--data", type=_ANY, help="Take these labeled examples, a file or folder of any format, and their kind.")
+@click.option("--test-data", type=_ANY, help="With --data: measure on these; default: some are held out.")
 @click.option("--backbone", help="Name of the timm network; default: LABELLOOP_BACKBONE, else test_resnet at 32 px.")
 @click.option("--weights", help="Its first weights: a safetensors file, pretrained or none.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of Label Studio; default: 8080, or a free one.")

@@ -1,25 +1,28 @@
 """Round after round: an annotator labels, the loop retrains, and what came of it is measured."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
 
-from labelloop.demo.examples import Picture
+from labelloop.demo.examples import Example, Examples
+from labelloop.demo.layouts import Layout
 from labelloop.errors import LabelLoopError, StudioError
+from labelloop.kinds.annotations.correctness import is_right
+from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import ProjectStatus, project_status
 from labelloop.sources.egress import trusted
 from labelloop.sources.media import media_type_of
 from labelloop.studio.client import Studio
-from labelloop.types import Input, Json, Output, ProjectKey, Target
+from labelloop.types import Answer, Failure, Input, Json, ProjectKey, Target, chunks
 
 _ASK_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
 _GIVE_UP_SECONDS = 1800.0
-_PICTURES_PER_CALL = 64
+_EXAMPLES_PER_CALL = 64
 _MORE = 10
 
 
@@ -27,16 +30,17 @@ _MORE = 10
 class RoundReport:
     """What came of one round.
 
-    ``test_accuracy`` is the announced version's, on pictures Label Studio never saw; ``agreement`` the share of served
-    pre-annotations that were right (null in round 0). ``seconds_to_predictions`` run from the last annotation to the
-    new version's predictions being in Label Studio, or to the verdict that rejects it; ``verdict`` is that of the
-    round's run, ``stages`` where its seconds went.
+    ``test`` is the announced version's figure, called ``measure``, on examples that Label Studio never saw;
+    ``agreement`` the share of served pre-annotations that were right in all they say (null in round 0).
+    ``seconds_to_predictions`` run from the last annotation to the new version's predictions being in Label Studio, or
+    to the verdict that rejects it; ``verdict`` is that of the round's run, ``stages`` where its seconds went.
     """
 
     round: int
     annotations: int
     version: str
-    test_accuracy: float
+    measure: str
+    test: float
     agreement: float | None
     seconds_to_predictions: float
     verdict: str
@@ -59,12 +63,13 @@ class Rounds:
         hub: Hub,
         project: ProjectKey,
         annotator: "Annotator",
-        held_out: Sequence[Picture],
+        examples: Examples,
         say: Callable[[str], None],
         tend: Callable[[], None],
     ) -> None:
         self._hub, self._project, self._annotator = hub, project, annotator
-        self._held_out, self._say, self._tend = held_out, say, tend
+        self._kind, self._held_out = find(examples.kind), examples.held_out
+        self._say, self._tend = say, tend
         self._annotations = 0
 
     def first(self, tasks: Sequence[int], count: int) -> RoundReport:
@@ -102,7 +107,8 @@ class Rounds:
             round=number,
             annotations=self._annotations,
             version=version,
-            test_accuracy=round(self.accuracy(version), 4),
+            measure=self._kind.measured_by,
+            test=round(self.figure(version), 4),
             agreement=None if agreement is None else round(agreement, 4),
             seconds_to_predictions=round(seconds, 2),
             verdict=run.get("verdict", ""),
@@ -134,19 +140,16 @@ class Rounds:
         looked = not now.changed and not now.step and self._annotations >= self._hub.settings.min_labels
         return looked and (_is_settled(before, now) or now.run is None)
 
-    def accuracy(self, version: str) -> float:
-        """Measure a version on the held-out pictures, through the endpoint that serves it."""
-        right = 0
-        for at in range(0, len(self._held_out), _PICTURES_PER_CALL):
-            pictures = self._held_out[at : at + _PICTURES_PER_CALL]
-            contents = [picture.path.read_bytes() for picture in pictures]
-            inputs = [Input(content, media_type_of(content)) for content in contents]
-            outputs = self._hub.endpoint.invoke(inputs, Target(self._project, version))
-            right += sum(
-                isinstance(output, Output) and output.label == picture.label
-                for output, picture in zip(outputs, pictures, strict=True)
-            )
-        return right / len(self._held_out)
+    def figure(self, version: str) -> float:
+        """Measure a version on the held-out examples, through the endpoint that serves it."""
+        answers: list[Answer | Failure] = []
+        for some in chunks(self._held_out, _EXAMPLES_PER_CALL):
+            answers += self._hub.endpoint.invoke([_input(one) for one in some], Target(self._project, version))
+        return self._kind.figure([_truth(one) for one in self._held_out], answers)
+
+
+def _input(example: Example) -> Input:
+    return Input(text=example.text) if example.path is None else Input(example.content, media_type_of(example.content))
 
 
 def _is_settled(before: ProjectStatus, now: ProjectStatus) -> bool:
@@ -173,14 +176,12 @@ class Round:
 class Annotator:
     """Takes the tasks Label Studio serves next, and labels them right.
 
-    ``answers`` maps task id to label; ``control`` is the name of the ``Choices`` tag and of the tag it labels.
+    ``answers`` maps task id to what is true of it, which ``layout`` spells as Label Studio does.
     """
 
-    def __init__(
-        self, studio: Studio, url: str, project: int, answers: dict[int, str], control: tuple[str, str]
-    ) -> None:
+    def __init__(self, studio: Studio, url: str, project: int, answers: Mapping[int, Example], layout: Layout) -> None:
         self._studio, self._url, self._project = studio, url.rstrip("/"), project
-        self._answers, self._control = answers, control
+        self._answers, self._layout = answers, layout
         self._session = httpx.Client(follow_redirects=True, verify=trusted())
 
     def close(self) -> None:
@@ -205,7 +206,7 @@ class Annotator:
             prediction = next((one for one in task["predictions"] if one["model_version"] == version), None)
             if prediction is not None:
                 served += 1
-                right += _choices(prediction) == [self._answers[task["id"]]]
+                right += is_right(self._layout.result(self._answers[task["id"]]), prediction["result"]) is True
             self._submit(task["id"], prediction)
             done += 1
         return Round(done, served, right)
@@ -220,23 +221,14 @@ class Annotator:
         return task
 
     def _submit(self, task: int, prediction: Json | None) -> None:
-        from_name, to_name = self._control
-        region = {
-            "from_name": from_name,
-            "to_name": to_name,
-            "type": "choices",
-            "value": {"choices": [self._answers[task]]},
-        }
-        body = {"result": [region], "lead_time": 1.0, "parent_prediction": prediction["id"] if prediction else None}
+        began_with = prediction["id"] if prediction else None
+        result = self._layout.result(self._answers[task])
+        body = {"result": result, "lead_time": 1.0, "parent_prediction": began_with}
         _checked(self._ask("POST", f"/api/tasks/{task}/annotations", json=body))
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         headers = self._studio.api.auth_headers()
         return self._session.request(method, self._url + path, headers=headers, timeout=_ASK_SECONDS, **kwargs)
-
-
-def _choices(prediction: Json) -> list[str]:
-    return [choice for region in prediction["result"] for choice in region["value"]["choices"]]
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

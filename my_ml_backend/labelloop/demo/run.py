@@ -12,12 +12,14 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Self
-from xml.sax.saxutils import quoteattr
 
-from labelloop.demo.examples import Picture, Pictures, digits, folder_per_class
+from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
+from labelloop.demo.layouts import LAYOUTS, label_config, upload
+from labelloop.demo.pictures import canvases, digits
 from labelloop.demo.ports import Ports, child_environment, demo_settings
 from labelloop.demo.rounds import Annotator, RoundReport, Rounds
+from labelloop.demo.texts import documentation, notes
 from labelloop.environment import environment_of
 from labelloop.errors import SettingsError
 from labelloop.loop.hub import Hub
@@ -32,7 +34,8 @@ from labelloop.supervise import Supervisor
 from labelloop.web.machine import machine_services
 
 _FIRST_LABELS = 60
-_DIGIT_TASKS = 800
+_TASKS, _NOTES, _CANVASES = 800, 300, 300
+"""How many examples are shown to annotators: digits and texts, notes, canvases; the others are held out."""
 
 _ALWAYS = frozenset(
     (
@@ -53,8 +56,9 @@ class DemoOptions:
     """What ``labelloop demo`` was asked for (docs/demo.md)."""
 
     label_studio: Path
-    images: Path | None = None
-    test_images: Path | None = None
+    kind: str = "images"
+    data: Path | None = None
+    test_data: Path | None = None
     auto: bool = False
     rounds: int = 4
     per_round: int = 50
@@ -66,10 +70,11 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class Kept:
-    """``demo.json`` in a folder that is kept: where the demo listens, and its project."""
+    """``demo.json`` in a folder that is kept: where the demo listens, its project, and what is labeled there."""
 
     ports: Ports
     project: int
+    kind: str = "images"
 
     @classmethod
     def read(cls, folder: Path) -> Self | None:
@@ -77,7 +82,7 @@ class Kept:
         path = folder / "demo.json"
         try:
             found = json.loads(path.read_text())
-            return cls(Ports(**found["ports"]), int(found["project"]))
+            return cls(Ports(**found["ports"]), int(found["project"]), str(found.get("kind", "images")))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -95,9 +100,9 @@ class Surroundings:
         """Give the settings of LabelLoop's processes: those that are for this machine, changed."""
         return settings
 
-    def fill(self, studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
-        """Make the project's tasks, and give each one's right answer."""
-        return upload(studio, client, project, pictures)
+    def fill(self, studio: LabelStudio, client: Studio, project: int, examples: Examples) -> dict[int, Example]:
+        """Make the project's tasks of what is to be shown, and give each one's example."""
+        return upload(studio, client, project, examples)
 
     def tend(self) -> None:
         """Do what has to be done now and then."""
@@ -121,13 +126,13 @@ def run_demo(
                 say(f"The demo goes on with version {_version(demo.hub, kept.project)}.")
                 _wait(options, demo, kept.project, say)
         ports = Ports.choose(options.port)
-        pictures = _pictures(options, settings, folder, say)
+        examples = _examples(options, settings, folder, say)
         # So many are annotated first, and no version is made of fewer, however slowly that goes.
-        first = max(settings.min_labels, min(_FIRST_LABELS, len(pictures.shown)))
+        first = max(settings.min_labels, min(_FIRST_LABELS, len(examples.shown)))
         with _running(options, replace(settings, min_labels=first), folder, ports, say, around) as demo:
-            project = _begin(options, demo, pictures, say)
+            project = _begin(options, demo, examples, say)
             if options.keep is not None:
-                Kept(ports, project).write(folder)
+                Kept(ports, project, options.kind).write(folder)
             if not options.auto:
                 _wait(options, demo, project, say)
 
@@ -193,41 +198,50 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 def _require_resumable(options: DemoOptions, kept: Kept) -> None:
     """Refuse what only a new demo could follow."""
-    if options.auto or options.images is not None:
+    if options.auto or options.data is not None:
         raise SettingsError(
-            f"--keep {options.keep} goes on with the demo that is there, and --auto and --images begin another one: "
+            f"--keep {options.keep} goes on with the demo that is there, and --auto and --data begin another one: "
             "name another folder"
         )
+    if options.kind != kept.kind:
+        raise SettingsError(f"--keep {options.keep} goes on with a demo of --kind {kept.kind}: add that, or name another")
     if options.port not in (None, kept.ports.label_studio):
         raise SettingsError(
             f"--keep {options.keep} goes on at port {kept.ports.label_studio}, where its pages are: leave --port out"
         )
 
 
-def _pictures(options: DemoOptions, settings: Settings, folder: Path, say: Callable[[str], None]) -> Pictures:
-    if options.images is not None:
-        found = folder_per_class(options.images, options.test_images, options.seed, settings.min_labels)
-        if found.skipped:
-            say(f"no classes, since they are hidden or hold no picture: {', '.join(found.skipped)}")
+def _examples(options: DemoOptions, settings: Settings, folder: Path, say: Callable[[str], None]) -> Examples:
+    if options.data is not None:
+        found = Examples.read(options.data, options.test_data, options.seed, settings.min_labels)
+        if found.kind not in LAYOUTS:
+            raise SettingsError(f"--data {options.data} is for {found.kind}, of which there is no demo")
+        for remark in found.remarks:
+            say(remark)
         return found
-    written = folder / "digits"
+    if options.kind == "text":
+        return documentation(options.seed, _TASKS)
+    if options.kind == "spans":
+        return notes(options.seed, _NOTES)
+    written = folder / "pictures"
     written.mkdir()
-    return digits(written, options.seed, _DIGIT_TASKS)
+    return (
+        canvases(written, options.seed, _CANVASES) if options.kind == "boxes" else digits(written, options.seed, _TASKS)
+    )
 
 
-def _begin(options: DemoOptions, demo: _Demo, pictures: Pictures, say: Callable[[str], None]) -> int:
+def _begin(options: DemoOptions, demo: _Demo, examples: Examples, say: Callable[[str], None]) -> int:
     """Make a project, have it annotated, wait for its first version, and play the rounds; gives its number."""
     hub = demo.hub
-    project = demo.studio.create_project("LabelLoop demo", label_config(pictures.classes))
+    project = demo.studio.create_project("LabelLoop demo", label_config(examples))
     _connect(demo, project, say)
-    say(f"{len(pictures.shown)} pictures are uploaded ...")
-    answers = demo.around.fill(demo.studio, demo.client, project, pictures.shown)
+    say(f"{len(examples.shown)} tasks are uploaded ...")
+    answers = demo.around.fill(demo.studio, demo.client, project, examples)
     first, place = hub.settings.min_labels, confirmed_project(hub, project)[0]
     say(f"{first} tasks are annotated, then the first version is trained ...")
-    with closing(
-        Annotator(demo.client, hub.settings.label_studio_url, project, answers, ("label", "image"))
-    ) as annotator:
-        rounds = Rounds(hub, place, annotator, pictures.held_out, say, demo.tend)
+    layout = LAYOUTS[examples.kind]
+    with closing(Annotator(demo.client, hub.settings.label_studio_url, project, answers, layout)) as annotator:
+        rounds = Rounds(hub, place, annotator, examples, say, demo.tend)
         reports = [rounds.first(sorted(answers), first)]
         _tell(reports[-1], say)
         if options.auto:
@@ -251,28 +265,11 @@ def _version(hub: Hub, project: int) -> str:
     return announced_version(hub, confirmed_project(hub, project)[0])
 
 
-def label_config(classes: tuple[str, ...]) -> str:
-    """Write the label config of a project that sorts pictures into classes."""
-    choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in classes)
-    return (
-        '<View><Image name="image" value="$image" maxWidth="360px"/><Choices name="label" toName="image" '
-        f'choice="single" showInline="true">{choices}</Choices></View>'
-    )
-
-
-def upload(studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
-    """Upload the pictures under names of their own; returns each task's right answer."""
-    names = {f"{number:05}{picture.path.suffix.lower()}": picture for number, picture in enumerate(pictures)}
-    studio.import_pictures(project, {name: picture.path.read_bytes() for name, picture in names.items()})
-    # Label Studio puts random letters and a dash before the name of an upload.
-    return {task["id"]: names[task["data"]["image"].rpartition("-")[2]].label for task in client.tasks(project)}
-
-
 def _tell(report: RoundReport, say: Callable[[str], None]) -> None:
     agreement = "" if report.agreement is None else f", pre-annotations right {report.agreement:.0%}"
     say(
-        f"round {report.round}: {report.annotations} annotations, {report.version}, test accuracy "
-        f"{report.test_accuracy:.3f}{agreement}, {report.seconds_to_predictions:.0f} s to new predictions\n"
+        f"round {report.round}: {report.annotations} annotations, {report.version}, {report.measure} "
+        f"{report.test:.3f} on held-out examples{agreement}, {report.seconds_to_predictions:.0f} s to new predictions\n"
         f"  {report.verdict}"
     )
 

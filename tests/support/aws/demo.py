@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from labelloop.cli.processes import demo, play_demo
-from labelloop.demo.examples import Picture
+from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.ports import child_environment
 from labelloop.demo.run import Surroundings
@@ -78,7 +78,7 @@ class OnAws(Surroundings):
         subprocess.run(command, env=child_environment(settings), check=True)
         return settings
 
-    def fill(self, studio: LabelStudio, client: Studio, project: int, pictures: tuple[Picture, ...]) -> dict[int, str]:
+    def fill(self, studio: LabelStudio, client: Studio, project: int, examples: Examples) -> dict[int, Example]:
         """Put the pictures into the bucket, and let Label Studio find them there; annotations go back to the bucket."""
         s3 = self._aws.client("s3")
         storage = {
@@ -90,9 +90,9 @@ class OnAws(Surroundings):
             "aws_secret_access_key": self._aws.environment["AWS_SECRET_ACCESS_KEY"],
         }
         source = {"title": "raw pictures", "prefix": RAW.rstrip("/"), "regex_filter": r".*\.png", "use_blob_urls": True}
-        right = {f"{RAW}{number:05}.png": picture for number, picture in enumerate(pictures)}
+        right = {f"{RAW}{number:05}.png": picture for number, picture in enumerate(examples.shown)}
         for number, (key, picture) in enumerate(right.items()):
-            s3.put_object(Bucket=NAME, Key=key, Body=picture.path.read_bytes())
+            s3.put_object(Bucket=NAME, Key=key, Body=picture.content)
             if number == 0:
                 # Label Studio takes no storage with nothing in it.
                 studio.request("POST", "/api/storages/s3", json=storage | source)
@@ -100,12 +100,12 @@ class OnAws(Surroundings):
         studio.request("POST", "/api/storages/export/s3", json=storage | target)
         # The loop hears of them by the queue, and has Label Studio sync its storage.
         give_up = time.monotonic() + _TASKS_SECONDS
-        while len(tasks := list(client.tasks(project))) < len(pictures):
+        while len(tasks := list(client.tasks(project))) < len(right):
             if time.monotonic() > give_up:
-                raise LabelLoopError(f"Label Studio has {len(tasks)} of {len(pictures)} tasks after {_TASKS_SECONDS} s")
+                raise LabelLoopError(f"Label Studio has {len(tasks)} of {len(right)} tasks after {_TASKS_SECONDS} s")
             self.tend()
             time.sleep(1)
-        return {task["id"]: right[task["data"]["image"].removeprefix(f"s3://{NAME}/")].label for task in tasks}
+        return {task["id"]: right[task["data"]["image"].removeprefix(f"s3://{NAME}/")] for task in tasks}
 
     def tend(self) -> None:
         """Say what happened since."""
