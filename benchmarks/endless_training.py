@@ -18,7 +18,9 @@ def main(folder: Path) -> None:
     shown = digits(pictures, 0, 260).shown
     samples = [(hashlib.sha256(one.content).hexdigest(), one) for one in shown]
     parts = {
-        name: tuple(Sample(one.path, sha, (int(one.labels[0]),)) for sha, one in samples if one.path and side(sha) == name)
+        name: tuple(
+            Sample(one.path, sha, (int(one.labels[0]),)) for sha, one in samples if one.path and side(sha) == name
+        )
         for name in ("train", "validation")
     }
     dataset = Dataset(tuple("0123456789"), "single", parts["train"], parts["validation"])

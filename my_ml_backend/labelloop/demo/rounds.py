@@ -6,18 +6,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
+import numpy as np
 
 from labelloop.demo.examples import Example, Examples
 from labelloop.demo.layouts import Layout
 from labelloop.errors import LabelLoopError, StudioError
 from labelloop.kinds.annotations.correctness import is_right
 from labelloop.kinds.base import find
+from labelloop.kinds.regions import Regions
 from labelloop.loop.hub import Hub
 from labelloop.loop.status import ProjectStatus, project_status
+from labelloop.run.located import Located
 from labelloop.sources.egress import trusted
 from labelloop.sources.media import media_type_of
 from labelloop.studio.client import Studio
-from labelloop.types import Answer, Failure, Input, Json, ProjectKey, Target, chunks
+from labelloop.types import Answer, Failure, Findings, Input, Json, Output, ProjectKey, Target, chunks
 
 _ASK_SECONDS = 30.0
 _LOOK_SECONDS = 0.1
@@ -68,7 +71,7 @@ class Rounds:
         tend: Callable[[], None],
     ) -> None:
         self._hub, self._project, self._annotator = hub, project, annotator
-        self._kind, self._held_out = find(examples.kind), examples.held_out
+        self._kind, self._classes, self._held_out = find(examples.kind), examples.classes, examples.held_out
         self._say, self._tend = say, tend
         self._annotations = 0
 
@@ -107,7 +110,7 @@ class Rounds:
             round=number,
             annotations=self._annotations,
             version=version,
-            measure=self._kind.measured_by,
+            measure=self._kind.figure if isinstance(self._kind, Regions) else "accuracy",
             test=round(self.figure(version), 4),
             agreement=None if agreement is None else round(agreement, 4),
             seconds_to_predictions=round(seconds, 2),
@@ -145,7 +148,25 @@ class Rounds:
         answers: list[Answer | Failure] = []
         for some in chunks(self._held_out, _EXAMPLES_PER_CALL):
             answers += self._hub.endpoint.invoke([_input(one) for one in some], Target(self._project, version))
-        return self._kind.figure([_truth(one) for one in self._held_out], answers)
+        if not isinstance(self._kind, Regions):
+            return sum(map(_is_right, self._held_out, answers)) / len(answers)
+        found = [_located(at, *pair) for at, pair in enumerate(zip(self._held_out, answers, strict=True))]
+        return float(self._kind.evidence(found, self._classes)(np.ones((1, len(found)))).whole[0])
+
+
+def _is_right(example: Example, answer: Answer | Failure) -> bool:
+    """Whether a classification gives exactly the right classes."""
+    if not isinstance(answer, Output):
+        return False
+    given = [name for name in answer.scores if answer.gives(name)] if answer.choice == "multiple" else [answer.label]
+    return set(given) == set(example.labels)
+
+
+def _located(number: int, example: Example, answer: Answer | Failure) -> Located:
+    """Give what is true and what annotators would see."""
+    reason = answer.reason if isinstance(answer, Failure) else ""
+    given = answer.regions if isinstance(answer, Findings) else ()
+    return Located(str(number), number, example.regions, given, (), reason)
 
 
 def _input(example: Example) -> Input:

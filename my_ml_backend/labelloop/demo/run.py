@@ -204,7 +204,9 @@ def _require_resumable(options: DemoOptions, kept: Kept) -> None:
             "name another folder"
         )
     if options.kind != kept.kind:
-        raise SettingsError(f"--keep {options.keep} goes on with a demo of --kind {kept.kind}: add that, or name another")
+        raise SettingsError(
+            f"--keep {options.keep} goes on with a demo of --kind {kept.kind}: add that, or name another"
+        )
     if options.port not in (None, kept.ports.label_studio):
         raise SettingsError(
             f"--keep {options.keep} goes on at port {kept.ports.label_studio}, where its pages are: leave --port out"
