@@ -11,7 +11,7 @@ from flask import request
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.front.protocol import check_json
 from labelloop.serve.refusal import BadRequest
-from labelloop.types import Answer, Failure, Json, ProjectKey, Target
+from labelloop.types import Answer, Failure, Findings, Json, ProjectKey, Target
 
 MOST_INSTANCES = 10_000
 
@@ -98,4 +98,10 @@ def _decoded(text: str) -> Item:
 
 def write_predictions(answers: Sequence[Answer | Failure]) -> Json:
     """Write the body of an answer."""
-    return {"predictions": [write_item(answer) for answer in answers]}
+    return {"predictions": [_written(answer) for answer in answers]}
+
+
+def _written(answer: Answer | Failure) -> Json:
+    """Write one answer; regions say in answers of their own which version found them, as classes always do."""
+    told = {"model_version": answer.model_version} if isinstance(answer, Findings) else {}
+    return write_item(answer) | told
