@@ -270,6 +270,11 @@ class LoopSettings:
         minimum=0,
         maximum=0.5,
     )
+    first_labels: bool = _setting(
+        "LABELLOOP_FIRST_LABELS",
+        True,
+        "Whether tasks are ordered before the first version: typical and different ones first (docs/loop.md).",
+    )
     annotators: bool = _setting(
         "LABELLOOP_ANNOTATORS", True, "Whether `labelloop annotators` may tell people apart (docs/annotators.md)."
     )

@@ -36,6 +36,10 @@ Arm = Literal["random", "ordered"]
 NO_VERSION = "labelloop-untrained"
 """What ``/setup`` answers before the first version: fixed and never empty (contract, "Predictions")."""
 
+FIRST_LABELS = "first-labels"
+"""What it answers instead where tasks are ordered before there is a version (loop/first_labels.py): none of any model.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectKey:

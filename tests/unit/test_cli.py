@@ -35,7 +35,6 @@ COMMANDS = [
     "drift",
     "explain",
     "export",
-    "first-labels",
     "label-errors",
     "manifest",
     "move",
@@ -207,6 +206,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "agreement",
         "learning",
         "saved",
+        "first_labels",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")

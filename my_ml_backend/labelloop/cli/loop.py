@@ -32,7 +32,7 @@ from labelloop.loop.status import left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
 from labelloop.watch.records import Looks
 
 
@@ -200,7 +200,7 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     project, _ = confirmed_project(hub, project_id)
     learn(hub, project)
     version = announced_version(hub, project)
-    if version == NO_VERSION:
+    if version in (NO_VERSION, FIRST_LABELS):
         raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
     with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
         reporter = ProgressReporter(hub, project, lease)

@@ -17,7 +17,7 @@ from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.state import StageProgress
-from labelloop.loop.status import ProjectStatus
+from labelloop.loop.status import FirstLabels, ProjectStatus
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
@@ -57,6 +57,7 @@ def standing(one: ProjectStatus) -> list[str]:
     lacks = one.missing and not (one.run is None and 0 < one.needed <= one.changed)
     told = (
         f"before the first version: {one.missing}" if lacks else "",
+        _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
         _counted(one) if one.changed else "",
@@ -78,6 +79,12 @@ def standing(one: ProjectStatus) -> list[str]:
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
 
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
+
+
+def _first_labels(found: FirstLabels) -> str:
+    """Say by what tasks are ordered before there is a version."""
+    told = f"{found.compared:,} of {found.tasks:,} compared"
+    return f"the first labels are ordered: typical and different tasks first; {told}"
 
 
 def _now(step: StageProgress) -> str:

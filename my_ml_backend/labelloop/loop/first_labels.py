@@ -1,89 +1,131 @@
-"""Which tasks to label before a project's first version: typical and different ones, and held-out ones at random.
+"""Which tasks come first before a project's first version: typical and different ones, and held-out ones at random.
 
-No version orders them yet. The features are of the network's first weights, which nobody's label has touched.
+No version orders tasks yet. So those that wait get empty predictions of FIRST_LABELS, which is no version, with the
+scores by which Label Studio orders them. ``/setup`` answers that name, and our ML backend has it as its title, until a
+version is announced. Features are of the kind's first weights, which nobody's label has touched.
+
+At most SAMPLE tasks that chance chooses are compared; the others have no prediction, and come last, by chance. Tasks
+that come later are compared with each other and with what is labeled. The places of each batch are spread evenly over
+the same scores, so new ones come in between the earlier ones, which keep theirs.
 """
 
 import hashlib
 import heapq
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Interface, Site
-from labelloop.errors import MediaError, SettingsError
+from labelloop.errors import LabelConfigError, MediaError, SettingsError, TrainingError, UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
-from labelloop.loop.order import is_held_out
-from labelloop.loop.project_endpoint import require_learning
+from labelloop.loop.imports import Imports
+from labelloop.loop.order import is_held_out, note_first, order_score, read_order, without_version
 from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.project_registry import site_of
 from labelloop.sources.reader import READERS
-from labelloop.types import NO_VERSION, Item, Json, Progress, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, Item, Json, Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
 
 SAMPLE = 1000
-"""Waiting tasks that are looked at, chosen by chance; their pictures are kept for the first run. As many labeled ones
-at most are compared with them: of all pairs something is held in memory."""
+"""Tasks that wait in an order at a time; their pictures are kept for the first run. As many labeled ones at most are
+compared with them: of all pairs something is held in memory."""
+
+_FEW = 10
+"""One in so many of them: when no more are lacking, none is added."""
 
 _SECONDS = 60.0
 """To read the file of one task in."""
 
 
-@dataclass(frozen=True, slots=True)
-class FirstTasks:
-    """``tasks`` to label first, of ``compared`` ones that wait; ``held_out`` of them were chosen by chance.
+def is_wanted(hub: Hub, project: ProjectKey) -> bool:
+    """Whether tasks are to be ordered without a version. Raises StoreError."""
+    return hub.settings.first_labels and hub.pointer(project).read().champion is None
 
-    ``labeled`` are there already; what is like them comes late. ``left_out`` are those looked at that cannot be read,
-    or show what another one does.
+
+def order_first(hub: Hub, project: ProjectKey, progress: Progress) -> int:
+    """Give tasks that wait a place, as many as may have one, and say to how many it was given.
+
+    Where nothing tells how alike they are, none gets one, which is logged; a project that is not connected is left
+    alone. The caller holds the project's lease. Cut off and called again, it gives the same places. Raises StudioError,
+    StoreError and QueueError.
     """
+    site = site_of(hub, project.id)
+    if site.connection() is None:
+        return 0
+    known = _known(hub, project)
+    given: dict[int, float] = {}
+    lacking = SAMPLE - (site.count_waiting(NO_VERSION) - site.count_waiting(FIRST_LABELS))
+    if lacking > SAMPLE // _FEW:
+        # What has a place and no prediction is what was cut off, or what somebody has deleted the prediction of.
+        without = (task for task in site.waiting(FIRST_LABELS) if not _is_again(task["id"], known, given))
+        sample = heapq.nsmallest(lacking, without, key=lambda task: _rank(task["id"]))
+        new = _compared(hub, project, site, sample, progress)
+        if new:
+            note_first(hub.store, project, new)
+            given |= new
+    if not known and not given:
+        return 0
+    progress("tasks", 0, len(given))
+    with Imports(site, project) as imports:
+        for task, score in given.items():
+            imports.add(task, without_version(score))
+    hub.state(project).announce(FIRST_LABELS)
+    site.announce(FIRST_LABELS)
+    return len(given)
 
-    tasks: tuple[int, ...]
-    compared: int
-    held_out: int
-    labeled: int
-    left_out: int
+
+def _known(hub: Hub, project: ProjectKey) -> dict[int, float]:
+    order = read_order(hub.store, project, FIRST_LABELS)
+    return {int(task): score for task, score in order.scores.items()} if order else {}
 
 
-def first_tasks(hub: Hub, project: ProjectKey, count: int, progress: Progress) -> FirstTasks:
-    """Choose at most ``count`` tasks; the same tasks and labels give the same ones.
+def _is_again(task: int, known: Mapping[int, float], given: dict[int, float]) -> bool:
+    """Whether a task has a place already, which it is given again."""
+    if task in known:
+        given[task] = known[task]
+    return task in known
 
-    Raises SettingsError where there is a version already, which orders tasks by itself, TrainingError where the kind or
-    the settings have no features, LabelConfigError where nothing can be learned; StudioError, MediaError, StoreError.
-    Raises ImportError without torch.
-    """
-    require_learning(hub, project)
-    if champion := hub.pointer(project).read().champion:
-        raise SettingsError(f"project {project.id} has {champion}, by whose scores Label Studio orders its tasks")
-    labeling, site = labeling_of(hub, project), site_of(hub, project.id)
-    done = read_labels(hub, project, labeling, progress).manifest.items
+
+def _compared(
+    hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], progress: Progress
+) -> dict[int, float]:
+    """Place tasks by what they show, each somewhere in [0, 1); none where nothing can be told of that."""
+    try:
+        return _places(hub, project, site, sample, progress)
+    except (ImportError, TrainingError, UnknownKind, LabelConfigError, SettingsError, MediaError) as error:
+        _log.info("project %s: tasks are not ordered before the first version: %s", project, error)
+        return {}
+
+
+def _places(hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], progress: Progress) -> dict[int, float]:
+    labeling, settings = labeling_of(hub, project), project_settings(hub, project)
+    kind, interface = find(labeling.kind), site.interface(trained=True)
+    # Who cannot compare them says so of one, before a thousand files are read.
+    if one := _read(hub, interface, sample[:1], progress):
+        kind.features(one, settings, progress)
+    done = read_labels(hub, project, labeling, progress).manifest.items if sample else ()
     labeled = {one.content for one in done}
-    sample = _sample(site)
-    waiting = [one for one in _read(hub, site.interface(trained=True), sample, progress) if one.content not in labeled]
+    waiting = [one for one in _read(hub, interface, sample, progress) if one.content not in labeled]
+    if not waiting:
+        return {}
     some = heapq.nsmallest(SAMPLE, done, key=lambda one: _rank(one.task))
     # A file that several tasks show is one item: it is labeled once.
-    items = {one.content: one for one in (*waiting, *some)}
-    settings = project_settings(hub, project)
-    found, features = find(labeling.kind).features(list(items.values()), settings, progress)
+    found, features = kind.features(list({one.content: one for one in (*waiting, *some)}.values()), settings, progress)
 
     from labelloop.train.first_labels import first_labels
 
     held_out = [is_held_out(one.content) for one in found]
     known = [at for at, one in enumerate(found) if one.content in labeled]
-    chosen = first_labels(features, held_out, count, settings.seed, known)
-    compared = len(found) - len(known)
-    at_random = sum(held_out[at] for at in chosen)
-    tasks = tuple(found[at].task for at in chosen)
-    return FirstTasks(tasks, compared, at_random, len(labeled), len(sample) - compared)
-
-
-def _sample(site: Site) -> list[Json]:
-    """Choose waiting tasks by chance; more of them than these are never held."""
-    return heapq.nsmallest(SAMPLE, site.waiting(NO_VERSION), key=lambda task: _rank(task["id"]))
+    order = [found[at] for at in first_labels(features, held_out, len(found), settings.seed, known)]
+    return {
+        one.task: round((at + order_score(one.content, FIRST_LABELS, ())) / len(order), 6)
+        for at, one in enumerate(order)
+    }
 
 
 def _rank(task: int) -> bytes:
@@ -108,5 +150,5 @@ def _read(hub: Hub, interface: Interface, tasks: Sequence[Json], progress: Progr
     with ThreadPoolExecutor(READERS, thread_name_prefix="first") as readers:
         for done, item in enumerate(readers.map(read, tasks), 1):
             items += [item] if item else []
-            progress("pictures", done, len(tasks))
+            progress("tasks to compare", done, len(tasks))
     return items

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
 from labelloop.loop import deploy as deploying
+from labelloop.loop import first_labels as ordering
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
@@ -27,7 +28,7 @@ from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
 from labelloop.loop.storages import take_in
 from labelloop.models.runs import RunRecord
-from labelloop.types import NO_VERSION, Identity, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -182,14 +183,12 @@ def prelabel(project: str) -> str:
         learn(hub, key)
         by = serving(hub, key)
         version = by.version
-        nobody = version == NO_VERSION or deploying.is_absent(hub, key, by)
+        nobody = version in (NO_VERSION, FIRST_LABELS) or deploying.is_absent(hub, key, by)
     if deploying.is_unsettled(hub, key, by):
         hub.queue(key).postpone_prelabel()
         return f"{by.deployment.answers} may answer: it is done when that is settled"
     if nobody:
-        # With the first one all tasks are.
-        state.note("unpredicted", "")
-        return "there is no version yet"
+        return _order_first(hub, key)
     try:
         with _existing(hub, key), _noting(state), _holding(hub, key) as reporter:
             reporter.stage("prelabel")
@@ -202,6 +201,20 @@ def prelabel(project: str) -> str:
     except LeaseLost:
         return _postponed(hub, key)
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
+
+
+def _order_first(hub: Hub, project: ProjectKey) -> str:
+    """Order what waits for the first version: with that, all tasks are pre-annotated."""
+    state, ordered = hub.state(project), 0
+    try:
+        if ordering.is_wanted(hub, project):
+            with _existing(hub, project), _noting(state), _holding(hub, project) as reporter:
+                reporter.stage("order")
+                ordered = ordering.order_first(hub, project, reporter)
+    except LeaseLost:
+        return _postponed(hub, project)
+    state.note("unpredicted", "")
+    return f"there is no version yet; {ordered} tasks are ordered without" if ordered else "there is no version yet"
 
 
 def _elsewhere(project: ProjectKey, place: ProjectKey) -> str:

@@ -16,7 +16,7 @@ from labelloop.loop.order import Order, read_order
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.serving import announced_version
-from labelloop.types import NO_VERSION, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
 from labelloop.watch.agreement import keep_agreement
 from labelloop.watch.figures import outcome, run_figures, version_figures
 
@@ -61,7 +61,7 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     Only tasks that changed since are asked for. Raises StudioError and StoreError.
     """
     version, state = announced_version(hub, project), hub.state(project)
-    if version == NO_VERSION:
+    if version in (NO_VERSION, FIRST_LABELS):
         return
 
     def began() -> str:

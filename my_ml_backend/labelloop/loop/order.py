@@ -19,7 +19,7 @@ from array import array
 from base64 import b64decode, b64encode
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
@@ -27,7 +27,7 @@ from itertools import accumulate, pairwise
 from labelloop.errors import StoreError
 from labelloop.models.records import readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
-from labelloop.types import Arm, ProjectKey, side
+from labelloop.types import FIRST_LABELS, Arm, Json, ProjectKey, side
 
 _log = logging.getLogger(__name__)
 
@@ -110,6 +110,9 @@ class Order:
     ``table`` is of the true scores of train-side tasks (``quantiles``), ``share`` that of the held-out ones whose
     pre-annotation is withheld (``LABELLOOP_CONTROL_SHARE`` when the table was made). ``served``, ``random`` and
     ``control`` are ids of tasks (``packed``); both others are among the first.
+
+    Of FIRST_LABELS, which is no version, ``scores`` are what tasks are ordered by, by their ids. They count as
+    ``control``, for they were shown without a pre-annotation, and not as ``served``, for no version chose them.
     """
 
     version: str
@@ -118,6 +121,7 @@ class Order:
     served: str = ""
     random: str = ""
     control: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def may_grow(self) -> bool:
@@ -212,6 +216,23 @@ def note_places(store: Store, project: ProjectKey, version: str, places: Sequenc
     def noted(content: bytes | None) -> bytes:
         kept = readable(Order, content, path) if content else None
         return to_bytes((kept or Order(version)).noting(places))
+
+    update(store, path, noted)
+
+
+def without_version(score: float) -> Json:
+    """Make the prediction of a task that has a place before the first version: it shows nothing."""
+    return {"result": [], "score": score, "model_version": FIRST_LABELS}
+
+
+def note_first(store: Store, project: ProjectKey, scores: Mapping[int, float]) -> None:
+    """Keep by which scores tasks are ordered before the first version, before they are. Raises StoreError."""
+    path = _path(project, FIRST_LABELS)
+
+    def noted(content: bytes | None) -> bytes:
+        kept = (readable(Order, content, path) if content else None) or Order(FIRST_LABELS)
+        known = kept.scores | {str(task): score for task, score in scores.items()}
+        return to_bytes(replace(kept, scores=known, control=packed(map(int, known))))
 
     update(store, path, noted)
 

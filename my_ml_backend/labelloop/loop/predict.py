@@ -15,10 +15,11 @@ from typing import NamedTuple, TypeGuard
 from labelloop.data.site import Interface
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import Hub
-from labelloop.loop.order import Place
+from labelloop.loop.order import Place, without_version
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
 from labelloop.sources.media import media_type_of
 from labelloop.types import (
+    FIRST_LABELS,
     NO_VERSION,
     Answer,
     Failure,
@@ -111,8 +112,9 @@ def predict_tasks(
     try:
         project = hub.project(Identity.parse(str(project_uid)))
         by = serving(hub, project, version)
-        if by.version == NO_VERSION:
-            return [[] for _ in tasks]
+        if by.version in (NO_VERSION, FIRST_LABELS):
+            # Who waits with a smart tool in hand wants to see what is predicted, and that is nothing.
+            return [[] for _ in tasks] if context else _unpredicted(hub, project, by.version, tasks)
         plan = prediction_plan(hub, project, by, interface(project, by.trained), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
         asked, deadline = [task if isinstance(task, dict) else {} for task in tasks], began + seconds
@@ -127,13 +129,21 @@ def predict_tasks(
     return [[] for _ in tasks]
 
 
+def _unpredicted(hub: Hub, project: ProjectKey, version: str, tasks: Sequence[object]) -> list[Prediction]:
+    """Give what tasks get before anything predicts: nothing, or by which score they come (loop/first_labels.py)."""
+    order = hub.orders.find(project, version) if version == FIRST_LABELS else None
+    scores = {} if order is None else order.scores
+    found = (scores.get(str(task.get("id"))) if isinstance(task, dict) else None for task in tasks)
+    return [[] if score is None else without_version(score) for score in found]
+
+
 def picture_answers(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes]], list[Answer | Failure]]:
     """Give what answers pictures by themselves, without a task: the project's endpoint with the announced version.
 
     Raises NotFound where there is nothing yet that could; what it gives raises EndpointError.
     """
     by = serving(hub, project)
-    if by.version == NO_VERSION:
+    if by.version in (NO_VERSION, FIRST_LABELS):
         raise NotFound(f"project {project.id} has no version yet, and no bootstrap endpoint that predicts until then")
 
     def ask(pictures: Sequence[bytes]) -> list[Answer | Failure]:

@@ -19,6 +19,7 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
 from labelloop.loop import project_registry
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import read_order
 from labelloop.loop.project_endpoint import (
     ProjectEndpoint,
     bootstrap_of,
@@ -27,7 +28,7 @@ from labelloop.loop.project_endpoint import (
 )
 from labelloop.loop.state import Shared
 from labelloop.models.deployments import Deployment, Deployments, ServedVersion
-from labelloop.types import NO_VERSION, Assignment, Input, ProjectKey, Prompted, Target
+from labelloop.types import FIRST_LABELS, NO_VERSION, Assignment, Input, ProjectKey, Prompted, Target
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +41,9 @@ _NOTHING = Deployment()
 class Serving(ProjectEndpoint):
     """What predicts for a project; ``version`` is NO_VERSION before the loop's first.
 
-    ``deployment`` is what was last seen of an endpoint that versions are brought to. ``learned`` says that annotations
-    are learned from, which those of an endpoint with a model of its own are not.
+    Where tasks have an order by then, it is FIRST_LABELS, and nothing predicts, either. ``deployment`` is what was last
+    seen of an endpoint that versions are brought to. ``learned`` says that annotations are learned from, which those of
+    an endpoint with a model of its own are not.
     """
 
     version: str
@@ -72,11 +74,14 @@ def serving(hub: Hub, project: ProjectKey, version: str | None = None) -> Servin
     deployment = _deployment(hub, project, shared, found) if found.serves == "deployed" else _NOTHING
     if version is not None:
         return Serving(found.options, found.endpoint, version, deployment, learned)
+    announced = _announced(hub, project, shared) if learned else NO_VERSION
     versioned = found.serves == "store" or bool(deployment.brought)
-    if versioned and (announced := _announced(hub, project, shared)) != NO_VERSION:
+    if versioned and announced not in (NO_VERSION, FIRST_LABELS):
         return Serving(found.options, found.endpoint, announced, deployment)
     if other := bootstrap_of(hub, found):
         found, deployment = other, _NOTHING
+    elif announced == FIRST_LABELS:
+        return Serving(found.options, found.endpoint, announced, deployment)
     # What no version was brought to yet may hold a model of its own all the same.
     reported = NO_VERSION if found.serves == "store" else _served(hub, project, shared, found)
     return Serving(found.options, found.endpoint, reported, deployment, learned)
@@ -162,11 +167,17 @@ def _deployment(hub: Hub, project: ProjectKey, shared: Shared | None, found: Pro
 def _announced(hub: Hub, project: ProjectKey, shared: Shared | None) -> str:
     if shared is not None and shared.announced is not None:
         return shared.announced
-    version = hub.pointer(project).read().announced or NO_VERSION
+    version = hub.pointer(project).read().announced or _unannounced(hub, project)
     if shared is not None:
         # A newer one that was announced since it was read is not overwritten.
         hub.state(project).announce(version, fresh=False)
     return version
+
+
+def _unannounced(hub: Hub, project: ProjectKey) -> str:
+    """Say what is answered before a version is announced: whether tasks have an order by then is in the store."""
+    order = read_order(hub.store, project, FIRST_LABELS) if hub.settings.first_labels else None
+    return FIRST_LABELS if order is not None and order.scores else NO_VERSION
 
 
 def _served(hub: Hub, project: ProjectKey, shared: Shared | None, by: ProjectEndpoint) -> str:

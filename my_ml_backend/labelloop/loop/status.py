@@ -9,6 +9,7 @@ from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
+from labelloop.loop.order import read_order
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
@@ -20,7 +21,7 @@ from labelloop.models.deployments import Deployments
 from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
-from labelloop.types import Json, ProjectKey
+from labelloop.types import FIRST_LABELS, Json, ProjectKey
 from labelloop.watch.agreement import Agreed, kept_agreements, saved_by
 from labelloop.watch.timing import Saved
 
@@ -38,6 +39,14 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstLabels:
+    """How many tasks have been ``compared`` to be ordered before the first version, of how many there were last."""
+
+    compared: int
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectStatus:
     """One project at one moment. ``due`` is when the policy calls for a run (Unix seconds), None without changes.
 
@@ -52,7 +61,8 @@ class ProjectStatus:
     oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
     not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
-    know it.
+    know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
+    where there is no such order.
     """
 
     project: str
@@ -78,6 +88,7 @@ class ProjectStatus:
     agreement: Agreed | None = None
     learning: str = ""
     saved: Saved | None = None
+    first_labels: FirstLabels | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -96,6 +107,7 @@ class _Noted:
     gone: str = ""
     workers: int | None = None
     agreement: Agreed | None = None
+    tasks: int = 0
     failure: str = ""
 
     @classmethod
@@ -112,6 +124,7 @@ class _Noted:
                 gone=why_gone(hub, project),
                 workers=count_workers(hub.redis),
                 agreement=state.agreement.read(),
+                tasks=state.seen().tasks,
             )
         except QueueError as error:
             return cls(failure=str(error))
@@ -180,8 +193,16 @@ def _served(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted)
         first = first or not seen.brought
     other = fallback(hub, project, found)
     if other is None:
-        return stands
+        return replace(stands, first_labels=_first_labels(hub, project, noted))
     return replace(stands, bootstrap=Bootstrap(other.endpoint.name, other.version, first))
+
+
+def _first_labels(hub: Hub, project: ProjectKey, noted: _Noted) -> FirstLabels | None:
+    if announced_version(hub, project) != FIRST_LABELS:
+        return None
+    order = read_order(hub.store, project, FIRST_LABELS)
+    compared = len(order.scores) if order else 0
+    return FirstLabels(compared, max(compared, noted.tasks))
 
 
 def _with(stands: ProjectStatus, error: Exception) -> ProjectStatus:

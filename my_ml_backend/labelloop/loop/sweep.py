@@ -35,7 +35,7 @@ from labelloop.loop.project_registry import (
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
 from labelloop.models.runs import manifest_path
-from labelloop.types import NO_VERSION, LeftOut, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, LeftOut, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     state, found = hub.state(project), info.counters
     learn_unknown(hub, project)
     last = state.seen()
-    if found.tasks != last.tasks:
+    if found.tasks != last.tasks or scan_now:
         state.note("unpredicted", "tasks may be without a prediction")
     notes = state.notes()
     for name, setting in _OF_SETTINGS.items():
@@ -134,9 +134,10 @@ def _judging(project: ProjectKey, what: str) -> Iterator[None]:
 
 
 def _mend_title(hub: Hub, project: ProjectKey, info: Overview) -> None:
-    """Flip the title that a worker killed after announcing has left behind."""
+    """Flip the title that a worker killed after announcing has left behind, or a setting that was switched off."""
     version = announced_version(hub, project)
-    if version not in (NO_VERSION, info.version) and not hub.state(project).is_held():
+    named = version != NO_VERSION or info.version == FIRST_LABELS
+    if named and version != info.version and not hub.state(project).is_held():
         site_of(hub, project.id).announce(version)
 
 

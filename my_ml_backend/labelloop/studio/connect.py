@@ -21,12 +21,12 @@ from labelloop.studio.backends import (
 )
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.studio.diagnosis import too_old
-from labelloop.types import NO_VERSION, Json
+from labelloop.types import FIRST_LABELS, NO_VERSION, Json
 
 _SMART = re.compile(r"\bsmart(Only)?\s*=\s*[\"']true[\"']", re.IGNORECASE)
 """What a label config has whose annotators want to draw and be answered."""
 
-_OUR_TITLE = re.compile(rf"v\d+|{re.escape(NO_VERSION)}")
+_OUR_TITLE = re.compile(rf"v\d+|{re.escape(NO_VERSION)}|{re.escape(FIRST_LABELS)}")
 
 
 def connect(

@@ -1,44 +1,89 @@
-"""Before the first version: which tasks ``labelloop first-labels`` chooses, and the tab it makes of them."""
+"""Before the first version: by which order the loop has Label Studio serve tasks, and what becomes of it afterwards."""
 
 import hashlib
 import io
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
-from labelloop.cli.first_labels import first_labels
+from labelloop.cli.terminal import standing
+from labelloop.data.listing import Record
+from labelloop.data.site import Counters
+from labelloop.errors import StudioError
 from labelloop.kinds.base import find
-from labelloop.loop import first_labels as choosing
+from labelloop.loop import first_labels, jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.order import is_held_out
+from labelloop.loop.metering import look_for_agreement
+from labelloop.loop.order import arms, control_tasks, is_held_out, read_order
+from labelloop.loop.predict import predict_tasks
+from labelloop.loop.project_labels import labeling_of
+from labelloop.loop.project_registry import remember_project
+from labelloop.loop.serving import announced_version
+from labelloop.loop.status import FirstLabels, project_status
+from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
-from labelloop.types import IMAGES
-from support.studio_api import StudioApi
+from labelloop.settings import Settings
+from labelloop.studio.client import Studio
+from labelloop.studio.connect import connect
+from labelloop.studio.diagnosis import check_title
+from labelloop.types import FIRST_LABELS, IMAGES, NO_VERSION, ProjectKey
+from support.label_configs import interface
+from support.studio_api import CONFIG, StudioApi
 
-from .conftest import MakeHub
+from .conftest import MakeHub, of_this_process
 
 pytestmark = pytest.mark.train
+
+ADDRESS = "http://10.0.0.9:9090"
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
 
-@pytest.fixture
-def hub(make_hub: MakeHub, tmp_path: Path) -> Hub:
-    """A hub whose network has weights that a file holds."""
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights that a file holds: those of a hub would not be at hand."""
     import timm
     import torch
     from safetensors.torch import save_file
 
+    file = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.safetensors")
-    weights = str(tmp_path / "weights.safetensors")
-    return make_hub(backbone="test_resnet", image_size=32, weights=weights, recipes=("head",))
+        save_file(timm.create_model("test_resnet").state_dict(), file)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the exported network, which takes seconds to make."""
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture
+def hub(
+    make_hub: MakeHub,
+    studio: StudioApi,
+    weights: str,
+    networks: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Hub]:
+    """The hub of jobs in this process, with a project that is connected."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "train").symlink_to(networks)
+    made = make_hub(backbone="test_resnet", image_size=32, weights=weights, recipes=("head",))
+    studio.connect(NO_VERSION, url=ADDRESS)
+    remember_project(made, made.project(7), ADDRESS)
+    yield from of_this_process(made, monkeypatch)
+
+
+@pytest.fixture
+def project(hub: Hub) -> ProjectKey:
+    return hub.project(7)
 
 
 def add(studio: StudioApi, *colours: str) -> None:
@@ -50,90 +95,282 @@ def add(studio: StudioApi, *colours: str) -> None:
         studio.add_tasks(1)
 
 
-def asked(hub: Hub, *words: str) -> Result:
-    return CliRunner().invoke(first_labels, ["--project", "7", *words], obj=hub)
-
-
-def found(hub: Hub, *words: str) -> Any:
-    answer = asked(hub, *words, "--json")
-    assert not answer.exception, answer.output
-    return json.loads(answer.stdout)
-
-
 def held_out(studio: StudioApi, task: int) -> bool:
     return is_held_out(hashlib.sha256(studio.pictures[f"/data/upload/7/{task}.png"]).hexdigest())
 
 
-def test_typical_and_different_tasks_get_a_tab_and_held_out_ones_come_at_random(hub: Hub, studio: StudioApi) -> None:
+def served(studio: StudioApi) -> list[int]:
+    """The tasks that Label Studio serves by the project's version, in order; the others come after these."""
+    found = {one["task"]: one["score"] for one in studio.predictions if one["model_version"] == studio.model_version}
+    return sorted(found, key=lambda task: found[task])
+
+
+def scores(studio: StudioApi) -> dict[int, float]:
+    return {one["task"]: one["score"] for one in studio.predictions if one["model_version"] == FIRST_LABELS}
+
+
+def asked_alone(hub: Hub, studio: StudioApi, task: int, context: object = None) -> object:
+    return predict_tasks(hub, 7, interface(hub, CONFIG), [studio.tasks[task]], context)[0]
+
+
+def test_typical_and_different_tasks_come_first_and_held_out_ones_at_random(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
     colours = ["red"] * 40 + ["green"] * 8 + ["blue"] * 8
     add(studio, *colours)
     studio.pictures["/data/upload/7/3.png"] = b"no picture"
     studio.pictures["/data/upload/7/5.png"] = studio.pictures["/data/upload/7/4.png"]
 
-    told = found(hub, "--top", "12", "--push")
+    assert jobs.prelabel(str(project)) == "there is no version yet; 54 tasks are ordered without"
 
-    assert (len(told["tasks"]), told["compared"], told["labeled"], told["left_out"]) == (12, 54, 0, 2)
-    assert not {3, 5} & set(told["tasks"])
-    served = [held_out(studio, task) for task in told["tasks"]]
-    assert told["held_out"] == sum(served)
-    first = [colours[task - 1] for task, held in zip(told["tasks"], served, strict=True) if not held][:3]
-    assert set(first) == set(COLOURS)
-    [tab] = studio.views
-    assert tab["data"]["title"] == "First labels (LabelLoop)"
-    assert studio.predictions == []
-    ranges = [one["value"] for one in tab["data"]["filters"]["items"]]
-    shown = {task for one in ranges for task in (range(one["min"], one["max"] + 1) if isinstance(one, dict) else [one])}
-    assert shown == set(told["tasks"])
+    assert (studio.model_version, studio.backends[0]["title"]) == (FIRST_LABELS, FIRST_LABELS)
+    assert announced_version(hub, project) == FIRST_LABELS
+    assert all(one["result"] == [] for one in studio.predictions)
+    order = served(studio)
+    assert len(order) == 54
+    assert 3 not in order
+    assert len({4, 5} & set(order)) == 1, "they are one picture"
+    train = [colours[task - 1] for task in order if not held_out(studio, task)]
+    assert set(train[:3]) == set(COLOURS)
+    places = [at / len(order) for at, task in enumerate(order) if held_out(studio, task)]
+    assert len(places) > 5
+    assert 0.25 < np.mean(places) < 0.75
+    assert min(scores(studio).values()) < 0.05
+    assert max(scores(studio).values()) > 0.95
 
 
-def test_what_is_labeled_counts_as_there(hub: Hub, studio: StudioApi) -> None:
-    colours = [*["red"] * 14, *["green"] * 12, *["blue"] * 6]
-    add(studio, *colours)
-    red, green = (next(at for at in places if not held_out(studio, at)) for places in (range(3, 15), range(15, 27)))
-    studio.annotate(red, "cat")
+def test_one_that_is_asked_for_alone_gets_the_same_and_never_a_pre_annotation(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    add(studio, *["red"] * 6, *["blue"] * 6)
+    assert asked_alone(hub, studio, 1) == []
+    jobs.prelabel(str(project))
+    add(studio, "green")
+    hub.redis.flushall()
+    for task, score in scores(studio).items():
+        assert asked_alone(hub, studio, task) == {"result": [], "score": score, "model_version": FIRST_LABELS}
+    assert asked_alone(hub, studio, 13) == [], "it has no place yet"
+    assert asked_alone(hub, studio, 1, {"result": []}) == [], "who draws waits for an answer"
+
+
+def test_what_was_there_before_is_ordered_when_somebody_sweeps(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    add(studio, *["red"] * 5)
+    sweep_project(hub, project)
+    hub.state(project).note("unpredicted", "")
+    hub.queue(project).begin_prelabel()
+    before = hub.redis.llen("rq:queue:labelloop")
+    sweep_project(hub, project)
+    assert hub.redis.llen("rq:queue:labelloop") == before
+    sweep_project(hub, project, scan_now=True)
+    assert hub.redis.llen("rq:queue:labelloop") == before + 1
+
+
+def test_what_comes_later_comes_in_between_and_nothing_is_placed_anew(
+    hub: Hub, project: ProjectKey, studio: StudioApi
+) -> None:
+    add(studio, *["red"] * 12)
+    jobs.prelabel(str(project))
+    before = scores(studio)
+    add(studio, *["red"] * 10, *["green"] * 10)
+    green = next(task for task in range(23, 33) if not held_out(studio, task))
     studio.annotate(green, "dog")
 
-    told = found(hub, "--top", "30")
+    assert jobs.prelabel(str(project)).endswith("19 tasks are ordered without")
+    after = scores(studio)
+    assert {task: after[task] for task in before} == before
+    assert len(studio.predictions) == 31
+    assert green not in after
+    later = [task for task in served(studio) if task > 12 and not held_out(studio, task)]
+    assert later[0] < 23, "a red one: what is like the labeled one comes late"
+    assert any(after[task] < max(before.values()) for task in range(13, 33) if task in after)
+    assert jobs.prelabel(str(project)) == "there is no version yet"
 
-    assert told["labeled"] == 2
-    assert sorted(told["tasks"]) == sorted({*range(1, 33)} - {red, green})
-    first = next(task for task in told["tasks"] if not held_out(studio, task))
-    assert colours[first - 1] == "blue"
-    assert "2 are labeled already; what is like them comes late" in asked(hub, "--top", "5").output
 
-
-def test_of_many_labeled_ones_some_are_compared_and_none_is_chosen(
-    hub: Hub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
+def test_of_many_tasks_some_are_compared_and_more_when_those_are_labeled(
+    hub: Hub, project: ProjectKey, studio: StudioApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add(studio, *["red"] * 20)
-    for task in range(1, 11):
-        studio.annotate(task, "cat" if task % 2 else "dog")
-    monkeypatch.setattr(choosing, "SAMPLE", 4)
+    monkeypatch.setattr(first_labels, "SAMPLE", 20)
     compared: list[int] = []
-    kind = type(find(IMAGES))
-    features = kind.features
+    features = type(find(IMAGES)).features
 
     def counted(self: Any, items: Any, *rest: Any) -> Any:
         compared.append(len(items))
         return features(self, items, *rest)
 
-    monkeypatch.setattr(kind, "features", counted)
-    told = found(hub, "--top", "20")
-    assert (told["labeled"], told["compared"], compared) == (10, 4, [8])
-    assert len(told["tasks"]) == 4
-    assert min(told["tasks"]) > 10
+    monkeypatch.setattr(type(find(IMAGES)), "features", counted)
+    add(studio, *["red"] * 50)
+    sweep_project(hub, project)
+    jobs.prelabel(str(project))
+    assert (len(scores(studio)), compared) == (20, [1, 20])
+    assert project_status(hub, project).first_labels == FirstLabels(20, 50)
+    told = "  the first labels are ordered: typical and different tasks first; 20 of 50 compared"
+    assert told in standing(project_status(hub, project))
+
+    for task in served(studio)[:2]:
+        studio.annotate(task, "cat")
+    jobs.prelabel(str(project))
+    assert len(scores(studio)) == 20, "two are not worth it"
+    for task in served(studio)[2:6]:
+        studio.annotate(task, "dog")
+    jobs.prelabel(str(project))
+    assert len(scores(studio)) == 26
+    assert compared[-1] == 12, "with the six that are labeled"
 
 
-def test_it_is_refused_where_features_say_nothing_or_a_version_orders_tasks(
-    hub: Hub, make_hub: MakeHub, studio: StudioApi
-) -> None:
-    add(studio, "red", "green")
-    assert "set LABELLOOP_WEIGHTS" in str(asked(make_hub(backbone="test_resnet", image_size=32)).exception)
+def test_what_is_cut_off_gets_the_places_that_were_noted(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 15)
 
-    pointer = ChampionPointer(hub.store, hub.project(7))
+    def killed() -> None:
+        raise StudioError("the worker is killed here")
+
+    def refused(method: str, path: str, *rest: Any) -> tuple[int, object]:
+        return (403, {}) if method == "POST" else StudioApi.answer(studio, method, path, *rest)
+
+    studio.answer = refused  # type: ignore[method-assign, assignment]
+    with pytest.raises(StudioError):
+        jobs.prelabel(str(project))
+    assert hub.state(project).notes()["unpredicted"]
+    del studio.answer
+    assert studio.predictions == []
+    order = read_order(hub.store, project, FIRST_LABELS)
+    assert order is not None
+
+    hub.redis.flushall()
+    remember_project(hub, project, ADDRESS)
+    jobs.prelabel(str(project))
+    assert {str(task): score for task, score in scores(studio).items()} == order.scores
+    assert "unpredicted" not in hub.state(project).notes()
+
+    studio.predictions = studio.predictions[3:]
+    jobs.prelabel(str(project))
+    assert {str(task): score for task, score in scores(studio).items()} == order.scores, "somebody deleted some"
+
+
+def test_a_title_that_was_left_behind_is_mended_by_the_sweep(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 8)
+    jobs.prelabel(str(project))
+    studio.model_version = studio.backends[0]["title"] = NO_VERSION
+    sweep_project(hub, project)
+    assert (studio.model_version, studio.backends[0]["title"]) == (FIRST_LABELS, FIRST_LABELS)
+
+
+def test_the_first_version_takes_over_and_nothing_comes_back(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 10)
+    jobs.prelabel(str(project))
+    pointer = ChampionPointer(hub.store, project)
     pointer.promote("v1", pointer.take_fence())
-    assert str(asked(hub).exception) == "project 7 has v1, by whose scores Label Studio orders its tasks"
+    assert jobs.prelabel(str(project)) == "there is no version yet", "it is about to be announced"
+    assert announced_version(hub, project) == FIRST_LABELS
+    assert jobs.deploy(str(project), None) == "v1 is announced"
+
+    assert (studio.model_version, studio.backends[0]["title"]) == ("v1", "v1")
+    assert announced_version(hub, project) == "v1"
+    assert all(studio.versions_of(task) == [FIRST_LABELS, "v1"] for task in studio.tasks)
+    assert asked_alone(hub, studio, 1)["result"]  # type: ignore[index]
+    assert project_status(hub, project).first_labels is None
+    add(studio, "blue")
+    assert jobs.prelabel(str(project)) == "1 tasks pre-annotated with v1, 0 left out"
+    hub.redis.flushall()
+    assert announced_version(hub, project) == "v1"
 
 
-def test_a_project_without_waiting_tasks_is_said_to_have_none(hub: Hub) -> None:
-    assert asked(hub).output.splitlines()[0].startswith("0 of 0 waiting tasks to label first")
+def test_they_are_no_version_that_anybody_agrees_with(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 10)
+    jobs.prelabel(str(project))
+    tasks = list(studio.tasks)
+    assert arms(hub.store, project, tasks) == {}, "no version has chosen any"
+    known = control_tasks(hub.store, project)
+    assert all(known(task) for task in scores(studio))
+
+    by = {one["task"]: number for number, one in enumerate(studio.predictions, 1)}
+    for task in tasks:
+        given = [one | {"id": by[task]} for one in studio.predictions if one["task"] == task]
+        studio.tasks[task]["predictions"] = given
+        studio.annotate(task, "cat", parent_prediction=by[task], lead_time=3.0)
+    look_for_agreement(hub, project, Counters(10, 10, 10, 0))
+    assert hub.state(project).agreement.read() is None
+    pointer = ChampionPointer(hub.store, project)
+    fence = pointer.take_fence()
+    pointer.promote("v1", fence)
+    pointer.announce("v1", fence)
+    hub.state(project).announce("v1")
+    look_for_agreement(hub, project, Counters(10, 10, 10, 0))
+    agreed = hub.state(project).agreement.read()
+    assert agreed is None or not (agreed.begun or agreed.control or agreed.shown)
+
+
+def test_what_is_made_in_bulk_of_them_is_not_the_truth(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    """As "Create Annotations From Predictions" makes it: it says nothing, and nobody took any time for it."""
+    studio.config = CONFIG.replace('toName="image"', 'toName="image" choice="multiple"')
+    add(studio, *["red"] * 10)
+    jobs.prelabel(str(project))
+    in_bulk, by_hand, *_ = scores(studio)
+    empty: dict[str, Any] = {"result": [], "parent_prediction": 1}
+    studio.annotate(in_bulk, "cat", **empty)
+    studio.annotate(by_hand, "cat", **empty, lead_time=4.0)
+    labeling = labeling_of(hub, project)
+    found = {one.task: one for one in labeling.records(find(labeling.kind).truth)}
+    assert isinstance(found[by_hand], Record)
+    assert not isinstance(found[in_bulk], Record)
+
+
+def test_where_it_is_switched_off_tasks_come_at_random_again(
+    hub: Hub, project: ProjectKey, studio: StudioApi, make_hub: MakeHub
+) -> None:
+    add(studio, *["red"] * 6)
+    jobs.prelabel(str(project))
+    off = make_hub(first_labels=False, weights=hub.settings.weights, backbone="test_resnet", image_size=32)
+    off.redis.flushall()
+    remember_project(off, project, ADDRESS)
+    assert announced_version(off, project) == NO_VERSION
+    assert asked_alone(off, studio, 1) == []
+    sweep_project(off, project)
+    assert (studio.model_version, studio.backends[0]["title"]) == (NO_VERSION, NO_VERSION)
+    assert project_status(off, project).first_labels is None
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"weights": "none"}, id="features that say nothing"),
+        pytest.param({"first_labels": False}, id="switched off"),
+        pytest.param({"bootstrap_endpoint": "fake://?classes=cat,dog&version=zs"}, id="something predicts"),
+    ],
+)
+def test_elsewhere_nothing_happens_and_nothing_is_said(
+    given: dict[str, object],
+    hub: Hub,
+    project: ProjectKey,
+    studio: StudioApi,
+    make_hub: MakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(studio, *["red"] * 6)
+    usual = {"weights": hub.settings.weights, "backbone": "test_resnet", "image_size": 32}
+    for _ in of_this_process(make_hub(**{**usual, **given}), monkeypatch):
+        jobs.prelabel(str(project))
+        assert read_order(hub.store, project, FIRST_LABELS) is None
+        assert scores(studio) == {}
+        assert studio.model_version != FIRST_LABELS
+        assert set(hub.state(project).notes()) <= {"missing"}
+
+
+def test_a_project_that_is_not_connected_is_left_alone(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 6)
+    studio.backends.clear()
+    assert jobs.prelabel(str(project)) == "there is no version yet"
+    assert scores(studio) == {}
+
+
+def test_connect_and_doctor_know_the_name(hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    add(studio, *["red"] * 6)
+    jobs.prelabel(str(project))
+    studio.model_version = studio.backends[0]["title"] = NO_VERSION
+    client = Studio(studio.url, "legacy")
+    told = connect(client, 7, ADDRESS, Settings(), announced_version(hub, project))
+    assert "ML backend 1 titled first-labels (was labelloop-untrained)." in told
+    (own,) = client.ml_backends(7)
+    assert check_title(own, announced_version(hub, project), client.project(7)).ok
+    client.close()
