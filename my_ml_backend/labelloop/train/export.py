@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,25 +30,34 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, output: str) -> None:
     """Export with a free batch size and the weights inside. ``example`` holds at least two pictures."""
+    export_onnx(model, {IMAGES: (example, {0: torch.export.Dim("batch")})}, path, output, "choose another backbone")
+
+
+def export_onnx(
+    model: nn.Module, inputs: Mapping[str, tuple[torch.Tensor, Mapping[int, Any]]], path: Path, output: str, remedy: str
+) -> None:
+    """Export a module with its weights inside: ``inputs`` by name, in its own order, each with the sizes left free.
+
+    ``remedy`` says what to do about a TrainingError, raised where that cannot be.
+    """
     with _quiet():
         try:
             program = torch.onnx.export(
                 model,
-                (example,),
+                tuple(example for example, _ in inputs.values()),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                input_names=[IMAGES],
+                dynamic_shapes=tuple(dict(free) for _, free in inputs.values()),
+                input_names=list(inputs),
                 output_names=[output],
                 external_data=False,
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise TrainingError(
-                f"{type(model).__name__} cannot be exported to ONNX ({str(error).splitlines()[0]}); "
-                "choose another backbone"
+                f"{type(model).__name__} cannot be exported to ONNX ({str(error).splitlines()[0]}); {remedy}"
             ) from error
     if program is None:
-        raise TrainingError(f"{type(model).__name__} was exported to nothing; choose another backbone")
+        raise TrainingError(f"{type(model).__name__} was exported to nothing; {remedy}")
     onnx.save(_plain(program.model_proto), str(path))
 
 
@@ -112,6 +121,8 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.", category=DeprecationWarning)
+        # Inputs that are of one size share its name.
+        warnings.filterwarnings("ignore", message=".*The axis name", category=UserWarning)
         try:
             for logger in loggers:
                 logger.setLevel(logging.ERROR)

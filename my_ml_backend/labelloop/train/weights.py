@@ -7,6 +7,7 @@ import httpx
 import torch
 from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.utils._headers import build_hf_headers
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -66,24 +67,24 @@ def _from_hub(model: nn.Module, backbone: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file, local_files_only=True))
     except LocalEntryNotFoundError:
-        _reach(f"{constants.ENDPOINT}/{repository}/resolve/main/{file}", repository)
+        reach(f"{constants.ENDPOINT}/{repository}/resolve/main/{file}", f"weights {repository}", _WAYS_OUT)
     try:
         return Path(hf_hub_download(repository, file))
     except (OSError, ValueError) as error:
         raise TrainingError(f"weights {repository} could not be fetched from the hub: {error}. {_WAYS_OUT}") from error
 
 
-def _reach(url: str, repository: str) -> None:
+def reach(url: str, what: str, ways_out: str) -> None:
     """Ask the hub once, so that its client does not go on retrying for minutes where there is none."""
     if constants.HF_HUB_OFFLINE:
-        raise TrainingError(f"weights {repository} are not in the hub's cache and HF_HUB_OFFLINE is set. {_WAYS_OUT}")
+        raise TrainingError(f"{what} are not in the hub's cache and HF_HUB_OFFLINE is set. {ways_out}")
     try:
-        status = httpx.head(url, timeout=_HUB_TIMEOUT).status_code
+        status = httpx.head(url, headers=build_hf_headers(), timeout=_HUB_TIMEOUT).status_code
     except httpx.HTTPError as error:
         reason = type(error).__name__
-        raise TrainingError(f"weights {repository}: the hub cannot be reached ({reason}). {_WAYS_OUT}") from error
+        raise TrainingError(f"{what}: the hub cannot be reached ({reason}). {ways_out}") from error
     if status >= 400:
-        raise TrainingError(f"weights {repository}: the hub answered {status}. {_WAYS_OUT}")
+        raise TrainingError(f"{what}: the hub answered {status}. {ways_out}")
 
 
 def difference(weights: State, model: nn.Module) -> str:

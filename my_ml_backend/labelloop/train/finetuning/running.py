@@ -2,8 +2,6 @@
 
 import hashlib
 import logging
-import pickle
-import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
+from labelloop.train.checkpoints import SUFFIX, Pace, aside, find_checkpoint, make_room
 from labelloop.train.dataset import Dataset
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.module import Finetune
@@ -25,10 +24,6 @@ from labelloop.train.loading import Positions, TrainingBatches, ValidationBatche
 from labelloop.train.recipes.base import Watch
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress
-
-logger = logging.getLogger(__name__)
-
-_SUFFIX = ".ckpt"
 
 
 def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:
@@ -39,30 +34,7 @@ def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Ite
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return folder / f"finetune-{digest.hexdigest()[:32]}{_SUFFIX}"
-
-
-def find_checkpoint(path: Path | None) -> dict[str, Any] | None:
-    """Read the checkpoint of a training; None where there is none, or only a damaged one."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-        logger.warning("checkpoint %s cannot be read (%s); the training begins anew", path.name, error)
-        return None
-    return found
-
-
-def make_room(path: Path) -> None:
-    """Make the folder of a checkpoint, and remove the checkpoints of other trainings from it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob(f"*{_SUFFIX}*"):
-        if other != path:
-            other.unlink(missing_ok=True)
-
-
-_SHARE = 0.05
+    return folder / f"finetune-{digest.hexdigest()[:32]}{SUFFIX}"
 
 
 class Keeper(Checkpoint):
@@ -73,22 +45,17 @@ class Keeper(Checkpoint):
     """
 
     def __init__(self, path: Path, last: int) -> None:
-        self._path, self._last = path, last
-        self._written = time.monotonic()
-        self._took = 0.0
+        self._path, self._last, self._pace = path, last, Pace()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Write, where it is time; Lightning calls this after the module's own."""
-        due = trainer.should_stop or trainer.current_epoch + 1 == self._last
-        since = time.monotonic() - self._written
-        if not trainer.strategy.broadcast(due or since * _SHARE >= self._took):
+        last = trainer.should_stop or trainer.current_epoch + 1 == self._last
+        if not trainer.strategy.broadcast(self._pace.due(last=last)):
             return
-        begun, partial = time.monotonic(), self._path.with_name(f"{self._path.name}.partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            partial.replace(self._path)
-        self._written = time.monotonic()
-        self._took = self._written - begun
+        with self._pace.writing():
+            trainer.save_checkpoint(aside(self._path))
+            if trainer.is_global_zero:
+                aside(self._path).replace(self._path)
 
 
 _EVALUATED = 64

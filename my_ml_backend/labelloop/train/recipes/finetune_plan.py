@@ -20,6 +20,11 @@ class Work:
 
 
 def work_of(model: nn.Module, spec: PictureSpec) -> Work:
+    """Count the work of one picture."""
+    return counted(model, torch.zeros(1, 3, spec.height, spec.width))
+
+
+def counted(model: nn.Module, *inputs: torch.Tensor) -> Work:
     """Count the multiply-adds of convolutions and linear layers, and the outputs of all layers."""
     multiplied: list[int] = []
     kept: list[int] = []
@@ -35,7 +40,7 @@ def work_of(model: nn.Module, spec: PictureSpec) -> Work:
     handles = [layer.register_forward_hook(note) for layer in layers]
     try:
         with torch.inference_mode():
-            model(torch.zeros(1, 3, spec.height, spec.width))
+            model(*inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,0 +1,1 @@
+"""What the kinds of texts share: how a text becomes numbers, with a place in the text for each of them."""

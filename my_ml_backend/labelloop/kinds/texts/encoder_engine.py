@@ -1,0 +1,97 @@
+"""Runs an encoder's ``model.onnx`` beside its ``tokenizer.json``: onnxruntime and numpy, without torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tokenizers import Tokenizer
+
+from labelloop.errors import BundleError
+from labelloop.kinds.texts.windows import Cutter, EncoderSpec, Floats, Ids, Tokens, batches, merged, padded
+from labelloop.train.metrics import softmax
+
+MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
+FILES = (MODEL, TOKENIZER)
+"""The files of a bundle that an encoder is served by."""
+
+IDS, MASK, LOGITS = "input_ids", "attention_mask", "logits"
+
+Array = npt.NDArray[np.float32]
+
+_AT_ONCE = 2048
+"""Sub-tokens, with what fills them up, in one run of the network: bounds memory, and more bring no speed on a CPU."""
+
+
+class EncoderSession:
+    """One loaded encoder with its last layer; safe to share between threads. Raises BundleError."""
+
+    def __init__(self, directory: Path, spec: EncoderSpec) -> None:
+        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), spec)
+        self._session, self._path = _session(directory / MODEL), directory / MODEL
+
+    def classes(self, texts: Sequence[str]) -> Array:
+        """Give logits (texts, classes), by the beginning of each text."""
+        return np.stack(self.run([self.cutter.beginning(text) for text in texts]))
+
+    def tags(self, texts: Sequence[str]) -> list[tuple[Tokens, Floats]]:
+        """Give each text's sub-tokens with the probabilities of their tags, (sub-tokens, tags)."""
+        cut = [self.cutter.tokens(text) for text in texts]
+        places = [self.cutter.places(tokens) for tokens in cut]
+        windows = [
+            self.cutter.window(tokens, first, last)
+            for tokens, spread in zip(cut, places, strict=True)
+            for first, last in spread
+        ]
+        outputs = iter(self.run(windows))
+        return [
+            (tokens, tag_probabilities(self.cutter.spec, tokens, spread, [next(outputs) for _ in spread]))
+            for tokens, spread in zip(cut, places, strict=True)
+        ]
+
+    def run(self, rows: Sequence[Ids]) -> list[Array]:
+        """Run the network on windows, in order: (classes,) of each, or (its ids, tags). Raises BundleError."""
+        given: list[Array] = [np.empty(0, dtype=np.float32)] * len(rows)
+        for at in batches(rows, _AT_ONCE):
+            ids, mask = padded([rows[one] for one in at], self.cutter.spec.pad)
+            for one, output in zip(at.tolist(), self._run(ids, mask), strict=True):
+                given[one] = output[: len(rows[one])] if output.ndim == 2 else output
+        return given
+
+    def _run(self, ids: Ids, mask: Ids) -> Array:
+        try:
+            logits: Array = self._session.run([LOGITS], {IDS: ids, MASK: mask})[0]
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise BundleError(f"{self._path} cannot be run: {error}") from error
+        return logits
+
+
+def tag_probabilities(
+    spec: EncoderSpec, tokens: Tokens, places: Sequence[tuple[int, int]], outputs: Sequence[Array]
+) -> Floats:
+    """Make the probabilities of a text's tags, (sub-tokens, tags), from the logits of all its windows."""
+    begin = len(spec.before)
+    windows = [
+        softmax(output[begin : begin + last - first].astype(np.float64))
+        for (first, last), output in zip(places, outputs, strict=True)
+    ]
+    return merged(len(tokens.ids), places, windows)
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises Exception itself
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise BundleError(f"{path} cannot be loaded: {error}") from error

@@ -1,0 +1,1 @@
+"""What the kinds of texts train with; may import torch, as no other module of ``kinds.texts`` does."""
