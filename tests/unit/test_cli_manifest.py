@@ -64,10 +64,10 @@ def test_show_counts_classes_and_sides(source: Path) -> None:
 def test_labels_of_another_kind_are_refused_by_their_name(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels/1.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "labels/1.txt").write_text("0 0.5 0.5 0.1 0.1 0.3 0.3\n")
     for result in (run("show", tmp_path), run("convert", tmp_path, tmp_path / "out.csv", "--to", "csv")):
         assert result.exit_code == 1
-        assert f"{tmp_path} holds boxes (labels/1.txt: it has numbers of places in each line, as YOLO)" in result.output
+        assert f"{tmp_path} holds polygons (labels/1.txt: it has numbers of places in each line" in result.output
         assert "LabelLoop cannot learn from a list yet. It learns classes of pictures" in result.output
 
 

@@ -15,7 +15,8 @@ from labelloop.bundle_info import NetworkInfo
 from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
 from labelloop.data.classes import class_finder
 from labelloop.data.formats import FORMATS, Hints, write_listing
-from labelloop.data.listing import Listing
+from labelloop.data.formats.boxes import size_of_file
+from labelloop.data.listing import Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import LabelConfigError, StoreError
@@ -86,13 +87,16 @@ def show_manifest(hub: Hub, /, source: str, as_json: bool, **options: Any) -> No
 def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any) -> None:
     """Write SOURCE as TARGET (- is standard output) in another format and say what that format cannot carry.
 
-    Pictures are fetched only where the target is a folder of them.
+    Pictures are fetched only where the target is a folder of them, or has boxes in pixels and nothing says how many.
     """
-    if target == STDOUT and wanted == "imagefolder":
-        raise click.UsageError("an imagefolder is a folder, which standard output cannot take: name one")
+    form = FORMATS[wanted]
+    if target == STDOUT and not form.suffix:
+        raise click.UsageError(f"{wanted} is a folder, which standard output cannot take: name one")
     listing = _read(hub, source, options)
-    if wanted == "imagefolder":
+    if not form.suffix:
         listing = _at_hand(hub, listing)
+    elif listing.kind in form.pixels:
+        listing = _sized(hub, listing)
     # What named the labels in the source is no name for the target.
     hints = Hints(separator=options["separator"])
     if target == STDOUT:
@@ -190,7 +194,21 @@ def _tag(text: str) -> "ControlTag":
 
 
 def _at_hand(hub: Hub, listing: Listing) -> Listing:
-    """Fetch pictures that are not on this machine into its cache, and name them by their files there."""
+    """Fetch files that are not on this machine into its cache: pictures are then named by their files there."""
+    return _fetched(hub, listing, lambda record, file: replace(record, uri=file.as_uri()))
+
+
+def _sized(hub: Hub, listing: Listing) -> Listing:
+    """Fetch the pictures whose sizes nothing says, and note these."""
+    return _fetched(hub, listing, lambda record, file: record if record.size else _with_size(record, file))
+
+
+def _with_size(record: Record, file: Path) -> Record:
+    return replace(record, size=size_of_file(file.as_uri()))
+
+
+def _fetched(hub: Hub, listing: Listing, change: Callable[[Record, Path], Record]) -> Listing:
+    """Fetch what is not on this machine, and change each such record by its file in the cache."""
     if all(record.text or local_file(record.uri) for record in listing.records):
         return listing
     from labelloop.data.picture_cache import PictureCache
@@ -201,7 +219,7 @@ def _at_hand(hub: Hub, listing: Listing) -> Listing:
         fetched = fetch_listing(listing, cache, hub.settings, bar, opens=hub.reader)
     pictures = {item.task: item for item in fetched.manifest.items}
     found = [
-        record if record.text else replace(record, uri=cache.path(pictures[record.task].content).as_uri())
+        record if record.text else change(record, cache.path(pictures[record.task].content))
         for record in listing.records
         if record.task in pictures
     ]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from labelloop.data.listing import Listing
 from labelloop.errors import LabelLoopError, ManifestError
 from support.examples import examples
 
-FILES = [name for name in FORMATS if name != "imagefolder"]
+FILES = [name for name in FORMATS if name not in ("imagefolder", "yolo")]
 KEYS = st.sampled_from(
     [
         *("format", "kind", "classes", "records", "left_out", "task", "labels", "uri", "side", "picture", "hash"),
@@ -108,6 +109,19 @@ def test_tables_of_label_studio(rows: list[list[str]], format: str) -> None:
 def test_tables(rows: list[list[str]], delimiter: str) -> None:
     lines = ["uri,label,split,task,sha256".replace(",", delimiter), *(delimiter.join(row) for row in rows)]
     read("\n".join(lines).encode("utf-8", "surrogatepass"), "csv")
+
+
+WORDS = st.text("ab#-O B\tI.0123456789", max_size=12)
+
+
+@given(st.lists(WORDS, max_size=6), st.sampled_from(["conll", "yolo"]))
+@tries(max_examples=examples(80))
+def test_lines_of_words_and_numbers(lines: list[str], format: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("1.txt", "\n".join(lines)), ("1.jpg", ""), ("classes.txt", "a\nb\n")):
+            (Path(folder) / name).write_text(text)
+        with suppress(LabelLoopError):
+            read_listing(Path(folder) / "1.txt" if format == "conll" else folder, format)
 
 
 @pytest.mark.parametrize("format", ["auto", *FILES])

@@ -11,8 +11,8 @@ from pathlib import Path
 from labelloop.data.formats.base import Collector, Format, Hints, written
 from labelloop.data.formats.boxes import (
     Size,
-    in_pixels,
     pixel_box,
+    pixels_of,
     size_known,
     size_needed,
     size_said,
@@ -190,7 +190,7 @@ def _answer(record: Record, listing: Listing, numbers: Mapping[str, int]) -> tup
     named = {str(numbers[label]): label for label in record.labels}
     if listing.kind == BOXES:
         width, height = size_known(record)
-        boxes = [_pixels(numbers[label], box, width, height) for label, box in upright_boxes(record)]
+        boxes = [_pixels(numbers[label], box, (width, height)) for label, box in upright_boxes(record)]
         sizes = [{"width": width, "height": height, "depth": 3}]
         return (
             {"image_size": sizes, "annotations": boxes},
@@ -201,10 +201,9 @@ def _answer(record: Record, listing: Listing, numbers: Mapping[str, int]) -> tup
     return [numbers[label] for label in record.labels], {"class-map": named}
 
 
-def _pixels(number: int, box: Box, width: int, height: int) -> Json:
-    left, top = in_pixels(box.x, width), in_pixels(box.y, height)
-    wide, high = in_pixels(box.width, width), in_pixels(box.height, height)
-    return {"class_id": number, "left": left, "top": top, "width": wide, "height": high}
+def _pixels(number: int, box: Box, size: Size) -> Json:
+    left, top, width, height = pixels_of(box, size)
+    return {"class_id": number, "left": left, "top": top, "width": width, "height": height}
 
 
 AUGMENTED = Format(
@@ -214,4 +213,5 @@ AUGMENTED = Format(
     frozenset({"names", "several labels"}),
     read_augmented,
     write_augmented,
+    pixels=frozenset({BOXES}),
 )

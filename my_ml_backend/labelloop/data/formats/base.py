@@ -57,7 +57,8 @@ class Format:
 
     ``read`` takes a local path, hints, and the base that relative addresses are relative to. ``write`` takes a listing
     of one of the kinds that holds only what the format carries, and says what of the regions it could not carry. Both
-    raise ManifestError, whatever they find. ``suffix`` ends the names of its files; of folders it is empty.
+    raise ManifestError, whatever they find. ``suffix`` ends the names of its files; of folders it is empty. For kinds
+    in ``pixels`` it needs to know how large pictures are.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Format:
     read: Callable[[Path, Hints, str], Listing]
     write: Callable[[Listing, Path, Hints], Sequence[str] | None]
     suffix: str = ".jsonl"
+    pixels: Set[str] = frozenset()
 
 
 class Collector:

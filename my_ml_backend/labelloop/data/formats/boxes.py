@@ -1,7 +1,7 @@
 """Boxes as files say them: made fractions of the upright picture, checked, and counted where they are none."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labelloop.data.formats.entries import Entry
@@ -17,6 +17,9 @@ _DIGITS = 6
 
 _FAR = 1.5
 """A fraction beyond this is none: it is in pixels."""
+
+_SLACK = 2.0
+"""Pixels by which corners may miss those of a rectangle: they are rounded."""
 
 Size = tuple[int, int]
 """Width and height of an upright picture, in pixels."""
@@ -146,10 +149,37 @@ def corners(box: Box) -> tuple[float, float, float, float]:
     return box.x, box.y, _rounded(box.x + box.width), _rounded(box.y + box.height)
 
 
-def in_pixels(fraction: float, whole: int) -> float:
-    """Give a fraction of a side in pixels, a whole number of them where it is meant."""
-    found = round(fraction * whole, 2)
-    return int(found) if found == int(found) else found
+def turned_box(label: str, points: Sequence[tuple[float, float]], size: Size) -> Region | None:
+    """Make a box of its four corners, in fractions and in order around it; None where they are of no rectangle."""
+    (x, y), second, third, fourth = ((one[0] * size[0], one[1] * size[1]) for one in points)
+    across, down = (second[0] - x, second[1] - y), (fourth[0] - x, fourth[1] - y)
+    wide, high = math.hypot(*across), math.hypot(*down)
+    if across[0] * down[1] - across[1] * down[0] < 0:
+        # Counter-clockwise: the same box from the same corner, the other way round.
+        across, wide, high = down, high, wide
+        down = (second[0] - x, second[1] - y)
+    off = math.hypot(x + across[0] + down[0] - third[0], y + across[1] + down[1] - third[1])
+    skew = abs(across[0] * down[0] + across[1] * down[1])
+    if min(wide, high) <= 0 or off > _SLACK or skew > _SLACK * max(wide, high):
+        return None
+    rotation = math.degrees(math.atan2(across[1], across[0])) % 360
+    places = (x / size[0], y / size[1], wide / size[0], high / size[1], rotation)
+    return Region(label, Box(*map(_rounded, places)))
+
+
+def pixels_of(box: Box, size: Size) -> list[float]:
+    """Give an upright box in pixels: x, y, width and height, whole numbers where those are meant."""
+    left, top, right, bottom = (_in_pixels(one, whole) for one, whole in zip(corners(box), (*size, *size), strict=True))
+    return [left, top, round(right - left, _DIGITS), round(bottom - top, _DIGITS)]
+
+
+def _in_pixels(fraction: float, whole: int) -> float:
+    """Give the shortest number of pixels that is read as this fraction."""
+    for digits in range(_DIGITS):
+        found = round(fraction * whole, digits)
+        if _rounded(found / whole) == fraction:
+            return found if digits else int(found)
+    return round(fraction * whole, _DIGITS)
 
 
 def size_known(record: Record) -> Size:

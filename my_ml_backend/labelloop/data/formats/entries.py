@@ -146,6 +146,18 @@ def array_objects(path: Path) -> Iterator[Entry]:
         yield from (Entry(path, number, value, "element") for number, value in _Array(path, file).objects())
 
 
+def json_object(path: Path) -> Json:
+    """Read a file that is one JSON object; raises ManifestError."""
+    with open_text(path) as file:
+        try:
+            value = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{path} is no JSON: {short(error)}") from error
+    if not isinstance(value, dict):
+        raise ManifestError(f"{path} must be a JSON object")
+    return value
+
+
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Give the lines that are not empty, with their numbers; raises ManifestError."""
     with open_text(path) as file:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -89,11 +90,19 @@ def by_folders(
 def write_imagefolder(listing: Listing, target: Path, _: Hints) -> None:
     """Write into a folder that is new or empty; raises ManifestError, also for a picture of another machine."""
     names = folder_names(listing.classes)
+    with new_folder(target, "an ImageFolder"):
+        for record in listing.records:
+            place(record, target / (record.side or "") / names[record.labels[0]])
+
+
+@contextmanager
+def new_folder(target: Path, what: str) -> Iterator[None]:
+    """Have a folder filled that is new or empty; raises ManifestError for another, and where the disk refuses."""
     try:
         if target.exists() and any(target.iterdir()):
-            raise ManifestError(f"{target} is not empty; an ImageFolder is written into a folder of its own")
-        for record in listing.records:
-            _place(record, target / (record.side or "") / names[record.labels[0]])
+            raise ManifestError(f"{target} is not empty; {what} is written into a folder of its own")
+        target.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise ManifestError(f"{target} cannot be written: {error.strerror or error}") from error
 
@@ -170,13 +179,16 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part in _LEFTOVERS for part in name.split("/"))
 
 
-def _place(record: Record, folder: Path) -> None:
+def place(record: Record, folder: Path) -> Path:
+    """Put a record's picture into a folder under a name of its own, and give that. Raises ManifestError, OSError."""
     source = local_file(record.uri)
     if source is None:
-        raise ManifestError(f"task {record.task}: an ImageFolder is written of files on this machine")
+        raise ManifestError(f"task {record.task}: a folder of pictures is written of files on this machine")
     folder.mkdir(parents=True, exist_ok=True)
     stem = _UNSAFE.sub("_", source.stem).strip(" .")[:_LONGEST]
-    link_or_copy(source, folder / f"{stem}-{record.task}{_suffix(source)}")
+    target = folder / f"{stem}-{record.task}{_suffix(source)}"
+    link_or_copy(source, target)
+    return target
 
 
 def _suffix(source: Path) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -10,33 +11,43 @@ from typing import IO
 
 from labelloop.data.formats.augmented_manifest import AUGMENTED
 from labelloop.data.formats.base import Carried, Format, Hints, base_of
+from labelloop.data.formats.coco import COCO
 from labelloop.data.formats.conll import CONLL
 from labelloop.data.formats.csv_table import CSV, is_table
-from labelloop.data.formats.entries import first_line, open_text
+from labelloop.data.formats.entries import first_line, open_text, side_named
 from labelloop.data.formats.imagefolder import IMAGEFOLDER, folder_names
 from labelloop.data.formats.label_studio_export import LABEL_STUDIO, is_table_of_label_studio
 from labelloop.data.formats.labelloop_jsonl import LABELLOOP, is_labelloop
 from labelloop.data.formats.other_labels import AS_FOLDERS, Other, refused
-from labelloop.data.formats.recognition import of_file, of_folder
+from labelloop.data.formats.recognition import lists_in, of_file, of_folder
 from labelloop.data.formats.spacy_jsonl import SPACY
 from labelloop.data.formats.table_columns import columns_of
 from labelloop.data.formats.table_folder import tables_in
 from labelloop.data.formats.texts_jsonl import JSONL
 from labelloop.data.formats.vertex_import import VERTEX, is_vertex
 from labelloop.data.formats.vertex_rows import is_vertex_row
+from labelloop.data.formats.voc import VOC
+from labelloop.data.formats.yolo import YOLO
 from labelloop.data.listing import OF_REGIONS, Listing
 from labelloop.errors import ManifestError
-from labelloop.types import IMAGES, TEXTS, Json
+from labelloop.types import IMAGES, TEXTS, Json, Side
 
 _FIRST_LINE, _LINES = 1_000_000, 100
 """Characters of a line, and how many lines, by which a file is known."""
+
+_SHOWN = 5
+"""How many files of a folder are named."""
 
 _CHECKED = ("vertex", "augmented", "labelloop", "csv")
 """Formats whose readers look at every line for labels of other kinds, or whose files hold none."""
 
 FORMATS: Mapping[str, Format] = {
-    one.name: one for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV, JSONL, CONLL, SPACY)
+    one.name: one
+    for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV, JSONL, CONLL, SPACY, COCO, VOC, YOLO)
 }
+
+_FOLDERS = ("csv",)
+"""Formats of files that read folders of them by rules of their own."""
 
 _NO_HINTS = Hints()
 
@@ -52,10 +63,34 @@ def read_listing(
     path = Path(location)
     try:
         found = _named(_format(path, format, hints))
+        if path.is_dir() and found.suffix and found.name not in _FOLDERS:
+            return _read_folder(path, found, hints)
         return found.read(path, hints, base_of(path) if base is None else base)
     except (OSError, ValueError) as error:  # an impossible path
         reason = getattr(error, "strerror", None) or error
         raise ManifestError(f"{str(location)[:200]!r} cannot be read: {reason}") from error
+
+
+def _read_folder(path: Path, format: Format, hints: Hints) -> Listing:
+    """Read the lists of a folder, of several each as the side that it or its folder is called; raises ManifestError."""
+    files = lists_in(path, format.name)
+    if not files:
+        raise ManifestError(f"{path} has no file of format {format.name}: name the file itself")
+    sides = [_side_of(file, path) for file in files]
+    if len(files) > 1 and (None in sides or len(set(sides)) < len(sides)):
+        shown = ", ".join(str(file.relative_to(path)) for file in files[:_SHOWN])
+        raise ManifestError(
+            f"{path} has several lists, and their names do not say which side each is: {shown}. Name one"
+        )
+    parts = [format.read(file, hints, base_of(file)) for file in files]
+    return reduce(Listing.joined, (part.on(side) if side else part for part, side in zip(parts, sides, strict=True)))
+
+
+def _side_of(file: Path, folder: Path) -> Side | None:
+    """Give the side that a list is for: by its name, or by that of a folder above it."""
+    words = file.stem.replace(".", "_").split("_")
+    inside = file.relative_to(folder).parts[:-1]
+    return next((side for name in (file.stem, *words, *inside) if (side := side_named(name))), None)
 
 
 def write_listing(listing: Listing, target: Path, format: str, hints: Hints = _NO_HINTS) -> list[str]:
@@ -108,7 +143,7 @@ def detect(path: Path, formats: Mapping[str, str], hints: Hints = _NO_HINTS) -> 
 
 def _of_other(path: Path, other: Other, instead: str = "") -> str:
     """Name what reads other labels than classes of pictures; raises ManifestError where nothing does."""
-    if other.format not in FORMATS:
+    if not other.format:
         raise refused(path, other, instead)
     return other.format
 

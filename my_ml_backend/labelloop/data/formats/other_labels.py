@@ -14,13 +14,14 @@ CLASSES_OF_TEXTS, SOUNDS, VIDEOS = "classes of texts", "classes of sounds", "cla
 WORDS, RATINGS, COMPARISONS, DATES, TALKS = "words", "ratings", "comparisons", "dates", "conversations"
 
 _LEARNED = (
-    "which LabelLoop cannot learn from a list yet. It learns classes of pictures and of texts, and parts of "
-    "texts; a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
+    "which LabelLoop cannot learn from a list yet. It learns classes of pictures and of texts, parts of texts and "
+    "boxes in pictures; a trainer of your own can learn others from a project of Label Studio (docs/kinds.md)"
 )
 
 _READ = {
-    CLASSES_OF_TEXTS: ("csv", "jsonl"),
-    PARTS_OF_TEXTS: ("conll", "spacy"),
+    CLASSES_OF_TEXTS: ("csv", "jsonl", "augmented", "vertex"),
+    PARTS_OF_TEXTS: ("conll", "spacy", "augmented", "vertex"),
+    PLAIN_BOXES: ("coco", "voc", "yolo", "csv", "augmented", "vertex"),
 }
 """The formats that labels are read from which are learned."""
 
@@ -32,27 +33,30 @@ AS_FOLDERS = "If its folders are classes, name the format: imagefolder"
 class Other:
     """Labels that are no classes of pictures: what they are, by what they were recognised, and what reads them.
 
-    ``format`` is empty where nothing does.
+    ``format`` is empty where nothing does, ``instead`` says how the source is read none the less, if it can be.
     """
 
     labels: str
     seen: str
     format: str = ""
+    instead: str = ""
 
 
 def refused(source: Path | str, other: Other, instead: str = "") -> ManifestError:
-    """Make the error that names the labels; ``instead`` says how the source is read none the less, if it can be."""
-    remedy = f" {instead}." if instead else ""
+    """Make the error that names the labels; ``instead`` goes before what was recognised."""
+    remedy = f" {instead or other.instead}." if instead or other.instead else ""
     forms = _READ.get(other.labels)
     why = f"in a form that is not read: write them as {', '.join(forms)} (docs/manifests.md)" if forms else _LEARNED
     return ManifestError(f"{source} holds {other.labels} ({other.seen}), {why}.{remedy}")
 
 
-Row = tuple[frozenset[str], str, str]
+Row = tuple[frozenset[str], str, str, str]
+
+_BY_BOXES = "If its boxes are what is to be learned, name the format: coco"
 
 
-def _row(keys: str, labels: str, format: str = "") -> Row:
-    return frozenset(keys.split()), labels, format
+def _row(keys: str, labels: str, format: str = "", instead: str = "") -> Row:
+    return frozenset(keys.split()), labels, format, instead
 
 
 _REGIONS = (
@@ -97,11 +101,11 @@ _OBJECTS = (
     _row("videoGcsUri timeSegmentAnnotations", TRACKS),
     _row("videoGcsUri temporalBoundingBoxAnnotations", TRACKS),
     # COCO
-    _row("images annotations image_id num_keypoints", KEY_POINTS),
+    _row("images annotations image_id num_keypoints", KEY_POINTS, instead=_BY_BOXES),
     _row("images annotations image_id caption", WORDS),
     _row("images annotations image_id segments_info", MASKS),
-    _row("images annotations image_id segmentation counts", MASKS),
-    _row("images annotations image_id segmentation", POLYGONS),
+    _row("images annotations image_id segmentation counts", MASKS, instead=_BY_BOXES),
+    _row("images annotations image_id segmentation", POLYGONS, instead=_BY_BOXES),
     _row("images annotations image_id bbox", PLAIN_BOXES, "coco"),
     # CreateML, VGG's and labelme's annotators, doccano, Prodigy, NeMo
     _row("image annotations coordinates", PLAIN_BOXES),
@@ -134,7 +138,7 @@ _COLUMNS = (
     _row("bbox_x1 bbox_y1", PLAIN_BOXES),
     _row("region_shape_attributes", PLAIN_BOXES),
     _row("encodedpixels", MASKS),
-    (frozenset({"pixel value", "class"}), MASKS, ""),
+    (frozenset({"pixel value", "class"}), MASKS, "", ""),
     _row("rle", MASKS),
     _row("segmentation", POLYGONS),
     _row("caption", WORDS),
@@ -166,7 +170,7 @@ _FEW_WORDS = 3
 
 
 def _first(rows: Iterable[Row], keys: Collection[str]) -> str:
-    return next((labels for wanted, labels, _ in rows if wanted <= set(keys)), "")
+    return next((labels for wanted, labels, *_ in rows if wanted <= set(keys)), "")
 
 
 def of_region(value: object) -> str:
@@ -209,7 +213,7 @@ def of_job(metadata: object) -> str:
 
 def of_keys(keys: Collection[str], seen: str) -> Other | None:
     """Say what a file of JSON holds, by the keys that occur in it, as ``seen`` tells; None for what nobody knows."""
-    return next((Other(labels, seen, form) for wanted, labels, form in _OBJECTS if wanted <= set(keys)), None)
+    return next((Other(row[1], seen, *row[2:]) for row in _OBJECTS if row[0] <= set(keys)), None)
 
 
 def of_object(value: Json) -> Other | None:
@@ -235,7 +239,7 @@ def of_columns(names: Iterable[str]) -> Other | None:
     found = {name.strip().lower(): name.strip() for name in names}
     if found.keys() >= _OF_LABEL_STUDIO:
         return None
-    for wanted, labels, form in _COLUMNS:
+    for wanted, labels, form, _ in _COLUMNS:
         if wanted <= found.keys():
             return Other(labels, f"in its columns {', '.join(found[name] for name in found if name in wanted)}", form)
     points = [name.removesuffix("_x") for name in found if name.endswith("_x") and f"{name[:-1]}y" in found]

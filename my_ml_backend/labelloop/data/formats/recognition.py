@@ -58,14 +58,25 @@ def of_file(path: Path) -> Other | None:
 
 def of_folder(path: Path) -> Other | None:
     """Recognise a folder by the lists in it, nearest first, else by its names; what cannot be read is passed over."""
-    shown = (name for name in files_below(path) if not name.rpartition("/")[2].startswith("."))
-    names = list(islice(shown, _NAMES))
+    names = list(islice((name for name in files_below(path) if not _is_hidden(name)), _NAMES))
     lists = [name for name in names if name.lower().endswith(_LISTS)]
     for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
         with suppress(OSError):
             if (path / name).is_file() and (other := of_file(path / name)):
                 return Other(other.labels, f"{name}: {other.seen}", other.format)
     return of_names(names)
+
+
+def lists_in(path: Path, format: str) -> list[Path]:
+    """Give the files below a folder that hold lists of a format, nearest first; what cannot be read is passed over."""
+    names = islice(files_below(path), _NAMES)
+    lists = [name for name in names if name.lower().endswith(_LISTS) and not _is_hidden(name)]
+    found = []
+    for name in sorted(lists, key=lambda name: (name.count("/"), name))[:_FILES]:
+        with suppress(OSError):
+            if (path / name).is_file() and (other := of_file(path / name)) and other.format == format:
+                found.append(path / name)
+    return found
 
 
 def of_names(names: Iterable[str]) -> Other | None:
@@ -83,6 +94,10 @@ def of_names(names: Iterable[str]) -> Other | None:
         if beside & _LABEL_FOLDERS and beside & _PICTURE_FOLDERS:
             return Other(_PLACES, "its folders are images and labels, as YOLO has them", "yolo")
     return None
+
+
+def _is_hidden(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(".")
 
 
 def _of_json(text: str) -> Other | None:

@@ -28,6 +28,9 @@ _OF_PICTURES = re.compile(
 )
 """Names of folders that hold pictures of all classes."""
 
+_BESIDE, _SUFFIXES = ("images", "JPEGImages"), (".jpg", ".jpeg", ".png", ".JPG", ".bmp", ".webp")
+"""Folders of pictures beside lists of what is in them, and suffixes that are left away there."""
+
 _MOST = 2_000_000
 """Names looked at below a table's folder."""
 
@@ -71,6 +74,23 @@ def _apart(sides: list[Side | None]) -> bool:
 def is_sample(table: Path) -> bool:
     """Tell whether a table is a sample of the answers that a contest wants, by its name."""
     return _ANSWERS.search(table.name) is not None
+
+
+def nearest_file(source: Path, name: str, base: str) -> Path | None:
+    """Find a picture by what a file on this machine calls it: beside it, in a folder of pictures near it, or above it.
+
+    A name without a suffix may be any picture's. None where there is none, and for addresses and absolute paths.
+    """
+    if not base.startswith("file://") or "://" in name or name.startswith("/") or ".." in Path(name).parts:
+        return None
+    here = source.parent
+    # COCO's annotations/instances_train2017.json is about train2017/ beside annotations/.
+    own = source.stem.rpartition("_")[2]
+    folders = [above / inside for above in (here, here.parent) for inside in ("", *_BESIDE, own)]
+    names = dict.fromkeys((name, Path(name).name))
+    bare = [] if is_picture(name) else [f"{one}{suffix}" for one in names for suffix in _SUFFIXES]
+    candidates = (folder / one for one in (*names, *bare) for folder in folders)
+    return next((one for one in candidates if is_picture(one.name) and os.path.isfile(one)), None)  # noqa: PTH113
 
 
 class PicturesBeside:
