@@ -46,7 +46,7 @@ def listing(tmp_path: Path) -> Listing:
 
 def seen(listing: Listing, format: str) -> dict[int, tuple[object, ...]]:
     """What a format carries of each record: boxes and side, and the picture by its colour."""
-    found = {}
+    found: dict[int, tuple[object, ...]] = {}
     for one in listing.records:
         red, *_ = Image.open(one.uri.removeprefix("file://")).convert("RGB").getpixel((0, 0))  # type: ignore[misc]
         side = one.side if "sides" in FORMATS[format].carries else None
