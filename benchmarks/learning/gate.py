@@ -114,7 +114,8 @@ class Contest:
                 RefittedHead.chosen(
                     [names[row] for row in side.rows],
                     problem,
-                    self.trainer.settings,
+                    self.trainer.settings.balance,
+                    self.trainer.settings.seed,
                     lambda at, rows=side.rows: features.mirrored[rows[at]],  # type: ignore[misc]
                 )
             )

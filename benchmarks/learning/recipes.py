@@ -47,6 +47,7 @@ class Trial:
         import torch
 
         from labelloop.train import contest
+        from labelloop.train.selection import Validation, winner
 
         torch.set_num_threads(1)
         torch.manual_seed(self.settings.seed)
@@ -56,7 +57,7 @@ class Trial:
             found.append(contest.RECIPES[name](given, found[-1] if found else None))
         found = [contest.with_temperature(one, given.dataset) for one in found]
         entered = [one for one in found if one.recipe != "head" or not given.fresh]  # as contest.entrants has it
-        best = contest.winner(entered, given.dataset).recipe
+        best = winner(entered, Validation.of(given.dataset)).recipe
         asked = [self.samples[at] for at in held]
         scores = {one.recipe: _scores(_refitted(given, one), given, asked) for one in found}
         return scores | {"chosen": scores[best]}

@@ -29,25 +29,26 @@ def candidate(recipe: str, margins: list[float], **more: Any) -> Any:
 
 
 def test_the_lower_log_loss_wins_where_accuracies_are_equal() -> None:
-    from labelloop.train.contest import accuracies, winner
+    from labelloop.train.selection import Validation, accuracies, winner
 
     data = dataset([0] * 80)
     head, sure = candidate("head", [2, 2, 2, -0.1] * 20), candidate("finetune", [3, 3, 3, -4] * 20)
-    assert winner([head, sure], data).recipe == "head"
-    assert accuracies([head, sure], data) == {"head": 0.75, "finetune": 0.75}
-    assert winner([head, candidate("finetune", [3, 3, 3, 0.1] * 20)], data).recipe == "finetune"
+    assert winner([head, sure], Validation.of(data)).recipe == "head"
+    assert accuracies([head, sure], Validation.of(data)) == {"head": 0.75, "finetune": 0.75}
+    assert winner([head, candidate("finetune", [3, 3, 3, 0.1] * 20)], Validation.of(data)).recipe == "finetune"
 
 
 def test_a_model_that_is_only_too_sure_does_not_lose_for_it() -> None:
     """Its temperature comes first."""
-    from labelloop.train.contest import winner, with_temperature
+    from labelloop.train.contest import with_temperature
+    from labelloop.train.selection import Validation, winner
 
     random = np.random.default_rng(0)
     good, bad = random.normal(1.5, 1, 200), random.normal(1.0, 1, 200)
     data = dataset([0] * 200)
     sure, head = candidate("finetune", list(good * 100)), candidate("head", list(bad))
-    assert winner([head, sure], data).recipe == "head"
-    found = winner([with_temperature(one, data) for one in (head, sure)], data)
+    assert winner([head, sure], Validation.of(data)).recipe == "head"
+    found = winner([with_temperature(one, data) for one in (head, sure)], Validation.of(data))
     assert found.recipe == "finetune"
     assert found.temperature > 2
 
@@ -67,16 +68,17 @@ def test_suspects_have_no_part_in_the_temperature() -> None:
 
 
 def test_without_validation_pictures_the_first_wins_and_cross_validation_calibrates() -> None:
-    from labelloop.train.contest import accuracies, winner, with_temperature
+    from labelloop.train.contest import with_temperature
     from labelloop.train.metrics import HeldOut
+    from labelloop.train.selection import Validation, accuracies, winner
 
     data = replace(dataset([0, 1]), validation=())
     truth = np.eye(2, dtype=bool)[np.arange(300) % 2]
     wrong = np.random.default_rng(0).uniform(size=(300, 1)) < 0.2
     held = HeldOut(truth, np.where(truth ^ wrong, 10.0, 0.0))  # far too sure for one in five wrong
     head = candidate("head", [], held=held)
-    assert winner([head, candidate("finetune", [])], data) is head
-    assert accuracies([head], data) == {}
+    assert winner([head, candidate("finetune", [])], Validation.of(data)) is head
+    assert accuracies([head], Validation.of(data)) == {}
     assert with_temperature(head, data).temperature > 3
 
 
@@ -103,15 +105,15 @@ def test_what_cross_validation_says_of_the_head_corrects_the_temperature_of_its_
 
 
 def test_the_finetune_wins_unless_it_is_worse_by_more_than_chance() -> None:
-    from labelloop.train.contest import winner
+    from labelloop.train.selection import Validation, winner
 
     data, head = dataset([0] * 50), candidate("head", [1.0] * 50)
     differ = np.tile([0.5, -0.5], 25)
     for gain, expected in ((0.4, "finetune"), (0.05, "finetune"), (-0.2, "head")):
         other = candidate("finetune", list(1.0 + gain + differ))
-        assert winner([head, other], data).recipe == expected
+        assert winner([head, other], Validation.of(data)).recipe == expected
     few = [candidate(recipe, [margin] * 49) for recipe, margin in (("head", 1.0), ("finetune", 3.0))]
-    assert winner(few, dataset([0] * 49)).recipe == "head"
+    assert winner(few, Validation.of(dataset([0] * 49))).recipe == "head"
 
 
 @pytest.mark.parametrize(

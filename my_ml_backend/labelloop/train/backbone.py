@@ -149,3 +149,11 @@ def pre_logits(model: nn.Module, pictures: torch.Tensor) -> torch.Tensor:
     """Give what the last layer sees: (pictures, features)."""
     features: torch.Tensor = model.forward_head(model.forward_features(pictures), pre_logits=True)  # type: ignore[operator]
     return features
+
+
+def divide_logits(model: nn.Module, value: float) -> None:
+    """Divide what a network answers by ``value``, in its last layer."""
+    last = classifier(model)
+    with torch.no_grad():
+        last.weight.div_(value)
+        last.bias.div_(value)

@@ -5,16 +5,11 @@ a logit's sign, so that the temperature changes no prediction.
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import nn
 
 from labelloop.train import metrics
-from labelloop.train.backbone import classifier
 from labelloop.train.metrics import HeldOut, bins, calibration_errors
-from labelloop.train.recipes.base import Candidate
 from labelloop.types import Choice
 
 _SPREAD = 0.3
@@ -43,21 +38,6 @@ def temperature(held: HeldOut, choice: Choice) -> float:
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if cost(left) <= cost(right) else (left, high)
     return math.exp((low + high) / 2)
-
-
-def calibrated(candidate: Candidate, value: float) -> Candidate:
-    """Divide a candidate's logits by ``value``, in its network's last layer, which is changed."""
-    divide_logits(candidate.model, value)
-    logits = (candidate.logits / value).astype(np.float32)
-    return replace(candidate, logits=logits, temperature=candidate.temperature * value)
-
-
-def divide_logits(model: nn.Module, value: float) -> None:
-    """Divide what a network answers by ``value``, in its last layer."""
-    last = classifier(model)
-    with torch.no_grad():
-        last.weight.div_(value)
-        last.bias.div_(value)
 
 
 def temperature_effect(held: HeldOut, choice: Choice, value: float) -> dict[str, float]:

@@ -1,26 +1,21 @@
-"""The contest of the recipes: which enter, how sure of themselves they may be, and who wins on the validation side."""
+"""The contest of the recipes for pictures: which enter, and a candidate with its temperature."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.train import metrics
 from labelloop.train.augmentations.policy import load_policy
-from labelloop.train.backbone import check_backbone
+from labelloop.train.backbone import check_backbone, divide_logits
 from labelloop.train.balance import check_balance
-from labelloop.train.calibration import calibrated, temperature
-from labelloop.train.dataset import Dataset, indicators
-from labelloop.train.metrics import HeldOut, log_losses
+from labelloop.train.dataset import Dataset
 from labelloop.train.optimizers import check_optimizer
 from labelloop.train.recipes import finetune, head
-from labelloop.train.recipes.base import ENOUGH, Candidate, Material, Recipe
+from labelloop.train.recipes.base import Candidate, Material, Recipe
 from labelloop.train.recipes.finetune_plan import too_long
-from labelloop.train.thresholds import f1_thresholds
-from labelloop.types import Choice, TrainSettings
+from labelloop.train.selection import ENOUGH, Validation, settled
+from labelloop.types import TrainSettings
 
 RECIPES: Mapping[str, Recipe] = {"head": head.fit, "finetune": finetune.fit}
 """All recipes, in the order in which they run."""
@@ -62,67 +57,13 @@ def entrants(material: Material) -> tuple[list[str], str]:
     return names, ""
 
 
-def validated(candidate: Candidate, dataset: Dataset) -> HeldOut:
-    """Give what a candidate says of the validation side, with the truth."""
-    return HeldOut(indicators(dataset.validation, len(dataset.classes)), candidate.logits)
-
-
 def with_temperature(candidate: Candidate, dataset: Dataset) -> Candidate:
-    """Calibrate on the validation side and on what cross-validation said of training pictures; changes the network.
-
-    Thresholds are chosen by the same.
-    Without the suspects: where many labels are wrong, a temperature that is fitted to them calls the model too modest.
-    There is no cross-validation of a finetune. It has that of the head it began with: how far the few validation
-    pictures mislead about the head's temperature, so far they mislead about its own.
-    """
-    kept = np.array([sample.picture not in candidate.suspects for sample in dataset.validation], dtype=bool)
-
-    def seen(one: Candidate, more: HeldOut | None) -> HeldOut:
-        held = validated(one, dataset)
-        return HeldOut(held.truth[kept], held.logits[kept]).joined(more)
-
-    def fitted(one: Candidate, more: HeldOut | None) -> float:
-        return temperature(seen(one, more), dataset.choice)
-
-    value, before = fitted(candidate, candidate.held), candidate.before
-    if before is not None and before.held is not None:
-        value *= fitted(before, before.held) / fitted(before, None)
-    found = calibrated(candidate, value)
-    if dataset.choice == "single":
-        return found
-    held = seen(candidate, candidate.held)
-    return replace(found, thresholds=f1_thresholds(HeldOut(held.truth, held.logits / value)))
-
-
-def winner(candidates: Sequence[Candidate], dataset: Dataset) -> Candidate:
-    """Give the calibrated candidate that is to serve: the last one, unless one before it is clearly better.
-
-    Clearly: its log-loss on the validation side is lower by more than the standard error of the difference, picture by
-    picture. A finetune is half the head it began with, costs as much to serve, and is better more often than not: a few
-    dozen pictures that differ by chance are no reason to drop it. With fewer than 50 the first one serves.
-    """
-    best = candidates[0]
-    for one in candidates[1:]:
-        if len(dataset.validation) >= ENOUGH and not _clearly_better(best, one, dataset):
-            best = one
-    return best
-
-
-def accuracies(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, float]:
-    """Map each recipe to its accuracy on the validation side; empty without validation pictures."""
-    found = [(one, validated(one, dataset)) for one in candidates if dataset.validation]
-    return {
-        one.recipe: metrics.accuracy(held.truth, _answers(held, dataset.choice, one.thresholds)) for one, held in found
-    }
-
-
-def _answers(held: HeldOut, choice: Choice, thresholds: npt.NDArray[np.float64] | None) -> npt.NDArray[np.bool_]:
-    return metrics.given(metrics.probabilities(held.logits, choice), choice, thresholds)
-
-
-def _clearly_better(one: Candidate, other: Candidate, dataset: Dataset) -> bool:
-    held, against = validated(one, dataset), validated(other, dataset)
-    gain = log_losses(against.truth, against.logits, dataset.choice) - log_losses(
-        held.truth, held.logits, dataset.choice
+    """Calibrate a candidate and choose its thresholds; changes its network."""
+    found = settled(candidate, Validation.of(dataset))
+    divide_logits(candidate.model, found.temperature)
+    return replace(
+        candidate,
+        logits=(candidate.logits / found.temperature).astype(np.float32),
+        temperature=candidate.temperature * found.temperature,
+        thresholds=found.thresholds,
     )
-    return bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain)))

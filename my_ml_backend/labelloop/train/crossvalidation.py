@@ -1,7 +1,7 @@
 """Cross-validation of a head: its folds, how strongly to regularise it, and its logits of pictures it has not seen."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,8 @@ class Problem:
     """What a head learns from: features (n, features), classes shown (n, classes), weights of the answers likewise.
 
     With ``mirrored``, the features of the mirror images, it learns from both and answers with the mean over both.
+    ``added`` are more features and the classes they show: always learned from, whatever is held out, and never asked
+    about. Without ``scaled`` features are taken as they are: the stronger ones are to count for more.
     """
 
     features: Features
@@ -67,11 +69,17 @@ class Problem:
     choice: Choice
     weights: Matrix | None = None
     mirrored: Features | None = None
+    added: tuple[Features, Shown] | None = None
+    scaled: bool = True
 
     def learned(self, at: npt.NDArray[np.intp] | slice) -> tuple[Features, Shown, Matrix | None]:
         """Give what is learned from the samples ``at``: features, classes shown, weights."""
         rows, shown = self.features[at], self.shown[at]
         weights = None if self.weights is None else self.weights[at]
+        if self.added is not None:
+            more, others = self.added
+            rows, shown = np.concatenate((rows, more)), np.concatenate((shown, others))
+            weights = None if weights is None else np.concatenate((weights, np.ones(others.shape)))
         if self.mirrored is None:
             return rows, shown, weights
         halves = np.full(shown.shape, 0.5) if weights is None else weights / 2
@@ -86,7 +94,11 @@ class Problem:
         """Give a part of the samples."""
         weights = None if self.weights is None else self.weights[at]
         mirrored = None if self.mirrored is None else self.mirrored[at]
-        return Problem(self.features[at], self.shown[at], self.choice, weights, mirrored)
+        return replace(self, features=self.features[at], shown=self.shown[at], weights=weights, mirrored=mirrored)
+
+    def standard(self, rows: Features) -> Standard:
+        """Say how features are scaled, by those that are learned from."""
+        return Standard.of(rows) if self.scaled else Standard.plain(rows.shape[1])
 
 
 def mean(straight: Features, mirrored: Features) -> Features:
@@ -97,7 +109,7 @@ def mean(straight: Features, mirrored: Features) -> Features:
 def solve(problem: Problem, strength: float) -> Linear:
     """Fit the head to all samples."""
     rows, shown, weights = problem.learned(slice(None))
-    standard = Standard.of(rows)
+    standard = problem.standard(rows)
     return standard.fold(fit_rows(standard.rows(rows), shown, problem.choice, strength, weights))
 
 
@@ -113,7 +125,7 @@ def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = S
     count = FOLDS if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
     for learned, held in folds(problem.shown, count, seed):
         rows, shown, weights = problem.learned(learned)
-        standard, found = Standard.of(rows), None
+        standard, found = problem.standard(rows), None
         rows, asked = standard.rows(rows), standard.rows(problem.asked(held))
         for at, strength in enumerate(strengths):
             found = fit_rows(rows, shown, problem.choice, strength, weights, found)

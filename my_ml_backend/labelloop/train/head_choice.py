@@ -89,16 +89,22 @@ class HeadChoice:
 
 
 def choose(
-    problem: Problem, wanted: str, seed: int, mirror: Mirror, confirmed: npt.NDArray[np.bool_] | None = None
+    problem: Problem, wanted: str, seed: int, mirror: Mirror | None, confirmed: npt.NDArray[np.bool_] | None = None
 ) -> HeadChoice:
     """Choose for a problem without weights and mirror images; ``wanted`` is the balance of the settings.
 
+    ``mirror`` is None where items have no mirror image.
     ``confirmed`` (samples,) are those whose labels are not doubted, None: there are none.
     """
     confirmed = np.zeros(len(problem.shown), dtype=bool) if confirmed is None else confirmed
     order = np.random.default_rng(seed).permutation(len(problem.shown))
     choice = _balanced(problem, wanted, np.sort(order[:_EXAMINED]), seed)
     choice, kept = _trusted(choice, confirmed, np.sort(order[:_EXAMINED]), seed)
+    return choice if mirror is None else _mirrored(choice, kept, mirror, seed)
+
+
+def _mirrored(choice: HeadChoice, kept: Rows, mirror: Mirror, seed: int) -> HeadChoice:
+    """Look at the mirror images of some of the samples that are ``kept``."""
     few = np.sort(np.random.default_rng(seed).permutation(len(kept))[:_MIRRORED])
     part = choice.problem.take(few)
     plain = cross_validate(part, seed, (choice.strength,))

@@ -56,13 +56,18 @@ def label_errors(
 
     Samples of the same picture (by its hash) are held out together.
     """
-    problem, strength = Problem(features, shown, choice), DEFAULT
-    sample = np.sort(np.random.default_rng(seed).permutation(len(shown))[:_EXAMINED])
+    return doubted(Problem(features, shown, choice), seed, pictures)
+
+
+def doubted(problem: Problem, seed: int, items: Sequence[str] | None = None) -> Examined:
+    """Examine the labels of a problem's samples; those of the same item (by its hash) are held out together."""
+    strength = DEFAULT
+    sample = np.sort(np.random.default_rng(seed).permutation(len(problem.shown))[:_EXAMINED])
     chosen = cross_validate(problem.take(sample), seed)
     if chosen is not None:
         strength = chosen.strength
-    scores = metrics.probabilities(unseen(problem, strength, seed, pictures), choice)
-    return Examined(scores, tuple(suspects(scores, shown, choice)))
+    scores = metrics.probabilities(unseen(problem, strength, seed, items), problem.choice)
+    return Examined(scores, tuple(suspects(scores, problem.shown, problem.choice)))
 
 
 def suspects(scores: Matrix, shown: Shown, choice: Choice) -> list[Suspect]:

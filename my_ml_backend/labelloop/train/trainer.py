@@ -12,13 +12,14 @@ import torch
 from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
-from labelloop.train.contest import RECIPES, accuracies, check, entrants, validated, winner, with_temperature
+from labelloop.train.contest import RECIPES, check, entrants, with_temperature
 from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Budget, Candidate, Material, Watch, unwatched
 from labelloop.train.recipes.finetune_plan import on_gpu
+from labelloop.train.selection import Validation, accuracies, winner
 from labelloop.types import Progress, TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class _Run:
 
     def train(self, workdir: Path) -> Trained:
         candidates, dataset = self._candidates(), self._material.dataset
-        best = winner(candidates, dataset)
+        validation = Validation.of(dataset)
+        best = winner(candidates, validation)
         if best.recipe == "head":
             with self._timed("refit"):
                 best = head.refit(self._material, best)
@@ -83,7 +85,7 @@ class _Run:
         return Trained(
             bundle=workdir / "bundle",
             recipe=best.recipe,
-            validation=accuracies(candidates, dataset),
+            validation=accuracies(candidates, validation),
             seconds=self._seconds,
             left_out=self._left_out,
             notes=tuple(self._notes),
@@ -92,7 +94,7 @@ class _Run:
             balance=best.balance,
             policy=next((one.policy for one in candidates if one.policy), ""),
             temperature=best.temperature,
-            calibration=temperature_effect(validated(best, dataset), dataset.choice, best.temperature),
+            calibration=temperature_effect(validation.held(best), dataset.choice, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
             suspects=suspected(best.suspects, dataset),
         )

@@ -203,7 +203,6 @@ def test_the_verdict_says_how_many_versions_the_test_side_has_judged(project: Pr
 def test_a_head_answers_for_pictures_that_it_has_not_learned_from() -> None:
     from labelloop.train.crossvalidation import Problem
     from labelloop.train.refitted_head import RefittedHead
-    from support.shapes import settings
 
     chance = np.random.default_rng(0)
     shown = np.eye(2, dtype=bool)[chance.integers(0, 2, 80)]
@@ -212,7 +211,7 @@ def test_a_head_answers_for_pictures_that_it_has_not_learned_from() -> None:
 
     def answers(features: np.ndarray[Any, Any], held: Sequence[Item]) -> np.ndarray[Any, Any]:
         names = [item.content for item in everything]
-        refit = RefittedHead.chosen(names, Problem(features, shown, "single"), settings(), lambda rows: features[rows])
+        refit = RefittedHead.chosen(names, Problem(features, shown, "single"), "auto", 0, lambda rows: features[rows])
         return refit.answers(held)
 
     everything = held

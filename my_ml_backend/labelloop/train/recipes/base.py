@@ -16,9 +16,6 @@ from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
 
-ENOUGH = 50
-"""Validation pictures below which choosing by them would follow chance."""
-
 Epoch = Mapping[str, float]
 """What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
 ``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""

@@ -15,8 +15,9 @@ from labelloop.train.finetuning.running import checkpoint_file
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed, packed
 from labelloop.train.recipes import head
-from labelloop.train.recipes.base import ENOUGH, Candidate, Material, unwatched
+from labelloop.train.recipes.base import Candidate, Material, unwatched
 from labelloop.train.recipes.finetune_plan import FinetunePlan, epochs, plan
+from labelloop.train.selection import ENOUGH
 
 _TRIAL = 4  # a trial of a way to balance takes one in so many epochs
 
