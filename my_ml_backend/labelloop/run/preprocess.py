@@ -59,6 +59,7 @@ def summed_up(context: Context, sides: Mapping[Side, Tally], unreadable: Mapping
         "project": str(manifest.project),
         "manifest": manifest.hash,
         "kind": manifest.choice,
+        "item": context.kind.item,
         "classes": list(manifest.classes),
         "sides": {name: _counts(side, manifest.classes) for name, side in sides.items()},
         "left_out": [asdict(out) for out in islice(left_out, _MOST_LISTED)],

@@ -137,9 +137,8 @@ def average_precision(weights: Matrix, item: Whole, hit: npt.NDArray[np.bool_], 
     if len(weights) * len(item) > _AT_ONCE:
         parts = np.array_split(weights, 1 + len(weights) * len(item) // _AT_ONCE)
         return np.concatenate([average_precision(part, item, hit, true) for part in parts if len(part)])
-    total = (weights @ true)[:, None]
-    drawn = weights[:, item]
-    hits, places = np.cumsum(drawn * hit, axis=1)[:, hit], np.cumsum(drawn, axis=1)[:, hit]
+    total, at = (weights @ true)[:, None], np.flatnonzero(hit)
+    hits, places = np.cumsum(weights[:, item[at]], axis=1), np.cumsum(weights[:, item], axis=1)[:, at]
     precision = np.divide(hits, places, out=np.zeros_like(hits), where=places > 0)
     falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)

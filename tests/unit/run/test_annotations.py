@@ -154,7 +154,7 @@ def test_the_first_version_must_be_right_more_often_than_the_most_frequent_answe
     assert "the most frequent answer alone has 0." in record.verdict
     test = machine.versions.get("v1").metrics["test"]
     assert (test["items"], test["accuracy"]["value"], test["untold"], test["failed"]) == (40, 0.9, 0, 0)
-    for part in (record.verdict, "Key figures", "40 test pictures", "0.900"):
+    for part in (record.verdict, "Key figures", "40 test tasks", "0.900"):
         assert part in machine.page
     assert "Left out, because its files are damaged" not in machine.page
 
@@ -191,7 +191,7 @@ def test_an_answer_that_failed_or_cannot_be_shown_is_wrong_and_the_reason_is_kep
     assert (test["accuracy"]["value"], test["failed"], test["reason"]) == (37 / 40, 2, "out of memory")
     assert "37 of 40 test items right" in record.verdict
     assert record.verdict.endswith("; 2 answers failed and count as wrong: out of memory")
-    assert "40 test pictures, 2 of them without an answer" in machine.page
+    assert "40 test tasks, 2 of them without an answer" in machine.page
 
 
 @dataclass(frozen=True)

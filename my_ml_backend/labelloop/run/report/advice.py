@@ -10,7 +10,6 @@ from labelloop.train.intervals import TOO_FEW, paired_difference
 from labelloop.types import Json
 
 _MOST_ROWS = 40
-_ALL = "all test pictures"
 
 
 def verdict_section(files: Files) -> Section | None:
@@ -23,12 +22,12 @@ def verdict_section(files: Files) -> Section | None:
     return Section(
         "verdict",
         "Verdict",
-        "The gate compares this version with the champion on the same test pictures, and refits of both on others. It"
-        " turns down what is worse beyond chance; a loss that may be chance passes.",
+        f"The gate compares this version with the champion on the same test {files.items}, and refits of both on "
+        "others. It turns down what is worse beyond chance; a loss that may be chance passes.",
         {
             "sentence": verdict.get("sentence", ""),
             "state": outcome(verdict),
-            "rows": _difference_rows(numbers)[:_MOST_ROWS],
+            "rows": _difference_rows(numbers, f"all test {files.items}")[:_MOST_ROWS],
             "champion": verdict.get("champion"),
             "few": is_few(decided.get("items", numbers.get("test_items"))),
             "lost": numbers.get("lost"),
@@ -60,28 +59,31 @@ def outcome(verdict: Json) -> str:
     return "promoted" if verdict.get("passed") else "rejected"
 
 
-def _difference_rows(numbers: Json) -> list[Json]:
-    """Give all pictures, then each class that was judged, the largest fall first."""
+def _difference_rows(numbers: Json, every: str) -> list[Json]:
+    """Give ``every`` item together, then each class that was judged, the largest fall first."""
     if "difference" not in numbers:
         return []
     classes = sorted(numbers.get("classes", {}).items(), key=lambda entry: entry[1]["difference"]["value"])
     refits = [("refits of both", numbers["refits"])] if "refits" in numbers else []
-    found = [(_ALL, {**numbers, "items": numbers["test_items"]}), *refits, *classes]
-    found = [(name, {**one, "difference": _honest(name, one)}) for name, one in found]
+    whole = {**numbers, "items": numbers["test_items"]}
+    found = [(every, {**whole, "difference": _honest(whole)}), *refits, *classes]
+    found = [(name, {**one, "difference": _ended(one["difference"])}) for name, one in found]
     reach = max((abs(one["difference"][end]) for _, one in found for end in ("low", "high", "value")), default=0) or 0.1
     return [_difference_row(name, one, reach) for name, one in found]
 
 
-def _honest(name: str, one: Json) -> Json:
+def _honest(one: Json) -> Json:
     """Give a difference; one that an earlier release wrote without a width gets the interval that it has today."""
     difference: Json = one["difference"]
-    if difference["low"] is None:
-        # All draws gave the same, which says nothing of chance.
-        return {**difference, "low": difference["value"], "high": difference["value"]}
-    if name != _ALL or "lost" not in one or difference["low"] < difference["high"]:
+    if "lost" not in one or difference["low"] < difference["high"]:
         return difference
     low, high = paired_difference(one["lost"], one["gained"], one["items"])
     return {**difference, "low": low, "high": high}
+
+
+def _ended(difference: Json) -> Json:
+    """Give a difference both ends: where all draws gave the same, which says nothing of chance, its value."""
+    return {name: difference["value"] if end is None else end for name, end in difference.items()}
 
 
 def _difference_row(name: str, one: Json, reach: float) -> Json:
@@ -151,7 +153,7 @@ def _classes(files: Files) -> Iterator[str]:
 
 
 def _known(one: Json) -> bool:
-    """Whether a class's F1 is more than the luck of a few pictures."""
+    """Whether a class's F1 is more than the luck of a few items."""
     return one.get("f1") is not None and (one.get("support") or 0) >= _FEW_OF_CLASS
 
 
@@ -165,7 +167,7 @@ def _tests(files: Files) -> str:
     of = f", {len(rare)} classes fewer than {_FEW_OF_CLASS} of them" if rare else ""
     if is_few(items):
         return f"Label more in all: {TOO_FEW}, {items} in all{of}."
-    return f"Label more in all: there are {items} test pictures{of}; the intervals show how little that tells."
+    return f"Label more in all: there are {items} test {files.items}{of}; the intervals show how little that tells."
 
 
 def _robustness(files: Files) -> str:
@@ -185,10 +187,10 @@ def _calibration(files: Files) -> str:
         return ""
     return (
         f"Do not read scores as probabilities yet: the calibration error is {fraction(value)}; "
-        "more validation pictures help."
+        f"more validation {files.items} help."
     )
 
 
 def _unreadable(files: Files) -> str:
     count = len(files.data.get("unreadable", ()))
-    return f"Replace {count} pictures that cannot be read; they are listed under Data." if count else ""
+    return f"Replace {count} {files.items} that cannot be read; they are listed under Data." if count else ""

@@ -129,6 +129,16 @@ class Files:
             self.unreadable.append(self.folder.predictions.name)
             return None
 
+    @property
+    def item(self) -> str:
+        """What the kind calls an input; it was a picture before others were learned."""
+        return str(self.data.get("item") or "picture")
+
+    @property
+    def items(self) -> str:
+        """Several of them."""
+        return f"{self.item}s"
+
     @cached_property
     def classes(self) -> list[str]:
         """The classes, in the label config's order."""

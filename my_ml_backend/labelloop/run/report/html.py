@@ -60,6 +60,8 @@ def write_report(folder: RunFolder, picture_bytes: int = MOST_BYTES) -> Path:
         written=timestamp(now()),
         failed=failed + sorted(set(files.unreadable)),
         left_out=files.pictures.left_out,
+        item=files.item,
+        items=files.items,
     )
     write_text(folder.report, text)
     return folder.report

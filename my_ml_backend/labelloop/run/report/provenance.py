@@ -26,8 +26,8 @@ def data_section(files: Files) -> Section | None:
     return Section(
         "data",
         "Data",
-        "Every picture is on one side for ever, by its content. A class with few pictures is learned badly, and with "
-        "few test pictures nobody can tell: label more of it.",
+        f"Every {files.item} is on one side for ever, by its content. A class with few {files.items} is learned badly, "
+        f"and with few test {files.items} nobody can tell: label more of it.",
         {
             "sides": {name: side["items"] for name, side in sides.items()},
             "rows": [_row(name, sides, most) for name in data.get("classes", ())[:_MOST_CLASSES]],
@@ -97,8 +97,8 @@ def curves_section(files: Files) -> Section | None:
     return Section(
         "curves",
         "Learning",
-        "The recipes compete on the validation pictures. Loss that still falls at the end asks for more epochs; a "
-        "validation loss that rises while training's falls asks for more labels or stronger augmentation.",
+        f"The recipes compete on the validation {files.items}. Loss that still falls at the end asks for more epochs; "
+        "a validation loss that rises while training's falls asks for more labels or stronger augmentation.",
         {
             "reached": reached,
             "recipe": trained.get("recipe"),

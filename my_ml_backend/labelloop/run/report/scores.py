@@ -31,15 +31,17 @@ def figures_section(files: Files) -> Section | None:
             rows.append({"name": f"{name}, macro", "note": "every class counts the same", **_figure(macro[at])})
     for at, name in _MEASURES:
         if at in weighted:
-            rows.append({"name": f"{name}, weighted", "note": "every picture counts the same", **_figure(weighted[at])})
+            rows.append(
+                {"name": f"{name}, weighted", "note": f"every {files.item} counts the same", **_figure(weighted[at])}
+            )
     if metrics.get("calibration_error"):
         note = "how far scores are from the share that is right; 0 is best"
         rows.append({"name": "Calibration error", "note": note, **_figure(metrics["calibration_error"])})
     return Section(
         "figures",
         "Key figures",
-        "What the version reaches on test pictures that training has never seen. Where an interval is wide, label more "
-        "before you trust the digits.",
+        f"What the version reaches on test {files.items} that training has never seen. Where an interval is wide, "
+        "label more before you trust the digits.",
         {
             "rows": rows,
             "pictures": metrics.get("items"),
@@ -82,11 +84,11 @@ def classes_section(files: Files) -> Section | None:
         "classes",
         "Classes",
         "The weakest class comes first, and what is weak is shaded. Low recall: the class is missed; low precision: "
-        "others are taken for it. With few test pictures one more or less moves the figures a lot.",
+        f"others are taken for it. With few test {files.items} one more or less moves the figures a lot.",
         {
             "columns": [_CLASS_MEASURES[name] for name in measures],
             "beside": list(_BESIDE.values()) if regions else [],
-            "counted": "regions" if regions else "pictures",
+            "counted": "regions" if regions else files.items,
             "rows": [_class_row(name, one, counts.get(name), measures) for name, one in weakest[:_MOST_CLASSES]],
             "more": max(0, len(weakest) - _MOST_CLASSES),
         },
@@ -134,7 +136,7 @@ def confusion_section(files: Files) -> Section | None:
     if "regions" in files.metrics:
         tells += " Regions that are missed or invented are in none of them."
     elif files.metrics.get("kind") == "multiple":
-        tells += " A picture with several labels counts in several cells."
+        tells += f" A {files.item} with several labels counts in several cells."
     rows = _rows(matrix, classes) if len(classes) <= _LARGEST else []
     return Section(
         "confusion", "Confusion matrix", tells, {"classes": classes, "rows": rows, "pairs": pairs(matrix, classes)}

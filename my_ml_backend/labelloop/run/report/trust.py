@@ -32,8 +32,9 @@ def calibration_section(files: Files) -> Section | None:
     return Section(
         "calibration",
         "Calibration",
-        "Of the pictures with a score of 0.8, eight in ten should be right: then the line follows the diagonal. Below "
-        "it the version is too sure of itself, above it too modest; thresholds on the score then mean something else.",
+        f"Of the {files.items} with a score of 0.8, eight in ten should be right: then the line follows the diagonal. "
+        "Below it the version is too sure of itself, above it too modest; thresholds on the score then mean something "
+        "else.",
         {
             "chart": line_chart("share that is right, by score", lines, "score", UNIT, diagonal=True),
             "bins": [
@@ -72,8 +73,8 @@ def labels_section(files: Files) -> Section | None:
     return Section(
         "labels",
         "More labels",
-        "What each version reached on its test pictures, by the labels that it learned from, and what a curve through "
-        "them says of more. A model that has hardly begun to learn gets more than is foretold.",
+        f"What each version reached on its test {files.items}, by the labels that it learned from, and what a curve "
+        "through them says of more. A model that has hardly begun to learn gets more than is foretold.",
         {
             "chart": line_chart(f"{name}, by labels", [line], "labels"),
             "name": name,
