@@ -21,7 +21,7 @@ from labelloop.loop.project_registry import existing_project, site_of
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import VersionRecord
 from labelloop.studio.client import Studio
-from labelloop.types import Item, Json, Progress, ProjectKey, Side
+from labelloop.types import FIRST_LABELS, Item, Json, Progress, ProjectKey, Side
 
 LEARNED: tuple[Side, ...] = ("train", "validation")
 """The sides that a version has learned from, when it is done."""
@@ -49,6 +49,8 @@ def explain(hub: Hub, project_id: int, task: int, version: str | None, top: int,
         record = hub.versions(project).find(name)
         if record is None:
             told = f"{name} is no version of this project: an endpoint with a model of its own answered"
+            if name == FIRST_LABELS:
+                told = "it shows nothing: it only orders tasks before the first version"
             show(as_json, {"task": task, "prediction": prediction}, [_said(task, prediction), told])
             return
         run = hub.runs(project).get(record.run)

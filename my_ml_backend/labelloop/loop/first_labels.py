@@ -23,7 +23,7 @@ from labelloop.kinds.base import find
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
-from labelloop.loop.order import is_held_out, note_first, order_score, read_order, without_version
+from labelloop.loop.order import end_first, is_held_out, note_first, order_score, read_order, without_version
 from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.project_registry import site_of
 from labelloop.sources.reader import READERS
@@ -77,6 +77,12 @@ def order_first(hub: Hub, project: ProjectKey, progress: Progress) -> int:
     hub.state(project).announce(FIRST_LABELS)
     site.announce(FIRST_LABELS)
     return len(given)
+
+
+def give_up(hub: Hub, project: ProjectKey) -> None:
+    """End the order, for something predicts by now. Raises StoreError and QueueError."""
+    end_first(hub.store, project)
+    hub.state(project).announce(NO_VERSION)
 
 
 def _known(hub: Hub, project: ProjectKey) -> dict[int, float]:

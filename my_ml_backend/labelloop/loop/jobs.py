@@ -182,8 +182,13 @@ def prelabel(project: str) -> str:
             return _elsewhere(key, place)
         learn(hub, key)
         by = serving(hub, key)
+        absent = deploying.is_absent(hub, key, by)
+        if by.version == FIRST_LABELS and by.serves == "deployed" and not absent:
+            # There was no endpoint when tasks were ordered: somebody has made one, whose model predicts.
+            ordering.give_up(hub, key)
+            by = serving(hub, key)
         version = by.version
-        nobody = version in (NO_VERSION, FIRST_LABELS) or deploying.is_absent(hub, key, by)
+        nobody = absent or version in (NO_VERSION, FIRST_LABELS)
     if deploying.is_unsettled(hub, key, by):
         hub.queue(key).postpone_prelabel()
         return f"{by.deployment.answers} may answer: it is done when that is settled"

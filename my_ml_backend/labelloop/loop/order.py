@@ -232,9 +232,21 @@ def note_first(store: Store, project: ProjectKey, scores: Mapping[int, float]) -
     def noted(content: bytes | None) -> bytes:
         kept = (readable(Order, content, path) if content else None) or Order(FIRST_LABELS)
         known = kept.scores | {str(task): score for task, score in scores.items()}
-        return to_bytes(replace(kept, scores=known, control=packed(map(int, known))))
+        control = packed([*unpacked(kept.control), *scores])
+        return to_bytes(replace(kept, scores=known, control=control))
 
     update(store, path, noted)
+
+
+def end_first(store: Store, project: ProjectKey) -> None:
+    """Forget those scores; what was shown without a pre-annotation stays known. Raises StoreError."""
+    path = _path(project, FIRST_LABELS)
+
+    def ended(content: bytes | None) -> bytes | None:
+        kept = readable(Order, content, path) if content else None
+        return to_bytes(replace(kept, scores={})) if kept else None
+
+    update(store, path, ended)
 
 
 def all_orders(store: Store, project: ProjectKey) -> Iterator[Order]:

@@ -18,7 +18,7 @@ from labelloop.kinds.base import find
 from labelloop.loop import first_labels, jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
-from labelloop.loop.order import arms, control_tasks, is_held_out, read_order
+from labelloop.loop.order import arms, control_tasks, is_held_out, read_order, without_version
 from labelloop.loop.predict import predict_tasks
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_registry import remember_project
@@ -31,6 +31,7 @@ from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.studio.diagnosis import check_title
 from labelloop.types import FIRST_LABELS, IMAGES, NO_VERSION, ProjectKey
+from support.deployed import running_place
 from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
 
@@ -329,6 +330,31 @@ def test_where_it_is_switched_off_tasks_come_at_random_again(
     sweep_project(off, project)
     assert (studio.model_version, studio.backends[0]["title"]) == (NO_VERSION, NO_VERSION)
     assert project_status(off, project).first_labels is None
+
+
+def test_where_the_first_version_makes_its_endpoint_tasks_are_ordered_until_somebody_else_has_made_one(
+    hub: Hub,
+    project: ProjectKey,
+    studio: StudioApi,
+    make_hub: MakeHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add(studio, *["red"] * 6)
+    usual = {"weights": hub.settings.weights, "backbone": "test_resnet", "image_size": 32}
+    with running_place(tmp_path / "its place") as place:
+        made = make_hub(**usual, endpoint=place.endpoint, deployer=place.deployer)
+        for _ in of_this_process(made, monkeypatch):
+            (place.folder / "absent").touch()
+            assert jobs.prelabel(str(project)) == "there is no version yet; 6 tasks are ordered without"
+            assert announced_version(hub, project) == studio.model_version == FIRST_LABELS
+            assert asked_alone(made, studio, 1) == without_version(scores(studio)[1])
+            assert place.asked == 0
+
+            (place.folder / "absent").unlink()
+            assert "6 tasks pre-annotated" in jobs.prelabel(str(project))
+            assert announced_version(made, project) == studio.model_version != FIRST_LABELS
+            assert all(map(control_tasks(hub.store, project), scores(studio))), "they were shown empty all the same"
 
 
 @pytest.mark.parametrize(
