@@ -1,0 +1,132 @@
+"""Spans of texts, such as persons and places: found word by word, served without torch."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelloop.bundle_info import BundleInfo
+from labelloop.errors import BundleError, TrainingError
+from labelloop.kinds.named_entity_recognition.info import SpanInfo
+from labelloop.kinds.regions import Learnable, Regions
+from labelloop.regions import read_regions
+from labelloop.types import SPANS, Item, Json, Region, Span
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from labelloop.kinds.base import Kind
+    from labelloop.kinds.hyperparameters import OwnParameters
+    from labelloop.run.context import Context
+    from labelloop.run.located import Located
+    from labelloop.serve.engines.base import Engine
+    from labelloop.settings import Settings
+
+_CRF = "crf.npz"
+
+
+class NamedEntityRecognition(Regions):
+    """Which parts of a text are what: spans of whole words, none overlapping."""
+
+    name = SPANS
+    item = "text"
+    shape = Span
+    figure = "span F1"
+    label_configs = (("Labels", ("Text",)),)
+    recipes: Mapping[str, int] = {"head": 1}
+    settings = ("recipes",)
+    weights = (_CRF,)
+
+    def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":
+        """Give the share of their union that spans have in common; see Regions."""
+        from labelloop.kinds.named_entity_recognition.spans import overlaps
+
+        return overlaps(ones, others)
+
+    def learnable(self, context: "Context", item: Item) -> Learnable:
+        """Widen spans to whole words, and keep the longest of those that overlap; see Regions."""
+        from labelloop.kinds.named_entity_recognition.spans import learnable
+
+        return learnable(text_of(context, item), read_regions(item.result or "[]"))
+
+    def further(self, context: "Context", items: Sequence["Located"]) -> Json:  # noqa: ARG002
+        """Give what is right where any overlap counts."""
+        from labelloop.kinds.named_entity_recognition.measures import by_overlap
+
+        return {"by_overlap": by_overlap(items)}
+
+    def check(self, content: bytes) -> None:
+        """Raise Unreadable for what is no text."""
+        from labelloop.kinds.named_entity_recognition.engine import read_text
+
+        read_text(content)
+
+    def competing(self, settings: "Settings") -> tuple[str, ...]:
+        """Take those of the recipes that the settings name."""
+        return tuple(name for name in self.recipes if name in settings.recipes)
+
+    def hyperparameters(self, settings: "Settings") -> "OwnParameters":
+        """Take the recipes and the seed."""
+        from labelloop.kinds.hyperparameters import OwnParameters
+
+        return OwnParameters.of(KIND, settings)
+
+    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:  # noqa: ARG002
+        """Raise TrainingError where no recipe is left."""
+        if not self.competing(settings):
+            raise TrainingError(f"LABELLOOP_RECIPES: spans are learned by {', '.join(self.recipes)}; name one of them")
+
+    def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:  # noqa: ARG002
+        """Read every text once, and say which are none."""
+        from labelloop.errors import Unreadable
+        from labelloop.kinds.named_entity_recognition.engine import read_text
+
+        unread: dict[str, str] = {}
+        for item in items:
+            if item.text:
+                continue
+            try:
+                read_text(next(context.contents([item])))
+            except Unreadable as error:
+                unread[item.content] = str(error)
+        return unread
+
+    def train(self, context: "Context") -> Json:
+        """Let the recipes compete on the validation side, and write the winner's bundle."""
+        from labelloop.kinds.named_entity_recognition.recipes.contest import train
+        from labelloop.kinds.named_entity_recognition.training import material_of
+
+        trained = train(context, material_of(self, context))
+        return {**trained, "notes": [*self.aside_notes(context), *trained["notes"]]}
+
+    def describe(self, raw: Json) -> SpanInfo:
+        """Read ``model.json``."""
+        return SpanInfo.read(raw)
+
+    def problems(self, info: BundleInfo) -> Iterator[str]:
+        """Refuse impossible thresholds, and a bundle without a model."""
+        known = isinstance(info, SpanInfo) and isinstance(info.thresholds, dict)
+        if not known or not all(isinstance(one, int | float) and 0 < one < 1 for one in info.thresholds.values()):
+            yield "has a threshold that is not between 0 and 1"
+        if _CRF not in info.files:
+            yield f"has no hash of {_CRF}: nothing could be served"
+
+    def served(self, engine: str) -> tuple[str, ...]:  # noqa: ARG002 - there is one model for all of them
+        """Name the model's file."""
+        return (_CRF,)
+
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":  # noqa: ARG002
+        """Load a bundle."""
+        from labelloop.kinds.named_entity_recognition.engine import open_engine
+
+        if not isinstance(info, SpanInfo):
+            raise BundleError(f"bundle {directory}: its model finds no spans, it is for {info.kind}")
+        return open_engine(directory, info)
+
+
+def text_of(context: "Context", item: Item) -> str:
+    """Give an item's text; empty for one that is not on this machine."""
+    return item.text or next(context.contents([item])).decode(errors="replace")
+
+
+KIND: "Kind" = NamedEntityRecognition()

@@ -1,0 +1,101 @@
+"""Serves what finds spans: the bundle's CRF by numpy, without CRFsuite, so that threads share it and need no lock."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from labelloop.errors import BundleError, Unreadable
+from labelloop.files import whole_file
+from labelloop.kinds.named_entity_recognition.crf import Crf
+from labelloop.kinds.named_entity_recognition.info import SpanInfo
+from labelloop.models.bundle import read_hashed
+from labelloop.types import Failure, Findings, Region
+
+CRF = "crf.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEngine:
+    """Answers with spans: those from their label's threshold on, or, where ``every``, however unsure they are."""
+
+    info: SpanInfo
+    crf: Crf
+    every: bool = False
+
+    @property
+    def measured(self) -> "SpanEngine":
+        """What gives every span, however unsure."""
+        return replace(self, every=True)
+
+    def pixels(self, contents: Sequence[bytes]) -> int:  # noqa: ARG002 - every engine is asked
+        """None: texts are no pictures."""
+        return 0
+
+    def predict(self, contents: Sequence[bytes], version: str) -> list[Findings | Failure]:
+        """Answer for every text, in order; see Engine."""
+        texts = [_text(content) for content in contents]
+        found = iter(self.crf.find([one for one in texts if isinstance(one, str)]))
+        return [one if isinstance(one, Failure) else Findings(self._given(next(found)), version) for one in texts]
+
+    def _given(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+        least = self.info.thresholds
+        return tuple(one for one in regions if self.every or (one.score or 0.0) >= least.get(one.label, 0.0))
+
+
+def open_engine(directory: Path, info: SpanInfo) -> SpanEngine:
+    """Load a bundle; raises BundleError when its file is damaged, or of another form."""
+    content = read_hashed(directory, info, CRF)
+    try:
+        return SpanEngine(info, read_crf(content))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"bundle {directory}: {CRF} is of an unknown form ({error}): train the version again") from error
+
+
+def read_text(content: bytes) -> str:
+    """Read a text's bytes; raises Unreadable."""
+    try:
+        # What a task holds may be no Unicode: half a pair of surrogates counts as a character there.
+        return content.decode(errors="surrogatepass")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it is no text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def _text(content: bytes) -> str | Failure:
+    try:
+        return read_text(content)
+    except Unreadable as error:
+        return Failure(str(error))
+
+
+def write_crf(path: Path, crf: Crf) -> None:
+    """Write a model whole or not at all; the same one makes the same bytes."""
+    names = sorted(crf.vocabulary, key=crf.vocabulary.__getitem__)
+    words = json.dumps({"labels": crf.labels, "attributes": names})
+    with whole_file(path) as aside:
+        np.savez(
+            aside,
+            allow_pickle=False,
+            words=np.frombuffer(words.encode("ascii"), dtype=np.uint8),
+            weights=crf.weights.astype(np.float32),
+            moves=crf.moves,
+            calibration=np.array((crf.slope, crf.shift)),
+        )
+
+
+def read_crf(content: bytes) -> Crf:
+    """Read back what ``write_crf`` wrote; raises OSError, ValueError, KeyError or TypeError for anything else."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as held:
+        words = json.loads(held["words"].tobytes())
+        weights, moves = held["weights"].astype(np.float64), held["moves"].astype(np.float64)
+        slope, shift = held["calibration"].tolist()
+    labels, names = tuple(map(str, words["labels"])), words["attributes"]
+    states = 1 + 2 * len(labels)
+    if weights.shape != (len(names), states) or moves.shape != (states, states):
+        raise ValueError("its weights are not those of its labels")
+    if not np.isfinite(weights).all() or not np.isfinite(moves).all():
+        raise ValueError("its weights are not finite")
+    return Crf(labels, {name: at for at, name in enumerate(names)}, weights, moves, slope, shift)

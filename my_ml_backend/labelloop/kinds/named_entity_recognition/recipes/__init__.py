@@ -1,0 +1,1 @@
+"""How spans are learned: each recipe makes a model of labeled texts."""
