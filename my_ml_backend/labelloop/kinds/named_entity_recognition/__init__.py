@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo
-from labelloop.errors import BundleError, TrainingError
+from labelloop.errors import BundleError
+from labelloop.kinds.base import Kind, Supported
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
 from labelloop.regions import read_regions
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from labelloop.kinds.base import Kind
     from labelloop.kinds.hyperparameters import OwnParameters
     from labelloop.run.context import Context
     from labelloop.run.located import Located
@@ -32,10 +32,10 @@ class NamedEntityRecognition(Regions):
     item = "text"
     shape = Span
     figure = "span F1"
-    label_configs = (("Labels", ("Text",)),)
+    label_configs: Supported = (("Labels", ("Text",)),)
     recipes: Mapping[str, int] = {"head": 1}
-    settings = ("recipes",)
-    weights = (_CRF,)
+    settings: tuple[str, ...] = ()
+    weights: tuple[str, ...] = (_CRF,)
 
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":
         """Give the share of their union that spans have in common; see Regions."""
@@ -61,9 +61,9 @@ class NamedEntityRecognition(Regions):
 
         read_text(content)
 
-    def competing(self, settings: "Settings") -> tuple[str, ...]:
-        """Take those of the recipes that the settings name."""
-        return tuple(name for name in self.recipes if name in settings.recipes)
+    def competing(self, settings: "Settings") -> tuple[str, ...]:  # noqa: ARG002 - there is one
+        """Name all there are."""
+        return tuple(self.recipes)
 
     def hyperparameters(self, settings: "Settings") -> "OwnParameters":
         """Take the recipes and the seed."""
@@ -71,10 +71,8 @@ class NamedEntityRecognition(Regions):
 
         return OwnParameters.of(KIND, settings)
 
-    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:  # noqa: ARG002
-        """Raise TrainingError where no recipe is left."""
-        if not self.competing(settings):
-            raise TrainingError(f"LABELLOOP_RECIPES: spans are learned by {', '.join(self.recipes)}; name one of them")
+    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
+        """None of them matters here."""
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:  # noqa: ARG002
         """Read every text once, and say which are none."""
@@ -105,8 +103,8 @@ class NamedEntityRecognition(Regions):
 
     def problems(self, info: BundleInfo) -> Iterator[str]:
         """Refuse impossible thresholds, and a bundle without a model."""
-        known = isinstance(info, SpanInfo) and isinstance(info.thresholds, dict)
-        if not known or not all(isinstance(one, int | float) and 0 < one < 1 for one in info.thresholds.values()):
+        thresholds = info.thresholds if isinstance(info, SpanInfo) else None
+        if not isinstance(thresholds, dict) or not all(map(_is_threshold, thresholds.values())):
             yield "has a threshold that is not between 0 and 1"
         if _CRF not in info.files:
             yield f"has no hash of {_CRF}: nothing could be served"
@@ -124,9 +122,13 @@ class NamedEntityRecognition(Regions):
         return open_engine(directory, info)
 
 
+def _is_threshold(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < 1
+
+
 def text_of(context: "Context", item: Item) -> str:
     """Give an item's text; empty for one that is not on this machine."""
     return item.text or next(context.contents([item])).decode(errors="replace")
 
 
-KIND: "Kind" = NamedEntityRecognition()
+KIND: Kind = NamedEntityRecognition()

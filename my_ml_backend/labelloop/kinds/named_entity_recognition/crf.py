@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.kinds.named_entity_recognition.features import EDGE, WINDOW
-from labelloop.kinds.named_entity_recognition.tokens import Places, pieces, tokenize
+from labelloop.kinds.named_entity_recognition.tokens import Places, ends, pieces, tokenize
 from labelloop.types import Region, Span
 
 Floats = npt.NDArray[np.float64]
@@ -80,10 +80,11 @@ class Crf:
             for start, text, one in zip(starts, texts, tokens, strict=False)
             for first, last in pieces(text, one)
         ]
-        whole = run(scores, self.allowed, cuts)
+        forward, backward, emitted, begins = run(scores, self.allowed, cuts)
+        places = [slice(start, start + len(one)) for start, one in zip(starts.tolist(), tokens, strict=False)]
         return [
-            Chain(one, *(part[start : start + len(one)] for part in whole))
-            for start, one in zip(starts.tolist(), tokens, strict=False)
+            Chain(one, forward[at], backward[at], emitted[at], begins[at])
+            for one, at in zip(tokens, places, strict=True)
         ]
 
     def scores(self, words: Sequence[Sequence[str]]) -> Floats:
@@ -189,13 +190,8 @@ def _states(label: int) -> tuple[int, int]:
 def apart(regions: Iterable[Region]) -> list[Region]:
     """Give the likeliest spans that do not overlap a likelier one, in the order of the text."""
     taken: list[Region] = []
-    for one in sorted(regions, key=lambda one: (-(one.score or 0.0), _place(one))):
-        start, end = _place(one)
-        if all(end <= _place(other)[0] or start >= _place(other)[1] for other in taken):
+    for one in sorted(regions, key=lambda one: (-(one.score or 0.0), ends(one))):
+        start, end = ends(one)
+        if all(end <= ends(other)[0] or start >= ends(other)[1] for other in taken):
             taken.append(one)
-    return sorted(taken, key=_place)
-
-
-def _place(region: Region) -> tuple[int, int]:
-    assert isinstance(region.shape, Span)
-    return region.shape.start, region.shape.end
+    return sorted(taken, key=ends)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -51,8 +52,10 @@ def open_engine(directory: Path, info: SpanInfo) -> SpanEngine:
     content = read_hashed(directory, info, CRF)
     try:
         return SpanEngine(info, read_crf(content))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"bundle {directory}: {CRF} is of an unknown form ({error}): train the version again") from error
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        raise BundleError(
+            f"bundle {directory}: {CRF} is of an unknown form ({error}): train the version again"
+        ) from error
 
 
 def read_text(content: bytes) -> str:
@@ -87,7 +90,7 @@ def write_crf(path: Path, crf: Crf) -> None:
 
 
 def read_crf(content: bytes) -> Crf:
-    """Read back what ``write_crf`` wrote; raises OSError, ValueError, KeyError or TypeError for anything else."""
+    """Read back what ``write_crf`` wrote; raises what ``open_engine`` catches for anything else."""
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         words = json.loads(held["words"].tobytes())
         weights, moves = held["weights"].astype(np.float64), held["moves"].astype(np.float64)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.kinds.named_entity_recognition.tokens import snapped, tokenize
+from labelloop.kinds.named_entity_recognition.tokens import ends, snapped, tokenize
 from labelloop.kinds.regions import Learnable
 from labelloop.types import Region, Span
 
@@ -21,34 +21,32 @@ def learnable(text: str, drawn: Sequence[Region]) -> Learnable:
 
     Of spans of the same words the first by its label is learned.
     """
-    tokens, kept, aside = tokenize(text), [], []
-    for region in sorted(drawn, key=lambda one: (-_length(one), _ends(one), one.label)):
-        start, end = _ends(region)
-        place = snapped(tokens, Span(start, end))
+    tokens = tokenize(text)
+    kept: list[Region] = []
+    aside: list[str] = []
+    for region in sorted(drawn, key=lambda one: (-_length(one), ends(one), one.label)):
+        start, end = ends(region)
+        place = snapped(tokens, (start, end))
         if place is None:
             aside.append(NOTHING)
-        elif any(place.start < _ends(one)[1] and _ends(one)[0] < place.end for one in kept):
+        elif any(place.start < ends(one)[1] and ends(one)[0] < place.end for one in kept):
             aside.append(OVERLAPPING)
         else:
             kept.append(replace(region, shape=place))
             if place != Span(start, end):
                 aside.append(BLANKS if text[start:end].strip() == text[place.start : place.end] else WITHIN_WORD)
-    return Learnable(tuple(sorted(kept, key=_ends)), tuple(aside))
+    return Learnable(tuple(sorted(kept, key=ends)), tuple(aside))
 
 
 def overlaps(ones: Sequence[Region], others: Sequence[Region]) -> npt.NDArray[np.float64]:
     """Give the share of their union that spans have in common: (ones, others), in [0, 1]."""
-    first, second = (np.array([_ends(one) for one in each], dtype=np.float64).reshape(-1, 2) for each in (ones, others))
-    starts, ends = first[:, :1], first[:, 1:]
-    common = np.clip(np.minimum(ends, second[:, 1]) - np.maximum(starts, second[:, 0]), 0, None)
-    either = (ends - starts) + (second[:, 1] - second[:, 0]) - common
+    first, second = (np.array([ends(one) for one in each], dtype=np.float64).reshape(-1, 2) for each in (ones, others))
+    start, end = first[:, :1], first[:, 1:]
+    common = np.clip(np.minimum(end, second[:, 1]) - np.maximum(start, second[:, 0]), 0, None)
+    either = (end - start) + (second[:, 1] - second[:, 0]) - common
     return np.asarray(common / np.maximum(either, 1))
 
 
-def _ends(region: Region) -> tuple[int, int]:
-    return (region.shape.start, region.shape.end) if isinstance(region.shape, Span) else (0, 0)
-
-
 def _length(region: Region) -> int:
-    start, end = _ends(region)
+    start, end = ends(region)
     return end - start

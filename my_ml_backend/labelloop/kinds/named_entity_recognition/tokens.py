@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from labelloop.types import Span
+from labelloop.types import Region, Span
 
 _ASCII = re.compile(r"[A-Za-z]+|[0-9]+|[^A-Za-z0-9\s]")
 _JOINER = "\u200d"
@@ -43,11 +43,8 @@ def tokenize(text: str) -> list[tuple[int, int]]:
             found[-1] = (found[-1][0], at + 1)
         elif sort:
             found.append((at, at + 1))
-        if sort == "mark":
-            before = before or "sign"
-        else:
-            # A flag is two letters, and what follows begins anew.
-            before = "sign" if goes_on and sort == "flag" else sort
+        # A mark leaves its token what it was; a flag is two letters, and what follows begins anew.
+        before = (before or "sign") if sort == "mark" else "sign" if goes_on and sort == "flag" else sort
         joined = character == _JOINER
     return found
 
@@ -67,18 +64,23 @@ def _sort(character: str) -> str:
     return "digit" if category == "Nd" else "sign"
 
 
-def inside(tokens: Places, span: Span) -> tuple[int, int]:
+def ends(region: Region) -> tuple[int, int]:
+    """Give a span's first character, and the one after its last; nothing for what is no span."""
+    return (region.shape.start, region.shape.end) if isinstance(region.shape, Span) else (0, 0)
+
+
+def inside(tokens: Places, place: tuple[int, int]) -> tuple[int, int]:
     """Give the first token that shares a character with a span, and the one after the last; equal where none does."""
-    first = bisect_right(tokens, span.start, key=lambda token: token[1])
+    first = bisect_right(tokens, place[0], key=lambda token: token[1])
     last = first
-    while last < len(tokens) and tokens[last][0] < span.end:
+    while last < len(tokens) and tokens[last][0] < place[1]:
         last += 1
     return first, last
 
 
-def snapped(tokens: Places, span: Span) -> Span | None:
+def snapped(tokens: Places, place: tuple[int, int]) -> Span | None:
     """Widen or narrow a span to whole tokens: to all that it shares a character with; None where it holds none."""
-    first, last = inside(tokens, span)
+    first, last = inside(tokens, place)
     return None if first == last else Span(tokens[first][0], tokens[last - 1][1])
 
 

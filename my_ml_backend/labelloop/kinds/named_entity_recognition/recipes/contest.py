@@ -91,7 +91,9 @@ def _loss(text: Labeled, found: Regions) -> float:
 
 def _clearly_better(one: Candidate, other: Candidate, texts: Sequence[Labeled]) -> bool:
     gain = losses(texts, other.found) - losses(texts, one.found)
-    return bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain))) and f1(texts, one.found) >= f1(texts, other.found)
+    return bool(gain.mean() > gain.std(ddof=1) / math.sqrt(len(gain))) and f1(texts, one.found) >= f1(
+        texts, other.found
+    )
 
 
 def _thresholds(classes: Sequence[str]) -> dict[str, float]:

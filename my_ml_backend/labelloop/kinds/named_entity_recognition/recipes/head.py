@@ -17,8 +17,8 @@ from labelloop.kinds.named_entity_recognition.crf import Crf
 from labelloop.kinds.named_entity_recognition.engine import CRF, write_crf
 from labelloop.kinds.named_entity_recognition.features import attributes
 from labelloop.kinds.named_entity_recognition.recipes.base import Candidate, Labeled, Material, Regions
-from labelloop.kinds.named_entity_recognition.tokens import inside, pieces, tokenize
-from labelloop.types import Json, Progress, Span
+from labelloop.kinds.named_entity_recognition.tokens import ends, inside, pieces, tokenize
+from labelloop.types import Json, Progress
 
 L1, L2, ITERATIONS = 0.05, 0.003, 80
 """Chosen on the training parts of three of five folds of real contracts (docs/training.md)."""
@@ -118,22 +118,22 @@ def calibrate(held: Sequence[Held]) -> tuple[float, float, Json]:
     Both are held near 1 and 0, so that a few spans change little.
     """
     scores, right = (
-        np.array(
-            [value for text, regions in held for value in _told(text, regions, truth=truth)], dtype=np.float64
-        )
+        np.array([value for text, regions in held for value in _told(text, regions, truth=truth)], dtype=np.float64)
         for truth in (False, True)
     )
     if not len(scores):
         return 1.0, 0.0, {}
     bounded = np.clip(scores, 1e-9, 1 - 1e-9)
     rows = np.stack((np.log(bounded / (1 - bounded)), np.ones(len(scores))), axis=1)
-    prior, weights = np.array((1.0, 0.0)), np.array((1.0, 0.0))
+    prior = weights = np.array((1.0, 0.0))
     for _ in range(_STEPS):
         chance = _sigmoid(rows @ weights)
         gradient = rows.T @ (chance - right) + _STRENGTH * (weights - prior)
         curved = (rows * (chance * (1 - chance))[:, None]).T @ rows + _STRENGTH * np.eye(2)
-        weights = weights - np.linalg.solve(curved, gradient)
-    if not np.isfinite(weights).all() or weights[0] <= 0:
+        step = np.linalg.solve(curved, gradient)
+        # Where hardly anything curves, Newton's step leads far away.
+        weights = weights - step / max(1.0, float(np.abs(step).max()))
+    if weights[0] <= 0:
         return 1.0, 0.0, {}
     before, after = (_log_loss(one, right) for one in (scores, _sigmoid(rows @ weights)))
     return float(weights[0]), float(weights[1]), {"log_loss_before": before, "log_loss_after": after}
@@ -145,8 +145,7 @@ def _states(
     """Give the state of each token, and the tokens of each span."""
     states, held = ["0"] * len(tokens), []
     for region in one.regions:
-        assert isinstance(region.shape, Span)
-        first, last = inside(tokens, region.shape)
+        first, last = inside(tokens, ends(region))
         begins = 1 + 2 * labels.index(region.label)
         states[first:last] = [str(begins), *[str(begins + 1)] * (last - first - 1)]
         held.append((first, last))
