@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from labelloop.data.formats import Hints, read_listing
+from labelloop.data.formats.spans import spans_in
 from labelloop.data.listing import Listing
 from labelloop.errors import ManifestError
+from labelloop.types import BOXES as KIND
+from labelloop.types import SPANS, TEXTS
 
 IMAGE = '<Image name="image" value="$image"/>'
 ONE = f'<View>{IMAGE}<Choices name="animal" toName="image"><Choice value="cat"/><Choice value="dog"/></Choices></View>'
@@ -140,8 +143,73 @@ def test_all_forms_of_an_export_say_the_same(case: str, form: str, tmp_path: Pat
         assert found.left_out[0].reason == "half of its 2 annotators say 'cat', 'dog', half do not"
 
 
+SPANS_CONFIG = """<View><Labels name="label" toName="text"><Label value="PER"/><Label value="LOC"/></Labels>
+<Text name="text" value="$text"/></View>"""
+TEXT_CONFIG = """<View><Text name="text" value="$text"/><Choices name="mood" toName="text"><Choice value="good"/>
+<Choice value="bad"/></Choices></View>"""
+
+
+def of_text(number: int, text: str, *results: dict[str, Any]) -> dict[str, Any]:
+    one = task(number, [{**result, "to_name": "text"} for result in results])
+    return one | {"data": {"text": text, "url": "https://news.example/1"}}
+
+
+def span(start: int, end: int, label: str, text: str) -> dict[str, Any]:
+    value = {"start": start, "end": end, "text": text[start:end], "labels": [label]}
+    return {"from_name": "label", "type": "labels", "value": value}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_parts_of_texts_are_read_from_every_form(form: str, tmp_path: Path) -> None:
+    text = "😀 Ada saw\nOslo"
+    tasks = [of_text(1, text, span(2, 5, "PER", text), span(10, 14, "LOC", text)), of_text(2, "nobody")]
+    found = read_listing(exported(SPANS_CONFIG, tasks, form, tmp_path))
+    assert (found.kind, found.choice, found.classes) == (SPANS, "multiple", ("LOC", "PER"))
+    assert [(one.task, one.text, spans_in(one.result)) for one in found.records] == [
+        (1, text, [(2, 5, "PER"), (10, 14, "LOC")]),
+        (2, "nobody", []),
+    ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_classes_of_texts_are_read_from_every_form(form: str, tmp_path: Path) -> None:
+    said_of = [("A fine day, all in all.", "good"), ("Rain and rain again.", "bad"), ("Sun on the sea.", "good")]
+    tasks = [of_text(at, text, said("choices", [mood], "mood")) for at, (text, mood) in enumerate(said_of, 1)]
+    path = exported(TEXT_CONFIG, tasks, form, tmp_path)
+    # Where answers are not told from data, an address beside the text could be the picture's.
+    hints = Hints() if form == "JSON" else Hints(picture_field="text", label_attribute="mood")
+    found = read_listing(path, hints=hints)
+    assert (found.kind, [(one.text, one.labels[0]) for one in found.records]) == (TEXTS, said_of)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_boxes_are_read_from_every_form(form: str, tmp_path: Path) -> None:
+    box = said("rectanglelabels", ["cat"], "label")
+    tasks = [task(1, [box, box], source="camera"), task(2, [], source="camera"), task(3, [box], source="phone")]
+    found = read_listing(exported(BOXES, tasks, form, tmp_path))
+    one = '{"box":[0.015,0.02,0.03,0.04],"label":"cat"}'
+    assert (found.kind, [record.result for record in found.records]) == (KIND, [f"[{one},{one}]", "[]", f"[{one}]"])
+    assert [record.size for record in found.records] == [(640, 480), None, (640, 480)]
+    assert found.records[0].uri == "s3://bucket/1.jpg"
+
+
+def test_of_boxes_and_classes_the_boxes_are_learned_where_they_are_named(tmp_path: Path) -> None:
+    path = exported(*CASES["boxes beside classes"][:2], "JSON", tmp_path)
+    assert read_listing(path).remarks == ("its control tag 'label' draws: name it (--label-attribute) to learn that",)
+    found = read_listing(path, hints=Hints(label_attribute="label"))
+    assert (found.kind, [one.labels for one in found.records]) == (KIND, [("cat",), ("cat",)])
+
+
+def test_what_was_drawn_on_a_turned_picture_is_left_out(tmp_path: Path) -> None:
+    box = said("rectanglelabels", ["cat"], "label")
+    tasks = [task(1, [box]), task(2, [box | {"image_rotation": 90}])]
+    found = read_listing(exported(BOXES, tasks, "JSON", tmp_path))
+    assert [(out.task, out.reason.partition(":")[0]) for out in found.left_out] == [
+        (2, "drawn on a picture that was turned in the editor")
+    ]
+
+
 OTHERS = {
-    "boxes": (BOXES, [said("rectanglelabels", ["cat"], "label")]),
     "ratings": (STARS, [said("rating", 4, "stars")]),
     "words": (CAPTIONS, [said("textarea", ["one line", "and another"], "caption")]),
 }

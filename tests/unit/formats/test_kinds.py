@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as tries
 from hypothesis import strategies as st
 
@@ -190,6 +190,8 @@ def test_any_spans_survive(records: list[Record], format: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not written(listing, Path(folder) / "list", format):
             return
+        # An export without any span does not say what could have been drawn.
+        assume(format != "label-studio" or any(one.labels for one in numbered))
         found = read_listing(Path(folder) / "list", format)
     if format != "conll":
         assert found.records == listing.records

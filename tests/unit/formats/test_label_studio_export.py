@@ -111,7 +111,7 @@ def test_where_no_field_or_several_would_do_one_is_named(tmp_path: Path) -> None
     with pytest.raises(ManifestError, match=r"several fields of its tasks hold addresses: 'left', 'right'\. Name the"):
         read(tmp_path, one)
     with pytest.raises(ManifestError, match=r"no field of its tasks holds .* Name it \(--picture-field\)"):
-        read(tmp_path, one | {"data": {"text": "a note"}})
+        read(tmp_path, one | {"data": {"size": 3}})
     assert read(tmp_path, one, hints=Hints(picture_field="right")).records[0].uri == "s3://b/r"
 
 
@@ -236,7 +236,6 @@ def test_what_has_no_label_of_the_picture_says_what_it_has(tmp_path: Path) -> No
     [
         ({"image": "s3://b/k.jpg"}, [BOX], "boxes (in its annotations)"),
         ({"audio": "s3://b/k.wav"}, annotation("cat")["result"], "classes of sounds (by the addresses in its field"),
-        ({"text": "a note"}, annotation("cat")["result"], "classes of texts (no field of its tasks holds a picture's"),
     ],
 )
 def test_labels_of_other_kinds_are_refused_by_their_name(

@@ -12,8 +12,8 @@ from labelloop.regions import read_regions
 from labelloop.sources.urls import local_file
 from labelloop.types import Box, Region
 
-_DIGITS = 6
-"""Of a fraction: a hundredth of a pixel in a picture of ten thousand. So a box is spelled alike in every format."""
+_DIGITS = 8
+"""Of a fraction, as of what annotators draw in Label Studio: so a box is spelled alike in every format."""
 
 _FAR = 1.5
 """A fraction beyond this is none: it is in pixels."""
@@ -147,6 +147,12 @@ def hull(box: Box, size: Size) -> Box:
 def corners(box: Box) -> tuple[float, float, float, float]:
     """Give left, top, right and bottom of an upright box."""
     return box.x, box.y, _rounded(box.x + box.width), _rounded(box.y + box.height)
+
+
+def rounded_box(box: Box) -> Box | None:
+    """Spell a box's fractions as in every format; None for one without extent."""
+    found = Box(*map(_rounded, (box.x, box.y, box.width, box.height, box.rotation)))
+    return found if found.width > 0 and found.height > 0 else None
 
 
 def turned_box(label: str, points: Sequence[tuple[float, float]], size: Size) -> Region | None:

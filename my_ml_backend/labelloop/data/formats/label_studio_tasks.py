@@ -6,20 +6,22 @@ the two apart: whose fields they are is found when all of them have been seen.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from labelloop.data.formats.entries import Entry, array_objects, first_line, object_lines, table_rows
-from labelloop.data.formats.other_labels import of_region
+from labelloop.data.formats.label_studio_regions import Drawn, drawn_in
 from labelloop.kinds.majority import changed_later, chosen, regions_of
 from labelloop.types import Json
+
+_NOTHING: Mapping[str, tuple[Drawn, ...]] = MappingProxyType({})
 
 ALWAYS = frozenset(("annotator", "annotation_id"))
 """Columns that every table of Label Studio has."""
 
-_ABOUT = ALWAYS | {"id", "created_at", "updated_at", "lead_time", "agreement", "completed_by"}
+ABOUT = ALWAYS | {"id", "created_at", "updated_at", "lead_time", "agreement", "completed_by"}
 """What an element of JSON_MIN and a row say of an annotation itself."""
 
 _DATA = "_data_"
@@ -27,21 +29,28 @@ _DATA = "_data_"
 
 
 class Annotation(NamedTuple):
-    """What one annotator answered: the labels by control tag, and of which kinds the other results are.
+    """What one annotator answered: the labels by control tag, and what the other results mark, likewise.
 
     ``open`` says that the names are fields of which some are no control tags, but the task's data; ``told`` are those
     whose values say themselves that they are choices, ``answers`` those that stand where answers do; None where the
-    order says nothing. Data that are called like a control tag stand elsewhere, and say what was answered.
+    order says nothing. Data that are called like a control tag stand elsewhere, and say what was answered. ``about``
+    are the object tags that something was chosen for.
     """
 
     labels: Mapping[str, tuple[str, ...]]
-    kinds: frozenset[str] = frozenset()
+    drawn: Mapping[str, tuple[Drawn, ...]] = _NOTHING
     skipped: bool = False
     ground_truth: bool = False
     confirmed: bool = False
     open: bool = False
     told: frozenset[str] = frozenset()
     answers: frozenset[str] | None = None
+    about: frozenset[str] = frozenset()
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Of which kinds the other results are."""
+        return frozenset(one.kind for found in self.drawn.values() for one in found)
 
 
 class Task(NamedTuple):
@@ -113,28 +122,40 @@ def _decoded(entry: Entry) -> Entry:
 def _whole(annotation: Json) -> Annotation:
     """Read an annotation of a JSON export, or a completion, as they were called before."""
     labels: dict[str, tuple[str, ...]] = {}
-    kinds: set[str] = set()
+    drawn: dict[str, tuple[Drawn, ...]] = {}
+    about: set[str] = set()
     for region in regions_of(annotation):
         name, value = region.get("from_name"), region.get("value")
         if not isinstance(value, dict):
             continue
-        if kind := _kind_of(tuple(value)):
-            kinds.add(kind)
+        if marked := drawn_in(value, region):
+            key = name if isinstance(name, str) else ""
+            drawn[key] = (*drawn.get(key, ()), marked)
         elif (found := _chosen(value)) and isinstance(name, str):
             labels[name] = (*labels.get(name, ()), *found)
+            about |= {tag} if isinstance(tag := region.get("to_name"), str) else set()
     skipped = annotation.get("was_cancelled") is True or annotation.get("skipped") is True
     ground_truth = annotation.get("ground_truth") is True
-    return Annotation(labels, frozenset(kinds), skipped, ground_truth, ground_truth and changed_later(annotation))
+    confirmed = ground_truth and changed_later(annotation)
+    return Annotation(labels, drawn, skipped, ground_truth, confirmed, about=frozenset(about))
 
 
 def _row(values: Json) -> Annotation:
     """Read an element of JSON_MIN or a row: a single choice is a text, all else an object or a list of them."""
-    names = [name for name in values if name not in _ABOUT and not name.startswith(_DATA)]
+    names = [name for name in values if name not in ABOUT and not name.startswith(_DATA)]
     answers = _answers(list(values))
     labels = {name: found for name in names if (found := tuple(_labels(values[name])))}
     told = frozenset(name for name in names if any(map(_is_choice, _parts(values[name]))))
-    kinds = {_kind(part) for name in names if name in (answers or names) for part in _parts(values[name])}
-    return Annotation(labels, frozenset(kinds - {""}), open=True, told=told, answers=answers)
+    marks = {name: tuple(_drawn(values[name])) for name in names if name in (answers or names)}
+    drawn = {name: marked for name, marked in marks.items() if marked}
+    return Annotation(labels, drawn, open=True, told=told, answers=answers)
+
+
+def _drawn(value: object) -> Iterator[Drawn]:
+    """Give what a field of JSON_MIN or a cell marks."""
+    for part in _parts(value):
+        if isinstance(part, dict) and (found := drawn_in(part, part)):
+            yield found
 
 
 def _answers(keys: list[str]) -> frozenset[str] | None:
@@ -149,7 +170,7 @@ def _labels(value: object) -> Iterator[str]:
     for part in _parts(value):
         if isinstance(part, str):
             yield part
-        elif isinstance(part, dict) and not _kind(part):
+        elif isinstance(part, dict) and drawn_in(part, part) is None:
             yield from _chosen(part)
 
 
@@ -163,16 +184,6 @@ def _joined(paths: object) -> Iterator[str]:
     for path in paths if isinstance(paths, list) else ():
         if isinstance(path, list) and path and all(isinstance(step, str) for step in path):
             yield "/".join(path)
-
-
-def _kind(value: object) -> str:
-    """Say of which other kind a result is, empty for choices."""
-    return _kind_of(tuple(value)) if isinstance(value, dict) else ""
-
-
-@lru_cache(maxsize=256)
-def _kind_of(keys: tuple[str, ...]) -> str:
-    return of_region(dict.fromkeys(keys))
 
 
 def _is_choice(value: object) -> bool:

@@ -19,9 +19,9 @@ _LEARNED = (
 )
 
 _READ = {
-    CLASSES_OF_TEXTS: ("csv", "jsonl", "augmented", "vertex"),
-    PARTS_OF_TEXTS: ("conll", "spacy", "augmented", "vertex"),
-    PLAIN_BOXES: ("coco", "voc", "yolo", "csv", "augmented", "vertex"),
+    CLASSES_OF_TEXTS: ("csv", "jsonl", "label-studio", "augmented", "vertex"),
+    PARTS_OF_TEXTS: ("conll", "spacy", "label-studio", "augmented", "vertex"),
+    PLAIN_BOXES: ("coco", "voc", "yolo", "csv", "label-studio", "augmented", "vertex"),
 }
 """The formats that labels are read from which are learned."""
 

@@ -191,7 +191,7 @@ def _lines(record: Record, numbers: Mapping[str, int]) -> Iterator[str]:
     for label, box in upright_boxes(record):
         left, top, right, bottom = corners(box)
         middle = ((left + right) / 2, (top + bottom) / 2, box.width, box.height)
-        yield f"{numbers[label]} {' '.join(f'{round(one, 7):.10g}' for one in middle)}\n"
+        yield f"{numbers[label]} {' '.join(f'{round(one, 9):.12g}' for one in middle)}\n"
 
 
 YOLO = Format(
