@@ -12,8 +12,6 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.order import control_tasks
 from labelloop.loop.project_labels import manifest_file
 from labelloop.loop.project_registry import existing_project, site_of
-from labelloop.run.context import read_json
-from labelloop.run.folder import RunFolder
 from labelloop.studio.client import Studio
 from labelloop.types import ProjectKey
 from labelloop.watch.agreement import Annotator, by_annotator
@@ -49,14 +47,14 @@ def _examined(hub: Hub, project: ProjectKey) -> tuple[frozenset[int], frozenset[
     run = hub.runs(project).get(record.run) if record else None
     if run is None:
         return frozenset(), frozenset(), "not known before there is a champion and its report"
-    folder = RunFolder(hub.settings.directory / "runs" / str(project) / run.key)
+    if (errors := run.metrics.get("label_errors")) is None:
+        return frozenset(), frozenset(), f"not known: the report of {champion} examined none"
     try:
-        errors = read_json(folder.evaluation / "label_errors.json", "evaluate")["errors"]
         with manifest_file(hub, project, run.manifest) as file:
             examined = frozenset(task for task, truth in truth_by_task(file) if truth is not None)
-    except (StoreError, KeyError) as error:
-        return frozenset(), frozenset(), f"not known on this machine, call it where the worker runs ({error})"
-    return examined, frozenset(one["task"] for one in errors), ""
+    except StoreError as error:
+        return frozenset(), frozenset(), f"not known: {error}"
+    return examined, frozenset(errors), ""
 
 
 def _name(one: Annotator, people: Mapping[int, str]) -> str:

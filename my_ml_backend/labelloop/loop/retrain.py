@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from labelloop.data.site import Labeling
 from labelloop.data.split import missing
@@ -51,7 +52,7 @@ from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
 from labelloop.trainers.foreign import learner
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -234,8 +235,8 @@ def _carry_out(attempt: Attempt, record: RunRecord) -> RunRecord:
 def _finish(attempt: Attempt, record: RunRecord) -> RunRecord:
     """Write the report of the run's version into the store, if this machine has the run's files, and remove those.
 
-    Gives the record, which keeps what was found of the order. A report that cannot be made is logged and takes nothing
-    from the version; no more does a lost lease.
+    Gives the record, which keeps what ``_found`` takes of the report. A report that cannot be made is logged and takes
+    nothing from the version; no more does a lost lease.
     """
     folder = RunFolder(attempt.folder / record.key)
     try:
@@ -251,15 +252,22 @@ def _finish(attempt: Attempt, record: RunRecord) -> RunRecord:
     return record
 
 
+def _found(evaluation: Path) -> Json:
+    """Give what a run's record keeps of its report: what the order was worth, and tasks with probable label errors."""
+    order, errors = (evaluation / name for name in ("order.json", "label_errors.json"))
+    found: Json = {"order": read_json(order, "report")} if order.is_file() else {}
+    if errors.is_file():
+        found["label_errors"] = [one["task"] for one in read_json(errors, "report")["errors"]]
+    return found
+
+
 def _report(attempt: Attempt, record: RunRecord) -> RunRecord:
     try:
         run = open_run(attempt, record)
         with run.alone():
             run.make("report")
-            found = run.folder.evaluation / "order.json"
-            if found.is_file():
-                order = read_json(found, "report")
-                return attempt.save(replace(record, metrics={**record.metrics, "order": order}))
+            if found := _found(run.folder.evaluation):
+                return attempt.save(replace(record, metrics={**record.metrics, **found}))
     except LeaseLost:
         raise
     except Exception:  # noqa: BLE001 - border: the version is judged and published, whatever becomes of its report

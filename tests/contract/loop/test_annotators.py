@@ -54,8 +54,8 @@ def annotators(*more: str) -> Result:
     return CliRunner().invoke(main, ["annotators", "--project", "7", *more])
 
 
-def report_on(hub: Hub, *suspects: int) -> None:
-    """Leave a champion whose report examined tasks 1 to 4."""
+def report_on(hub: Hub, **found: object) -> None:
+    """Leave a champion whose report examined tasks 1 to 4, and ``found`` something."""
     project = hub.project(7)
     items = tuple(Item(task, f"{task}" * 64, ("cat",)) for task in range(1, 5))
     manifest = Manifest(project, "single", ("cat", "dog"), items, ())
@@ -66,10 +66,7 @@ def report_on(hub: Hub, *suspects: int) -> None:
     hub.versions(project).publish("v1", write_bundle(hub.settings.directory / "made"), record)
     pointer = hub.pointer(project)
     pointer.promote("v1", pointer.take_fence())
-    hub.runs(project).save(RunRecord("k", str(project), manifest.hash, "s", 0, state="promoted"))
-    folder = hub.settings.directory / "runs" / str(project) / "k" / "evaluation"
-    folder.mkdir(parents=True)
-    (folder / "label_errors.json").write_text(json.dumps({"errors": [{"task": task} for task in suspects]}))
+    hub.runs(project).save(RunRecord("k", str(project), manifest.hash, "s", 0, state="promoted", metrics=found))
 
 
 def test_annotators_are_told_apart_by_what_they_keep_and_how_long_they_take(loop: Hub) -> None:
@@ -86,8 +83,8 @@ def test_annotators_are_told_apart_by_what_they_keep_and_how_long_they_take(loop
     ]
 
 
-def test_labels_that_the_report_suspects_are_counted_where_it_was_made(loop: Hub) -> None:
-    report_on(loop, 2, 4)
+def test_labels_that_the_report_suspects_are_counted(loop: Hub) -> None:
+    report_on(loop, label_errors=[2, 4])
     found = json.loads(annotators("--json").stdout)
     assert found["without_suspected"] == ""
     assert [
@@ -98,8 +95,11 @@ def test_labels_that_the_report_suspects_are_counted_where_it_was_made(loop: Hub
     ]
     assert "labels that are probably wrong: 1 of 3 (33%" in annotators().stdout
 
-    (loop.settings.directory / "runs" / str(loop.project(7)) / "k" / "evaluation" / "label_errors.json").unlink()
-    assert "suspected labels: not known on this machine, call it where the worker runs" in annotators().stdout
+
+def test_where_no_report_examined_any_that_is_said(loop: Hub) -> None:
+    report_on(loop)
+    assert "suspected labels: not known: the report of v1 examined none" in annotators().stdout
+    assert "probably wrong" not in annotators().stdout
 
 
 def test_nobody_is_told_apart_where_the_setting_is_off(loop: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

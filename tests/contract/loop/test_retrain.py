@@ -86,6 +86,7 @@ def test_a_run_killed_in_every_stage_ends_as_if_it_had_not_been(training_hub: Hu
     assert "  order of tasks: the order helps: by far" in standing(project_status(hub, PROJECT))
     assert versions.get("v1").verdict in versions.read_report("v1").decode()
     assert not list(runs.iterdir())
+    assert set(record.metrics["label_errors"]) <= set(studio.tasks), "the files are gone, their tasks are known"
     assert [reign.version for reign in pointer.read().history] == ["v1"]
     assert key_by_command(hub, record) == record.key
 
