@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 from hypothesis import strategies as st
 
+from labelloop.data.site import Subject
 from labelloop.loop.hub import Hub
 from labelloop.studio.interface import LabelStudioInterface
 from labelloop.types import ProjectKey
@@ -21,9 +22,9 @@ _ATTRIBUTES += ["valueType", "maxRating", "min", "max", "step", "model_score_thr
 _VALUES = st.sampled_from(["scene", "image", "$image", "$a.b", "$", "true", "multiple", "", "0.5", "3", "nan"]) | NAMES
 
 
-def interface(hub: Hub, config: object) -> Callable[[ProjectKey, bool], LabelStudioInterface]:
+def interface(hub: Hub, config: object) -> Callable[[ProjectKey, Subject | None], LabelStudioInterface]:
     """Read a label config for a project, as the class of ``model.py`` does."""
-    return lambda project, trained: LabelStudioInterface.of(config, hub.media, project.id, trained=trained)
+    return lambda project, subject: LabelStudioInterface.of(config, hub.media, project.id, subject)
 
 
 def _element(children: st.SearchStrategy[list[ElementTree.Element]]) -> st.SearchStrategy[ElementTree.Element]:

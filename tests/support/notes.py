@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Begun, Counters, Example, Judged, Labeling, Overview, SiteConnection, Storage
+from labelloop.data.site import (
+    FIRST,
+    Begun,
+    Counters,
+    Example,
+    Judged,
+    Labeling,
+    Overview,
+    SiteConnection,
+    Storage,
+    Subject,
+)
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
@@ -66,10 +77,10 @@ class NotesSite:
     def connection(self) -> SiteConnection | None:
         return SiteConnection(self.extra_params)
 
-    def interface(self, *, trained: bool) -> NotesInterface:
+    def interface(self, subject: Subject | None = None) -> NotesInterface:
         return NotesInterface()
 
-    def labeling(self, *, foreign: bool = False) -> Labeling:
+    def labeling(self, subject: Subject = FIRST) -> Labeling:
         return Labeling(
             kind=numbers_kind.NAME,
             choice="single",
@@ -79,7 +90,7 @@ class NotesSite:
             examples=self._examples,
         )
 
-    def judged(self, since: str) -> Iterator[Judged]:
+    def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         for number, note in sorted(self.notes.items()):
             if note.said:
                 told = (Begun(version, word == note.said[-1]) for version, word in note.predicted.items())

@@ -94,6 +94,7 @@ class Numbers(Classification):
 
     name = NAME
     item = "number"
+    whoever_trains = True
     label_configs: Supported = (("Choices", ("Text",)),)
     recipes: Mapping[str, int] = {"nearest": 1}
     refits = ("nearest",)

@@ -11,6 +11,7 @@ class Outlined(Numbers):
 
     name = NAME
     says: Says = "regions"
+    whoever_trains = False
     label_configs: Supported = (
         ("RectangleLabels", ("Image",)),
         ("Rectangle", ("Image",)),

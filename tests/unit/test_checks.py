@@ -53,10 +53,10 @@ def test_without_training_every_control_tag_counts_that_can_be_predicted_for() -
     boxes = CONFIG.replace("Choices", "RectangleLabels").replace("Choice", "Label")
 
     assert not diagnosis.check_labels(boxes, None).ok
-    finding = diagnosis.check_labels(boxes, None, trains=False)
+    finding = diagnosis.check_labels(boxes, None, None)
     assert finding.ok
     assert finding.detail == "predicts for <RectangleLabels name='kind'> with 2 labels"
-    assert not diagnosis.check_labels("<View/>", None, trains=False).ok
+    assert not diagnosis.check_labels("<View/>", None, None).ok
 
 
 def test_a_missing_backend_lists_those_that_are_there() -> None:

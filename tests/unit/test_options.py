@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelloop.data.site import Subject
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
 from labelloop.loop.project_options import options_of
@@ -20,7 +21,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 KEYS = ["endpoint", "request", "response", "mapping", "classes", "parameters", "version", "batch", "threshold"]
-KEYS += ["bootstrap"]
+KEYS += ["bootstrap", "learn"]
 
 
 def allowing(*patterns: str, **settings: Any) -> Settings:
@@ -266,3 +267,17 @@ def test_what_is_wrong_with_its_setting_is_named_without_its_value(spoken: str) 
         options_of(Settings(bootstrap_endpoint=BOOTSTRAP, bootstrap_options=spoken))
     assert not isinstance(refused.value, OptionsError)
     assert "cret" not in str(refused.value)
+
+
+def test_a_project_names_the_control_tag_that_is_learned_and_its_trainer_says_who_learns_it() -> None:
+    settings = Settings(allowed_trainers=("command:./train.sh",))
+    assert options_of(settings).subject == Subject()
+    assert options_of(settings, {"learn": "sky"}).subject == Subject("sky")
+    foreign = options_of(settings, {"trainer": "command:./train.sh", "learn": "sky"})
+    assert foreign.subject == Subject("sky", foreign=True)
+    # A bootstrap endpoint learns nothing.
+    assert options_of(settings, {"learn": "sky"}).endpoint == options_of(settings).endpoint
+    with pytest.raises(OptionsError, match="'learn' must be text"):
+        options_of(settings, {"learn": 3})
+    with pytest.raises(OptionsError, match="unknown key 'learn'"):
+        options_of(settings, {"bootstrap": {"endpoint": "http://127.0.0.1:1", "learn": "sky"}})

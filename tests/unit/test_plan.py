@@ -39,7 +39,7 @@ def plan(tmp_path: Path) -> MakePlan:
         key = hub.project(project)
         hear(hub, key, extra_params)
         by = serving(hub, key, "v1")
-        return prediction_plan(hub, key, by, interface(hub, config)(key, by.trained), context)
+        return prediction_plan(hub, key, by, interface(hub, config)(key, by.subject), context)
 
     return make
 

@@ -26,7 +26,7 @@ def plan(folder: Path, config: str = IMAGE, **more: Any) -> PredictionPlan:
     hub = open_hub(Settings(**usual | more))
     key = hub.project(7)
     by = serving(hub, key, "v1")
-    return prediction_plan(hub, key, by, interface(hub, config)(key, by.trained))
+    return prediction_plan(hub, key, by, interface(hub, config)(key, by.subject))
 
 
 def one(asked: PredictionPlan, data: object) -> Input | Unpredicted:

@@ -10,6 +10,7 @@ from labelloop.data.manifest import truth_by_task
 from labelloop.errors import StoreError
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import control_tasks
+from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_labels import manifest_file
 from labelloop.loop.project_registry import existing_project, site_of
 from labelloop.studio.client import Studio
@@ -29,7 +30,7 @@ def annotators(hub: Hub, project_id: int, as_json: bool) -> None:
         raise click.ClickException("LABELLOOP_ANNOTATORS is off: nobody's work is told apart from the others'")
     project = existing_project(hub, project_id)
     examined, suspects, why = _examined(hub, project)
-    judged = site_of(hub, project_id).judged(_EVER)
+    judged = site_of(hub, project_id).judged(_EVER, subject_of(hub, project))
     found = by_annotator(judged, control_tasks(hub.store, project), examined, suspects)
     with closing(Studio.of(hub.settings)) as studio:
         people = studio.people() if found else {}

@@ -302,9 +302,10 @@ def _own_bootstrap(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
 
 
 def _labels(hub: Hub, project: ProjectKey, info: ProjectInfo) -> Iterator[Finding]:
-    trains = project_endpoint(hub, project).serves == "store"
+    found = project_endpoint(hub, project)
+    trains = found.serves == "store"
     classes = _classes(hub, project, hub.pointer(project).read().announced) if trains else None
-    yield diagnosis.check_labels(info.label_config, classes, trains=trains)
+    yield diagnosis.check_labels(info.label_config, classes, found.options.subject if trains else None)
 
 
 def _minimum_f1(hub: Hub, project: ProjectKey) -> Iterator[Finding]:

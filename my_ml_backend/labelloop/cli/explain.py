@@ -16,6 +16,7 @@ from labelloop.errors import BundleError, Damaged, LabelConfigError, MediaError,
 from labelloop.kinds.base import Learned, find
 from labelloop.kinds.majority import chosen
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_labels import manifest_file
 from labelloop.loop.project_registry import existing_project, site_of
 from labelloop.models.runs import RunRecord
@@ -119,7 +120,7 @@ def _nearest(
 def _asked(hub: Hub, project: ProjectKey, task: Json) -> Item:
     """Bring the task's input onto this machine."""
     site = site_of(hub, project.id)
-    given = site.interface(trained=True).input_of(task, time.monotonic() + _SECONDS, referable=False)
+    given = site.interface(subject_of(hub, project)).input_of(task, time.monotonic() + _SECONDS, referable=False)
     if given.text is not None:
         return Item.of_text(int(task["id"]), given.text, ())
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")

@@ -56,6 +56,7 @@ def standing(one: ProjectStatus) -> list[str]:
     # What a scan found missing is older than labels that have come since.
     lacks = one.missing and not (one.run is None and 0 < one.needed <= one.changed)
     told = (
+        f"learns {one.learns}" if one.learns else "",
         f"before the first version: {one.missing}" if lacks else "",
         _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",

@@ -71,6 +71,21 @@ Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """What of all that annotators are asked is learned: what ``tag`` names, else the first that can be.
+
+    Where the trainer is ``foreign``, that is what it learned before LabelLoop knew more kinds, unless a tag is named.
+    """
+
+    tag: str = ""
+    foreign: bool = False
+
+
+FIRST = Subject()
+"""What is learned where nobody says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Labeling:
     """What annotators are asked, and what they have answered by now.
 
@@ -79,7 +94,8 @@ class Labeling:
     there is no more. ``examples`` yields every labeled task, in order of id. ``instead`` says what a file is that is
     recognisably nothing of what annotators are shown, such as a page that asks to log in; None for all others.
     ``withheld`` tells of a task whether it was shown without its prediction. ``drawn`` gives the regions that the
-    results of a prediction show of what is learned, in today's labels; none where that is no regions.
+    results of a prediction show of what is learned, in today's labels; none where that is no regions. ``asked`` names
+    what is learned in the tool's words, ``others`` what could be in its place.
     """
 
     kind: str
@@ -91,6 +107,14 @@ class Labeling:
     instead: Callable[[bytes], str | None] = lambda _: None
     withheld: Callable[[int], bool] = lambda _: False
     drawn: Drawn = lambda _: ()
+    asked: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """Say what is learned, as what, and how to choose another."""
+        other = f'; {" or ".join(self.others)} could be, too: "learn" in extra_params chooses' if self.others else ""
+        return f"{self.asked} as {self.kind}{other}".lstrip()
 
     def records(self, truth: Callable[[Sequence[Vote], Choice], Truth]) -> Iterator[Record | LeftOut]:
         """Yield every example with its labels, or why it has none that can be learned from; ``truth`` settles votes."""
@@ -183,20 +207,20 @@ class Site(Protocol):
     def connection(self) -> SiteConnection | None:
         """Say how it is connected with this LabelLoop, None where it is not."""
 
-    def interface(self, *, trained: bool) -> Interface:
-        """Read what annotators see: all that can be predicted for, or what is trained for alone.
+    def interface(self, subject: Subject | None = None) -> Interface:
+        """Read what annotators see: all that can be predicted for, or what is learned alone.
 
         Raises LabelConfigError where there is nothing of it.
         """
 
-    def labeling(self, *, foreign: bool = False) -> Labeling:
+    def labeling(self, subject: Subject = FIRST) -> Labeling:
         """Read what is asked; raises LabelConfigError where that is nothing that can be learned.
 
-        Where a ``foreign`` trainer learns, anything can be that is predicted for: what no kind of ours learns is of the
+        Where a foreign trainer learns, anything can be that is predicted for: what no kind of ours learns is of the
         kind that takes what annotators say as it is.
         """
 
-    def judged(self, since: str) -> Iterator[Judged]:
+    def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         """Yield the annotated tasks that changed since a moment: UTC, ``2026-11-29T12:00:00.000000Z``."""
 
     def read(self, record: Record) -> bytes:

@@ -81,10 +81,12 @@ class Kind(Protocol):
 
     ``item`` is what a sentence calls an input, such as ``picture``. ``says`` tells what votes carry. ``contrasts`` says
     that items must differ in their labels, or there is nothing to learn; ``as_shown`` that answers are judged as
-    annotators would see them, which only a site's project says. ``label_configs`` are the control tags it learns, with
-    what they are about; one that draws what ``Labels`` name, such as ``Rectangle``, is learned with them. ``recipes``
-    maps its recipes to their versions: one is raised where the same labels now give a better model, and every project
-    is then trained once with it. ``settings`` are the fields of the settings that are its own; the seed is everybody's.
+    annotators would see them, which only a site's project says. ``whoever_trains`` says that a trainer of one's own
+    learns it, too, without being told; of what other kinds learn it gets all that annotators say. ``label_configs`` are
+    the control tags it learns, with what they are about; one that draws what ``Labels`` name, such as ``Rectangle``, is
+    learned with them. ``recipes`` maps its recipes to their versions: one is raised where the same labels now give a
+    better model, and every project is then trained once with it. ``settings`` are the fields of the settings that are
+    its own; the seed is everybody's.
     ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
     """
 
@@ -93,6 +95,7 @@ class Kind(Protocol):
     says: Says
     contrasts: bool
     as_shown: bool
+    whoever_trains: bool
     label_configs: Supported
     recipes: Mapping[str, int]
     settings: tuple[str, ...]
@@ -189,10 +192,12 @@ def kinds() -> list[Kind]:
     return [find(name) for name in KINDS]
 
 
-def learnable() -> Supported:
-    """Give the label configs that any kind learns."""
+def learnable(*, foreign: bool = False) -> Supported:
+    """Give the label configs that any kind learns, or that a ``foreign`` trainer learns as such without being told."""
     about: dict[str, dict[str, None]] = {}
     for kind in kinds():
+        if foreign and not kind.whoever_trains:
+            continue
         for control, objects in kind.label_configs:
             about.setdefault(control, {}).update(dict.fromkeys(objects))
     return tuple((control, tuple(objects)) for control, objects in about.items())

@@ -31,7 +31,7 @@ class Classification(ABC):
 
     name: str
     says: "Says" = "labels"
-    contrasts, as_shown = True, False
+    contrasts, as_shown, whoever_trains = True, False, False
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
 

@@ -38,7 +38,7 @@ def bootstrap_opponent(hub: Hub, project: ProjectKey) -> "BootstrapOpponent | No
 def _assignment(hub: Hub, project: ProjectKey) -> Assignment | None:
     """Read what annotators are asked now; None where that is nothing any more."""
     try:
-        return site_of(hub, project.id).interface(trained=False).assignment
+        return site_of(hub, project.id).interface().assignment
     except LabelConfigError:
         return None
 

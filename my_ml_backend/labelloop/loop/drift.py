@@ -127,8 +127,9 @@ def _observe(hub: Hub, project: ProjectKey, version: str, predicted: Sequence[Pr
     """Put beside each prediction what its picture is like, and what the network makes of it, where that can be read."""
     site = site_of(hub, project.id)
     tasks = [one.task for one in predicted[:_DESCRIBED] if one.task is not None]
-    trained = project_endpoint(hub, project).serves == "store"
-    rows = _describe(site, site.interface(trained=trained), tasks, _features(hub, project, version))
+    found = project_endpoint(hub, project)
+    shown = site.interface(found.options.subject if found.serves == "store" else None)
+    rows = _describe(site, shown, tasks, _features(hub, project, version))
     return [Observed(one.task, one.at, dict(one.scores), *rows.get(one.task or 0, ([], []))) for one in predicted]
 
 

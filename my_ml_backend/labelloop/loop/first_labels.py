@@ -24,6 +24,7 @@ from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.order import end_first, is_held_out, note_first, order_score, read_order, without_version
+from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.project_registry import site_of
 from labelloop.sources.reader import READERS
@@ -110,7 +111,7 @@ def _compared(
 
 def _places(hub: Hub, project: ProjectKey, site: Site, sample: Sequence[Json], progress: Progress) -> dict[int, float]:
     labeling, settings = labeling_of(hub, project), project_settings(hub, project)
-    kind, interface = find(labeling.kind), site.interface(trained=True)
+    kind, interface = find(labeling.kind), site.interface(subject_of(hub, project))
     # Who cannot compare them says so of one, before a thousand files are read.
     if one := _read(hub, interface, sample[:1], progress):
         kind.features(one, settings, progress)

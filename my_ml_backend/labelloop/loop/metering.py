@@ -13,6 +13,7 @@ from labelloop.errors import CloudError, LabelLoopError, SettingsError
 from labelloop.loop.drift import drift_figures
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import Order, read_order
+from labelloop.loop.project_endpoint import subject_of
 from labelloop.loop.project_registry import site_of, why_gone
 from labelloop.loop.redis_client import METERED
 from labelloop.loop.serving import announced_version
@@ -75,7 +76,7 @@ def look_for_agreement(hub: Hub, project: ProjectKey, counters: Counters) -> Non
     told = f"{counters.annotations} {counters.skipped} {pending.changed} {pending.last} {scanned}"
     if told != seen:
         order = read_order(hub.store, project, version) or Order(version)
-        state.agreement.note(site_of(hub, project.id).judged(since), order, since)
+        state.agreement.note(site_of(hub, project.id).judged(since, subject_of(hub, project)), order, since)
         if (agreed := state.agreement.read()) is not None:
             keep_agreement(hub.store, project, agreed)
         # Not before: where the store fails, the next look keeps it.

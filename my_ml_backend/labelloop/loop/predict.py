@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
-from labelloop.data.site import Interface
+from labelloop.data.site import Interface, Subject
 from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import Place, without_version
@@ -94,7 +94,7 @@ class _Asked(NamedTuple):
 def predict_tasks(
     hub: Hub,
     project_uid: str | int,
-    interface: Callable[[ProjectKey, bool], Interface],
+    interface: Callable[[ProjectKey, Subject | None], Interface],
     tasks: Sequence[object],
     context: object = None,
     version: str | None = None,
@@ -104,7 +104,7 @@ def predict_tasks(
     This is the border of a request: an answer of another length, an error, or one malformed item makes Label Studio
     drop the whole batch, and tell the annotator that all is well; ``[]`` skips one task and is asked again (contract,
     "Predictions"). ``project_uid`` is a project's number, or number and creation time as Label Studio writes them:
-    ``7.1795187589``. ``interface`` reads what its annotators see, of what is trained for alone or all of it.
+    ``7.1795187589``. ``interface`` reads what its annotators see, of what is learned alone or all of it.
     ``context`` is what an annotator drew who waits for the answer: there is less time then. ``version`` is the
     announced one where none is given.
     """
@@ -115,7 +115,7 @@ def predict_tasks(
         if by.version in (NO_VERSION, FIRST_LABELS):
             # Who waits with a smart tool in hand wants to see what is predicted, and that is nothing.
             return [[] for _ in tasks] if context else _unpredicted(hub, project, by.version, tasks)
-        plan = prediction_plan(hub, project, by, interface(project, by.trained), context)
+        plan = prediction_plan(hub, project, by, interface(project, by.subject), context)
         seconds = hub.settings.interactive_deadline if context else hub.settings.predict_deadline
         asked, deadline = [task if isinstance(task, dict) else {} for task in tasks], began + seconds
         found = predict_batch(plan, asked, deadline)
@@ -156,7 +156,7 @@ def picture_answers(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes]]
 def _fall_back(
     plan: PredictionPlan,
     by: Serving,
-    interface: Callable[[ProjectKey, bool], Interface],
+    interface: Callable[[ProjectKey, Subject | None], Interface],
     context: object,
     done: Sequence[tuple[Json, Found]],
     deadline: float,
@@ -173,7 +173,7 @@ def _fall_back(
             return found
         _log_reasons(plan.project, [found[at] for at in failed])
         _log.warning("project %s: %s is asked instead for %d tasks", plan.project, other.endpoint.name, len(failed))
-        instead = prediction_plan(plan.hub, plan.project, other, interface(plan.project, False), context)
+        instead = prediction_plan(plan.hub, plan.project, other, interface(plan.project, None), context)
         for at, item in zip(failed, predict_batch(instead, [done[at][0] for at in failed], deadline), strict=True):
             found[at] = item
     except LabelLoopError as error:

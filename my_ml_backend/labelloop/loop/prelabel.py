@@ -75,7 +75,7 @@ def prelabel(
     """
     served = serving(hub, project, version)
     site = site_of(hub, project.id)
-    plan = prediction_plan(hub, project, served, site.interface(trained=served.trained))
+    plan = prediction_plan(hub, project, served, site.interface(served.subject))
     version = served.version
     deployed = plan.deployment
     if deployed.brought and not deployed.serves(version):

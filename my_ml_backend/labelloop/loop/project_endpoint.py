@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from labelloop.data.site import Subject
 from labelloop.deployers.opening import check_deployer
 from labelloop.endpoints.base import Endpoint
 from labelloop.errors import OptionsError, SettingsError
@@ -110,6 +111,11 @@ def _open(hub: Hub, options: Options, usual: Options | None, setting: str) -> En
         if usual is not None and options.endpoint == usual.endpoint:
             raise SettingsError(told) from None
         raise OptionsError(f"extra_params of the ML backend: {told}") from None
+
+
+def subject_of(hub: Hub, project: ProjectKey) -> Subject:
+    """Say what of all that its annotators are asked a project learns; raises as ``project_endpoint``."""
+    return project_endpoint(hub, project).options.subject
 
 
 def learns(hub: Hub, project: ProjectKey) -> bool:

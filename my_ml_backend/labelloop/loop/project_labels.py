@@ -15,13 +15,12 @@ from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import control_tasks
-from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.project_endpoint import project_endpoint, subject_of
 from labelloop.loop.project_registry import site_of
 from labelloop.models.runs import manifest_path
 from labelloop.run.context import Labeled, Missing, Render
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
-from labelloop.trainers.opening import open_trainer
 from labelloop.types import Answer, Input, Item, Output, Progress, ProjectKey, Rendering, Shown
 
 
@@ -30,9 +29,7 @@ def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
 
     Raises LabelConfigError where that is nothing, SettingsError for impossible settings or ``extra_params``.
     """
-    trainer = project_endpoint(hub, project).options.trainer
-    ours = open_trainer(replace(hub.settings, trainer=trainer)).ours
-    found = site_of(hub, project.id).labeling(foreign=not ours)
+    found = site_of(hub, project.id).labeling(subject_of(hub, project))
     return replace(found, withheld=control_tasks(hub.store, project))
 
 
@@ -46,7 +43,7 @@ def renderer(hub: Hub, project: ProjectKey, how: Rendering | None = None) -> Ren
     @cache
     def read() -> tuple[Interface, Rendering, Drawn]:
         rendering = how or project_endpoint(hub, project).options.rendering
-        return site_of(hub, project.id).interface(trained=False), rendering, _drawn(hub, project)
+        return site_of(hub, project.id).interface(), rendering, _drawn(hub, project)
 
     def render(answer: Answer, item: Item) -> Shown:
         interface, rendering, drawn = read()

@@ -11,10 +11,12 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from labelloop.data.site import FIRST, Subject
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import OptionsError, SettingsError
 from labelloop.setting_values import Check, deployer_address, is_header, trainer_address, whole_addresses
 from labelloop.settings import Settings
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import UNCERTAINTIES, Json, Rendering, Uncertainty
 
 _REMEMBERED = 8
@@ -28,7 +30,7 @@ class Options:
     """An endpoint, how its answers are shown, what trains its versions, and what brings them there (empty: nothing).
 
     ``bootstrap`` is the endpoint that predicts before the first version, and where this one is down; what is said of it
-    is ``alone``: it is asked for a model of its own, whatever it could serve.
+    is ``alone``: it is asked for a model of its own, whatever it could serve. ``subject`` is what is learned.
     """
 
     endpoint: EndpointSpec
@@ -37,6 +39,7 @@ class Options:
     deployer: str = ""
     bootstrap: "Options | None" = None
     alone: bool = False
+    subject: Subject = FIRST
 
 
 def options_of(settings: Settings, extra_params: object = None, typed: Json | None = None) -> Options:
@@ -61,8 +64,18 @@ def options_of(settings: Settings, extra_params: object = None, typed: Json | No
     trainer = _named("trainer", given, usual.trainer, settings.allowed_trainers, trainer_address)
     deployer = _named("deployer", given, deployer, settings.allowed_deployers, deployer_address)
     said = given.pop("bootstrap", {})
+    subject = _subject(settings, trainer, given.pop("learn", ""))
     rendering = _shown(usual.rendering, given)
-    return Options(replace(endpoint, **given), rendering, trainer, deployer, _bootstrap(settings, said, rendering))
+    bootstrap = _bootstrap(settings, said, rendering)
+    return Options(replace(endpoint, **given), rendering, trainer, deployer, bootstrap, subject=subject)
+
+
+def _subject(settings: Settings, trainer: str, tag: str = "") -> Subject:
+    """Say what is learned, by whose trainer; one that cannot be opened says so where it is to train."""
+    try:
+        return Subject(tag, foreign=not open_trainer(replace(settings, trainer=trainer)).ours)
+    except SettingsError:
+        return Subject(tag)
 
 
 def _shown(usual: Rendering, given: Json) -> Rendering:
@@ -119,9 +132,9 @@ def _named(role: str, given: Json, usual: str, allowed: tuple[str, ...], check: 
 @lru_cache(maxsize=_REMEMBERED)
 def _usual(settings: Settings) -> Options:
     """What the settings say for all projects; read once, for they are asked for with each prediction."""
-    rendering = _rendering(settings)
-    bootstrap = _bootstrap(settings, {}, rendering)
-    return Options(EndpointSpec.of(settings), rendering, settings.trainer, settings.deployer, bootstrap)
+    rendering, spec = _rendering(settings), EndpointSpec.of(settings)
+    bootstrap, subject = _bootstrap(settings, {}, rendering), _subject(settings, settings.trainer)
+    return Options(spec, rendering, settings.trainer, settings.deployer, bootstrap, subject=subject)
 
 
 def _rendering(settings: Settings) -> Rendering:
@@ -273,6 +286,7 @@ _KEYS: dict[str, _Reader] = {
     "label_map": _label_map,
     "uncertainty": _uncertainty,
     "tag": _text,
+    "learn": _text,
     "bootstrap": _bootstrap_of,
 }
 """What a project may say, and what reads it."""

@@ -72,6 +72,7 @@ def retrain(
         if opened := open_elsewhere(hub, project):
             raise LeaseLost(f"run {opened.key} is being trained elsewhere: another one follows it")
         settings, labeling = project_settings(hub, project), labeling_of(hub, project)
+        hub.state(project).note("learns", labeling.told)
         require_trainable(settings, labeling.kind)
         require_served(hub, project, find(labeling.kind))
         fence = hub.pointer(project).take_fence()

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from labelloop.data.site import Interface
+from labelloop.data.site import Interface, Subject
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import StoreError
 from labelloop.loop import project_registry
@@ -51,9 +51,9 @@ class Serving(ProjectEndpoint):
     learned: bool = True
 
     @property
-    def trained(self) -> bool:
-        """Whether its answers are of what the loop trains for alone; a foreign container's may be of anything."""
-        return self.serves == "store"
+    def subject(self) -> Subject | None:
+        """What its answers are of: what the loop trains for alone; a foreign container's (None) may be of anything."""
+        return self.options.subject if self.serves == "store" else None
 
     def target_of(self, project: ProjectKey) -> Target:
         """Say what the endpoint is asked for, of that project."""

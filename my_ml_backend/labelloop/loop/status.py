@@ -62,7 +62,8 @@ class ProjectStatus:
     not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
-    where there is no such order.
+    where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
+    empty before the first look at the labels.
     """
 
     project: str
@@ -89,6 +90,7 @@ class ProjectStatus:
     learning: str = ""
     saved: Saved | None = None
     first_labels: FirstLabels | None = None
+    learns: str = ""
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -149,6 +151,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         queue=not noted.failure,
         drift=noted.notes.get("drift", ""),
         agreement=noted.agreement,
+        learns=noted.notes.get("learns", ""),
     )
     try:
         stands = replace(stands, saved=saved_by(list(kept_agreements(hub.store, project).values())))

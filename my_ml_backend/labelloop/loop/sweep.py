@@ -152,6 +152,7 @@ def _is_scan_due(hub: Hub, project: ProjectKey, found: Counters, last: Seen, now
 def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
     """Name the tasks whose labels differ from the last manifest's. Both are read in order of task, one at a time."""
     labeling = labeling_of(hub, project)
+    hub.state(project).note("learns", labeling.told)
     seen = Tally()
     known = _known_truth(hub, project)
     before = next(known, None)

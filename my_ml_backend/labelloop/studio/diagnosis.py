@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from labelloop.data.site import FIRST, Subject
 from labelloop.errors import LabelConfigError
 from labelloop.sources.urls import shown
 from labelloop.studio.api import ADDRESS_SWITCHES
 from labelloop.studio.backends import MLBackend, Webhook, differences, orphan_webhooks, own_webhooks, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
-from labelloop.studio.label_config import parse_label_config, parse_trained
+from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import known_labels
 from labelloop.types import NO_VERSION
 
@@ -25,15 +26,16 @@ class Finding:
     remedy: str = ""
 
 
-def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bool = True) -> Finding:
+def check_labels(label_config: str, classes: Sequence[str] | None, subject: Subject | None = FIRST) -> Finding:
     """Look whether predictions fit the label config; ``classes`` are the announced version's, None before the first.
 
-    Where nothing is trained, for the endpoint has a model of its own, every control tag counts that it may answer for.
+    Without a ``subject``, for the endpoint has a model of its own, every control tag counts that it may answer for.
     """
     try:
-        if not trains:
+        if subject is None:
             return _check_tags(label_config)
-        tag = parse_trained(label_config).tags[0]
+        config = parse_trained(label_config, subject)
+        tag = config.tags[0]
         mapped = known_labels(tag, classes) if classes is not None else {}
     except LabelConfigError as error:
         return Finding(
@@ -42,7 +44,7 @@ def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bo
             detail=str(error),
             remedy="Change the label config as said (Settings > Labeling Interface).",
         )
-    where = f"<Choices name={tag.name!r}> has {len(tag.labels)} labels"
+    where = f"{tag.shown}{_instead(config)} has {len(tag.labels)} labels"
     if classes is None:
         return Finding("labels", ok=True, detail=f"{where}; there is no version yet")
     unknown = sorted({label.name for label in tag.labels} - set(mapped.values()))
@@ -55,6 +57,12 @@ def check_labels(label_config: str, classes: Sequence[str] | None, *, trains: bo
             remedy="Label some tasks with them and press Start Training, or run `labelloop retrain`.",
         )
     return Finding("labels", ok=True, detail=f"{where}; the announced version knows all of them")
+
+
+def _instead(config: LabelConfig) -> str:
+    """Name the control tags that could be learned in place of the one that is."""
+    others = " or ".join(dict.fromkeys(tag.shown for tag in config.others))
+    return f', which is learned ("learn" in extra_params chooses {others} instead),' if others else ""
 
 
 def _check_tags(label_config: str) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from labelloop.data.site import Subject
 from labelloop.errors import MediaError
 from labelloop.sources.media import Media, document_in, media_type_of, named_type
 from labelloop.sources.urls import cleaned, shown
@@ -34,9 +35,10 @@ class LabelStudioInterface:
     project: int
 
     @classmethod
-    def of(cls, label_config: object, media: Media, project: int, *, trained: bool) -> Self:
-        """Read a label config: all of it, or the Choices alone that the loop trains for. Raises LabelConfigError."""
-        return cls((parse_trained if trained else parse_label_config)(label_config), media, project)
+    def of(cls, label_config: object, media: Media, project: int, subject: Subject | None = None) -> Self:
+        """Read a label config: all of it, or what of it is learned alone. Raises LabelConfigError."""
+        read = parse_label_config(label_config) if subject is None else parse_trained(label_config, subject)
+        return cls(read, media, project)
 
     @property
     def text(self) -> str:

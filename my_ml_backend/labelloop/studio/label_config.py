@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, ParseError, SubElement, indent, tostr
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 
+from labelloop.data.site import FIRST, Subject
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.base import learnable
 from labelloop.studio.control_tag import (
@@ -48,7 +49,7 @@ class LabelConfig:
     """A label config: the control tags that LabelLoop predicts for, all about one object tag, in their order.
 
     ``names`` are those of all its tags; ``warnings`` say what of it is not predicted for; ``text`` is its XML;
-    ``headers`` are what annotators read in it.
+    ``headers`` are what annotators read in it. Where the one tag is what is learned, ``others`` could be in its place.
     """
 
     tags: tuple[ControlTag, ...]
@@ -56,6 +57,7 @@ class LabelConfig:
     warnings: tuple[str, ...] = ()
     text: str = field(default="", repr=False)
     headers: tuple[str, ...] = ()
+    others: tuple[ControlTag, ...] = ()
 
     @property
     def target(self) -> ObjectTag:
@@ -69,15 +71,15 @@ def parse_label_config(text: object) -> LabelConfig:
     The first of them decides which object tag's data goes to the endpoint; those about another are left out with a
     warning. Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it to predict for.
     """
-    return _parsed(_text(text), trained=False)
+    return _parsed(_text(text), None)
 
 
-def parse_trained(text: object) -> LabelConfig:
-    """Find the first control tag that a kind learns (labelloop.kinds), and keep it alone.
+def parse_trained(text: object, subject: Subject = FIRST) -> LabelConfig:
+    """Find the control tag that a kind learns (labelloop.kinds), and keep it alone: the ``subject``'s, else the first.
 
     Raises LabelConfigError, whatever is given: no text, no XML, or nothing in it that LabelLoop can train for.
     """
-    return _parsed(_text(text), trained=True)
+    return _parsed(_text(text), subject)
 
 
 def suggest_config(item: Input, answer: Answer) -> str:
@@ -108,9 +110,9 @@ def _text(label_config: object) -> str:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _parsed(text: str, *, trained: bool) -> LabelConfig:
-    """Read a label config: all that is predicted for, or the first that a kind learns. The last ones are remembered."""
-    supported, drawers = _learnable() if trained else (OBJECTS, DRAWING)
+def _parsed(text: str, subject: Subject | None) -> LabelConfig:
+    """Read a label config: all that is predicted for, or what of it is learned. The last ones are remembered."""
+    supported, drawers = (OBJECTS, DRAWING) if subject is None else _learnable(subject)
     root = _read(text)
     elements = list(root.iter())
     names = Counter(name for element in elements if (name := element.get("name")))
@@ -121,6 +123,12 @@ def _parsed(text: str, *, trained: bool) -> LabelConfig:
     if not found:
         why = "; ".join(warnings[:_REASONS]) or f"it has no {_one_of(list(supported))} tag"
         raise LabelConfigError(f"LabelLoop cannot predict for this label config: {why}. One that works: {_EXAMPLE}")
+    told = frozenset(names), tuple(_headers(elements))
+    if subject is not None:
+        learned = _named(found, subject.tag) if subject.tag else found[0]
+        others = tuple(tag for tag in found if tag is not learned)
+        warnings += [f"{tag.shown}: LabelLoop learns {learned.shown} alone" for tag in others]
+        return LabelConfig((learned,), told[0], tuple(warnings), text, told[1], others)
     same = tuple(tag for tag in found if tag.target == found[0].target)
     warnings += [
         f"{tag.shown} is about {shown_name(tag.to_name)}; LabelLoop sends {shown_name(found[0].to_name)}, which the "
@@ -128,15 +136,23 @@ def _parsed(text: str, *, trained: bool) -> LabelConfig:
         for tag in found
         if tag.target != found[0].target
     ]
-    if trained:
-        warnings += [f"{tag.shown}: LabelLoop predicts for the first only" for tag in same[1:]]
-        same = same[:1]
-    return LabelConfig(same, frozenset(names), tuple(warnings), text, tuple(_headers(elements)))
+    return LabelConfig(same, told[0], tuple(warnings), text, told[1])
 
 
-def _learnable() -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
+def _named(found: Sequence[ControlTag], name: str) -> ControlTag:
+    """Give the control tag of that name; raises LabelConfigError naming those there are."""
+    tag = next((tag for tag in found if name in tag.names), None)
+    if tag is None:
+        raise LabelConfigError(
+            f'"learn" in extra_params of the ML backend names the control tag {shown_name(name)}, and nothing of that '
+            f"name can be learned here: name one of {', '.join(tag.shown for tag in found)}, or leave it out"
+        )
+    return tag
+
+
+def _learnable(subject: Subject) -> tuple[Mapping[str, tuple[str, ...]], tuple[str, ...]]:
     """Give the control tags that kinds learn with their object tags, and those that draw what ``Labels`` name."""
-    known = dict(learnable())
+    known = dict(learnable(foreign=subject.foreign and not subject.tag))
     drawing = tuple(tag for tag in DRAWING if known.pop(tag, ()))
     labels = {"Labels": (*known.get("Labels", ()), "Image")} if drawing else {}
     return {**known, **labels}, drawing

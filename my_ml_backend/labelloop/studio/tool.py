@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from labelloop.data.listing import Record
-from labelloop.data.site import Example, Judged, Labeling, Overview, SiteConnection, Storage
+from labelloop.data.site import FIRST, Example, Judged, Labeling, Overview, SiteConnection, Storage, Subject
 from labelloop.errors import LabelConfigError, SettingsError, StudioError
 from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
@@ -95,18 +95,18 @@ class LabelStudioSite:
         backend = self._backend()
         return None if backend is None else SiteConnection(backend.extra_params)
 
-    def interface(self, *, trained: bool) -> LabelStudioInterface:
+    def interface(self, subject: Subject | None = None) -> LabelStudioInterface:
         """Read the project's label config."""
         config = self.studio.project(self.project).label_config
-        return LabelStudioInterface.of(config, self.media, self.project, trained=trained)
+        return LabelStudioInterface.of(config, self.media, self.project, subject)
 
-    def labeling(self, *, foreign: bool = False) -> Labeling:
+    def labeling(self, subject: Subject = FIRST) -> Labeling:
         """Read the project's label config and counters."""
         info = self.studio.project(self.project)
         try:
-            config = parse_trained(info.label_config)
+            config = parse_trained(info.label_config, subject)
         except LabelConfigError:
-            if not foreign:
+            if subject.tag or not subject.foreign:
                 raise
             return self._of_annotations(info)
         tag = config.tags[0]
@@ -119,6 +119,8 @@ class LabelStudioSite:
             rename=label_finder(tag.labels),
             examples=lambda: self._examples(config.target, READERS[kind.says](config)),
             drawn=lambda results: drawn_with(tag, find, results).regions if kind.says == "regions" else (),
+            asked=tag.shown,
+            others=tuple(dict.fromkeys(other.shown for other in config.others)),
         )
 
     def _of_annotations(self, info: ProjectInfo) -> Labeling:
@@ -133,11 +135,12 @@ class LabelStudioSite:
             rename=label_finder(labels),
             examples=lambda: self._examples(config.target, result_reader(config)),
             instead=lambda content: shown_instead(config.target.tag, content),
+            asked=", ".join(tag.shown for tag in config.tags),
         )
 
-    def judged(self, since: str) -> Iterator[Judged]:
+    def judged(self, since: str, subject: Subject = FIRST) -> Iterator[Judged]:
         """Read the annotated tasks that changed since a moment, with their predictions."""
-        read = _reader(self.studio.project(self.project).label_config)
+        read = _reader(self.studio.project(self.project).label_config, subject)
         for task in self.studio.judged_tasks(self.project, since):
             annotations = task["annotations"]
             begun = begun_with(annotations, task["predictions"], read)
@@ -205,10 +208,10 @@ class LabelStudioSite:
             yield Example(int(task["id"]), where, votes, reason, text)
 
 
-def _reader(label_config: str) -> Reader:
+def _reader(label_config: str, subject: Subject) -> Reader:
     """Make what reads annotations: all that they say, or what a kind of ours would learn of them."""
     try:
-        config = parse_trained(label_config)
+        config = parse_trained(label_config, subject)
     except LabelConfigError:
         return result_reader(parse_label_config(label_config))
     tag = config.tags[0]

@@ -12,6 +12,7 @@ from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from labelloop.data.site import Subject
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.predict import Prediction, predict_tasks
@@ -93,8 +94,8 @@ class LabelLoop:
         job = note(self.hub, event_of(named.get("event", event), named.get("data", data)))
         return {"job": job} if job else {}
 
-    def _interface(self, project: ProjectKey, trained: bool) -> LabelStudioInterface:
-        return LabelStudioInterface.of(self.label_config, self.hub.media, project.id, trained=trained)
+    def _interface(self, project: ProjectKey, subject: Subject | None) -> LabelStudioInterface:
+        return LabelStudioInterface.of(self.label_config, self.hub.media, project.id, subject)
 
     @property
     def _project(self) -> ProjectKey:

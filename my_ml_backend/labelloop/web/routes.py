@@ -209,13 +209,16 @@ class Routes:
 
 
 def _check_tags(found: ProjectEndpoint, label_config: object) -> None:
-    """Raise OptionsError where the options name a control tag that nothing is predicted for."""
-    bootstrap = found.options.bootstrap
+    """Raise OptionsError where the options name a control tag that nothing is predicted for, or that nobody learns."""
+    bootstrap, subject = found.options.bootstrap, found.options.subject
     named = [(found.options, found.serves == "store"), *([(bootstrap, False)] if bootstrap else [])]
     try:
+        if subject.tag:
+            parse_trained(label_config, subject)
         for options, trained in named:
             if options.rendering.tag:
-                tags_named((parse_trained if trained else parse_label_config)(label_config), options.rendering.tag)
+                config = parse_trained(label_config, subject) if trained else parse_label_config(label_config)
+                tags_named(config, options.rendering.tag)
     except LabelConfigError as error:
         raise OptionsError(f"extra_params of the ML backend: {error}") from None
 

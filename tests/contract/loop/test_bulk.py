@@ -56,7 +56,7 @@ def plan_for(make_hub: MakeHub, server: Misbehaving, **settings: object) -> Pred
     hub = make_hub(endpoint=f"{server.address}/predict", **settings)
     key = hub.project(7)
     by = serving(hub, key, "v")
-    return prediction_plan(hub, key, by, interface(hub, CONFIG)(key, by.trained))
+    return prediction_plan(hub, key, by, interface(hub, CONFIG)(key, by.subject))
 
 
 def test_tasks_come_back_in_order_and_are_read_as_they_are_needed(make_hub: MakeHub, server: Misbehaving) -> None:

@@ -30,7 +30,7 @@ def predict(hub: Hub, studio: StudioApi, *tasks: int) -> None:
     project = hub.project(7)
     site = hub.tool.site(7, hub.media, lambda: None)
     asked = [studio.tasks[number] for number in tasks]
-    answered = predict_tasks(hub, 7, lambda _, trained: site.interface(trained=trained), asked)
+    answered = predict_tasks(hub, 7, lambda _, subject: site.interface(subject), asked)
     assert all(answered), project
 
 

@@ -124,6 +124,11 @@ def test_setup_refuses_a_control_tag_that_is_not_there_and_lists_those_that_are(
         assert "'wrong', and those that LabelLoop predicts for are called 'label'" in answer.status
         assert extra_params(hub, hub.project(7)) is None
     assert client.post("/setup", json=SETUP | {"extra_params": {"tag": "label"}}).status_code == 200
+    unlearned = client.post("/setup", json=SETUP | {"extra_params": {"learn": "sky"}})
+    assert unlearned.status_code == 400
+    assert "names the control tag 'sky', and nothing of that name can be learned here" in unlearned.status
+    assert "name one of <Choices name='label'>" in unlearned.status
+    assert client.post("/setup", json=SETUP | {"extra_params": {"learn": "label"}}).status_code == 200
 
 
 def test_setup_answers_the_version_of_the_endpoint_that_is_named_now(make_hub: MakeHub) -> None:

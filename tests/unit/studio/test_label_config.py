@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelloop.data.site import Subject
 from labelloop.errors import LabelConfigError
+from labelloop.kinds import base
 from labelloop.studio.interface import value_of
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.mapping import class_labels
 from labelloop.studio.rendering import tags_for
 from labelloop.types import Answer, Box, Findings, Output, Region, Rendering, Text
+from support import outlined_kind
 from support.label_configs import TREES, rich_label_configs
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -321,3 +324,26 @@ def test_an_answer_either_classifies_for_one_control_tag_or_fills_all_others(ans
 
 def test_what_is_drawn_fills_its_labels_too() -> None:
     assert tags_for(parse_label_config(OCR), Findings((), "v1"), Rendering()) == {"box", "outline", "kind"}
+
+
+SKY = (
+    f'<View>{IMAGE}<RectangleLabels name="box" toName="image"><Label value="car"/></RectangleLabels>'
+    '<Choices name="sky" toName="image"><Choice value="clear"/></Choices>'
+    '<Choices name="road" toName="image"><Choice value="wet"/></Choices></View>'
+)
+
+
+def test_of_several_tags_the_first_is_learned_or_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parse_trained(SKY, Subject("road"))
+    assert [tag.name for tag in found.tags] == ["road"]
+    assert "sky" in [tag.name for tag in found.others]
+    assert "<Choices name='sky'>: LabelLoop learns <Choices name='road'> alone" in found.warnings
+    with pytest.raises(LabelConfigError, match=r"names the control tag 'lane', .* name one of .*<Choices name='sky'>"):
+        parse_trained(SKY, Subject("lane"))
+
+    monkeypatch.setattr(base, "KINDS", {outlined_kind.NAME: outlined_kind.__name__, **base.KINDS})
+    text = SKY.replace("<View>", "<View >")  # what was read of a label config is remembered
+    assert [tag.name for tag in (parse_trained(text).tags[0], *parse_trained(text).others)] == ["box", "sky", "road"]
+    # What a trainer of one's own has always learned stays, unless a tag is named.
+    assert [tag.name for tag in parse_trained(text, Subject(foreign=True)).tags] == ["sky"]
+    assert [tag.name for tag in parse_trained(text, Subject("box", foreign=True)).tags] == ["box"]

@@ -50,7 +50,7 @@ class Annotations:
     name = ANNOTATIONS
     item = "task"
     says: Says = "result"
-    contrasts, as_shown = False, True
+    contrasts, as_shown, whoever_trains = False, True, False
     label_configs: Supported = ()
     recipes: Mapping[str, int] = {}
     settings: tuple[str, ...] = ()

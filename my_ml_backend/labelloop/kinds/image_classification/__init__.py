@@ -33,6 +33,7 @@ class ImageClassification(Classification):
 
     name = IMAGES
     item = "picture"
+    whoever_trains = True
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
     refits = ("head",)
