@@ -420,4 +420,4 @@ def test_jobs_look_at_the_policy_and_sweep(studio: StudioApi, job_hub: Hub, proj
     assert jobs.consider(str(project)) == "nothing has changed"
     job_hub.store.write(f"{project}/champion.json", b"{}")
     assert jobs.sweep() == {str(project): "nothing has changed"}
-    assert job_hub.state(project).notes().keys() <= {"unpredicted", "missing"}
+    assert job_hub.state(project).notes().keys() <= {"unpredicted", "missing", "learns"}
