@@ -33,7 +33,7 @@ from labelloop.settings import Settings
 from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.reader import READERS, Reader
-from labelloop.types import Item, LeftOut, ProjectKey
+from labelloop.types import SPANS, Item, LeftOut, ProjectKey
 from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
 from support.moto_server import moto_environment, moto_server
@@ -271,6 +271,18 @@ def test_a_picture_on_two_sides_and_one_with_two_answers(server: PictureServer, 
     assert tuple(found.contradicting()) == (LeftOut(3, reason), LeftOut(4, reason))
     assert sum(map(len, splits(found.manifest).values())) == 2
     assert found.manifest.project == ProjectKey("shop", 3)
+
+
+def test_texts_that_lie_in_files_are_read_as_if_they_stood_in_the_list(cache: PictureCache) -> None:
+    files = {"/1.txt": "\ufeffAda saw Oslo".encode(), "/2.txt": b"Ada", "/3.txt": b"\xff", "/4.txt": b" \n"}
+    span = '[{"label":"LOC","span":[8,12]}]'
+    with picture_server(files) as server:
+        records = [Record(f"{server.address}/{at}.txt", ("LOC",), at, result=span) for at in range(1, len(files) + 1)]
+        found = fetched(Listing.of(records, kind=SPANS), cache)
+    [item] = found.manifest.items
+    assert item == Item.of_text(1, "Ada saw Oslo", ("LOC",), span)
+    assert [out.task for out in found.manifest.left_out] == [2, 3, 4]
+    assert found.manifest.left_out[0].reason.endswith("/2.txt: a span of it ends behind its last character")
 
 
 KILLED = """

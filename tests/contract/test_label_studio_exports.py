@@ -193,6 +193,14 @@ def test_boxes_are_read_from_every_form(form: str, tmp_path: Path) -> None:
     assert found.records[0].uri == "s3://bucket/1.jpg"
 
 
+def test_of_several_annotators_most_draw_a_span(tmp_path: Path) -> None:
+    text = "Ada saw Oslo"
+    votes = [[span(0, 3, "PER", text), span(8, 12, "LOC", text)], [span(0, 3, "PER", text)], [span(0, 3, "LOC", text)]]
+    one = task(1, *votes) | {"data": {"text": text}}
+    found = read_listing(exported(SPANS_CONFIG, [one], "JSON", tmp_path), hints=Hints(classes=("loc", "per")))
+    assert spans_in(found.records[0].result) == [(0, 3, "per")]
+
+
 def test_of_boxes_and_classes_the_boxes_are_learned_where_they_are_named(tmp_path: Path) -> None:
     path = exported(*CASES["boxes beside classes"][:2], "JSON", tmp_path)
     assert read_listing(path).remarks == ("its control tag 'label' draws: name it (--label-attribute) to learn that",)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
-from labelloop.data.shards import Shard, named, shards, unpack
+from labelloop.data.shards import Shard, named, pictures_of, shards, unpack
 from labelloop.errors import Damaged, StoreError
+from labelloop.types import SPANS, Item, ProjectKey
 
 USUAL = 4096
 
@@ -162,3 +164,13 @@ def test_a_disk_that_refuses_is_told(tmp_path: Path, cache: PictureCache) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="a picture cannot be kept"):
         unpack(tmp_path / one.name, PictureCache(tmp_path / "file"))
+
+
+def test_of_texts_alone_an_empty_shard_travels(tmp_path: Path, cache: PictureCache, other: PictureCache) -> None:
+    items = [Item.of_text(1, "Ada saw Oslo", ("PER",), '[{"label":"PER","span":[0,3]}]')]
+    manifest = Manifest.of(ProjectKey("local", 1), "multiple", ("PER",), items, kind=SPANS)
+    (one,) = shards(pictures_of(manifest), cache)
+    assert one.pictures == ()
+    one.write(cache, tmp_path / one.name)
+    assert (tmp_path / one.name).stat().st_size > 0
+    assert unpack(tmp_path / one.name, other) == 0

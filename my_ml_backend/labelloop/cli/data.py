@@ -16,7 +16,7 @@ from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
 from labelloop.data.classes import class_finder
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.formats.boxes import size_of_file
-from labelloop.data.listing import Listing, Record
+from labelloop.data.listing import OF_TEXTS, Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import LabelConfigError, StoreError
@@ -33,7 +33,7 @@ from labelloop.setting_values import names
 from labelloop.sources.urls import local_file
 from labelloop.studio.client import Studio
 from labelloop.studio.data_manager import MOST_IN_TAB, put_tab
-from labelloop.types import IMAGES, Json, Progress, ProjectKey
+from labelloop.types import IMAGES, Item, Json, Progress, ProjectKey
 
 if TYPE_CHECKING:
     from labelloop.studio.control_tag import ControlTag
@@ -93,7 +93,7 @@ def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any)
     if target == STDOUT and not form.suffix:
         raise click.UsageError(f"{wanted} is a folder, which standard output cannot take: name one")
     listing = _read(hub, source, options)
-    if not form.suffix:
+    if not form.suffix or (listing.kind in OF_TEXTS and wanted != "labelloop"):
         listing = _at_hand(hub, listing)
     elif listing.kind in form.pixels:
         listing = _sized(hub, listing)
@@ -194,22 +194,24 @@ def _tag(text: str) -> "ControlTag":
 
 
 def _at_hand(hub: Hub, listing: Listing) -> Listing:
-    """Fetch files that are not on this machine into its cache: pictures are then named by their files there."""
-    return _fetched(hub, listing, lambda record, file: replace(record, uri=file.as_uri()))
+    """Fetch files into the cache: pictures are then named by their files there, and texts stand in their records."""
+    if listing.kind in OF_TEXTS:
+        return _fetched(hub, listing, lambda record, item, _: replace(record, uri="", text=item.text))
+    return _fetched(hub, listing, lambda record, _, file: replace(record, uri=file.as_uri()))
 
 
 def _sized(hub: Hub, listing: Listing) -> Listing:
     """Fetch the pictures whose sizes nothing says, and note these."""
-    return _fetched(hub, listing, lambda record, file: record if record.size else _with_size(record, file))
+    if all(record.size or local_file(record.uri) for record in listing.records):
+        return listing
+    return _fetched(
+        hub, listing, lambda record, _, file: replace(record, size=record.size or size_of_file(file.as_uri()))
+    )
 
 
-def _with_size(record: Record, file: Path) -> Record:
-    return replace(record, size=size_of_file(file.as_uri()))
-
-
-def _fetched(hub: Hub, listing: Listing, change: Callable[[Record, Path], Record]) -> Listing:
-    """Fetch what is not on this machine, and change each such record by its file in the cache."""
-    if all(record.text or local_file(record.uri) for record in listing.records):
+def _fetched(hub: Hub, listing: Listing, change: Callable[[Record, Item, Path], Record]) -> Listing:
+    """Fetch what is not on this machine, and change each such record by its item and the file in the cache."""
+    if all(record.text or (local_file(record.uri) and listing.kind not in OF_TEXTS) for record in listing.records):
         return listing
     from labelloop.data.picture_cache import PictureCache
     from labelloop.run.source import fetch_listing
@@ -219,7 +221,7 @@ def _fetched(hub: Hub, listing: Listing, change: Callable[[Record, Path], Record
         fetched = fetch_listing(listing, cache, hub.settings, bar, opens=hub.reader)
     pictures = {item.task: item for item in fetched.manifest.items}
     found = [
-        record if record.text else change(record, cache.path(pictures[record.task].content))
+        record if record.text else change(record, pictures[record.task], cache.path(pictures[record.task].content))
         for record in listing.records
         if record.task in pictures
     ]

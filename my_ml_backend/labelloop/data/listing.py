@@ -9,10 +9,13 @@ from labelloop.data.classes import Find, class_finder, twin_names
 from labelloop.errors import ManifestError
 from labelloop.kinds.majority import listed
 from labelloop.regions import read_regions, write_regions
-from labelloop.types import BOXES, IMAGES, SPANS, Choice, LeftOut, Side
+from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Choice, LeftOut, Side
 
 OF_REGIONS = frozenset({SPANS, BOXES})
 """The kinds whose truth is regions (regions.py): labels are those that occur, and none at all is an answer."""
+
+OF_TEXTS = frozenset({TEXTS, SPANS})
+"""The kinds whose inputs are texts: one that is not in its list lies in a file."""
 
 _MOST_REMARKS, _SHOWN = 5, 60
 
@@ -104,6 +107,10 @@ class Listing:
 
         Raises ManifestError where the two are of different kinds.
         """
+        if self.kind != other.kind and not (self.records and other.records):
+            # What has no record does not say what it is for.
+            kind = self.kind if self.records else other.kind
+            return replace(self, kind=kind).joined(replace(other, kind=kind))
         if self.kind != other.kind:
             raise ManifestError(f"one list is for {self.kind}, another for {other.kind}: a run learns one of them")
         mine = set(self.tasks())

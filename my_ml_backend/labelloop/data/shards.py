@@ -1,7 +1,8 @@
 """Shards: tar files of pictures, by which large sets travel between machines instead of a file at a time.
 
 A shard holds pictures named by their sha256, and is itself named by these names: the same set gives the same shards,
-and a picture more changes one of them.
+and a picture more changes one of them. Texts and what is true of them stand in the manifest; where there is nothing
+else, one empty shard travels, for a job's channel must not be empty.
 """
 
 import hashlib
@@ -59,10 +60,10 @@ def shards(pictures: Iterable[str], cache: PictureCache, usual: int = USUAL_BYTE
 
     A picture ends its shard where the last digits of its hash, as a fraction, are below its share of the usual bytes:
     so it does whatever else is in the set. 32 bytes a picture are in memory. What the cache lacks is in no shard:
-    preprocess names it.
+    preprocess names it. Of no pictures at all there is one shard, which is empty.
     """
     held: list[str] = []
-    size = 0
+    size, dealt = 0, False
     for content, _ in groupby(sorted(map(bytes.fromhex, pictures))):
         picture = content.hex()
         if not cache.has(picture):
@@ -72,8 +73,8 @@ def shards(pictures: Iterable[str], cache: PictureCache, usual: int = USUAL_BYTE
         size += own
         if int.from_bytes(content[-4:]) * usual < own << 32 or size >= min(MOST_BYTES, 4 * usual):
             yield Shard(tuple(held))
-            held, size = [], 0
-    if held:
+            held, size, dealt = [], 0, True
+    if held or not dealt:
         yield Shard(tuple(held))
 
 

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from labelloop.data.listing import Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import MediaError, Transient, Unreadable
+from labelloop.regions import read_regions
 from labelloop.retries import retries
 from labelloop.run.context import Missing
 from labelloop.sources.reader import READERS
@@ -40,7 +41,7 @@ class InputFetcher:
 
     ``read`` gives a record's file: bytes, or a MediaError. ``project`` is whose addresses the cache remembers;
     ``check`` raises Unreadable for what is no input of the kind that is learned.
-    ``wait`` passes the seconds between two tries of a picture.
+    ``wait`` passes the seconds between two tries of a picture. ``texts``: what lies in files is texts.
     """
 
     read: Callable[[Record], bytes]
@@ -48,6 +49,7 @@ class InputFetcher:
     project: ProjectKey
     check: Callable[[bytes], None]
     wait: Callable[[float], None] = time.sleep
+    texts: bool = False
 
     def fetch(
         self, records: Iterable[Record | LeftOut], total: int, progress: Progress, missing: Missing
@@ -80,6 +82,8 @@ class InputFetcher:
         found = self._file(record)
         if not isinstance(found, str):
             return found
+        if self.texts:
+            return self._text_in(record, self.cache.path(found).read_bytes())
         return Item(record.task, found, record.labels, result=record.result, confirmed=record.confirmed)
 
     def _text(self, record: Record) -> Item | LeftOut:
@@ -88,6 +92,18 @@ class InputFetcher:
         except Unreadable as error:
             return LeftOut(record.task, str(error))
         return Item.of_text(record.task, record.text, record.labels, record.result, confirmed=record.confirmed)
+
+    def _text_in(self, record: Record, content: bytes) -> Item | LeftOut:
+        """Give what a file of text says, as if it stood in the list."""
+        try:
+            text = content.decode("utf-8-sig")
+            behind = [one for one in read_regions(record.result or "[]") if getattr(one.shape, "end", 0) > len(text)]
+        except ValueError:
+            return LeftOut(record.task, f"{shown(record.uri)}: it is no UTF-8 text")
+        if behind or not text.strip():
+            what = "a span of it ends behind its last character" if behind else "there is no text in it"
+            return LeftOut(record.task, f"{shown(record.uri)}: {what}")
+        return self._text(replace(record, text=text))
 
     def _file(self, record: Record) -> str | LeftOut:
         """Give the sha256 of a record's file (hex), or say why there is none."""

@@ -15,7 +15,7 @@ from labelloop.data.formats import FORMATS, Hints, read_listing
 from labelloop.data.formats.imagefolder import by_folders
 from labelloop.data.formats.other_labels import AS_FOLDERS, refused
 from labelloop.data.formats.recognition import of_names
-from labelloop.data.listing import Listing, Record
+from labelloop.data.listing import OF_TEXTS, Listing, Record
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import side
@@ -86,7 +86,8 @@ def fetch_listing(
     """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
     missing = Missing()
     with closing(opens(settings)) as reader:
-        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, _checked(listing.kind), wait)
+        check, texts = _checked(listing.kind), listing.kind in OF_TEXTS
+        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, check, wait, texts)
         fetched = list(fetcher.fetch(listing.records, len(listing.records), progress, missing))
     items = [found for _, found in fetched if isinstance(found, Item)]
     left_out = [*listing.left_out, *(found for _, found in fetched if isinstance(found, LeftOut))]
@@ -205,6 +206,11 @@ def open_listing(
         with closing(opens(replace(settings, media_timeout=_PAGE_SECONDS))) as reader:
             found = list(_names(reader, location))
         if format == "auto" and (other := of_names(found)):
+            if other.format:
+                raise ManifestError(
+                    f"{location} holds {other.labels} ({other.seen}): such a folder is read from this machine alone. "
+                    f"Copy it here, or name the list in it. {AS_FOLDERS}"
+                )
             raise refused(location, other, AS_FOLDERS)
         return by_folders(location, found, lambda name: location + name, hints)
     if not _REMOTE.match(location):

@@ -109,11 +109,12 @@ class Step:
     def _write_shards(self, folder: RunFolder, cache: PictureCache) -> None:
         target, names = self._data / PICTURES, []
         target.mkdir(parents=True, exist_ok=True)
-        for one in shards.shards(shards.pictures_of(Labeled.read(folder).manifest), cache):
+        manifest = Labeled.read(folder).manifest
+        if not manifest.items:
+            raise NotEnoughLabels("nothing was fetched that is labeled: there is nothing to train on")
+        for one in shards.shards(shards.pictures_of(manifest), cache):
             one.write(cache, target / one.name)
             names.append(one.name)
-        if not names:
-            raise NotEnoughLabels("no picture was fetched: there is nothing to train on")
         (folder.path / SHARDS).write_bytes(write_shards(f"{self._address(PICTURES)}/", names))
 
     def _address(self, output: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.cloud.aws.objects import Folder, for_each
 from labelloop.cloud.aws.places import source
+from labelloop.data.formats.boxes import size_of_file
 from labelloop.data.formats.listings import FORMATS, write_listing
 from labelloop.data.listing import Listing, Record
 from labelloop.data.split import SIDES, Part
@@ -72,15 +73,19 @@ class LabelsInS3:
             path.write_text("".join(f"{json.dumps(self._bare(item))}\n" for item in items), encoding="ascii")
             return path, []
         manifest, path = context.manifest, folder / (side + FORMATS[self.form].suffix)
-        records = tuple(
-            Record(self._uri(item), item.labels, item.task, side, item.content, item.text, item.result, item.confirmed)
-            for item in items
-        )
+        records = tuple(self._record(context, side, item) for item in items)
         listing = Listing(manifest.choice, manifest.classes, records, kind=manifest.kind)
         try:
             return path, write_listing(listing, path, self.form)
         except ManifestError as error:
             raise TrainingError(f"the {side} side cannot be handed over as {self.form}: {error}") from error
+
+    def _record(self, context: "Context", side: Side, item: Item) -> Record:
+        """Give an item by its address in S3; how large its picture is, the file here says."""
+        measured = context.manifest.kind in FORMATS[self.form].pixels and not item.text
+        size = size_of_file(context.pictures.path(item.content).as_uri()) if measured else None
+        said = (item.text, item.result, item.confirmed)
+        return Record(self._uri(item), item.labels, item.task, side, item.content, *said, size)
 
     def _uri(self, item: Item) -> str:
         return "" if item.text else f"{self._pictures.uri}/{item.content}"

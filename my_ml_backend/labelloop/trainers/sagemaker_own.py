@@ -17,10 +17,11 @@ from labelloop.cloud.aws.pipeline_plan import GROUP, parameters_of_run, spelled
 from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
 from labelloop.data.shards import pictures_of, shards
 from labelloop.errors import TrainingError
+from labelloop.kinds.base import find
 from labelloop.trainers.handover import take_bundle
 from labelloop.trainers.sagemaker import PipelineTrainer
 from labelloop.training_parameters import PARAMETERS
-from labelloop.types import IMAGES, Json
+from labelloop.types import Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -81,9 +82,9 @@ class OwnPipeline(PipelineTrainer):
     def _hand_over(self, context: "Context", key: str) -> dict[str, str]:
         """Write the labels, and the shards that are not there yet; what shows that all is there comes last."""
         project, kind = context.manifest.project, context.manifest.kind
-        if kind != IMAGES:
+        if not find(kind).recipes:
             raise TrainingError(
-                f"{self.name} trains on pictures and their classes, and these labels are for {kind}: hand them to a "
+                f"{self.name} trains what LabelLoop has recipes for, and these labels are for {kind}: hand them to a "
                 "pipeline of yours, which names what takes them, as in manifest=InputManifest (docs/trainers.md)"
             )
         place, names = self.folder.below(source(key)), self._shards(context)
@@ -101,9 +102,12 @@ class OwnPipeline(PipelineTrainer):
     def _shards(self, context: "Context") -> list[str]:
         """Bring pictures to S3, in shards; names all that the run needs."""
         place, names = self.folder.below(PICTURES), []
+        files = next(pictures_of(context.manifest), "")
         there = set(place.names())
         with tempfile.TemporaryDirectory(prefix="labelloop-shards-") as folder:
             for one in shards(pictures_of(context.manifest), context.pictures):
+                if files and not one.pictures:
+                    raise TrainingError(f"{self.name} trains on pictures, and none of this run is on this machine")
                 if one.name not in there:
                     path = Path(folder) / one.name
                     one.write(context.pictures, path)
@@ -111,8 +115,6 @@ class OwnPipeline(PipelineTrainer):
                     path.unlink()
                 names.append(one.name)
                 context.progress("shards of pictures to S3", len(names), 0)
-        if not names:
-            raise TrainingError(f"{self.name} trains on pictures, and none of this run is on this machine")
         return names
 
     def collect(self, handle: str, context: "Context") -> Json:

@@ -61,7 +61,9 @@ def test_texts_confirmations_and_the_kind_that_learns_from_them_stay(tmp_path: P
     records = (replace(records[0], content=""), records[1])
     assert read_listing(tmp_path / "list.jsonl") == replace(found, records=records)
     with pytest.raises(ManifestError, match="one list is for numbers, another for image-classification"):
-        found.joined(Listing("single", ("cat",), ()))
+        found.joined(Listing("single", ("cat",), (Record("s3://b/1", ("cat",), 1),)))
+    # What has no record does not say what it is for.
+    assert found.joined(Listing("single", ("cat",), ())).kind == "numbers"
 
 
 def test_what_annotators_said_beside_labels_stays(tmp_path: Path) -> None:

@@ -46,9 +46,6 @@ FORMATS: Mapping[str, Format] = {
     for one in (LABELLOOP, IMAGEFOLDER, AUGMENTED, VERTEX, LABEL_STUDIO, CSV, JSONL, CONLL, SPACY, COCO, VOC, YOLO)
 }
 
-_FOLDERS = ("csv",)
-"""Formats of files that read folders of them by rules of their own."""
-
 _NO_HINTS = Hints()
 
 
@@ -63,12 +60,17 @@ def read_listing(
     path = Path(location)
     try:
         found = _named(_format(path, format, hints))
-        if path.is_dir() and found.suffix and found.name not in _FOLDERS:
+        if path.is_dir() and found.suffix and not _is_folder_of_tables(path, found):
             return _read_folder(path, found, hints)
         return found.read(path, hints, base_of(path) if base is None else base)
     except (OSError, ValueError) as error:  # an impossible path
         reason = getattr(error, "strerror", None) or error
         raise ManifestError(f"{str(location)[:200]!r} cannot be read: {reason}") from error
+
+
+def _is_folder_of_tables(path: Path, format: Format) -> bool:
+    """Whether tables lie there beside folders of pictures, or no table of texts does."""
+    return format is CSV and (bool(tables_in(path, is_table)) or not lists_in(path, CSV.name))
 
 
 def _read_folder(path: Path, format: Format, hints: Hints) -> Listing:
