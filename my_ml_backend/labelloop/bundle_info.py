@@ -21,6 +21,20 @@ class PictureSpec:
     std: tuple[float, float, float]
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
 
+    @classmethod
+    def read(cls, raw: Json) -> Self:
+        """Read what ``model.json`` says of it; raises KeyError, TypeError or ValueError for another form."""
+        return cls(**{**raw, "mean": tuple(raw["mean"]), "std": tuple(raw["std"])})
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a picture can be prepared so."""
+        sizes = all(isinstance(size, int) and size > 0 for size in (self.height, self.width))
+        numbers = all(isinstance(value, (int, float)) for value in (*self.mean, *self.std))
+        three = len(self.mean) == len(self.std) == 3
+        known = self.interpolation in ("bilinear", "bicubic")
+        return sizes and numbers and three and all(value > 0 for value in self.std) and known
+
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
@@ -80,9 +94,7 @@ class NetworkInfo(BundleInfo):
 
     @classmethod
     def _own(cls, values: Json) -> Json:
-        picture = values["picture"]
-        spec = PictureSpec(**{**picture, "mean": tuple(picture["mean"]), "std": tuple(picture["std"])})
-        return {**values, "picture": spec}
+        return {**values, "picture": PictureSpec.read(values["picture"])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,15 +18,15 @@ from labelloop.types import TrainSettings
 _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 
 
-def build(settings: TrainSettings, classes: int) -> nn.Module:
+def build(settings: TrainSettings, classes: int, size: tuple[int, int] | None = None) -> nn.Module:
     """Make the network of ``settings.backbone`` with its first weights and ``classes`` logits: CPU, eval mode.
 
-    The backbone is a timm name, optionally with arguments of that network: ``mobilenetv2_100?pad_type=same``. Weights
+    It takes pictures of ``size`` (height, width), else of the settings' size. The backbone is a timm name, optionally with arguments of that network: ``mobilenetv2_100?pad_type=same``. Weights
     that are not loaded are drawn from torch's global generator. Raises TrainingError.
     """
     name, arguments = _parse(settings.backbone)
-    if settings.image_size and _fixed_size(name):
-        arguments["img_size"] = settings.image_size
+    if (size or settings.image_size) and _fixed_size(name):
+        arguments["img_size"] = size or settings.image_size
     model = _create(settings.backbone, name, classes, arguments)
     weights = first_weights(settings.weights, model, settings.backbone)
     if weights is not None:
@@ -39,7 +39,7 @@ def build(settings: TrainSettings, classes: int) -> nn.Module:
                 f"({difference(weights, model)}); set LABELLOOP_WEIGHTS or LABELLOOP_BACKBONE"
             ) from error
         _made_for(model).pop("state_dict")
-    _check(model.eval(), settings)
+    _check(model.eval(), settings, size)
     return model
 
 
@@ -91,14 +91,15 @@ def _create(backbone: str, name: str, classes: int, arguments: dict[str, Any], *
     return model
 
 
-def _check(model: nn.Module, settings: TrainSettings) -> None:
+def _check(model: nn.Module, settings: TrainSettings, size: tuple[int, int] | None) -> None:
     spec = picture_spec(model, settings.image_size)
+    height, width = size or (spec.height, spec.width)
     try:
         with torch.inference_mode():
-            features = pre_logits(model, torch.zeros(1, 3, spec.height, spec.width))
+            features = pre_logits(model, torch.zeros(1, 3, height, width))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise TrainingError(
-            f"backbone {settings.backbone!r} takes no picture of {spec.width} x {spec.height} pixels ({error}); "
+            f"backbone {settings.backbone!r} takes no picture of {width} x {height} pixels ({error}); "
             "set LABELLOOP_IMAGE_SIZE to another size, or 0 for the network's own"
         ) from error
     if features.ndim != 2 or features.shape[1] != classifier(model).in_features:

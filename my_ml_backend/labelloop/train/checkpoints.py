@@ -28,10 +28,10 @@ def find_checkpoint(path: Path | None) -> dict[str, Any] | None:
     return found
 
 
-def make_room(path: Path) -> None:
-    """Make the folder of a checkpoint, and remove the checkpoints of other trainings from it."""
+def make_room(path: Path, like: str = "*") -> None:
+    """Make the folder of a checkpoint, and remove those of other trainings from it whose names are ``like`` that."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for other in path.parent.glob(f"*{SUFFIX}*"):
+    for other in path.parent.glob(f"{like}{SUFFIX}*"):
         if other != path:
             other.unlink(missing_ok=True)
 

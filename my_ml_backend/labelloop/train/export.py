@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,17 @@ def session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, output: str) -> None:
+def write_onnx(model: nn.Module, example: torch.Tensor, path: Path, *outputs: str) -> None:
     """Export with a free batch size and the weights inside. ``example`` holds at least two pictures."""
-    export_onnx(model, {IMAGES: (example, {0: torch.export.Dim("batch")})}, path, output, "choose another backbone")
+    export_onnx(model, {IMAGES: (example, {0: torch.export.Dim("batch")})}, path, outputs, "choose another backbone")
 
 
 def export_onnx(
-    model: nn.Module, inputs: Mapping[str, tuple[torch.Tensor, Mapping[int, Any]]], path: Path, output: str, remedy: str
+    model: nn.Module,
+    inputs: Mapping[str, tuple[torch.Tensor, Mapping[int, Any]]],
+    path: Path,
+    outputs: Sequence[str],
+    remedy: str,
 ) -> None:
     """Export a module with its weights inside: ``inputs`` by name, in its own order, each with the sizes left free.
 
@@ -48,7 +52,7 @@ def export_onnx(
                 dynamo=True,
                 dynamic_shapes=tuple(dict(free) for _, free in inputs.values()),
                 input_names=list(inputs),
-                output_names=[output],
+                output_names=list(outputs),
                 external_data=False,
                 verbose=False,
             )

@@ -16,6 +16,7 @@ from labelloop.errors import TrainingError
 from labelloop.train import export
 from labelloop.train.dataset import Sample
 from labelloop.train.frozen import Flipped
+from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes.base import Candidate, Material
 
 
@@ -42,7 +43,7 @@ def parity(candidate: Candidate, material: Material, directory: Path) -> dict[st
     difference of a colour value from training's, in grey levels of 0 to 255. Raises TrainingError where a logit is off
     by more than 0.001, or the pictures by more than 1.
     """
-    samples, spec = _spread(material.dataset.validation + material.dataset.train), material.pixels.spec
+    samples, spec = spread(material.dataset.validation + material.dataset.train), material.pixels.spec
     images = np.stack([pictures.prepare(sample.path.read_bytes(), spec) for sample in samples])
     measured = _files(candidate, images, directory)
     for name, difference in measured.items():
@@ -51,20 +52,25 @@ def parity(candidate: Candidate, material: Material, directory: Path) -> dict[st
                 f"{name} of backbone {material.settings.backbone!r} gives logits that differ from the trained "
                 f"network's by {difference:.2g} (allowed: {MOST_LOGIT:g}); choose another backbone"
             )
-    measured[PICTURE] = grey_levels(_as_trained(material, samples), images, spec)
-    if not measured[PICTURE] <= MOST_GREY:
-        raise TrainingError(
-            f"training saw other pictures than will be served: {measured[PICTURE]:.2g} grey levels apart in the mean "
-            f"(allowed: {MOST_GREY:g}); delete the folder of cached pixels below MODEL_DIR and train again"
-        )
+    measured[PICTURE] = same_pictures(samples, images, material.pixels)
     return measured
 
 
-def _as_trained(material: Material, samples: Sequence[Sample]) -> Array:
-    """Prepare pictures as a training does: from the cache of pixels, normalised by torch."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (material.pixels.spec.mean, material.pixels.spec.std))
-    images: Array = normalised(torch.from_numpy(material.pixels.many(samples)), mean, std).numpy()
-    return images
+def same_pictures(samples: Sequence[Sample], images: Array, pixels: PixelCache) -> float:
+    """Give the mean difference of prepared pictures from those that training saw, in grey levels of 255.
+
+    Raises TrainingError where that is more than 1.
+    """
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (pixels.spec.mean, pixels.spec.std))
+    # From the cache of pixels, normalised by torch, as a training does it.
+    trained: Array = normalised(torch.from_numpy(pixels.many(samples)), mean, std).numpy()
+    apart = grey_levels(trained, images, pixels.spec)
+    if not apart <= MOST_GREY:
+        raise TrainingError(
+            f"training saw other pictures than will be served: {apart:.2g} grey levels apart in the mean "
+            f"(allowed: {MOST_GREY:g}); delete the folder of cached pixels below MODEL_DIR and train again"
+        )
+    return apart
 
 
 def grey_levels(one: Array, other: Array, spec: PictureSpec) -> float:
@@ -94,7 +100,7 @@ def _reread(model: nn.Module, path: Path) -> nn.Module:
     return again
 
 
-def _spread(samples: Sequence[Sample]) -> list[Sample]:
+def spread(samples: Sequence[Sample]) -> list[Sample]:
     """Choose a few from the whole list."""
     places = np.linspace(0, len(samples) - 1, min(_COMPARED, len(samples))).round().astype(int)
     return [samples[place] for place in places]

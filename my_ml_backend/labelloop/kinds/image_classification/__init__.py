@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.bundle_info import BundleInfo, NetworkInfo, PictureSpec
+from labelloop.bundle_info import BundleInfo, NetworkInfo
 from labelloop.errors import TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.kinds.classification import Classification
@@ -138,7 +138,7 @@ class ImageClassification(Classification):
         """Refuse pictures that cannot be prepared, impossible thresholds, and a bundle without ``model.onnx``."""
         if isinstance(info, NetworkInfo) and not _are_thresholds(info):
             yield "has a threshold that is of no class, or not between 0 and 1"
-        if not isinstance(info, NetworkInfo) or not _is_spec(info.picture):
+        if not isinstance(info, NetworkInfo) or not info.picture.is_possible:
             yield "has an impossible picture size, mean or std"
         if "model.onnx" not in info.files:
             yield "has no hash of model.onnx: nothing could be served"
@@ -169,16 +169,3 @@ KIND = ImageClassification()
 def _are_thresholds(info: NetworkInfo) -> bool:
     known = isinstance(info.thresholds, dict) and set(info.thresholds) <= set(info.classes)
     return known and all(isinstance(one, int | float) and 0 < one < 1 for one in info.thresholds.values())
-
-
-def _is_spec(spec: PictureSpec) -> bool:
-    sizes = all(isinstance(size, int) and size > 0 for size in (spec.height, spec.width))
-    numbers = all(isinstance(value, (int, float)) for value in (*spec.mean, *spec.std))
-    three = len(spec.mean) == len(spec.std) == 3
-    return (
-        sizes
-        and numbers
-        and three
-        and all(value > 0 for value in spec.std)
-        and spec.interpolation in ("bilinear", "bicubic")
-    )

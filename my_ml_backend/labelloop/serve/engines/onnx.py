@@ -16,7 +16,7 @@ class OnnxEngine(NetworkEngine):
     file = "model.onnx"
 
     def __init__(self, directory: Path, info: NetworkInfo) -> None:
-        self._session = _open_session(directory / self.file)
+        self._session = open_session(directory / self.file)
         self._input = self._session.get_inputs()[0].name
         super().__init__(info)
 
@@ -26,7 +26,8 @@ class OnnxEngine(NetworkEngine):
         return logits
 
 
-def _open_session(file: Path) -> Any:
+def open_session(file: Path) -> Any:
+    """Open an ONNX file, on the CPU and with one thread; raises BundleError."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.train.augmentations.engine import Pipeline, albumentations, opencv
+from labelloop.train.augmentations.engine import LEAST_SEEN, Corners, Pipeline, Rows, albumentations, opencv
 from labelloop.train.augmentations.realistic import realistic
-from labelloop.train.augmentations.simple import crop, light
+from labelloop.train.augmentations.simple import Move, crop, cropping, light, lighting
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -32,12 +32,21 @@ POLICIES = ("none", "light", "crop", "realistic")
 """The policies that come with LabelLoop."""
 
 
+Boxed = tuple[Pixels, Corners, Rows]
+"""A picture, the boxes that are left of it (boxes, 4) in pixels, and which of those before these are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """A way to change pictures; can be pickled. The same picture and seed give the same, whatever process or thread."""
+    """A way to change pictures; can be pickled. The same picture and seed give the same, whatever process or thread.
+
+    ``boxed`` changes a picture with its boxes: left, top, right, bottom in pixels. Nothing turns by a few degrees there
+    that comes with LabelLoop, for an upright box around a box that was turned fits what is in it no more.
+    """
 
     name: str
     change: Callable[[Pixels, int], Pixels]
+    boxed: Callable[[Pixels, Corners, int], Boxed]
 
     def __call__(self, pixels: Pixels, seed: int) -> Pixels:
         """Change one picture, uint8 (height, width, 3), by a ``seed`` of 0 or more; the size stays.
@@ -57,23 +66,45 @@ def load_policy(name: str, *, mirrors: bool = False) -> Augmentation:
     if name == AUTO:
         name = "crop" if mirrors else "light"
     if name == "none":
-        return Augmentation(name, _unchanged)
+        return Augmentation(name, _unchanged, _unmoved)
     if name == "light":
-        return Augmentation(name, light)
+        return Augmentation(name, light, functools.partial(_moved, functools.partial(lighting, turns=False)))
     if name == "crop":
-        return Augmentation(name, crop)
+        return Augmentation(name, crop, functools.partial(_moved, cropping))
     if name == "realistic":
-        return Augmentation(name, Pipeline(name, realistic))
+        return _by_pipeline(Pipeline(name, realistic))
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
         raise TrainingError(
             f"augmentations {name!r}: expected {', '.join((AUTO, *POLICIES))}, or the path of a .yaml file"
         )
-    return Augmentation(path.name, Pipeline(path.name, functools.partial(transforms, read_steps(path))))
+    return _by_pipeline(Pipeline(path.name, functools.partial(transforms, read_steps(path))))
+
+
+def _by_pipeline(pipeline: Pipeline) -> Augmentation:
+    return Augmentation(pipeline.name, pipeline, pipeline.boxed)
 
 
 def _unchanged(pixels: Pixels, seed: int) -> Pixels:  # noqa: ARG001 - as every policy
     return pixels
+
+
+def _unmoved(pixels: Pixels, corners: Corners, seed: int) -> Boxed:  # noqa: ARG001 - as every policy
+    return pixels, corners, np.arange(len(corners))
+
+
+def _moved(draw: Callable[[int, int, int], Move], pixels: Pixels, corners: Corners, seed: int) -> Boxed:
+    height, width = pixels.shape[:2]
+    move = draw(height, width, seed)
+    whole = move.corners(corners)
+    seen = np.clip(whole, 0, np.tile((width, height), 2).astype(np.float32))
+    rows = np.flatnonzero(_areas(seen) > LEAST_SEEN * _areas(whole))
+    return move(pixels), seen[rows], rows
+
+
+def _areas(corners: Corners) -> Corners:
+    areas: Corners = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
+    return areas
 
 
 GROUPS = ("OneOf", "SomeOf", "Sequential", "RandomOrder")

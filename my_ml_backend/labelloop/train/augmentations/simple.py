@@ -1,6 +1,7 @@
 """The ``light`` and ``crop`` policies: a little geometry and light, for handwriting too; parts of photographs."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,28 @@ def lit(pixels: Pixels, contrast: float, brightness: float) -> Pixels:
     return changed
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One change of a picture: where its pixels come from (``matrix``, see ``moved``), and its light (see ``lit``)."""
+
+    matrix: npt.NDArray[np.float64]
+    contrast: float
+    brightness: float
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """Change a picture: uint8, (height, width, 3)."""
+        return lit(moved(pixels, self.matrix), self.contrast, self.brightness)
+
+    def corners(self, corners: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Move upright boxes (boxes, 4) along: left, top, right, bottom in pixels of the picture, from its edge on."""
+        turn, shift = self.matrix[:, :2], self.matrix[:, 2]
+        places = corners[:, [[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64)  # (boxes, 4 corners, 2)
+        # The matrix counts from the middle of the first pixel.
+        moved_to = (places - 0.5 - shift) @ np.linalg.inv(turn).T + 0.5
+        found: npt.NDArray[np.float32] = np.concatenate([moved_to.min(axis=1), moved_to.max(axis=1)], axis=1)
+        return found.astype(np.float32)
+
+
 _SMALLEST = 0.5
 _RATIO = 4 / 3
 
@@ -45,10 +68,15 @@ def crop(pixels: Pixels, seed: int) -> Pixels:
 
     Contrast about the middle grey by up to 30 %, brightness by up to 30 % of half the range.
     """
+    height, width = pixels.shape[:2]
+    return cropping(height, width, seed)(pixels)
+
+
+def cropping(height: int, width: int, seed: int) -> Move:
+    """Draw how ``crop`` changes a picture."""
     chance = np.random.default_rng(seed)
     area, stretch = chance.uniform(_SMALLEST, 1), math.exp(chance.uniform(-1, 1) * math.log(_RATIO) / 2)
     left, top, contrast, brightness = chance.uniform((0, 0, -LIGHT, -LIGHT), (1, 1, LIGHT, LIGHT))
-    height, width = pixels.shape[:2]
     across, down = min(1.0, math.sqrt(area) * stretch), min(1.0, math.sqrt(area) / stretch)
     matrix = np.array(
         [
@@ -56,7 +84,7 @@ def crop(pixels: Pixels, seed: int) -> Pixels:
             [0, down, top * (1 - down) * height + (down - 1) / 2],
         ]
     )
-    return lit(moved(pixels, matrix), contrast, brightness)
+    return Move(matrix, contrast, brightness)
 
 
 _DEGREES = 15.0
@@ -71,16 +99,21 @@ def light(pixels: Pixels, seed: int) -> Pixels:
     Up to 15 degrees, 15 % in size, 7 % in shape and 10 % of a side, the border repeated; contrast about the middle grey
     by up to 30 %, brightness by up to 30 % of half the range.
     """
-    angle, zoom, stretch, across, down, contrast, brightness = np.random.default_rng(seed).uniform(-1, 1, 7)
     height, width = pixels.shape[:2]
+    return lighting(height, width, seed)(pixels)
+
+
+def lighting(height: int, width: int, seed: int, *, turns: bool = True) -> Move:
+    """Draw how ``light`` changes a picture; without ``turns`` what is upright stays so."""
+    angle, zoom, stretch, across, down, contrast, brightness = np.random.default_rng(seed).uniform(-1, 1, 7)
     matrix = _affine(
-        math.radians(_DEGREES) * angle,
+        math.radians(_DEGREES) * angle if turns else 0.0,
         math.exp(math.log1p(_ZOOM) * zoom),
         math.exp(math.log1p(_STRETCH) * stretch),
         (_SHIFT * across * width, _SHIFT * down * height),
         ((width - 1) / 2, (height - 1) / 2),
     )
-    return lit(moved(pixels, matrix), LIGHT * contrast, LIGHT * brightness)
+    return Move(matrix, LIGHT * contrast, LIGHT * brightness)
 
 
 def _affine(

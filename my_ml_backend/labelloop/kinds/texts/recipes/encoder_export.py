@@ -33,7 +33,7 @@ def write_encoder(network: EncoderNetwork, cutter: Cutter, directory: Path) -> d
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=cutter.spec.length)}
     # Two tensors, for one that came in twice would be taken for one input.
     inputs = {IDS: (example, free), MASK: (example.clone(), free)}
-    export_onnx(network, inputs, directory / MODEL, LOGITS, _REMEDY)
+    export_onnx(network, inputs, directory / MODEL, (LOGITS,), _REMEDY)
     (directory / TOKENIZER).write_text(cutter.tokenizer.to_str(), encoding="utf-8")
     return {name: sha256(directory / name) for name in FILES}
 

@@ -1,0 +1,83 @@
+"""What a resting body says of pictures, kept on disk: the heads then learn in a fraction of the time."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from labelloop.bundle_info import PictureSpec
+from labelloop.files import remove_stale
+from labelloop.kinds.object_detection.recipes.examples import Boxes, Examples
+from labelloop.kinds.object_detection.recipes.network import Detector
+from labelloop.types import Progress
+
+_PREFIX = ".maps-"
+_ABANDONED = 7 * 24 * 3600.0  # seconds; no training takes a week
+_HALF = torch.finfo(torch.float16)
+
+MOST_BYTES = 1 << 30
+"""Of the maps of one training on disk, as halves of a number's usual size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Maps of ``variants`` of each example: row ``example * variants + variant`` of ``rows``, float16 (n, numbers).
+
+    ``boxes`` are those of each row, ``shapes`` those of one picture's maps. Variant 0 is the picture as it is.
+    """
+
+    rows: npt.NDArray[np.float16]
+    boxes: Sequence[Boxes]
+    shapes: Sequence[torch.Size]
+    variants: int
+
+    def __len__(self) -> int:
+        return len(self.boxes) // self.variants
+
+    def drawn(self, rows: Sequence[int], seeds: Sequence[int]) -> tuple[list[torch.Tensor], list[Boxes]]:
+        """Give the maps of a variant of each example, which its seed chooses, and its boxes."""
+        chosen = [row * self.variants + seed % self.variants for row, seed in zip(rows, seeds, strict=True)]
+        whole = torch.from_numpy(self.rows[chosen].astype(np.float32))
+        parts = whole.split([shape.numel() for shape in self.shapes], dim=1)
+        maps = [
+            part.view(len(rows), *shape).contiguous(memory_format=torch.channels_last)
+            for part, shape in zip(parts, self.shapes, strict=True)
+        ]
+        return maps, [self.boxes[at] for at in chosen]
+
+
+def shapes_of(detector: Detector, spec: PictureSpec) -> list[torch.Size]:
+    """Give the shapes of the maps of one picture."""
+    with torch.inference_mode():
+        found = detector.maps(torch.zeros(1, 3, spec.height, spec.width))
+    return [one.shape[1:] for one in found]
+
+
+@contextmanager
+def kept(
+    detector: Detector, examples: Examples, variants: int, seed: int, folder: Path, progress: Progress
+) -> Iterator[Maps]:
+    """Write the maps of all examples to one file below ``folder``, which is removed at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_stale(folder, f"{_PREFIX}*", _ABANDONED)  # what runs that were killed left behind
+    shapes, total = shapes_of(detector, examples.spec), len(examples) * variants
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder, ignore_cleanup_errors=True) as place:
+        size = (total, sum(shape.numel() for shape in shapes))
+        path = Path(place) / "maps.npy"
+        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=size)  # type: ignore[no-untyped-call]
+        boxes: list[Boxes] = []
+        for at in range(total):
+            row, variant = divmod(at, variants)
+            drawn = examples.drawn([row], [seed + at]) if variant else examples.plain([row])
+            with torch.inference_mode():
+                found = detector.maps(drawn.images)
+            flat = torch.cat([one.flatten(1) for one in found], dim=1).clamp(_HALF.min, _HALF.max)
+            rows[at] = flat[0].numpy()
+            boxes += drawn.boxes
+            progress("maps", at + 1, total)
+        yield Maps(rows, boxes, shapes, variants)
