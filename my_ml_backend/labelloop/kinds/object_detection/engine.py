@@ -65,7 +65,9 @@ class DetectorEngine(PictureEngine):
 
     def _name(self, label: int) -> str:
         if not 0 <= label < len(self.info.classes):
-            raise BundleError(f"{ONNX} finds more labels than the {len(self.info.classes)} of model.json; export it anew")
+            raise BundleError(
+                f"{ONNX} finds more labels than the {len(self.info.classes)} of model.json; export it anew"
+            )
         return self.info.classes[label]
 
     def _sure(self, answer: Answer | Failure) -> Answer | Failure:

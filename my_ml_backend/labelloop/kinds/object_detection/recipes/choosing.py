@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.kinds.object_detection.recipes.detecting import Candidates, candidates
-from labelloop.kinds.object_detection.recipes.examples import FLIPS, Example, Examples
+from labelloop.kinds.object_detection.recipes.examples import Example, Examples
 from labelloop.kinds.object_detection.recipes.network import Detector
 from labelloop.run.resampled import AveragePrecision
 from labelloop.types import HALF
@@ -24,6 +24,8 @@ _SAME = 0.5
 
 _ALIKE = 0.85
 """Share of the average precision that is left in mirror images, where these have the same labels."""
+
+_DRAWS = 200
 
 _LEARNED = 0.1
 """Average precision below which a detector has learned too little to say so."""
@@ -50,12 +52,12 @@ def mirrors(detector: Detector, examples: Examples) -> tuple[str, ...]:
 
     Mirrored digits and letters are others, mirrored cells and dogs are not.
     """
-    plain = precision(suppressed(candidates(detector, examples), USUAL), examples.examples)
+    plain = precision(suppressed(candidates(detector, examples)), examples.examples)
     if not plain >= _LEARNED:
         return ()
 
     def same(way: str) -> bool:
-        seen = suppressed(candidates(detector, examples, way=way), USUAL)
+        seen = suppressed(candidates(detector, examples, way=way))
         return precision(seen, [_mirrored(one, way) for one in examples.examples]) >= _ALIKE * plain
 
     found = [way for way in ("h", "v") if same(way)]
@@ -74,16 +76,16 @@ def _mirrored(example: Example, way: str) -> Example:
 def choose(detector: Detector, examples: Examples, labels: int, flips: Sequence[str]) -> Served:
     """Choose how a detector serves by validation pictures, of which there may be few, or none."""
     if not len(examples):
-        ones = np.ones(labels)
-        return Served((), USUAL, ones, np.zeros(labels), np.full(labels, HALF), float("nan"))
+        nothing = figure([], [], labels)
+        return Served((), USUAL, np.ones(labels), np.zeros(labels), np.full(labels, HALF), nothing)
     ways: list[tuple[str, ...]] = [()]
     if flips:
         ways += [tuple(flips)[:1], tuple(flips)] if len(flips) > 1 else [tuple(flips)]
     best, found, reached = ways[0], candidates(detector, examples), 0.0
-    reached = precision(suppressed(found, USUAL), examples.examples)
+    reached = precision(suppressed(found), examples.examples)
     for way in ways[1:]:
         seen = candidates(detector, examples, way)
-        value = precision(suppressed(seen, USUAL), examples.examples)
+        value = precision(suppressed(seen), examples.examples)
         if value > reached + _CLEARLY:
             best, found, reached = way, seen, value
     overlap = USUAL
@@ -96,10 +98,10 @@ def choose(detector: Detector, examples: Examples, labels: int, flips: Sequence[
     slopes, shifts = _calibrated(kept, right, labels)
     true = np.bincount(np.concatenate([one.labels for one in examples.examples]), minlength=labels)
     thresholds = _thresholds(kept, right, slopes, shifts, true)
-    return Served(best, overlap, slopes, shifts, thresholds, reached)
+    return Served(best, overlap, slopes, shifts, thresholds, figure(kept, examples.examples, labels))
 
 
-def suppressed(found: Sequence[Candidates], overlap: float) -> list[Candidates]:
+def suppressed(found: Sequence[Candidates], overlap: float = USUAL) -> list[Candidates]:
     """Suppress overlapping boxes in all pictures."""
     return [one.suppressed(overlap) for one in found]
 
@@ -107,15 +109,20 @@ def suppressed(found: Sequence[Candidates], overlap: float) -> list[Candidates]:
 def precision(found: Sequence[Candidates], examples: Sequence[Example]) -> float:
     """Give AP50; NaN where nothing is true."""
     labels = 1 + max((int(one.labels.max(initial=0)) for one in (*found, *examples)), default=0)
-    true = np.array([np.bincount(one.labels, minlength=labels) for one in examples], dtype=np.float64)
-    figure = AveragePrecision(
+    return float(figure(found, examples, labels)(np.ones((1, len(found)))).whole[0])
+
+
+def figure(found: Sequence[Candidates], examples: Sequence[Example], labels: int) -> AveragePrecision:
+    """Give AP50 as a function of how often each picture counts."""
+    true = [np.bincount(one.labels, minlength=labels) for one in examples]
+    right = [hits(one, example) for one, example in zip(found, examples, strict=True)]
+    return AveragePrecision(
         np.repeat(np.arange(len(found)), [len(one.labels) for one in found]),
-        np.concatenate([one.labels for one in found]),
-        np.concatenate([one.logits for one in found]).astype(np.float64),
-        np.concatenate([hits(one, example) for one, example in zip(found, examples, strict=True)]),
-        true,
+        np.concatenate([np.zeros(0, dtype=np.int64), *(one.labels for one in found)]),
+        np.concatenate([np.zeros(0), *(one.logits.astype(np.float64) for one in found)]),
+        np.concatenate([np.zeros(0, dtype=bool), *right]),
+        np.array(true, dtype=np.float64).reshape(-1, labels),
     )
-    return float(figure(np.ones((1, len(found)))).whole[0])
 
 
 def hits(found: Candidates, example: Example) -> npt.NDArray[np.bool_]:
@@ -146,7 +153,7 @@ _TRUST = 20.0
 def _calibrated(
     found: Sequence[Candidates], right: Sequence[npt.NDArray[np.bool_]], labels: int
 ) -> tuple[Floats, Floats]:
-    """Fit slope and shift of each label's logits, drawn towards those of all labels, and these to 1 and 0 (Platt 1999)."""
+    """Fit slope and shift of each label's logits (Platt, 1999), drawn to those of all labels, and these to 1 and 0."""
     logits = np.concatenate([one.logits for one in found]).astype(np.float64)
     names, hit = np.concatenate([one.labels for one in found]), np.concatenate(right).astype(np.float64)
     whole = _platt(logits, hit, np.array([1.0, 0.0]))
@@ -214,8 +221,3 @@ def _by_label(
         best = float(own[order][at : at + 2].mean())
         share = total / (total + _CALM)
         yield round(float(np.clip(share * best + (1 - share) * HALF, 0.05, 0.95)), 4)
-
-
-def ways(flips: Sequence[str]) -> int:
-    """Say how often a picture goes through the network."""
-    return 1 + sum(way in FLIPS for way in flips)

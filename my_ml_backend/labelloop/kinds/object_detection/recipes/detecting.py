@@ -60,9 +60,13 @@ def averaged(detector: Detector, images: torch.Tensor, flips: Sequence[str]) -> 
         axes = FLIPS[way]
         named, placed = (detector.flipped(one, axes) for one in detector(images.flip(axes)))
         if 3 in axes:
-            placed = torch.stack([width - placed[..., 2], placed[..., 1], width - placed[..., 0], placed[..., 3]], dim=-1)
+            placed = torch.stack(
+                [width - placed[..., 2], placed[..., 1], width - placed[..., 0], placed[..., 3]], dim=-1
+            )
         if 2 in axes:
-            placed = torch.stack([placed[..., 0], height - placed[..., 3], placed[..., 2], height - placed[..., 1]], dim=-1)
+            placed = torch.stack(
+                [placed[..., 0], height - placed[..., 3], placed[..., 2], height - placed[..., 1]], dim=-1
+            )
         logits, corners = logits + named, corners + placed
     return logits / (1 + len(flips)), corners / (1 + len(flips))
 

@@ -1,7 +1,7 @@
 """What a detector learns from: pictures as pixels with their boxes, changed and mirrored by chance."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -66,6 +66,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def first(self, count: int) -> "Examples":
+        """Give the first so many."""
+        return replace(self, examples=self.examples[:count], pixels=self.pixels[:count])
+
     def drawn(self, rows: Sequence[int], seeds: Sequence[int]) -> Drawn:
         """Change pictures, each by its seed."""
         changed = [self._changed(row, seed) for row, seed in zip(rows, seeds, strict=True)]
@@ -100,12 +104,14 @@ def mirrored(pixels: Pixels, corners: Corners, way: str) -> tuple[Pixels, Corner
     """Mirror a picture (height, width, 3) and its boxes, in pixels, in one of the ways of ``FLIPS``; "" leaves both."""
     height, width = pixels.shape[:2]
     if "h" in way:
-        pixels, corners = pixels[:, ::-1], np.stack(
-            [width - corners[:, 2], corners[:, 1], width - corners[:, 0], corners[:, 3]], axis=1
+        pixels, corners = (
+            pixels[:, ::-1],
+            np.stack([width - corners[:, 2], corners[:, 1], width - corners[:, 0], corners[:, 3]], axis=1),
         )
     if "v" in way:
-        pixels, corners = pixels[::-1], np.stack(
-            [corners[:, 0], height - corners[:, 3], corners[:, 2], height - corners[:, 1]], axis=1
+        pixels, corners = (
+            pixels[::-1],
+            np.stack([corners[:, 0], height - corners[:, 3], corners[:, 2], height - corners[:, 1]], axis=1),
         )
     return np.ascontiguousarray(pixels), corners.astype(np.float32)
 

@@ -1,9 +1,9 @@
-"""From a detector to ``model.onnx``, with mirror images, calibration and suppression inside; and whether it is the same."""
+"""From a detector to ``model.onnx``, with mirror images, calibration and suppression inside."""
 
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from labelloop.train import export
 from labelloop.train.dataset import Sample
 from labelloop.train.parity import PICTURE, same_pictures
 from labelloop.train.pixels import PixelCache
-from labelloop.types import BOXES
+from labelloop.types import BOXES, TrainSettings
 
 _PLACES, _NAMES = "corners of cells", "scores of cells"
 
@@ -99,9 +99,7 @@ def write_bundle(made: Made, compared: Sequence[Sample], pixels: PixelCache, dir
     return info
 
 
-def _parity(
-    made: Made, whole: Whole, samples: Sequence[Sample], pixels: PixelCache, path: Path
-) -> dict[str, float]:
+def _parity(made: Made, whole: Whole, samples: Sequence[Sample], pixels: PixelCache, path: Path) -> dict[str, float]:
     """Measure how far scores and corners of the exported graph are from the detector's, and pictures from training's.
 
     The pictures are read from their files and prepared as a server does it. Raises TrainingError.
@@ -161,12 +159,14 @@ def load_detector(bundle: Path, info: DetectorInfo) -> Detector:
 
     Raises BundleError where a file is missing or damaged, TrainingError where timm does not know the network.
     """
-    settings = replace(PictureParameters(), backbone=info.backbone, weights="none")
+    settings = TrainSettings(backbone=info.backbone, weights="none")
     with torch.random.fork_rng(devices=[]):  # the weights that are drawn here are overwritten
         body = build_body(settings, info.picture)
         detector = Detector(body, len(info.classes), info.strides, (info.picture.height, info.picture.width))
     try:
         detector.load_state_dict(load_file(bundle / WEIGHTS), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise BundleError(f"bundle {bundle.name}: {WEIGHTS} is not that of its {DESCRIPTION}; publish it again") from error
+        raise BundleError(
+            f"bundle {bundle.name}: {WEIGHTS} is not that of its {DESCRIPTION}; publish it again"
+        ) from error
     return detector.eval()

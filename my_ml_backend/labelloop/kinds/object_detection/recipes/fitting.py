@@ -122,6 +122,16 @@ def fit(
     return tuple(job.curve)
 
 
+def taken_up(detector: Detector, plan: Plan, checkpoint: Path | None) -> tuple[Epoch, ...] | None:
+    """Give a detector what a training that came to its end has left, and what its epochs reached; None without one."""
+    found = find_checkpoint(checkpoint)
+    if found is None or len(found["curve"]) < plan.epochs:
+        return None
+    detector.load_state_dict(found["detector"])
+    detector.eval()
+    return tuple(found["curve"])
+
+
 class _Job:
     def __init__(self, detector: Detector, source: Source, plan: Plan, seed: int, told: Told) -> None:
         self._detector, self._source, self._plan, self._seed, self._told = detector, source, plan, seed, told

@@ -89,7 +89,10 @@ def assign(
 
 def _within(detector: Detector, truth: Truth) -> torch.Tensor:
     """Tell which cells have their centre in which box, (n, boxes, cells): a tiny box is taken as large as a cell."""
-    middle, half = (truth.corners[..., :2] + truth.corners[..., 2:]) / 2, (truth.corners[..., 2:] - truth.corners[..., :2]) / 2
+    middle, half = (
+        (truth.corners[..., :2] + truth.corners[..., 2:]) / 2,
+        (truth.corners[..., 2:] - truth.corners[..., :2]) / 2,
+    )
     reach = half.clamp(min=detector.strides[0] / 2)[:, :, None]
     away = (detector.centres[None, None] - middle[:, :, None]).abs()
     return (away <= reach).all(dim=-1) & truth.real[..., None]

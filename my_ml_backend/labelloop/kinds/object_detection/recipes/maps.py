@@ -58,6 +58,11 @@ def shapes_of(detector: Detector, spec: PictureSpec) -> list[torch.Size]:
     return [one.shape[1:] for one in found]
 
 
+def bytes_of(detector: Detector, spec: PictureSpec) -> int:
+    """Give the bytes of one picture's maps."""
+    return sum(shape.numel() for shape in shapes_of(detector, spec)) * torch.float16.itemsize
+
+
 @contextmanager
 def kept(
     detector: Detector, examples: Examples, variants: int, seed: int, folder: Path, progress: Progress

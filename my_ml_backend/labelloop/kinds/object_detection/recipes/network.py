@@ -57,7 +57,7 @@ class Detector(nn.Module):
     """The stride of each cell, (cells,)."""
 
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Give what the body says of images (n, 3, height, width): a map for each level, (n, channels, rows, columns)."""
+        """Give what the body says of images (n, 3, height, width): a map a level, (n, channels, rows, columns)."""
         found: list[torch.Tensor] = self.body.forward_intermediates(  # type: ignore[operator]
             images, indices=self._places, intermediates_only=True
         )
@@ -120,8 +120,8 @@ def build_body(settings: TrainSettings, spec: PictureSpec) -> nn.Module:
     body = build(settings, 2, (spec.height, spec.width))
     if not hasattr(body, "forward_intermediates") or not getattr(body, "feature_info", None):
         raise TrainingError(
-            f"backbone {settings.backbone!r} gives no maps between its layers, which boxes are found on; choose another "
-            "backbone"
+            f"backbone {settings.backbone!r} gives no maps between its layers, which boxes are found on; choose "
+            "another backbone"
         )
     if hasattr(body, "prune_intermediate_layers"):
         body.prune_intermediate_layers(len(_info(body)) - 1, prune_norm=False, prune_head=True)
@@ -157,8 +157,8 @@ def levels(body: nn.Module, spec: PictureSpec, smallest: float) -> tuple[int, ..
     found = fitting or known
     if not found or max(spec.height, spec.width) < found[0]:
         raise TrainingError(
-            f"{type(body).__name__} looks at pictures in steps of none of {', '.join(map(str, STRIDES))} pixels; choose "
-            "another backbone"
+            f"{type(body).__name__} looks at pictures in steps of none of {', '.join(map(str, STRIDES))} pixels; "
+            "choose another backbone"
         )
     return tuple(found)
 

@@ -27,7 +27,7 @@ _VARIANTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What recipes may cost on a CPU, in multiply-adds: about four minutes of one core for a head, ten for a finetune."""
+    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, ten for a finetune."""
 
     head: float = 1.1e13
     finetune: float = 1.9e13

@@ -1,4 +1,4 @@
-"""The size that pictures are squeezed to: one for all of a run, by the shape of its pictures and the size of its boxes."""
+"""The size that a run's pictures are squeezed to, by their shape and by how large their boxes are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
