@@ -36,7 +36,7 @@ class Served:
     """How a detector serves: ``flips`` whose answers are averaged, ``overlap`` from which on boxes are suppressed.
 
     A box's score is ``sigmoid(slopes * logit + shifts)``, by label, (labels,) each; ``thresholds`` (labels,) are those
-    from which on boxes are shown. ``precision`` is AP50 where that was chosen, NaN without pictures.
+    from which on boxes are shown. ``figure`` is AP50 of the pictures by which that was chosen.
     """
 
     flips: tuple[str, ...]
@@ -44,7 +44,21 @@ class Served:
     slopes: Floats
     shifts: Floats
     thresholds: Floats
-    precision: float
+    figure: AveragePrecision
+
+    @property
+    def precision(self) -> float:
+        """AP50; NaN without pictures."""
+        return float(self.figure(np.ones((1, len(self.figure.true)))).whole[0])
+
+    def clearly_better(self, other: "Served", seed: int) -> bool:
+        """Whether AP50 on the same pictures is higher by more than the standard error of the difference (bootstrap)."""
+        count = len(self.figure.true)
+        if not count:
+            return False
+        weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), _DRAWS).astype(np.float64)
+        gains = self.figure(weights).whole - other.figure(weights).whole
+        return bool(self.precision - other.precision > np.nanstd(gains))
 
 
 def mirrors(detector: Detector, examples: Examples) -> tuple[str, ...]:

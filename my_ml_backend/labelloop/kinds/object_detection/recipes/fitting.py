@@ -16,7 +16,7 @@ from labelloop.kinds.object_detection.recipes.examples import Boxes, Examples
 from labelloop.kinds.object_detection.recipes.losses import Truth, loss
 from labelloop.kinds.object_detection.recipes.maps import Maps
 from labelloop.kinds.object_detection.recipes.network import Detector
-from labelloop.train.checkpoints import SUFFIX, find_checkpoint, make_room
+from labelloop.train.checkpoints import SUFFIX, Pace, find_checkpoint, make_room, write_checkpoint
 from labelloop.train.recipes.base import Epoch
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Progress
@@ -112,13 +112,14 @@ def fit(
     and the seed alone. Raises TrainingError where it diverges.
     """
     job = _Job(detector, source, plan, seed, told)
-    found = find_checkpoint(checkpoint)
+    found, pace = find_checkpoint(checkpoint), Pace()
     if found is not None:
         job.restore(found)
     while len(job.curve) < plan.epochs:
         job.epoch()
-        if checkpoint is not None:
-            _save(job.state(), checkpoint)
+        if checkpoint is not None and pace.due(last=len(job.curve) == plan.epochs):
+            with pace.writing():
+                write_checkpoint(checkpoint, job.state())
     return tuple(job.curve)
 
 
@@ -236,12 +237,6 @@ def _hold_statistics(body: nn.Module) -> None:
     for layer in body.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
             layer.eval()
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    torch.save(state, partial)
-    partial.replace(path)
 
 
 def checkpoint_file(folder: Path, name: str, detector: Detector, facts: Iterable[object]) -> Path:

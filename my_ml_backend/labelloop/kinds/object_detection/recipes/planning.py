@@ -19,8 +19,8 @@ _RESTING = 1 / 3
 _PASSES = 3  # forward passes that a step costs about
 _BODY_PASSES = 2  # of a body whose lowest layers, with most of the work, rest
 
-_TRIAL_STEPS = 120
-_LEAST_STEPS = 400
+_TRIAL_STEPS = 6  # for each epoch of the settings
+_LEAST_STEPS = 20  # of an epoch
 _FEWEST_EPOCHS = 4
 _VARIANTS = 16
 
@@ -77,7 +77,7 @@ class Planner:
 
     def trial(self) -> Plan:
         """Plan the steps after which a head is asked whether mirror images look the same to it."""
-        return self._plan(math.ceil(_TRIAL_STEPS / self.steps), 0.0)
+        return self._plan(math.ceil(_TRIAL_STEPS * self.settings.epochs / self.steps), 0.0)
 
     def head(self) -> Plan:
         """Plan a head: the body rests, and its maps are remembered."""
@@ -104,7 +104,7 @@ class Planner:
 
     def _epochs(self, work: float, most: float) -> int:
         """Give the epochs of the settings, more for few pictures, and fewer where a CPU would take too long."""
-        wanted = max(self.settings.epochs, math.ceil(_LEAST_STEPS / self.steps))
+        wanted = math.ceil(self.settings.epochs * max(1.0, _LEAST_STEPS / self.steps))
         if on_gpu():
             return wanted
         return max(1, min(wanted, max(_FEWEST_EPOCHS, int(most / (work * self.steps * self.batch)))))

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from labelloop.data.split import splits
 from labelloop.errors import TrainingError
 from labelloop.kinds.object_detection.recipes.choosing import (
     Served,
@@ -36,11 +38,16 @@ from labelloop.kinds.object_detection.recipes.network import Detector, build_bod
 from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, Work
 from labelloop.kinds.object_detection.recipes.sizes import Size
 from labelloop.train.augmentations.policy import load_policy
+from labelloop.train.dataset import Sample
 from labelloop.train.parity import spread
 from labelloop.train.pixels import PixelCache, packed
 from labelloop.train.recipes.base import Epoch
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Json, Progress, TrainSettings
+
+if TYPE_CHECKING:
+    from labelloop.kinds.regions import Regions
+    from labelloop.run.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +55,6 @@ _FEW = 8
 """Validation pictures below which mirror images are judged by training pictures."""
 
 _JUDGED = 32
-_DRAWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,24 @@ class Sides:
             for side in (self.train, self.validation)
         )
         return Sides(self.classes, train, validation)
+
+
+def sides_of(context: "Context", kind: "Regions") -> Sides:
+    """Read what a run may see from its manifest, as far as its kind learns it."""
+    manifest = context.manifest
+    sides = splits(manifest, context.named_sides)
+    train_side, validation = (
+        tuple(
+            Example.of(
+                Sample(context.pictures.path(item.content), item.content, ()),
+                kind.learnable(context, item).regions,
+                manifest.classes,
+            )
+            for item in sides[name]
+        )
+        for name in ("train", "validation")
+    )
+    return Sides(manifest.classes, train_side, validation)
 
 
 def _picture(example: Example) -> str:
