@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labelloop.kinds.annotations.correctness import is_right
-from labelloop.kinds.annotations.overlap import overlaps, paired
+from labelloop.kinds.overlap import overlaps, paired
 from labelloop.types import Box
 from support.examples import examples
 

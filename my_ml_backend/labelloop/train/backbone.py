@@ -21,8 +21,9 @@ _WORDS: dict[str, Any] = {"true": True, "false": False, "none": None}
 def build(settings: TrainSettings, classes: int, size: tuple[int, int] | None = None) -> nn.Module:
     """Make the network of ``settings.backbone`` with its first weights and ``classes`` logits: CPU, eval mode.
 
-    It takes pictures of ``size`` (height, width), else of the settings' size. The backbone is a timm name, optionally with arguments of that network: ``mobilenetv2_100?pad_type=same``. Weights
-    that are not loaded are drawn from torch's global generator. Raises TrainingError.
+    It takes pictures of ``size`` (height, width), else of the settings' size. The backbone is a timm name, optionally
+    with arguments of that network: ``mobilenetv2_100?pad_type=same``. Weights that are not loaded are drawn from
+    torch's global generator. Raises TrainingError.
     """
     name, arguments = _parse(settings.backbone)
     if (size or settings.image_size) and _fixed_size(name):

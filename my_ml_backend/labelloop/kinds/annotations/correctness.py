@@ -6,7 +6,7 @@ Truth and answer are results as Label Studio has them: regions, each with ``from
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from labelloop.kinds.annotations.overlap import paired
+from labelloop.kinds.overlap import paired
 from labelloop.types import Box, Json, canonical
 
 MATCHING_IOU = 0.5

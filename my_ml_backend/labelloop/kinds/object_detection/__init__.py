@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo
-from labelloop.errors import TrainingError, Unreadable
-from labelloop.kinds.annotations.overlap import overlaps
+from labelloop.errors import Unreadable
 from labelloop.kinds.base import Learned
 from labelloop.kinds.object_detection import boxes
 from labelloop.kinds.object_detection.info import ONNX, WEIGHTS, DetectorInfo, detector_info
+from labelloop.kinds.overlap import overlaps
 from labelloop.kinds.regions import Learnable, Regions
 from labelloop.regions import read_regions
 from labelloop.types import BOXES, Box, Item, Json, Progress, Region, TrainSettings

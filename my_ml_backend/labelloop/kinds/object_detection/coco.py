@@ -28,7 +28,7 @@ Overlaps = Callable[[Sequence[Region], Sequence[Region]], Matrix]
 
 
 def figures(context: "Context", items: Sequence[Located], overlaps: Overlaps) -> Json:
-    """Give ``ap`` at .5:.95, and by ``sizes`` of boxes how many there are, AP50 and ``ap``; None where there are none."""
+    """Give ``ap`` at .5:.95, and by ``sizes`` of boxes how many there are, ``ap50`` and ``ap``; None where none is."""
     classes = context.manifest.classes
     sizes = {one.picture: _size(context, one.picture) for one in items}
 

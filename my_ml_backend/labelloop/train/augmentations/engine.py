@@ -75,8 +75,8 @@ class Pipeline:
         height, width = pixels.shape[:2]
         found = self._changed(pixels, seed, bboxes=corners, rows=np.arange(len(corners)))
         changed: Pixels = found["image"]
-        places = np.asarray(found["bboxes"], dtype=np.float32).reshape(-1, 4)
-        places = places * np.tile((width / changed.shape[1], height / changed.shape[0]), 2).astype(np.float32)
+        sides = np.tile((width / changed.shape[1], height / changed.shape[0]), 2).astype(np.float32)
+        places: Corners = np.asarray(found["bboxes"], dtype=np.float32).reshape(-1, 4) * sides
         rows = np.asarray(found["rows"], dtype=np.int64)
         return changed if changed.shape == pixels.shape else _resize(changed, height, width), places, rows
 

@@ -30,7 +30,8 @@ from labelloop.train.parity import PICTURE, same_pictures
 from labelloop.train.pixels import PixelCache
 from labelloop.types import BOXES, TrainSettings
 
-_PLACES, _NAMES = "corners of cells", "scores of cells"
+PLACES, NAMES = "corners of cells", "scores of cells"
+"""Of a graph before suppression: float32, (pictures, cells, 4) in shares and (pictures, labels, cells)."""
 
 MOST_APART = 1e-3
 """Difference of a score, or of a side in shares of the picture's, between what was trained and what is served."""
@@ -78,9 +79,9 @@ def write_bundle(made: Made, compared: Sequence[Sample], pixels: PixelCache, dir
     state = {name: tensor.contiguous() for name, tensor in made.detector.state_dict().items()}
     save_file(state, directory / WEIGHTS, {"labelloop": json.dumps(facts)})
     whole = Whole(made.detector, made.served, made.spec).eval()
-    export.write_onnx(whole, torch.zeros(2, 3, made.spec.height, made.spec.width), directory / ONNX, _PLACES, _NAMES)
+    export.write_onnx(whole, torch.zeros(2, 3, made.spec.height, made.spec.width), directory / ONNX, PLACES, NAMES)
     parity = _parity(made, whole, compared, pixels, directory / ONNX)
-    _suppress(directory / ONNX, made.served)
+    _finish(directory / ONNX, made.served)
     info = DetectorInfo(
         classes=made.classes,
         choice="multiple",
@@ -107,7 +108,7 @@ def _parity(made: Made, whole: Whole, samples: Sequence[Sample], pixels: PixelCa
     images = np.stack([pictures.prepare(sample.path.read_bytes(), made.spec) for sample in samples])
     with torch.inference_mode():
         expected = [one.numpy() for one in whole(torch.from_numpy(images))]
-    given = export.session(path).run((_PLACES, _NAMES), {export.IMAGES: images})
+    given = export.session(path).run((PLACES, NAMES), {export.IMAGES: images})
     apart = max(float(np.abs(one - other).max()) for one, other in zip(expected, given, strict=True))
     if not apart <= MOST_APART:
         raise TrainingError(
@@ -117,17 +118,18 @@ def _parity(made: Made, whole: Whole, samples: Sequence[Sample], pixels: PixelCa
     return {ONNX: apart, PICTURE: same_pictures(samples, images, pixels)}
 
 
-def _suppress(path: Path, served: Served) -> None:
+def _finish(path: Path, served: Served) -> None:
     """Put the suppression of overlapping boxes behind an exported graph, and its calibrated scores."""
     # Nothing is found below the least score that candidates have, whatever its label's calibration makes of that.
     least = (1 / (1 + np.exp(-(np.log(FLOOR / (1 - FLOOR)) * served.slopes + served.shifts)))).min()
     model = onnx.load(str(path))
-    _suppression(model.graph, served.overlap, float(least))
+    suppress(model.graph, served.overlap, float(least))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
 
-def _suppression(graph: onnx.GraphProto, overlap: float, least: float) -> None:
+def suppress(graph: onnx.GraphProto, overlap: float, least: float) -> None:
+    """Put suppression behind a graph that gives ``PLACES`` and ``NAMES``: of scores above ``least`` the surest."""
     values = {
         "most": np.array([MOST], dtype=np.int64),
         "overlap": np.array([overlap], dtype=np.float32),
@@ -139,11 +141,11 @@ def _suppression(graph: onnx.GraphProto, overlap: float, least: float) -> None:
     places, corners, scores = OUTPUTS
     graph.node.extend(
         [
-            helper.make_node("NonMaxSuppression", [_PLACES, _NAMES, "most", "overlap", "least"], ["kept"]),
+            helper.make_node("NonMaxSuppression", [PLACES, NAMES, "most", "overlap", "least"], ["kept"]),
             helper.make_node("Gather", ["kept", "picture and label"], [places], axis=1),
             helper.make_node("Gather", ["kept", "picture and cell"], ["kept cells"], axis=1),
-            helper.make_node("GatherND", [_PLACES, "kept cells"], [corners]),
-            helper.make_node("GatherND", [_NAMES, "kept"], [scores]),
+            helper.make_node("GatherND", [PLACES, "kept cells"], [corners]),
+            helper.make_node("GatherND", [NAMES, "kept"], [scores]),
         ]
     )
     graph.ClearField("output")

@@ -136,7 +136,7 @@ def taken_up(detector: Detector, plan: Plan, checkpoint: Path | None) -> tuple[E
 class _Job:
     def __init__(self, detector: Detector, source: Source, plan: Plan, seed: int, told: Told) -> None:
         self._detector, self._source, self._plan, self._seed, self._told = detector, source, plan, seed, told
-        detector.to("cuda" if on_gpu() else "cpu", memory_format=torch.channels_last)
+        detector.to("cuda" if on_gpu() else "cpu").to(memory_format=torch.channels_last)
         self._weights = learning(detector, plan)
         self._optimizer = torch.optim.AdamW(self._groups(), weight_decay=_DECAY)
         rates = [group["lr"] for group in self._optimizer.param_groups]

@@ -43,7 +43,7 @@ class Maps:
         """Give the maps of a variant of each example, which its seed chooses, and its boxes."""
         chosen = [row * self.variants + seed % self.variants for row, seed in zip(rows, seeds, strict=True)]
         whole = torch.from_numpy(self.rows[chosen].astype(np.float32))
-        parts = whole.split([shape.numel() for shape in self.shapes], dim=1)
+        parts = torch.split(whole, [shape.numel() for shape in self.shapes], dim=1)
         maps = [
             part.view(len(rows), *shape).contiguous(memory_format=torch.channels_last)
             for part, shape in zip(parts, self.shapes, strict=True)

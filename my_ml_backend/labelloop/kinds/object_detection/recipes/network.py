@@ -85,7 +85,7 @@ class Detector(nn.Module):
 
     def flipped(self, found: torch.Tensor, axes: Sequence[int]) -> torch.Tensor:
         """Give what cells (n, cells, ...) say in the order of the cells of pictures flipped along ``axes`` (2, 3)."""
-        parts = found.split([rows * columns for rows, columns in self.sizes], dim=1)
+        parts = torch.split(found, [rows * columns for rows, columns in self.sizes], dim=1)
         turned = [
             part.unflatten(1, size).flip([axis - 1 for axis in axes]).flatten(1, 2)
             for part, size in zip(parts, self.sizes, strict=True)
@@ -94,8 +94,8 @@ class Detector(nn.Module):
 
     def _initialise(self) -> None:
         for layer in (*self.lateral, *self.smooth):
-            nn.init.kaiming_uniform_(layer.weight, a=1)  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
         for layer in (*self.naming, *self.placing, self.label, self.reach):
             if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.normal_(layer.weight, std=0.01)
@@ -124,7 +124,7 @@ def build_body(settings: TrainSettings, spec: PictureSpec) -> nn.Module:
             "another backbone"
         )
     if hasattr(body, "prune_intermediate_layers"):
-        body.prune_intermediate_layers(len(_info(body)) - 1, prune_norm=False, prune_head=True)
+        body.prune_intermediate_layers(len(_info(body)) - 1, prune_norm=False, prune_head=True)  # type: ignore[operator]
     return body
 
 
