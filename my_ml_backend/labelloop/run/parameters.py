@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Protocol
 
-from labelloop.bundle_info import NetworkInfo
+from labelloop.bundle_info import PictureSpec
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.files import sha256
 from labelloop.kinds.base import find
@@ -133,7 +134,19 @@ def _folder_hash(folder: Path) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def recorded_settings(recorded: Json, bundle: NetworkInfo) -> TrainSettings:
+class Described(Protocol):
+    """A bundle's description that names a network and its pictures."""
+
+    @property
+    def backbone(self) -> str:
+        """The name of the network."""
+
+    @property
+    def picture(self) -> PictureSpec:
+        """Its pictures."""
+
+
+def recorded_settings(recorded: Json, bundle: Described) -> TrainSettings:
     """Give what a version was trained with: as its record holds it, else what its bundle tells.
 
     Weights that are not on this machine as they were then count as none.

@@ -116,3 +116,6 @@ _MADE: Mapping[str, Callable[[int, int], Any]] = {
 
 CORRUPTIONS = tuple(_MADE)
 """The names of the corruptions."""
+
+MOVING = ("rotation",)
+"""Those after which nothing is where it was."""

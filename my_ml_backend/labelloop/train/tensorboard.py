@@ -71,7 +71,8 @@ def write_events(
     """Write event files into ``directory``; those of an earlier time are deleted.
 
     ``curves`` maps a recipe to what its epochs reached (recipes.base.Epoch), ``metrics`` is evaluation.measure's,
-    ``pictures`` are shown under their names, as a grid of examples. The confusion matrix is drawn here.
+    ``pictures`` are shown under their names, as a grid of examples. The confusion matrix is drawn here, where there is
+    one.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -84,7 +85,9 @@ def write_events(
             writer.add_scalar(name, value, step)
         for name, value in final.items():
             writer.add_scalar(name, value, 0)
-        drawn = {"confusion": draw_confusion(metrics["confusion"], metrics["classes"])} | dict(pictures)
+        drawn = dict(pictures)
+        if "confusion" in metrics:
+            drawn = {"confusion": draw_confusion(metrics["confusion"], metrics["classes"])} | drawn
         for name, picture in drawn.items():
             writer.add_image(name, np.asarray(picture.convert("RGB")), 0, dataformats="HWC")
         writer.add_hparams(hyperparameters(settings.to_json()), final, run_name=_HELD)

@@ -126,9 +126,9 @@ class ImageClassification(Classification):
         self, items: Sequence[Item], settings: "Settings", progress: Progress
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Take those of the network's first weights."""
-        from labelloop.kinds.image_classification.analysis import first_features
+        from labelloop.kinds.picture_features import first_features
 
-        return first_features(items, settings, progress)
+        return first_features(items, settings, self.hyperparameters(settings), progress)
 
     def describe(self, raw: Json) -> NetworkInfo:
         """Read ``model.json`` with the network's own part."""

@@ -1,9 +1,8 @@
 """The second half of evaluate: what explains a model's figures, and likely label errors. Nobody's next step waits."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -17,16 +16,17 @@ from labelloop.bundle_info import ForeignInfo, NetworkInfo
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES, Part, splits
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, TrainingError
+from labelloop.errors import TrainingError
 from labelloop.kinds.base import Learned
+from labelloop.kinds.picture_features import by_likeness
 from labelloop.models.bundle import read_bundle_info, read_network_info
 from labelloop.run.context import Context, picture_cache, read_json, write_json
-from labelloop.run.parameters import recorded_settings, train_settings
+from labelloop.run.parameters import recorded_settings
+from labelloop.run.parts import make_parts
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
 from labelloop.run.suspects import with_left_out
-from labelloop.settings import Settings
 from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from labelloop.train.dataset import Sample
     from labelloop.train.pixels import PixelCache
-
-_log = logging.getLogger(__name__)
 
 _VARIED = 4
 """Pictures of which the augmentation grid shows variants."""
@@ -102,15 +100,7 @@ def analyse(context: Context) -> None:
         "augmentations": _augmentations,
         "TensorBoard": write_tensorboard,
     }
-    for name, part in parts.items():
-        try:
-            part(analysis)
-        except (Fenced, LeaseLost):
-            raise
-        except (LabelLoopError, ValueError) as error:
-            _log.warning("run %s: no %s: %s", context.folder.path.name, name, error)
-        except Exception:  # noqa: BLE001 - border: whatever a network does to a part, the version needs none of them
-            _log.warning("run %s: no %s", context.folder.path.name, name, exc_info=True)
+    make_parts(context.folder.path.name, {name: partial(part, analysis) for name, part in parts.items()})
 
 
 def _mistakes(analysis: Analysis) -> None:
@@ -278,33 +268,17 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
         return []
     from labelloop.train.examine import seen
 
-    pictures, caches = picture_cache(learned.settings), learned.settings.directory / "cache" / "train"
-    there = {one.content: one for one in learned.items if pictures.has(one.content) and one.content != asked.content}
-    # Their labels do not matter here, and may be none of the bundle's.
-    compared = (replace(item, labels=()) for item in (asked, *there.values()))
-    samples = list(samples_of(info.classes, pictures, compared))
-    training = recorded_settings(learned.trained_with, info)
-    readable, rows = seen(samples, len(info.classes), training, learned.bundle, caches, progress)
-    if not readable or readable[0].picture != asked.content:
-        return []
-    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    alike = unit[1:] @ unit[0]
-    return [(there[readable[at + 1].picture], float(alike[at])) for at in np.argsort(-alike, kind="stable")]
+    training, caches = recorded_settings(learned.trained_with, info), learned.settings.directory / "cache" / "train"
+    pictures = picture_cache(learned.settings)
 
+    def features(items: Sequence[Item]) -> tuple[list[Item], npt.NDArray[np.float32]]:
+        # Their labels do not matter here, and may be none of the bundle's.
+        there = {item.content: item for item in items}
+        samples = list(samples_of(info.classes, pictures, (replace(item, labels=()) for item in there.values())))
+        readable, rows = seen(samples, len(info.classes), training, learned.bundle, caches, progress)
+        return [there[one.picture] for one in readable], rows
 
-def first_features(
-    items: Sequence[Item], settings: Settings, progress: Progress
-) -> tuple[list[Item], npt.NDArray[np.float32]]:
-    """Give the items whose pictures can be read, with features of the network's first weights; see Kind.features."""
-    training = train_settings(settings)
-    if training.weights == "none":
-        raise TrainingError("the features of random weights say nothing of pictures: set LABELLOOP_WEIGHTS")
-    from labelloop.train.examine import seen
-
-    there = {one.content: one for one in items}
-    samples = list(samples_of((), picture_cache(settings), (replace(one, labels=()) for one in there.values())))
-    readable, rows = seen(samples, 1, training, None, settings.directory / "cache" / "train", progress)
-    return [there[one.picture] for one in readable], rows
+    return by_likeness(asked, learned.items, learned.settings, features)
 
 
 def _require_pictures(manifest: Manifest) -> None:

@@ -102,9 +102,8 @@ class ObjectDetection(Regions):
         """Take network, weights, recipes and all that they learn by; what else pictures learn by does not count."""
         from labelloop.run.parameters import raised, train_settings
 
-        taken = train_settings(settings)
-        others = {name: value for name, value in _DEFAULTS.items() if name not in self.settings}
-        return replace(taken, **others, raised=raised(settings.recipes, self.recipes))
+        taken = replace(train_settings(settings), raised=raised(settings.recipes, self.recipes))
+        return replace(taken, optimizer="adamw", mixup=0.0, balance="auto")
 
     def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
         """Raise TrainingError for a network, recipe or augmentation that there is not.
@@ -159,9 +158,9 @@ class ObjectDetection(Regions):
         self, items: Sequence[Item], settings: "Settings", progress: Progress
     ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
         """Take those of the network's first weights, of whole pictures."""
-        from labelloop.kinds.object_detection.analysis import first_features
+        from labelloop.kinds.picture_features import first_features
 
-        return first_features(self, items, settings, progress)
+        return first_features(items, settings, replace(self.hyperparameters(settings), image_size=0), progress)
 
     def describe(self, raw: Json) -> DetectorInfo:
         """Read ``model.json`` with the detector's own part."""
@@ -183,9 +182,6 @@ class ObjectDetection(Regions):
         from labelloop.kinds.object_detection.engine import DetectorEngine
 
         return DetectorEngine(directory, detector_info(info, directory))
-
-
-_DEFAULTS = {"optimizer": "adamw", "mixup": 0.0, "balance": "auto"}
 
 
 def _aspect(context: "Context", item: Item) -> float:

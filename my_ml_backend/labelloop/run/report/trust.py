@@ -131,7 +131,8 @@ def robustness_section(files: Files) -> Section | None:
     return Section(
         "robustness",
         "Robustness",
-        "Accuracy on test pictures made worse on purpose, weakest first. " + (_IF_FEW if few else _IF_WEAK),
+        f"{found.get('figure', 'Accuracy')} on test pictures made worse on purpose, weakest first. "
+        + (_IF_FEW if few else _IF_WEAK),
         {
             "few": few,
             "clean": fraction(clean),

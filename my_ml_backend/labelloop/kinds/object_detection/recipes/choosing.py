@@ -109,7 +109,7 @@ def choose(detector: Detector, examples: Examples, labels: int, flips: Sequence[
             overlap, reached = other, value
     kept = suppressed(found, overlap)
     right = [hits(one, example) for one, example in zip(kept, examples.examples, strict=True)]
-    slopes, shifts = _calibrated(kept, right, labels)
+    slopes, shifts = calibrated(kept, right, labels)
     true = np.bincount(np.concatenate([one.labels for one in examples.examples]), minlength=labels)
     thresholds = _thresholds(kept, right, slopes, shifts, true)
     return Served(best, overlap, slopes, shifts, thresholds, figure(kept, examples.examples, labels))
@@ -164,7 +164,7 @@ _TRUST = 20.0
 """Boxes that those of all labels together count as much as, when a label's scores are calibrated."""
 
 
-def _calibrated(
+def calibrated(
     found: Sequence[Candidates], right: Sequence[npt.NDArray[np.bool_]], labels: int
 ) -> tuple[Floats, Floats]:
     """Fit slope and shift of each label's logits (Platt, 1999), drawn to those of all labels, and these to 1 and 0."""

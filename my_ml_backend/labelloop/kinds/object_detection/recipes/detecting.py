@@ -1,6 +1,6 @@
 """What a detector finds in pictures before overlapping boxes are suppressed, and after."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +80,17 @@ def shares(corners: torch.Tensor, spec: PictureSpec) -> torch.Tensor:
 def candidates(detector: Detector, examples: Examples, flips: Sequence[str] = (), way: str = "") -> list[Candidates]:
     """Look at examples as they are, or, to see whether that is the same to the detector, mirrored in a ``way``."""
     detector.eval()
-    least, found = float(np.log(FLOOR / (1 - FLOOR))), []
+    found = []
     for rows in batches(len(examples), _AT_ONCE):
         images = examples.plain(rows, way).images.to(device_of(detector))
         with torch.inference_mode():
-            logits, corners = averaged(detector, images, flips)
-            places = shares(corners, examples.spec).cpu()
-        for named, placed in zip(logits.cpu(), places, strict=True):
-            cells, labels = (named > least).nonzero(as_tuple=True)
-            found.append(Candidates(placed[cells].numpy(), labels.numpy(), named[cells, labels].numpy()))
+            found += above_floor(*averaged(detector, images, flips), examples.spec)
     return found
+
+
+def above_floor(logits: torch.Tensor, corners: torch.Tensor, spec: PictureSpec) -> Iterator[Candidates]:
+    """Give what cells say of each picture, as far as it is sure enough to be looked at."""
+    least, places = float(np.log(FLOOR / (1 - FLOOR))), shares(corners, spec).cpu()
+    for named, placed in zip(logits.cpu(), places, strict=True):
+        cells, labels = (named > least).nonzero(as_tuple=True)
+        yield Candidates(placed[cells].numpy(), labels.numpy(), named[cells, labels].numpy())

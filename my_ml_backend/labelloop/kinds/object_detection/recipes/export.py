@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -130,7 +132,7 @@ def _finish(path: Path, served: Served) -> None:
 
 def suppress(graph: onnx.GraphProto, overlap: float, least: float) -> None:
     """Put suppression behind a graph that gives ``PLACES`` and ``NAMES``: of scores above ``least`` the surest."""
-    values = {
+    values: dict[str, npt.NDArray[Any]] = {
         "most": np.array([MOST], dtype=np.int64),
         "overlap": np.array([overlap], dtype=np.float32),
         "least": np.array([least], dtype=np.float32),
@@ -149,7 +151,7 @@ def suppress(graph: onnx.GraphProto, overlap: float, least: float) -> None:
         ]
     )
     graph.ClearField("output")
-    shapes = {places: ["found", 2], corners: ["found", 4], scores: ["found"]}
+    shapes: dict[str, list[str | int]] = {places: ["found", 2], corners: ["found", 4], scores: ["found"]}
     graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.INT64 if name == places else TensorProto.FLOAT, shape)
         for name, shape in shapes.items()

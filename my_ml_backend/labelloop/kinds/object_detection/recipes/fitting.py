@@ -76,16 +76,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Maps that the body gave before."""
+    """Maps that the body gave before: of ``kept`` examples, or of all (None)."""
 
     maps: Maps
+    kept: Sequence[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.maps)
+        return len(self.maps) if self.kept is None else len(self.kept)
 
     def answered(self, detector: Detector, rows: Sequence[int], seeds: Sequence[int]) -> Answered:
         """Look at maps; see Source."""
-        maps, boxes = self.maps.drawn(rows, seeds)
+        maps, boxes = self.maps.drawn(rows if self.kept is None else [self.kept[row] for row in rows], seeds)
         return *detector.heads([one.to(device_of(detector)) for one in maps]), boxes
 
 

@@ -42,13 +42,16 @@ class Maps:
     def drawn(self, rows: Sequence[int], seeds: Sequence[int]) -> tuple[list[torch.Tensor], list[Boxes]]:
         """Give the maps of a variant of each example, which its seed chooses, and its boxes."""
         chosen = [row * self.variants + seed % self.variants for row, seed in zip(rows, seeds, strict=True)]
+        return self.at(chosen), [self.boxes[at] for at in chosen]
+
+    def at(self, chosen: Sequence[int]) -> list[torch.Tensor]:
+        """Give the maps of rows."""
         whole = torch.from_numpy(self.rows[chosen].astype(np.float32))
         parts = torch.split(whole, [shape.numel() for shape in self.shapes], dim=1)
-        maps = [
-            part.view(len(rows), *shape).contiguous(memory_format=torch.channels_last)
+        return [
+            part.view(len(chosen), *shape).contiguous(memory_format=torch.channels_last)
             for part, shape in zip(parts, self.shapes, strict=True)
         ]
-        return maps, [self.boxes[at] for at in chosen]
 
 
 def shapes_of(detector: Detector, spec: PictureSpec) -> list[torch.Size]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.errors import TrainingError
+from labelloop.kinds.object_detection.recipes.sizes import Size
 from labelloop.train.backbone import build
 from labelloop.types import TrainSettings
 
@@ -144,6 +145,14 @@ def _grid(strides: Sequence[int], sizes: Sequence[tuple[int, int]]) -> tuple[tor
         centres.append((torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride)
         cells.append(torch.full((rows * columns,), float(stride)))
     return torch.cat(centres), torch.cat(cells)
+
+
+def first_detector(settings: TrainSettings, size: Size, classes: Sequence[str]) -> Detector:
+    """Make the detector that a training begins with: CPU, eval mode. Raises TrainingError."""
+    spec = size.spec
+    body = build_body(settings, spec)
+    detector = Detector(body, len(classes), levels(body, spec, size.smallest), (spec.height, spec.width))
+    return detector.to(memory_format=torch.channels_last).eval()
 
 
 def levels(body: nn.Module, spec: PictureSpec, smallest: float) -> tuple[int, ...]:

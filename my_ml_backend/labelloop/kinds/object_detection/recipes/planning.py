@@ -1,7 +1,7 @@
 """How long a detector learns: decided by counting its work, so that a run always takes the same steps."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -23,6 +23,7 @@ _TRIAL_STEPS = 6  # for each epoch of the settings
 _LEAST_STEPS = 20  # of an epoch
 _FEWEST_EPOCHS = 4
 _VARIANTS = 16
+_EXAMINED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,11 @@ class Planner:
     def trial(self) -> Plan:
         """Plan the steps after which a head is asked whether mirror images look the same to it."""
         return self._plan(math.ceil(_TRIAL_STEPS * self.settings.epochs / self.steps), 0.0)
+
+    def examination(self, count: int) -> Plan:
+        """Plan a head on ``count`` pictures that is to say what it thinks of others: a third as long."""
+        steps = math.ceil(count / self.batch)
+        return replace(self._plan(math.ceil(self.head().epochs / _EXAMINED), 0.0), steps=steps)
 
     def head(self) -> Plan:
         """Plan a head: the body rests, and its maps are remembered."""

@@ -34,7 +34,7 @@ from labelloop.kinds.object_detection.recipes.fitting import (
     taken_up,
 )
 from labelloop.kinds.object_detection.recipes.maps import MOST_BYTES, bytes_of, kept
-from labelloop.kinds.object_detection.recipes.network import Detector, build_body, levels
+from labelloop.kinds.object_detection.recipes.network import Detector, first_detector
 from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, Work
 from labelloop.kinds.object_detection.recipes.sizes import Size
 from labelloop.train.augmentations.policy import load_policy
@@ -152,7 +152,7 @@ class _Run:
         self.sides = self.sides.readable(left_out)
         self._require_boxes(len(left_out))
         with self._timed("backbone"):
-            start = self._start()
+            start = first_detector(self.settings, self.size, self.sides.classes)
         found = list(self._candidates(start, pixels))
         best = self._winner(found)
         self.progress("export", 0, 1)
@@ -185,13 +185,6 @@ class _Run:
         raise TrainingError(
             f"none of the {len(self.sides.train)} training pictures has a box: draw some in Label Studio{lost}"
         )
-
-    def _start(self) -> Detector:
-        spec = self.size.spec
-        body = build_body(self.settings, spec)
-        strides = levels(body, spec, self.size.smallest)
-        detector = Detector(body, len(self.sides.classes), strides, (spec.height, spec.width))
-        return detector.to(memory_format=torch.channels_last).eval()
 
     def _candidates(self, start: Detector, pixels: PixelCache) -> Iterator[Candidate]:
         samples = [one.sample for one in (*self.sides.train, *self.sides.validation)]
