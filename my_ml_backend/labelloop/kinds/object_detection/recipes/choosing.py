@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +123,8 @@ def suppressed(found: Sequence[Candidates], overlap: float = USUAL) -> list[Cand
 
 def precision(found: Sequence[Candidates], examples: Sequence[Example]) -> float:
     """Give AP50; NaN where nothing is true."""
-    labels = 1 + max((int(one.labels.max(initial=0)) for one in (*found, *examples)), default=0)
+    named = [*(one.labels for one in found), *(one.labels for one in examples)]
+    labels = 1 + max((int(one.max(initial=0)) for one in named), default=0)
     return float(figure(found, examples, labels)(np.ones((1, len(found)))).whole[0])
 
 
@@ -150,7 +152,7 @@ def hits(found: Candidates, example: Example) -> npt.NDArray[np.bool_]:
     return right
 
 
-def overlaps(ones: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> Floats:
+def overlaps(ones: npt.NDArray[np.floating[Any]], others: npt.NDArray[np.floating[Any]]) -> Floats:
     """Give intersection over union of corners: (ones, others)."""
     first, second = ones[:, None].astype(np.float64), others[None].astype(np.float64)
     common = np.clip(np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2]), 0, None)

@@ -55,20 +55,20 @@ class Candidates:
 def averaged(detector: Detector, images: torch.Tensor, flips: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Give logits and corners in pixels, the mean over pictures and their mirror images (``FLIPS``)."""
     height, width = images.shape[2:]
-    logits, corners = detector(images)
-    for way in flips:
+    # In one batch: a graph that held the network once for each image would be as many times as large.
+    together = torch.cat([images, *(images.flip(FLIPS[way]) for way in flips)])
+    logits, corners = (torch.unflatten(found, 0, (1 + len(flips), -1)) for found in detector(together))
+    named, placed = [logits[0]], [corners[0]]
+    for at, way in enumerate(flips, start=1):
         axes = FLIPS[way]
-        named, placed = (detector.flipped(one, axes) for one in detector(images.flip(axes)))
+        box = detector.flipped(corners[at], axes)
         if 3 in axes:
-            placed = torch.stack(
-                [width - placed[..., 2], placed[..., 1], width - placed[..., 0], placed[..., 3]], dim=-1
-            )
+            box = torch.stack([width - box[..., 2], box[..., 1], width - box[..., 0], box[..., 3]], dim=-1)
         if 2 in axes:
-            placed = torch.stack(
-                [placed[..., 0], height - placed[..., 3], placed[..., 2], height - placed[..., 1]], dim=-1
-            )
-        logits, corners = logits + named, corners + placed
-    return logits / (1 + len(flips)), corners / (1 + len(flips))
+            box = torch.stack([box[..., 0], height - box[..., 3], box[..., 2], height - box[..., 1]], dim=-1)
+        named.append(detector.flipped(logits[at], axes))
+        placed.append(box)
+    return torch.stack(named).mean(dim=0), torch.stack(placed).mean(dim=0)
 
 
 def shares(corners: torch.Tensor, spec: PictureSpec) -> torch.Tensor:
@@ -80,7 +80,7 @@ def shares(corners: torch.Tensor, spec: PictureSpec) -> torch.Tensor:
 def candidates(detector: Detector, examples: Examples, flips: Sequence[str] = (), way: str = "") -> list[Candidates]:
     """Look at examples as they are, or, to see whether that is the same to the detector, mirrored in a ``way``."""
     detector.eval()
-    found = []
+    found: list[Candidates] = []
     for rows in batches(len(examples), _AT_ONCE):
         images = examples.plain(rows, way).images.to(device_of(detector))
         with torch.inference_mode():

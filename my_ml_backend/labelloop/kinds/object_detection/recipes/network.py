@@ -88,7 +88,7 @@ class Detector(nn.Module):
         """Give what cells (n, cells, ...) say in the order of the cells of pictures flipped along ``axes`` (2, 3)."""
         parts = torch.split(found, [rows * columns for rows, columns in self.sizes], dim=1)
         turned = [
-            part.unflatten(1, size).flip([axis - 1 for axis in axes]).flatten(1, 2)
+            torch.unflatten(part, 1, size).flip([axis - 1 for axis in axes]).flatten(1, 2)
             for part, size in zip(parts, self.sizes, strict=True)
         ]
         return torch.cat(turned, dim=1)
