@@ -94,17 +94,25 @@ def explanations_section(files: Files) -> Section | None:
     return Section(
         "explanations",
         "Explanations",
-        "Grad-CAM marks the regions, integrated gradients the pixels that spoke for the prediction. If they mark the "
-        "background, the training pictures share backgrounds that tell classes apart: label pictures that do not.",
+        "Grad-CAM and occlusion mark the regions, integrated gradients the pixels that spoke for the prediction. If they "
+        "mark the background, the training pictures share backgrounds that tell classes apart: label pictures that do "
+        "not.",
         {"rows": shown[:_MOST_EXPLAINED]},
     )
+
+
+_MARKED = (
+    ("Grad-CAM", "grad_cam"),
+    ("integrated gradients", "integrated_gradients"),
+    ("occlusion: red spoke for the box, blue against it", "occlusion"),
+)
 
 
 def _view(files: Files, one: Json) -> Json | None:
     pictures = [
         {"uri": uri, "name": name}
-        for name, file in (("Grad-CAM", one.get("grad_cam")), ("integrated gradients", one.get("integrated_gradients")))
-        if file and (uri := files.picture(f"explanations/{file}", _EXPLAINED_WIDTH))
+        for name, key in _MARKED
+        if (file := one.get(key)) and (uri := files.picture(f"explanations/{file}", _EXPLAINED_WIDTH))
     ]
     if not pictures:
         return None
