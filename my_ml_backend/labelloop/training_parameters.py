@@ -83,7 +83,12 @@ class PictureParameters:
         maximum=100_000,
     )
     batch_size: int = _parameter(
-        "batch_size", "LABELLOOP_BATCH_SIZE", 32, "Pictures in one training step; for boxes an eighth of it.", minimum=1, maximum=65_536
+        "batch_size",
+        "LABELLOOP_BATCH_SIZE",
+        32,
+        "Pictures in one training step; for boxes an eighth of it.",
+        minimum=1,
+        maximum=65_536,
     )
     optimizer: str = _parameter(
         "optimizer",
