@@ -94,9 +94,9 @@ def explanations_section(files: Files) -> Section | None:
     return Section(
         "explanations",
         "Explanations",
-        "Grad-CAM and occlusion mark the regions, integrated gradients the pixels that spoke for the prediction. If they "
-        "mark the background, the training pictures share backgrounds that tell classes apart: label pictures that do "
-        "not.",
+        "Grad-CAM and occlusion mark the regions, integrated gradients the pixels that spoke for the prediction. If "
+        "they mark the background, the training pictures share backgrounds that tell classes apart: label pictures "
+        "that do not.",
         {"rows": shown[:_MOST_EXPLAINED]},
     )
 
