@@ -199,7 +199,7 @@ def card_lines(record: VersionRecord, info: BundleInfo) -> Iterator[str]:
         "; whether it had learned from them is not known" if record.recipe == ADOPTED else " that training has not seen"
     )
     yield f"Measured on {measured.get('items', 'no')} test items{seen}.{few}"
-    yield from _classes(info, measured.get("per_class") or {})
+    yield from _classes(info, measured.get("per_class") or {}, "regions" if "regions" in measured else "items")
     yield ""
     yield "## How it came about"
     yield ""
@@ -235,9 +235,9 @@ def _figures(measured: Json) -> Iterator[str]:
             yield f"| {name} | {fraction(one['value'])} | {interval(one) or NO_INTERVAL} |"
 
 
-def _classes(info: BundleInfo, by_class: Json) -> Iterator[str]:
+def _classes(info: BundleInfo, by_class: Json, counted: str) -> Iterator[str]:
     yield ""
-    yield "| class | test items | recall | precision |"
+    yield f"| class | test {counted} | recall | precision |"
     yield "| --- | --- | --- | --- |"
     for name in info.classes:
         one = by_class.get(name) or {}

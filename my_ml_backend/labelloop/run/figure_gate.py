@@ -17,13 +17,16 @@ import numpy.typing as npt
 
 from labelloop.run.gate import unjudged
 from labelloop.run.paired import TOLERANCE
-from labelloop.run.resampled import F1, Figure, Values, Vector
+from labelloop.run.resampled import F1, Figure, Matrix, Values, Vector
 from labelloop.run.verdict import GateRule, Verdict
 from labelloop.train.intervals import FEW, draws, too_few
 from labelloop.types import Json
 
 Ends = tuple[float | None, float | None]
 """An interval; nothing where all draws give the same."""
+
+_BLOCK = 2_000_000
+"""Draws in memory at a time."""
 
 _FIRST_MUST_BEAT = 0.0
 """What finding nothing reaches, by F1 as by average precision."""
@@ -141,10 +144,9 @@ class Contest:
     @cached_property
     def swapped(self) -> Values:
         """The differences of versions between which items were swapped."""
-        chance, both = np.random.default_rng(self.seed), self.champion.figure.joined(self.challenger.figure)
-        swaps = chance.integers(0, 2, (self.rule.resamples, self.champion.items)).astype(np.float64)
-        one, other = np.hstack((1 - swaps, swaps)), np.hstack((swaps, 1 - swaps))
-        return _less(both(other), both(one))
+        both = self.champion.figure.joined(self.challenger.figure)
+        blocks = _swaps(self.champion.items, self.rule.resamples, self.seed)
+        return _joined(_less(both(np.hstack((1 - one, one))), both(np.hstack((one, 1 - one)))) for one in blocks)
 
     @property
     def p(self) -> float:
@@ -326,6 +328,13 @@ def _bounds(interval: Ends) -> str:
 def _between(interval: Ends, confidence: float) -> str:
     low, high = interval
     return "" if low is None or high is None else f", {confidence * 100:g} % interval [{low:+.3f}, {high:+.3f}]"
+
+
+def _swaps(items: int, times: int, seed: int) -> Iterator[Matrix]:
+    """Draw which items are swapped, 1 or 0, (times, items) in all, in blocks that fit into memory."""
+    chance, most = np.random.default_rng(seed), max(1, _BLOCK // items)
+    for begun in range(0, times, most):
+        yield chance.integers(0, 2, (min(most, times - begun), items)).astype(np.float64)
 
 
 def _less(one: Values, other: Values) -> Values:

@@ -134,10 +134,14 @@ def average_precision(weights: Matrix, item: Whole, hit: npt.NDArray[np.bool_], 
     with recall, and read at 101 recalls, as COCO does; every place of a hit stands for the recalls that it reaches
     first.
     """
+    # What comes after the last hit changes nothing, and is most of what a detector finds.
+    at = np.flatnonzero(hit)
+    end = int(at[-1]) + 1 if len(at) else 0
+    item, hit = item[:end], hit[:end]
     if len(weights) * len(item) > _AT_ONCE:
         parts = np.array_split(weights, 1 + len(weights) * len(item) // _AT_ONCE)
         return np.concatenate([average_precision(part, item, hit, true) for part in parts if len(part)])
-    total, at = (weights @ true)[:, None], np.flatnonzero(hit)
+    total = (weights @ true)[:, None]
     hits, places = np.cumsum(weights[:, item[at]], axis=1), np.cumsum(weights[:, item], axis=1)[:, at]
     precision = np.divide(hits, places, out=np.zeros_like(hits), where=places > 0)
     falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
