@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
+from labelloop.kinds.consensus import agreement
 from labelloop.kinds.majority import Truth, Vote, counting, listed, unsaid
 from labelloop.regions import read_regions, write_regions
-from labelloop.types import Box, Choice, Failure, Findings, Item, Json, LeftOut, NotAsked, Progress, Region, Shown, Span
+from labelloop.types import Box, Choice, Item, Json, LeftOut, Progress, Region, Span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from labelloop.bundle_info import BundleInfo
     from labelloop.kinds.base import Learned, Says
     from labelloop.run.context import Context
-    from labelloop.run.figure_gate import Contest, Finder
+    from labelloop.run.finders import Contest, Finder
     from labelloop.run.located import Located
     from labelloop.run.matching import Matches
     from labelloop.run.resampled import AveragePrecision, Figure
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from labelloop.run.verdict import Verdict
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
-    from labelloop.types import Answer
-
-_SHOWN = 200
-"""Characters of the reason why an item has no prediction that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Regions(ABC):
         if not usable:
             return Truth(reason=unsaid(votes))
         drawn = [read_regions(vote.result or "[]") for vote in usable]
-        agreed, halves = self._agreed(drawn)
+        agreed, halves = agreement(drawn, self.overlaps, self.least, self.middle)
         if halves and not agreed:
             return Truth(reason=f"half of its {len(drawn)} annotators drew {listed(*halves)}, half did not")
         regions = tuple(replace(region, score=None, tag="") for region in agreed)
@@ -159,7 +156,8 @@ class Regions(ABC):
     def judge(self, context: "Context", name: str, opponent: "Opponent | None", rename: "Rename") -> "Verdict":
         """Let the run's bundle and its opponent meet on the same test items (docs/gate.md)."""
         from labelloop.data.split import splits
-        from labelloop.run.figure_gate import Passed, judge
+        from labelloop.run.figure_gate import judge
+        from labelloop.run.finders import Passed
         from labelloop.run.located import read_located
 
         # By content, so that the order of tasks decides no draw.
@@ -226,39 +224,6 @@ class Regions(ABC):
         """Refuse, unless a kind knows better."""
         raise TrainingError(f"{self.name} has no features that tasks could be compared by")
 
-    def _agreed(self, drawn: Sequence[Sequence[Region]]) -> tuple[list[Region], list[str]]:
-        """Give what more than half of the annotators drew, and the labels of what exactly half of them did."""
-        if len(drawn) == 1:
-            return list(drawn[0]), []
-        agreed, halves = [], []
-        for group in self._groups(drawn):
-            if 2 * len(group) > len(drawn):
-                agreed.append(self.middle(group))
-            elif 2 * len(group) == len(drawn):
-                halves.append(group[0].label)
-        return agreed, sorted(set(halves))
-
-    def _groups(self, drawn: Sequence[Sequence[Region]]) -> Iterator[list[Region]]:
-        """Bring together what annotators drew of one thing, at most one of each; what most drew comes first."""
-        import numpy as np
-
-        pool = [(annotator, region) for annotator, regions in enumerate(drawn) for region in regions]
-        regions, by = [region for _, region in pool], np.array([annotator for annotator, _ in pool])
-        labels = np.array([region.label for region in regions], dtype=object)
-        overlaps = self.overlaps(regions, regions)
-        alike = (overlaps >= self.least - 1e-9) & (labels[:, None] == labels) & (by[:, None] != by)
-        free = np.ones(len(pool), dtype=bool)
-        for seed in np.argsort(-alike.sum(axis=1), kind="stable"):
-            if not free[seed]:
-                continue
-            group = [seed]
-            for annotator in range(len(drawn)):
-                possible = np.flatnonzero(alike[seed] & free & (by == annotator))
-                if len(possible):
-                    group.append(possible[overlaps[seed, possible].argmax()])
-            free[group] = False
-            yield [regions[at] for at in sorted(group)]
-
     def _first(
         self, context: "Context", after: "Finder", bootstrap: "Opponent | None", met: Sequence[Item], left_out: int
     ) -> "Verdict":
@@ -281,7 +246,7 @@ class Regions(ABC):
         """Let two meet on the items that the opponent was asked about."""
         import numpy as np
 
-        from labelloop.run.figure_gate import Contest
+        from labelloop.run.finders import Contest
         from labelloop.run.verdict import GateRule
 
         asked = np.array([one is not None for one in found], dtype=bool)
@@ -290,7 +255,7 @@ class Regions(ABC):
         return Contest(self.figure, before, after.only(asked), context.manifest.classes, rule, context.settings.seed)
 
     def _finder(self, context: "Context", version: str, items: Sequence["Located"]) -> "Finder":
-        from labelloop.run.figure_gate import Finder
+        from labelloop.run.finders import Finder
         from labelloop.run.region_measures import counted
 
         classes = context.manifest.classes
@@ -303,48 +268,18 @@ class Regions(ABC):
         """Let somebody answer items; None where nobody could be asked."""
         from labelloop.bundle_info import ForeignInfo
         from labelloop.models.bundle import read_bundle_info
-        from labelloop.run.located import Located
+        from labelloop.run.located import locate
         from labelloop.run.scoring import VersionOpponent
 
         info = read_bundle_info(by.bundle) if isinstance(by, VersionOpponent) else None
         # What a model that lies elsewhere answers is what annotators see.
         own = None if isinstance(info, ForeignInfo) else info
-        located: list[Located | None] = []
-        for item, answer in zip(items, by.answers(context, items), strict=True):
-            if isinstance(answer, NotAsked):
-                located.append(None)
-                continue
-            true, found = self.learnable(context, item).regions, self._found(answer)
-            if isinstance(found, Failure):
-                located.append(
-                    Located(item.content, item.task, true, reason=found.reason[:_SHOWN] or "no reason is known")
-                )
-                continue
-            sure = [own is None or self.shown(own, region) for region in found]
-            named = [_renamed(region, rename, context.manifest.classes) for region in found]
-            given, unsure = (
-                tuple(one for one, is_sure in zip(named, sure, strict=True) if one and is_sure == wanted)
-                for wanted in (True, False)
-            )
-            located.append(Located(item.content, item.task, true, given, unsure))
-        return located
+        classes = context.manifest.classes
 
-    def _found(self, answer: "Answer | Shown | Failure") -> tuple[Region, ...] | Failure:
-        if isinstance(answer, Failure):
-            return answer
-        if not isinstance(answer, Findings | Shown):
-            return Failure("it classifies, where regions are asked for")
-        return tuple(region for region in answer.regions if isinstance(region.shape, self.shape))
+        def shown(region: Region) -> bool:
+            return own is None or self.shown(own, region)
 
-
-def _renamed(region: Region, rename: "Rename", classes: Sequence[str]) -> Region | None:
-    """Give a region the name that its label has today; None where there is no such label, or it has no extent."""
-    label, shape = rename(region.label), region.shape
-    if label is None or label not in classes:
-        return None
-    extends = (
-        shape.start < shape.end
-        if isinstance(shape, Span)
-        else isinstance(shape, Box) and min(shape.width, shape.height) > 0
-    )
-    return replace(region, label=label, tag="") if extends else None
+        return [
+            locate(item, self.learnable(context, item).regions, answer, self.shape, shown, rename, classes)
+            for item, answer in zip(items, by.answers(context, items), strict=True)
+        ]

@@ -1,7 +1,7 @@
 """Test items with what is true and what was found of them, for kinds whose truth is regions: ``predictions.npz``."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,15 @@ import numpy as np
 from labelloop.errors import StoreError
 from labelloop.files import whole_file
 from labelloop.regions import read_regions, write_regions
-from labelloop.types import Region
+from labelloop.run.scoring import Rename
+from labelloop.types import Answer, Box, Failure, Item, NotAsked, Output, Region, Shape, Shown, Span
 
 Regions = tuple[Region, ...]
 
 _PARTS = 3
+
+_SHOWN = 200
+"""Characters that are kept of the reason why an item has no prediction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,48 @@ class Located:
     def answered(self) -> bool:
         """Whether there was a prediction."""
         return not self.reason
+
+
+def locate(
+    item: Item,
+    true: Regions,
+    answer: Answer | Shown | Failure,
+    shape: type[Shape],
+    shown: Callable[[Region], bool],
+    rename: Rename,
+    classes: Sequence[str],
+) -> Located | None:
+    """Put what was answered beside what is ``true`` of an item; None where nobody could be asked.
+
+    Regions of another ``shape`` count for nothing, nor does one without an extent, or with a label that is none of
+    today's ``classes``, to which ``rename`` leads: annotators see none of them.
+    """
+    if isinstance(answer, NotAsked):
+        return None
+    if isinstance(answer, Failure):
+        return Located(item.content, item.task, true, reason=answer.reason[:_SHOWN] or "no reason is known")
+    if isinstance(answer, Output):
+        return Located(item.content, item.task, true, reason="it classifies, where regions are asked for")
+    found = [(region, shown(region)) for region in answer.regions if isinstance(region.shape, shape)]
+    given, unsure = (
+        tuple(one for region, is_shown in found if is_shown == wanted and (one := _renamed(region, rename, classes)))
+        for wanted in (True, False)
+    )
+    return Located(item.content, item.task, true, given, unsure)
+
+
+def _renamed(region: Region, rename: Rename, classes: Sequence[str]) -> Region | None:
+    label = rename(region.label)
+    return replace(region, label=label, tag="") if label in classes and label and _extends(region.shape) else None
+
+
+def _extends(shape: Shape) -> bool:
+    match shape:
+        case Span(start, end):
+            return start < end
+        case Box():
+            return min(shape.width, shape.height) > 0
+    return False
 
 
 def write_located(path: Path, items: Sequence[Located]) -> None:
