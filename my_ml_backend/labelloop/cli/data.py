@@ -1,4 +1,4 @@
-"""``labelloop manifest``: look at lists of labeled pictures, and write them in another format."""
+"""``labelloop manifest``: look at lists of labeled pictures and texts, and write them in another format."""
 
 import sys
 from collections import Counter
@@ -50,9 +50,9 @@ def _source(command: Callable[..., Any]) -> Callable[..., Any]:
             "--from", "format", type=click.Choice(["auto", *FORMATS]), default="auto", help="Format of the source."
         ),
         click.option("--label-attribute", default="", help="The attribute, control tag or column of the labels."),
-        click.option("--picture-field", default="", help="The field of task data or the column of the addresses."),
+        click.option("--picture-field", default="", help="The field or the column of addresses or texts."),
         click.option("--separator", default="", help="What stands between labels in one cell of a table."),
-        click.option("--kind", type=click.Choice(["single", "multiple"]), help="How many labels a picture takes."),
+        click.option("--kind", type=click.Choice(["single", "multiple"]), help="How many labels an item takes."),
         click.option("--classes", default="", help="The classes in their order, separated by commas."),
         click.option(
             "--label-config",
@@ -66,7 +66,7 @@ def _source(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def manifest() -> None:
-    """Look at lists of labeled pictures, and write them in another format."""
+    """Look at lists of labeled pictures and texts, and write them in another format."""
 
 
 @manifest.command("show")
@@ -74,7 +74,7 @@ def manifest() -> None:
 @json_option
 @click.pass_obj
 def show_manifest(hub: Hub, /, source: str, as_json: bool, **options: Any) -> None:
-    """Count the pictures of each class and side in SOURCE: a folder, a file or its address; fetches no picture."""
+    """Count what is labeled in SOURCE, by class and side: a folder, a file or its address; fetches no picture."""
     listing = _read(hub, source, options)
     show(as_json, summary(listing), listing_lines(listing))
 

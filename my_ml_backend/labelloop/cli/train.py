@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 LOCATION_HELP = {
-    "train_location": "Labeled pictures: a folder per class, a manifest, an export; a file, s3:// or gs://.",
-    "validation_location": "Pictures to validate on; default: some of the training pictures.",
-    "test_location": "Pictures to test on; default: some of the training pictures.",
+    "train_location": "Labeled pictures or texts: a folder per class, a manifest, an export; a file, s3:// or gs://.",
+    "validation_location": "What to validate on; default: some of what is trained with.",
+    "test_location": "What to test on; default: some of what is trained with.",
     "format": "How the locations are read: auto, or a format of `labelloop manifest`.",
     "label_attribute": "The attribute, control tag or column of the labels.",
     "project_key": "Whose version it becomes, as instance/id; default: local/1.",
-    "picture_field": "The field of task data or the column of the addresses.",
+    "picture_field": "The field or the column of addresses or texts.",
     "separator": "What stands between labels in one cell of a table.",
     "classes": "The classes in their order, separated by commas; default: those of the labels.",
 }

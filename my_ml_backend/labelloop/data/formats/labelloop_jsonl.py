@@ -21,7 +21,8 @@ _KINDS: tuple[Choice, ...] = ("single", "multiple")
 
 def is_labelloop(first: Json) -> bool:
     """Tell by the first object of a file."""
-    return {"format", "kind", "classes"} <= first.keys() or {"uri", "labels"} <= first.keys()
+    bare = "labels" in first and not {"uri", "picture", "result"}.isdisjoint(first)
+    return bare or {"format", "kind", "classes"} <= first.keys()
 
 
 def read_labelloop(path: Path, hints: Hints, base: str) -> Listing:
