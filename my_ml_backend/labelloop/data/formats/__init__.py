@@ -1,4 +1,4 @@
-"""The formats in which labeled pictures and texts are listed (docs/manifests.md), one file each, all read to one ``Listing``."""
+"""The formats of labeled pictures and texts (docs/manifests.md), one file each, all read to one ``Listing``."""
 
 from labelloop.data.formats.base import Hints
 from labelloop.data.formats.listings import FORMATS, read_listing, write_listing

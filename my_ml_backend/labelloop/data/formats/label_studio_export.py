@@ -5,7 +5,7 @@ Read twice: the control tag and the kind are known only when every annotation ha
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from labelloop.data.formats.label_studio_survey import SIDE, Survey, survey
 from labelloop.data.formats.label_studio_tasks import ALWAYS, Annotation, Task, tasks_in
 from labelloop.data.formats.spans import spans_in
 from labelloop.data.listing import OF_REGIONS, Listing, Record, meaning
-from labelloop.errors import ManifestError, UnknownKind
+from labelloop.errors import ManifestError
 from labelloop.kinds.base import find
-from labelloop.kinds.majority import Truth, Vote, latest, listed, settle
+from labelloop.kinds.majority import Truth, Vote, listed, settle
 from labelloop.regions import read_regions, write_regions
 from labelloop.types import BOXES, IMAGES, SPANS, TEXTS, Choice, Json, value_at
 
@@ -73,15 +73,8 @@ def _truth(task: Task, seen: Survey, choice: Choice, meant: Find | None) -> Trut
         return Truth(reason="not annotated: only models have answered it")
     if seen.kind in OF_REGIONS:
         votes = [_drawn(annotation, seen.control, meant) for annotation in task.annotations]
-        return _majority(votes, seen.kind)
+        return find(seen.kind).truth(votes, "multiple")
     return settle([_vote(annotation, seen.control, choice, meant) for annotation in task.annotations], choice)
-
-
-def _majority(votes: Sequence[Vote], kind: str) -> Truth:
-    try:
-        return find(kind).truth(votes, "multiple")
-    except UnknownKind:
-        return latest(votes)
 
 
 def _drawn(annotation: Annotation, control: str, meant: Find | None) -> Vote:
