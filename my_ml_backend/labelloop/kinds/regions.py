@@ -5,7 +5,7 @@ right place; how near that must be, the kind says. An item is right where exactl
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,20 +93,11 @@ class Regions(ABC):
 
         return match(true, found, self.overlaps(true, found), self.least, self.touching)
 
-    def precisions(
-        self,
-        items: Sequence["Located"],
-        classes: Sequence[str],
-        least: float,
-        within: "Callable[[Located, Region], bool] | None" = None,
-    ) -> "AveragePrecision":
-        """Give COCO's average precision of all that was found, however unsure, from an overlap of ``least`` on.
-
-        Where that is asked, only of regions ``within`` a size, or whatever else.
-        """
+    def precisions(self, items: Sequence["Located"], classes: Sequence[str], least: float) -> "AveragePrecision":
+        """Give COCO's average precision of all that was found, however unsure, from an overlap of ``least`` on."""
         from labelloop.run.region_measures import precisions
 
-        return precisions(items, classes, self.overlaps, least, within)
+        return precisions(items, classes, self.overlaps, least)
 
     def truth(self, votes: Sequence[Vote], choice: Choice) -> Truth:  # noqa: ARG002 - a kind is asked in one way
         """Give the regions that most annotators drew, each counting once; none may be what they say.

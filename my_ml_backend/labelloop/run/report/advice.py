@@ -19,11 +19,12 @@ def verdict_section(files: Files) -> Section | None:
         return None
     numbers = verdict.get("numbers") or {}
     decided = numbers.get("decided_by") or {}
+    others = "" if "regions" in numbers else ", and refits of both on others"
     return Section(
         "verdict",
         "Verdict",
-        f"The gate compares this version with the champion on the same test {files.items}, and refits of both on "
-        "others. It turns down what is worse beyond chance; a loss that may be chance passes.",
+        f"The gate compares this version with the champion on the same test {files.items}{others}. It turns "
+        "down what is worse beyond chance; a loss that may be chance passes.",
         {
             "sentence": verdict.get("sentence", ""),
             "state": outcome(verdict),

@@ -133,14 +133,14 @@ def confusion_section(files: Files) -> Section | None:
         "Rows are what annotators say, columns what the version says. Look for red cells off the diagonal: those "
         "classes need more examples, or a clearer rule for annotators."
     )
-    if "regions" in files.metrics:
+    counted = "regions" if "regions" in files.metrics else files.items
+    if counted == "regions":
         tells += " Regions that are missed or invented are in none of them."
     elif files.metrics.get("kind") == "multiple":
         tells += f" A {files.item} with several labels counts in several cells."
     rows = _rows(matrix, classes) if len(classes) <= _LARGEST else []
-    return Section(
-        "confusion", "Confusion matrix", tells, {"classes": classes, "rows": rows, "pairs": pairs(matrix, classes)}
-    )
+    view = {"classes": classes, "rows": rows, "pairs": pairs(matrix, classes), "counted": counted}
+    return Section("confusion", "Confusion matrix", tells, view)
 
 
 def pairs(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[Json]:
