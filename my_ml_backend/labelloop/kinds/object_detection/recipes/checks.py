@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from labelloop.errors import TrainingError
+from labelloop.kinds.object_detection.recipes.examples import load_changes
 from labelloop.kinds.object_detection.recipes.network import Detector, build_body, levels
-from labelloop.train.augmentations.policy import load_policy
 from labelloop.train.backbone import check_backbone, spec_of
 from labelloop.types import TrainSettings
 
@@ -19,7 +19,7 @@ def check(settings: TrainSettings) -> None:
     if unknown or not settings.recipes:
         raise TrainingError(f"recipes {unknown or 'none'}: LABELLOOP_RECIPES takes {', '.join(RECIPES)}")
     check_backbone(settings.backbone)
-    load_policy(settings.augmentations)
+    load_changes(settings.augmentations)
 
 
 def check_detector(settings: TrainSettings) -> None:

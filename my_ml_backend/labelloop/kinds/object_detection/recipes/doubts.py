@@ -17,7 +17,7 @@ import torch
 from labelloop.errors import TrainingError
 from labelloop.kinds.object_detection.recipes.choosing import calibrated, hits, overlaps, scores_of
 from labelloop.kinds.object_detection.recipes.detecting import Candidates, above_floor
-from labelloop.kinds.object_detection.recipes.examples import Example, Examples, batches
+from labelloop.kinds.object_detection.recipes.examples import Example, Examples, batches, load_changes
 from labelloop.kinds.object_detection.recipes.fitting import Remembered, Told, fit
 from labelloop.kinds.object_detection.recipes.maps import MOST_BYTES, Maps, bytes_of, kept
 from labelloop.kinds.object_detection.recipes.network import Detector, first_detector
@@ -25,7 +25,6 @@ from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, W
 from labelloop.kinds.object_detection.recipes.sizes import size_of
 from labelloop.regions import region_json
 from labelloop.run.preprocess import training_of
-from labelloop.train.augmentations.policy import load_policy
 from labelloop.train.pixels import PixelCache, packed
 from labelloop.types import Box, Item, Json, Region
 
@@ -73,7 +72,7 @@ def find_doubts(context: "Context", kind: "Regions") -> Json:
         detector = first_detector(settings, size, context.manifest.classes)
         if bytes_of(detector, size.spec) * len(examples) > MOST_BYTES:
             raise TrainingError("the pictures are too large to be examined on this machine: lower LABELLOOP_IMAGE_SIZE")
-        learned = Examples(examples, rows.rows(), size.spec, load_policy("none"))
+        learned = Examples(examples, rows.rows(), size.spec, load_changes("none"))
         planner = Planner(settings, len(examples), Work.of(detector, size.spec), Budget())
         with kept(detector, learned, 1, settings.seed, context.caches, context.progress) as maps:
             found = list(_unseen(detector, maps, learned, planner, context))

@@ -10,7 +10,7 @@ import torch
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.kinds.object_detection.boxes import Corners, corners_of
-from labelloop.train.augmentations.policy import Augmentation
+from labelloop.train.augmentations.policy import AUTO, Augmentation, load_policy
 from labelloop.train.dataset import Sample
 from labelloop.train.parity import normalised
 from labelloop.types import Region
@@ -81,6 +81,17 @@ class Examples:
             [(*mirrored(self.pixels[row], self._corners(row), way), self.examples[row].labels) for row in rows]
         )
 
+    def variant(self, row: int, number: int, seed: int) -> Drawn:
+        """Give one variant of a picture: as it is, in each mirror image in turn, then changed by chance."""
+        if number <= len(self.flips):
+            return self.plain([row], ("", *self.flips)[number])
+        return self.drawn([row], [seed])
+
+    @property
+    def ways(self) -> int | None:
+        """How many variants of a picture there are; None where chance makes any number."""
+        return 1 + len(self.flips) if self.policy.name == "none" else None
+
     def _corners(self, row: int) -> Corners:
         sides = np.tile((self.spec.width, self.spec.height), 2).astype(np.float32)
         placed: Corners = self.examples[row].corners * sides
@@ -98,6 +109,14 @@ class Examples:
         stacked = torch.from_numpy(np.stack([pixels for pixels, _, _ in parts]))
         images = normalised(stacked, mean, std).contiguous(memory_format=torch.channels_last)
         return Drawn(images, [(corners, labels) for _, corners, labels in parts])
+
+
+def load_changes(name: str) -> Augmentation:
+    """Give the policy by which pictures are changed with their boxes; ``auto`` changes nothing. Raises TrainingError.
+
+    Short trainings gain nothing from things that are larger, smaller or elsewhere (docs/training.md).
+    """
+    return load_policy("none" if name == AUTO else name)
 
 
 def mirrored(pixels: Pixels, corners: Corners, way: str) -> tuple[Pixels, Corners]:

@@ -81,7 +81,7 @@ def kept(
         boxes: list[Boxes] = []
         for at in range(total):
             row, variant = divmod(at, variants)
-            drawn = examples.drawn([row], [seed + at]) if variant else examples.plain([row])
+            drawn = examples.variant(row, variant, seed + at)
             with torch.inference_mode():
                 found = detector.maps(drawn.images)
             flat = torch.cat([one.flatten(1) for one in found], dim=1).clamp(_HALF.min, _HALF.max)

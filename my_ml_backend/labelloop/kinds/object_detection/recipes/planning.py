@@ -28,10 +28,10 @@ _EXAMINED = 3
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, ten for a finetune."""
+    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, nine for a finetune."""
 
-    head: float = 1.1e13
-    finetune: float = 1.9e13
+    head: float = 8e12
+    finetune: float = 1.7e13
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,13 @@ class Planner:
     def _finetune_work(self) -> float:
         return _PASSES * self.work.heads + _BODY_PASSES * self.work.body
 
-    def variants(self, bytes_of_picture: int, most: int) -> int:
-        """Say how many variants of each picture are remembered; 0 where there is no room for any."""
-        return min(_VARIANTS, max(1, self.head().epochs // 2), most // max(1, bytes_of_picture * self.count))
+    def variants(self, bytes_of_picture: int, most: int, ways: int | None) -> int:
+        """Say how many variants of each picture are remembered, of ``ways`` that there are; 0 where none has room."""
+        wanted = max(1, self.head().epochs // 2) if ways is None else ways
+        return min(_VARIANTS, wanted, most // max(1, bytes_of_picture * self.count))
 
     def too_long(self) -> bool:
-        """Whether a CPU would need far more than ten minutes for the few epochs that a finetune needs at least."""
+        """Whether a CPU would need more than nine minutes for the few epochs that a finetune needs at least."""
         least = _FEWEST_EPOCHS * self.steps * self.batch * self._finetune_work
         return not on_gpu() and least > self.budget.finetune
 

@@ -22,7 +22,7 @@ from labelloop.kinds.object_detection.recipes.choosing import (
     suppressed,
 )
 from labelloop.kinds.object_detection.recipes.detecting import candidates
-from labelloop.kinds.object_detection.recipes.examples import Example, Examples
+from labelloop.kinds.object_detection.recipes.examples import Example, Examples, load_changes
 from labelloop.kinds.object_detection.recipes.export import Made, write_bundle
 from labelloop.kinds.object_detection.recipes.fitting import (
     Plan,
@@ -37,7 +37,6 @@ from labelloop.kinds.object_detection.recipes.maps import MOST_BYTES, bytes_of, 
 from labelloop.kinds.object_detection.recipes.network import Detector, first_detector
 from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, Work
 from labelloop.kinds.object_detection.recipes.sizes import Size
-from labelloop.train.augmentations.policy import load_policy
 from labelloop.train.dataset import Sample
 from labelloop.train.parity import spread
 from labelloop.train.pixels import PixelCache, packed
@@ -172,7 +171,7 @@ class _Run:
             "notes": self.notes,
             "curves": {one.recipe: one.curve for one in found},
             "flips": list(best.served.flips),
-            "policy": load_policy(self.settings.augmentations).name,
+            "policy": load_changes(self.settings.augmentations).name,
             "calibration": {},
             "device": "cuda" if on_gpu() else "cpu",
             "suspects": [],
@@ -190,7 +189,7 @@ class _Run:
         samples = [one.sample for one in (*self.sides.train, *self.sides.validation)]
         planner = Planner(self.settings, len(self.sides.train), Work.of(start, self.size.spec), self.budget)
         with packed(samples, pixels, self.place.caches) as rows:
-            policy, count = load_policy(self.settings.augmentations), len(self.sides.train)
+            policy, count = load_changes(self.settings.augmentations), len(self.sides.train)
             learned, held = (
                 Examples(some, rows.rows()[first : first + len(some)], self.size.spec, policy)
                 for first, some in ((0, self.sides.train), (count, self.sides.validation))
@@ -220,7 +219,7 @@ class _Run:
             spec = self.size.spec
             self._note(
                 f"finetune is left out: {self.settings.backbone} at {spec.width} x {spec.height} pixels would take "
-                "this CPU more than about ten minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+                "this CPU more than about nine minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
             )
             return ["head"]
         return ["head", "finetune"]
@@ -264,7 +263,7 @@ class _Recipe:
                 fit(detector, source, trial, seed, self._told("trial"), self._checkpoint("trial", detector, trial))
             flips = self._mirrors(detector)
             learned = replace(self.learned, flips=flips)
-            room = self.planner.variants(bytes_of(detector, learned.spec), MOST_BYTES)
+            room = self.planner.variants(bytes_of(detector, learned.spec), MOST_BYTES, learned.ways)
             with self._source(detector, room, learned) as source:
                 curve = fit(detector, source, plan, seed, self._told("head"), checkpoint)
         return self._candidate(detector, curve)
