@@ -148,6 +148,12 @@ class ObjectDetection(Regions):
         super().analyse(context)
         analyse(context, self)
 
+    def label_errors(self, context: "Context", learned: Learned | None) -> Json:  # noqa: ARG002
+        """Ask heads on the network's first weights, which have not learned from the pictures they judge."""
+        from labelloop.kinds.object_detection.recipes.doubts import find_doubts
+
+        return find_doubts(context, self)
+
     def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
         """Compare what the network says of whole pictures by the cosine of the angle."""
         from labelloop.kinds.object_detection.analysis import nearest

@@ -28,7 +28,7 @@ _EXAMINED = 3
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, nine for a finetune."""
+    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, nine to finetune."""
 
     head: float = 8e12
     finetune: float = 1.7e13
