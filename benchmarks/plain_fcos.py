@@ -26,15 +26,17 @@ class _Body(nn.Module):
 
     def __init__(self, weights: str) -> None:
         super().__init__()
-        self.body: Any = timm.create_model(
+        self.body = timm.create_model(
             "mobilenetv2_100", pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": weights}, pad_type="same"
         )
-        self._places = [at for at, one in enumerate(self.body.feature_info) if one["reduction"] in (4, 8, 16)]
-        widths = [self.body.feature_info[at]["num_chs"] for at in self._places]
+        known: Any = self.body.feature_info
+        self._places = [at for at, one in enumerate(known) if one["reduction"] in (4, 8, 16)]
+        widths = [known[at]["num_chs"] for at in self._places]
         self.pyramid = FeaturePyramidNetwork(widths, _CHANNELS)
 
     def forward(self, images: torch.Tensor) -> Any:
-        maps = self.body.forward_intermediates(images, indices=self._places, intermediates_only=True)
+        body: Any = self.body
+        maps = body.forward_intermediates(images, indices=self._places, intermediates_only=True)
         return self.pyramid({str(at): one for at, one in enumerate(maps)})
 
 
