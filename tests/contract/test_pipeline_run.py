@@ -192,7 +192,9 @@ def test_an_mlflow_that_fails_costs_the_version_nothing(
         assert [one["status"] for one in tracked.runs.values()] == ["FINISHED"]
 
 
-def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Path, pictures: Path) -> None:
+def test_a_worse_model_is_rejected_and_can_be_forced(
+    machine: Path, trained: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = machine / "wrong"
     for name, other in (("0", "1"), ("1", "2"), ("2", "0")):
         shutil.copytree(pictures / "train" / name, wrong / other)
@@ -201,8 +203,15 @@ def test_a_worse_model_is_rejected_and_can_be_forced(machine: Path, trained: Pat
     assert answer.exit_code == 0, answer.output
     assert "v2 is rejected" in answer.output
     assert not versions(machine).get("v2").promoted
-    forced = run("stage", "register", "--run", str(machine / "second"), "--force")
-    assert "promoted by force" in forced.output
+    with mlflow_server() as tracked:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.address)
+        assert run("stage", "report", "--run", str(machine / "second")).exit_code == 0
+        (kept,) = tracked.runs.values()
+        assert kept["tags"]["labelloop.gate"] == "rejected"
+        forced = run("stage", "register", "--run", str(machine / "second"), "--force")
+        assert "promoted by force" in forced.output
+        assert (len(tracked.runs), kept["tags"]["labelloop.gate"]) == (1, "promoted")
+        assert "promoted by force" in kept["tags"]["labelloop.verdict"]
     assert versions(machine).get("v2").forced
     assert ChampionPointer(store_of(machine), PROJECT).read().champion == "v2"
     assert "promoted by force" in versions(machine).read_report("v2").decode()

@@ -12,6 +12,7 @@ from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before
 from labelloop.models.versions import state_of
+from labelloop.run.mlflow import retrack
 from labelloop.run.verdict import force_version
 from labelloop.types import ProjectKey
 
@@ -53,8 +54,11 @@ def reject(hub: Hub, version: str | None, project_id: int, reason: str, as_json:
         _make_champion(hub, project, before, "rollback to", force=False, as_json=as_json)
         return
     reject_by_command(hub.store, project, version, f"a person rejected it{f': {reason}' if reason else ''}")
-    verdict = versions.get(version).verdict
-    show(as_json, {"version": version, "verdict": verdict}, [f"{version} is rejected: {verdict}"])
+    record = versions.get(version)
+    if hub.settings.mlflow:
+        retrack(hub.settings.mlflow, project, record)
+    told = f"{version} is rejected: {record.verdict}"
+    show(as_json, {"version": version, "verdict": record.verdict}, [told])
 
 
 @click.command()

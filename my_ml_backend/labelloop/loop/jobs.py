@@ -28,6 +28,7 @@ from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
 from labelloop.loop.storages import take_in
 from labelloop.models.runs import RunRecord
+from labelloop.run.mlflow import retrack
 from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -162,6 +163,8 @@ def deploy(project: str, version: str | None) -> str:
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
         return f"the champion is announced later: {error}"
+    if hub.settings.mlflow and (record := hub.versions(key).find(champion)) is not None:
+        retrack(hub.settings.mlflow, key, record)
     return f"{champion} is announced"
 
 

@@ -18,6 +18,7 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import VersionRecord, Versions, number_of, state_of
 from labelloop.types import ProjectKey
 from support.file_bundle import write_bundle
+from support.mlflow_server import mlflow_server
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -127,6 +128,27 @@ def test_what_waits_is_rejected_with_the_reason(hub_7: Hub) -> None:
     refused = command("approve", "v3")
     assert (refused.exit_code, "v3 does not wait for approval: it was rejected" in refused.output) == (1, True)
     assert command("reject", "v3").exit_code == 0, "it may be repeated"
+
+
+def test_mlflow_is_told_what_a_person_decides(
+    studio: StudioApi, hub_7: Hub, make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.connect("v1")
+    project = hub_7.project(7)
+    with mlflow_server() as tracked:
+        tracked.experiments[f"labelloop/{project}"] = "1"
+        for version in ("v2", "v3"):
+            tags = {"labelloop.run": f"run-of-{version}", "labelloop.gate": "as the gate said"}
+            tracked.runs[version] = {"name": version, "experiment": "1", "status": "FINISHED", "tags": tags}
+            tracked.runs[version] |= {"metrics": {}, "params": {}}
+        for _ in of_this_process(make_hub(approval="manual", mlflow=tracked.address), monkeypatch):
+            command("reject", "v3")
+            command("approve", "v3", "--force")
+            assert done(hub_7) == "v3 is announced"
+            command("reject", "v2")
+    gates = {version: run["tags"]["labelloop.gate"] for version, run in tracked.runs.items()}
+    assert gates == {"v2": "rejected", "v3": "promoted"}
+    assert tracked.runs["v3"]["tags"]["labelloop.verdict"].startswith("promoted by force")
 
 
 def test_rejecting_the_champion_goes_back_to_the_one_before(studio: StudioApi, hub_7: Hub) -> None:
