@@ -7,13 +7,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from werkzeug.serving import make_server
 
 import labelloop
 from labelloop.cli import main
@@ -22,44 +20,15 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import BundleError, SettingsError, Unreadable
 from labelloop.models.archive import write_archive
 from labelloop.pictures import decode
-from labelloop.serve.answering import Admission
-from labelloop.serve.engines.base import Engine, open_engine
-from labelloop.serve.pinned import PinnedCatalog
-from labelloop.serve.references import References
-from labelloop.serve.server import inference_app
-from labelloop.settings import Settings
-from labelloop.types import Answer, Failure, Output
+from labelloop.serve.engines.base import open_engine
+from labelloop.types import Failure, Output
 from support.aws_wire import aws_account
 from support.bundles import COLOURS, make_bundle, picture
-from support.inference import SECONDS, inference
+from support.inference import inference
 from support.servers import free_port
+from support.suites import Answers, Spoil, Wrong, failed, served
 
 pytestmark = pytest.mark.process
-
-Answers = Sequence[Answer | Failure]
-Spoil = Callable[["Wrong", Sequence[bytes], str], Answers]
-
-
-class Wrong:
-    """An engine that answers as ``spoil`` makes of the right one."""
-
-    def __init__(self, bundle: Path, spoil: Spoil) -> None:
-        self.right = open_engine(bundle, "onnx")
-        self.info = self.right.info
-        self.calls = 0
-        self.inside = 0
-        self._spoil = spoil
-
-    @property
-    def measured(self) -> "Wrong":
-        return self
-
-    def pixels(self, contents: Sequence[bytes]) -> int:
-        return self.right.pixels(contents)
-
-    def predict(self, contents: Sequence[bytes], version: str) -> Answers:
-        self.calls += 1
-        return self._spoil(self, contents, version)
 
 
 def each(change: Callable[[Output], Output | Failure]) -> Spoil:
@@ -149,24 +118,6 @@ def shared(wrong: Wrong, contents: Sequence[bytes], version: str) -> Answers:
         wrong.inside -= 1
 
 
-@contextmanager
-def served(engine: Engine) -> Iterator[str]:
-    """Serve one engine with the container's own routes; gives the address."""
-    catalog = PinnedCatalog("v1", lambda: engine)
-    catalog.start()
-    assert catalog.settled.wait(SECONDS)
-    app = inference_app(catalog, Admission(32, 32), References(Settings()), body_max_bytes=20_000_000)
-    server = make_server("127.0.0.1", free_port(), app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join(SECONDS)
-        server.server_close()
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("bundle")
@@ -180,10 +131,6 @@ def address(bundle: Path) -> Iterator[str]:
         yield address
 
 
-def failed(tested: SuiteRun) -> dict[str, str]:
-    return {one.name: one.detail for one in tested.checked if one.outcome == "failed"}
-
-
 # What is right
 
 
@@ -191,7 +138,7 @@ def test_a_right_endpoint_passes_every_check(address: str, bundle: Path) -> None
     tested = run_suite(EndpointSpec(address), bundle)
     assert (tested.code, failed(tested), tested.version) == (0, {}, "v1")
     names = [one.name for one in tested.checked]
-    assert names[:6] == ["ping", "golden pictures", "scores", "version", "format (raw)", "format (instances)"]
+    assert names[:6] == ["ping", "golden samples", "scores", "version", "format (raw)", "format (instances)"]
     assert names[6:9] == ["batch equals single", "concurrent requests", "latency"]
     assert len(names[9:]) == 8
     assert all(name.startswith("bad input (") for name in names[9:])
@@ -214,7 +161,7 @@ def test_multiple_choice_and_an_archive_and_pictures_of_a_folder(tmp_path: Path)
     (tmp_path / "pictures/damaged.jpg").write_bytes(b"no picture")
     (tmp_path / "pictures/notes.txt").write_bytes(b"")
     with served(open_engine(tmp_path / "bundle", "onnx")) as address:
-        tested = run_suite(EndpointSpec(address), tmp_path / "model.tar.gz", pictures=tmp_path / "pictures")
+        tested = run_suite(EndpointSpec(address), tmp_path / "model.tar.gz", own=tmp_path / "pictures")
     assert (tested.code, failed(tested)) == (0, {})
     assert tested.checked[1].detail.startswith("19 pictures")
 
@@ -244,22 +191,22 @@ def test_arguments_go_to_pytest(address: str, bundle: Path) -> None:
 
 def test_classes_in_another_order_are_told(bundle: Path) -> None:
     tested = wrongly(each(renamed), bundle)
-    assert failed(tested).keys() == {"golden pictures"}
-    assert "the scores are right, but under other classes" in failed(tested)["golden pictures"]
+    assert failed(tested).keys() == {"golden samples"}
+    assert "the scores are right, but under other classes" in failed(tested)["golden samples"]
 
 
 def test_another_preparation_is_told_with_the_pictures_that_show_it(bundle: Path) -> None:
     tested = wrongly(cropping, bundle)
-    assert failed(tested).keys() == {"golden pictures"}
-    said = failed(tested)["golden pictures"]
-    assert "of 17 pictures differ; photo.jpg: 'red' 0.4" in said
+    assert failed(tested).keys() == {"golden samples"}
+    said = failed(tested)["golden samples"]
+    assert "of 17 samples differ; photo.jpg: 'red' 0.4" in said
     assert "red.png" not in said  # of one colour: its middle is like all of it
 
 
 def test_another_version_is_told(bundle: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path, gain=3.0)
     tested = wrongly(right, bundle, deployed=tmp_path)
-    assert failed(tested).keys() == {"golden pictures"}
+    assert failed(tested).keys() == {"golden samples"}
     assert run_with(right, bundle, tolerance=0.5, deployed=tmp_path, only="golden").passed
 
 
@@ -321,8 +268,8 @@ def test_nothing_more_is_asked_where_not_even_one_picture_is_answered(bundle: Pa
         raise RuntimeError("no memory")
 
     tested = wrongly(broken, bundle)
-    assert [one.name for one in tested.checked] == ["ping", "golden pictures"]
-    assert "answered 500" in failed(tested)["golden pictures"]
+    assert [one.name for one in tested.checked] == ["ping", "golden samples"]
+    assert "answered 500" in failed(tested)["golden samples"]
 
 
 def wrongly(spoil: Spoil, bundle: Path, deployed: Path | None = None) -> SuiteRun:
@@ -345,7 +292,7 @@ def test_what_cannot_be_tested_is_refused_before_anything_is_asked(bundle: Path,
     with pytest.raises(SettingsError, match="of no known kind"):
         run_suite(EndpointSpec("ftp://host"), bundle)
     with pytest.raises(SettingsError, match="holds no picture"):
-        run_suite(EndpointSpec("http://127.0.0.1:9"), bundle, pictures=tmp_path)
+        run_suite(EndpointSpec("http://127.0.0.1:9"), bundle, own=tmp_path)
     with pytest.raises(BundleError, match=r"model\.json cannot be read"):
         run_suite(EndpointSpec("http://127.0.0.1:9"), tmp_path)
 

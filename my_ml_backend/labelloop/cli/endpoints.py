@@ -217,9 +217,11 @@ def _read_region(one: Region) -> str:
     help="What is deployed: a folder, or a model.tar.gz.",
 )
 @click.option(
+    "--samples",
     "--pictures",
+    "own",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Pictures to ask for as well.",
+    help="A folder of pictures, or of texts (.txt), to ask for as well.",
 )
 @click.option(
     "--tolerance", type=click.FloatRange(0, 1), default=1e-3, show_default=True, help="How far a score may be off."

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from labelloop.endpoint_suite import endpoint_checks
-from labelloop.endpoint_suite.samples import SamplePicture, bad_requests, folder_samples, made_samples
-from labelloop.endpoint_suite.suite import Answers, Subject, Suite, Wrong
+from labelloop.endpoint_suite.bad_requests import bad_requests
+from labelloop.endpoint_suite.comparison import Answers, Wrong
+from labelloop.endpoint_suite.samples import Sample, folder_samples, made_samples
+from labelloop.endpoint_suite.suite import Subject, Suite
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
+from labelloop.kinds.base import find, served_files
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle
 from labelloop.serve.engines.base import open_engine
-from labelloop.serve.engines.onnx import OnnxEngine
 from labelloop.types import Answer, Failure, Json
 
 _CHECKS = Path(str(endpoint_checks.__file__))
@@ -67,28 +69,30 @@ def run_suite(
     spec: EndpointSpec,
     bundle: Path,
     *,
-    pictures: Path | None = None,
+    own: Path | None = None,
     tolerance: float = 1e-3,
     latency_ms: float | None = None,
     arguments: Sequence[str] = (),
 ) -> SuiteRun:
     """Test an endpoint against a bundle, a folder or a ``model.tar.gz``; ``arguments`` are pytest's.
 
+    ``own`` is a folder of samples beside the made ones.
     Raises SettingsError for an impossible address or folder, BundleError for a damaged bundle.
     """
     deployed = Subject(spec)
-    samples = made_samples() + (folder_samples(pictures) if pictures else ())
     with tempfile.TemporaryDirectory() as workdir:
         folder = bundle_folder(bundle, Path(workdir))
-        info = check_bundle(folder, (OnnxEngine.file,))
+        info = check_bundle(folder, served_files("onnx"))
+        item = find(info.kind).item
+        samples = made_samples(item) + (folder_samples(own, item) if own else ())
         expected = _expected(folder, samples)
-    suite = Suite(deployed, info, samples, expected, tolerance, latency_ms)
+    suite = Suite(deployed, info, item, samples, expected, tolerance, latency_ms)
     plugin = Plugin(suite)
     code = int(pytest.main([*_isolated(), *arguments, str(_CHECKS)], plugins=[plugin]))
     return SuiteRun(code, tuple(plugin.checked), deployed.shown, suite.version, suite.latency)
 
 
-def _expected(folder: Path, samples: Sequence[SamplePicture]) -> dict[str, Answer | Failure]:
+def _expected(folder: Path, samples: Sequence[Sample]) -> dict[str, Answer | Failure]:
     answers = open_engine(folder, "onnx").predict([one.content for one in samples], "here")
     return {one.name: answer for one, answer in zip(samples, answers, strict=True)}
 
@@ -134,7 +138,7 @@ class Plugin:
 
     @pytest.fixture
     def singles(self) -> Answers:
-        """Give the endpoint's answer to every picture by itself."""
+        """Give the endpoint's answer to every sample by itself."""
         return self._suite.singles()
 
     @pytest.fixture
@@ -148,14 +152,14 @@ class Plugin:
         if "request_format" in metafunc.fixturenames:
             metafunc.parametrize("request_format", formats)
         if "bad" in metafunc.fixturenames:
-            requests = bad_requests(formats, self._suite.samples[0].content)
+            requests = bad_requests(formats, self._suite.samples[0])
             metafunc.parametrize("bad", requests, ids=lambda bad: bad.name)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Note how a check ended; where not even a picture alone is answered, there is nothing more to check."""
+        """Note how a check ended; where not even one sample is answered, there is nothing more to check."""
         report = yield
         if report.when == "call" or report.outcome != "passed":
             self.checked.append(_checked(item, call, report))

@@ -1,10 +1,6 @@
-"""What an endpoint is asked for: made pictures, the same on every machine, those of a folder, and wrong requests."""
+"""What an endpoint is asked for: made pictures or texts, the same on every machine, and those of a folder."""
 
 import io
-import json
-import struct
-import zlib
-from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,49 +11,91 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageDraw
 
-from labelloop.endpoints.requests.format import Body
 from labelloop.errors import SettingsError
 from labelloop.sources.media import media_type_of
+from labelloop.types import Input
 
-MOST_PICTURES = 100
-"""Pictures of a folder that are sent, the first by name."""
+MOST_SAMPLES = 100
+"""Files of a folder that are sent, the first by name."""
 
-TYPICAL = "photo.jpg"
-"""The made picture whose latency is measured: 640 x 480 pixels."""
+PICTURE, TEXT = "picture", "text"
+"""What kinds call an input that there are samples of."""
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+_ENDINGS = {
+    PICTURE: (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"),
+    TEXT: (".txt",),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class SamplePicture:
-    """One encoded picture."""
+class Sample:
+    """One input: an encoded picture, or a text in UTF-8."""
 
     name: str
     content: bytes = field(repr=False)
+    of: str = PICTURE
 
     @property
-    def media_type(self) -> str:
-        """What it is sent as."""
-        return media_type_of(self.content, self.name)
+    def input(self) -> Input:
+        """Give it as it is sent."""
+        if self.of == TEXT:
+            return Input(text=self.content.decode())
+        return Input(self.content, media_type_of(self.content, self.name))
 
 
 @cache
-def made_samples() -> tuple[SamplePicture, ...]:
-    """Make one picture of each form that a model meets: gradients, noise and shapes, several sizes and encodings."""
-    return tuple(SamplePicture(name, content) for name, content in _made())
+def made_samples(of: str) -> tuple[Sample, ...]:
+    """Make one input of each form that a model meets; the latency of the first is measured.
+
+    Pictures are gradients, noise and shapes, in several sizes and encodings; texts are in several scripts, with all
+    that makes characters, bytes and UTF-16 units differ.
+    """
+    if of == TEXT:
+        return tuple(Sample(name, text.encode(), TEXT) for name, text in _TEXTS.items())
+    return tuple(Sample(name, content) for name, content in _pictures())
 
 
-def folder_samples(folder: Path) -> tuple[SamplePicture, ...]:
-    """Read the first pictures of a folder; raises SettingsError when it holds none."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS and file.is_file())
+def folder_samples(folder: Path, of: str) -> tuple[Sample, ...]:
+    """Read the first pictures, or texts, of a folder; raises SettingsError when it holds none, or one is no text."""
+    endings = _ENDINGS[of]
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in endings and file.is_file())
     if not files:
-        raise SettingsError(f"--pictures: {folder} holds no picture ({', '.join(_ENDINGS)})")
-    return tuple(SamplePicture(file.name, file.read_bytes()) for file in files[:MOST_PICTURES])
+        raise SettingsError(f"--samples: {folder} holds no {of} ({', '.join(endings)})")
+    samples = tuple(Sample(file.name, file.read_bytes(), of) for file in files[:MOST_SAMPLES])
+    for one in samples:
+        try:
+            _ = one.input
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"--samples: {folder / one.name} is no text in UTF-8 ({error.reason})") from error
+    return samples
 
 
-def _made() -> Iterator[tuple[str, bytes]]:
+_SENTENCE = "On 3 March 2024 Ada Lovelace of Acme Corp. paid $1,250.50 to the Bank of Oslo, in Norway."
+
+_TEXTS = {
+    "sentence": _SENTENCE,
+    "question": "why was my card declined at the cash machine in Berlin?",
+    "capitals": _SENTENCE.upper(),
+    "small": _SENTENCE.lower(),
+    "emoji": "\N{GRINNING FACE} Ada Lovelace \N{FAMILY} met Bob Smith \N{THUMBS UP SIGN} in Oslo.",
+    "combining": "Rene\N{COMBINING ACUTE ACCENT} Muller\N{COMBINING DIAERESIS} lives in Zu\N{COMBINING DIAERESIS}rich.",
+    "composed": "Ren\u00e9 M\u00fcller lives in Z\u00fcrich.",
+    "right to left": "\u05e2\u05d3\u05d4 \u05d2\u05e8\u05d4 \u05d1\u05d0\u05d5\u05e1\u05dc\u05d5 with Ada Lovelace.",
+    "without blanks": "\u5c71\u7530\u592a\u90ce\u306f\u6771\u4eac\u306b\u4f4f\u3093\u3067\u3044\u308b\u3002",
+    "lines": "Ada Lovelace\r\nAcme Corp.\n\n\tOslo\n",
+    "blanks": "  Ada \u00a0 Lovelace\u2028Oslo  ",
+    "one letter": "A",
+    "signs": "?! -- (...) #@ %",
+    "numbers": "1999 12.50 +47 22 33 44 55 2024-03-03",
+    "long": " ".join([_SENTENCE] * 20),
+    "repeated": "Oslo " * 40,
+}
+"""Names, dates and places, as span models look for them, and questions, as classes are told of."""
+
+
+def _pictures() -> Iterator[tuple[str, bytes]]:
     photo = _photo(640, 480)
-    yield TYPICAL, _encoded(photo, "JPEG", quality=90)
+    yield "photo.jpg", _encoded(photo, "JPEG", quality=90)
     yield "gradient.png", _encoded(_gradient(256, 256), "PNG")
     yield "gradient-turned.png", _encoded(_gradient(256, 256).transpose(Image.Transpose.ROTATE_90), "PNG")
     yield "noise.png", _encoded(_noise(224, 224), "PNG")
@@ -124,52 +162,3 @@ def _veiled(image: Image.Image) -> Image.Image:
 def _deep(width: int, height: int) -> Image.Image:
     across, down = _ramps(width, height)
     return Image.fromarray((65535 * across * down).astype(np.uint16))
-
-
-HUGE = 20_000
-"""Pixels a side of a picture that is small on the wire and 1.2 GB when it is decoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """One wrong request, and how many pictures it asks for."""
-
-    name: str
-    body: Body
-    pictures: int = 1
-
-
-def bad_requests(formats: tuple[str, ...], picture: bytes) -> list[Bad]:
-    """Make the wrong requests of these request formats; ``picture`` is a good JPEG."""
-    return [*(_raw(picture) if "raw" in formats else ()), *(_instances(picture) if "instances" in formats else ())]
-
-
-def _raw(picture: bytes) -> Iterator[Bad]:
-    yield Bad("empty body", Body(b"", "image/jpeg"))
-    yield Bad("text as picture", Body(b"this is no picture", "image/jpeg"))
-    yield Bad("truncated JPEG", Body(picture[: len(picture) // 2], "image/jpeg"))
-    yield Bad("huge picture", Body(huge_png(), "image/png"))
-
-
-def _instances(picture: bytes) -> Iterator[Bad]:
-    yield Bad("JSON cut off", Body(b'{"instances": [', "application/json"))
-    yield Bad("JSON of another form", Body(b'{"nonsense": []}', "application/json"))
-    yield Bad("no base64", _json("!"))
-    yield Bad("truncated JPEG among instances", _json(b64encode(picture[: len(picture) // 2]).decode()))
-
-
-def _json(text: str) -> Body:
-    return Body(json.dumps({"instances": [{"b64": text}]}).encode(), "application/json")
-
-
-@cache
-def huge_png(side: int = HUGE) -> bytes:
-    """Write a whole, white PNG of 1 bit a pixel: 260 KB for 400 million pixels."""
-    packer, row = zlib.compressobj(1), b"\x00" + b"\xff" * (side // 8)
-    rows = b"".join(packer.compress(row * 100) for _ in range(side // 100)) + packer.flush()
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -226,7 +226,7 @@ def test_what_answers_wrongly_gets_no_call(place: Place) -> None:
 
     stands = place.bring("v2")
     assert stands.version == "v1"
-    assert "golden pictures: the scores are right, but under other classes" in stands.reason
+    assert "golden samples: the scores are right, but under other classes" in stands.reason
     assert ask() == "v1"
 
 

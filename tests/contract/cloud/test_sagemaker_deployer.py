@@ -217,7 +217,7 @@ def test_what_answers_wrongly_gets_no_traffic(place: Place) -> None:
     stands = place.bring("v2")
     assert stands.version == "v1"
     assert "before any traffic moved" in stands.reason
-    assert "golden pictures: the scores are right, but under other classes" in stands.reason
+    assert "golden samples: the scores are right, but under other classes" in stands.reason
     assert (place.endpoints, ask()) == (["cats"], "v1")
     assert not [version for endpoint, version in place.aws.runtime.answered if (endpoint, version) == ("cats", "v2")]
 
