@@ -12,7 +12,7 @@ import pytest
 
 from labelloop.errors import BundleError
 from labelloop.kinds.named_entity_recognition import KIND
-from labelloop.kinds.named_entity_recognition.crf import FLOOR, Crf, run
+from labelloop.kinds.named_entity_recognition.crf import FLOOR, Crf, calibrated, run
 from labelloop.kinds.named_entity_recognition.engine import CRF, read_crf, write_crf
 from labelloop.kinds.named_entity_recognition.features import attributes
 from labelloop.kinds.named_entity_recognition.recipes.base import Candidate, Labeled
@@ -145,8 +145,7 @@ def test_scores_that_are_too_sure_are_made_more_modest() -> None:
     region = Region("a", Span(0, 1), 0.99)
     held = [(Labeled(str(at), "x", (region,) if at % 2 else ()), (region,)) for at in range(200)]
     slope, shift, told = calibrate(held)
-    crf = Crf(("a",), {}, np.zeros((0, 3)), np.zeros((3, 3)), slope, shift)
-    assert crf.calibrated(0.99) == pytest.approx(0.5, abs=0.05)
+    assert calibrated(0.99, slope, shift) == pytest.approx(0.5, abs=0.05)
     assert told["log_loss_after"] < told["log_loss_before"]
 
 

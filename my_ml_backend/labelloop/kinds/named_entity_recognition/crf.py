@@ -62,13 +62,7 @@ class Crf:
             for first in np.flatnonzero(chain.likely[:, begins] >= FLOOR).tolist():
                 for end, likely in self._ends(chain, first, label):
                     place = Span(chain.tokens[first][0], chain.tokens[end - 1][1])
-                    yield Region(name, place, self.calibrated(likely))
-
-    def calibrated(self, likely: float) -> float:
-        """Give a probability as it is shown."""
-        bounded = min(max(likely, 1e-9), 1 - 1e-9)
-        logit = np.log(bounded / (1 - bounded))
-        return float(1 / (1 + np.exp(-(self.slope * logit + self.shift))))
+                    yield Region(name, place, calibrated(likely, self.slope, self.shift))
 
     def chains(self, texts: Sequence[str]) -> list["Chain"]:
         """Run the model over texts, all at once."""
@@ -181,6 +175,12 @@ def run(
     for rows in reversed(active[1:]):
         backward[rows - 1] = (emitted[rows] * backward[rows]) @ allowed.T
     return forward, backward, emitted, begins
+
+
+def calibrated(likely: float, slope: float, shift: float) -> float:
+    """Give a probability as it is shown."""
+    bounded = min(max(likely, 1e-9), 1 - 1e-9)
+    return float(1 / (1 + np.exp(-(slope * np.log(bounded / (1 - bounded)) + shift))))
 
 
 def _states(label: int) -> tuple[int, int]:
