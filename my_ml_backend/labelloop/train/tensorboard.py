@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from labelloop.types import Json, TrainSettings
+from labelloop.kinds.base import Hyperparameters
+from labelloop.types import Json
 
 _COUNTED = 25  # classes up to which the counts are written into the cells
 _DPI = 100
@@ -65,7 +66,7 @@ def write_events(
     directory: Path,
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     metrics: Json,
-    settings: TrainSettings,
+    settings: Hyperparameters,
     pictures: Mapping[str, Image.Image],
 ) -> None:
     """Write event files into ``directory``; those of an earlier time are deleted.

@@ -95,6 +95,11 @@ def test_spans_go_once_round(hub: Hub, studio: StudioApi) -> None:
     version = Versions(hub.store, project).get("v1")
     assert version.metrics["test"]["by_overlap"]["f1"] >= version.metrics["test"]["main"]["value"] > 0.9
 
+    report = Versions(hub.store, project).read_report("v1").decode()
+    for section in ("examples", "robustness", "explanations", "label-errors"):
+        assert f'id="{section}"' in report
+    assert "typing errors" in report
+
     # Whoever waits is pre-annotated by the served version; a text without names gets a prediction that says so.
     assert ChampionPointer(hub.store, project).read().announced == "v1"
     brought = {one["task"]: [region["value"] for region in one["result"]] for one in studio.predictions}

@@ -13,8 +13,9 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.located import Located
 from labelloop.run.matching import Matches
 from labelloop.run.report.contents import Files
-from labelloop.run.report.examples import examples_section, marked_text, write_examples
+from labelloop.run.report.examples import examples_section, write_examples
 from labelloop.run.report.html import write_report
+from labelloop.run.report.marked import marked_text
 from labelloop.types import Box, Json, Region, Span
 
 from .test_report import Page

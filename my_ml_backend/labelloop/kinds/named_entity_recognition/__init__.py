@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError
-from labelloop.kinds.base import Kind, Supported
+from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
 from labelloop.regions import read_regions
@@ -46,6 +46,7 @@ class NamedEntityRecognition(Regions):
     def learnable(self, context: "Context", item: Item) -> Learnable:
         """Widen spans to whole words, and keep the longest of those that overlap; see Regions."""
         from labelloop.kinds.named_entity_recognition.spans import learnable
+        from labelloop.kinds.named_entity_recognition.training import text_of
 
         return learnable(text_of(context, item), read_regions(item.result or "[]"))
 
@@ -97,6 +98,19 @@ class NamedEntityRecognition(Regions):
         trained = train(context, material_of(self, context))
         return {**trained, "notes": [*self.aside_notes(context), *trained["notes"]]}
 
+    def analyse(self, context: "Context") -> None:
+        """Show mistakes, robustness, explanations and probable label errors; write TensorBoard's events."""
+        from labelloop.kinds.named_entity_recognition.analysis import analyse
+
+        super().analyse(context)
+        analyse(context, self)
+
+    def label_errors(self, context: "Context", learned: Learned | None) -> Json:  # noqa: ARG002 - all is learned anew
+        """Examine every span by CRFs that have not learned from its text; see Kind."""
+        from labelloop.kinds.named_entity_recognition.recipes.doubts import find_doubts
+
+        return find_doubts(context, self)
+
     def describe(self, raw: Json) -> SpanInfo:
         """Read ``model.json``."""
         return SpanInfo.read(raw)
@@ -124,11 +138,6 @@ class NamedEntityRecognition(Regions):
 
 def _is_threshold(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value < 1
-
-
-def text_of(context: "Context", item: Item) -> str:
-    """Give an item's text; empty for one that is not on this machine."""
-    return item.text or next(context.contents([item])).decode(errors="replace")
 
 
 KIND: Kind = NamedEntityRecognition()

@@ -30,7 +30,10 @@ def material_of(kind: "NamedEntityRecognition", context: Context) -> Material:
 
 def labeled(kind: "NamedEntityRecognition", context: Context, items: Iterable[Item]) -> Iterator[Labeled]:
     """Give the items in an order of their own, so that the order of tasks decides nothing."""
-    from labelloop.kinds.named_entity_recognition import text_of
-
     for item in sorted(items, key=lambda one: one.content):
         yield Labeled(item.content, text_of(context, item), kind.learnable(context, item).regions)
+
+
+def text_of(context: Context, item: Item) -> str:
+    """Give an item's text; empty for one that is not on this machine."""
+    return item.text or next(context.contents([item])).decode(errors="replace")

@@ -4,7 +4,6 @@ How a region is drawn is decided by its shape, whatever the kind: parts of a tex
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 from PIL import Image
@@ -16,6 +15,7 @@ from labelloop.run.located import Located
 from labelloop.run.matching import Matches
 from labelloop.run.report.contents import Files, Section
 from labelloop.run.report.gallery import write_thumbnails
+from labelloop.run.report.marked import marked_text
 from labelloop.run.report.numbers import fraction
 from labelloop.types import Json, Region
 
@@ -102,27 +102,6 @@ def _view(files: Files, one: Json) -> Json:
         return {"told": told, "sides": sides, "more": (begin > 0, end < len(one["text"]))}
     missing = [region for region in one["true"] if region["mark"] != "right"]
     return {"told": told, "drawn": drawn_boxes(files, f"examples/{one['picture']}.jpg", [*missing, *one["given"]])}
-
-
-def marked_text(text: str, regions: Sequence[Json], begin: int = 0, end: int | None = None) -> list[Json]:
-    """Cut a text, from ``begin`` to ``end``, where regions begin and end.
-
-    Each part has its ``text``, the ``mark`` of the shortest region that it is in ("" for none), and the ``labels`` of
-    those that end with it: they may lie in each other. ``regions`` hold a ``span``, ``label``, and perhaps ``mark``.
-    """
-    end = len(text) if end is None else end
-    inside = [(max(begin, one["span"][0]), min(end, one["span"][1]), one) for one in regions]
-    inside = [one for one in inside if one[0] < one[1]]
-    cuts = sorted({begin, end, *(place for start, stop, _ in inside for place in (start, stop))})
-    parts = []
-    for start, stop in pairwise(cuts):
-        around = sorted(
-            (last - first, at) for at, (first, last, _) in enumerate(inside) if first <= start and stop <= last
-        )
-        mark = inside[around[0][1]][2].get("mark", "plain") if around else ""
-        labels = [one["label"] for _, last, one in inside if last == stop]
-        parts.append({"text": text[start:stop], "mark": mark, "labels": labels})
-    return parts
 
 
 def _window(text: str, regions: Sequence[Json]) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Pictures to look at: the worst mistakes, likely label errors, explanations, augmentations."""
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from labelloop.files import whole_file
 from labelloop.run.context import write_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.report.contents import THUMBNAIL, Files, Section
+from labelloop.run.report.marked import around, marked_text
 from labelloop.run.report.numbers import fraction
 from labelloop.run.scoring import Scored
 from labelloop.run.verdict import Predictions
@@ -56,6 +57,7 @@ def label_errors_section(files: Files) -> Section | None:
     rows = [
         {
             "uri": files.thumbnail(one["picture"]),
+            "text": _marked(one["text"], one["regions"]) if "text" in one else None,
             "task": one["task"],
             "given": label_text(one["given"]),
             "suggested": label_text(one["suggested"]),
@@ -94,13 +96,19 @@ def explanations_section(files: Files) -> Section | None:
     return Section(
         "explanations",
         "Explanations",
-        "Grad-CAM and occlusion mark the regions, integrated gradients the pixels that spoke for the prediction. If "
-        "they mark the background, the training pictures share backgrounds that tell classes apart: label pictures "
-        "that do not.",
+        (_WORDS if shown[0].get("text") else _PIXELS),
         {"rows": shown[:_MOST_EXPLAINED]},
     )
 
 
+_PIXELS = (
+    "Grad-CAM and occlusion mark the regions, integrated gradients the pixels that spoke for the prediction. If they "
+    "mark the background, the training pictures share backgrounds that tell classes apart: label pictures that do not."
+)
+_WORDS = (
+    "Words that spoke for what was found: without one, the score is lower by as much as stands beside it; against it "
+    "spoke those where it is higher. If they say nothing to you, label texts that use them otherwise."
+)
 _MARKED = (
     ("Grad-CAM", "grad_cam"),
     ("integrated gradients", "integrated_gradients"),
@@ -108,7 +116,36 @@ _MARKED = (
 )
 
 
+def _marked(text: str, regions: Sequence[Json]) -> list[Json]:
+    return marked_text(text, regions, *around(text, regions))
+
+
+_STRONG = 0.05
+"""The weight of a word from which on it is marked."""
+
+
+def _worded(one: Json) -> Json:
+    """Show a text with the words that spoke for what was found, or against it."""
+    found = [{"span": one["span"], "label": label_text(one["predicted"])}] if "span" in one else []
+    words = [
+        {"span": word["span"], "label": f"{word['weight']:+.2f}", "mark": "right" if word["weight"] > 0 else "invented"}
+        for word in one["words"]
+        if abs(word["weight"]) >= _STRONG
+    ]
+    truth = label_text(one.get("truth"))
+    return {
+        "text": _marked(one["text"], [*found, *words]),
+        "kind": one.get("kind", ""),
+        "truth": truth,
+        "predicted": label_text(one.get("predicted")),
+        "score": fraction(one.get("score"), 2),
+        "task": one.get("task"),
+    }
+
+
 def _view(files: Files, one: Json) -> Json | None:
+    if "text" in one:
+        return _worded(one)
     pictures = [
         {"uri": uri, "name": name}
         for name, key in _MARKED
@@ -117,6 +154,7 @@ def _view(files: Files, one: Json) -> Json | None:
     if not pictures:
         return None
     return {
+        "text": None,
         "pictures": pictures,
         "kind": one.get("kind", ""),
         "truth": label_text(one.get("truth")),

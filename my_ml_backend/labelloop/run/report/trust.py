@@ -115,6 +115,7 @@ def _heated(scores: Floats, temperature: float, choice: Choice) -> Floats:
 
 
 _IF_WEAK = "If a row fades and such pictures occur in your data, train with the augmentations realistic, or label some."
+_IF_WEAK_TEXTS = "If a row fades and such texts occur in your data, label some."
 _IF_FEW = "These are too few test items to judge: nothing follows from them yet."
 
 
@@ -131,10 +132,11 @@ def robustness_section(files: Files) -> Section | None:
     return Section(
         "robustness",
         "Robustness",
-        f"{found.get('figure', 'Accuracy')} on test pictures made worse on purpose, weakest first. "
-        + (_IF_FEW if few else _IF_WEAK),
+        f"{found.get('figure', 'Accuracy')} on test {files.items} made worse on purpose, weakest first. "
+        + (_IF_FEW if few else _IF_WEAK if files.item == "picture" else _IF_WEAK_TEXTS),
         {
             "few": few,
+            "figure": found.get("figure", "Accuracy"),
             "clean": fraction(clean),
             "mean": fraction(found.get("mean")),
             "drop": percent(found.get("relative_drop")),

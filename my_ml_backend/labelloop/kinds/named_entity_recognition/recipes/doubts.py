@@ -29,8 +29,8 @@ EMPTY = 0.05
 SEVERAL = 3
 """Other texts that show how a word is used."""
 
-LEAST = 0.8
-"""No model that is less sure than this on average of what is right is confident of anything."""
+LEAST, ENOUGH = 0.8, 0.9
+"""Between these is the score from which on a model is confident, however sure it is on average of what is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,8 @@ def _confident(held: Sequence[Held]) -> Mapping[str, float]:
             if (one.label, one.shape) in true:
                 right[one.label].append(one.score or 0.0)
     labels = {one.label for _, regions in held for one in regions}
-    return {name: max(LEAST, sum(right[name]) / len(right[name])) if right[name] else 2.0 for name in labels}
+    means = {name: sum(right[name]) / len(right[name]) for name in labels if right[name]}
+    return {name: min(max(LEAST, means[name]), ENOUGH) if name in means else 2.0 for name in labels}
 
 
 def _calibrated(region: Region, slope: float, shift: float) -> Region:
