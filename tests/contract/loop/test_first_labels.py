@@ -34,6 +34,7 @@ from labelloop.types import FIRST_LABELS, IMAGES, NO_VERSION, ProjectKey
 from support.deployed import running_place
 from support.label_configs import interface
 from support.studio_api import CONFIG, StudioApi
+from support.web import client_of
 
 from .conftest import MakeHub, of_this_process
 
@@ -151,6 +152,11 @@ def test_one_that_is_asked_for_alone_gets_the_same_and_never_a_pre_annotation(
     for task, score in scores(studio).items():
         assert asked_alone(hub, studio, task) == {"result": [], "score": score, "model_version": FIRST_LABELS}
     assert asked_alone(hub, studio, 13) == [], "it has no place yet"
+    client = client_of(hub)
+    assert client.post("/setup", json={"project": "7"}).json == {"model_version": FIRST_LABELS}
+    body = {"project": "7", "label_config": CONFIG, "tasks": [studio.tasks[2], studio.tasks[13]]}
+    given = client.post("/predict", json=body).json
+    assert given == {"results": [without_version(scores(studio)[2]), []]}
     assert asked_alone(hub, studio, 1, {"result": []}) == [], "who draws waits for an answer"
 
 
