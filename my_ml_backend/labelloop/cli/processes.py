@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _ANY = click.Path(path_type=Path, exists=True)
 
+_DIGIT_PIXELS, _BOXES_PIXELS = 32, 128
+"""What the demo's own pictures are trained at: one digit, or several on a canvas."""
+
 
 @click.command()
 @click.option(
@@ -151,5 +154,6 @@ def play_demo(
     if backbone or weights:
         settings = replace(settings, backbone=backbone or settings.backbone, weights=weights or settings.weights)
     elif settings.backbone == Settings.backbone:
-        settings = replace(settings, backbone="test_resnet", weights="none", image_size=32)
+        size = _BOXES_PIXELS if options["kind"] == "boxes" else _DIGIT_PIXELS
+        settings = replace(settings, backbone="test_resnet", weights="none", image_size=size)
     run_demo(DemoOptions(label_studio=Path(found), **options), settings, click.echo, around)
