@@ -5,6 +5,7 @@ A new parameter is a row here, and the code that uses it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from labelloop import setting_values as values
@@ -161,6 +162,21 @@ class TrainingParameters(PictureParameters):
         "Encoder that a finetune of texts begins with: a name of the hub, or a folder; empty: no finetune of texts.",
         check=values.encoder,
     )
+
+    def file_of(self, name: str) -> str:
+        """Give the path of the file or folder that a parameter names; empty where it names nothing of this machine."""
+        value = str(getattr(self, name))
+        match name:
+            case "weights":
+                is_path = value not in ("pretrained", "none")
+            case "augmentations":
+                is_path = value.endswith((".yaml", ".yml"))
+            case "encoder":
+                # What begins as a path is meant as one, be it there or not.
+                is_path = value.startswith(("/", "./", "../", "~")) or (value != "" and Path(value).is_dir())
+            case _:
+                is_path = False
+        return value if is_path else ""
 
 
 PARAMETERS: Mapping[str, str] = {row.metadata["parameter"]: row.name for row in fields(TrainingParameters)}

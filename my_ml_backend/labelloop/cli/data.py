@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelloop.bundle_info import NetworkInfo
 from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
 from labelloop.data.classes import class_finder
 from labelloop.data.formats import FORMATS, Hints, write_listing
@@ -20,14 +19,13 @@ from labelloop.data.listing import OF_TEXTS, Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import LabelConfigError, StoreError
-from labelloop.kinds.image_classification.analysis import examine_manifest, find_label_errors
+from labelloop.kinds.base import Learned
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import labeling_of, read_labels
-from labelloop.models.bundle import read_bundle_info
 from labelloop.run.context import Context, read_json
 from labelloop.run.folder import RunFolder
-from labelloop.run.parameters import recorded_settings, train_settings, with_parameters
+from labelloop.run.parameters import with_parameters
 from labelloop.run.record import RunInfo
 from labelloop.setting_values import names
 from labelloop.sources.urls import local_file
@@ -213,7 +211,6 @@ def _fetched(hub: Hub, listing: Listing, change: Callable[[Record, Item, Path], 
     """Fetch what is not on this machine, and change each such record by its item and the file in the cache."""
     if all(record.text or (local_file(record.uri) and listing.kind not in OF_TEXTS) for record in listing.records):
         return listing
-    from labelloop.data.picture_cache import PictureCache
     from labelloop.run.source import fetch_listing
 
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
@@ -254,7 +251,7 @@ def label_errors(hub: Hub, project_id: int | None, run: Path | None, top: int, p
     ]
     if push:
         with closing(Studio.of(hub.settings)) as studio:
-            found["tab"] = put_tab(studio.api, project_id or 0, TAB, [one["task"] for one in errors])
+            found["tab"] = put_tab(studio.api, project_id or 0, TAB, list(dict.fromkeys(one["task"] for one in errors)))
         lines.append(f"tab: {found['tab']}")
     show(as_json, found | {"errors": errors}, lines)
 
@@ -266,7 +263,7 @@ def _line(one: Json) -> str:
 
 
 def _of_run(hub: Hub, run: Path, report: Progress) -> Json:
-    """Read what the run's evaluation found, or examine its manifest now."""
+    """Read what the run's evaluation found, or examine its labels now."""
     folder = RunFolder(run)
     done = folder.evaluation / "label_errors.json"
     if done.is_file():
@@ -274,7 +271,8 @@ def _of_run(hub: Hub, run: Path, report: Progress) -> Json:
     info = RunInfo.read(folder)
     if info is None:
         raise StoreError(f"{run} is no run's folder: `labelloop train --run DIR` makes one")
-    return find_label_errors(Context(folder, with_parameters(hub.settings, info.parameters), report))
+    context = Context(folder, with_parameters(hub.settings, info.parameters), report)
+    return context.kind.label_errors(context, None)
 
 
 def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
@@ -282,18 +280,14 @@ def _of_project(hub: Hub, project: ProjectKey, report: Progress) -> Json:
 
     What the command's own environment says counts only before the first champion.
     """
-    directory = hub.settings.directory
-    pictures = PictureCache(directory / "cache" / "pictures")
-    manifest = read_labels(hub, project, labeling_of(hub, project), report).manifest
-    champion = hub.pointer(project).read().champion
-    bundle, training = None, train_settings(project_settings(hub, project))
+    # Whoever trains the project, it is our own training whose settings are looked by.
+    settings = replace(project_settings(hub, project), trainer="local")
+    labeled = read_labels(hub, project, labeling_of(hub, project), report)
+    champion, versions, learned = hub.pointer(project).read().champion, hub.versions(project), None
     if champion is not None:
-        from labelloop.train.parity import WEIGHTS
-
-        versions = hub.versions(project)
-        found = versions.fetch_bundle(champion, directory / "cache" / "bundles")
-        info = read_bundle_info(found)
-        # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.
-        if isinstance(info, NetworkInfo) and WEIGHTS in info.files:
-            bundle, training = found, recorded_settings(versions.get(champion).trained_with, info)
-    return examine_manifest(manifest, training, pictures, directory / "cache" / "train", bundle, report)
+        bundle = versions.fetch_bundle(champion, settings.directory / "cache" / "bundles")
+        learned = Learned((), bundle, versions.get(champion).trained_with, settings)
+    with TemporaryDirectory(prefix="labelloop-label-errors-") as folder:
+        context = Context(RunFolder(Path(folder)), settings, report)
+        context.labeled = labeled
+        return context.kind.label_errors(context, learned)

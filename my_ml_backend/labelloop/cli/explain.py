@@ -55,7 +55,7 @@ def explain(hub: Hub, project_id: int, task: int, version: str | None, top: int,
             show(as_json, {"task": task, "prediction": prediction}, [_said(task, prediction), told])
             return
         run = hub.runs(project).get(record.run)
-        with Bar(sys.stderr.isatty() and not as_json, "picture") as bar:
+        with Bar(sys.stderr.isatty() and not as_json, find(run.kind).item if run else "item") as bar:
             nearest, why = _nearest(hub, project, found, record, run, top, bar)
         people = studio.annotators(project_id, [item.task for item, _ in nearest]) if nearest else {}
     lines = [_said(task, prediction), *_came_about(record, run), *_alike(nearest, why, people)]

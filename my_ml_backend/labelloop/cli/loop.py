@@ -180,7 +180,7 @@ def _drift(hub: Hub, project: ProjectKey, found: Looks) -> list[str]:
         f"  scores: KS {judged.ks:.3f}, p {judged.ks_p:.2g}, PSI {judged.psi:.3f}, in class {judged.most_changed}"
     )
     if judged.mmd is None:
-        told.append("  pictures: too few could be described")
+        told.append("  pictures: none, or too few that could be described; the scores alone are judged")
     else:
         told.append(f"  pictures: MMD {judged.mmd:.4g}, p {judged.mmd_p:.2g}")
     if judged.features is not None:

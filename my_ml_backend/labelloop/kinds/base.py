@@ -87,7 +87,7 @@ class Kind(Protocol):
     the control tags it learns, with what they are about; one that draws what ``Labels`` name, such as ``Rectangle``, is
     learned with them. ``recipes`` maps its recipes to their versions: one is raised where the same labels now give a
     better model, and every project is then trained once with it. ``settings`` are the fields of the settings that are
-    its own; the seed is everybody's.
+    its own; the seed is everybody's. ``searched`` says that `labelloop search` can try values of them.
     ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
     """
 
@@ -97,6 +97,7 @@ class Kind(Protocol):
     contrasts: bool
     as_shown: bool
     whoever_trains: bool
+    searched: bool
     label_configs: Supported
     recipes: Mapping[str, int]
     settings: tuple[str, ...]
@@ -150,6 +151,14 @@ class Kind(Protocol):
 
     def analyse(self, context: "Context") -> None:
         """Write the rest of ``evaluation/``: what explains the figures. Nobody's next step waits for it."""
+
+    def label_errors(self, context: "Context", learned: "Learned | None") -> Json:
+        """Find labels that are probably wrong, as ``evaluation/label_errors.json`` holds them; raises TrainingError.
+
+        ``context`` has them, be it a run's or, where nothing was trained, one that holds labels alone: then ``learned``
+        is the champion to look by, None where there is none. ``errors`` has for each its ``task``, the labels ``given``
+        and ``suggested``, ``score`` and ``given_score``; ``examined`` is how many items were looked at.
+        """
 
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:
         """Give the items learned from that are at hand, the most similar to one first, with a similarity up to 1.

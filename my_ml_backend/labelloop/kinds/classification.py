@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.majority import Truth, Vote, settle
-from labelloop.types import Choice, Item, LeftOut, Progress
+from labelloop.types import Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ class Classification(ABC):
 
     name: str
     says: "Says" = "labels"
-    contrasts, as_shown, whoever_trains = True, False, False
+    contrasts, as_shown, whoever_trains, searched = True, False, False, False
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
 
@@ -116,6 +116,10 @@ class Classification(ABC):
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None, unless a kind knows better."""
         return ()
+
+    def label_errors(self, context: "Context", learned: "Learned | None") -> Json:  # noqa: ARG002
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"nothing looks for probable label errors where {context.manifest.kind} is learned")
 
     def right(self, context: "Context") -> Mapping[int, bool]:
         """Tell which test items are given exactly their classes."""

@@ -54,7 +54,7 @@ class Regions(ABC):
     shape: type[Span | Box]
     figure: str
     least, touching = 1.0, 0.0
-    contrasts, as_shown, whoever_trains = False, False, False
+    contrasts, as_shown, whoever_trains, searched = False, False, False, False
 
     @abstractmethod
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":
@@ -201,6 +201,10 @@ class Regions(ABC):
             f"{one['regions']} regions of {one['items']} {self.item}s are not learned as drawn: {one['reason']}"
             for one in read_json(context.folder.data, "preprocess").get("aside", ())
         ]
+
+    def label_errors(self, context: "Context", learned: "Learned | None") -> Json:  # noqa: ARG002
+        """Refuse, unless a kind knows better."""
+        raise TrainingError(f"nothing looks for probable label errors where {context.manifest.kind} is learned")
 
     def nearest(self, asked: Item, learned: "Learned", progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None, unless a kind knows better."""

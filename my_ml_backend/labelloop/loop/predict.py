@@ -7,7 +7,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
@@ -324,7 +324,7 @@ def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> 
         _log.warning("project %s: of the answer to a task, %s", plan.project, remark)
     if plan.expected:
         plan.hub.cache.put(_kept_as(asked.key, found["model_version"]), found)
-    if isinstance(answer, Output) and plan.serves != "alone":
+    if plan.serves != "alone":
         task = asked.task.get("id")
         # A queue of the process: nothing here waits for Redis (loop/watched.py).
         plan.hub.predicted.append(
@@ -333,10 +333,21 @@ def _rendered(plan: PredictionPlan, asked: _Asked, answer: Answer | Failure) -> 
                 found["model_version"],
                 asked.key,
                 task if isinstance(task, int) else None,
-                answer.scores,
+                _scores(answer),
                 time.time(),
             )
         )
+    return found
+
+
+def _scores(answer: Answer) -> Mapping[str, float]:
+    """Give the score of each class, by which drift is looked for: of what was found, that of its surest region."""
+    if isinstance(answer, Output):
+        return answer.scores
+    found: dict[str, float] = {}
+    for region in answer.regions:
+        if region.label:
+            found[region.label] = max(found.get(region.label, 0.0), 1.0 if region.score is None else region.score)
     return found
 
 

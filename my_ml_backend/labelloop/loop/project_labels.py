@@ -78,7 +78,7 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
             raise Unreadable(f"it is {other}, which is nothing that annotators are shown")
         kind.check(content)
 
-    fetcher = InputFetcher(site.read, cache, project, check)
+    fetcher = InputFetcher(site.read, cache, project, check, item=kind.item)
     missing, records = Missing(), labeling.records(kind.truth)
     fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
     manifest = Manifest.gathered(
@@ -143,11 +143,12 @@ def _beside(hub: Hub) -> Iterator[Path]:
 
 
 def unread(labeled: Labeled) -> str:
-    """Say which pictures of labeled tasks could not be fetched, and why; empty when all were."""
+    """Say which files of labeled tasks could not be fetched, and why; empty when all were."""
     count, first = labeled.missing.count, labeled.missing.first
     if not count:
         return ""
     named = "; ".join(f"task {one.task}: {one.reason}" for one in first)
     more = f"; and {count - len(first)} more" if count > len(first) else ""
-    which = "1 picture of a labeled task" if count == 1 else f"{count} pictures of labeled tasks"
+    item = find(labeled.manifest.kind).item
+    which = f"1 {item} of a labeled task" if count == 1 else f"{count} {item}s of labeled tasks"
     return f"{which} could not be read: {named}{more}. Mend their addresses, or delete these tasks"

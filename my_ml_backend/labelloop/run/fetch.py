@@ -1,4 +1,4 @@
-"""From labeled records to items: every picture fetched once ever, each under the hash of its content."""
+"""From labeled records to items: every file fetched once ever, each under the hash of its content."""
 
 import time
 from collections import deque
@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class _Missing(LeftOut):
-    """A task whose picture could not be had."""
+    """A task whose file could not be had."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class InputFetcher:
     """Fetches the files of labeled records into a cache, several at a time; a text needs no fetching.
 
     ``read`` gives a record's file: bytes, or a MediaError. ``project`` is whose addresses the cache remembers;
-    ``check`` raises Unreadable for what is no input of the kind that is learned.
-    ``wait`` passes the seconds between two tries of a picture. ``texts``: what lies in files is texts.
+    ``check`` raises Unreadable for what is no input of the kind that is learned. ``wait`` passes the seconds between
+    two tries of a file, ``item`` is what sentences call one. ``texts``: what lies in files is texts.
     """
 
     read: Callable[[Record], bytes]
@@ -50,6 +50,7 @@ class InputFetcher:
     check: Callable[[bytes], None]
     wait: Callable[[float], None] = time.sleep
     texts: bool = False
+    item: str = "picture"
 
     def fetch(
         self, records: Iterable[Record | LeftOut], total: int, progress: Progress, missing: Missing
@@ -68,10 +69,10 @@ class InputFetcher:
             if isinstance(found, _Missing):
                 missing.add(found)
                 # Not each of a million is to be waited for when their server is down.
-                _require_most(missing, done, max(total, done))
+                self._require_most(missing, done, max(total, done))
             yield record, found
-            progress("pictures", done, max(total, done))
-        _require_most(missing, done, kept + missing.count)
+            progress(f"{self.item}s", done, max(total, done))
+        self._require_most(missing, done, kept + missing.count)
 
     def _find(self, record: Record | LeftOut) -> Item | LeftOut:
         """Give a record as an item, or say why it is none."""
@@ -110,7 +111,7 @@ class InputFetcher:
         if record.content and self.cache.has(record.content):
             return record.content
         if not record.uri:
-            reason = f"picture {record.content} is not on this machine and its manifest names no address"
+            reason = f"{self.item} {record.content} is not on this machine and its manifest names no address"
             return _Missing(record.task, reason)
         try:
             return self._fetch(record)
@@ -131,16 +132,16 @@ class InputFetcher:
             raise Unreadable(f"its content (sha256 {picture}) is not what the source says ({record.content})")
         return picture
 
+    def _require_most(self, missing: Missing, done: int, total: int) -> None:
+        if too_many(missing.count, total):
+            raise MediaError(
+                f"{missing.count} of the first {done} {self.item}s ({total} in all) could not be had: "
+                f"{missing.first[0].reason}"
+            )
+
 
 def _is_at_hand(record: Record | LeftOut) -> bool:
     return isinstance(record, LeftOut) or bool(record.text)
-
-
-def _require_most(missing: Missing, done: int, total: int) -> None:
-    if too_many(missing.count, total):
-        raise MediaError(
-            f"{missing.count} of the first {done} pictures ({total} in all) could not be had: {missing.first[0].reason}"
-        )
 
 
 def _in_order(find: Callable[[T], R], values: Iterable[T], is_quick: Callable[[T], bool]) -> Iterator[tuple[T, R]]:

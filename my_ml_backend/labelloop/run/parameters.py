@@ -19,12 +19,6 @@ from labelloop.types import IMAGES, Json, TrainSettings
 
 _GATE = "gate"
 
-_POLICY_FILES = (".yaml", ".yml")
-
-_PATHS = ("/", "./", "../", "~")
-"""What begins so is meant as a folder, and is no name of the hub."""
-
-
 _EXPECTED = {
     "LABELLOOP_WEIGHTS": "Name a safetensors file, or say pretrained or none",
     "LABELLOOP_AUGMENTATIONS": "Name a YAML file, or say auto, none, light, crop or realistic",
@@ -108,15 +102,8 @@ def content_hash(settings: Settings, field: str) -> str:
 
     Raises TrainingError where it cannot be read.
     """
-    value = str(getattr(settings, field))
-    match field:
-        case "weights" if value not in ("pretrained", "none"):
-            return _hash("LABELLOOP_WEIGHTS", value)
-        case "augmentations" if value.endswith(_POLICY_FILES):
-            return _hash("LABELLOOP_AUGMENTATIONS", value)
-        case "encoder" if value.startswith(_PATHS) or Path(value or "-").is_dir():
-            return _hash("LABELLOOP_ENCODER", value)
-    return ""
+    path = settings.file_of(field)
+    return _hash(f"LABELLOOP_{field.upper()}", path) if path else ""
 
 
 def _hash(setting: str, path: str) -> str:

@@ -83,11 +83,11 @@ def fetch_listing(
     wait: Callable[[float], None] = time.sleep,
     opens: Opener = Reader,
 ) -> Labeled:
-    """Fetch the pictures of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
-    missing = Missing()
+    """Fetch the files of a listing; ``wait`` passes the seconds between two tries of one. Raises as a Source."""
+    missing, item = Missing(), find(listing.kind).item
     with closing(opens(settings)) as reader:
         check, texts = _checked(listing.kind), listing.kind in OF_TEXTS
-        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, check, wait, texts)
+        fetcher = InputFetcher(lambda record: reader.read(record.uri), cache, project, check, wait, texts, item)
         fetched = list(fetcher.fetch(listing.records, len(listing.records), progress, missing))
     items = [found for _, found in fetched if isinstance(found, Item)]
     left_out = [*listing.left_out, *(found for _, found in fetched if isinstance(found, LeftOut))]
@@ -125,7 +125,7 @@ def check_locations(parameters: Mapping[str, str]) -> None:
 
 def _listing(parameters: Mapping[str, str], settings: Settings, opens: Opener) -> Listing:
     if not parameters.get("train_location"):
-        raise SettingsError("say where the labeled pictures are: --train-location FOLDER, file or address")
+        raise SettingsError("say where the labeled data are: --train-location FOLDER, file or address")
     parts = [
         listing if side == "train" else listing.on(side)
         for side in get_args(Side)
@@ -182,7 +182,7 @@ def named_sides(pictures: Iterable[tuple[Record, str]]) -> tuple[dict[str, Side]
     for _, given, picture in named:
         sides[picture] = min(given, sides.get(picture, given), key=_FIRST.index)
     moved = tuple(
-        LeftOut(task, f"its picture is on the {sides[picture]} side, too: it is taken for that one, not for {given}")
+        LeftOut(task, f"what it shows is on the {sides[picture]} side, too: it is taken for that one, not for {given}")
         for task, given, picture in named
         if given != sides[picture]
     )

@@ -46,12 +46,10 @@ class OwnPipeline(PipelineTrainer):
     def check(self, *, thorough: bool) -> None:
         """Look at all that every pipeline needs, and for files that only this machine has; see Trainer."""
         settings = self._settings
-        for name, value, known in (
-            ("LABELLOOP_WEIGHTS", settings.weights, ("pretrained", "none")),
-            ("LABELLOOP_AUGMENTATIONS", settings.augmentations, ()),
-        ):
-            if value not in known and value.endswith((".safetensors", ".yaml", ".yml")):
-                raise TrainingError(f"{name} names a file of this machine, {value}, which {self.name} has not")
+        for name in ("weights", "augmentations", "encoder"):
+            if path := settings.file_of(name):
+                told = f"LABELLOOP_{name.upper()} names a file of this machine, {path}, which {self.name} has not"
+                raise TrainingError(told)
         if taken := [name for name in self._address.parameters if name in self._own]:
             raise TrainingError(
                 f"{self.name}: parameter.{taken[0]} would give runs something else than they are named and found by: "

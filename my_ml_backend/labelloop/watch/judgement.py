@@ -118,7 +118,8 @@ def judge(
     correction), of the pictures' descriptions and of their features (MMD, permutations). Where too few pictures have
     those, the others have all of it. Raises ValueError without any prediction on either side.
     """
-    names = _classes(reference)
+    # Where nothing was found in any of them, there is no class, and nothing to tell apart by scores.
+    names = _classes(reference) or _classes(new) or [""]
     columns = [(_column(reference, name), _column(new, name)) for name in names]
     tested = [ks(*pair) for pair in columns]
     adjusted = holm([one.p for one in tested])

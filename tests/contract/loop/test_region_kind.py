@@ -16,6 +16,7 @@ from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.retrain import retrain
+from labelloop.loop.watched import keep_predicted
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
@@ -108,6 +109,11 @@ def test_a_kind_of_regions_goes_once_round(hub: Hub, studio: StudioApi) -> None:
     for number, values in brought.items():
         found = sorted((value["start"], value["end"], value["labels"]) for value in values)
         assert found == sorted((value["start"], value["end"], value["labels"]) for value in spans(number))
+
+    # What is predicted is watched for drift by the surest region of each label.
+    keep_predicted(hub)
+    watched = {one.task: set(one.scores) for one in hub.state(project).window.read()}
+    assert watched == {number: {label for one in spans(number) for label in one["labels"]} for number in brought}
 
     # More labels lead to another run, which is judged by the one before.
     for number in range(61, 81):

@@ -166,7 +166,7 @@ def test_label_errors_are_for_images_and_say_so_of_another_kinds_champion(hub: H
     found = CliRunner().invoke(label_errors, ["--project", "7"], obj=hub)
 
     assert isinstance(found.exception, TrainingError)
-    assert str(found.exception) == "probable label errors are found in pictures; here numbers are learned"
+    assert str(found.exception) == "nothing looks for probable label errors where numbers is learned"
 
 
 def test_a_manifest_that_cannot_be_kept_is_said_with_its_folder(hub: Hub) -> None:

@@ -150,3 +150,11 @@ def test_a_damaged_reference_says_what_to_do(tmp_path: Path, content: bytes) -> 
     store.write("ls/7/watch/v1/reference.json", content)
     with pytest.raises(Damaged, match="remove it"):
         Watched(store, ProjectKey("ls", 7), "v1").reference()
+
+
+def test_predictions_in_which_nothing_is_found_are_judged_like_others() -> None:
+    empty = [Observed(number, float(number), {}, [], []) for number in range(1, 201)]
+    assert not judge("v1", empty, empty, at=1.0).drifts
+    found = [one._replace(scores={"cell": 0.9}) for one in empty]
+    # What was never found, and is now, is a change; so is what is found no more.
+    assert judge("v1", empty, found, at=1.0).what == judge("v1", found, empty, at=1.0).what == "class cell"

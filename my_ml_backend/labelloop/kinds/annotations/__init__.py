@@ -50,7 +50,7 @@ class Annotations:
     name = ANNOTATIONS
     item = "task"
     says: Says = "result"
-    contrasts, as_shown, whoever_trains = False, True, False
+    contrasts, as_shown, whoever_trains, searched = False, True, False, False
     label_configs: Supported = ()
     recipes: Mapping[str, int] = {}
     settings: tuple[str, ...] = ()
@@ -114,6 +114,10 @@ class Annotations:
 
     def analyse(self, context: "Context") -> None:
         """There is nothing to explain that is known here."""
+
+    def label_errors(self, context: "Context", learned: Learned | None) -> Json:  # noqa: ARG002
+        """Refuse: whoever could doubt them is not here."""
+        raise TrainingError(f"probable label errors are not known: {_ELSEWHERE}")
 
     def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:  # noqa: ARG002
         """None: what is alike to a trainer is not known here."""

@@ -33,7 +33,7 @@ class ImageClassification(Classification):
 
     name = IMAGES
     item = "picture"
-    whoever_trains = True
+    whoever_trains = searched = True
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
     refits = ("head",)
@@ -115,6 +115,12 @@ class ImageClassification(Classification):
         from labelloop.kinds.image_classification.analysis import analyse
 
         analyse(context)
+
+    def label_errors(self, context: "Context", learned: Learned | None) -> Json:
+        """Ask heads that have not seen them, on the champion's features where it has any."""
+        from labelloop.kinds.image_classification.analysis import find_label_errors
+
+        return find_label_errors(context, learned)
 
     def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
         """Compare the features of pictures by the cosine of their angle."""

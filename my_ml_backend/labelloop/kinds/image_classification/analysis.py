@@ -13,10 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from labelloop.bundle_info import ForeignInfo, NetworkInfo
-from labelloop.data.manifest import Manifest
-from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES, Part, splits
-from labelloop.errors import TrainingError
 from labelloop.kinds.base import Learned
 from labelloop.kinds.picture_features import by_likeness
 from labelloop.models.bundle import read_bundle_info, read_network_info
@@ -27,7 +24,7 @@ from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
 from labelloop.run.suspects import with_left_out
-from labelloop.types import IMAGES, Item, Json, Progress, TrainSettings
+from labelloop.types import Item, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -143,7 +140,7 @@ def _explanations(analysis: Analysis) -> None:
 
 def _label_errors(analysis: Analysis) -> None:
     context = analysis.context
-    found = find_label_errors(context)
+    found = find_label_errors(context, None)
     found["errors"] = with_left_out(found["errors"], read_json(context.folder.trained, "train").get("suspects", ()))
     write_json(context.folder.evaluation / "label_errors.json", found)
     write_thumbnails(context.folder, (one["picture"] for one in found["errors"][:_ERRORS_SHOWN]), context.pictures.path)
@@ -209,37 +206,18 @@ def write_tensorboard(analysis: Analysis) -> None:
     write_events(folder.events, curves, metrics, training_of(context), shown)
 
 
-def find_label_errors(context: Context) -> Json:
-    """Examine the labels of a run, with its bundle at hand; raises TrainingError."""
-    _require_pictures(context.manifest)
-    return examine_manifest(
-        context.manifest,
-        training_of(context),
-        context.pictures,
-        context.caches,
-        context.folder.bundle,
-        context.progress,
-    )
+def find_label_errors(context: Context, learned: Learned | None) -> Json:
+    """Examine every label whose picture is on this machine, but for those that are confirmed; raises TrainingError.
 
-
-def examine_manifest(
-    manifest: Manifest,
-    settings: TrainSettings,
-    pictures: PictureCache,
-    caches: Path,
-    bundle: Path | None,
-    progress: Progress,
-) -> Json:
-    """Examine every label of a manifest whose pictures are on this machine, but for those that are confirmed.
-
-    Raises TrainingError.
+    By the run's bundle, or by what the champion was trained with, through its weights where it has any.
     """
-    _require_pictures(manifest)
     from labelloop.train.crossvalidation import FOLDS
     from labelloop.train.examine import examine
 
-    samples = list(samples_of(manifest.classes, pictures, manifest.items))
-    readable, found = examine(samples, manifest.classes, manifest.choice, settings, bundle, caches, progress)
+    manifest, (bundle, settings) = context.manifest, _looked_by(context, learned)
+    samples = list(samples_of(manifest.classes, context.pictures, manifest.items))
+    classes, choice = manifest.classes, manifest.choice
+    readable, found = examine(samples, classes, choice, settings, bundle, context.caches, context.progress)
     kept = {sample.picture for sample in readable}
     tasks = [item.task for item in manifest.items if item.content in kept]
     names = manifest.classes
@@ -281,6 +259,15 @@ def nearest(asked: Item, learned: Learned, progress: Progress) -> list[tuple[Ite
     return by_likeness(asked, learned.items, learned.settings, features)
 
 
-def _require_pictures(manifest: Manifest) -> None:
-    if manifest.kind != IMAGES:
-        raise TrainingError(f"probable label errors are found in pictures; here {manifest.kind} are learned")
+def _looked_by(context: Context, learned: Learned | None) -> tuple[Path | None, TrainSettings]:
+    """Give the bundle to look through, if any, and the settings it was trained with."""
+    if context.folder.bundle.is_dir():
+        return context.folder.bundle, training_of(context)
+    if learned is not None:
+        from labelloop.train.parity import WEIGHTS
+
+        info = read_bundle_info(learned.bundle)
+        # One that was adopted from an ONNX file has no weights to look through, one of another kind no network.
+        if isinstance(info, NetworkInfo) and WEIGHTS in info.files:
+            return learned.bundle, recorded_settings(learned.trained_with, info)
+    return None, training_of(context)

@@ -10,6 +10,7 @@ import optuna
 from labelloop.data.split import splits
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.files import cores, file_lock
+from labelloop.kinds.base import kinds
 from labelloop.run.context import Context, read_json, write_json, write_text
 from labelloop.run.driver import Run, StageReporter
 from labelloop.run.folder import RunFolder
@@ -24,7 +25,7 @@ from labelloop.run.search.space import Space, asked_space, check_space, present
 from labelloop.run.source import Opener
 from labelloop.settings import Settings
 from labelloop.sources.reader import Reader
-from labelloop.types import IMAGES, Json
+from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ class Search:
         with run.alone():
             for stage in ("fetch", "preprocess"):
                 run.make(stage)
-        if run.context.kind.name != IMAGES:
-            raise TrainingError(f"a search tries networks for pictures; here {run.context.kind.name} are learned")
+        if not run.context.kind.searched:
+            able = ", ".join(kind.name for kind in kinds() if kind.searched)
+            raise TrainingError(f"a search tries settings of {able}; what is learned here is {run.context.kind.name}")
         visible = gpus()
         jobs = min(self.jobs or len(visible) or cores(), self.budget.trials)
         found = run_search(run.context, space, self.budget, jobs, visible, watcher)
