@@ -94,7 +94,7 @@ def test_a_list_that_was_handed_over_stays_and_nothing_is_packed_again(step: Ste
 
 
 def test_without_a_picture_there_is_nothing_to_hand_on(step: Step, cache: PictureCache) -> None:
-    with pytest.raises(NotEnoughLabels, match="no picture was fetched"):
+    with pytest.raises(NotEnoughLabels, match="nothing was fetched"):
         step.leave("fetch", fetched(step, cache, 0), cache)
 
 
