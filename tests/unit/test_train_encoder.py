@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from labelloop.errors import BundleError, TrainingError
-from labelloop.kinds.texts.bio import spans_of, tag_count, tags_of
-from labelloop.kinds.texts.encoder_engine import EncoderSession
+from labelloop.kinds.named_entity_recognition.encoder_spans import EncoderSpans
+from labelloop.kinds.named_entity_recognition.tokens import ends
+from labelloop.kinds.texts.bio import tag_count, tags_of
+from labelloop.kinds.texts.encoder_engine import FILES, EncoderSession, write_details
 from labelloop.kinds.texts.windows import EncoderSpec
 from support import hub, tiny_encoder
 from support.servers import free_port
@@ -42,7 +44,7 @@ def found(named: Path | str) -> Any:
 def how(**more: Any) -> Any:
     from labelloop.kinds.texts.recipes.encoder_finetune import How
 
-    given = {"epochs": 6, "batch_size": 16, "learning_rate": 0.08, "seed": 0, "alone": True}
+    given = {"epochs": 6, "batch_size": 16, "learning_rate": 0.03, "seed": 0, "alone": True}
     return How(**{**given, "progress": lambda _what, _done, _total: None, **more})
 
 
@@ -152,7 +154,7 @@ def test_how_long_it_goes_is_counted_before_it_begins(folder: Path) -> None:
 
     one = classes(folder, epochs=20, alone=False)[0]
     assert (one.plan.epochs, one.plan.wanted, one.plan.too_long) == (10, 10, False)
-    assert one.plan.learning_rate == pytest.approx(0.08 * 0.025)
+    assert one.plan.learning_rate == pytest.approx(0.03 * 0.075)
     assert one.plan.steps == 20
     short = classes(folder, epochs=20, alone=False, budget=Budget(cpu_work=1e6))[0].plan
     assert (short.epochs, short.too_long) == (4, True)
@@ -191,7 +193,8 @@ def test_spans_in_texts_of_several_windows_are_learned_to_the_character(tagged: 
     _, held, cut, probabilities = tagged
     right = wanted = 0
     for text, tokens, rows in zip(held, cut, probabilities, strict=True):
-        given = {(one.start, one.end, one.label) for one in spans_of(tokens, rows)}
+        regions = [one for one in EncoderSpans(CITIES).read(text, tokens, rows) if (one.score or 0) >= 0.5]
+        given = {(*ends(one), CITIES.index(one.label)) for one in regions}
         right += len(given & set(spans(text)))
         wanted += len(spans(text))
     assert wanted > 100
@@ -202,9 +205,9 @@ def test_what_is_served_of_spans_is_what_was_trained(tagged: Any, tmp_path: Path
     from labelloop.kinds.texts.recipes.encoder_export import parity, write_encoder
 
     one, held, cut, probabilities = tagged
-    write_encoder(one.network, one.encoder.cutter, tmp_path)
+    write_encoder(one.network, one.encoder.cutter, tmp_path, {})
     assert parity(one.network, one.encoder.cutter, tmp_path, held)["model.onnx"] < 1e-4
-    given = EncoderSession(tmp_path, one.encoder.cutter.spec).tags(held)
+    given = EncoderSession(tmp_path).tags(held)
     for (tokens, rows), own, expected in zip(given, cut, probabilities, strict=True):
         assert (tokens.starts == own.starts).all()
         assert rows == pytest.approx(expected, abs=1e-4)
@@ -214,30 +217,24 @@ _WITHOUT_TORCH = """
 import json, sys
 sys.modules |= dict.fromkeys(("torch", "transformers", "sklearn", "scipy"))
 from pathlib import Path
-from labelloop.kinds.texts.encoder_engine import EncoderSession
-from labelloop.kinds.texts.windows import EncoderSpec
-spec, texts = json.loads(sys.argv[2])
-print(json.dumps(EncoderSession(Path(sys.argv[1]), EncoderSpec.read(spec)).classes(texts).tolist()))
+from labelloop.kinds.texts.encoder_engine import FILES, EncoderSession, write_details
+print(json.dumps(EncoderSession(Path(sys.argv[1])).classes(json.loads(sys.argv[2])).tolist()))
 """
 
 
 @pytest.mark.process
 def test_what_is_served_of_classes_needs_no_torch_and_says_what_was_trained(folder: Path, tmp_path: Path) -> None:
-    from dataclasses import asdict
-
     from labelloop.kinds.texts.recipes.encoder_export import parity, write_encoder
 
     one, fit = classes(folder, epochs=1)
     logits, _ = fit()
     one.network.divide(2.0)
     cut, held = one.encoder.cutter, tiny_encoder.texts(40, seed=1)[0]
-    files = write_encoder(one.network, cut, tmp_path)
-    assert set(files) == {"model.onnx", "tokenizer.json"}
+    assert write_encoder(one.network, cut, tmp_path, {"more": 1}) == FILES
+    assert EncoderSession(tmp_path).details["more"] == 1
     assert parity(one.network, cut, tmp_path, held)["model.onnx"] < 1e-4
-    asked = json.dumps([asdict(cut.spec), held])
-    said = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_TORCH, str(tmp_path), asked], check=True, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", _WITHOUT_TORCH, str(tmp_path), json.dumps(held)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True)
     assert np.array(json.loads(said.stdout)) == pytest.approx(logits / 2, abs=1e-4)
     one.network.divide(0.5)
     with pytest.raises(TrainingError, match=r"differ from the trained network's"):
@@ -245,13 +242,18 @@ def test_what_is_served_of_classes_needs_no_torch_and_says_what_was_trained(fold
 
 
 def test_damaged_files_of_a_bundle_are_told(tmp_path: Path) -> None:
-    spec = EncoderSpec("x", 12, 2, (1,), (2,), 0)
-    with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
-        EncoderSession(tmp_path, spec)
+    with pytest.raises(BundleError, match=r"encoder\.json cannot be read"):
+        EncoderSession(tmp_path)
+    (tmp_path / "encoder.json").write_text('{"spec": {}}')
     tiny_encoder.tokenizer().save(str(tmp_path / "tokenizer.json"))
-    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(BundleError, match=r"encoder\.json is of an unknown form"):
+        EncoderSession(tmp_path)
+    write_details(tmp_path / "encoder.json", EncoderSpec("x", 12, 2, (1,), (2,), 0), {})
     with pytest.raises(BundleError, match=r"model\.onnx cannot be loaded"):
-        EncoderSession(tmp_path, spec)
+        EncoderSession(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(BundleError, match=r"tokenizer\.json cannot be read"):
+        EncoderSession(tmp_path)
 
 
 def code(place: Path) -> None:

@@ -9,6 +9,7 @@ from labelloop.errors import BundleError
 from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
+from labelloop.kinds.texts import encoder_settings
 from labelloop.regions import read_regions
 from labelloop.types import SPANS, Item, Json, Region, Span
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from labelloop.serve.engines.base import Engine
     from labelloop.settings import Settings
 
-_CRF = "crf.npz"
+_CRF, _ENCODER = "crf.npz", ("model.onnx", "tokenizer.json", "encoder.json")
+"""What a head is served from, and what a finetune is."""
 
 
 class NamedEntityRecognition(Regions):
@@ -33,9 +35,9 @@ class NamedEntityRecognition(Regions):
     shape = Span
     figure = "span F1"
     label_configs: Supported = (("Labels", ("Text",)),)
-    recipes: Mapping[str, int] = {"head": 1}
-    settings: tuple[str, ...] = ()
-    weights: tuple[str, ...] = (_CRF,)
+    recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
+    settings: tuple[str, ...] = encoder_settings.SETTINGS
+    weights: tuple[str, ...] = (_CRF, *_ENCODER)
 
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":
         """Give the share of their union that spans have in common; see Regions."""
@@ -62,18 +64,20 @@ class NamedEntityRecognition(Regions):
 
         read_text(content)
 
-    def competing(self, settings: "Settings") -> tuple[str, ...]:  # noqa: ARG002 - there is one
-        """Name all there are."""
-        return tuple(self.recipes)
+    def competing(self, settings: "Settings") -> tuple[str, ...]:
+        """Take those of the recipes that the settings name, a finetune where they name an encoder."""
+        return encoder_settings.competing(self.recipes, settings)
 
     def hyperparameters(self, settings: "Settings") -> "OwnParameters":
-        """Take the recipes and the seed."""
+        """Take the recipes, the seed, and what a finetune learns by."""
         from labelloop.kinds.hyperparameters import OwnParameters
 
         return OwnParameters.of(KIND, settings)
 
     def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
-        """None of them matters here."""
+        """Raise TrainingError, looked at ``thorough``ly, where a folder holds no encoder."""
+        if thorough:
+            encoder_settings.check(self.recipes, settings)
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:  # noqa: ARG002
         """Read every text once, and say which are none."""
@@ -120,12 +124,12 @@ class NamedEntityRecognition(Regions):
         thresholds = info.thresholds if isinstance(info, SpanInfo) else None
         if not isinstance(thresholds, dict) or not all(map(_is_threshold, thresholds.values())):
             yield "has a threshold that is not between 0 and 1"
-        if _CRF not in info.files:
-            yield f"has no hash of {_CRF}: nothing could be served"
+        if missing := [name for name in _files(info) if name not in info.files]:
+            yield f"has no hash of {missing[0]}: nothing could be served"
 
     def served(self, engine: str) -> tuple[str, ...]:  # noqa: ARG002 - there is one model for all of them
-        """Name the model's file."""
-        return (_CRF,)
+        """Name the files of both recipes' models."""
+        return self.weights
 
     def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":  # noqa: ARG002
         """Load a bundle."""
@@ -134,6 +138,10 @@ class NamedEntityRecognition(Regions):
         if not isinstance(info, SpanInfo):
             raise BundleError(f"bundle {directory}: its model finds no spans, it is for {info.kind}")
         return open_engine(directory, info)
+
+
+def _files(info: BundleInfo) -> tuple[str, ...]:
+    return _ENCODER if info.recipe == "finetune" else (_CRF,)
 
 
 def _is_threshold(value: object) -> bool:

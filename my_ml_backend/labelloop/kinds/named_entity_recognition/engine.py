@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,12 +20,20 @@ from labelloop.types import Failure, Findings, Region
 CRF = "crf.npz"
 
 
+class Finder(Protocol):
+    """A loaded model."""
+
+    def find(self, texts: Sequence[str]) -> Sequence[Sequence[Region]]:
+        """Find the spans of each text with their scores, however unsure, no two of them overlapping."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class SpanEngine:
     """Answers with spans: those from their label's threshold on, or, where ``every``, however unsure they are."""
 
     info: SpanInfo
-    crf: Crf
+    model: Finder
     every: bool = False
 
     @property
@@ -39,7 +48,7 @@ class SpanEngine:
     def predict(self, contents: Sequence[bytes], version: str) -> list[Findings | Failure]:
         """Answer for every text, in order; see Engine."""
         texts = [_text(content) for content in contents]
-        found = iter(self.crf.find([one for one in texts if isinstance(one, str)]))
+        found = iter(self.model.find([one for one in texts if isinstance(one, str)]))
         return [one if isinstance(one, Failure) else Findings(self._given(next(found)), version) for one in texts]
 
     def _given(self, regions: Sequence[Region]) -> tuple[Region, ...]:
@@ -48,7 +57,12 @@ class SpanEngine:
 
 
 def open_engine(directory: Path, info: SpanInfo) -> SpanEngine:
-    """Load a bundle; raises BundleError when its file is damaged, or of another form."""
+    """Load a bundle of either recipe; raises BundleError when a file is damaged, or of another form."""
+    if info.recipe == "finetune":
+        # onnxruntime starts a thread when it is imported.
+        from labelloop.kinds.named_entity_recognition.encoder_spans import EncoderFinder
+
+        return SpanEngine(info, EncoderFinder(directory))
     content = read_hashed(directory, info, CRF)
     try:
         return SpanEngine(info, read_crf(content))

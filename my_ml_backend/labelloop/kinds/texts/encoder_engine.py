@@ -1,6 +1,8 @@
 """Runs an encoder's ``model.onnx`` beside its ``tokenizer.json``: onnxruntime and numpy, without torch."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from tokenizers import Tokenizer
 from labelloop.errors import BundleError
 from labelloop.kinds.texts.windows import Cutter, EncoderSpec, Floats, Ids, Tokens, batches, merged, padded
 from labelloop.train.metrics import softmax
+from labelloop.types import Json
 
-MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
-FILES = (MODEL, TOKENIZER)
-"""The files of a bundle that an encoder is served by."""
+MODEL, TOKENIZER, DETAILS = "model.onnx", "tokenizer.json", "encoder.json"
+FILES = (MODEL, TOKENIZER, DETAILS)
+"""The files of a bundle that an encoder is served by. ``encoder.json`` holds its EncoderSpec, and what a kind adds."""
 
 IDS, MASK, LOGITS = "input_ids", "attention_mask", "logits"
 
@@ -26,14 +29,18 @@ _AT_ONCE = 2048
 
 
 class EncoderSession:
-    """One loaded encoder with its last layer; safe to share between threads. Raises BundleError."""
+    """One loaded encoder with its last layer; safe to share between threads. Raises BundleError.
 
-    def __init__(self, directory: Path, spec: EncoderSpec) -> None:
-        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), spec)
+    ``details`` is what ``encoder.json`` holds.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.details = _details(directory / DETAILS)
+        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), _spec(self.details, directory / DETAILS))
         self._session, self._path = _session(directory / MODEL), directory / MODEL
 
     def classes(self, texts: Sequence[str]) -> Array:
-        """Give logits (texts, classes), by the beginning of each text."""
+        """Give logits (texts, classes), by the beginning of each text, at least one."""
         return np.stack(self.run([self.cutter.beginning(text) for text in texts]))
 
     def tags(self, texts: Sequence[str]) -> list[tuple[Tokens, Floats]]:
@@ -78,6 +85,28 @@ def tag_probabilities(
         for (first, last), output in zip(places, outputs, strict=True)
     ]
     return merged(len(tokens.ids), places, windows)
+
+
+def write_details(path: Path, spec: EncoderSpec, kinds: Json) -> None:
+    """Write ``encoder.json``: how texts are cut, and the ``kinds`` own part."""
+    path.write_text(json.dumps({"spec": asdict(spec), **kinds}, sort_keys=True), encoding="ascii")
+
+
+def _details(path: Path) -> Json:
+    try:
+        found = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise BundleError(f"{path} is no JSON object: train the version again")
+    return found
+
+
+def _spec(details: Json, path: Path) -> EncoderSpec:
+    try:
+        return EncoderSpec.read(details["spec"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{path} is of an unknown form ({error!r}): train the version again") from error
 
 
 def _tokenizer(path: Path) -> Tokenizer:

@@ -53,7 +53,7 @@ class Candidate:
     """A recipe's model, and the spans that it ``found`` in the validation texts before it had seen them.
 
     ``refit`` learns once more, with them. ``calibration`` says what calibrating changed, on texts that were held out:
-    each measure as ``NAME_before`` and ``NAME_after``.
+    each measure as ``NAME_before`` and ``NAME_after``. ``device`` is where it was trained.
     """
 
     recipe: str
@@ -63,6 +63,7 @@ class Candidate:
     calibration: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     curve: tuple[Json, ...] = ()
+    device: str = "cpu"
 
 
 Recipe = Callable[[Material], Candidate]

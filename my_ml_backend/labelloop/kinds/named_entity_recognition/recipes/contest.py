@@ -12,12 +12,10 @@ from labelloop.errors import TrainingError
 from labelloop.kinds.named_entity_recognition.crf import FLOOR
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.named_entity_recognition.recipes.base import Candidate, Labeled, Material, Recipe, Regions
-from labelloop.kinds.named_entity_recognition.recipes.head import fit as head
+from labelloop.kinds.texts.encoder_settings import NO_ENCODER
 from labelloop.run.context import Context, write_text
+from labelloop.settings import Settings
 from labelloop.types import HALF, SPANS, Json
-
-RECIPES: Mapping[str, Recipe] = {"head": head}
-"""All recipes, in the order in which they run."""
 
 ENOUGH = 50
 """Validation texts from which on a later recipe can win."""
@@ -28,10 +26,11 @@ def train(context: Context, material: Material) -> Json:
     if not material.train and not material.validation:
         raise TrainingError("there is no text to learn from")
     seconds: dict[str, float] = {}
+    recipes, notes = entrants(context.settings, material)
     candidates = []
-    for name in material.parameters.recipes:
+    for name, fit in recipes.items():
         begun = time.monotonic()
-        candidates.append(RECIPES[name](material))
+        candidates.append(fit(material))
         seconds[name] = round(time.monotonic() - begun, 3)
     best, begun = winner(candidates, material.validation), time.monotonic()
     model = best.model if best.refit is None or not material.validation else best.refit()
@@ -48,11 +47,28 @@ def train(context: Context, material: Material) -> Json:
         "validation": {one.recipe: f1(material.validation, one.found) for one in candidates if material.validation},
         "seconds": seconds,
         "left_out": {},
-        "notes": [note for one in candidates for note in one.notes],
+        "notes": [*notes, *(note for one in candidates for note in one.notes)],
         "calibration": best.calibration,
         "curves": {one.recipe: one.curve for one in candidates if one.curve},
-        "device": "cpu",
+        "device": best.device,
     }
+
+
+def entrants(settings: Settings, material: Material) -> tuple[Mapping[str, Recipe], tuple[str, ...]]:
+    """Give the recipes that run, in order, and say in a sentence which is left out, if one is."""
+    # Either brings what takes a while to import.
+    found: dict[str, Recipe] = {}
+    if "head" in material.parameters.recipes:
+        from labelloop.kinds.named_entity_recognition.recipes import head
+
+        found["head"] = head.fit
+    if "finetune" not in material.parameters.recipes:
+        return found, (NO_ENCODER,) if "finetune" in settings.recipes else ()
+    from labelloop.kinds.named_entity_recognition.recipes import finetune
+
+    if reason := finetune.left_out(material):
+        return found, (reason,)
+    return {**found, "finetune": finetune.fit}, ()
 
 
 def winner(candidates: Sequence[Candidate], texts: Sequence[Labeled]) -> Candidate:

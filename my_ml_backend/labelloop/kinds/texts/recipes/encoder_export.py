@@ -7,12 +7,22 @@ import numpy as np
 import torch
 
 from labelloop.errors import TrainingError
-from labelloop.files import sha256
-from labelloop.kinds.texts.encoder_engine import FILES, IDS, LOGITS, MASK, MODEL, TOKENIZER, EncoderSession
+from labelloop.kinds.texts.encoder_engine import (
+    DETAILS,
+    FILES,
+    IDS,
+    LOGITS,
+    MASK,
+    MODEL,
+    TOKENIZER,
+    EncoderSession,
+    write_details,
+)
 from labelloop.kinds.texts.recipes.encoder_network import EncoderNetwork, outputs_of
 from labelloop.kinds.texts.windows import Cutter
 from labelloop.train.export import export_onnx
 from labelloop.train.parity import MOST_LOGIT
+from labelloop.types import Json
 
 _COMPARED = 8
 _REMEDY = "choose another LABELLOOP_ENCODER"
@@ -20,8 +30,11 @@ _LARGEST = 2_000_000_000
 """Bytes that one ONNX file with its weights inside may have (protobuf's limit)."""
 
 
-def write_encoder(network: EncoderNetwork, cutter: Cutter, directory: Path) -> dict[str, str]:
-    """Write ``model.onnx`` and ``tokenizer.json``; gives their hashes (sha256, hex). Raises TrainingError."""
+def write_encoder(network: EncoderNetwork, cutter: Cutter, directory: Path, kinds: Json) -> tuple[str, ...]:
+    """Write the files that serve an encoder, and name them; ``kinds`` is what a kind adds to ``encoder.json``.
+
+    Raises TrainingError.
+    """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > _LARGEST:
         raise TrainingError(
@@ -35,7 +48,8 @@ def write_encoder(network: EncoderNetwork, cutter: Cutter, directory: Path) -> d
     inputs = {IDS: (example, free), MASK: (example.clone(), free)}
     export_onnx(network, inputs, directory / MODEL, (LOGITS,), _REMEDY)
     (directory / TOKENIZER).write_text(cutter.tokenizer.to_str(), encoding="utf-8")
-    return {name: sha256(directory / name) for name in FILES}
+    write_details(directory / DETAILS, cutter.spec, kinds)
+    return FILES
 
 
 def parity(network: EncoderNetwork, cutter: Cutter, directory: Path, texts: Sequence[str]) -> Mapping[str, float]:
@@ -46,7 +60,7 @@ def parity(network: EncoderNetwork, cutter: Cutter, directory: Path, texts: Sequ
     at = np.linspace(0, len(texts) - 1, min(_COMPARED, len(texts))).round().astype(int)
     chosen = [texts[place] for place in at]
     expected = outputs_of(network, [cutter.beginning(text) for text in chosen], cutter.spec.pad)
-    session = EncoderSession(directory, cutter.spec)
+    session = EncoderSession(directory)
     given = session.run([session.cutter.beginning(text) for text in chosen])
     difference = max(
         float(np.abs(one - other).max()) if one.shape == other.shape else float("inf")

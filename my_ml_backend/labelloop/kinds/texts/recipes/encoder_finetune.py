@@ -7,10 +7,12 @@ not spoil what the encoder knows (Kumar et al., 2022, "Fine-Tuning can Distort P
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.kinds.texts.bio import IGNORED, Tags
 from labelloop.kinds.texts.encoder_engine import tag_probabilities
 from labelloop.kinds.texts.recipes.encoder import Encoder
@@ -22,6 +24,7 @@ from labelloop.train import metrics
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
 from labelloop.train.logistic import Linear, fit
 from labelloop.train.recipes.base import Budget, Epoch, Watch, unwatched
+from labelloop.train.selection import ENOUGH
 from labelloop.types import Choice, Progress
 
 Indicators = npt.NDArray[np.bool_]
@@ -51,6 +54,23 @@ class How:
     checkpoints: Path | None = None
     budget: Budget = field(default_factory=Budget)
 
+    @classmethod
+    def of(
+        cls, parameters: OwnParameters, progress: Progress, checkpoints: Path | None, watch: Watch = unwatched
+    ) -> Self:
+        """Take it from a run's parameters."""
+        values = parameters.values
+        return cls(
+            values["epochs"],
+            values["batch_size"],
+            values["learning_rate"],
+            parameters.seed,
+            alone=parameters.recipes == ("finetune",),
+            progress=progress,
+            watch=watch,
+            checkpoints=checkpoints,
+        )
+
     def plan(self, network: EncoderNetwork, rows: Sequence[Ids]) -> EncoderPlan:
         """Plan the training on these windows."""
         return plan(
@@ -62,6 +82,33 @@ class How:
             alone=self.alone,
             budget=self.budget,
         )
+
+
+def against(parameters: OwnParameters, validation: int, planned: Callable[[], EncoderPlan]) -> str:
+    """Say why a finetune does not compete beside a head; "" where it does, or where it is alone.
+
+    ``validation`` is how many texts would tell whether it is worse, ``planned`` makes its plan.
+    """
+    if parameters.recipes == ("finetune",):
+        return ""
+    if validation < ENOUGH:
+        return (
+            f"finetune is left out: with {validation} validation texts it cannot win, from {ENOUGH} on it competes; "
+            "LABELLOOP_RECIPES=finetune trains it alone"
+        )
+    if planned().too_long:
+        return (
+            f"finetune is left out: {parameters.values['encoder']} would take this CPU more than about eight minutes; "
+            "use a GPU or a smaller encoder, or set LABELLOOP_RECIPES=finetune"
+        )
+    return ""
+
+
+def shortened(plan: EncoderPlan) -> tuple[str, ...]:
+    """Say so where a CPU takes fewer epochs than the settings ask for."""
+    if plan.epochs == plan.wanted:
+        return ()
+    return (f"finetune takes {plan.epochs} epochs instead of {plan.wanted}: about eight minutes of this CPU",)
 
 
 class ClassesFinetune:
@@ -136,10 +183,15 @@ class TagsFinetune:
         rows = [row for tokens in self._validation for row in _windows(self.encoder, tokens)]
 
         def measured(outputs: Sequence[Array]) -> Mapping[str, float]:
-            return reached(self._merged(outputs)) if outputs else {}
+            return reached(self._merged(self._validation, outputs)) if outputs else {}
 
         outputs, curve = _trained(self, self._rows, rows, SubTokenTags(windows), measured)
-        return self._merged(outputs), curve
+        return self._merged(self._validation, outputs), curve
+
+    def probabilities(self, texts: Sequence[Tokens]) -> list[Floats]:
+        """Give the probabilities of tags, (sub-tokens, tags) of each text, by the network as it is."""
+        rows = [row for tokens in texts for row in _windows(self.encoder, tokens)]
+        return self._merged(texts, outputs_of(self.network, rows, self.encoder.cutter.spec.pad))
 
     def _start(self, tags: Sequence[Tags]) -> Linear:
         rows = outputs_of(self.network, self._rows, self.encoder.cutter.spec.pad, features=True)
@@ -149,11 +201,11 @@ class TagsFinetune:
         shown = np.eye(self.network.last.out_features, dtype=bool)[wanted[chosen]]
         return fit(features[chosen], shown, "single", DEFAULT)
 
-    def _merged(self, outputs: Sequence[Array]) -> list[Floats]:
+    def _merged(self, texts: Sequence[Tokens], outputs: Sequence[Array]) -> list[Floats]:
         cut, left = self.encoder.cutter, iter(outputs)
         return [
             tag_probabilities(cut.spec, tokens, places := cut.places(tokens), [next(left) for _ in places])
-            for tokens in self._validation
+            for tokens in texts
         ]
 
 

@@ -12,9 +12,8 @@ from labelloop.kinds.texts.windows import Ids
 from labelloop.train.recipes.base import Budget
 from labelloop.train.recipes.finetune_plan import counted, on_gpu
 
-_GENTLE = 0.025
-"""Of the rate that random weights are given: 0.002 becomes 5e-5, as encoders are trained with (Devlin et al., 2019,
-"BERT", appendix A.3)."""
+_GENTLE = 0.075
+"""Of the rate that random weights are given: 0.002 becomes 1.5e-4, for an average of weights (docs/training.md)."""
 
 _FEWEST_EPOCHS, _LEAST_STEPS = 4, 20
 _PASSES = 3  # forward passes that a step costs about

@@ -19,6 +19,7 @@ from labelloop.kinds.texts.bio import IGNORED, Tags
 from labelloop.kinds.texts.recipes.encoder_network import Array, EncoderNetwork, outputs_of
 from labelloop.kinds.texts.recipes.encoder_plan import EncoderPlan
 from labelloop.kinds.texts.windows import Ids, padded
+from labelloop.train.averages import Average
 from labelloop.train.checkpoints import Pace, find_checkpoint, make_room, write_checkpoint
 from labelloop.train.loading import Draw
 from labelloop.train.losses import losses
@@ -142,7 +143,8 @@ class _Training:
         planned = job.plan
         total = max(planned.epochs * planned.steps, 2)
         self._optimizer = torch.optim.AdamW(_groups(network), lr=planned.learning_rate)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, partial(_share, total))
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, partial(_rising, _WARM_UP * total))
+        self._average = Average(network, total, fresh=False)
         self._draw = Draw(len(job.train), job.seed)
         self._curve: list[Epoch] = []
         self._stopped = False
@@ -158,6 +160,7 @@ class _Training:
                     write_checkpoint(self._path, self._state())
         if not self._logits:
             self._logits = self._validated()
+        self._network.load_state_dict(self._average.model.state_dict())
         return Outcome(self._logits, tuple(self._curve))
 
     def _epoch(self, number: int) -> None:
@@ -203,16 +206,19 @@ class _Training:
         nn.utils.clip_grad_norm_(self._network.parameters(), _LONGEST_SLOPE)
         self._optimizer.step()
         self._schedule.step()
+        self._average.update(self._network)
         return lost
 
     def _validated(self) -> list[Array]:
-        return outputs_of(self._network, self._job.validation, self._job.pad)
+        return outputs_of(self._average.model, self._job.validation, self._job.pad)
 
     def _state(self) -> dict[str, Any]:
         return {
             "network": self._network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": self._average.model.state_dict(),
+            "steps": self._average.steps,
             "curve": [dict(epoch) for epoch in self._curve],
             "stopped": self._stopped,
         }
@@ -227,6 +233,8 @@ class _Training:
         self._network.load_state_dict(held["network"])
         self._optimizer.load_state_dict(held["optimizer"])
         self._schedule.load_state_dict(held["schedule"])
+        self._average.model.load_state_dict(held["average"])
+        self._average.steps = held["steps"]
         self._curve, self._stopped = list(held["curve"]), held["stopped"]
 
 
@@ -251,10 +259,9 @@ def _groups(network: nn.Module) -> list[dict[str, Any]]:
     ]
 
 
-def _share(total: int, step: int) -> float:
-    """Give the share of the highest rate: it rises over a tenth of the steps, then falls to zero."""
-    warm = max(1.0, _WARM_UP * total)
-    return min((step + 1) / warm, (total - step) / max(1.0, total - warm)) if step < total else 0.0
+def _rising(warm_up: float, step: int) -> float:
+    """Give the share of the highest rate: it rises over a tenth of the steps and stays, for an average."""
+    return min(1.0, (step + 1) / (warm_up + 1))
 
 
 def _batches(job: Job, draw: Draw, number: int) -> Iterator[Ids]:
