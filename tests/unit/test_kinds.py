@@ -36,7 +36,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("field", OTHERS)
 def test_a_kinds_runs_are_named_by_its_own_settings_and_the_seed(name: str, field: str) -> None:
-    kind, usual = find(name), Settings(weights="none")
+    kind, usual = find(name), Settings(weights="none", encoder="organisation/other")
     changed = replace(usual, **{field: OTHERS[field]})  # type: ignore[arg-type]
     before, after = (kind.hyperparameters(one) for one in (usual, changed))
     told = (before.fingerprint(), before.seed) != (after.fingerprint(), after.seed)
