@@ -84,6 +84,48 @@ def test_show_as_json(source: Path) -> None:
     }
 
 
+def test_of_spans_each_counts(tmp_path: Path) -> None:
+    lines = ("Ada B-PER", "met O", "Bob B-PER", "", "nobody O", "")
+    (tmp_path / "train.conll").write_text("\n".join(lines))
+    assert run("show", tmp_path / "train.conll").output.splitlines() == [
+        "2 records, 1 classes, multiple choice, named-entity-recognition, 2 regions",
+        "no side named: 2",
+        "        2 PER",
+    ]
+    found = json.loads(run("show", tmp_path / "train.conll", "--json").output)
+    assert (found["learns"], found["regions"], found["sides"][""]["classes"]) == (
+        "named-entity-recognition",
+        2,
+        {"PER": 2},
+    )
+
+
+def test_pictures_are_fetched_for_their_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABELLOOP_ALLOW_PRIVATE_ADDRESSES", "true")
+    with picture_server({"/a.png": picture(0)}) as server:
+        box = {"displayName": "cat", "xMin": 0.25, "yMin": 0.5, "xMax": 0.5, "yMax": 1}
+        line = {"imageGcsUri": f"{server.address}/a.png", "boundingBoxAnnotations": [box]}
+        (tmp_path / "import.jsonl").write_text(json.dumps(line))
+        answer = run("convert", tmp_path / "import.jsonl", tmp_path / "out.json", "--to", "coco")
+    assert answer.exit_code == 0, answer.output
+    values = json.loads((tmp_path / "out.json").read_text())
+    [image], [annotation] = values["images"], values["annotations"]
+    assert (image["width"], image["height"], annotation["bbox"]) == (8, 8, [2, 4, 2, 4])
+    assert image["file_name"] == line["imageGcsUri"]
+
+
+def test_texts_in_files_are_fetched_to_be_written(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("Ada met us.")
+    segment = {"startOffset": 0, "endOffset": 3, "displayName": "PER"}
+    lines = [{"textGcsUri": str(tmp_path / name), "textSegmentAnnotations": [segment]} for name in ("1.txt", "no.txt")]
+    (tmp_path / "import.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    answer = run("convert", tmp_path / "import.jsonl", tmp_path / "out.jsonl", "--to", "spacy")
+    assert answer.exit_code == 0, answer.output
+    assert "  lost: 1 tasks that are left out, and why" in answer.output
+    found = read_listing(tmp_path / "out.jsonl")
+    assert [(one.text, one.result) for one in found.records] == [("Ada met us.", '[{"label":"PER","span":[0,3]}]')]
+
+
 def test_a_target_of_a_dash_is_standard_output(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

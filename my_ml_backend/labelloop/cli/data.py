@@ -15,7 +15,7 @@ from labelloop.cli.terminal import STDOUT, Bar, json_option, show, write_output
 from labelloop.data.classes import class_finder
 from labelloop.data.formats import FORMATS, Hints, write_listing
 from labelloop.data.formats.boxes import size_of_file
-from labelloop.data.listing import OF_TEXTS, Listing, Record
+from labelloop.data.listing import OF_REGIONS, OF_TEXTS, Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import SIDES
 from labelloop.errors import LabelConfigError, StoreError
@@ -23,6 +23,7 @@ from labelloop.kinds.base import Learned
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_labels import labeling_of, read_labels
+from labelloop.regions import read_regions
 from labelloop.run.context import Context, read_json
 from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import with_parameters
@@ -112,11 +113,21 @@ def convert(hub: Hub, /, source: str, target: Path, wanted: str, **options: Any)
 
 
 def summary(listing: Listing) -> Json:
-    """Sum up a listing: counts by side and class (side "" for records without one), and what is left out."""
-    counts = Counter((str(record.side or ""), label) for record in listing.records for label in record.labels)
+    """Sum up a listing: counts by side and class (side "" for records without one), and what is left out.
+
+    Of spans and boxes each counts, of classes each record.
+    """
+    regions = listing.kind in OF_REGIONS
+    counts = Counter(
+        (str(record.side or ""), label)
+        for record in listing.records
+        for label in ((one.label for one in read_regions(record.result)) if regions else record.labels)
+    )
     records = Counter(str(record.side or "") for record in listing.records)
     return {
         "kind": listing.choice,
+        **({} if listing.kind == IMAGES else {"learns": listing.kind}),
+        **({"regions": sum(counts.values())} if regions else {}),
         "classes": list(listing.classes),
         "records": len(listing.records),
         "sides": {
@@ -132,7 +143,8 @@ def summary(listing: Listing) -> Json:
 def listing_lines(listing: Listing) -> list[str]:
     """Say the same in lines."""
     found = summary(listing)
-    about = "" if listing.kind == IMAGES else f", {listing.kind}"
+    about = f", {found['learns']}" if "learns" in found else ""
+    about += f", {found['regions']} regions" if "regions" in found else ""
     lines = [f"{found['records']} records, {len(listing.classes)} classes, {listing.choice} choice{about}"]
     for side, part in found["sides"].items():
         lines.append(f"{side or 'no side named'}: {part['records']}")

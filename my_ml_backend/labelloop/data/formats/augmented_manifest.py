@@ -120,8 +120,6 @@ def _class_map(metadata: Json) -> Json:
 
 
 def _spans(entry: Entry, attribute: str, text: str) -> Iterator[Region]:
-    if not text:
-        raise entry.wrong(f"parts of its text are labeled, and the text is not in it: it is expected as {_TEXT!r}")
     match entry.values[attribute]:
         case {"annotations": {"entities": [*entities]}} if all(isinstance(one, dict) for one in entities):
             for one in entities:

@@ -18,11 +18,14 @@ def whole_number(value: object) -> int | None:
 
 
 def span_of(entry: Entry, text: str, start: object, end: object, label: object) -> Region:
-    """Make a span of a text from its first character to the one behind its last; raises ManifestError."""
+    """Make a span of a text from its first character to the one behind its last; raises ManifestError.
+
+    A text that lies in a file is empty here: whether it is that long is seen when it is fetched.
+    """
     first, behind = whole_number(start), whole_number(end)
     if not isinstance(label, str) or not label:
         raise entry.wrong(f"the span from {str(start)[:20]} to {str(end)[:20]} has no label")
-    if first is None or behind is None or not 0 <= first < behind <= len(text):
+    if first is None or behind is None or not 0 <= first < behind <= (len(text) or behind):
         raise entry.wrong(
             f"a span {label[:60]!r} from {str(start)[:20]} to {str(end)[:20]} is no part of its text, which has "
             f"{len(text)} characters: a span begins at 0 or later, and ends behind its last character"

@@ -92,10 +92,9 @@ def _regions(entry: Entry, key: str, found: Collector) -> Iterator[Region]:
     for one in _objects_in(entry, key, entry.values[key]):
         name = _name(entry, one)
         if key == "textSegmentAnnotations":
+            text = str(entry.values.get("textContent", ""))
             segment = one["textSegment"] if isinstance(one.get("textSegment"), dict) else one
-            yield span_of(
-                entry, entry.text("textContent"), segment.get("startOffset", 0), segment.get("endOffset"), name
-            )
+            yield span_of(entry, text, segment.get("startOffset", 0), segment.get("endOffset"), name)
             continue
         # What is 0 is not written, where it was a message of Google's before.
         left, top, right, bottom = (
