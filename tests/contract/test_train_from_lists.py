@@ -73,7 +73,7 @@ def test_spans_are_learned_from_a_list_of_any_format(format: str, name: str, tmp
     assert (tmp_path / "run/report.html").is_file()
 
 
-def sagemaker(tmp_path: Path, fill: Callable[[Path], None], **given: str) -> Mapping[str, str]:
+def sagemaker(tmp_path: Path, fill: Callable[[Path], object], **given: str) -> Mapping[str, str]:
     """A job of SageMaker whose channel ``train`` holds a list."""
     root, config = tmp_path / "ml", tmp_path / "ml/input/config"
     config.mkdir(parents=True)
@@ -85,7 +85,7 @@ def sagemaker(tmp_path: Path, fill: Callable[[Path], None], **given: str) -> Map
     return {"SAGEMAKER_BASE_DIR": str(root)}
 
 
-def vertex(tmp_path: Path, fill: Callable[[Path], None]) -> Mapping[str, str]:
+def vertex(tmp_path: Path, fill: Callable[[Path], object]) -> Mapping[str, str]:
     """A job of Vertex AI that is given a managed data set, in parts."""
     fill(tmp_path / "whole")
     lines = (tmp_path / "whole").read_text().splitlines(keepends=True)
@@ -114,7 +114,7 @@ def test_a_job_of_sagemaker_learns_spans_from_its_channel(tmp_path: Path, monkey
 
 
 def test_a_job_of_vertex_learns_spans_from_a_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    carried_out(vertex(tmp_path, lambda path: write_listing(spans(), path, "vertex") and None), monkeypatch)
+    carried_out(vertex(tmp_path, lambda path: write_listing(spans(), path, "vertex")), monkeypatch)
     assert check_bundle(tmp_path / "job/model").kind == SPANS
     left_out = json.loads((tmp_path / "job/results/data.json").read_text())["left_out"]
     assert [one["reason"] for one in left_out] == ["it has no annotation"]
