@@ -10,7 +10,6 @@ from torchvision.ops import batched_nms
 
 from labelloop.bundle_info import PictureSpec
 from labelloop.kinds.object_detection.recipes.examples import FLIPS, Examples, batches
-from labelloop.kinds.object_detection.recipes.fitting import device_of
 from labelloop.kinds.object_detection.recipes.network import Detector
 from labelloop.types import Box, Region
 
@@ -82,7 +81,7 @@ def candidates(detector: Detector, examples: Examples, flips: Sequence[str] = ()
     detector.eval()
     found: list[Candidates] = []
     for rows in batches(len(examples), _AT_ONCE):
-        images = examples.plain(rows, way).images.to(device_of(detector))
+        images = examples.plain(rows, way).images.to(detector.device)
         with torch.inference_mode():
             found += above_floor(*averaged(detector, images, flips), examples.spec)
     return found

@@ -70,7 +70,7 @@ class Seen:
         """Look at pictures; see Source."""
         drawn = self.examples.drawn(rows, seeds)
         with torch.set_grad_enabled(self.learns):
-            maps = detector.maps(drawn.images.to(device_of(detector)))
+            maps = detector.maps(drawn.images.to(detector.device))
         return *detector.heads(maps), drawn.boxes
 
 
@@ -87,12 +87,7 @@ class Remembered:
     def answered(self, detector: Detector, rows: Sequence[int], seeds: Sequence[int]) -> Answered:
         """Look at maps; see Source."""
         maps, boxes = self.maps.drawn(rows if self.kept is None else [self.kept[row] for row in rows], seeds)
-        return *detector.heads([one.to(device_of(detector)) for one in maps]), boxes
-
-
-def device_of(detector: Detector) -> torch.device:
-    """Say where a detector is."""
-    return detector.scale.device
+        return *detector.heads([one.to(detector.device) for one in maps]), boxes
 
 
 @dataclass(frozen=True, slots=True)

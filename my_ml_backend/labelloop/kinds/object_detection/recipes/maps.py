@@ -57,7 +57,7 @@ class Maps:
 def shapes_of(detector: Detector, spec: PictureSpec) -> list[torch.Size]:
     """Give the shapes of the maps of one picture."""
     with torch.inference_mode():
-        found = detector.maps(torch.zeros(1, 3, spec.height, spec.width))
+        found = detector.maps(torch.zeros(1, 3, spec.height, spec.width, device=detector.device))
     return [one.shape[1:] for one in found]
 
 
@@ -83,9 +83,9 @@ def kept(
             row, variant = divmod(at, variants)
             drawn = examples.variant(row, variant, seed + at)
             with torch.inference_mode():
-                found = detector.maps(drawn.images)
+                found = detector.maps(drawn.images.to(detector.device))
             flat = torch.cat([one.flatten(1) for one in found], dim=1).clamp(_HALF.min, _HALF.max)
-            rows[at] = flat[0].numpy()
+            rows[at] = flat[0].cpu().numpy()
             boxes += drawn.boxes
             progress("maps", at + 1, total)
         yield Maps(rows, boxes, shapes, variants)

@@ -57,6 +57,11 @@ class Detector(nn.Module):
     cells: torch.Tensor
     """The stride of each cell, (cells,)."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is."""
+        return self.scale.device
+
     def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Give what the body says of images (n, 3, height, width): a map a level, (n, channels, rows, columns)."""
         found: list[torch.Tensor] = self.body.forward_intermediates(  # type: ignore[operator]

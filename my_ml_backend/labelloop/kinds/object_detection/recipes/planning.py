@@ -28,10 +28,10 @@ _EXAMINED = 3
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, nine to finetune."""
+    """What recipes may cost on a CPU, in multiply-adds: about four minutes of a core for a head, five to finetune."""
 
     head: float = 8e12
-    finetune: float = 1.7e13
+    finetune: float = 9e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Planner:
         return min(_VARIANTS, wanted, most // max(1, bytes_of_picture * self.count))
 
     def too_long(self) -> bool:
-        """Whether a CPU would need more than nine minutes for the few epochs that a finetune needs at least."""
+        """Whether a CPU would need more than five minutes for the few epochs that a finetune needs at least."""
         least = _FEWEST_EPOCHS * self.steps * self.batch * self._finetune_work
         return not on_gpu() and least > self.budget.finetune
 

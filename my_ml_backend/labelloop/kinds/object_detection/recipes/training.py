@@ -219,7 +219,7 @@ class _Run:
             spec = self.size.spec
             self._note(
                 f"finetune is left out: {self.settings.backbone} at {spec.width} x {spec.height} pixels would take "
-                "this CPU more than about nine minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
+                "this CPU more than about five minutes; use a GPU, or set LABELLOOP_RECIPES=finetune"
             )
             return ["head"]
         return ["head", "finetune"]
