@@ -5,7 +5,9 @@ exchanged, and each of these is measured by heads that have not seen it. What bo
 train-side labels from before there was an order.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,9 @@ from labelloop.train.intervals import paired_difference
 from labelloop.types import Json
 
 Rows = npt.NDArray[np.intp]
+
+Right = Callable[[Rows, Rows], npt.NDArray[np.float64]]
+"""Says which items a model has right, 1 or 0, (asked,), that learned from others: (learned, asked), by row."""
 
 FEWEST = 20
 """Random items, and as many that were chosen: what fewer say is not worth a sentence."""
@@ -64,24 +69,30 @@ class OrderGain:
 
 
 def order_gain(problem: Problem, random: Rows, chosen: Rows, seed: int) -> OrderGain | None:
-    """Compare labels of ``random`` and ``chosen`` items of a problem, by row; None with too few of either.
+    """Compare labels of ``random`` and ``chosen`` items of a problem, by row; see ``exchanged``."""
+    return exchanged(len(problem.shown), partial(_right, problem), random, chosen, seed)
 
-    All other rows are learned from besides. Chosen labels are drawn several times, and an item counts by how often
+
+def exchanged(count: int, right: Right, random: Rows, chosen: Rows, seed: int, most: int = _MOST) -> OrderGain | None:
+    """Compare labels of ``random`` and ``chosen`` items, by row of ``count``; None with too few of either.
+
+    ``right`` learns, and ``most`` bounds what is exchanged, and what else is learned from. All other rows are learned
+    from besides. Chosen labels are drawn several times, and an item counts by how often
     heads have it right. The interval (Tango 1998) takes what only one has right by parts of items, and is rather too
     wide.
     """
     if min(len(random), len(chosen)) < FEWEST:
         return None
     chance = np.random.default_rng(seed)
-    besides = chance.permutation(np.setdiff1d(np.arange(len(problem.shown)), np.union1d(random, chosen)))[:_MOST]
+    besides = chance.permutation(np.setdiff1d(np.arange(count), np.union1d(random, chosen)))[:most]
     gained, sizes = np.zeros(len(random)), []
     # Parted by chance alone: in folds of the same classes, the random ones would know the shares of classes held out.
     for learned, held in folds(np.ones((len(random), 1), dtype=bool), FOLDS, seed):
-        asked, count = random[held], min(len(learned), len(chosen), _MOST)
-        sizes.append(count)
-        drawn = [chance.choice(random[learned], count, replace=False)]
-        drawn += [chance.choice(chosen, count, replace=False) for _ in range(_DRAWS)]
-        by_chance, *by_order = (_right(problem, np.concatenate((besides, one)), asked) for one in drawn)
+        asked, size = random[held], min(len(learned), len(chosen), most)
+        sizes.append(size)
+        drawn = [chance.choice(random[learned], size, replace=False)]
+        drawn += [chance.choice(chosen, size, replace=False) for _ in range(_DRAWS)]
+        by_chance, *by_order = (right(np.concatenate((besides, one)), asked) for one in drawn)
         gained[held] = np.mean(by_order, axis=0) - by_chance
     lost, won = float(-np.minimum(gained, 0).sum()), float(np.maximum(gained, 0).sum())
     low, high = paired_difference(lost, won, len(random))

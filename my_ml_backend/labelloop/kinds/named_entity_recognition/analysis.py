@@ -50,6 +50,7 @@ def analyse(context: Context, kind: "NamedEntityRecognition") -> None:
         "robustness": partial(_robustness, context, kind, engine),
         "explanations": partial(_explanations, context, engine.measured),
         "label errors": partial(_label_errors, context, kind),
+        "comparison of orders": partial(_order, context, kind),
         "TensorBoard": partial(_tensorboard, context),
     }
     make_parts(context.folder.path.name, {name: part for name, part in parts.items() if _is_possible(name)})
@@ -57,7 +58,7 @@ def analyse(context: Context, kind: "NamedEntityRecognition") -> None:
 
 def _is_possible(part: str) -> bool:
     """Whether what a part needs is installed: a worker that lets others train has no torch and no CRFsuite."""
-    needs = {"TensorBoard": "torch", "label errors": "pycrfsuite"}.get(part)
+    needs = {"TensorBoard": "torch", "label errors": "pycrfsuite", "comparison of orders": "pycrfsuite"}.get(part)
     return needs is None or find_spec(needs) is not None
 
 
@@ -162,6 +163,14 @@ def _touch(one: Region, other: Region) -> bool:
 
 def _label_errors(context: Context, kind: "NamedEntityRecognition") -> None:
     write_json(context.folder.evaluation / "label_errors.json", kind.label_errors(context, None))
+
+
+def _order(context: Context, kind: "NamedEntityRecognition") -> None:
+    from labelloop.kinds.named_entity_recognition.recipes.order import compared_orders
+
+    found = compared_orders(context, kind)
+    if found is not None:
+        write_json(context.folder.evaluation / "order.json", found.to_json())
 
 
 def _tensorboard(context: Context) -> None:

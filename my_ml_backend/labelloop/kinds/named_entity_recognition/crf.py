@@ -166,7 +166,8 @@ def run(
     begins[starts] = True
     first = np.ones(scores.shape[1])
     first[2::2] = 0.0
-    active = [starts[: np.searchsorted(-lengths, -step)] + step for step in range(int(lengths.max(initial=0)))]
+    counts = np.searchsorted(-lengths, -np.arange(lengths.max(initial=0)))
+    active = [starts[:count] + step for step, count in enumerate(counts.tolist())]
     for step, rows in enumerate(active):
         ways = emitted[rows] * (forward[rows - 1] @ allowed if step else first)
         scale = ways.sum(axis=1, keepdims=True)
