@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from labelloop.cli.data import TAB, label_errors
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
@@ -69,6 +71,21 @@ def train(hub: Hub) -> RunRecord:
     project = hub.project(7)
     with Lease(hub, project) as lease:
         return retrain(hub, project, "test", ProgressReporter(hub, project, lease))
+
+
+def test_spans_that_are_probably_wrong_come_into_a_tab(hub: Hub, studio: StudioApi) -> None:
+    studio.tasks[5]["annotations"].clear()
+    annotate(studio, 5, *({**one, "labels": ["place"]} for one in spans(5)))
+    studio.tasks[6]["annotations"].clear()
+    annotate(studio, 6)
+
+    found = CliRunner().invoke(label_errors, ["--project", "7", "--push"], obj=hub, catch_exceptions=False)
+
+    assert "task 5: place (" in found.output
+    assert ") -> person (" in found.output
+    assert "task 6: (none) (" in found.output
+    (view,) = studio.views
+    assert view["data"]["title"] == TAB
 
 
 def told(values: list[dict[str, Any]]) -> list[tuple[int, int, list[str]]]:
