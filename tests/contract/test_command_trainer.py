@@ -15,10 +15,11 @@ import pytest
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.data.formats.base import Hints
-from labelloop.data.formats.listings import read_listing
+from labelloop.data.formats.listings import FORMATS, read_listing
 from labelloop.data.manifest import Manifest
 from labelloop.data.split import side, splits
 from labelloop.errors import LeaseLost, RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
+from labelloop.files import sha256
 from labelloop.kinds import base
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -33,7 +34,7 @@ from labelloop.trainers.base import Trainer
 from labelloop.trainers.command import CommandTrainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import Input, Item, Output, ProjectKey
+from labelloop.types import BOXES, Input, Item, Output, ProjectKey
 from support import numbers_kind
 from support.training_programs import BUNDLE, BY_VERB, LEARN, PLAIN, program, shell
 from support.waiting import wait_until
@@ -392,6 +393,25 @@ def test_what_is_left_otherwise_than_agreed_is_named(tmp_path: Path, what: str) 
     text = f"import os, sys\nfrom pathlib import Path\nout = Path(sys.argv[1]) / 'output'\n{does}\n"
     with pytest.raises(TrainingError, match=told):
         Machine(tmp_path, program(tmp_path / "theirs", text)).train()
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "voc", "augmented", "label-studio", "labelloop"])
+def test_boxes_are_handed_over_in_the_format_that_is_asked_for(form: str, tmp_path: Path) -> None:
+    from support.bundles import picture
+
+    machine = Machine(tmp_path, program(tmp_path / "theirs", "", format=form))
+    run, held = machine.run(), []
+    box = '[{"box":[0.25,0.5,0.5,0.25],"label":"cell"}]'
+    for at in range(60):
+        name = run.context.pictures.add(picture("red", size=(16 + at, 8)))
+        held.append(Item(at + 1, name, ("cell",) if at % 3 else (), result=box if at % 3 else "[]"))
+    run.context.labeled = Labeled(Manifest.of(PROJECT, "multiple", ("cell",), held, kind=BOXES))
+    open_trainer(machine.settings).start(run.context, "key")
+
+    listing = read_listing(run.folder.command / f"train{FORMATS[form].suffix}", form)
+    expected = {item.content: item.result for item in held if side(item.content) == "train"}
+    given = {sha256(Path(one.uri.removeprefix("file://"))): one.result for one in listing.records}
+    assert (listing.kind, given) == (BOXES, expected)
 
 
 def test_why_a_program_failed_is_told_with_its_last_words_and_it_is_run_again(tmp_path: Path) -> None:

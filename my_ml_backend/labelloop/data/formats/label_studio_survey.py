@@ -105,6 +105,7 @@ class _Data:
         self.addresses: Counter[str] = Counter()
         self.others: dict[str, str] = {}
         self._texts: Counter[str] = Counter()
+        self._sentences: Counter[str] = Counter()
         self._pictures: Counter[str] = Counter()
         self._usual = ""
         self._tasks = self._addressed = 0
@@ -117,6 +118,7 @@ class _Data:
                 continue
             if not _ADDRESS.match(value):
                 self._texts[key] += 1
+                self._sentences[key] += len(value.split()) > 1
                 continue
             found.append(key)
             self.addresses[key] += 1
@@ -129,7 +131,7 @@ class _Data:
     def is_text(self, key: str) -> bool:
         """Tell a field of texts, of which some may look like an address, from one of addresses."""
         named = key.lower() in TEXT_NAMES and not self._pictures[key] and key not in self.others
-        return named or self._texts[key] > self.addresses[key]
+        return named or (self._texts[key] > self.addresses[key] and self._sentences[key] > 0)
 
     def pictures(self) -> list[str]:
         """Give the field of pictures, or all that it may be: the usual one, else what has addresses always or ever."""
@@ -137,7 +139,9 @@ class _Data:
             return [self._usual]
         held = [key for key in self.addresses if not (key.lower() in TEXT_NAMES and self.is_text(key))]
         always = [key for key in held if self.addresses[key] == self._addressed]
-        return always if len(always) == 1 else held
+        # What lies beside the list may be named without a suffix.
+        relative = [key for key in _FIELDS if key in self._texts and not self._sentences[key]]
+        return always if len(always) == 1 else held or relative[:1]
 
     def sentences(self, but: Collection[str]) -> list[str]:
         """Give the field of texts, or all that it may be; ``but`` are fields that hold something else."""
