@@ -78,21 +78,22 @@ def judge(contest: Contest, since: Passed, left_out: int = 0) -> Verdict:
 def _whole(contest: Contest, since: Passed) -> tuple[list[str], str, Json]:
     """Judge the whole: reasons to reject, a remark where there are none, and numbers."""
     difference, p, error = contest.difference, contest.p, contest.rule.error
-    total = since.after(difference, float(np.square(contest.swapped.whole).mean()), contest.differing)
+    total = since.after(contest)
+    in_all = total.p(contest.champion.items)
     reasons, remark = [], ""
     if difference < -TOLERANCE and p <= error:
         reasons.append(f"it is worse beyond chance: {_test(p, error)}")
-    elif difference < -TOLERANCE and total.p <= error:
-        told = f"{total.difference:+.3f} in all, p = {total.p:.2g}, at most {error:g} rejects"
+    elif difference < -TOLERANCE and in_all <= error:
+        told = f"{total.difference:+.3f} in all, p = {in_all:.2g}, at most {error:g} rejects"
         reasons.append(f"with what passed since the best version it is worse beyond chance: {told}")
     elif difference < -TOLERANCE:
         remark = f"it is measured worse, which may be chance: {_test(p, error)}"
-    decided_by = {"method": "randomisation test", "items": contest.champion.items, "p": p, "error": error}
+    decided_by = {"method": "paired bootstrap", "items": contest.champion.items, "p": p, "error": error}
     return reasons, remark, {"decided_by": decided_by, **total.numbers()}
 
 
 def _test(p: float, error: float) -> str:
-    return f"items swapped between equally good versions, p = {p:.2g}, at most {error:g} rejects"
+    return f"paired bootstrap of the items, p = {p:.2g}, at most {error:g} rejects"
 
 
 def _labels(contest: Contest) -> tuple[list[str], str, Json]:

@@ -1,10 +1,8 @@
 """Two versions that find regions, on the same items: what each reaches by a figure, and what of it may be chance.
 
-A figure of the whole, such as F1, is no sum over items, so McNemar's test does not apply. What takes its place is the
-randomisation test (Noreen, Computer Intensive Methods for Testing Hypotheses, 1989; of F1: Yeh, COLING 2000): were both
-versions equally good, what they made of an item could as well be each other's, so items are swapped between them at
-random, and a difference that swaps seldom reach is not chance. Of items that are right or wrong it is McNemar's test.
-Intervals are those of the paired bootstrap: items are drawn, each with what both versions made of it.
+A figure of the whole, such as F1, is no sum over items, so McNemar's test does not apply. The paired bootstrap takes
+its place (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3): items are drawn with
+replacement, each with what both versions made of it, so that what is hard for both is no difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.run.paired import TOLERANCE
-from labelloop.run.resampled import F1, Figure, Matrix, Values, Vector
+from labelloop.run.resampled import F1, Figure, Values, Vector
 from labelloop.run.verdict import GateRule
 from labelloop.train.intervals import draws
 from labelloop.types import Json
 
 Ends = tuple[float | None, float | None]
 """An interval; nothing where all draws give the same."""
-
-_BLOCK = 2_000_000
-"""Draws in memory at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,38 +72,26 @@ class Finder:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What contests since the best version let pass: the figure's ``difference``, and its ``variance`` by chance.
-
-    ``items`` counts those of which the versions made something else.
-    """
+    """What contests since the best version let pass: the figure's ``difference``, and its ``variance`` by chance."""
 
     difference: float = 0.0
     variance: float = 0.0
-    items: int = 0
 
     @classmethod
     def read(cls, gate: Json) -> "Passed":
         """Read what a champion's verdict noted; nothing where a person has named a new standard."""
         noted = gate.get("since_best") or {}
-        difference, variance = (float(noted.get(name, 0.0)) for name in ("difference", "variance"))
-        return cls(difference, variance, int(noted.get("items", 0)))
+        return cls(*(float(noted.get(name, 0.0)) for name in ("difference", "variance")))
 
-    def after(self, difference: float, variance: float, items: int) -> "Passed":
+    def after(self, contest: "Contest") -> "Passed":
         """Add one more contest; nothing is left of it where the version is as good as the best."""
-        total = Passed(self.difference + difference, self.variance + variance, self.items + items)
+        variance = float(contest.drawn.whole.var())
+        total = Passed(self.difference + contest.difference, self.variance + variance)
         return total if total.difference < -TOLERANCE else Passed()
 
-    @property
-    def p(self) -> float:
-        """The chance of such a loss in all, were all versions equally good.
-
-        By Student's t, for few items make no normal distribution, and that by a normal one (Abramowitz and Stegun,
-        Handbook of Mathematical Functions, 26.7.8).
-        """
-        if self.variance <= 0:
-            return 0.5
-        t, items = self.difference / self.variance**0.5, max(1, self.items)
-        return NormalDist().cdf(t * (1 - 1 / (4 * items)) / (1 + t * t / (2 * items)) ** 0.5)
+    def p(self, items: int) -> float:
+        """The chance of such a loss in all, on so many items, were all versions equally good."""
+        return _of_few(self.difference / self.variance**0.5, items) if self.variance > 0 else 0.5
 
     def numbers(self) -> Json:
         """Give it as JSON."""
@@ -137,23 +120,10 @@ class Contest:
         blocks = draws(self.champion.items, self.rule.resamples, self.seed)
         return _joined(_less(self.challenger.figure(one), self.champion.figure(one)) for one in blocks)
 
-    @cached_property
-    def swapped(self) -> Values:
-        """The differences of versions between which items were swapped."""
-        both = self.champion.figure.joined(self.challenger.figure)
-        blocks = _swaps(self.champion.items, self.rule.resamples, self.seed)
-        return _joined(_less(both(np.hstack((1 - one, one))), both(np.hstack((one, 1 - one)))) for one in blocks)
-
     @property
     def p(self) -> float:
-        """The chance of such a loss were both equally good; what was seen counts half (mid-p)."""
-        return _p(self.swapped.whole, self.difference)
-
-    @property
-    def differing(self) -> int:
-        """On how many items what they found counts differently."""
-        pairs = zip(self.champion.counts.counts, self.challenger.counts.counts, strict=True)
-        return int(np.any([(one != other).any(axis=1) for one, other in pairs], axis=0).sum())
+        """The chance of such a loss were both equally good."""
+        return _p(self.drawn.whole, self.champion.items)
 
     def interval(self) -> Ends:
         """Bound the difference."""
@@ -169,15 +139,8 @@ class Contest:
         confidence = 1 - (1 - self.rule.confidence) / max(1, len(judged))
         for at in judged:
             before, after = (float(side.reached.labels[0, at]) for side in (self.champion, self.challenger))
-            p = _p(self.swapped.labels[:, at], after - before)
+            p = _p(self.drawn.labels[:, at], items[at])
             yield self.classes[at], int(items[at]), before, after, p, _ends(self.drawn.labels[:, at], confidence)
-
-
-def _swaps(items: int, times: int, seed: int) -> Iterator[Matrix]:
-    """Draw which items are swapped, 1 or 0, (times, items) in all, in blocks that fit into memory."""
-    chance, most = np.random.default_rng(seed), max(1, _BLOCK // items)
-    for begun in range(0, times, most):
-        yield chance.integers(0, 2, (min(most, times - begun), items)).astype(np.float64)
 
 
 def _less(one: Values, other: Values) -> Values:
@@ -190,9 +153,28 @@ def _joined(blocks: Iterator[Values]) -> Values:
     return Values(np.concatenate(whole), np.concatenate(labels))
 
 
-def _p(chances: Vector, seen: float) -> float:
-    lower, same = chances < seen - TOLERANCE, np.abs(chances - seen) <= TOLERANCE
-    return float(lower.mean() + same.mean() / 2)
+def _p(differences: Vector, items: int) -> float:
+    """Give the chance of what was drawn where there is no difference: the share of draws that show none, or a gain.
+
+    Draws that show neither count half.
+    """
+    better, same = differences > TOLERANCE, np.abs(differences) <= TOLERANCE
+    share = float(better.mean() + same.mean() / 2)
+    least = 1 / (2 * len(differences))
+    return _of_few(NormalDist().inv_cdf(min(max(share, least), 1 - least)), items)
+
+
+def _of_few(z: float, items: int) -> float:
+    """Give the chance of a value as low as ``z`` standard errors that were told by so many items.
+
+    Draws of few items vary too little, by (items - 1) / items, and Student's t has longer tails: by the normal
+    distribution as Abramowitz and Stegun have it (Handbook of Mathematical Functions, 1964, 26.7.8).
+    """
+    if items < 2:
+        return 0.5
+    freedom = items - 1
+    t = z * (freedom / items) ** 0.5
+    return NormalDist().cdf(t * (1 - 1 / (4 * freedom)) / (1 + t * t / (2 * freedom)) ** 0.5)
 
 
 def _ends(differences: Vector, confidence: float) -> Ends:

@@ -35,10 +35,6 @@ class Figure(Protocol):
         """Give the figure of each resample."""
         ...
 
-    def joined(self, other: Self) -> Self:
-        """Give the figure of these items and the other's, in this order."""
-        ...
-
     def only(self, items: npt.NDArray[np.bool_]) -> Self:
         """Give the figure of some items: bool, (items,)."""
         ...
@@ -56,10 +52,6 @@ class F1:
         """Give F1 over all regions, and of each label; nan where none is true and none found."""
         right, true, found = (weights @ counts for counts in (self.right, self.true, self.found))
         return Values(_f1(*(one.sum(axis=1) for one in (right, true, found))), _f1(right, true, found))
-
-    def joined(self, other: "F1") -> "F1":
-        """Give the figure of these items and the other's, in this order."""
-        return F1(*(np.concatenate(both) for both in zip(self.counts, other.counts, strict=True)))
 
     def only(self, items: npt.NDArray[np.bool_]) -> "F1":
         """Give the figure of some items: bool, (items,)."""
@@ -109,16 +101,6 @@ class AveragePrecision:
         )
         known = ~np.isnan(labels)
         return Values(ratio(np.nan_to_num(labels).sum(axis=1), known.sum(axis=1).astype(np.float64)), labels)
-
-    def joined(self, other: "AveragePrecision") -> "AveragePrecision":
-        """Give the figure of these items and the other's, in this order."""
-        return AveragePrecision(
-            np.concatenate((self.item, other.item + len(self.true))),
-            np.concatenate((self.label, other.label)),
-            np.concatenate((self.score, other.score)),
-            np.concatenate((self.hit, other.hit)),
-            np.concatenate((self.true, other.true)),
-        )
 
     def only(self, items: npt.NDArray[np.bool_]) -> "AveragePrecision":
         """Give the figure of some items: bool, (items,)."""

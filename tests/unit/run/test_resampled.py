@@ -108,29 +108,32 @@ def test_average_precision_is_that_of_coco(items: list[Located], least: float) -
     assert values.whole[0] == pytest.approx(np.mean([one for one in expected if one is not None]))
 
 
-def repeated(figure: Figure, times: Sequence[int]) -> Figure | None:
-    """Give the figure of as many copies of each item."""
-    copies = [figure.only(np.arange(len(times)) == at) for at, count in enumerate(times) for _ in range(count)]
-    if not copies:
-        return None
-    whole = copies[0]
-    for one in copies[1:]:
-        whole = whole.joined(one)
-    return whole
-
-
 @given(located(), st.data())
 @settings(max_examples=examples(30))
 def test_a_weight_counts_as_so_many_copies_of_an_item(items: list[Located], data: st.DataObject) -> None:
     times = data.draw(st.lists(st.integers(0, 3), min_size=len(items), max_size=len(items)))
+    copies = [one for one, count in zip(items, times, strict=True) for _ in range(count)]
+    weights, ones = np.array([times], dtype=np.float64), np.ones((1, len(copies)))
+    for figure, copied in zip(_figures(items), _figures(copies), strict=True):
+        drawn, whole = figure(weights), copied(ones)
+        assert drawn.whole == pytest.approx(whole.whole, nan_ok=True)
+        assert drawn.labels == pytest.approx(whole.labels, nan_ok=True)
+
+
+def _figures(items: list[Located]) -> tuple[Figure, Figure]:
     counts = [[sum(region.label == name for region in one.true) for name in LABELS] for one in items]
-    true = np.array(counts, dtype=np.float64)
-    for figure in (precisions(items, LABELS, overlaps, 0.5), F1(np.floor(true / 2), true, true + 1)):
-        copies = repeated(figure, times)
-        if copies is not None:
-            drawn, whole = figure(np.array([times], dtype=np.float64)), copies(np.ones((1, sum(times))))
-            assert drawn.whole == pytest.approx(whole.whole, nan_ok=True)
-            assert drawn.labels == pytest.approx(whole.labels, nan_ok=True)
+    true = np.array(counts, dtype=np.float64).reshape(len(items), len(LABELS))
+    return precisions(items, LABELS, overlaps, 0.5), F1(np.floor(true / 2), true, true + 1)
+
+
+@given(located(), st.data())
+@settings(max_examples=examples(30))
+def test_a_part_of_the_items_is_what_the_others_weigh_nothing_in(items: list[Located], data: st.DataObject) -> None:
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(items), max_size=len(items))))
+    for figure in _figures(items):
+        part, whole = figure.only(kept)(np.ones((1, int(kept.sum())))), figure(kept[None].astype(np.float64))
+        assert part.whole == pytest.approx(whole.whole, nan_ok=True)
+        assert part.labels == pytest.approx(whole.labels, nan_ok=True)
 
 
 def test_many_resamples_are_computed_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
