@@ -277,7 +277,8 @@ class Findings:
     """All that was found in one input, perhaps nothing; ``size`` is the picture's width and height, where known.
 
     ``tags`` names the control tags that were answered, perhaps with nothing, where the endpoint was asked by their
-    names. ``remarks`` say what of the answer was left out, and why; nothing of the input stands in them.
+    names. ``remarks`` say what of the answer was left out, and why; nothing of the input stands in them. ``score`` is
+    how sure the model is of all of it, in [0, 1], where it says so.
     """
 
     regions: tuple[Region, ...]
@@ -285,6 +286,7 @@ class Findings:
     size: tuple[int, int] | None = None
     tags: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    score: float | None = None
 
 
 Answer = Output | Findings

@@ -89,6 +89,7 @@ WRONG_ITEMS: list[object] = [
     {"regions": [{"whole": True}], "model_version": "v1"},
     {"regions": [{"label": "cat", "whole": True, "tag": 7}], "model_version": "v1"},
     {"regions": [], "tags": "animal", "model_version": "v1"},
+    {"regions": [], "score": 1.5, "model_version": "v1"},
 ]
 
 
@@ -241,6 +242,7 @@ MASK = Mask(3, 2, bytes((255, 255, 0, 0, 255, 0)))
         ),
         Findings((Region("cat", Whole(), 0.5, "animal"), Region("", Text("a cat"), tag="words")), "v1"),
         Findings((), "v1", tags=("animal", "words")),
+        Findings((Region("cat", Span(0, 1), 0.9),), "v1", score=0.25),
     ],
 )
 def test_what_is_written_of_an_answer_is_read_back(answer: Answer | Failure) -> None:

@@ -13,7 +13,7 @@ import pytest
 from labelloop.errors import BundleError
 from labelloop.kinds.named_entity_recognition import KIND
 from labelloop.kinds.named_entity_recognition.crf import FLOOR, Crf, calibrated, run
-from labelloop.kinds.named_entity_recognition.engine import CRF, read_crf, write_crf
+from labelloop.kinds.named_entity_recognition.engine import CRF, certainty, read_crf, write_crf
 from labelloop.kinds.named_entity_recognition.features import attributes
 from labelloop.kinds.named_entity_recognition.recipes.base import Candidate, Labeled
 from labelloop.kinds.named_entity_recognition.recipes.contest import ENOUGH, f1, losses, winner
@@ -182,16 +182,24 @@ def test_a_bundle_answers_with_what_is_sure_and_is_measured_by_all(tmp_path: Pat
     engine = open_engine(bundle(tmp_path / "bundle", unsure), "onnx")
     text = TEXTS[1].text.encode()
     assert check_bundle(tmp_path / "bundle") == engine.info
-    assert engine.predict([text, b"\xff"], "v1") == [
-        Findings((), "v1"),
-        Failure("it is no text in UTF-8 (invalid start byte at byte 0)"),
-    ]
+    answer, failure = engine.predict([text, b"\xff"], "v1")
+    assert isinstance(answer, Findings)
+    assert answer.regions == ()
+    assert answer.score is not None
+    assert 0 < answer.score < 0.9, "something may have been overlooked"
+    assert failure == Failure("it is no text in UTF-8 (invalid start byte at byte 0)")
     (measured,) = engine.measured.predict([text], "v1")
     assert isinstance(measured, Findings)
     assert all(0 < (one.score or 0) < 0.5 for one in measured.regions)
     assert measured.regions
     half_a_pair = "Bob \ud83d came by".encode(errors="surrogatepass")
     assert isinstance(engine.predict([half_a_pair], "v1")[0], Findings)
+
+
+def test_a_text_is_as_sure_as_few_mistakes_are_to_be_expected() -> None:
+    spans = [Region("a", Span(at, at + 1), score) for at, score in enumerate((0.9, 0.25, 1.0))]
+    assert certainty(()) == 1.0
+    assert certainty(spans) == pytest.approx(1 / 1.35)
 
 
 def test_a_damaged_bundle_is_refused(tmp_path: Path, crf: Crf) -> None:

@@ -98,7 +98,8 @@ def findings(item: dict[str, Any], one: Asked) -> Findings:
     size = size_of(item, one)
     scale = _scale(item.get("unit", "fractions"), size)
     regions = (region for entry in entries if (region := _region(entry, scale, one)) is not None)
-    return Findings(within_memory(regions), one.version, size, _tags(item.get("tags", [])))
+    score = optional_score(item.get("score"), exact_score)
+    return Findings(within_memory(regions), one.version, size, _tags(item.get("tags", [])), score=score)
 
 
 def _tags(names: Any) -> tuple[str, ...]:
@@ -221,7 +222,8 @@ def write_item(answer: Answer | Failure) -> Json:
     if isinstance(answer, Findings):
         size = {"width": answer.size[0], "height": answer.size[1]} if answer.size else {}
         tags = {"tags": list(answer.tags)} if answer.tags else {}
-        return {"regions": [_written(region) for region in answer.regions], **size, **tags}
+        score = {} if answer.score is None else {"score": answer.score}
+        return {"regions": [_written(region) for region in answer.regions], **score, **size, **tags}
     return {
         "label": answer.label,
         "score": answer.score,

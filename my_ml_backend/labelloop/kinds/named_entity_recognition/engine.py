@@ -49,11 +49,18 @@ class SpanEngine:
         """Answer for every text, in order; see Engine."""
         texts = [_text(content) for content in contents]
         found = iter(self.model.find([one for one in texts if isinstance(one, str)]))
-        return [one if isinstance(one, Failure) else Findings(self._given(next(found)), version) for one in texts]
+        return [one if isinstance(one, Failure) else self._answer(next(found), version) for one in texts]
 
-    def _given(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+    def _answer(self, regions: Sequence[Region], version: str) -> Findings:
         least = self.info.thresholds
-        return tuple(one for one in regions if self.every or (one.score or 0.0) >= least.get(one.label, 0.0))
+        given = tuple(one for one in regions if self.every or (one.score or 0.0) >= least.get(one.label, 0.0))
+        return Findings(given, version, score=certainty(regions))
+
+
+def certainty(regions: Sequence[Region]) -> float:
+    """Give how sure it is of a text, from all that was found, shown or not: 1 / (1 + the mistakes to be expected)."""
+    scores = [one.score or 0.0 for one in regions]
+    return 1 / (1 + sum(min(score, 1 - score) for score in scores))
 
 
 def open_engine(directory: Path, info: SpanInfo) -> SpanEngine:

@@ -91,6 +91,8 @@ def draw_findings(
     # nor is a model that was asked by the names of tags: it may have overlooked something.
     unknown = results or (not left_out and (findings.tags or not any(tag.tag in _PLACED for tag in tags)))
     sure = of_regions(scores, left_out) if scores or not unknown else UNKNOWN
+    # The model knows better: also how likely it is that something was overlooked.
+    sure = sure if findings.score is None else findings.score
     return prediction_of(results, sure, findings.model_version)
 
 
