@@ -48,7 +48,7 @@ ALL = "start,find,poll,collect,cancel,predict"
 
 @pytest.fixture(autouse=True)
 def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
 
 
 def opened(address: str) -> Trainer:

@@ -159,7 +159,7 @@ FOREIGN = ForeignInfo(("cat", "dog"), "single", "command", model="arn:aws:model/
 def test_a_bundle_of_any_kind_may_say_that_its_model_lies_elsewhere(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     write_foreign(tmp_path, replace(FOREIGN, kind=kind), {"ab" * 32: {"error": "no"}})
 
     info = check_bundle(tmp_path)

@@ -1,13 +1,11 @@
 """Labels that are probably wrong."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.label_errors import (
     Suspect,
     label_errors,
@@ -101,11 +99,8 @@ def test_as_many_are_left_out_as_are_wrong_and_of_every_class_half_stays(choice:
 
 
 def test_what_was_left_out_is_listed_by_name() -> None:
-    samples = tuple(Sample(Path(name), name, (at,)) for at, name in enumerate(("a", "b")))
-    listed = suspected(
-        {"a": Suspect(0, (1,), 0.9, 0.1), "b": Suspect(4, (0,), 0.99, 0.0)},
-        Dataset(("cat", "dog"), "single", samples[:1], samples[1:]),
-    )
+    found = {"a": Suspect(0, (1,), 0.9, 0.1), "b": Suspect(4, (0,), 0.99, 0.0)}
+    listed = suspected(found, {"a": (0,), "b": (1,)}, ("cat", "dog"))
     assert [(one["picture"], one["given"], one["suggested"]) for one in listed] == [
         ("b", ["dog"], ["cat"]),
         ("a", ["cat"], ["dog"]),

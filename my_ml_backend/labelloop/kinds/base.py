@@ -14,7 +14,7 @@ from labelloop.bundle_info import ANSWERS, BundleInfo
 from labelloop.errors import UnknownKind
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.settings import Settings
-from labelloop.types import ANNOTATIONS, BOXES, IMAGES, SPANS, Choice, Item, Json, LeftOut, Progress
+from labelloop.types import ANNOTATIONS, BOXES, IMAGES, SPANS, TEXTS, Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, str] = {
     IMAGES: "labelloop.kinds.image_classification",
+    TEXTS: "labelloop.kinds.text_classification",
     SPANS: "labelloop.kinds.named_entity_recognition",
     BOXES: "labelloop.kinds.object_detection",
     ANNOTATIONS: "labelloop.kinds.annotations",

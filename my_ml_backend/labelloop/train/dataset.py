@@ -1,6 +1,6 @@
 """What a run trains on: pictures on disk and, by index, the classes each shows, and what it hands back."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,11 @@ class Dataset:
                 raise ValueError(f"picture {sample.picture} has {len(sample.targets)} classes; kind single takes one")
             if any(not 0 <= target < len(self.classes) for target in sample.targets):
                 raise ValueError(f"picture {sample.picture} has a class outside the {len(self.classes)} classes")
+
+    @property
+    def targets(self) -> dict[str, tuple[int, ...]]:
+        """Map the pictures (sha256) of both sides to their classes."""
+        return {sample.picture: sample.targets for sample in (*self.train, *self.validation)}
 
     def without(self, pictures: Container[str]) -> "Dataset":
         """Give both sides without these pictures (sha256)."""
@@ -100,6 +105,19 @@ def _key(sample: Sample) -> tuple[str, tuple[int, ...]]:
     return sample.picture, sample.targets
 
 
+Epoch = Mapping[str, float]
+"""What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
+``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
+
+Watch = Callable[[str, Epoch], bool]
+"""Told of every epoch of a recipe as it ends; answers whether to stop there."""
+
+
+def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
+    """Watch nothing, and let the training go on."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A trained model: its bundle (a folder, ``model.json`` written last) and how it came about.
@@ -107,7 +125,7 @@ class Trained:
     ``recipe`` is the winner; ``validation`` maps each recipe that ran to its accuracy on the validation side (empty
     without validation pictures); ``seconds`` maps each stage to its duration; ``left_out`` maps unreadable pictures
     (sha256) to the reason; ``notes`` are sentences for the run's record. ``curves`` maps each recipe to what its epochs
-    reached (recipes.base.Epoch), ``policy`` is how a finetune changed its pictures ("" without one). ``flips``,
+    reached (Epoch), ``policy`` is how a finetune changed its pictures ("" without one). ``flips``,
     ``balance`` and ``temperature`` are the winner's; ``calibration`` holds the validation log-loss before and after the
     temperature. ``device`` is where the winner was trained. ``suspects`` are the pictures that were left out because
     their labels are probably wrong, most certain first: ``picture`` (sha256), the classes ``given`` and ``suggested``,
@@ -120,7 +138,7 @@ class Trained:
     seconds: Mapping[str, float]
     left_out: Mapping[str, str]
     notes: tuple[str, ...] = ()
-    curves: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[Epoch]] = field(default_factory=dict)
     flips: bool = False
     balance: str = "none"
     policy: str = ""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from labelloop.train import metrics
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, unseen
-from labelloop.train.dataset import Dataset
 from labelloop.train.logistic import Features, Matrix, Shown
 from labelloop.train.metrics import HeldOut
 from labelloop.types import Choice, Json
@@ -112,10 +111,11 @@ def left_out(held: HeldOut, choice: Choice, confirmed: Shown) -> tuple[Suspect, 
     return tuple(_sparing([one for one in found if not confirmed[one.row]][:most], held.truth))
 
 
-def suspected(found: Mapping[str, Suspect], dataset: Dataset) -> list[Json]:
-    """List what was found by picture (sha256), most certain first, for a run's record (train.dataset.Trained)."""
-    given = {sample.picture: sample.targets for sample in (*dataset.train, *dataset.validation)}
-    names = dataset.classes
+def suspected(found: Mapping[str, Suspect], given: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[Json]:
+    """List what was found by item (sha256), most certain first, for a run's record (train.dataset.Trained).
+
+    ``given`` maps each item to its classes, which index ``names``.
+    """
     return [
         {
             "picture": picture,

@@ -71,7 +71,7 @@ def write_events(
 ) -> None:
     """Write event files into ``directory``; those of an earlier time are deleted.
 
-    ``curves`` maps a recipe to what its epochs reached (recipes.base.Epoch), ``metrics`` is evaluation.measure's,
+    ``curves`` maps a recipe to what its epochs reached (train.dataset.Epoch), ``metrics`` is evaluation.measure's,
     ``pictures`` are shown under their names, as a grid of examples. The confusion matrix is drawn here, where there is
     one.
     """

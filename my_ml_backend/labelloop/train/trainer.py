@@ -13,11 +13,11 @@ from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, check, entrants, with_temperature
-from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
+from labelloop.train.dataset import Dataset, Trained, Watch, in_order, require_contrast, unwatched
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes import head
-from labelloop.train.recipes.base import Budget, Candidate, Material, Watch, unwatched
+from labelloop.train.recipes.base import Budget, Candidate, Material
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.train.selection import Validation, accuracies, winner
 from labelloop.types import Progress, TrainSettings
@@ -96,7 +96,7 @@ class _Run:
             temperature=best.temperature,
             calibration=temperature_effect(validation.held(best), dataset.choice, best.temperature),
             device="cuda" if best.recipe == "finetune" and on_gpu() else "cpu",
-            suspects=suspected(best.suspects, dataset),
+            suspects=suspected(best.suspects, dataset.targets, dataset.classes),
         )
 
     def _candidates(self) -> list[Candidate]:

@@ -62,7 +62,7 @@ def says(what: Says, *, words: bool = False) -> Callable[[Exchange], None]:
 
 @pytest.fixture
 def bootstrap(monkeypatch: pytest.MonkeyPatch) -> Iterator[Misbehaving]:
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     with misbehaving(says(well)) as running:
         yield running
 

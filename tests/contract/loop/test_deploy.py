@@ -536,7 +536,7 @@ def test_killed_while_its_script_runs_it_goes_on_with_the_next_look(studio: Stud
 def test_a_run_ends_with_its_promotion_and_what_is_deployed_is_announced_after_it(
     studio: StudioApi, make_hub: MakeHub, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     studio.config = NUMBERS
     studio.connect("labelloop")
     for number in range(1, 71):

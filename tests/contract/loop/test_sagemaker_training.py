@@ -73,7 +73,7 @@ def make(
     make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Machine]:
     """Make machines whose runs are trained there."""
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     factory = Factory(make_hub, studio, monkeypatch, tmp_path)
 
     def made(**given: Any) -> Machine:

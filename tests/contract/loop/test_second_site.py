@@ -47,7 +47,7 @@ def pad() -> NotesSite:
 @pytest.fixture
 def notes_hub(hub: Hub, pad: NotesSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub of the tool, and an inference server of its store."""
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     store, tests = (tmp_path / "store").as_uri(), Path(numbers_kind.__file__).parents[1]
     paths = os.pathsep.join((str(Path(labelloop.__file__).parents[1]), str(tests)))
     with inference(tmp_path / "serve", script=SERVE, LABELLOOP_STORE=store, PYTHONPATH=paths) as server:

@@ -147,7 +147,7 @@ def machine(
     make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator["Factory"]:
     """Make such machines, one after another."""
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
         yield Factory(make_hub, studio, monkeypatch, Path(folder))
 

@@ -43,7 +43,7 @@ TRAINED = {"recipe": "command", "validation": {}, "seconds": {}, "left_out": {},
 
 @pytest.fixture(autouse=True)
 def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(base.KINDS, numbers_kind.NAME, numbers_kind.__name__)
+    monkeypatch.setattr(base, "KINDS", {numbers_kind.NAME: numbers_kind.__name__, **base.KINDS})
 
 
 def items(test: int, others: int = 8) -> list[Item]:

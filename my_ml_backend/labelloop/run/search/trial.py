@@ -30,7 +30,7 @@ from labelloop.train.dataset import Dataset, Trained
 from labelloop.types import TrainSettings
 
 if TYPE_CHECKING:
-    from labelloop.train.recipes.base import Epoch
+    from labelloop.train.dataset import Epoch
 
 _log = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from labelloop.errors import LabelLoopError, TrainingDied, TrainingError
+from labelloop.train.dataset import Epoch, Watch
 from labelloop.train.finetuning.job import Job, Outcome
-from labelloop.train.recipes.base import Epoch, Watch
 from labelloop.types import Progress
 
 _START, _WEIGHTS, _LOGITS, _FIGURES = "start.safetensors", "weights.safetensors", "logits.npy", "figures.json"

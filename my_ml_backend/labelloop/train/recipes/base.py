@@ -9,24 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from labelloop.train.dataset import Dataset
+from labelloop.train.dataset import Dataset, Epoch, Watch, unwatched
 from labelloop.train.frozen import Frozen
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
 from labelloop.types import Progress, TrainSettings
-
-Epoch = Mapping[str, float]
-"""What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
-``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
-
-Watch = Callable[[str, Epoch], bool]
-"""Told of every epoch of a recipe as it ends; answers whether to stop there."""
-
-
-def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
-    """Watch nothing, and let the training go on."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from labelloop.kinds.texts.recipes.encoder_plan import EncoderPlan
 from labelloop.kinds.texts.windows import Ids, padded
 from labelloop.train.averages import Average
 from labelloop.train.checkpoints import Pace, find_checkpoint, make_room, write_checkpoint
+from labelloop.train.dataset import Epoch, Watch
 from labelloop.train.loading import Draw
 from labelloop.train.losses import losses
-from labelloop.train.recipes.base import Epoch, Watch
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Choice, Progress
 

@@ -1,0 +1,107 @@
+"""Classes of texts. What training needs is imported by the stages that need it, and by no server."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelloop.bundle_info import BundleInfo
+from labelloop.errors import BundleError, TrainingError, Unreadable
+from labelloop.kinds.base import Kind, Supported
+from labelloop.kinds.classification import Classification
+from labelloop.kinds.text_classification.bundle import WEIGHTS, TextInfo
+from labelloop.kinds.text_classification.reading import decode
+from labelloop.types import TEXTS, Item, Json
+
+if TYPE_CHECKING:
+    from labelloop.kinds.hyperparameters import OwnParameters
+    from labelloop.run.context import Context
+    from labelloop.run.refits import Refit
+    from labelloop.serve.engines.base import Engine
+    from labelloop.settings import Settings
+
+
+class TextClassification(Classification):
+    """What one text is about: one class, or any number of them."""
+
+    name = TEXTS
+    item = "text"
+    label_configs: Supported = (("Choices", ("Text", "HyperText")),)
+    recipes: Mapping[str, int] = {"head": 1}
+    refits = ("head",)
+    settings: tuple[str, ...] = ("balance",)
+    weights: tuple[str, ...] = WEIGHTS
+
+    def check(self, content: bytes) -> None:
+        """Raise Unreadable for what is no text, or an empty one."""
+        decode(content)
+
+    def competing(self, settings: "Settings") -> tuple[str, ...]:  # noqa: ARG002 - there is one
+        """Name all there are."""
+        return tuple(self.recipes)
+
+    def hyperparameters(self, settings: "Settings") -> "OwnParameters":
+        """Take the recipes, the balance and the seed."""
+        from labelloop.kinds.hyperparameters import OwnParameters
+
+        return OwnParameters.of(KIND, settings)
+
+    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:  # noqa: ARG002 - no setting matters here
+        """Raise TrainingError where what the head needs is not installed."""
+        if missing := [name for name in ("scipy", "threadpoolctl") if find_spec(name) is None]:
+            raise TrainingError(f"{missing[0]} is not installed: texts are learned with requirements-train.txt")
+
+    def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
+        """Read every text once, and say which are none."""
+        unread: dict[str, str] = {}
+        for done, item in enumerate(items, 1):
+            try:
+                decode(next(context.contents([item])))
+            except Unreadable as error:
+                unread[item.content] = str(error)
+            if done % 1000 == 0:
+                context.progress("texts", done, total)
+        return unread
+
+    def train(self, context: "Context") -> Json:
+        """Let the recipes compete on the validation side."""
+        from labelloop.kinds.text_classification.recipes.trainer import train
+        from labelloop.kinds.text_classification.training import material_of
+        from labelloop.run.suspects import with_suspects
+
+        material, unread = material_of(context)
+        trained = train(material, context.training.recipes, unread, context.folder.path)
+        return with_suspects(trained, context.manifest)
+
+    def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
+        """Take what a head learned from, to be trained anew without some of it."""
+        from labelloop.kinds.text_classification.training import refit
+
+        return refit(context, items)
+
+    def analyse(self, context: "Context") -> None:
+        """Show mistakes."""
+
+    def describe(self, raw: Json) -> TextInfo:
+        """Read ``model.json``."""
+        return TextInfo.read(raw)
+
+    def problems(self, info: BundleInfo) -> Iterator[str]:
+        """Refuse impossible thresholds, and a bundle that lacks what is served."""
+        if isinstance(info, TextInfo):
+            yield from info.problems()
+
+    def served(self, engine: str) -> tuple[str, ...]:  # noqa: ARG002 - every engine serves texts by the same files
+        """Name the files of either recipe."""
+        return WEIGHTS
+
+    def open(self, directory: Path, info: BundleInfo, engine: str) -> "Engine":  # noqa: ARG002
+        """Load a bundle."""
+        from labelloop.kinds.text_classification.engine import TextEngine
+
+        if not isinstance(info, TextInfo):
+            raise BundleError(f"bundle {directory}: its model classifies no texts, it is for {info.kind}")
+        return TextEngine(directory, info)
+
+
+KIND: Kind = TextClassification()

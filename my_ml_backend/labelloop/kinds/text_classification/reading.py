@@ -1,0 +1,55 @@
+"""A text as what a model reads of it: its characters, its words, and the n-grams of both."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from labelloop.errors import Unreadable
+
+MOST = 20_000
+"""Characters of a text that are read: what comes after them has no part in its class."""
+
+_WORDS = re.compile(r"\w+")
+_SHORTEST, _LONGEST = 2, 5
+"""Characters of an n-gram within a word, with the blanks around it."""
+
+
+def decode(content: bytes) -> str:
+    """Give the text; raises Unreadable for bytes that are no UTF-8, and for a text of nothing but white space.
+
+    A lone surrogate, which JSON can spell, becomes a replacement character.
+    """
+    try:
+        text = content.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"it is no text in UTF-8: byte {error.start + 1} cannot be decoded") from None
+    text = text.removeprefix("\ufeff").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not text.strip():
+        raise Unreadable("it is an empty text")
+    return text
+
+
+def words(text: str) -> list[str]:
+    """Give the words of a text, in lower case: runs of letters, digits and underscores."""
+    return _WORDS.findall(text[:MOST].lower())
+
+
+def word_ngrams(text: str) -> Counter[str]:
+    """Count words and pairs of neighbours."""
+    single = words(text)
+    return Counter([*single, *(f"{one} {other}" for one, other in pairwise(single))])
+
+
+def character_ngrams(text: str) -> Counter[str]:
+    """Count the character n-grams within words, which here are all that blanks part, with a blank on either side."""
+    return Counter(_within(text[:MOST].lower()))
+
+
+def _within(text: str) -> Iterator[str]:
+    for word in text.split():
+        padded = f" {word} "
+        for size in range(_SHORTEST, _LONGEST + 1):
+            yield from (padded[at : at + size] for at in range(max(1, len(padded) - size + 1)))
+            if len(padded) <= size:
+                break

@@ -1,0 +1,1 @@
+"""How texts are learned: the recipes, and the contest between them."""

@@ -1,0 +1,72 @@
+"""From a run to what its recipes learn from: texts with their classes, and a head's texts to be trained on anew."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from labelloop.data.split import splits
+from labelloop.errors import TrainingError, Unreadable
+from labelloop.kinds.hyperparameters import OwnParameters
+from labelloop.kinds.text_classification.reading import decode
+from labelloop.run.context import Context
+from labelloop.types import Item
+
+if TYPE_CHECKING:
+    from labelloop.kinds.text_classification.recipes.material import Labeled, Material
+    from labelloop.train.refitted_head import RefittedHead
+
+
+def parameters_of(context: Context) -> OwnParameters:
+    """Give what a run's texts are trained with."""
+    training = context.training
+    if not isinstance(training, OwnParameters):
+        raise TypeError(f"{context.folder.path} is a run of {context.kind.name}: it trains no model of texts")
+    return training
+
+
+def labeled_of(context: Context, items: Iterable[Item]) -> "tuple[Labeled, dict[str, str]]":
+    """Read items with their classes; maps those that are no text (sha256) to the reason."""
+    from labelloop.kinds.text_classification.recipes.material import Labeled
+
+    found: list[tuple[Item, str]] = []
+    unread: dict[str, str] = {}
+    for item in items:
+        try:
+            found.append((item, decode(next(context.contents([item])))))
+        except Unreadable as error:
+            unread[item.content] = str(error)
+    return Labeled.of(found, context.manifest.classes), unread
+
+
+def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
+    """Give the two sides that training may see; maps texts that cannot be read to the reason."""
+    from labelloop.kinds.text_classification.recipes.material import Material
+
+    manifest, training = context.manifest, parameters_of(context)
+    sides = splits(manifest, context.named_sides)
+    train, lost = labeled_of(context, sides["train"])
+    validation, more = labeled_of(context, sides["validation"])
+    material = Material(
+        classes=manifest.classes,
+        choice=manifest.choice,
+        train=train,
+        validation=validation,
+        values=training.values,
+        seed=training.seed,
+        progress=context.progress,
+        checkpoints=context.folder.checkpoints,
+    )
+    return material, lost | more
+
+
+def refit(context: Context, items: Sequence[Item]) -> "RefittedHead":
+    """Take the features of a head's texts, to be trained on anew without some of them; raises TrainingError."""
+    from labelloop.kinds.text_classification.recipes.head import Task
+    from labelloop.train.refitted_head import RefittedHead
+
+    labeled, unread = labeled_of(context, items)
+    if unread:
+        raise TrainingError(f"{len(unread)} of the texts they learned from cannot be read where it is judged")
+    manifest, training = context.manifest, parameters_of(context)
+    view = Task(manifest.classes, manifest.choice, training.seed).view(labeled)
+    balance = str(training.values["balance"])
+    return RefittedHead.chosen(labeled.names, view.problem(labeled), balance, training.seed, None, labeled.confirmed)

@@ -1,0 +1,200 @@
+"""The head of texts: it learns, is served as it was trained, and decides by cross-validation what it looks at."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from labelloop.errors import BundleError, TrainingError
+from labelloop.kinds.text_classification.bundle import ARRAYS, TOKENIZER, VOCABULARY
+from labelloop.kinds.text_classification.reading import MOST
+from labelloop.models.bundle import check_bundle, read_description
+from labelloop.serve.engines.base import open_engine
+from labelloop.types import Choice, Failure, Output
+
+if TYPE_CHECKING:
+    from labelloop.kinds.text_classification.recipes.material import Labeled, Material
+
+CLASSES = ("card", "transfer", "unseen")
+SAID = {
+    "card": ("my {} card is lost", "the card was {} swallowed", "where is the {} card"),
+    "transfer": ("my {} transfer failed", "send {} money abroad", "the {} transfer takes long"),
+}
+FILLERS = ("new", "old", "second", "blue", "own", "first", "last", "bank")
+
+
+def texts(count: int, begin: int = 0) -> list[tuple[str, str]]:
+    """Give texts with the class of each, in turn."""
+    found = []
+    for at in range(begin, begin + count):
+        name = ("card", "transfer")[at % 2]
+        found.append((SAID[name][at // 2 % 3].format(FILLERS[at // 6 % 8]) + f" {at}", name))
+    return found
+
+
+def labeled(said: list[tuple[str, str]]) -> "Labeled":
+    from labelloop.kinds.text_classification.recipes.material import Labeled
+
+    shown = np.array([[name == one for one in CLASSES] for _, name in said], dtype=bool).reshape(-1, len(CLASSES))
+    names = tuple(f"{at:064x}" for at in range(len(said)))
+    return Labeled(names, tuple(text for text, _ in said), shown, np.zeros(len(said), dtype=bool))
+
+
+def material(train: list[tuple[str, str]], validation: list[tuple[str, str]], choice: Choice = "single") -> "Material":
+    from labelloop.kinds.text_classification.recipes.material import Material
+
+    other = labeled(validation)
+    other = replace(other, names=tuple(f"{at:064x}" for at in range(10_000, 10_000 + len(validation))))
+    return Material(CLASSES, choice, labeled(train), other, {"balance": "auto"}, 0, lambda *_: None)
+
+
+def train(given: "Material", folder: Path) -> Any:
+    from labelloop.kinds.text_classification.recipes.trainer import train
+
+    return train(given, ("head",), {}, folder)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    train(material(texts(48), texts(24, 48)), folder)
+    return folder / "bundle"
+
+
+def test_it_learns_and_says_how(bundle: Path, tmp_path: Path) -> None:
+    trained = train(material(texts(48), texts(24, 48)), tmp_path)
+    assert (trained["recipe"], trained["validation"], trained["suspects"]) == ("head", {"head": 1.0}, [])
+    for name in (ARRAYS, VOCABULARY, "model.json"):
+        assert (tmp_path / "bundle" / name).read_bytes() == (bundle / name).read_bytes(), (
+            "the same labels, the same model"
+        )
+    engine = open_engine(bundle, "onnx")
+    answers = engine.predict([text.encode() for text, _ in texts(24, 100)], "v1")
+    assert [one.label for one in answers if isinstance(one, Output)] == [name for _, name in texts(24, 100)]
+    assert check_bundle(bundle).kind == "text-classification"
+
+
+def test_what_is_served_is_what_was_trained(tmp_path: Path) -> None:
+    """The layer on rows, divided by the temperature, and the model that the bundle holds say the same of any text."""
+    from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
+    from labelloop.kinds.text_classification.recipes.head import Task
+    from labelloop.train.crossvalidation import solve
+
+    learned = labeled(texts(40))
+    view = Task(CLASSES, "single", 0).view(learned)
+    linear = solve(view.problem(learned), 0.1)
+    asked = [text for text, _ in texts(10, 200)] + ["nothing of it is known", "\N{SLIGHTLY SMILING FACE}", "?"]
+    view.space.model(linear, 2.0).write(tmp_path)
+    served = LinearTextModel.read(tmp_path, len(CLASSES))
+    np.testing.assert_allclose(served.logits(asked), linear.logits(view.space.rows(asked)) / 2, atol=0.01)
+
+
+def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from labelloop.kinds.text_classification.recipes import space as spaces
+    from labelloop.train.logistic import fit_rows
+
+    monkeypatch.setattr(spaces, "_LANDMARKS", 12)
+    learned = labeled(texts(60))
+    space = spaces.Space.of(learned.texts, len(CLASSES), None, 0)
+    rows = space.rows(learned.texts)
+    assert rows.shape[1] <= 12
+    linear = fit_rows(rows, learned.shown, "single", 0.1)
+    np.testing.assert_allclose(space.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
+
+
+def test_scores_of_one_class_and_of_several(bundle: Path, tmp_path: Path) -> None:
+    (one,) = open_engine(bundle, "onnx").predict([b"the card"], "v1")
+    assert isinstance(one, Output)
+    assert (one.label, list(one.scores)) == ("card", list(CLASSES))
+    assert sum(one.scores.values()) == pytest.approx(1)
+    assert one.scores["unseen"] < 0.01, "no text shows it"
+
+    both = [
+        (f"{card} and {transfer}", "") for (card, _), (transfer, _) in zip(texts(40)[::2], texts(40)[1::2], strict=True)
+    ]
+    given = material([*texts(40), *both], [*texts(30, 40)], "multiple")
+    given.train.shown[40:, :2] = True
+    train(given, tmp_path)
+    said = [b"my card is lost and the transfer takes long", b"the card was swallowed"]
+    found = open_engine(tmp_path / "bundle", "onnx").predict(said, "v1")
+    given_classes = [{name for name in CLASSES if one.gives(name)} for one in found if isinstance(one, Output)]
+    assert given_classes == [{"card", "transfer"}, {"card"}]
+
+
+def test_what_is_no_text_fails_alone_and_a_long_one_is_read(bundle: Path) -> None:
+    engine = open_engine(bundle, "onnx")
+    long = "where is the card " * 100_000
+    cut, bad, whole = engine.predict([long[:MOST].encode(), b"\xff", long.encode()], "v1")
+    assert bad == Failure("it is no text in UTF-8: byte 1 cannot be decoded")
+    assert cut == whole
+    assert engine.predict([b" "], "v1") == [Failure("it is an empty text")]
+
+
+def test_embeddings_are_left_out_where_they_add_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package as well: words alone tell the classes apart, and a bundle says so by what it holds."""
+    from labelloop.kinds.text_classification.recipes import head
+
+    monkeypatch.setattr(head, "packaged", lambda: None)
+    trained = train(material(texts(48), texts(24, 48)), tmp_path)
+    assert trained["validation"] == {"head": 1.0}
+    assert any("n-grams alone" in note for note in trained["notes"])
+    assert not (tmp_path / "bundle" / TOKENIZER).exists()
+    (found,) = open_engine(tmp_path / "bundle", "onnx").predict([b"is my card here"], "v1")
+    assert isinstance(found, Output)
+    assert found.label == "card"
+
+
+def test_names_of_classes_are_learned_from_where_they_help() -> None:
+    from labelloop.kinds.text_classification.recipes.head import names_of
+
+    shown = np.array([[True, False, True, True]])
+    spelled = names_of(("cardArrival_late", "never shown", "???", "Überweisung"), shown)
+    assert spelled == {0: "card Arrival late", 3: "Überweisung"}
+
+
+def test_fewer_than_two_classes_are_no_contrast(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"fewer than two classes \(seen: card\); label texts of another class"):
+        train(material(texts(20)[::2], []), tmp_path)
+
+
+def test_a_damaged_bundle_is_not_opened(bundle: Path, tmp_path: Path) -> None:
+    for name in (ARRAYS, VOCABULARY, "model.json"):
+        (tmp_path / name).write_bytes((bundle / name).read_bytes())
+    if (bundle / TOKENIZER).exists():
+        (tmp_path / TOKENIZER).write_bytes((bundle / TOKENIZER).read_bytes())
+    whole = (tmp_path / VOCABULARY).read_text()
+    for wrong in ("[]", "{}", "[[], []]", whole[:-9]):
+        (tmp_path / VOCABULARY).write_text(wrong)
+        with pytest.raises(BundleError, match="export the version again"):
+            open_engine(tmp_path, "onnx")
+    (tmp_path / VOCABULARY).write_text(whole)
+    (tmp_path / ARRAYS).write_bytes((tmp_path / ARRAYS).read_bytes()[:-100])
+    with pytest.raises(BundleError, match="export the version again"):
+        open_engine(tmp_path, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"thresholds": {"card": 1.5}}, "has a threshold that is of no class, or not between 0 and 1"),
+        ({"thresholds": {"dog": 0.5}}, "has a threshold that is of no class, or not between 0 and 1"),
+        ({"files": {VOCABULARY: "0" * 64}}, "has no hash of head.npz: nothing could be served"),
+        ({"encoder": {"name": "x"}}, "is of an unknown form"),
+    ],
+)
+def test_an_impossible_description_is_refused(bundle: Path, change: dict[str, Any], problem: str) -> None:
+    raw = json.loads((bundle / "model.json").read_text()) | change
+    with pytest.raises(BundleError, match=problem):
+        read_description(json.dumps(raw).encode(), "it")
+
+
+def test_wrong_labels_are_left_out_and_told(tmp_path: Path) -> None:
+    said = texts(80)
+    said[10] = (said[10][0], "transfer")
+    said[21] = (said[21][0], "card")
+    trained = train(material(said, []), tmp_path)
+    assert {one["picture"] for one in trained["suspects"]} <= {f"{10:064x}", f"{21:064x}"}
+    assert all(one["given"] != one["suggested"] for one in trained["suspects"])
