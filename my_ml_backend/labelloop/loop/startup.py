@@ -19,7 +19,7 @@ from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import environment_of
 from labelloop.errors import CloudDenied, LabelLoopError, Outage, SettingsError, StoreError, UnsafeStore
-from labelloop.kinds.base import kinds
+from labelloop.kinds.base import find, kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
 from labelloop.loop.redis_client import as_text
@@ -193,15 +193,21 @@ def _try_training(settings: Settings, told: Connection) -> None:
 
 
 def _wrong_training(settings: Settings) -> str:
-    try:
-        for kind in kinds():
+    wrong: dict[str, str] = {}
+    for kind in kinds():
+        try:
             learner(kind, settings).check_settings(settings, thorough=True)
-    except (Outage, CloudDenied) as error:
-        # That may be mended while the worker goes on: the run that needs it says so.
-        _log.warning("whether runs can be trained is not known yet: %s", error)
-        return ""
-    except LabelLoopError as error:
-        return " ".join(str(error).split())
+        except (Outage, CloudDenied) as error:
+            # That may be mended while the worker goes on: the run that needs it says so.
+            _log.warning("whether runs can be trained is not known yet: %s", error)
+        except LabelLoopError as error:
+            wrong[kind.name] = " ".join(str(error).split())
+    fine = [kind for kind in kinds() if kind.name not in wrong]
+    for name, sentence in wrong.items():
+        # A network that is none for boxes is one for classes all the same: a project of boxes is told so.
+        if not any(set(find(name).settings) <= set(other.settings) for other in fine):
+            return sentence
+        _log.warning("%s cannot be trained with these settings: %s", name, sentence)
     return ""
 
 

@@ -7,13 +7,16 @@ import pytest
 
 from labelloop.cli.doctor import Finding, diagnose
 from labelloop.errors import SettingsError
+from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
+from labelloop.loop.retrain import require_trainable
 from labelloop.loop.startup import check_training, comparable, keep_private, workers
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 from labelloop.web.machine import doubts
+from support import outlined_kind
 
 QUICK: dict[str, object] = {"backbone": "test_resnet", "weights": "none"}
 
@@ -53,6 +56,21 @@ class TestTraining:
 
     def test_what_can_be_trained_passes(self) -> None:
         check_training(Settings(**QUICK))  # type: ignore[arg-type]
+
+    def test_settings_that_are_fine_for_one_kind_are_refused_where_another_is_learned_and_not_before(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Numbers are not learned with such a seed, and pictures are."""
+        monkeypatch.setattr(base, "KINDS", {**base.KINDS, outlined_kind.NAME: outlined_kind.__name__})
+        settings = Settings(**{**QUICK, "seed": -1})  # type: ignore[arg-type]
+        monkeypatch.setattr(outlined_kind.Outlined, "settings", ("backbone",))
+        check_training(settings)
+        with pytest.raises(SettingsError, match="a seed from 0 on"):
+            require_trainable(settings, outlined_kind.NAME)
+        # What is set for that kind alone can be meant for no other.
+        monkeypatch.setattr(outlined_kind.Outlined, "settings", ("backbone", "an_own_one"))
+        with pytest.raises(SettingsError, match="a seed from 0 on"):
+            check_training(settings)
 
 
 @pytest.mark.parametrize(
