@@ -11,7 +11,7 @@ from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
 from labelloop.kinds.texts import encoder_settings
 from labelloop.regions import read_regions
-from labelloop.types import SPANS, Item, Json, Region, Span
+from labelloop.types import SPANS, Item, Json, Progress, Region, Span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,6 +114,20 @@ class NamedEntityRecognition(Regions):
         from labelloop.kinds.named_entity_recognition.recipes.doubts import find_doubts
 
         return find_doubts(context, self)
+
+    def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
+        """Compare texts by the cosine of their mean static embeddings."""
+        from labelloop.kinds.texts.likeness import nearest
+
+        return nearest(asked, learned, progress)
+
+    def features(
+        self, items: Sequence[Item], settings: "Settings", progress: Progress
+    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
+        """Take the mean static embedding of each text."""
+        from labelloop.kinds.texts.likeness import first_features
+
+        return first_features(items, settings, progress)
 
     def describe(self, raw: Json) -> SpanInfo:
         """Read ``model.json``."""
