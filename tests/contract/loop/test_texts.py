@@ -95,6 +95,13 @@ def test_classes_of_texts_go_once_round(make: Hub, studio: StudioApi) -> None:
     assert 2 in left_out
     assert Versions(hub.store, project).get("v1").metrics["test"]["accuracy"]["value"] == 1.0
 
+    # The report explains it: words that spoke for a class, texts made worse, labels looked at.
+    report = Versions(hub.store, project).read_report("v1").decode()
+    for section in ("explanations", "robustness", "label-errors", "calibration"):
+        assert f'id="{section}"' in report
+    assert "typing errors" in report
+    assert '<mark class="right">card<small>+' in report
+
     # Whoever waits is pre-annotated by the served version.
     assert ChampionPointer(hub.store, project).read().announced == "v1"
     assert shown(studio) == {number: {*topics(number)} for number in range(65, 85)}

@@ -44,11 +44,13 @@ def labeled(said: list[tuple[str, str]]) -> "Labeled":
 
 
 def material(train: list[tuple[str, str]], validation: list[tuple[str, str]], choice: Choice = "single") -> "Material":
+    from labelloop.kinds.hyperparameters import OwnParameters
     from labelloop.kinds.text_classification.recipes.material import Material
 
     other = labeled(validation)
     other = replace(other, names=tuple(f"{at:064x}" for at in range(10_000, 10_000 + len(validation))))
-    return Material(CLASSES, choice, labeled(train), other, {"balance": "auto"}, 0, lambda *_: None)
+    parameters = OwnParameters("text-classification", {"balance": "auto"}, ("head",), 0)
+    return Material(CLASSES, choice, labeled(train), other, parameters, lambda *_: None)
 
 
 def train(given: "Material", folder: Path) -> Any:
@@ -182,7 +184,7 @@ def test_a_damaged_bundle_is_not_opened(bundle: Path, tmp_path: Path) -> None:
         ({"thresholds": {"card": 1.5}}, "has a threshold that is of no class, or not between 0 and 1"),
         ({"thresholds": {"dog": 0.5}}, "has a threshold that is of no class, or not between 0 and 1"),
         ({"files": {VOCABULARY: "0" * 64}}, "has no hash of head.npz: nothing could be served"),
-        ({"encoder": {"name": "x"}}, "is of an unknown form"),
+        ({"files": {"model.onnx": "0" * 64}}, "has no hash of tokenizer.json: nothing could be served"),
     ],
 )
 def test_an_impossible_description_is_refused(bundle: Path, change: dict[str, Any], problem: str) -> None:

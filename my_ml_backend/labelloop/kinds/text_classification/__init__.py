@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
-from labelloop.kinds.base import Kind, Supported
+from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.classification import Classification
 from labelloop.kinds.text_classification.bundle import WEIGHTS, TextInfo
 from labelloop.kinds.text_classification.reading import decode
+from labelloop.kinds.texts import encoder_settings
 from labelloop.types import TEXTS, Item, Json
 
 if TYPE_CHECKING:
@@ -27,29 +28,31 @@ class TextClassification(Classification):
     name = TEXTS
     item = "text"
     label_configs: Supported = (("Choices", ("Text", "HyperText")),)
-    recipes: Mapping[str, int] = {"head": 1}
+    recipes: Mapping[str, int] = {"head": 1, "finetune": 1}
     refits = ("head",)
-    settings: tuple[str, ...] = ("balance",)
+    settings: tuple[str, ...] = (*encoder_settings.SETTINGS, "balance")
     weights: tuple[str, ...] = WEIGHTS
 
     def check(self, content: bytes) -> None:
         """Raise Unreadable for what is no text, or an empty one."""
         decode(content)
 
-    def competing(self, settings: "Settings") -> tuple[str, ...]:  # noqa: ARG002 - there is one
-        """Name all there are."""
-        return tuple(self.recipes)
+    def competing(self, settings: "Settings") -> tuple[str, ...]:
+        """Take the recipes that the settings name, a finetune where they name an encoder."""
+        return encoder_settings.competing(self.recipes, settings)
 
     def hyperparameters(self, settings: "Settings") -> "OwnParameters":
-        """Take the recipes, the balance and the seed."""
+        """Take the recipes, what they learn by, and the seed."""
         from labelloop.kinds.hyperparameters import OwnParameters
 
         return OwnParameters.of(KIND, settings)
 
-    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:  # noqa: ARG002 - no setting matters here
-        """Raise TrainingError where what the head needs is not installed."""
+    def check_settings(self, settings: "Settings", *, thorough: bool) -> None:
+        """Raise TrainingError where what the head needs is not installed, or a folder holds no encoder."""
         if missing := [name for name in ("scipy", "threadpoolctl") if find_spec(name) is None]:
             raise TrainingError(f"{missing[0]} is not installed: texts are learned with requirements-train.txt")
+        if thorough:
+            encoder_settings.check(self.recipes, settings)
 
     def prepare(self, context: "Context", items: Iterable[Item], total: int) -> Mapping[str, str]:
         """Read every text once, and say which are none."""
@@ -70,7 +73,7 @@ class TextClassification(Classification):
         from labelloop.run.suspects import with_suspects
 
         material, unread = material_of(context)
-        trained = train(material, context.training.recipes, unread, context.folder.path)
+        trained = train(material, context.settings.recipes, unread, context.folder.path)
         return with_suspects(trained, context.manifest)
 
     def refit(self, context: "Context", items: Sequence[Item]) -> "Refit":
@@ -80,7 +83,16 @@ class TextClassification(Classification):
         return refit(context, items)
 
     def analyse(self, context: "Context") -> None:
-        """Show mistakes."""
+        """Show mistakes, robustness, explanations and probable label errors; write TensorBoard's events."""
+        from labelloop.kinds.text_classification.analysis import analyse
+
+        analyse(context)
+
+    def label_errors(self, context: "Context", learned: Learned | None) -> Json:  # noqa: ARG002 - all is learned anew
+        """Ask heads that have not seen them; see Kind."""
+        from labelloop.kinds.text_classification.analysis import find_label_errors
+
+        return find_label_errors(context)
 
     def describe(self, raw: Json) -> TextInfo:
         """Read ``model.json``."""

@@ -69,13 +69,13 @@ def _read(content: bytes) -> str | Failure:
 
 def _opened(directory: Path, info: TextInfo) -> TextModel:
     """Load what the bundle holds; what an encoder needs is imported only where there is one."""
-    if info.encoder is None:
+    if not info.encodes:
         from labelloop.kinds.text_classification.linear_text_model import LinearTextModel
 
         return LinearTextModel.read(directory, len(info.classes))
     from labelloop.kinds.texts.encoder_engine import EncoderSession
 
-    return _Encoder(EncoderSession(directory, info.encoder))
+    return _Encoder(EncoderSession(directory))
 
 
 class _Encoder:

@@ -35,6 +35,11 @@ def words(text: str) -> list[str]:
     return _WORDS.findall(text[:MOST].lower())
 
 
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Give where each word begins and ends."""
+    return [found.span() for found in _WORDS.finditer(text[:MOST])]
+
+
 def word_ngrams(text: str) -> Counter[str]:
     """Count words and pairs of neighbours."""
     single = words(text)

@@ -50,8 +50,7 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         choice=manifest.choice,
         train=train,
         validation=validation,
-        values=training.values,
-        seed=training.seed,
+        parameters=training,
         progress=context.progress,
         checkpoints=context.folder.checkpoints,
     )

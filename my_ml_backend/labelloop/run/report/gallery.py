@@ -28,6 +28,7 @@ def mistakes_section(files: Files) -> Section | None:
     rows = [
         {
             "uri": files.thumbnail(one["picture"]),
+            "text": _marked(one["text"], []) if "text" in one else None,
             "task": one["task"],
             "truth": label_text(one["truth"]),
             "predicted": label_text(one["predicted"]),
@@ -39,8 +40,8 @@ def mistakes_section(files: Files) -> Section | None:
     return Section(
         "mistakes",
         "Worst mistakes",
-        "Test pictures that the version is most certain, and wrong, about. Open their tasks: either the label is wrong "
-        "(correct it) or the picture is of a kind that training lacks (label more like it).",
+        f"Test {files.items} that the version is most certain, and wrong, about. Open their tasks: either the label is "
+        f"wrong (correct it) or the {files.item} is of a kind that training lacks (label more like it).",
         {"rows": rows},
     )
 

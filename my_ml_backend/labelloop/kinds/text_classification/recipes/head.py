@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.kinds.text_classification.bundle import Written
 from labelloop.kinds.text_classification.recipes.material import Candidate, Labeled, Material
 from labelloop.kinds.text_classification.recipes.space import Space
 from labelloop.kinds.texts.static_embeddings import StaticEmbeddings, packaged
@@ -33,7 +32,7 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
     view = task.view(train)
     problem = view.problem(train)
     material.progress("head", 1, 3)
-    chosen = choose(problem, str(material.values["balance"]), material.seed, None, train.confirmed)
+    chosen = choose(problem, str(material.parameters.values["balance"]), material.seed, None, train.confirmed)
     material.progress("head", 2, 3)
     linear = solve(chosen.problem, chosen.strength)
     logits = linear.logits(view.space.rows(validation.texts))
@@ -41,13 +40,13 @@ def fit(material: Material, before: Candidate | None) -> Candidate:  # noqa: ARG
     suspects |= _of_validation(material, chosen, logits)
     material.progress("head", 3, 3)
 
-    def write(directory: Path, temperature: float) -> Written:
+    def write(directory: Path, temperature: float) -> tuple[str, ...]:
         everything = train.joined(validation).without(suspects)
         last = task.space(everything, view)
         again = replace(view, space=last).problem(everything)
         if chosen.balance != "none":
             again = replace(again, weights=balance.class_weights(again.shown, again.choice))
-        return Written(last.model(solve(again, chosen.strength), temperature).write(directory))
+        return last.model(solve(again, chosen.strength), temperature).write(directory)
 
     return Candidate(
         recipe="head",

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.kinds.text_classification.bundle import Written
+from labelloop.kinds.hyperparameters import OwnParameters
 from labelloop.train.dataset import Epoch, Watch, unwatched
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut, Indicators
@@ -65,7 +65,7 @@ class Labeled:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """One run's labels and parameters: ``values`` are those of the kind's own settings, by their names.
+    """One run's labels and parameters.
 
     ``checkpoints`` is a folder of this run alone, where a training that was killed finds how far it had come.
     """
@@ -74,11 +74,19 @@ class Material:
     choice: Choice
     train: Labeled
     validation: Labeled
-    values: Mapping[str, Any]
-    seed: int
+    parameters: OwnParameters
     progress: Progress
     watch: Watch = unwatched
     checkpoints: Path | None = None
+
+    @property
+    def seed(self) -> int:
+        """What decides every draw."""
+        return self.parameters.seed
+
+    def trusting(self, suspects: Container[str]) -> Self:
+        """Give the same without training texts whose labels are probably wrong."""
+        return replace(self, train=self.train.without(suspects))
 
     @property
     def tested(self) -> Validation:
@@ -105,8 +113,9 @@ class Material:
 class Candidate:
     """A trained model and its logits on the validation side, (texts, classes).
 
-    ``write`` writes its files into a folder, its logits divided by a temperature; a head learns from the validation
-    texts first, as nothing is left to be chosen by them. ``held`` is what cross-validation said of training texts.
+    ``write`` writes its files into a folder, and names them; logits are divided by the temperature that it is given. A
+    head learns from the validation texts first, as nothing is left to be chosen by them. ``held`` is what
+    cross-validation said of training texts.
     ``suspects`` are the texts of both sides (sha256) whose labels are probably wrong: no recipe learns from them.
     ``before`` is the head where there is one. ``curve`` holds what each epoch reached, ``notes`` are sentences for the
     run's record. ``thresholds`` (classes,) are the scores from which on several classes are given (None: a half each).
@@ -114,7 +123,7 @@ class Candidate:
 
     recipe: str
     logits: Logits
-    write: Callable[[Path, float], Written]
+    write: Callable[[Path, float], tuple[str, ...]]
     held: HeldOut | None = None
     suspects: Mapping[str, Suspect] = field(default_factory=dict)
     before: "Candidate | None" = None

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +11,8 @@ import numpy as np
 
 from labelloop.files import sha256
 from labelloop.kinds.text_classification.bundle import TextInfo
-from labelloop.kinds.text_classification.recipes import head
 from labelloop.kinds.text_classification.recipes.material import Candidate, Material, Recipe
+from labelloop.kinds.texts.encoder_settings import NO_ENCODER
 from labelloop.models.bundle import DESCRIPTION
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.dataset import Trained
@@ -20,23 +20,19 @@ from labelloop.train.label_errors import suspected
 from labelloop.train.selection import accuracies, settled, winner
 from labelloop.types import TEXTS, Json
 
-RECIPES: Mapping[str, Recipe] = {"head": head.fit}
-"""All recipes, in the order in which they run."""
 
+def train(material: Material, wanted: Sequence[str], left_out: Mapping[str, str], workdir: Path) -> Json:
+    """Let recipes compete, and write the best model's bundle below ``workdir``; gives what ``train.json`` is to hold.
 
-def train(material: Material, recipes: tuple[str, ...], left_out: Mapping[str, str], workdir: Path) -> Json:
-    """Train by these recipes and write the best model's bundle below ``workdir``; gives what ``train.json`` is to hold.
-
-    The same labels and parameters give the same model. ``left_out`` maps texts that cannot be read to the reason.
+    ``wanted`` are the recipes that the settings name, ``left_out`` maps texts that cannot be read to the reason. The
+    same labels and parameters give the same model.
     Raises TrainingError.
     """
     material.require_contrast()
     seconds: dict[str, float] = {}
-    notes: list[str] = []
+    recipes, notes = entrants(material, wanted)
     found: list[Candidate] = []
-    for name, recipe in RECIPES.items():
-        if name not in recipes:
-            continue
+    for name, recipe in recipes.items():
         with _timed(name, seconds):
             found.append(recipe(material, found[-1] if found else None))
         notes += found[-1].notes
@@ -65,11 +61,28 @@ def train(material: Material, recipes: tuple[str, ...], left_out: Mapping[str, s
     return values
 
 
+def entrants(material: Material, wanted: Sequence[str]) -> tuple[Mapping[str, Recipe], list[str]]:
+    """Give the recipes that run, in order, and say in a sentence which is left out, if one is."""
+    # Either brings what takes a while to import.
+    found: dict[str, Recipe] = {}
+    if "head" in material.parameters.recipes:
+        from labelloop.kinds.text_classification.recipes import head
+
+        found["head"] = head.fit
+    if "finetune" not in material.parameters.recipes:
+        return found, [NO_ENCODER] if "finetune" in wanted else []
+    from labelloop.kinds.text_classification.recipes import finetune
+
+    if reason := finetune.left_out(material):
+        return found, [reason]
+    return {**found, "finetune": finetune.fit}, []
+
+
 def write_bundle(candidate: Candidate, material: Material, directory: Path) -> None:
     """Write a bundle into ``directory`` (emptied first), ``model.json`` last."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    written = candidate.write(directory, candidate.temperature)
+    names = candidate.write(directory, candidate.temperature)
     thresholds = (
         {} if candidate.thresholds is None else dict(zip(material.classes, candidate.thresholds.tolist(), strict=True))
     )
@@ -77,11 +90,10 @@ def write_bundle(candidate: Candidate, material: Material, directory: Path) -> N
         classes=material.classes,
         choice=material.choice,
         recipe=candidate.recipe,
-        files={name: sha256(directory / name) for name in written.files},
+        files={name: sha256(directory / name) for name in names},
         kind=TEXTS,
         temperature=candidate.temperature,
         thresholds=thresholds,
-        encoder=written.encoder,
     )
     (directory / DESCRIPTION).write_text(info.to_json())
 
