@@ -10,11 +10,15 @@ from click.testing import CliRunner
 from labelloop.cli import main, settings_table
 from labelloop.data.formats import write_listing
 from labelloop.data.listing import Listing, Record
+from labelloop.endpoint_suite.runner import run_suite
+from labelloop.endpoints.spec import EndpointSpec
 from labelloop.models.bundle import check_bundle
 from labelloop.regions import write_regions
 from labelloop.run.folder import RunFolder
-from labelloop.types import BOXES, SPANS, Box, Json, Region, Span
+from labelloop.serve.engines.base import open_engine
+from labelloop.types import BOXES, SPANS, TEXTS, Box, Json, Region, Span
 from support.digit_pictures import write_digits
+from support.suites import failed, served
 
 pytestmark = [pytest.mark.process, pytest.mark.train]
 
@@ -54,9 +58,7 @@ def trained(folder: Path, *options: str) -> Json:
     ("format", "name"),
     [
         ("conll", "train.conll"),
-        ("spacy", "train.jsonl"),
         ("label-studio", "export.json"),
-        ("augmented", "out.manifest"),
     ],
 )
 def test_spans_are_learned_from_a_list_of_any_format(format: str, name: str, tmp_path: Path) -> None:
@@ -71,6 +73,35 @@ def test_spans_are_learned_from_a_list_of_any_format(format: str, name: str, tmp
     info = check_bundle(tmp_path / "run/bundle")
     assert (info.kind, info.classes) == (SPANS, ("LOC", "PER"))
     assert (tmp_path / "run/report.html").is_file()
+
+
+MOODS = {
+    "good": ("a fine day for a walk", "lovely music and good food"),
+    "bad": ("it rained on us again", "cold soup and loud noise"),
+}
+
+
+def test_classes_of_texts_are_learned_and_their_endpoint_passes_its_tests(tmp_path: Path) -> None:
+    def texts(first: int, last: int) -> Listing:
+        said = [(mood, text) for mood, held in MOODS.items() for text in held]
+        records = [
+            Record("", (mood,), at + 1, text=f"{text}, number {at}, \N{GRINNING FACE}")
+            for at in range(first, last)
+            for mood, text in [said[at % len(said)]]
+        ]
+        return Listing.of(records, kind=TEXTS)
+
+    write_listing(texts(0, 60), tmp_path / "train", "csv")
+    write_listing(texts(60, 80), tmp_path / "test", "jsonl")
+    measured = trained(
+        tmp_path / "run", "--train-location", str(tmp_path / "train"), "--test-location", str(tmp_path / "test")
+    )
+    assert (measured["items"], measured["accuracy"]["value"]) == (20, 1.0)
+    bundle = tmp_path / "run/bundle"
+    assert check_bundle(bundle).kind == TEXTS
+    with served(open_engine(bundle, "onnx")) as address:
+        tested = run_suite(EndpointSpec(address), bundle, arguments=("-k", "not latency"))
+    assert (tested.code, failed(tested)) == (0, {})
 
 
 def sagemaker(tmp_path: Path, fill: Callable[[Path], object], **given: str) -> Mapping[str, str]:
