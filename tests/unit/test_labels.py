@@ -84,14 +84,15 @@ class TestParsing:
         assert parse_trained(text).tags[0].name == "c"
 
     def test_an_image_may_stand_after_its_choices_and_among_several_targets(self) -> None:
-        choices = f'<Choices name="c" toName="text,image">{labels("a")}</Choices>'
+        choices = f'<Choices name="c" toName="sound,image">{labels("a")}</Choices>'
+        text = f'<View>{choices}<Audio name="sound" value="$s"/>{IMAGE}</View>'
 
-        assert parse_trained(f'<View>{choices}<Text name="text" value="$t"/>{IMAGE}</View>').tags[0].to_name == "image"
+        assert parse_trained(text).tags[0].to_name == "image"
 
     def test_takes_the_first_choices_that_can_be_predicted_and_tells_of_the_others(self) -> None:
         text = (
-            f"<View>{IMAGE}<Text name='text' value='$text'/>"
-            f"<Choices name='mood' toName='text'>{labels('x')}</Choices>"
+            f"<View>{IMAGE}<Audio name='sound' value='$sound'/>"
+            f"<Choices name='mood' toName='sound'>{labels('x')}</Choices>"
             f"<Choices name='region' toName='image' perRegion='true'>{labels('x')}</Choices>"
             f"<Choices name='own' toName='image' value='$options'/>"
             f"<Choices name='scene' toName='image' whenTagName='mood'>{labels('a')}</Choices>"
@@ -133,7 +134,7 @@ class TestParsing:
             ("no XML at all", "not valid XML"),
             ("<View>", "not valid XML"),
             ("<View>\ud800</View>", "not valid XML"),
-            ("<View></View>", "no <Choices> tag"),
+            ("<View></View>", "no <Choices>"),
             ('<!DOCTYPE v [<!ENTITY a "b">]><View>&a;</View>', "DOCTYPE"),
             ('<!DOCTYPE v SYSTEM "file:///etc/passwd"><View/>', "DOCTYPE"),
             ("x" * 5_000_001, "at most 5000000"),
@@ -150,7 +151,7 @@ class TestParsing:
             (config(labels("a"), image="<Image name='image' value='$images[{{idx}}]'/>"), "must name one field"),
             (config(labels("a"), image="<Image name='image'/>"), "must name one field"),
             (config(labels("a"), image="<Image value='$image'/>"), "names no <Image>"),
-            (config(labels("a"), image="<Text name='image' value='$text'/>"), "names no <Image>"),
+            (config(labels("a"), image="<Audio name='image' value='$sound'/>"), "names no <Image>"),
             (config(labels("a"), image="<Image name='image' value='$i' toName='x'/>"), "names no <Image>"),
             (f"<View>{'<Choices/>' * 1000}</View>", "needs both attributes"),
             (config(labels("a"), image=IMAGE * 2), "several tags"),

@@ -1,5 +1,7 @@
 """Spans and boxes go once round by a trainer, a deployer and an endpoint of somebody else.
 
+Spans as annotators' own results, which is what such a trainer gets; boxes by their kind, which the project asks for.
+
 The trainers are programs. One remembers how the names begin that annotators have marked, one how bright things are
 that they have drawn boxes around.
 """
@@ -24,8 +26,8 @@ from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord
 from labelloop.models.versions import Versions
+from labelloop.types import ANNOTATIONS
 from labelloop.types import BOXES as OBJECTS
-from labelloop.types import SPANS
 from support.misbehaving import Exchange, Misbehaving, answer, misbehaving
 from support.studio_api import StudioApi
 from support.waiting import wait_until
@@ -58,14 +60,14 @@ def learned(folder):
     known = {}
     for item in items:
         for region in item["result"]:
-            start, _ = region["span"]
-            known[item["text"][start : start + 3]] = region["label"]
+            value = region["value"]
+            known[item["text"][value["start"] : value["start"] + 3]] = value["labels"][0]
     return known
 
 
 def train(models, folder):
     parameters = json.loads((folder / "parameters.json").read_text())
-    assert parameters["kind"] == "named-entity-recognition", parameters
+    assert parameters["kind"] == "annotations", parameters
     tested = [json.loads(line) for line in (folder / "test.jsonl").read_text().splitlines()]
     assert tested and all(set(item) == {"content", "text"} for item in tested), tested
     known = learned(folder)
@@ -214,16 +216,16 @@ def test_spans_go_once_round_by_a_trainer_that_is_not_ours(names_hub: Hub, studi
     record, project = train(names_hub), names_hub.project(7)
     versions = Versions(names_hub.store, project)
 
-    assert (record.state, record.version, record.kind) == ("promoted", "v1", SPANS)
+    assert (record.state, record.version, record.kind) == ("promoted", "v1", ANNOTATIONS)
     info = check_bundle(versions.fetch_bundle("v1", names_hub.settings.directory / "cache" / "bundles"))
     assert isinstance(info, ForeignInfo)
     assert (info.model, info.classes) == ("lexicon-1", ("Person", "Ship"))
     tested = versions.get("v1").metrics["test"]
-    assert (tested["accuracy"]["value"], tested["main"]["value"], tested["failed"]) == (1.0, 1.0, 0)
+    assert (tested["accuracy"]["value"], tested["untold"], tested["failed"]) == (1.0, 0, 0)
     assert "v1 becomes the first champion" in versions.read_report("v1").decode()
     first = json.loads(names_hub.store.read(f"{project}/manifests/{record.manifest}.jsonl").content.splitlines()[1])
     assert (first["text"], first["labels"]) == (text_of(1), ["Person"])
-    assert first["result"] == [{"label": "Person", "span": [8, 12]}]
+    assert first["result"][0]["value"] == {"start": 8, "end": 12, "labels": ["Person"]}
 
     # Whoever waits is pre-annotated by the endpoint that the version was brought to.
     assert ChampionPointer(names_hub.store, project).read().announced == "v1"
@@ -239,7 +241,7 @@ def test_spans_go_once_round_by_a_trainer_that_is_not_ours(names_hub: Hub, studi
     later = train(names_hub)
     assert (later.version, versions.get("v2").parent) == ("v2", "v1")
     assert "v2 replaces v1" in later.verdict
-    assert later.metrics["gate"]["challenger"] == 1.0
+    assert (later.metrics["gate"]["challenger"], later.metrics["gate"]["lost"]) == (1.0, 0)
 
 
 def lamp(number: int) -> tuple[bytes, tuple[int, int, int, int]]:
@@ -257,7 +259,7 @@ def test_boxes_go_once_round_by_a_trainer_that_answers_the_test_items_itself(
     make_hub: MakeHub, studio: StudioApi, tmp_path: Path
 ) -> None:
     studio.config = BOXES
-    studio.connect("labelloop")
+    studio.connect("labelloop", extra_params={"learn": "thing"})
     for number in range(1, 241):
         content, (left, top, width, height) = lamp(number)
         path = f"/data/upload/7/{number}.png"

@@ -265,11 +265,11 @@ def draw(studio: StudioApi, task: int, *, x: float, **more: object) -> None:
     studio.tasks[task]["annotations"] = [{"id": 100 * task, "result": [region], "was_cancelled": False}]
 
 
-def test_without_a_trainer_of_its_own_a_project_of_boxes_is_none_that_anything_is_learned_of(
+def test_without_a_trainer_of_its_own_a_project_of_outlines_is_none_that_anything_is_learned_of(
     studio: StudioApi, make_hub: MakeHub
 ) -> None:
     hub = make_hub()
-    studio.config = BOXES
+    studio.config = BOXES.replace("Rectangle", "Polygon")
     studio.connect("labelloop")
     with pytest.raises(LabelConfigError):
         labeling_of(hub, hub.project(7))

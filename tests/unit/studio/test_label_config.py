@@ -108,9 +108,10 @@ def test_only_of_a_hypertext_the_characters_are_spoken_of() -> None:
         parse_label_config(text)
 
 
-def test_training_keeps_to_the_choices_of_a_picture() -> None:
+def test_training_keeps_to_what_a_kind_learns() -> None:
     text = (
-        f'<View>{TEXT}{IMAGE}<Choices name="mood" toName="text"><Choice value="a"/></Choices>'
+        f'<View><Audio name="sound" value="$sound"/>{IMAGE}<Choices name="mood" toName="sound"><Choice value="a"/>'
+        f"</Choices>"
         f'<Choices name="scene" toName="image"><Choice value="b"/></Choices></View>'
     )
 
