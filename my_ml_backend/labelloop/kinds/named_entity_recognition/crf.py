@@ -24,7 +24,8 @@ FLOOR = 0.02
 
 _SMALLEST = 1e-100
 _WIDE = 2
-_CACHED = 1 << 16
+_REMEMBERED = 32_000_000
+"""Bytes of what is remembered of words; beyond, it is summed again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ class Crf:
         known = self._told.get(word)
         if known is None:
             known = np.array([self._sum(f"{place}{one}" for one in tell(word)) for place, tell in WINDOW.items()])
-            if len(self._told) < _CACHED:
+            if len(self._told) * known.nbytes < _REMEMBERED:
                 self._told[word] = known
         return known
 
