@@ -31,12 +31,12 @@ _AT_ONCE = 2048
 class EncoderSession:
     """One loaded encoder with its last layer; safe to share between threads. Raises BundleError.
 
-    ``details`` is what ``encoder.json`` holds; a ``spec`` that is known from elsewhere counts before it.
+    ``details`` is what ``encoder.json`` holds.
     """
 
-    def __init__(self, directory: Path, spec: EncoderSpec | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.details = _details(directory / DETAILS)
-        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), spec or _spec(self.details, directory / DETAILS))
+        self.cutter = Cutter(_tokenizer(directory / TOKENIZER), _spec(self.details, directory / DETAILS))
         self._session, self._path = _session(directory / MODEL), directory / MODEL
 
     def classes(self, texts: Sequence[str]) -> Array:

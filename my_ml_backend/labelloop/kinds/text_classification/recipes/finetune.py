@@ -18,9 +18,13 @@ def left_out(material: Material) -> str:
 
 
 def fit(material: Material, before: Candidate | None) -> Candidate:
-    """Learn from the training side, without what the head suspects; rare classes are weighed where the head's are."""
+    """Learn from the training side, without what the head suspects; rare classes are weighed where the head's are.
+
+    Alone, it weighs them where the settings say so.
+    """
     suspects = {} if before is None else before.suspects
-    balance = "none" if before is None else before.balance
+    asked = "loss" if material.parameters.values["balance"] in {"loss", "sampler"} else "none"
+    balance = asked if before is None else before.balance
     trusted = material.trusting(suspects)
     learned = _planned(trusted)
     shown = trusted.train.shown
