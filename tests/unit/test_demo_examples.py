@@ -102,6 +102,7 @@ def test_canvases_have_boxes_that_lie_apart_or_none(tmp_path: Path) -> None:
     assert (found.kind, len(found.shown), len(found.held_out)) == (BOXES, 300, 100)
     assert {label for one in found.shown for label in one.labels} == set(found.classes)
     assert any(not one.regions for one in found.shown)
+    assert len({one.content for one in found.shown}) == 300
     for one in found.shown:
         boxes = [region.shape for region in one.regions]
         assert all(isinstance(box, Box) and box.x + box.width <= 1 and box.y + box.height <= 1 for box in boxes)

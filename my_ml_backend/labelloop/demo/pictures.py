@@ -18,6 +18,7 @@ _WIDTH, _HEIGHT = 192, 144
 _SMALLEST, _LARGEST = 28, 44
 _MOST = 6
 _CANVASES = 400
+_NOISE = 10
 
 _SOUGHT = (1, 4, 8)
 """Digits that are labeled on canvases; others would only take longer to learn."""
@@ -61,7 +62,9 @@ def _digits() -> Iterator[tuple[Grey, int]]:
 
 
 def _canvas(known: list[tuple[Grey, int]], chance: random.Random) -> tuple[Image.Image, tuple[Region, ...]]:
-    canvas = Image.new("L", (_WIDTH, _HEIGHT), chance.randrange(235, 256))
+    # With noise, for canvases without a digit would else be one and the same picture.
+    noise = np.frombuffer(chance.randbytes(_WIDTH * _HEIGHT), dtype=np.uint8).reshape(_HEIGHT, _WIDTH) % _NOISE
+    canvas = Image.fromarray(chance.randrange(225, 246) + noise)
     taken: list[tuple[int, int, int]] = []
     regions = []
     for _ in range(chance.randint(0, _MOST)):

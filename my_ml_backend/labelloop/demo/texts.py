@@ -77,7 +77,7 @@ _DAYS = _names("Monday, Tuesday, Wednesday, Thursday, Friday")
 def documentation(seed: int, tasks: int) -> Examples:
     """Take what the documentation of this Python says of functions and classes of six topics, ``tasks`` to be shown.
 
-    About 2,200 texts; which they are depends on the release of Python.
+    About 2,000 texts; which they are depends on the release of Python.
     """
     topics: dict[str, set[str]] = {}
     for topic, names in _TOPICS.items():
@@ -90,7 +90,7 @@ def documentation(seed: int, tasks: int) -> Examples:
 
 
 def notes(seed: int, tasks: int) -> Examples:
-    """Make up 500 notes of an office with people, companies, places and dates in them; ``tasks`` are to be shown."""
+    """Make up some 440 different notes of an office with people, companies, places and dates in them; ``tasks`` are to be shown."""
     chance = random.Random("notes")
     made = {one.text: one for one in (_note(chance) for _ in range(_NOTES))}
     return Examples.drawn(("PERSON", "COMPANY", "PLACE", "DATE"), made.values(), seed, tasks, SPANS)
