@@ -90,7 +90,10 @@ def documentation(seed: int, tasks: int) -> Examples:
 
 
 def notes(seed: int, tasks: int) -> Examples:
-    """Make up some 440 different notes of an office with people, companies, places and dates in them; ``tasks`` are to be shown."""
+    """Make up notes of an office with people, companies, places and dates in them, ``tasks`` of them to be shown.
+
+    Some 440 of them differ.
+    """
     chance = random.Random("notes")
     made = {one.text: one for one in (_note(chance) for _ in range(_NOTES))}
     return Examples.drawn(("PERSON", "COMPANY", "PLACE", "DATE"), made.values(), seed, tasks, SPANS)
