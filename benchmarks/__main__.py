@@ -24,6 +24,7 @@ from benchmarks import (
     bench_serve,
     bench_spans,
     bench_start,
+    bench_texts,
     bench_train,
     bench_webhook,
 )
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "predict": bench_predict.run,
     "bulk": bench_bulk.run,
     "labels": bench_labels.run,
+    "texts": bench_texts.run,
 }
 
 

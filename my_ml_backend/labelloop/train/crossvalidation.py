@@ -61,7 +61,8 @@ class Problem:
 
     With ``mirrored``, the features of the mirror images, it learns from both and answers with the mean over both.
     ``added`` are more features and the classes they show: always learned from, whatever is held out, and never asked
-    about. Without ``scaled`` features are taken as they are: the stronger ones are to count for more.
+    about. Without ``scaled`` features are taken as they are: the stronger ones are to count for more. ``strengths`` are
+    those to choose from.
     """
 
     features: Features
@@ -71,6 +72,7 @@ class Problem:
     mirrored: Features | None = None
     added: tuple[Features, Shown] | None = None
     scaled: bool = True
+    strengths: tuple[float, ...] = STRENGTHS
 
     def learned(self, at: npt.NDArray[np.intp] | slice) -> tuple[Features, Shown, Matrix | None]:
         """Give what is learned from the samples ``at``: features, classes shown, weights."""
@@ -113,14 +115,15 @@ def solve(problem: Problem, strength: float) -> Linear:
     return standard.fold(fit_rows(standard.rows(rows), shown, problem.choice, strength, weights))
 
 
-def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = STRENGTHS) -> Validated | None:
-    """Cross-validate the strengths; None with too few samples.
+def cross_validate(problem: Problem, seed: int, strengths: tuple[float, ...] = ()) -> Validated | None:
+    """Cross-validate the strengths, the problem's own where none are given; None with too few samples.
 
     The default is left for another strength only where that one's log-loss is lower by more than its standard error
     over samples: with few samples the lowest is a matter of chance. Five folds, beyond 300 samples three.
     """
     if len(problem.shown) < _FEWEST:
         return None
+    strengths = strengths or problem.strengths
     given = np.zeros((len(strengths), *problem.shown.shape))
     count = FOLDS if len(problem.shown) <= _MANY else _FOLDS_OF_MANY
     for learned, held in folds(problem.shown, count, seed):

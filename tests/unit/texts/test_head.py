@@ -200,3 +200,18 @@ def test_wrong_labels_are_left_out_and_told(tmp_path: Path) -> None:
     trained = train(material(said, []), tmp_path)
     assert {one["picture"] for one in trained["suspects"]} <= {f"{10:064x}", f"{21:064x}"}
     assert all(one["given"] != one["suggested"] for one in trained["suspects"])
+
+
+def test_texts_are_compared_by_what_no_label_has_touched(tmp_path: Path) -> None:
+    from labelloop.kinds.base import Learned, find
+    from labelloop.settings import Settings
+    from labelloop.types import Item
+
+    kind, settings = find("text-classification"), Settings(model_dir=str(tmp_path))
+    said = ("my card is lost", "where is my bank card", "the weather is fine today", "rain and snow tomorrow")
+    items = [Item.of_text(at, text, ()) for at, text in enumerate(said)]
+    there, rows = kind.features(items, settings, lambda *_: None)
+    assert (list(there), rows.shape[0]) == (items, 4)
+    near = kind.nearest(items[0], Learned(items, tmp_path, {}, settings), lambda *_: None)
+    assert near[0][0] == items[1]
+    assert items[0] not in [one for one, _ in near]

@@ -21,6 +21,9 @@ from labelloop.types import Choice
 _EXAMINED = 2000
 """Texts that it is decided by whether embeddings and names help."""
 
+_STRENGTHS = (0.01, 0.03, 0.1)
+"""Weaker regularisation only makes scores surer, which is the temperature's matter, and answers no better."""
+
 _PARTS = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -88,7 +91,7 @@ class View:
         if spelled:
             shown = np.eye(len(self.classes), dtype=bool)[list(spelled)]
             added = (self.space.rows([*spelled.values()]), shown)
-        return Problem(rows, texts.shown, self.choice, added=added, scaled=False)
+        return Problem(rows, texts.shown, self.choice, added=added, scaled=False, strengths=_STRENGTHS)
 
     def notes(self) -> tuple[str, ...]:
         """Say what is out of the ordinary, for the run's record."""
