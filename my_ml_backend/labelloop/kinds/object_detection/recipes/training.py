@@ -224,10 +224,13 @@ class _Run:
         return ["head", "finetune"]
 
     def _winner(self, found: Sequence[Candidate]) -> Candidate:
-        """Give the last one, unless one before it is better on the validation side by more than chance makes of it."""
+        """Give the first one, unless a later one is better on the validation side by more than chance makes of it.
+
+        Unlike a finetune of classes, whose weights are half its head's, one of boxes may well be worse.
+        """
         best = found[0]
         for one in found[1:]:
-            if not best.served.clearly_better(one.served, self.settings.seed):
+            if one.served.clearly_better(best.served, self.settings.seed):
                 best = one
         return best
 
