@@ -50,12 +50,12 @@ def test_a_label_config_that_cannot_be_predicted_for_is_found(config: str) -> No
 
 
 def test_without_training_every_control_tag_counts_that_can_be_predicted_for() -> None:
-    boxes = CONFIG.replace("Choices", "RectangleLabels").replace("Choice", "Label")
+    outlines = CONFIG.replace("Choices", "PolygonLabels").replace("Choice", "Label")
 
-    assert not diagnosis.check_labels(boxes, None).ok
-    finding = diagnosis.check_labels(boxes, None, None)
+    assert not diagnosis.check_labels(outlines, None).ok
+    finding = diagnosis.check_labels(outlines, None, None)
     assert finding.ok
-    assert finding.detail == "predicts for <RectangleLabels name='kind'> with 2 labels"
+    assert finding.detail == "predicts for <PolygonLabels name='kind'> with 2 labels"
     assert not diagnosis.check_labels("<View/>", None, None).ok
 
 

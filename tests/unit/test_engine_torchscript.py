@@ -70,7 +70,7 @@ def test_a_bundle_without_torchscript_says_so(tmp_path: Path) -> None:
 def test_two_engines_share_a_cache_and_each_downloads_what_it_runs(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     publish_bundle(store, PROJECT, tmp_path, run="one", torchscript=True)
-    for engine, expected in (("torchscript", {"model.ts.pt"}), ("onnx", {"model.ts.pt", "model.onnx"})):
+    for engine, expected in (("onnx", {"model.onnx"}), ("torchscript", {"model.ts.pt", "model.onnx"})):
         choice = StoreCatalog(store, tmp_path / "cache", 2, engine).choose(Target(PROJECT))
         (answer,) = choice.engine.predict([picture("red")], choice.version)
         assert isinstance(answer, Output)

@@ -118,7 +118,7 @@ def test_of_a_picture_on_two_sides_the_stricter_wins_and_the_others_are_listed()
 
     assert sides == {sha("a"): "test", sha("b"): "validation"}
     assert [out.task for out in moved] == [1, 3, 5]
-    assert moved[0].reason == "its picture is on the test side, too: it is taken for that one, not for train"
+    assert moved[0].reason == "what it shows is on the test side, too: it is taken for that one, not for train"
     assert named_sides(reversed(shown))[0] == sides
 
 
