@@ -223,13 +223,13 @@ def test_one_key_is_not_started_twice_while_it_runs(account: StandIn) -> None:
 
 @pytest.mark.process
 def test_status_names_the_step_that_failed_why_and_where_its_log_is(account: StandIn) -> None:
-    done("apply", *parameters(TrainLocation=f"s3://{BUCKET}/pictures/", Format="voc"))
+    done("apply", *parameters(TrainLocation=f"s3://{BUCKET}/pictures/", Format="tfrecord"))
     answer = call("start", "--key", "no-format")
     assert answer.exit_code == 1
     assert "Error: execution no-format of pipeline labelloop has ended: Failed" in answer.output
     (step,) = told("status")["steps"]
     assert (step["name"], step["status"]) == ("Fetch", "Failed")
-    assert "there is no format 'voc'" in step["reason"], "the job says itself what was wrong"
+    assert "there is no format 'tfrecord'" in step["reason"], "the job says itself what was wrong"
     assert "log-group/$252Faws$252Fsagemaker$252FProcessingJobs$3FlogStreamNameFilter$3Dpipelines-" in step["log"]
     lines = done("status", "--execution", "no-format").splitlines()
     assert lines[0].startswith("execution no-format (")

@@ -150,7 +150,7 @@ def test_the_endpoint_is_asked_for_the_version_by_name(studio: StudioApi, studio
 
 def test_a_label_config_without_choices_is_said(studio: StudioApi, studio_hub: Hub) -> None:
     studio.config = "<View/>"
-    with pytest.raises(LabelConfigError, match="it has no <Choices> tag"):
+    with pytest.raises(LabelConfigError, match="it has no <Choices>, <Labels> or <RectangleLabels> tag"):
         run(studio_hub)
 
 
