@@ -91,7 +91,8 @@ class LabelStudioInterface:
 
 def _text(content: bytes, task_id: object) -> Input:
     try:
-        return Input(text=content.decode())
+        # Browsers show no byte order mark, so offsets count none.
+        return Input(text=content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise MediaError(f"the text of task {task_id} is not UTF-8") from None
 

@@ -84,6 +84,18 @@ def test_what_annotators_said_beside_labels_stays(tmp_path: Path) -> None:
         read(tmp_path, {"uri": "a.jpg", "labels": [], "result": {"choices": []}})
 
 
+def test_spans_of_texts_that_lie_in_files_stay(tmp_path: Path) -> None:
+    result = canonical([{"label": "A", "span": [0, 3]}])
+    records = (Record("https://x.example/a.txt", ("A",), 1, result=result),)
+    found = Listing("multiple", ("A",), records, kind="named-entity-recognition")
+    assert write_listing(found, tmp_path / "list.jsonl", "labelloop") == []
+    assert read_listing(tmp_path / "list.jsonl") == found
+    boxes = HEADER | {"learns": "object-detection", "classes": ["A"], "kind": "multiple"}
+    line = {"uri": "a.jpg", "labels": ["A"], "result": [{"label": "A", "span": [0, 3]}]}
+    with pytest.raises(ManifestError, match="line 2: 'result' has a region 'A' that object-detection does not learn"):
+        read(tmp_path, boxes, line)
+
+
 def test_a_cut_list_is_noticed(tmp_path: Path) -> None:
     records = tuple(Record(f"s3://b/{at}", ("cat",), at) for at in (1, 2))
     path = tmp_path / "list.jsonl"

@@ -1,11 +1,13 @@
 """Tokens keep every character where it is, whatever the script, and spans become whole tokens."""
 
+from bisect import insort
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.kinds.named_entity_recognition.spans import BLANKS, NOTHING, OVERLAPPING, WITHIN_WORD, learnable
-from labelloop.kinds.named_entity_recognition.tokens import LONGEST, inside, pieces, snapped, tokenize
+from labelloop.kinds.named_entity_recognition.tokens import LONGEST, fits, inside, pieces, snapped, tokenize
 from labelloop.types import Region, Span
 from support.examples import examples
 
@@ -73,6 +75,18 @@ def test_the_longest_of_overlapping_spans_is_learned_and_the_others_are_told() -
     text = "New York City Hall \U0001f600 is  here"
     found = learnable(text, spans((0, 8), (4, 18), (0, 18), (19, 20)))
     assert (found.regions, found.aside) == (tuple(spans((0, 18), (19, 20))), (OVERLAPPING, OVERLAPPING))
+
+
+@settings(max_examples=examples(200))
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6)), max_size=12))
+def test_a_span_fits_where_it_shares_no_character(drawn: list[tuple[int, int]]) -> None:
+    taken: list[tuple[int, int]] = []
+    for start, length in drawn:
+        place = (start, start + length)
+        alone = {*range(*place)}.isdisjoint(at for one in taken for at in range(*one))
+        assert fits(taken, place) == alone
+        if alone:
+            insort(taken, place)
 
 
 def test_borders_within_words_and_beside_them_are_told() -> None:

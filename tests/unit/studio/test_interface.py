@@ -1,8 +1,10 @@
-"""Files that are recognisably not what an object tag shows."""
+"""Files as object tags show them, and those that are recognisably none."""
 
 import pytest
 
-from labelloop.studio.interface import shown_instead
+from labelloop.settings import Settings
+from labelloop.sources.media import Media
+from labelloop.studio.interface import LabelStudioInterface, shown_instead
 
 SVG = b'<?xml version="1.0"?><!-- made by hand --><!DOCTYPE svg><svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -63,3 +65,14 @@ def test_formats_that_only_an_endpoint_may_know_are_let_through(content: bytes) 
 @pytest.mark.parametrize("tag", ["Text", "HyperText"])
 def test_text_is_not_judged(tag: str) -> None:
     assert shown_instead(tag, b"<html>") is None
+
+
+def test_a_text_begins_behind_its_byte_order_mark() -> None:
+    # Browsers count characters without it, and so do the spans that annotators draw and that training learns.
+    config = (
+        '<View><Text name="t" value="$file" valueType="url"/><Labels name="s" toName="t"><Label value="A"/></Labels>'
+        "</View>"
+    )
+    interface = LabelStudioInterface.of(config, Media(Settings(), None), 1)
+    task = {"id": 1, "data": {"file": "data:text/plain,%EF%BB%BFAda is here"}}
+    assert interface.input_of(task, None, referable=False).text == "Ada is here"

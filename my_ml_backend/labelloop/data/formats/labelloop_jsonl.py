@@ -79,7 +79,7 @@ def _take(found: Collector, entry: Entry, base: str, kind: str) -> None:
     labels = entry.values.get("labels")
     if not _texts(labels):
         raise entry.wrong("'labels' must be a list of texts")
-    result = _regions(entry) if kind in OF_REGIONS else _result(entry)
+    result = _regions(entry, kind) if kind in OF_REGIONS else _result(entry)
     side, size = entry.side(entry.values.get("side")), _size(entry)
     confirmed = entry.values.get("confirmed") is True
     if "text" in entry.values:
@@ -101,7 +101,7 @@ def _result(entry: Entry) -> str:
     return canonical(result)
 
 
-def _regions(entry: Entry) -> str:
+def _regions(entry: Entry, kind: str) -> str:
     """Read what is true of a line where regions are: without them, nothing is there."""
     try:
         regions = read_regions(json.dumps(entry.values.get("result", [])))
@@ -109,9 +109,13 @@ def _regions(entry: Entry) -> str:
         raise entry.wrong(f"'result' is wrong: {error}") from error
     if {one.label for one in regions} != set(entry.values["labels"]):
         raise entry.wrong("'labels' are not those of the regions in its 'result'")
+    # A text may lie in a file: then it is no part of the line.
+    text = entry.text("text") if "text" in entry.values else ""
     for one in regions:
+        if isinstance(one.shape, Span) != (kind == SPANS):
+            raise entry.wrong(f"'result' has a region {one.label[:60]!r} that {kind} does not learn")
         if isinstance(one.shape, Span):
-            span_of(entry, entry.text("text"), one.shape.start, one.shape.end, one.label)
+            span_of(entry, text, one.shape.start, one.shape.end, one.label)
     return write_regions(regions)
 
 

@@ -5,6 +5,7 @@ here are numpy and plain arrays alone. State 0 is outside; label ``k`` has the s
 and ``2 + 2 * k`` (the others).
 """
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.kinds.named_entity_recognition.features import EDGE, WINDOW
-from labelloop.kinds.named_entity_recognition.tokens import Places, ends, pieces, tokenize
+from labelloop.kinds.named_entity_recognition.tokens import Places, ends, fits, pieces, tokenize
 from labelloop.types import Region, Span
 
 Floats = npt.NDArray[np.float64]
@@ -191,9 +192,10 @@ def _states(label: int) -> tuple[int, int]:
 
 def apart(regions: Iterable[Region]) -> list[Region]:
     """Give the likeliest spans that do not overlap a likelier one, in the order of the text."""
-    taken: list[Region] = []
+    kept: list[Region] = []
+    taken: list[tuple[int, int]] = []
     for one in sorted(regions, key=lambda one: (-(one.score or 0.0), ends(one))):
-        start, end = ends(one)
-        if all(end <= ends(other)[0] or start >= ends(other)[1] for other in taken):
-            taken.append(one)
-    return sorted(taken, key=ends)
+        if fits(taken, ends(one)):
+            insort(taken, ends(one))
+            kept.append(one)
+    return sorted(kept, key=ends)

@@ -1,12 +1,13 @@
 """What of an annotator's spans is learned: whole words, and of overlapping spans the longest."""
 
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from labelloop.kinds.named_entity_recognition.tokens import ends, snapped, tokenize
+from labelloop.kinds.named_entity_recognition.tokens import ends, fits, snapped, tokenize
 from labelloop.kinds.regions import Learnable
 from labelloop.types import Region, Span
 
@@ -23,15 +24,17 @@ def learnable(text: str, drawn: Sequence[Region]) -> Learnable:
     """
     tokens = tokenize(text)
     kept: list[Region] = []
+    taken: list[tuple[int, int]] = []
     aside: list[str] = []
     for region in sorted(drawn, key=lambda one: (-_length(one), ends(one), one.label)):
         start, end = ends(region)
         place = snapped(tokens, (start, end))
         if place is None:
             aside.append(NOTHING)
-        elif any(place.start < ends(one)[1] and ends(one)[0] < place.end for one in kept):
+        elif not fits(taken, (place.start, place.end)):
             aside.append(OVERLAPPING)
         else:
+            insort(taken, (place.start, place.end))
             kept.append(replace(region, shape=place))
             if place != Span(start, end):
                 aside.append(BLANKS if text[start:end].strip() == text[place.start : place.end] else WITHIN_WORD)

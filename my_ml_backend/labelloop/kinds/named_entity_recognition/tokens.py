@@ -6,7 +6,7 @@ of a text is lost or moved. Offsets are Unicode characters, as Label Studio coun
 
 import re
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
@@ -82,6 +82,12 @@ def snapped(tokens: Places, place: tuple[int, int]) -> Span | None:
     """Widen or narrow a span to whole tokens: to all that it shares a character with; None where it holds none."""
     first, last = inside(tokens, place)
     return None if first == last else Span(tokens[first][0], tokens[last - 1][1])
+
+
+def fits(taken: Places, place: tuple[int, int]) -> bool:
+    """Tell whether a span shares no character with those ``taken``, which are in order; all hold some."""
+    at = bisect_left(taken, place)
+    return (at == 0 or taken[at - 1][1] <= place[0]) and (at == len(taken) or place[1] <= taken[at][0])
 
 
 def pieces(text: str, tokens: Places, held: Iterable[tuple[int, int]] = ()) -> list[tuple[int, int]]:
