@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +149,15 @@ def drawn(folder: Path, numbers: range) -> "Examples":
     some = examples_of(folder, numbers)
     pixels = np.stack([pictures.fitted(one.sample.path.read_bytes(), SPEC) for one in some])
     return Examples(some, pixels, SPEC, load_policy("light"))
+
+
+def test_validation_pictures_without_a_box_are_no_figure(tmp_path: Path) -> None:
+    from labelloop.kinds.object_detection.recipes.training import reached
+
+    held = drawn(tmp_path, range(2))
+    empty = [replace(one, corners=one.corners[:0], labels=one.labels[:0]) for one in held.examples]
+    assert [*reached(small(), held)] == ["validation_ap50"]
+    assert reached(small(), replace(held, examples=empty)) == {}
 
 
 @pytest.mark.parametrize("way", ["h", "v", "hv"])

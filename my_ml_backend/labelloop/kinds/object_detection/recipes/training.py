@@ -300,13 +300,7 @@ class _Recipe:
         return Candidate(self.name, detector, served, curve)
 
     def _told(self, name: str) -> Told:
-        return Told(name, self.run.progress, self._reached)
-
-    def _reached(self, detector: Detector) -> Epoch:
-        """Say what a detector reaches on the validation side as it is."""
-        if not len(self.held):
-            return {}
-        return {"validation_ap50": precision(suppressed(candidates(detector, self.held)), self.held.examples)}
+        return Told(name, self.run.progress, lambda detector: reached(detector, self.held))
 
     def _checkpoint(self, name: str, detector: Detector, plan: Plan) -> Path | None:
         run = self.run
@@ -318,3 +312,10 @@ class _Recipe:
         ]
         facts = (run.settings.fingerprint(), run.size, plan, run.sides.classes, boxes)
         return checkpoint_file(run.place.checkpoints, name, detector, facts)
+
+
+def reached(detector: Detector, held: Examples) -> Epoch:
+    """Say what a detector reaches on validation pictures as it is; nothing where none of them has a box."""
+    if not any(len(one.labels) for one in held.examples):
+        return {}
+    return {"validation_ap50": precision(suppressed(candidates(detector, held)), held.examples)}
