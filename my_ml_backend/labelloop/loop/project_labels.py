@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from labelloop.data.listing import OF_TEXTS
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Drawn, Interface, Labeling
@@ -78,7 +79,8 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
             raise Unreadable(f"it is {other}, which is nothing that annotators are shown")
         kind.check(content)
 
-    fetcher = InputFetcher(site.read, cache, project, check, item=kind.item)
+    texts = kind.name in OF_TEXTS
+    fetcher = InputFetcher(site.read, cache, project, check, texts=texts, item=kind.item)
     missing, records = Missing(), labeling.records(kind.truth)
     fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
     manifest = Manifest.gathered(

@@ -10,6 +10,7 @@ import pytest
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.predict import predict_tasks
+from labelloop.loop.project_labels import labeling_of, read_labels
 from labelloop.loop.retrain import retrain
 from labelloop.models.bundle import check_bundle
 from labelloop.models.champion import ChampionPointer
@@ -146,3 +147,17 @@ def test_several_classes_or_none_and_a_label_config_that_changes(make: Hub, stud
     bundle = Versions(hub.store, project).fetch_bundle("v2", hub.settings.directory / "cache" / "bundles")
     assert check_bundle(bundle).classes == ("bank card", "transfer")
     assert later.metrics["test"]["accuracy"]["value"] > 0.9
+
+
+def test_a_text_in_a_file_is_learned_as_annotators_see_it(make_hub: MakeHub, studio: StudioApi) -> None:
+    hub, project = make_hub(), make_hub().project(7)
+    studio.config = (
+        '<View><Labels name="who" toName="text"><Label value="person"/></Labels>'
+        '<Text name="text" value="$text" valueType="url"/></View>'
+    )
+    # Browsers show no byte order mark, so annotators' spans do not count it.
+    studio.tasks[1] = {"id": 1, "data": {"text": "data:text/plain,%EF%BB%BFAda is here"}, "annotations": []}
+    said = {"start": 0, "end": 3, "labels": ["person"]}
+    studio.annotate(1, "", result=[{"from_name": "who", "to_name": "text", "type": "labels", "value": said}])
+    (item,) = read_labels(hub, project, labeling_of(hub, project), lambda *_: None).manifest.items
+    assert (item.text, json.loads(item.result)) == ("Ada is here", [{"label": "person", "span": [0, 3]}])
