@@ -79,7 +79,7 @@ class PictureParameters:
         "epochs",
         "LABELLOOP_EPOCHS",
         20,
-        "Passes over the pictures in a finetune from random weights (at least 20 steps each); from learned ones half.",
+        "Passes over the items in a finetune from random weights (at least 20 steps each); from learned ones half.",
         minimum=1,
         maximum=100_000,
     )
@@ -87,7 +87,7 @@ class PictureParameters:
         "batch_size",
         "LABELLOOP_BATCH_SIZE",
         32,
-        "Pictures in one training step; for boxes an eighth of it.",
+        "Pictures or texts in one training step; for boxes an eighth of it.",
         minimum=1,
         maximum=65_536,
     )
@@ -121,7 +121,7 @@ class PictureParameters:
         "learning_rate",
         "LABELLOOP_LEARNING_RATE",
         0.002,
-        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it, for boxes half of it.",
+        "Peak learning rate of a finetune from random weights; from learned ones 0.15 of it, boxes half, texts 0.075.",
         Searched(
             "learning_rates",
             "The lowest and the highest learning rate; default: 2e-4,2e-2.",

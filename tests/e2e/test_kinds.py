@@ -114,14 +114,27 @@ def test_labels_lead_to_predictions_and_corrections_to_another_run(
 
 @pytest.mark.slow
 @every_kind
-def test_without_any_webhook_the_sweep_leads_to_the_same(machine: LoopMachine, examples: Examples, kind: str) -> None:
+def test_without_any_webhook_the_sweep_leads_to_the_same_also_when_labels_come_and_go(
+    machine: LoopMachine, examples: Examples, kind: str
+) -> None:
     project = machine.project(examples, f"{kind}: sweep")
     for webhook in machine.client.webhooks(project.key.id):
         machine.client.delete_webhook(webhook)
     project.annotator.annotate(project.tasks[:FIRST])
-
     machine.wait_for(project, announced("v1"), "the sweep leads to v1", 400)
     assert set(predicted(machine, project, "v1")) == set(project.tasks[FIRST:])
+
+    gone, *kept = examples.classes
+    config = label_config(replace(examples, classes=(*kept, "something new")))
+    machine.client.api.patch(f"/api/projects/{project.key.id}", {"label_config": config})
+    without = [task for task in project.tasks[FIRST:] if gone not in project.answers[task].labels]
+    project.annotator.annotate(without[:MORE])
+    status = machine.wait_for(
+        project, lambda now: (now.run or {}).get("version") == "v2" and now.step is None, "v2 is made", 400
+    )
+    assert gone not in Versions(machine.hub.store, project.key).get("v2").metrics["test"]["classes"]
+    if status.announced == "v2":
+        check_results(examples, project, predicted(machine, project, "v2"), {*kept, "something new"})
 
 
 @pytest.mark.slow
@@ -138,25 +151,3 @@ def test_a_run_goes_on_when_its_worker_was_killed(machine: LoopMachine, examples
     machine.wait_for(project, announced("v1"), "another worker takes it up", 400)
     assert Versions(machine.hub.store, project.key).names() == ["v1"]
     assert set(predicted(machine, project, "v1")) == set(project.tasks[FIRST:])
-
-
-@pytest.mark.slow
-@every_kind
-def test_a_label_comes_and_another_goes_under_a_running_model(
-    machine: LoopMachine, examples: Examples, kind: str
-) -> None:
-    project = begin(machine, examples, f"{kind}: labels")
-    machine.wait_for(project, announced("v1"), "v1 is announced", 400)
-    gone, *kept = examples.classes
-    config = label_config(replace(examples, classes=(*kept, "something new")))
-    machine.client.api.patch(f"/api/projects/{project.key.id}", {"label_config": config})
-    without = [task for task in project.tasks[FIRST:] if gone not in project.answers[task].labels]
-    project.annotator.annotate(without[:MORE])
-    machine.hub.queue(project.key).retrain("another label config")
-
-    status = machine.wait_for(
-        project, lambda now: (now.run or {}).get("version") == "v2" and now.step is None, "v2 is made", 400
-    )
-    assert gone not in Versions(machine.hub.store, project.key).get("v2").metrics["test"]["classes"]
-    if status.announced == "v2":
-        check_results(examples, project, predicted(machine, project, "v2"), {*kept, "something new"})
