@@ -88,6 +88,8 @@ def test_the_engine_finds_what_pictures_show_and_measures_with_all_it_finds(fold
         (everything,) = engine.measured.predict([path.read_bytes()], "v1")
         assert isinstance(everything, Findings)
         assert set(answer.regions) < set(everything.regions)
+        doubts = [one.score if one in answer.regions else 1 - (one.score or 0) for one in everything.regions]
+        assert answer.score == min(one for one in doubts if one is not None), "a box that is left out counts, too"
         for region in regions:
             same = tuple(one for one in answer.regions if one.label == region.label)
             shared = overlaps(scattered.corners(same), scattered.corners((region,)))

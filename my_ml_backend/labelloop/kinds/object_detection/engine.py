@@ -71,9 +71,13 @@ class DetectorEngine(PictureEngine):
         return self.info.classes[label]
 
     def _sure(self, answer: Answer | Failure) -> Answer | Failure:
+        """Give what annotators are shown; the whole is as sure as what is least sure, a box that is left out too."""
         if not isinstance(answer, Findings):
             return answer
-        return replace(answer, regions=tuple(one for one in answer.regions if is_sure(self.info, one)))
+        shown = tuple(one for one in answer.regions if is_sure(self.info, one))
+        scored = [(one.score or 0.0, one in shown) for one in answer.regions]
+        certain = min((score if sure else 1 - score for score, sure in scored), default=1.0)
+        return replace(answer, regions=shown, score=certain)
 
 
 @dataclass(frozen=True, slots=True)
