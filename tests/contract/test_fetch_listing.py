@@ -285,6 +285,13 @@ def test_texts_that_lie_in_files_are_read_as_if_they_stood_in_the_list(cache: Pi
     assert found.manifest.left_out[0].reason.endswith("/2.txt: a span of it ends behind its last character")
 
 
+def test_a_truth_of_another_form_is_no_fault_of_its_text(cache: PictureCache) -> None:
+    with picture_server({"/1.txt": b"sold for 5"}) as server:
+        record = Record(f"{server.address}/1.txt", (), 1, result='[{"number":5}]')
+        found = fetched(Listing.of((record,), choice="multiple", kind=SPANS), cache)
+    assert [item.text for item in found.manifest.items] == ["sold for 5"]
+
+
 KILLED = """
 import sys
 from pathlib import Path

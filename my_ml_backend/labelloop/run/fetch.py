@@ -17,7 +17,7 @@ from labelloop.retries import retries
 from labelloop.run.context import Missing
 from labelloop.sources.reader import READERS
 from labelloop.sources.urls import local_file, shown
-from labelloop.types import Item, LeftOut, Progress, ProjectKey
+from labelloop.types import Item, LeftOut, Progress, ProjectKey, Span
 
 _AHEAD = 16 * READERS
 
@@ -98,9 +98,9 @@ class InputFetcher:
         """Give what a file of text says, as if it stood in the list."""
         try:
             text = content.decode("utf-8-sig")
-            behind = [one for one in read_regions(record.result or "[]") if getattr(one.shape, "end", 0) > len(text)]
         except ValueError:
             return LeftOut(record.task, f"{shown(record.uri)}: it is no UTF-8 text")
+        behind = _last_end(record.result) > len(text)
         if behind or not text.strip():
             what = "a span of it ends behind its last character" if behind else "there is no text in it"
             return LeftOut(record.task, f"{shown(record.uri)}: {what}")
@@ -138,6 +138,15 @@ class InputFetcher:
                 f"{missing.count} of the first {done} {self.item}s ({total} in all) could not be had: "
                 f"{missing.first[0].reason}"
             )
+
+
+def _last_end(result: str) -> int:
+    """Give where the last span of a truth ends; 0 where it has none, or is of another form."""
+    try:
+        regions = read_regions(result or "[]")
+    except ValueError:
+        return 0
+    return max((one.shape.end for one in regions if isinstance(one.shape, Span)), default=0)
 
 
 def _is_at_hand(record: Record | LeftOut) -> bool:
