@@ -2,8 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost
+from labelloop.run.context import Context, read_json
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _log = logging.getLogger(__name__)
 
@@ -22,3 +28,12 @@ def make_parts(run: str, parts: Mapping[str, Callable[[], None]]) -> None:
             _log.warning("run %s: no %s: %s", run, name, error)
         except Exception:  # noqa: BLE001 - border: whatever a network does to a part, the version needs none of them
             _log.warning("run %s: no %s", run, name, exc_info=True)
+
+
+def write_run_events(context: Context, shown: "Mapping[str, Image.Image]" = MappingProxyType({})) -> None:
+    """Write TensorBoard's events of a run, with pictures to show; raises StoreError where a stage before is missing."""
+    from labelloop.train.tensorboard import write_events
+
+    folder = context.folder
+    curves, metrics = read_json(folder.trained, "train")["curves"], read_json(folder.metrics, "evaluate")
+    write_events(folder.events, curves, metrics, context.training, shown)

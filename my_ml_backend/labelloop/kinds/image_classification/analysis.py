@@ -19,7 +19,7 @@ from labelloop.kinds.picture_features import by_likeness
 from labelloop.models.bundle import read_bundle_info, read_network_info
 from labelloop.run.context import Context, picture_cache, read_json, write_json
 from labelloop.run.parameters import recorded_settings
-from labelloop.run.parts import make_parts
+from labelloop.run.parts import make_parts, write_run_events
 from labelloop.run.preprocess import samples_of, training_of
 from labelloop.run.report.gallery import write_mistakes, write_thumbnails
 from labelloop.run.scoring import Scored
@@ -190,20 +190,16 @@ def _augmentations(analysis: Analysis) -> None:
 def write_tensorboard(analysis: Analysis) -> None:
     """Write the event files of a run; raises StoreError when a stage before has not been made."""
     from labelloop.train.grids import example_grid
-    from labelloop.train.tensorboard import write_events
 
     context = analysis.context
-    folder = context.folder
-    curves = read_json(folder.trained, "train")["curves"]
-    metrics = read_json(folder.metrics, "evaluate")
     shown: dict[str, Image.Image] = {}
     if analysis.learned:
         shown["learned from"] = example_grid(analysis.learned, analysis.pixels, context.manifest.classes)
-    grid = folder.evaluation / "augmentations.png"
+    grid = context.folder.evaluation / "augmentations.png"
     if grid.is_file():
         with Image.open(grid) as drawn:
             shown["augmentations"] = drawn.convert("RGB")
-    write_events(folder.events, curves, metrics, training_of(context), shown)
+    write_run_events(context, shown)
 
 
 def find_label_errors(context: Context, learned: Learned | None) -> Json:

@@ -9,9 +9,9 @@ from labelloop.errors import BundleError
 from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.named_entity_recognition.info import SpanInfo
 from labelloop.kinds.regions import Learnable, Regions
-from labelloop.kinds.texts import encoder_settings
+from labelloop.kinds.texts import ComparedTexts, encoder_settings
 from labelloop.regions import read_regions
-from labelloop.types import SPANS, Item, Json, Progress, Region, Span
+from labelloop.types import SPANS, Item, Json, Region, Span
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ _CRF, _ENCODER = "crf.npz", ("model.onnx", "tokenizer.json", "encoder.json")
 """What a head is served from, and what a finetune is."""
 
 
-class NamedEntityRecognition(Regions):
+class NamedEntityRecognition(ComparedTexts, Regions):
     """Which parts of a text are what: spans of whole words, none overlapping."""
 
     name = SPANS
@@ -114,20 +114,6 @@ class NamedEntityRecognition(Regions):
         from labelloop.kinds.named_entity_recognition.recipes.doubts import find_doubts
 
         return find_doubts(context, self)
-
-    def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
-        """Compare texts by the cosine of their mean static embeddings."""
-        from labelloop.kinds.texts.likeness import nearest
-
-        return nearest(asked, learned, progress)
-
-    def features(
-        self, items: Sequence[Item], settings: "Settings", progress: Progress
-    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Take the mean static embedding of each text."""
-        from labelloop.kinds.texts.likeness import first_features
-
-        return first_features(items, settings, progress)
 
     def describe(self, raw: Json) -> SpanInfo:
         """Read ``model.json``."""

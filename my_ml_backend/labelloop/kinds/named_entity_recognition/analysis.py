@@ -16,9 +16,9 @@ from labelloop.kinds.named_entity_recognition.training import text_of
 from labelloop.kinds.texts.corruptions import CORRUPTIONS
 from labelloop.kinds.texts.occlusion import weights
 from labelloop.models.bundle import read_bundle_info
-from labelloop.run.context import Context, read_json, write_json
+from labelloop.run.context import Context, write_json
 from labelloop.run.located import Located, read_located
-from labelloop.run.parts import make_parts
+from labelloop.run.parts import make_parts, write_run_events
 from labelloop.serve.engines.base import Predictor
 from labelloop.types import Findings, Json, Region
 
@@ -51,7 +51,7 @@ def analyse(context: Context, kind: "NamedEntityRecognition") -> None:
         "explanations": partial(_explanations, context, engine.measured),
         "label errors": partial(_label_errors, context, kind),
         "comparison of orders": partial(_order, context, kind),
-        "TensorBoard": partial(_tensorboard, context),
+        "TensorBoard": partial(write_run_events, context),
     }
     make_parts(context.folder.path.name, {name: part for name, part in parts.items() if _is_possible(name)})
 
@@ -171,11 +171,3 @@ def _order(context: Context, kind: "NamedEntityRecognition") -> None:
     found = compared_orders(context, kind)
     if found is not None:
         write_json(context.folder.evaluation / "order.json", found.to_json())
-
-
-def _tensorboard(context: Context) -> None:
-    from labelloop.train.tensorboard import write_events
-
-    folder = context.folder
-    curves, metrics = read_json(folder.trained, "train")["curves"], read_json(folder.metrics, "evaluate")
-    write_events(folder.events, curves, metrics, context.training, {})

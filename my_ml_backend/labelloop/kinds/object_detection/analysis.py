@@ -19,11 +19,10 @@ from labelloop.kinds.object_detection.occlusion import explanation
 from labelloop.kinds.picture_features import by_likeness, first_features
 from labelloop.models.bundle import read_bundle_info
 from labelloop.pictures import fitted, normalise
-from labelloop.run.context import Context, read_json, write_json
+from labelloop.run.context import Context, write_json
 from labelloop.run.located import Located, read_located
 from labelloop.run.parameters import recorded_settings
-from labelloop.run.parts import make_parts
-from labelloop.run.preprocess import training_of
+from labelloop.run.parts import make_parts, write_run_events
 from labelloop.types import Findings, Item, Json, Progress, Region
 
 if TYPE_CHECKING:
@@ -144,13 +143,9 @@ def _label_errors(context: Context, kind: "Regions") -> None:
 
 
 def _tensorboard(context: Context) -> None:
-    from labelloop.train.tensorboard import write_events
-
-    folder = context.folder
-    curves, metrics = read_json(folder.trained, "train")["curves"], read_json(folder.metrics, "evaluate")
-    items = [one for one in read_located(folder.predictions) if context.pictures.has(one.picture)][:_SHOWN]
+    items = [one for one in read_located(context.folder.predictions) if context.pictures.has(one.picture)][:_SHOWN]
     shown = {"found": _sheet(context, items)} if items else {}
-    write_events(folder.events, curves, metrics, training_of(context), shown)
+    write_run_events(context, shown)
 
 
 def _sheet(context: Context, items: Sequence[Located]) -> Image.Image:

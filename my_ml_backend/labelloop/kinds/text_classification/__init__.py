@@ -11,13 +11,10 @@ from labelloop.kinds.base import Kind, Learned, Supported
 from labelloop.kinds.classification import Classification
 from labelloop.kinds.text_classification.bundle import WEIGHTS, TextInfo
 from labelloop.kinds.text_classification.reading import decode
-from labelloop.kinds.texts import encoder_settings
-from labelloop.types import TEXTS, Item, Json, Progress
+from labelloop.kinds.texts import ComparedTexts, encoder_settings
+from labelloop.types import TEXTS, Item, Json
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from labelloop.kinds.hyperparameters import OwnParameters
     from labelloop.run.context import Context
     from labelloop.run.refits import Refit
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     from labelloop.settings import Settings
 
 
-class TextClassification(Classification):
+class TextClassification(ComparedTexts, Classification):
     """What one text is about: one class, or any number of them."""
 
     name = TEXTS
@@ -96,20 +93,6 @@ class TextClassification(Classification):
         from labelloop.kinds.text_classification.analysis import find_label_errors
 
         return find_label_errors(context)
-
-    def nearest(self, asked: Item, learned: Learned, progress: Progress) -> Sequence[tuple[Item, float]]:
-        """Compare texts by the cosine of their mean static embeddings."""
-        from labelloop.kinds.texts.likeness import nearest
-
-        return nearest(asked, learned, progress)
-
-    def features(
-        self, items: Sequence[Item], settings: "Settings", progress: Progress
-    ) -> "tuple[Sequence[Item], npt.NDArray[np.float32]]":
-        """Take the mean static embedding of each text."""
-        from labelloop.kinds.texts.likeness import first_features
-
-        return first_features(items, settings, progress)
 
     def describe(self, raw: Json) -> TextInfo:
         """Read ``model.json``."""

@@ -17,7 +17,7 @@ from labelloop.kinds.texts.corruptions import CORRUPTIONS
 from labelloop.kinds.texts.occlusion import weights
 from labelloop.models.bundle import read_bundle_info
 from labelloop.run.context import Context, read_json, write_json
-from labelloop.run.parts import make_parts
+from labelloop.run.parts import make_parts, write_run_events
 from labelloop.run.report.gallery import worst_mistakes
 from labelloop.run.scoring import Scored
 from labelloop.run.suspects import with_left_out
@@ -54,7 +54,7 @@ def analyse(context: Context) -> None:
             parts["label errors"] = partial(_label_errors, context)
             parts["comparison of orders"] = partial(_order, context)
         if find_spec("torch") is not None:
-            parts["TensorBoard"] = partial(_tensorboard, context)
+            parts["TensorBoard"] = partial(write_run_events, context)
     make_parts(context.folder.path.name, parts)
 
 
@@ -211,11 +211,3 @@ def _order(context: Context) -> None:
     found = order_gain(view.problem(labeled), random_rows, chosen, seed)
     if found is not None:
         write_json(context.folder.evaluation / "order.json", found.to_json())
-
-
-def _tensorboard(context: Context) -> None:
-    from labelloop.train.tensorboard import write_events
-
-    folder = context.folder
-    curves, measured = read_json(folder.trained, "train")["curves"], read_json(folder.metrics, "evaluate")
-    write_events(folder.events, curves, measured, context.training, {})
