@@ -123,7 +123,8 @@ def test_without_any_webhook_the_sweep_leads_to_the_same_also_when_labels_come_a
         machine.client.delete_webhook(webhook)
     project.annotator.annotate(project.tasks[:FIRST])
     machine.wait_for(project, announced("v1"), "the sweep leads to v1", 400)
-    assert set(predicted(machine, project, "v1")) == set(project.tasks[FIRST:])
+    # A task that was labeled while the first labels' order was imported may stay uncounted: it counts as waiting.
+    assert set(predicted(machine, project, "v1")) >= set(project.tasks[FIRST:])
 
     used = Counter(label for one in project.answers.values() for label in one.labels)
     # The rarest: what has this label alone is learned from no more, and there must be enough that is.

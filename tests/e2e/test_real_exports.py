@@ -13,7 +13,7 @@ import requests
 
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.studio.client import Studio
-from support.real_files import ROOT, check, count, expected
+from support.real_files import ROOT, check, count, expected, put_pictures
 
 pytestmark = [pytest.mark.studio, pytest.mark.slow]
 
@@ -52,6 +52,7 @@ def test_exports_have_the_shapes_and_the_counts_of_the_files(
         export(studio, label_studio.url, project, tmp_path / name)
         assert shape(tmp_path / name) == shape(folder / name), name
     for name, row in rows.items():
+        put_pictures(tmp_path / name.partition("/")[0], row)
         check(tmp_path / name, row)
         if row.get("holds") and row["labels"]:
             assert count(tmp_path / name) == (row["items"], row["labels"])

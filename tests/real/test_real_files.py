@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.real_files import PIXEL, ROOT, check, count, expected
+from support.real_files import ROOT, check, count, expected, put_pictures
 
 FOLDERS = sorted(file.parent for file in ROOT.rglob("expected.json"))
 FILES = [(folder, name, row) for folder in FOLDERS for name, row in expected(folder).items()]
@@ -30,9 +30,7 @@ def test_it_is_read_and_counted_or_refused_by_its_kind(
     top = name.partition("/")[0]
     if (folder / top).exists():
         shutil.copytree(folder / top, tmp_path / top)
-    for picture in row["pictures"]:
-        (tmp_path / top / picture).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / top / picture).write_bytes(PIXEL)
+    put_pictures(tmp_path / top, row)
     check(tmp_path / name, row)
 
 

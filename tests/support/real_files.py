@@ -28,6 +28,13 @@ def expected(folder: Path) -> dict[str, Json]:
     return rows
 
 
+def put_pictures(folder: Path, row: Json) -> None:
+    """Put a picture into an export's folder for each that its lists name, where a row says which."""
+    for picture in row.get("pictures", ()):
+        (folder / picture).parent.mkdir(parents=True, exist_ok=True)
+        (folder / picture).write_bytes(PIXEL)
+
+
 def check(path: Path, row: Json) -> None:
     """Hold what is read of a file or folder to its row; one that is refused may be read by the name of its labels."""
     if "records" not in row or "refused" in row:

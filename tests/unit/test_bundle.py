@@ -8,8 +8,8 @@ import pytest
 from labelloop.bundle_info import ForeignInfo
 from labelloop.errors import BundleError
 from labelloop.kinds import base
-from labelloop.kinds.base import SCORED_BY, served_files
-from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, read_answers, write_foreign
+from labelloop.kinds.base import SCORED_BY
+from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle, read_answers, served_by, write_foreign
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.types import ProjectKey
@@ -198,6 +198,6 @@ def test_a_model_elsewhere_is_published_and_fetched_with_its_answers(tmp_path: P
         versions.claim("run"), tmp_path / "bundle", VersionRecord("v1", "run", "command", None, "", True, "")
     )
     for _ in range(2):
-        fetched = versions.fetch_bundle("v1", tmp_path / "cache", served_files(SCORED_BY))
+        fetched = versions.fetch_bundle("v1", tmp_path / "cache", served_by(SCORED_BY))
         assert bundle_files(fetched) == ["answers.jsonl", "model.json"]
         (fetched / "answers.jsonl").unlink()

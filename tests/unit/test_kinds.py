@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import UnknownKind
-from labelloop.kinds.base import KINDS, find, kind_of, kinds, learnable, served_files, weight_files
+from labelloop.kinds.base import KINDS, find, kind_of, kinds, learnable
 from labelloop.settings import Settings
 from labelloop.types import IMAGES
 
@@ -67,6 +67,6 @@ def test_what_is_no_kind_is_named(name: object) -> None:
         find(name)
 
 
-def test_what_an_engine_runs_is_part_of_a_bundle() -> None:
+def test_what_an_engine_runs_is_part_of_its_kinds_bundles() -> None:
     for engine in Settings.choices_of("engine"):
-        assert set(served_files(engine)) <= set(weight_files())
+        assert all(set(kind.served(engine)) <= set(kind.weights) for kind in kinds())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import BundleError, Conflict, NotFound, StoreError
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, served_by
 from labelloop.models.champion import Pointers, Reign
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import VersionRecord, Versions, state_of
@@ -291,24 +291,24 @@ def test_only_the_weights_that_are_wanted_are_downloaded_and_others_come_later(
 
     Versions(store, PROJECT).publish("v1", bundle, RECORD)
     versions, cache = Versions(Listening(store, 0), PROJECT), tmp_path / "cache"
-    fetched = versions.fetch_bundle("v1", cache, ["model.onnx"])
+    fetched = versions.fetch_bundle("v1", cache, served_by("onnx"))
     assert weights(fetched) == {"model.onnx"}
     assert not {"model.safetensors", "model.ts.pt"} & set(read)
-    assert versions.fetch_bundle("v1", cache, ["model.ts.pt"]) == fetched
+    assert versions.fetch_bundle("v1", cache, served_by("torchscript")) == fetched
     assert weights(fetched) == {"model.onnx", "model.ts.pt"}
     read.clear()
-    assert versions.fetch_bundle("v1", cache, ["model.onnx"]) == fetched
+    assert versions.fetch_bundle("v1", cache, served_by("onnx")) == fetched
     assert read == ["version.json"]
     check_bundle(versions.fetch_bundle("v1", cache))
 
 
 def test_a_damaged_part_of_a_bundle_is_replaced(versions: Versions, bundle: Path, tmp_path: Path) -> None:
     versions.publish("v1", bundle, RECORD)
-    fetched = versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"])
+    fetched = versions.fetch_bundle("v1", tmp_path / "cache", served_by("onnx"))
     for name in ("model.onnx", "model.json", "metrics.json"):
         (fetched / name).write_bytes(b"{}")
-        assert versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"]) == fetched
-        check_bundle(fetched, ["model.onnx"])
+        assert versions.fetch_bundle("v1", tmp_path / "cache", served_by("onnx")) == fetched
+        check_bundle(fetched, served_by("onnx"))
         assert weights(fetched) == {"model.onnx"}
 
 
@@ -322,7 +322,7 @@ def test_a_store_whose_weights_and_hashes_were_both_exchanged_is_found(
     for name in ("model.json", "model.onnx", "model.ts.pt", "model.safetensors"):
         store.write(f"{FOLDER}/v1/{stored.bundle}/{name}", (other / name).read_bytes())
     with pytest.raises(BundleError, match="its files changed"):
-        versions.fetch_bundle("v1", tmp_path / "cache", ["model.onnx"])
+        versions.fetch_bundle("v1", tmp_path / "cache", served_by("onnx"))
 
 
 def test_a_download_cut_short_is_no_bundle(store: FileStore, bundle: Path, tmp_path: Path) -> None:

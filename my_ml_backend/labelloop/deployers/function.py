@@ -29,8 +29,7 @@ from labelloop.deployers.aws import (
 from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
 from labelloop.endpoints.spec import address_options
 from labelloop.errors import SettingsError
-from labelloop.kinds.base import served_files
-from labelloop.models.bundle import DESCRIPTION, check_bundle
+from labelloop.models.bundle import DESCRIPTION, RECORD, check_bundle, served_by
 from labelloop.models.records import now
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
@@ -39,7 +38,6 @@ EXAMPLE = "lambda://FUNCTION?region=eu-west-1"
 
 _LIMITS = {"memory": (512, 10240), "storage": (512, 10240), "timeout": (1, 900), "canary": (1, 99), "wait": (0, 86400)}
 _OPTIONS = ("region", "alias", *_LIMITS, "alarms", "url", "role")
-_RECORD = "version.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +182,9 @@ class FunctionDeployer:
         if folder.has(DESCRIPTION):
             return
         info = check_bundle(version.bundle)
-        for file in sorted({*served_files(self._settings.engine)} & info.files.keys()):
+        for file in sorted({*served_by(self._settings.engine)(info)} & info.files.keys()):
             folder.put_file(file, version.bundle / file)
-        folder.put(_RECORD, f'{{"version": "{version.version}"}}'.encode(), "application/json")
+        folder.put(RECORD, f'{{"version": "{version.version}"}}'.encode(), "application/json")
         folder.put_file(DESCRIPTION, version.bundle / DESCRIPTION)
 
     def _begin(self, name: str) -> None:

@@ -16,9 +16,9 @@ from labelloop.endpoint_suite.samples import Sample, folder_samples, made_sample
 from labelloop.endpoint_suite.suite import Subject, Suite
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import LabelLoopError
-from labelloop.kinds.base import find, served_files
+from labelloop.kinds.base import find
 from labelloop.models.archive import bundle_folder
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, served_by
 from labelloop.serve.engines.base import open_engine
 from labelloop.types import Answer, Failure, Json
 
@@ -82,7 +82,7 @@ def run_suite(
     deployed = Subject(spec)
     with tempfile.TemporaryDirectory() as workdir:
         folder = bundle_folder(bundle, Path(workdir))
-        info = check_bundle(folder, served_files("onnx"))
+        info = check_bundle(folder, served_by("onnx"))
         item = find(info.kind).item
         samples = made_samples(item) + (folder_samples(own, item) if own else ())
         expected = _expected(folder, samples)

@@ -227,11 +227,6 @@ def weight_files() -> tuple[str, ...]:
     return (*dict.fromkeys(name for kind in kinds() for name in kind.weights), ANSWERS)
 
 
-def served_files(engine: str) -> tuple[str, ...]:
-    """Name the files that an engine runs, whatever the kind, and what tells of a model that lies elsewhere."""
-    return (*dict.fromkeys(name for kind in kinds() for name in kind.served(engine)), ANSWERS)
-
-
 @lru_cache
 def _load(module: str) -> Kind:
     found: Kind = import_module(module).KIND

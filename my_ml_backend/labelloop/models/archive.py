@@ -10,9 +10,8 @@ from pathlib import Path
 
 from labelloop.errors import BundleError
 from labelloop.files import sha256, whole_file, whole_folder
-from labelloop.models.bundle import check_bundle, files
+from labelloop.models.bundle import RECORD, check_bundle, files
 
-_RECORD = "version.json"
 """What an archive may hold beside a bundle's files: the version's record."""
 
 _FASTEST = 1  # weights hardly shrink
@@ -31,8 +30,8 @@ def write_archive(bundle: Path, target: Path, version: str = "") -> None:
         gzip.GzipFile("", "wb", _FASTEST, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
     ):
-        for name in sorted((*files(), _RECORD)):
-            if name == _RECORD and version:
+        for name in sorted((*files(), RECORD)):
+            if name == RECORD and version:
                 named = json.dumps({"version": version}).encode()
                 archive.addfile(_member(name, len(named)), io.BytesIO(named))
             elif (bundle / name).is_file():
@@ -59,7 +58,7 @@ def bundle_folder(bundle: Path, folder: Path) -> Path:
         target = folder / f"archive-{sha256(bundle)[:16]}"
         if not target.is_dir():
             with whole_folder(target) as partial:
-                extract(bundle, partial, {*files(), _RECORD})
+                extract(bundle, partial, {*files(), RECORD})
     except OSError as error:
         raise BundleError(f"{bundle} cannot be unpacked into {folder}: {error.strerror or error}") from error
     return target

@@ -5,7 +5,7 @@ A model that lies elsewhere has its answers there instead of weights, by the con
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,11 @@ from labelloop.types import IMAGES, Json
 FORMAT = 1
 DESCRIPTION = "model.json"
 METRICS = "metrics.json"
+RECORD = "version.json"
+"""Beside a bundle that is served from a folder: which version it is; no part of the bundle."""
+
+Wanted = Callable[[BundleInfo], Collection[str]]
+"""Names the weight files of a bundle that are wanted, by its description."""
 
 
 def files() -> tuple[str, ...]:
@@ -31,18 +36,24 @@ def weights_of(info: BundleInfo) -> tuple[str, ...]:
     return (ANSWERS,) if isinstance(info, ForeignInfo) else find(info.kind).weights
 
 
-def check_bundle(directory: Path, weights: Collection[str] | None = None) -> BundleInfo:
+def served_by(engine: str) -> Wanted:
+    """Want the files that an engine runs, or those with the answers of a model that lies elsewhere."""
+    return lambda info: (ANSWERS,) if isinstance(info, ForeignInfo) else find(info.kind).served(engine)
+
+
+def check_bundle(directory: Path, wanted: Wanted = weights_of) -> BundleInfo:
     """Read ``model.json`` and hash every file it names; raises BundleError when anything is not as it says.
 
     Needed: ``model.json`` with a hash of what is served, a hash for every weight file there is, and every file that has
-    one; weight files other than ``weights`` (None: all) may be missing. The report may go without a hash.
+    one; weight files that are not ``wanted`` may be missing. The report may go without a hash.
     """
     info = read_bundle_info(directory)
     for name in weights_of(info):
         if name not in info.files and (directory / name).exists():
             raise BundleError(f"bundle {directory}: {DESCRIPTION} has no hash of {name}; export the version again")
+    needed = {METRICS, *wanted(info)}
     for name, expected in info.files.items():
-        if name != METRICS and weights is not None and name not in weights and not (directory / name).exists():
+        if name not in needed and not (directory / name).exists():
             continue
         if _sha256(directory, name) != expected:
             raise _damaged(directory, name)

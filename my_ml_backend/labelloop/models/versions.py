@@ -4,13 +4,13 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from labelloop.errors import Conflict, Damaged, NotFound
-from labelloop.models.bundle import bundle_digest, bundle_files, check_bundle
+from labelloop.models.bundle import Wanted, bundle_digest, bundle_files, check_bundle, weights_of
 from labelloop.models.bundle_cache import fetch
 from labelloop.models.champion import Pointers
 from labelloop.models.records import from_bytes, to_bytes
@@ -150,16 +150,16 @@ class Versions:
         names = [name for name in self._store.names(self._folder) if _NAME.fullmatch(name)]
         return sorted(names, key=number_of)
 
-    def fetch_bundle(self, version: str, cache_dir: Path, weights: Collection[str] | None = None) -> Path:
+    def fetch_bundle(self, version: str, cache_dir: Path, wanted: Wanted = weights_of) -> Path:
         """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.
 
-        Of the weight files at least ``weights`` (None: all) are in it. Raises NotFound when it is not published,
+        Of the weight files at least those that are ``wanted`` are in it. Raises NotFound when it is not published,
         BundleError when it is damaged in the store.
         """
         record = self.get(version)
         source = f"{self._folder}{version}/{record.bundle}/"
         expected = record.bundle.removeprefix("bundle-")
-        return fetch(self._store, source, expected, cache_dir / str(self._project), version, weights)
+        return fetch(self._store, source, expected, cache_dir / str(self._project), version, wanted)
 
     def amend(self, record: VersionRecord) -> None:
         """Replace the record of a published version; its files stay as they are. Raises NotFound."""

@@ -200,7 +200,7 @@ class Run:
         if version is None:
             return None
         cache = self._settings.directory / "cache" / "bundles"
-        info = read_bundle_info(Versions(self._store(), project).fetch_bundle(version, cache, ()))
+        info = read_bundle_info(Versions(self._store(), project).fetch_bundle(version, cache, lambda _: ()))
         return {"version": version, "model": info.model if isinstance(info, ForeignInfo) else ""}
 
     def _store(self) -> Store:

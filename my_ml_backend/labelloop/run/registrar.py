@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from labelloop.errors import NotFound
-from labelloop.kinds.base import SCORED_BY, Hyperparameters, served_files
-from labelloop.models.bundle import read_bundle_info
+from labelloop.kinds.base import SCORED_BY, Hyperparameters
+from labelloop.models.bundle import read_bundle_info, served_by
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.headline import ACCURACY, headline, headline_told, weight
 from labelloop.models.open_run import OpenRuns
@@ -170,7 +170,7 @@ class Registrar:
         champion = ChampionPointer(self.store, self.project).read().champion
         if champion is None:
             return None
-        bundle = self.versions.fetch_bundle(champion, cache, served_files(SCORED_BY))
+        bundle = self.versions.fetch_bundle(champion, cache, served_by(SCORED_BY))
         record = self.versions.get(champion)
         return VersionOpponent(champion, bundle, record, self.trainer, Origin(self.store, self.project, record))
 

@@ -4,12 +4,11 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import LabelLoopError, NotFound, SettingsError
-from labelloop.kinds.base import weight_files
-from labelloop.models.bundle import bundle_digest, files, read_bundle_info
+from labelloop.models.bundle import DESCRIPTION, METRICS, RECORD, Wanted, bundle_digest, files, read_bundle_info
 from labelloop.models.opening import open_store
 from labelloop.serve.engines.base import Engine
 from labelloop.serve.refusal import NotReady
@@ -19,11 +18,12 @@ from labelloop.types import Json, Target
 log = logging.getLogger(__name__)
 
 
-def download(address: str, cache: Path, weights: Collection[str]) -> Path:
+def download(address: str, cache: Path, wanted: Wanted) -> Path:
     """Copy a bundle from ``s3://bucket/prefix`` into a folder of its own below ``cache``, and name that.
 
-    Of the weight files only ``weights`` are copied, and no other one stays there from before. Raises SettingsError for
-    an address of another kind or without a bundle, StoreError when it cannot be read.
+    Of the weight files only those that are ``wanted`` are copied, and no other one stays there from before. Raises
+    SettingsError for an address of another kind or without a bundle, BundleError for a ``model.json`` that is none,
+    StoreError when it cannot be read.
     """
     if not address.startswith("s3://"):
         kind = address.partition("://")[0]
@@ -31,17 +31,14 @@ def download(address: str, cache: Path, weights: Collection[str]) -> Path:
     store = open_store(address)
     directory = cache / hashlib.sha256(address.encode()).hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)
-    left_out = {*weight_files()} - {*weights}
-    for name in (*files(), "version.json"):
-        if name in left_out:
-            (directory / name).unlink(missing_ok=True)
-            continue
-        try:
-            (directory / name).write_bytes(store.read(name).content)
-        except NotFound:
-            if name == "model.json":
-                raise SettingsError(f"AIP_STORAGE_URI: there is no model.json at {address}") from None
-            (directory / name).unlink(missing_ok=True)
+    for name in (*files(), RECORD):
+        (directory / name).unlink(missing_ok=True)
+    there = {*store.names("")}
+    if DESCRIPTION not in there:
+        raise SettingsError(f"AIP_STORAGE_URI: there is no {DESCRIPTION} at {address}")
+    store.download(DESCRIPTION, directory / DESCRIPTION)
+    for name in sorted(there & {METRICS, RECORD, *wanted(read_bundle_info(directory))}):
+        store.download(name, directory / name)
     return directory
 
 
@@ -93,7 +90,7 @@ def version_of(bundle: Path) -> str:
     The digest is that of the whole bundle, whichever weight files are here. Raises BundleError.
     """
     try:
-        named = json.loads((bundle / "version.json").read_bytes())["version"]
+        named = json.loads((bundle / RECORD).read_bytes())["version"]
     except (OSError, ValueError, KeyError, TypeError):
         named = None
     return (

@@ -11,9 +11,8 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
 from labelloop.front.protocol import BODIES, INLINE, Way, guard, too_large
 from labelloop.front.redaction import hide_folders
-from labelloop.kinds.base import served_files
 from labelloop.models.archive import bundle_folder
-from labelloop.models.bundle import check_bundle
+from labelloop.models.bundle import check_bundle, served_by
 from labelloop.models.opening import open_store
 from labelloop.serve.answering import Admission, Answering
 from labelloop.serve.cloud_shapes import sagemaker_shape, vertex_shape
@@ -107,15 +106,15 @@ def prepare(plan: ServePlan, settings: Settings) -> Callable[[], Catalog]:
     Raises SettingsError, StoreError or BundleError where nothing could ever be served.
     """
     check_engine(settings.engine)
-    weights = served_files(settings.engine)
+    wanted = served_by(settings.engine)
     bundle = plan.bundle
     if plan.storage:
-        bundle = download(plan.storage, settings.directory / "pinned", weights)
+        bundle = download(plan.storage, settings.directory / "pinned", wanted)
     if bundle is None:
         open_store(settings.store_address)  # an impossible address is refused here, before anything listens
         return lambda: _of_store(settings)
     bundle = bundle_folder(bundle, settings.directory / "pinned")
-    require_model(check_bundle(bundle, weights), bundle)
+    require_model(check_bundle(bundle, wanted), bundle)
     return lambda: _pinned(bundle, plan.version or version_of(bundle), settings.engine)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labelloop.errors import NotFound, StoreError
-from labelloop.kinds.base import served_files
+from labelloop.models.bundle import served_by
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
@@ -130,6 +130,6 @@ class StoreCatalog:
     def _load(self, key: ModelKey) -> Engine:
         if not re.fullmatch(r"v[1-9]\d{0,8}", key.version):
             raise NotFound(f"project {key.project} has no version {key.version}")
-        weights = served_files(self._engine)
-        bundle = Versions(self._store, key.project).fetch_bundle(key.version, self._cache, weights)
+        versions = Versions(self._store, key.project)
+        bundle = versions.fetch_bundle(key.version, self._cache, served_by(self._engine))
         return open_engine(bundle, self._engine)

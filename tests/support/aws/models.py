@@ -17,7 +17,7 @@ from werkzeug import Response
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
-from labelloop.models.bundle import bundle_files
+from labelloop.models.bundle import bundle_files, served_by
 from labelloop.serve.answering import Admission
 from labelloop.serve.engines.base import open_engine
 from labelloop.serve.function import answer
@@ -99,7 +99,7 @@ class FunctionsInHere:
 
     def _app(self, storage_uri: str) -> Flask:
         if storage_uri not in self._apps:
-            folder = download(storage_uri, self.folder, ("model.onnx",))
+            folder = download(storage_uri, self.folder, served_by("onnx"))
             version = version_of(folder)
             self._apps[storage_uri] = app_of(self.instead.get(version, folder), version)
         return self._apps[storage_uri]
