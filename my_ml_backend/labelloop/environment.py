@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from labelloop import setting_values as values
-from labelloop.settings import Settings
+from labelloop.settings import Settings, source
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,11 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Give an environment as somebody else's program may have it: without what the settings hold of secrets."""
-    known = {entry.metadata["name"]: entry.metadata["secret"] for entry in fields(Settings)}
+    known = {
+        name: entry.metadata["secret"]
+        for entry in fields(Settings)
+        for name in (entry.metadata["name"], *entry.metadata["fallbacks"])
+    }
     return {
         name: value
         for name, value in environment.items()
@@ -50,9 +54,19 @@ def unknown_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def warn_of_unknown(environment: Mapping[str, str]) -> None:
-    """Log which variables look like settings and are none, a line each."""
+    """Log which variables look like settings and are none, and which are read in the place of others, a line each."""
+    for name, read in read_instead(environment):
+        _log.info("%s is not set: %s is read in its place", name, read)
     for sentence in unknown_variables(environment).values():
         _log.warning("%s", sentence)
+
+
+def read_instead(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the settings that are read from another variable than their own, each with that one."""
+    for entry in fields(Settings):
+        name, read = entry.metadata["name"], source(entry.metadata, environment)
+        if read != name:
+            yield name, read
 
 
 def start_logging(level: str) -> None:

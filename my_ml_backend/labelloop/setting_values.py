@@ -25,8 +25,9 @@ def described(
     choices: tuple[str, ...] = (),
     options: bool = False,
     check: Check | None = None,
+    fallbacks: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Describe one setting, as its field's metadata.
+    """Describe one setting, as its field's metadata. ``fallbacks`` are variables that are read where its own is unset.
 
     ``choices`` are all values there are, but for what comes behind a colon where they take ``options``; ``check`` looks
     at what was read; one of both.
@@ -35,7 +36,7 @@ def described(
     if choices:
         check = partial(no_choice, choices=choices, options=options)
     limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "check": check}
-    return {"name": name, "help": help + listed, "secret": secret, **limits}
+    return {"name": name, "help": help + listed, "secret": secret, "fallbacks": fallbacks, **limits}
 
 
 def boolean(text: str) -> bool:
@@ -137,6 +138,13 @@ def web_address(value: str) -> str:
     parts = _split(value)
     fine = parts is not None and parts[0] in ("http", "https") and parts[1] and not re.search(r"[?#\s]", value)
     return "" if not value or fine else "of the form http://host:port"
+
+
+def site_address(value: str) -> str:
+    """Check the address of Label Studio, which is called with a token and not as a user of the address."""
+    if names_user(value) and not web_address(value):
+        return "an address without user and password, such as http://host:port: a token is sent, LABEL_STUDIO_API_KEY"
+    return web_address(value)
 
 
 def store_address(value: str) -> str:

@@ -25,8 +25,9 @@ class LoopSettings:
     label_studio_url: str = _setting(
         "LABEL_STUDIO_URL",
         "http://localhost:8080",
-        "Address of Label Studio, as this machine reaches it.",
-        check=values.web_address,
+        "Address of Label Studio, as this machine reaches it; unset: that in LABEL_STUDIO_HOSTNAME or LABEL_STUDIO_HOST.",
+        check=values.site_address,
+        fallbacks=("LABEL_STUDIO_HOSTNAME", "LABEL_STUDIO_HOST"),
     )
     label_studio_api_key: str = _setting(
         "LABEL_STUDIO_API_KEY",
@@ -389,10 +390,10 @@ class Settings(TrainingParameters, LoopSettings):
         given: dict[str, Any] = {}
         faults: dict[str, str] = {}
         for entry in fields(cls):
-            name = entry.metadata["name"]
+            name = source(entry.metadata, environment)
             try:
                 if text := environment.get(name, ""):
-                    given[entry.name] = _read(entry.metadata, type(entry.default), text)
+                    given[entry.name] = _read(entry.metadata, type(entry.default), text, name)
             except SettingsError as error:
                 faults[name] = str(error)
         return cls(**given), faults
@@ -433,13 +434,22 @@ class Settings(TrainingParameters, LoopSettings):
         return (self.directory, *([Path(unquote(store.path))] if store.scheme == "file" else []))
 
 
-def _read(metadata: Mapping[str, Any], kind: type, text: str) -> Any:
-    """Read one value and look at it in every way that its row of the table asks for; raises SettingsError."""
+def source(metadata: Mapping[str, Any], environment: Mapping[str, str]) -> str:
+    """Name the variable that a setting is read from: its own, or the first of its fallbacks that is set instead."""
+    names = (metadata["name"], *metadata["fallbacks"])
+    return next((name for name in names if environment.get(name)), metadata["name"])
+
+
+def _read(metadata: Mapping[str, Any], kind: type, text: str, name: str = "") -> Any:
+    """Read one value and look at it in every way that its row of the table asks for; raises SettingsError.
+
+    ``name`` is the variable that it comes from, where that is not the row's own.
+    """
     reader, expected = values.READERS[kind]
     shown = "its value" if metadata["secret"] else repr(values.without_secrets(text))
 
     def wrong(what: str) -> SettingsError:
-        return SettingsError(f"{metadata['name']}: {shown} is {what}. {metadata['help']}")
+        return SettingsError(f"{name or metadata['name']}: {shown} is {what}. {metadata['help']}")
 
     try:
         value = reader(text)

@@ -7,7 +7,7 @@ import pytest
 
 from labelloop.endpoints.answers.read import RESPONSES
 from labelloop.endpoints.requests.registry import REQUESTS
-from labelloop.environment import environment_of, unknown_variables
+from labelloop.environment import environment_of, read_instead, shared_environment, unknown_variables
 from labelloop.errors import SettingsError
 from labelloop.kinds.image_classification import ENGINES
 from labelloop.setting_values import headers
@@ -82,6 +82,13 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LABELLOOP_REDIS_URL", "redis://host:port", "is not embedded"),
         ("LABEL_STUDIO_URL", "localhost:8080", "is not of the form http://host:port"),
         ("LABEL_STUDIO_URL", "http://[::1", "is not of the form http://host:port"),
+        (
+            "LABEL_STUDIO_URL",
+            "http://me:hush@studio",
+            "'http://***@studio' is not an address without user and password",
+        ),
+        ("LABEL_STUDIO_HOSTNAME", "studio", "'studio' is not of the form http://host:port"),
+        ("LABEL_STUDIO_HOST", "http://me:hush@studio", "is not an address without user and password"),
         ("LABELLOOP_VERTEX_BASE_URL", "vertex", "is not of the form http://host:port"),
         ("LABEL_STUDIO_API_KEY", "abc\ndef", "LABEL_STUDIO_API_KEY: its value is not a token"),
         ("LABELLOOP_WEBHOOK_SECRET", "two words", "its value is not a token"),
@@ -105,6 +112,8 @@ def test_a_wrong_value_is_refused_by_name(name: str, text: str, complaint: str) 
         ("LABELLOOP_ENDPOINT", "http://me:hu/sh@host:many"),
         ("LABELLOOP_STORE", "s3://KEY:hush@bucket"),
         ("LABEL_STUDIO_URL", "http://me:hush@[::1"),
+        ("LABEL_STUDIO_URL", "http://me:hush@studio"),
+        ("LABEL_STUDIO_HOSTNAME", "http://me:hush@studio"),
         ("LABEL_STUDIO_API_KEY", "hush hush"),
         ("LABELLOOP_WEBHOOK_SECRET", "hush hush"),
         ("LABELLOOP_ENDPOINT_HEADERS", "hush"),
@@ -115,6 +124,33 @@ def test_a_refusal_shows_no_secret(name: str, text: str) -> None:
         Settings.from_environment({name: text})
 
     assert not re.search("hush|hu/sh", str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "read"),
+    [
+        ({}, "http://localhost:8080", []),
+        ({"LABEL_STUDIO_URL": "https://a"}, "https://a", []),
+        ({"LABEL_STUDIO_HOSTNAME": "https://b"}, "https://b", [("LABEL_STUDIO_URL", "LABEL_STUDIO_HOSTNAME")]),
+        ({"LABEL_STUDIO_HOST": "https://c"}, "https://c", [("LABEL_STUDIO_URL", "LABEL_STUDIO_HOST")]),
+        (
+            {"LABEL_STUDIO_URL": "", "LABEL_STUDIO_HOSTNAME": "https://b", "LABEL_STUDIO_HOST": "studio"},
+            "https://b",
+            [("LABEL_STUDIO_URL", "LABEL_STUDIO_HOSTNAME")],
+        ),
+        ({"LABEL_STUDIO_URL": "https://a", "LABEL_STUDIO_HOSTNAME": "studio"}, "https://a", []),
+    ],
+)
+def test_label_studios_address_is_also_read_by_the_names_its_own_tools_give_it(
+    environment: dict[str, str], address: str, read: list[tuple[str, str]]
+) -> None:
+    assert Settings.from_environment(environment).label_studio_url == address
+    assert list(read_instead(environment)) == read
+
+
+def test_no_program_of_others_is_given_an_address_with_a_password_by_any_of_its_names() -> None:
+    given = {"LABEL_STUDIO_HOSTNAME": "http://me:hush@studio", "LABEL_STUDIO_HOST": "https://studio"}
+    assert shared_environment(given) == {"LABEL_STUDIO_HOST": "https://studio"}
 
 
 def right_values() -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from labelloop.cloud.base import Figure
 from labelloop.cloud.opening import open_meter
 from labelloop.deployers.opening import open_deployer
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.environment import unknown_variables
+from labelloop.environment import read_instead, unknown_variables
 from labelloop.errors import LabelLoopError
 from labelloop.kinds.base import find
 from labelloop.kinds.classification import Classification
@@ -98,6 +98,8 @@ def _settings(settings: Settings, environment: Mapping[str, str], faults: Mappin
     if faults:
         return
     yield Finding("settings", ok=True, detail="every value is possible")
+    for name, read in read_instead(environment):
+        yield Finding(name, ok=True, detail=f"{read} is read in its place")
     for name, sentence in unknown_variables(environment).items():
         yield Finding(name, ok=True, detail=sentence, remedy="It changes nothing: correct its name, or unset it.")
     for number, sentence in enumerate(clashes(settings), 1):
