@@ -25,7 +25,7 @@ class LoopSettings:
     label_studio_url: str = _setting(
         "LABEL_STUDIO_URL",
         "http://localhost:8080",
-        "Address of Label Studio, as this machine reaches it; unset: that in LABEL_STUDIO_HOSTNAME or LABEL_STUDIO_HOST.",
+        "Address of Label Studio, as this machine reaches it; else that in LABEL_STUDIO_HOSTNAME or LABEL_STUDIO_HOST.",
         check=values.site_address,
         fallbacks=("LABEL_STUDIO_HOSTNAME", "LABEL_STUDIO_HOST"),
     )
