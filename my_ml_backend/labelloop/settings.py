@@ -437,7 +437,7 @@ class Settings(TrainingParameters, LoopSettings):
 def source(metadata: Mapping[str, Any], environment: Mapping[str, str]) -> str:
     """Name the variable that a setting is read from: its own, or the first of its fallbacks that is set instead."""
     names = (metadata["name"], *metadata["fallbacks"])
-    return next((name for name in names if environment.get(name)), metadata["name"])
+    return next((str(name) for name in names if environment.get(name)), str(metadata["name"]))
 
 
 def _read(metadata: Mapping[str, Any], kind: type, text: str, name: str = "") -> Any:
