@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.cloud.aws.hosting import seconds
-from labelloop.deployers.aws import Names
+from labelloop.cloud.names import Names
 from labelloop.deployers.function import FunctionTarget
 from labelloop.deployers.opening import check_deployer
 from labelloop.deployers.sagemaker_address import SageMakerTarget

@@ -2,8 +2,8 @@
 
 import click
 
-from labelloop.cli.aws_deploy import commands
 from labelloop.cli.aws_pipeline import pipeline
+from labelloop.cli.cloud_deploy import commands
 
 
 @click.group()

@@ -14,11 +14,12 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.applying import CREATED, apply, checked_parameters
 from labelloop.cloud.aws.checks import require_valid
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
-from labelloop.cloud.aws.groups import group_of, registry_prefix, require_group
+from labelloop.cloud.aws.groups import registry_prefix, require_group
 from labelloop.cloud.aws.hosting import seconds
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline import definition, to_text
 from labelloop.cloud.aws.pipeline_plan import GROUP, LONGEST, NOBODY, PipelinePlan, parameters_of_run, plan_of
+from labelloop.cloud.names import group_of
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.loop.hub import Hub
 from labelloop.models.runs import ProjectDefaults

@@ -1,13 +1,19 @@
 """The interface of every deployer, and what it says of an endpoint."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from labelloop.bundle_info import ForeignInfo
 from labelloop.errors import CloudError, DeployError, Outage
+from labelloop.models.bundle import DESCRIPTION, read_bundle_info
 from labelloop.types import ProjectKey
+
+KEPT = 3
+"""Versions of a project that stay in a cloud, what serves among them, for a way back: the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +89,17 @@ def refusals() -> Iterator[None]:
         raise
     except CloudError as error:
         raise DeployError(str(error)) from error
+
+
+def bundle_hash(version: Deployable) -> str:
+    """Hash a bundle's description, which holds the hashes of its other files: sha256, hex."""
+    return hashlib.sha256((version.bundle / DESCRIPTION).read_bytes()).hexdigest()
+
+
+def require_network(name: str, version: Deployable) -> None:
+    """Raise DeployError for a version that our inference image could not serve."""
+    if isinstance(read_bundle_info(version.bundle), ForeignInfo):
+        raise DeployError(
+            f"{version.version} has no network that {name} could serve: its model lies elsewhere, as {version.model}, "
+            "and needs a deployer that knows it (command:./deploy.sh)"
+        )

@@ -16,18 +16,18 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.functions import AliasState, Function, FunctionState
 from labelloop.cloud.aws.hosting import ringing, without_alarm
 from labelloop.cloud.aws.objects import Folder, location_of
-from labelloop.deployers.aws import (
+from labelloop.cloud.names import NOBODY, Names
+from labelloop.deployers.aws import alarms_of, require_aws
+from labelloop.deployers.base import (
     KEPT,
-    NOBODY,
-    Names,
-    alarms_of,
+    Deployable,
+    Deployed,
+    EndpointTest,
     bundle_hash,
-    require_aws,
+    refusals,
     require_network,
-    whole_numbers,
 )
-from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
-from labelloop.endpoints.spec import address_options
+from labelloop.endpoints.spec import address_options, whole_numbers
 from labelloop.errors import SettingsError
 from labelloop.models.bundle import DESCRIPTION, RECORD, check_bundle, served_by
 from labelloop.models.records import now

@@ -13,8 +13,17 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.archives import put_archive
 from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing, without_alarm
 from labelloop.cloud.aws.objects import Folder, location_of
-from labelloop.deployers.aws import KEPT, NOBODY, Names, bundle_hash, is_mark, require_aws, require_network
-from labelloop.deployers.base import Deployable, Deployed, EndpointTest, refusals
+from labelloop.cloud.names import NOBODY, Names, is_mark
+from labelloop.deployers.aws import require_aws
+from labelloop.deployers.base import (
+    KEPT,
+    Deployable,
+    Deployed,
+    EndpointTest,
+    bundle_hash,
+    refusals,
+    require_network,
+)
 from labelloop.deployers.sagemaker_address import VARIANT, SageMakerTarget
 from labelloop.errors import CloudAway
 from labelloop.settings import Settings

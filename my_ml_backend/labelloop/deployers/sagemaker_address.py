@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-from labelloop.deployers.aws import alarms_of, whole_numbers
-from labelloop.endpoints.spec import address_options
+from labelloop.deployers.aws import alarms_of
+from labelloop.endpoints.spec import address_options, whole_numbers
 from labelloop.errors import SettingsError
 from labelloop.types import Json
 

@@ -99,6 +99,14 @@ def address_options(
     return options
 
 
+def whole_numbers(address: str, given: dict[str, str], limits: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Read those options of an address that are numbers; raises SettingsError for one that is not within its limits."""
+    for name, (least, most) in limits.items():
+        if name in given and not (given[name].isdecimal() and least <= int(given[name]) <= most):
+            raise SettingsError(f"{address}: {name} is a whole number from {least} to {most}")
+    return {name: int(given[name]) for name in limits if name in given}
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointPlan:
     """One endpoint as its address describes it, with its kind's own limits.

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.groups import group_of
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.aws.registry import SageMakerRegistry
 from labelloop.cloud.base import Package, Publication
+from labelloop.cloud.names import group_of
 from labelloop.cloud.opening import open_registry
 from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing, SettingsError
 from labelloop.models.versions import VersionRecord

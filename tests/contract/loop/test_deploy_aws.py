@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from labelloop.cli import main
-from labelloop.cloud.aws.groups import group_of
+from labelloop.cloud.names import group_of
 from labelloop.errors import CloudAway, DeployError
 from labelloop.loop import jobs
 from labelloop.loop.consider import consider
@@ -235,10 +235,10 @@ def test_where_nothing_deploys_it_says_what_to_set(loop: Hub, monkeypatch: pytes
         assert code == 1
         assert "nothing brings versions to the endpoint of project 7: let LABELLOOP_DEPLOYER" in told
     code, told = labelloop("status")
-    assert (code, "names a part of AWS" in told) == (0, True)
+    assert (code, "names a part of a cloud" in told) == (0, True)
     monkeypatch.setenv("LABELLOOP_EVENTS", "sqs://nowhere?region=eu-west-1")
     code, told = labelloop("status")
-    assert (code, "names a part of AWS" in told) == (0, False)
+    assert (code, "names a part of a cloud" in told) == (0, False)
     assert "  queue: cannot be asked: queue nowhere in eu-west-1" in told
 
 

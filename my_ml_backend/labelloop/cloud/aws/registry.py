@@ -9,9 +9,10 @@ from typing import Any
 from labelloop import __version__
 from labelloop.cloud.aws.account import Account, asking
 from labelloop.cloud.aws.archives import put_archive
-from labelloop.cloud.aws.groups import group_of, require_group
+from labelloop.cloud.aws.groups import require_group
 from labelloop.cloud.aws.objects import Folder
 from labelloop.cloud.base import Approval, Package, Publication
+from labelloop.cloud.names import group_of
 from labelloop.errors import CloudMissing
 from labelloop.models.bundle import bundle_digest
 from labelloop.types import Json, ProjectKey

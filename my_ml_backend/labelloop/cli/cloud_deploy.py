@@ -1,4 +1,4 @@
-"""``labelloop aws deploy | rollback | status``: a version brought to a project's endpoint, and how all of it stands."""
+"""``deploy | rollback | status`` of a cloud: a version brought to a project's endpoint, and how all of it stands."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ from labelloop.trainers.sagemaker import PipelineAddress
 from labelloop.types import Json, ProjectKey
 
 commands = click.Group()
-"""Those of ``labelloop aws`` that are not for its pipeline alone."""
+"""They are the same for every cloud: what the settings name is asked, wherever it is."""
 
 _LOOK_SECONDS = 0.2
 
@@ -80,7 +80,7 @@ def status(hub: Hub, project_id: int, as_json: bool) -> None:
             found[name] = told
             lines.append(f"  {name}: {told}")
     if len(found) == 1:
-        lines.append("  none of LABELLOOP_DEPLOYER, _REGISTRY, _TRAINER and _EVENTS names a part of AWS (docs/aws.md)")
+        lines.append("  none of LABELLOOP_DEPLOYER, _REGISTRY, _TRAINER and _EVENTS names a part of a cloud")
     show(as_json, found, lines)
 
 
