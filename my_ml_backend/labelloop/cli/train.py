@@ -87,6 +87,7 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
         _carry_out(hub, hub.settings, RunFolder(run), parameters, _stages(registers is not False), force)
         return
     from labelloop.run.context import picture_cache
+    from labelloop.run.handed_over import mounted_source
     from labelloop.run.steps import telling, unpack_shards
 
     settings = hub.settings if container.work is None else replace(hub.settings, model_dir=str(container.work))
@@ -94,6 +95,11 @@ def train(hub: Hub, run: Path | None, parameters: dict[str, str], registers: boo
     given, stages = {**container.parameters, **parameters}, _stages(bool(registers))
     with telling(container.fail):
         container.check()
+        location = given.get("train_location", "")
+        if source := mounted_source(container, folder, location, picture_cache(settings)):
+            _carry_out(hub, settings, folder, given, stages, force, source, archive=False, progress=container.told)
+            container.leave(folder)
+            return
         if container.run is not None and container.shards is not None:
             shutil.copytree(container.run, folder.path, dirs_exist_ok=True)
             unpack_shards(container.shards, picture_cache(settings))
@@ -147,12 +153,15 @@ def _carry_out(
     source: "Source | None" = None,
     *,
     archive: bool = True,
+    progress: Path | None = None,
 ) -> None:
     # Here, for what it needs takes a while to import.
     from labelloop.run.driver import Run
+    from labelloop.run.handed_over import Progress
 
     with Bar(sys.stderr.isatty()) as bar:
-        run = Run(folder, settings, given, bar, source, archive=archive, opens=hub.reader)
+        reporter = bar if progress is None else Progress(bar, progress)
+        run = Run(folder, settings, given, reporter, source, archive=archive, opens=hub.reader)
         if set(stages) & {"fetch", "preprocess", "train"}:
             run.check()
         with run.alone():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from labelloop.cloud.aws.places import PICTURES, RUN
+from labelloop.cloud.places import FAILURE, LEFT_FILES, LEFT_FOLDERS, PICTURES, PROGRESS, RUN, TOLD
 from labelloop.errors import SettingsError
 from labelloop.run.folder import RunFolder
 
@@ -20,8 +20,9 @@ _FAILURE_CHARACTERS = 1024
 SAGEMAKER = "/opt/ml"
 """SageMaker's folder, unless SAGEMAKER_BASE_DIR names another one, as for its own toolkits."""
 
-VERTEX_MOUNT = Path("/gcs")
-"""Where Vertex AI mounts Cloud Storage: gs://bucket/object is the file /gcs/bucket/object."""
+VERTEX_MOUNT = "/gcs"
+"""Where Vertex AI mounts Cloud Storage, unless GCS_MOUNT_DIR names another folder: gs://bucket/object is the file
+/gcs/bucket/object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Container:
     ``checkpoints`` and ``events`` replace those of the run's folder, ``model`` takes the bundle, ``results`` report and
     metrics, ``failure`` the reason when it ends badly. ``work`` is the roomiest place for what may be lost: the run's
     folder and the caches. ``run`` is the folder of a run that was fetched and preprocessed elsewhere, of which only the
-    train stage is made here, from the pictures in ``shards``.
+    train stage is made here, from the pictures in ``shards``. ``whole`` takes what a loop wants of a run that it has
+    handed over; ``told`` is where how far it is can be read meanwhile. ``mount`` is where buckets are folders.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +45,9 @@ class Container:
     failure: Path | None = None
     run: Path | None = None
     shards: Path | None = None
+    whole: Path | None = None
+    told: Path | None = None
+    mount: Path | None = None
 
     def check(self) -> None:
         """Make the folders that outlive the container; raises SettingsError for one that it may not write to."""
@@ -60,6 +65,19 @@ class Container:
                 if file.is_file():
                     shutil.copyfile(file, self.results / file.name)
 
+    def leave(self, folder: RunFolder) -> None:
+        """Copy what a loop takes of a run that it has handed over, the record last; raises SettingsError, OSError."""
+        if self.whole is None:
+            raise SettingsError("this job was not begun by a loop: there is no folder for the whole of its run")
+        for name in LEFT_FOLDERS:
+            if (folder.path / name).is_dir():
+                shutil.copytree(
+                    folder.path / name, self.whole / name, dirs_exist_ok=True, copy_function=shutil.copyfile
+                )
+        for name in LEFT_FILES:
+            if (folder.path / name).is_file():
+                shutil.copyfile(folder.path / name, self.whole / name)
+
     def fail(self, reason: str) -> None:
         """Say why the training failed where the cloud shows it."""
         if self.failure is None:
@@ -71,13 +89,13 @@ class Container:
             _log.error("%s cannot be written: %s", self.failure, error.strerror or error)
 
 
-def find_container(environment: Mapping[str, str], mount: Path = VERTEX_MOUNT) -> Container | None:
+def find_container(environment: Mapping[str, str]) -> Container | None:
     """Find out which cloud this is, None for none of them; raises SettingsError when what it says cannot be."""
     root = Path(environment.get("SAGEMAKER_BASE_DIR") or SAGEMAKER)
     if (root / "input" / "config").is_dir():
         return _sagemaker(root)
     if environment.get("AIP_MODEL_DIR"):
-        return _vertex(environment, mount)
+        return _vertex(environment, Path(environment.get("GCS_MOUNT_DIR") or VERTEX_MOUNT))
     return None
 
 
@@ -184,17 +202,21 @@ def _vertex(environment: Mapping[str, str], mount: Path) -> Container:
     """Read Vertex AI's variables; raises SettingsError for a place that there is not, or several instances."""
 
     def place(name: str) -> Path | None:
-        return _mounted(name, environment[name], mount) if environment.get(name) else None
+        return mounted(name, environment[name], mount) if environment.get(name) else None
 
     _alone_in(environment)
     data = {name: str(place(variable)) for name, variable in _DATA.items() if environment.get(variable)}
-    model = place("AIP_MODEL_DIR")
+    model = mounted("AIP_MODEL_DIR", environment["AIP_MODEL_DIR"], mount)
     return Container(
         parameters=data,
         model=model,
         checkpoints=place("AIP_CHECKPOINT_DIR"),
         events=place("AIP_TENSORBOARD_LOG_DIR"),
-        results=None if model is None else model.parent / "results",
+        results=model.parent / "results",
+        failure=model.parent / TOLD / FAILURE,
+        whole=model.parent / RUN,
+        told=model.parent / TOLD / PROGRESS,
+        mount=mount,
     )
 
 
@@ -206,7 +228,11 @@ def _alone_in(environment: Mapping[str, str]) -> None:
         raise SettingsError(f"CLUSTER_SPEC is not as Vertex AI writes it: {error}") from error
 
 
-def _mounted(name: str, address: str, mount: Path) -> Path:
+def mounted(name: str, address: str, mount: Path) -> Path:
+    """Give the file or folder that an address (``gs://bucket/object``, or a path) is there, as ``name`` says it.
+
+    Raises SettingsError.
+    """
     if not address.startswith("gs://"):
         return Path(address)
     inside = Path(os.path.normpath(mount / address.removeprefix("gs://")))

@@ -5,7 +5,6 @@ The run's folder travels from step to step; so do its pictures, in shards (docs/
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.objects import Folder
-from labelloop.cloud.aws.places import INPUT, MANIFEST, MODEL, PICTURES, RESULTS, RUN, SHARDS, SIDES, write_shards
+from labelloop.cloud.places import INPUT, MANIFEST, MODEL, PICTURES, RESULTS, RUN, SHARDS, SIDES, write_shards
 from labelloop.data import shards
 from labelloop.data.picture_cache import PictureCache
 from labelloop.errors import LabelLoopError, NotEnoughLabels, SettingsError
@@ -24,6 +23,7 @@ from labelloop.models.bundle import files
 from labelloop.run.container import SAGEMAKER, require_writable
 from labelloop.run.context import Labeled, read_json
 from labelloop.run.folder import RunFolder
+from labelloop.run.handed_over import is_handed_over
 from labelloop.run.record import RunInfo
 from labelloop.run.source import Source
 from labelloop.types import Json
@@ -32,8 +32,6 @@ _log = logging.getLogger(__name__)
 
 _MESSAGE_BYTES = 800
 """SageMaker keeps 1,024 bytes of a job's message, in UTF-8; what is written beside it needs some."""
-
-_HANDED_OVER = re.compile(r"s3://[^/]+/.+/source/[^/]+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class Step:
 
     def source(self, folder: RunFolder, location: str) -> Source | None:
         """Give what reads the labels that the loop has handed over; None where the location is another one."""
-        if not _HANDED_OVER.fullmatch(location):
+        if not is_handed_over(location):
             return None
         place = Folder(Account(), location)
         if not place.has(SHARDS):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.cloud.aws.objects import Folder, for_each
-from labelloop.cloud.aws.places import source
+from labelloop.cloud.places import source
 from labelloop.data.formats.boxes import size_of_file
 from labelloop.data.formats.listings import FORMATS, write_listing
 from labelloop.data.listing import Listing, Record

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from labelloop.cloud.aws.groups import registry_prefix, require_group
 from labelloop.cloud.aws.objects import location_of
 from labelloop.cloud.aws.pipeline_plan import GROUP, parameters_of_run, spelled
-from labelloop.cloud.aws.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
 from labelloop.cloud.names import group_of
+from labelloop.cloud.places import MANIFEST, PICTURES, SHARDS, SIDES, results, source, write_shards
 from labelloop.data.shards import pictures_of, shards
 from labelloop.errors import TrainingError
 from labelloop.kinds.base import find

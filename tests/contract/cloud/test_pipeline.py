@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli import main, settings_table
-from labelloop.cloud.aws.places import MANIFEST, SHARDS, SIDES, results, source, write_shards
 from labelloop.cloud.names import group_of
+from labelloop.cloud.places import MANIFEST, SHARDS, SIDES, results, source, write_shards
 from labelloop.data.manifest import Manifest
 from labelloop.models.archive import bundle_folder
 from labelloop.models.bundle import check_bundle

@@ -98,8 +98,8 @@ def test_vertex_names_folders_of_its_mounted_buckets(tmp_path: Path, finished: R
             "AIP_CHECKPOINT_DIR": "gs://bucket/job/checkpoints/",
             "AIP_TENSORBOARD_LOG_DIR": "gs://bucket/job/logs/",
             "AIP_TRAINING_DATA_URI": "gs://bucket/data/training-*",
-        },
-        mount,
+            "GCS_MOUNT_DIR": str(mount),
+        }
     )
     assert container is not None
     assert container.parameters == {"train_location": str(mount / "bucket/data/training-*")}
@@ -108,18 +108,19 @@ def test_vertex_names_folders_of_its_mounted_buckets(tmp_path: Path, finished: R
     container.deliver(finished)
     assert (mount / "bucket/job/model/model.json").is_file()
     assert (mount / "bucket/job/results/metrics.json").is_file()
-    container.fail("nobody asked where")
+    container.fail("no GPU")
+    assert (mount / "bucket/job/told/failure.txt").read_text() == "no GPU"
 
 
 def test_vertex_without_its_mount_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="AIP_MODEL_DIR"):
-        find_container({"AIP_MODEL_DIR": "gs://bucket/model"}, tmp_path / "gcs")
+        find_container({"AIP_MODEL_DIR": "gs://bucket/model", "GCS_MOUNT_DIR": str(tmp_path / "gcs")})
 
 
 def test_no_address_leads_out_of_the_mount(tmp_path: Path) -> None:
     (tmp_path / "gcs").mkdir()
     with pytest.raises(SettingsError, match="leads out"):
-        find_container({"AIP_MODEL_DIR": "gs://../elsewhere"}, tmp_path / "gcs")
+        find_container({"AIP_MODEL_DIR": "gs://../elsewhere", "GCS_MOUNT_DIR": str(tmp_path / "gcs")})
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from labelloop.cloud.aws.pipeline_plan import DAY, GROUP, LONGEST, PipelinePlan, parameters, spelled
-from labelloop.cloud.aws.places import INPUT, MODEL, PICTURES, RESULTS, RUN, SHARDS
 from labelloop.cloud.aws.registry import CONTENT_TYPES
+from labelloop.cloud.places import INPUT, MODEL, PICTURES, RESULTS, RUN, SHARDS
 from labelloop.training_parameters import LOCATIONS, PARAMETERS
 from labelloop.types import Json
 

@@ -1,9 +1,10 @@
 """What a pipeline is made of: by which images, as whom, with which parameters, from the settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
+from labelloop.cloud.places import handed_on
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
 from labelloop.training_parameters import LOCATIONS, PARAMETERS
@@ -20,15 +21,6 @@ NOBODY = "none"
 
 GROUP = "ModelPackageGroup"
 """The parameter that says where packages are registered."""
-
-_HANDED_ON = (
-    "LABELLOOP_MIN_LABELS",
-    "LABELLOOP_GATE_MARGIN",
-    "LABELLOOP_ALLOW_PRIVATE_ADDRESSES",
-    "LABELLOOP_MEDIA_MAX_BYTES",
-    "LABELLOOP_MEDIA_TIMEOUT",
-)
-"""Settings of this machine that the steps need too, where they are not the built-in ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +64,7 @@ def plan_of(settings: Settings, name: str, region: str = "", **choices: Any) -> 
 
 def _environment(settings: Settings, region: str) -> dict[str, str]:
     """Give the variables of every step; the store is named where steps can read it."""
-    rows = {entry.metadata["name"]: (getattr(settings, entry.name), entry.default) for entry in fields(Settings)}
-    told = {name: str(rows[name][0]) for name in _HANDED_ON if rows[name][0] != rows[name][1]}
+    told = handed_on(settings)
     if settings.store_address.startswith("s3://"):
         told["LABELLOOP_STORE"] = settings.store_address
     return told | ({"AWS_DEFAULT_REGION": region} if region else {})
