@@ -7,7 +7,17 @@ torch is hidden from that one import; without it the module falls back to the st
 
 import warnings
 
-from labelloop.web import backend
+try:
+    from labelloop.web import backend
+except ModuleNotFoundError as error:
+    if error.name != "labelloop":
+        raise
+    raise ModuleNotFoundError(
+        "model.py stands here without the folder labelloop/ that does the work: label-studio-ml 1.0.9's `init` and "
+        "`deploy` copy model.py alone. Use the whole folder my_ml_backend, with `labelloop deploy gcp` for Cloud Run "
+        "(docs/docker.md)",
+        name="labelloop",
+    ) from None
 
 with backend.hidden("torch"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its dependencies' invalid escapes, told anew whenever they are compiled

@@ -304,6 +304,9 @@ class Settings(TrainingParameters, LoopSettings):
     other_uploads: bool = _setting(
         "LABELLOOP_OTHER_UPLOADS", False, "Whether a task may show files that were uploaded to other projects."
     )
+    cloud_run: str = _setting(
+        "K_SERVICE", "", "Service of Cloud Run that this process is of; Cloud Run sets it (docs/docker.md)."
+    )
     storage_emulator: str = _setting(
         "STORAGE_EMULATOR_HOST", "", "Server that stands in for Google Cloud Storage, as for Google's own clients."
     )

@@ -32,6 +32,7 @@ from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.diagnosis import Finding
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
+from labelloop.web.cloud_run import lacks_by_settings
 
 __all__ = ["Finding", "diagnose"]
 
@@ -104,6 +105,8 @@ def _settings(settings: Settings, environment: Mapping[str, str], faults: Mappin
         yield Finding(name, ok=True, detail=sentence, remedy="It changes nothing: correct its name, or unset it.")
     for number, sentence in enumerate(clashes(settings), 1):
         yield Finding(f"clash {number}", ok=True, detail=sentence, remedy="Change one of them (docs/settings.md).")
+    for lack in lacks_by_settings(settings):
+        yield Finding(f"on Cloud Run, {lack.name}", ok=False, detail=lack.detail, remedy=lack.remedy)
     if sentence := is_open(settings):
         what, _, remedy = sentence.partition(". ")
         yield Finding("open to everybody", ok=True, detail=what, remedy=f"{remedy}.")

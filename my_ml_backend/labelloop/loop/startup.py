@@ -130,7 +130,10 @@ def trains_here(settings: Settings) -> bool:
 ABOUT = "labelloop"
 """Field of RQ's record of a worker that holds what the worker says of itself, as JSON."""
 
-_OF_ONE_PROCESS = ("HOST", "PORT", "WORKERS", "THREADS", "LOG_LEVEL", "MODEL_DIR", "ENGINE", "LABELLOOP_LOADED_MODELS")
+_OF_ONE_PROCESS = (
+    *("HOST", "PORT", "WORKERS", "THREADS", "LOG_LEVEL", "MODEL_DIR", "ENGINE", "LABELLOOP_LOADED_MODELS"),
+    "K_SERVICE",
+)
 
 
 def comparable(settings: Settings) -> dict[str, str]:

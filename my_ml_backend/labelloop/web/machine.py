@@ -26,6 +26,7 @@ from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner
 from labelloop.web.access import BasicAuth
 from labelloop.web.backend import FOLDER, backend_class
+from labelloop.web.cloud_run import lacks_by_settings
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +162,8 @@ def gunicorn_command(settings: Settings) -> list[str]:
         *("--workers", str(settings.workers)),
         *("--timeout", str(_TIMEOUT)),
         *("--graceful-timeout", str(grace_seconds(settings))),
+        # Nobody but Google's front end reaches a container of Cloud Run, and it alone knows that it was asked by https.
+        *(("--forwarded-allow-ips", "*") if settings.cloud_run else ()),
         *("--log-level", "warning"),
         "--no-control-socket",
         "labelloop.web.wsgi:app",
@@ -195,6 +198,7 @@ def doubts(settings: Settings) -> list[str]:
             "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
             "LABELLOOP_WEBHOOK_SECRET, the same for all processes"
         )
+    said += [f"there is no {lack.name}: {lack.detail}. {lack.remedy}" for lack in lacks_by_settings(settings)]
     return said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Gone, NotFound
 
-from labelloop.errors import LabelConfigError, OptionsError, QueueError
+from labelloop.errors import LabelConfigError, OptionsError, QueueError, SettingsError
 from labelloop.errors import NotFound as MissingVersion
 from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
@@ -25,9 +25,10 @@ from labelloop.serve.page import page
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.rendering import tags_named
-from labelloop.types import Identity, Json, ProjectKey
+from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.access import BasicAuth, WebhookSecret
 from labelloop.web.backend import LabelLoop
+from labelloop.web.cloud_run import Lacks
 from labelloop.web.counters import Metrics
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
@@ -48,6 +49,7 @@ class Routes:
         self._basic = basic
         self._secret = secret
         self._metrics = metrics
+        self._lacks = Lacks(hub)
 
     def add_to(self, app: Flask) -> None:
         """Give the app its routes; a route's endpoint is the name of its method."""
@@ -85,7 +87,8 @@ class Routes:
     def setup(self) -> JsonAnswer:
         """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread.
 
-        Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here.
+        Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here. On Cloud Run
+        the answer says what is ``missing``; a backend that can do nothing there is refused, for Label Studio shows why.
         """
         body, begun = json_body(), time.monotonic()
         project = self._project(body)
@@ -97,7 +100,9 @@ class Routes:
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
-        return {"model_version": version}
+        if version == NO_VERSION and (refusal := self._lacks.refusal()):
+            raise SettingsError(refusal)
+        return {"model_version": version, **self._missing()}
 
     def predict(self) -> JsonAnswer:
         """Answer one item per task, whatever happens to it.
@@ -185,8 +190,14 @@ class Routes:
         except QueueError as error:
             trouble = str(error)
         projects = [project_status(self._hub, project).to_json() for project in self._known(trouble)]
-        answer: Json = redact_all({"queue": not trouble, "trouble": trouble, "projects": projects})
+        stands = {"queue": not trouble, "trouble": trouble, "projects": projects, **self._missing()}
+        answer: Json = redact_all(stands)
         return answer
+
+    def _missing(self) -> Json:
+        """Name what a process on Cloud Run lacks; nothing where it lacks nothing."""
+        lacks = [lack.to_json() for lack in self._lacks()]
+        return {"missing": lacks} if lacks else {}
 
     def _asked_on_the_page(self) -> Ask:
         """Say what answers a picture that a person shows the page: the endpoint of the project that is named."""

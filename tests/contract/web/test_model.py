@@ -1,5 +1,8 @@
 """``LabelLoop`` itself, on the base class of label-studio-ml 1.0.9."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,17 @@ def test_label_studios_tools_find_one_class_in_model_py() -> None:
 
     assert issubclass(LabelLoop, LabelStudioMLBase)
     assert get_all_classes_inherited_LabelStudioMLBase(model.__file__) == ["LabelLoop"]
+
+
+def test_a_folder_that_1_0_9_made_of_model_py_alone_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    shutil.copy(model.__file__, tmp_path)
+    # Without site there are no packages, as in the image that 1.0.9's own Dockerfile builds.
+    command = [sys.executable, "-S", "-c", "import model"]
+    alone = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
+    assert alone.returncode == 1
+    last = alone.stderr.strip().splitlines()[-1]
+    assert "without the folder labelloop/" in last
+    assert "labelloop deploy gcp" in last
 
 
 def test_it_is_made_as_1_0_9_and_as_2_x_make_it(hub: Hub) -> None:
