@@ -87,8 +87,8 @@ class Routes:
     def setup(self) -> JsonAnswer:
         """Answer the announced version: no endpoint, no Label Studio. ``hostname`` and ``access_token`` stay unread.
 
-        Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here. On Cloud Run
-        the answer says what is ``missing``; a backend that can do nothing there is refused, for Label Studio shows why.
+        Impossible ``extra_params`` are refused, and Label Studio keeps those it had: so are they kept here. On
+        Cloud Run it says what is ``missing``; a backend that can do nothing is refused, for Label Studio shows why.
         """
         body, begun = json_body(), time.monotonic()
         project = self._project(body)

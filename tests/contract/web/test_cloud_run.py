@@ -1,4 +1,4 @@
-"""What a web process on Cloud Run says it lacks: to Label Studio, in its status, in its log and to `labelloop doctor`."""
+"""What a web process on Cloud Run says it lacks: to Label Studio, in its status and log, and to `labelloop doctor`."""
 
 import json
 from pathlib import Path
