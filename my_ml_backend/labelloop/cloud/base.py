@@ -1,14 +1,50 @@
 """What the loop asks of a cloud beside training and endpoints: a registry, a queue of events, a place for figures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from labelloop.models.versions import VersionRecord
 from labelloop.types import ProjectKey
 
 Approval = Literal["approved", "rejected", "pending"]
+
+
+class Folder(Protocol):
+    """All objects below an address (``uri``) in a cloud's storage: in it this machine and the cloud hand over files.
+
+    Every method raises CloudError or one of its kinds, CloudMissing for an object that is not there.
+    """
+
+    uri: str
+
+    def below(self, name: str) -> Self:
+        """Give a folder in it."""
+
+    def check(self) -> None:
+        """Write and read an object in it."""
+
+    def put(self, name: str, content: bytes, media_type: str = ...) -> str:
+        """Write an object, and give its address."""
+
+    def put_file(self, name: str, path: Path) -> str:
+        """Write a file's content, and give its address."""
+
+    def read(self, name: str) -> bytes:
+        """Read an object."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an object."""
+
+    def names(self) -> Iterator[str]:
+        """Name all objects, as they are called in this folder."""
+
+    def fetch(self, folder: Path, wanted: Iterable[str] | None = None) -> list[str]:
+        """Copy objects into a folder on this machine, all of them or those ``wanted``; names them."""
+
+    def remove(self) -> None:
+        """Remove all objects in it."""
 
 
 @dataclass(frozen=True, slots=True)

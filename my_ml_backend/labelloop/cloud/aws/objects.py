@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from labelloop.cloud.aws.account import Account, asking
 from labelloop.errors import CloudError, CloudMissing, SettingsError
@@ -39,9 +39,9 @@ class Folder:
         self.account, self.uri = account, uri.rstrip("/")
         self._bucket, self._prefix = bucket_and_key(self.uri)
 
-    def below(self, name: str) -> "Folder":
+    def below(self, name: str) -> Self:
         """Give a folder in it."""
-        return Folder(self.account, f"{self.uri}/{name}")
+        return type(self)(self.account, f"{self.uri}/{name}")
 
     @property
     def _client(self) -> Any:
