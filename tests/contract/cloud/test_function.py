@@ -12,8 +12,8 @@ from labelloop.deployers.opening import open_deployer
 from labelloop.occlusion import CELLS
 from labelloop.serve.function import BODY_BYTES, LIMIT_BYTES, answer
 from labelloop.types import Json
-from support.aws.models import app_of
 from support.bundles import COLOURS, make_bundle, picture
+from support.pinned_app import app_of
 
 from .test_function_deployer import ADDRESS, PROJECT, SETTINGS, Place, ask, place, well
 

@@ -11,6 +11,6 @@ from support.aws.stand_in import ACCOUNT as ACCOUNT
 from support.aws.stand_in import StandIn as StandIn
 from support.aws.stand_in import aws_stand_in as aws_stand_in
 from support.aws.wire import Call as Call
-from support.aws.wire import HungUp as HungUp
 from support.aws.wire import Refused as Refused
 from support.aws_wire import REGION as REGION
+from support.serving import HungUp as HungUp

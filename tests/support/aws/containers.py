@@ -5,10 +5,8 @@
 """
 
 import json
-import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +21,9 @@ from labelloop.children import start_child, stop_group
 from labelloop.types import Json
 from support.aws import storage
 from support.aws.job import GRACE, TRAINING, Job
+from support.programs import children_environment, this_python
 
 _OPT_ML = re.compile(r"(?<![\w/.-])/opt/ml(?=/|$|\W)")
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HF_HOME", "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "LD_LIBRARY_PATH")
 _TRAINING_COMMAND = ("python", "-m", "labelloop", "train")
 """What our training image runs when SageMaker starts it as ``train``."""
 
@@ -136,17 +134,6 @@ class Containers:
         folder = job.root / "output" / "data"
         if job.kind is TRAINING and any(folder.iterdir()):
             storage.write(self.client("s3", job.region), f"{job.output}/output.tar.gz", storage.archive(folder))
-
-
-def children_environment() -> dict[str, str]:
-    """Give what a container's program needs of this process to be this Python, and nothing else of it."""
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return inherited | {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
-
-
-def this_python(words: Sequence[str]) -> list[str]:
-    """Give a container's command with this Python in the place of the image's."""
-    return [sys.executable, *words[1:]] if re.fullmatch(r"python[\d.]*", words[0]) else list(words)
 
 
 def _below(job: Job, text: str) -> str:

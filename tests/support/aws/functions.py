@@ -22,10 +22,10 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from werkzeug import Request, Response
 
 from labelloop.types import Json
-from support.aws.containers import children_environment
 from support.aws.front import Handler
 from support.aws.instances import Answered, Instance
 from support.aws.wire import Call, Refused, without_nothing
+from support.programs import children_environment
 
 URLS = "/function-url/"
 """Below this path of the stand-in lie the functions' URLs."""

@@ -17,8 +17,8 @@ from typing import Any
 from werkzeug import Request, Response
 
 from labelloop.children import start_child, stop_group
-from support.aws.containers import this_python
 from support.aws.front import serving
+from support.programs import this_python
 
 _START_SECONDS = 60.0
 _RUNTIME = "/2018-06-01/runtime/"

@@ -17,18 +17,14 @@ from werkzeug import Response
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
-from labelloop.models.bundle import bundle_files, served_by
-from labelloop.serve.answering import Admission
-from labelloop.serve.engines.base import open_engine
+from labelloop.models.bundle import served_by
 from labelloop.serve.function import answer
-from labelloop.serve.pinned import PinnedCatalog, download, version_of
-from labelloop.serve.references import References
-from labelloop.serve.server import inference_app
-from labelloop.settings import Settings
+from labelloop.serve.pinned import download, version_of
 from labelloop.types import Json
 from support.aws import storage
 from support.aws.instances import Answered
 from support.aws.wire import invalid
+from support.pinned_app import app_of
 
 Answer = Callable[[str, bytes, str], bytes]
 """Takes where the model's data lie, a body and its media type; raises ValueError or OSError for what it cannot read."""
@@ -117,13 +113,3 @@ def container_of(region: str, model: str) -> Json:
         package = backend.model_packages[backend.model_package_name_mapping.get(name, name)]
         container = package.inference_specification["Containers"][0]
     return container
-
-
-def app_of(bundle: Path, version: str) -> Flask:
-    """Serve one bundle under a version's name."""
-    assert bundle_files(bundle)
-    catalog = PinnedCatalog(version, lambda: open_engine(bundle, "onnx"))
-    catalog.start()
-    assert catalog.settled.wait(30)
-    settings = Settings()
-    return inference_app(catalog, Admission(4, 28), References(settings), body_max_bytes=settings.body_max_bytes)

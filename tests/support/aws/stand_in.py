@@ -73,7 +73,7 @@ class StandIn:
         self._answer()
         self.pass_on = self._front.pass_on
         """Lets moto answer a call, for an operation of a test that changes its answer."""
-        self.calls = self._front.calls
+        self.calls = self._front.plans.calls
         """What was asked, as IAM writes actions: ``sagemaker:CreateEndpoint``. S3's are named like its API's."""
 
     @property
@@ -126,7 +126,7 @@ class StandIn:
 
         With ``after``, what was asked is done all the same, and only its answer is an error.
         """
-        self._front.plan(operation, refusing(code, status, message), times, after=after)
+        self._front.plans.plan(operation, refusing(code, status, message), times, after=after)
 
     def deny(self, operation: str, resource: str = "*", times: int | None = 1) -> None:
         """Let the next calls be refused as those of a role that lacks the action, such as ``sagemaker:CreateModel``."""
@@ -139,25 +139,25 @@ class StandIn:
 
         It may raise Refused, which is answered, or HungUp, which ends the connection without an answer.
         """
-        self._front.plan(operation, function, times)
+        self._front.plans.plan(operation, function, times)
 
     def after(self, operation: str, function: Callable[[Call], None], times: int | None = 1) -> None:
         """Call a function when the next calls are done, and not yet answered; else as ``before``."""
-        self._front.plan(operation, function, times, after=True)
+        self._front.plans.plan(operation, function, times, after=True)
 
     def hang_up(self, operation: str, times: int | None = 1, *, after: bool = False) -> None:
         """Give the next calls no answer; with ``after``, what was asked is done all the same."""
-        self._front.plan(operation, hang_up, times, after=after)
+        self._front.plans.plan(operation, hang_up, times, after=after)
 
     def mend(self) -> None:
         """Let nothing fail any more of what a test has asked to."""
-        self._front.forget()
+        self._front.plans.forget()
 
     def reset(self) -> None:
         """Forget everything: an account on its first day."""
         for room in (*self.rooms, self.models):
             room.forget()
-        self._front.forget()
+        self._front.plans.forget()
         self._answer()
         BackendDict.reset()
         reset_model_data()

@@ -37,10 +37,6 @@ class Refused(Exception):
         self.code, self.message, self.status, self.more = code, message, status, more or {}
 
 
-class HungUp(Exception):
-    """The connection ends without an answer."""
-
-
 def invalid(message: str) -> Refused:
     """Say no as SageMaker mostly does."""
     return Refused("ValidationException", message)
