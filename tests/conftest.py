@@ -43,10 +43,11 @@ def pytest_collection() -> Generator[None, object, object]:
 # First, because `-m` looks at the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who asks the stand-in of AWS, and begin with what takes longest: Label Studio, then the files that train."""
+    """Mark who asks a cloud's stand-in, and begin with what takes longest: Label Studio, then the files that train."""
     for item in items:
-        if "stand_in" in getattr(item, "fixturenames", ()):
-            item.add_marker("aws")
+        for fixture, mark in (("stand_in", "aws"), ("google_session", "google")):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
     items.sort(key=lambda item: (_share(item.nodeid) != _STUDIO, item.path not in training))
 

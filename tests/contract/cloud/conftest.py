@@ -1,11 +1,14 @@
-"""What the tests of clouds share: one stand-in of AWS, as new for each test."""
+"""What the tests of clouds share: a stand-in of AWS and one of Google Cloud, each as new for each test."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
+import support.aws
+import support.google
 from support.aws import StandIn, aws_stand_in
+from support.google import google_stand_in
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,17 @@ def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
     stand_in.use(monkeypatch)
     return stand_in
+
+
+@pytest.fixture(scope="session")
+def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.google.StandIn]:
+    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
+        yield google
+
+
+@pytest.fixture
+def google(google_session: support.google.StandIn, monkeypatch: pytest.MonkeyPatch) -> support.google.StandIn:
+    """Google Cloud as on a project's first day; this process finds it by its environment."""
+    google_session.reset()
+    google_session.use(monkeypatch)
+    return google_session
