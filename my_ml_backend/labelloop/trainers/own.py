@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelloop.cloud.base import Folder
+from labelloop.cloud.objects import storage_of
 from labelloop.cloud.places import (
     LEFT_FILES,
     LEFT_FOLDERS,
@@ -81,12 +82,8 @@ def _bring_shards(place: Folder, context: "Context", trainer: str) -> list[str]:
                 place.put_file(one.name, path)
                 path.unlink()
             names.append(one.name)
-            context.progress(f"shards of pictures to {_scheme(place)}", len(names), 0)
+            context.progress(f"shards of pictures to {storage_of(place.uri)}", len(names), 0)
     return names
-
-
-def _scheme(place: Folder) -> str:
-    return {"s3": "S3", "gs": "Cloud Storage"}[place.uri.partition(":")[0]]
 
 
 def take_run(place: Folder, context: "Context") -> Json:

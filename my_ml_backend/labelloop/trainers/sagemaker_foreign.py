@@ -30,9 +30,9 @@ from labelloop.errors import (
 )
 from labelloop.models.bundle import write_foreign
 from labelloop.settings import Settings
+from labelloop.trainers.cloud_labels import CloudLabels
 from labelloop.trainers.handover import RunInputs
 from labelloop.trainers.sagemaker import PipelineAddress, PipelineTrainer, display_name
-from labelloop.trainers.sagemaker_labels import LabelsInS3
 from labelloop.types import Answer, Failure, Input, Json, NotAsked, Side
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ class ForeignPipeline(PipelineTrainer):
         return self._labels.hand_over(context, display_name(key), self._manifests())
 
     @property
-    def _labels(self) -> LabelsInS3:
-        return LabelsInS3(self.folder, self._form)
+    def _labels(self) -> CloudLabels:
+        return CloudLabels(self.folder, self._form, ("source-ref", "source"))
 
     def collect(self, handle: str, context: "Context") -> Json:
         """Take the package as the version: what it answers to the test items, or what is reported of it."""

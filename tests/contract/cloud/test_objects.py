@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.cloud.aws import objects
+from labelloop.cloud import objects
 from labelloop.cloud.aws.account import Account
-from labelloop.cloud.aws.objects import Folder, for_each, location_of
+from labelloop.cloud.aws.objects import Folder, location_of
+from labelloop.cloud.objects import for_each
 from labelloop.errors import CloudError, CloudMissing, SettingsError
 from labelloop.settings import Settings
 from support.moto_server import moto_environment, moto_server

@@ -1,19 +1,16 @@
 """A folder in S3 in which this machine and AWS hand each other files (LABELLOOP_AWS_LOCATION)."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Self
 
 from labelloop.cloud.aws.account import Account, asking
+from labelloop.cloud.objects import for_each, require_confined
 from labelloop.errors import CloudError, CloudMissing, SettingsError
 from labelloop.settings import Settings
 from labelloop.sources.s3 import bucket_and_key
-
-_AT_ONCE = 8
-"""Objects that travel at a time, fewer than a client has connections."""
 
 _CHECK = "labelloop-check.txt"
 
@@ -107,7 +104,7 @@ class Folder:
         """
         names = [name for name in (self.names() if wanted is None else wanted) if not name.endswith("/")]
         for name in names:
-            _require_confined(name, self.uri)
+            require_confined(name, self.uri)
         for_each(lambda name: self._fetch_one(name, folder / name), names)
         return names
 
@@ -126,25 +123,3 @@ class Folder:
         for name in list(self.names()):
             with asking(f"{self.uri}/{name} to be removed"):
                 self._client.delete_object(**self._named(name))
-
-
-def for_each(do: Callable[[str], object], names: Iterable[str], tell: Callable[[int], None] = lambda _: None) -> None:
-    """Do something with each of some names, several at a time; ``tell`` hears how many are done.
-
-    Where one fails, or ``tell`` raises, those that have not begun are left out, and the error is raised.
-    """
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        try:
-            for done, _ in enumerate(threads.map(do, names), 1):
-                tell(done)
-        except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _require_confined(name: str, place: str) -> None:
-    parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or not parts or "\\" in name or "\0" in name:
-        raise CloudError(
-            f"{place} holds an object called {name[:80]!r}, which leads out of its folder: nothing is taken"
-        )

@@ -1,4 +1,4 @@
-"""A run's labels for a pipeline that is somebody else's: lists in S3, of pictures that lie there as single objects.
+"""A run's labels for a training that is not ours: lists in a cloud, of pictures that lie there as single objects.
 
 What is said of the test side is which items there are, and nothing else.
 """
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelloop.cloud.aws.objects import Folder, for_each
+from labelloop.cloud.base import Folder
+from labelloop.cloud.objects import for_each, storage_of
 from labelloop.cloud.places import source
 from labelloop.data.formats.boxes import size_of_file
 from labelloop.data.formats.listings import FORMATS, write_listing
@@ -28,11 +29,15 @@ _LOST = "lost.json"
 
 
 @dataclass(frozen=True)
-class LabelsInS3:
-    """Hands labels over in a pipeline's ``folder``, as lists of a format (``form``)."""
+class CloudLabels:
+    """Hands labels over in a trainer's ``folder``, as lists of a format (``form``).
+
+    ``keys`` are what a line of the test side calls the address of a picture, and a text.
+    """
 
     folder: Folder
     form: str
+    keys: tuple[str, str] = ("uri", "text")
 
     def hand_over(self, context: "Context", key: str, wanted: Mapping[Side, str]) -> dict[str, str]:
         """Write the lists of sides, and the pictures they name that are not there yet; gives parameters.
@@ -81,7 +86,7 @@ class LabelsInS3:
             raise TrainingError(f"the {side} side cannot be handed over as {self.form}: {error}") from error
 
     def _record(self, context: "Context", side: Side, item: Item) -> Record:
-        """Give an item by its address in S3; how large its picture is, the file here says."""
+        """Give an item by its address there; how large its picture is, the file here says."""
         measured = context.manifest.kind in FORMATS[self.form].pixels and not item.text
         size = size_of_file(context.pictures.path(item.content).as_uri()) if measured else None
         said = (item.text, item.result, item.confirmed)
@@ -91,15 +96,17 @@ class LabelsInS3:
         return "" if item.text else f"{self._pictures.uri}/{item.content}"
 
     def _bare(self, item: Item) -> Json:
-        told = {"source": item.text} if item.text else {"source-ref": self._uri(item)}
+        address, text = self.keys
+        told = {text: item.text} if item.text else {address: self._uri(item)}
         return {**told, "content": item.content}
 
     def _upload(self, context: "Context", items: Iterable[Item]) -> None:
         place = self._pictures
+        what = f"pictures to {storage_of(place.uri)}"
         new = sorted({item.content for item in items} - set(place.names()))
 
         def put(name: str) -> None:
             content = context.pictures.path(name).read_bytes()
             place.put(name, content, media_type_of(content))
 
-        for_each(put, new, lambda done: context.progress("pictures to S3", done, len(new)))
+        for_each(put, new, lambda done: context.progress(what, done, len(new)))
