@@ -1,11 +1,14 @@
 """The stand-in of Google Cloud does what Vertex AI does, as it is seen over REST."""
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from labelloop.types import Json
+from support.bundles import make_bundle, picture
 from support.google import LOCATION, PROJECT, StandIn
 
 PARENT = f"projects/{PROJECT}/locations/{LOCATION}"
@@ -269,3 +272,37 @@ def test_replicas_of_a_deployed_model_change(google: StandIn) -> None:
     done(google, google.ask("POST", f"{name}:mutateDeployedModel", {"deployedModel": deployed, "updateMask": mask}))
     found = google.ask("GET", name)["deployedModels"][0]["dedicatedResources"]
     assert found == MACHINE | {"minReplicaCount": 2, "maxReplicaCount": 3}
+
+
+def test_an_uploaded_bundle_answers_as_our_container_does(google: StandIn, tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    place = google.bucket("models") + "/cats"
+    container = {"imageUri": IMAGE, "predictRoute": "/predict", "healthRoute": "/health"}
+    told = {"displayName": "cats", "artifactUri": place, "containerSpec": container}
+    google.operations.looks = 0
+    assert google.ask("POST", "models:upload", {"model": told})["error"]["code"] == 3
+    for file in tmp_path.iterdir():
+        google.storage.put("models", f"cats/{file.name}", file.read_bytes())
+    uploaded = google.ask("POST", "models:upload", {"model": told})["response"]["model"]
+    name = endpoint(google)
+    deploy(google, name, uploaded, "7", {"0": 100})
+    instance = {"b64": base64.b64encode(picture("red")).decode()}
+    answer = ask(google, "POST", f"{name}:predict", {"instances": [instance]}).json()
+    assert (answer["predictions"][0]["label"], answer["deployedModelId"]) == ("red", "7")
+    kind = {"Content-Type": "application/json"}
+    refused = requests.post(f"{google.url}/v1/{PARENT}/{name}:rawPredict", data=b"{", headers=kind, timeout=10)
+    assert error(refused)[:2] == (400, "INVALID_ARGUMENT")
+
+
+def test_what_cannot_be_served_is_not_deployed(google: StandIn) -> None:
+    place = google.bucket("models") + "/cats"
+    google.storage.put("models", "cats/model.json", b"{}")
+    told = {"displayName": "cats", "artifactUri": place, "containerSpec": {"imageUri": IMAGE}}
+    name = endpoint(google)
+    uploaded = done(google, google.ask("POST", "models:upload", {"model": told}))["model"]
+    google.operations.looks = 0
+    deployed = {"model": uploaded, "dedicatedResources": MACHINE}
+    begun = google.ask("POST", f"{name}:deployModel", {"deployedModel": deployed, "trafficSplit": {"0": 100}})
+    assert begun["error"]["code"] == 9
+    assert "Model server exited unexpectedly" in begun["error"]["message"]
+    assert "deployedModels" not in google.ask("GET", name)

@@ -64,6 +64,25 @@ def test_a_job_is_told_what_vertex_ai_tells(google: StandIn) -> None:
     assert not [one for one in said if one.startswith("AIP_")]
 
 
+def test_buckets_are_folders_whose_content_comes_and_goes_while_a_job_runs(google: StandIn) -> None:
+    google.bucket("data")
+    google.storage.put("data", "in/list.txt", b"a b")
+    program = (
+        "import os, pathlib, sys, time; gcs = pathlib.Path(os.environ['GCS_MOUNT_DIR']); "
+        "read = pathlib.Path(sys.argv[1]).read_text(); out = gcs / os.environ['AIP_MODEL_DIR'][5:]; "
+        "out.mkdir(parents=True); (out / 'model').write_text(read.upper()); (gcs / 'data/in/list.txt').unlink(); "
+        "time.sleep(60)"
+    )
+    path = begin(
+        google,
+        job(program, args=("/gcs/data/in/list.txt",), baseOutputDirectory={"outputUriPrefix": "gs://data/out/"}),
+    )
+    wait_until(lambda: google.storage.names("data") == ["out/model/model"], lambda: str(google.ask("GET", path)))
+    assert google.storage.read("data", "out/model/model") == b"A B"
+    google.ask("POST", f"{path}:cancel")
+    ended(google, path)
+
+
 def test_a_job_that_fails_says_how(google: StandIn) -> None:
     found = ended(google, begin(google, job("raise SystemExit('no labels')")))
     assert (found["state"], found["error"]["code"]) == ("JOB_STATE_FAILED", 3)

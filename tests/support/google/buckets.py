@@ -80,8 +80,8 @@ class Bucket:
 class Buckets:
     """All buckets, by their names. Every step is atomic; ``denied`` are permissions that the caller lacks."""
 
-    def __init__(self) -> None:
-        self.denied: set[str] = set()
+    def __init__(self, denied: set[str] | None = None) -> None:
+        self.denied = set() if denied is None else denied
         self.lock = threading.RLock()
         self._buckets: dict[str, Bucket] = {}
         self._generations = itertools.count(time.time_ns() // 1000)

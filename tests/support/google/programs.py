@@ -1,6 +1,6 @@
 """Programs of Vertex AI's jobs, as child processes: a custom job's container, or what stands in for a pipeline.
 
-``python`` is this Python; ``/gcs`` is a folder, whose content is that of the buckets (LABELLOOP_GCS_MOUNT names it).
+``python`` is this Python; ``/gcs`` is a folder, whose content is that of the buckets (GCS_MOUNT_DIR names it).
 """
 
 import json
@@ -65,7 +65,7 @@ class Program:
                     **children_environment(),
                     "HOME": str(home),
                     **told,
-                    "LABELLOOP_GCS_MOUNT": str(mount.folder),
+                    "GCS_MOUNT_DIR": str(mount.folder),
                 },
             )
         try:

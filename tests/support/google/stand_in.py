@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from labelloop.types import Json
+from support.google.buckets import Buckets
 from support.google.endpoints import Endpoints
-from support.google.front import Front
+from support.google.front import OUR_OWN, Front
 from support.google.gcs import Objects
 from support.google.jobs import Jobs, over_quota
 from support.google.models import Models
@@ -17,6 +19,7 @@ from support.google.operations import Operations
 from support.google.programs import Runs
 from support.google.runtime import Runtime
 from support.google.served import Served
+from support.google.storage import Storage
 from support.google.wire import Call, Refused
 from support.serving import HungUp, serving
 
@@ -31,7 +34,11 @@ class StandIn:
         self.folder = folder
         self.url = ""
         self.front = Front()
-        self.objects = Objects(lambda: self.url)
+        self.storage = Storage(Buckets(self.front.denied))
+        self.front.storage = lambda call: self.storage.answer(call.request)
+        self.objects = Objects(self.storage)
+        self._own = requests.Session()
+        self._own.headers["User-Agent"], self._own.trust_env = OUR_OWN, False
         self.operations = Operations()
         self.runs = Runs(folder / "jobs", self.objects, lambda: self.environment)
         self.jobs = Jobs(self.runs, self.operations)
@@ -71,11 +78,15 @@ class StandIn:
 
         Raises AssertionError for an answer that is an error.
         """
-        return self.objects.ask(method, f"/v1/projects/{PROJECT}/locations/{LOCATION}/{path}", body, query)
+        url = f"{self.url}/v1/projects/{PROJECT}/locations/{LOCATION}/{path}"
+        told = self._own.request(method, url, params=query, json=body)
+        assert told.ok, f"{method} {path}: {told.status_code} {told.text}"
+        return told.json()
 
-    def bucket(self, name: str) -> None:
-        """Make a bucket."""
-        self.objects.ask("POST", "/storage/v1/b", {"name": name}, {"project": PROJECT})
+    def bucket(self, name: str) -> str:
+        """Make a bucket; gives its address."""
+        self.storage.buckets.make(name, LOCATION)
+        return f"gs://{name}"
 
     def fail(
         self,
@@ -141,6 +152,7 @@ class StandIn:
     def reset(self) -> None:
         """Forget everything: a project on its first day."""
         self.front.forget()
+        self.storage.reset()
         for room in self.rooms:
             room.forget()
         self.served.forget()
