@@ -171,6 +171,18 @@ def aws_location(value: str) -> str:
     return "" if fine else "a folder in S3: s3://bucket/prefix"
 
 
+def google_account(value: str) -> str:
+    """Check the e-mail address of a service account; empty is none."""
+    fine = not value or re.fullmatch(r"[\w.-]+@[\w.-]+\.[a-z]+", value, re.ASCII)
+    return "" if fine else "the e-mail address of a service account: NAME@PROJECT.iam.gserviceaccount.com"
+
+
+def google_folder(value: str) -> str:
+    """Check a folder in Cloud Storage; empty is the store's."""
+    fine = not value or re.fullmatch(r"gs://[a-z0-9._-]{3,222}/[\w./!'()*-]+", value)
+    return "" if fine else "a folder in Cloud Storage: gs://bucket/prefix"
+
+
 def metrics_address(value: str) -> str:
     """Check where figures go; empty is nowhere."""
     name = value.partition("?")[0].removeprefix("cloudwatch://")

@@ -191,6 +191,24 @@ class LoopSettings:
         "Folder in S3 where this machine and AWS hand each other files: s3://bucket/prefix; empty: cloud in the store.",
         check=values.aws_location,
     )
+    google_service_account: str = _setting(
+        "LABELLOOP_GOOGLE_SERVICE_ACCOUNT",
+        "",
+        "Service account (e-mail) that Vertex AI's jobs and models run as; empty: the one that Google takes for them.",
+        check=values.google_account,
+    )
+    google_training_image: str = _setting(
+        "LABELLOOP_GOOGLE_TRAINING_IMAGE", "", "Image in Artifact Registry that Vertex AI's jobs run: the worker's."
+    )
+    google_inference_image: str = _setting(
+        "LABELLOOP_GOOGLE_INFERENCE_IMAGE", "", "Image in Artifact Registry that Vertex AI's models run."
+    )
+    google_folder: str = _setting(
+        "LABELLOOP_GOOGLE_FOLDER",
+        "",
+        "Folder in Cloud Storage to hand files over in: gs://bucket/prefix; empty: cloud in the store.",
+        check=values.google_folder,
+    )
     registry: str = _setting(
         "LABELLOOP_REGISTRY",
         "",

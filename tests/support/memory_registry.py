@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from labelloop.cloud.base import Approval, Package, Publication
 from labelloop.errors import CloudMissing
@@ -27,17 +28,21 @@ class MemoryRegistry:
     made: int = 0
     ahead: timedelta = timedelta()
     name: str = "memory://registry"
+    crowned: str = ""
 
     def check(self) -> str:
         return self.name
 
     def packages(self, project: ProjectKey) -> list[Package]:  # noqa: ARG002 - of one project alone
         with self._called("packages"):
-            return [Package(one.name, one.status) for one in self.held.values()]
+            return [
+                Package(one.name, self._status(one), crowned=one.name == self.crowned) for one in self.held.values()
+            ]
 
     def describe(self, name: str) -> Package:
         with self._called("describe"):
-            return self._find(name)
+            found = self._find(name)
+            return replace(found, status=self._status(found), crowned=name == self.crowned)
 
     def add(self, publication: Publication) -> Package:
         with self._called("add"):
@@ -49,6 +54,15 @@ class MemoryRegistry:
             found = self._find(package.name)
             self.held[package.name] = replace(found, status=status, told=status, changed=self._now())
             self.reasons[package.name] = reason
+
+    def crown(self, package: Package) -> None:
+        with self._called("crown"):
+            self.crowned = self._find(package.name).name
+
+    def move_crown(self, name: str) -> None:
+        """Give the crown to a package, as a person does."""
+        self.crowned = name
+        self.held[name] = replace(self.held[name], changed=self._now())
 
     def put(self, version: str, run: str, status: Approval, told: Approval | None = None) -> Package:
         """Make a package, as a pipeline does."""
@@ -65,6 +79,11 @@ class MemoryRegistry:
     def of(self, version: str) -> list[Package]:
         """Give the packages that are known as a version's, the oldest first."""
         return [one for one in self.held.values() if one.version == version]
+
+    def _status(self, package: Package) -> Approval | Literal[""]:
+        """Who wears the crown is approved by that, unless a person has said something else since."""
+        unsaid = package.told in ("", package.status)
+        return "approved" if package.name == self.crowned and unsaid else package.status
 
     def _now(self) -> str:
         return (datetime.fromisoformat(now()) + self.ahead).isoformat(timespec="microseconds")

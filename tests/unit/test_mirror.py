@@ -79,6 +79,10 @@ class World:
     def say(self, version: str, status: Approval) -> None:
         self.registry.say(self.registry.of(version)[0].name, status)
 
+    @property
+    def crowned(self) -> str:
+        return self.registry.held[self.registry.crowned].version
+
     def shown(self) -> dict[str, str]:
         return {one.version: one.status for one in self.registry.held.values()}
 
@@ -186,6 +190,44 @@ def test_rejecting_what_waits_or_has_served_is_kept_in_its_record(world: World) 
     assert world.shown() == {"v1": "rejected", "v2": "approved", "v3": "rejected"}
     assert world.versions.get("v3").verdict == "v3 is good; a person rejected it in memory://registry"
     assert champion_before(world.versions, world.pointers) == ""
+
+
+def test_the_mark_of_the_champion_follows_promotion_and_rollback(world: World) -> None:
+    for expected in ("v1", "v2"):
+        world.run()
+        world.mirror()
+        assert world.crowned == expected
+    promote(world.store, PROJECT, "v1")
+    world.mirror()
+    assert (world.crowned, world.shown()["v2"]) == ("v1", "rejected")
+    world.registry.calls.clear()
+    world.mirror()
+    assert world.registry.calls == ["packages"], "nothing has changed since"
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["what waits", "an earlier champion"])
+def test_who_gives_the_mark_to_a_version_makes_it_champion(world: World, waits: bool) -> None:
+    world.run()
+    world.mirror()
+    world.run(waits=waits)
+    world.mirror()
+    given = "v2" if waits else "v1"
+    world.registry.move_crown(world.registry.of(given)[0].name)
+    assert world.mirror() == given
+    assert (world.champion, world.crowned, world.shown()[given]) == (given, given, "approved")
+    world.run()
+    assert world.mirror() == "", "and what was given then says nothing against the next champion"
+    assert (world.champion, world.crowned) == ("v3", "v3")
+
+
+def test_a_mark_that_was_overtaken_by_a_promotion_goes_to_the_champion(world: World) -> None:
+    for _ in range(2):
+        world.run()
+        world.mirror()
+    world.registry.move_crown(world.registry.of("v1")[0].name)
+    world.run()
+    assert world.mirror() == ""
+    assert (world.champion, world.crowned) == ("v3", "v3")
 
 
 def test_a_person_may_write_a_comment_of_their_own(world: World) -> None:

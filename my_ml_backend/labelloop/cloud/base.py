@@ -54,7 +54,7 @@ class Package:
     A listing tells no more. Described, it has the ``version`` and the key of the ``run`` that it was registered for,
     either of them empty where that is not told; when its approval was ``changed`` last (UTC, ISO 8601); and what
     LabelLoop has ``told`` of it last: where ``status`` is another, somebody else has spoken. ``status`` and ``told``
-    are empty where nothing is said.
+    are empty where nothing is said. ``crowned``: the registry marks it as the champion's.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Package:
     run: str = ""
     told: Approval | Literal[""] = ""
     changed: str = ""
+    crowned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,9 @@ class Registry(Protocol):
 
     def approve(self, package: Package, status: Approval, reason: str) -> None:
         """Say of a package whether it is approved, and why. May be repeated; raises CloudMissing."""
+
+    def crown(self, package: Package) -> None:
+        """Mark a package, and no other, as the champion's; a registry may have no such mark. Raises CloudMissing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from labelloop.models.mirrored import Mirrored, Mirrors
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions, number_of
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -88,12 +88,14 @@ def mirror(store: Store, project: ProjectKey, registry: Registry, cache: Path) -
         return ""
     look = _Look(store, project, registry, mirrors, seen, listed)
     promoted = look.heed()
+    look.crown()
     shown = look.show()
     shown |= look.add(shown, cache)
     unpublished = tuple(name for name in names if name not in look.records)
     gone = {name: (version, GONE) for name, (version, _) in seen.packages.items() if name not in shown}
     mark = _mark(look.pointers, names)
-    mirrors.write(replace(look.seen, packages=gone | shown, mark=mark, unpublished=unpublished))
+    told: Json = {"packages": gone | shown, "mark": mark, "unpublished": unpublished, "crowned": look.seen.crowned[-1:]}
+    mirrors.write(replace(look.seen, **told))
     return promoted
 
 
@@ -108,6 +110,8 @@ def _is_quiet(versions: Versions, seen: Mirrored, listed: Iterable[Package], poi
     if {package.name: package.status for package in listed} != there:
         return False
     if any(_record(versions, name) is not None for name in seen.unpublished):
+        return False
+    if any(package.crowned and seen.packages[package.name][0] != pointers.champion for package in listed):
         return False
     # What waits may have been rejected, which moves no pointer.
     waiting = sorted({version for version, status in seen.packages.values() if version and status == "pending"})
@@ -150,7 +154,7 @@ class _Look:
     def _owner(self, package: Package, runs: dict[str, str]) -> str:
         """Say which version a package is of; one that a pipeline has registered for a run is its version's."""
         version, status = self.seen.packages.get(package.name, ("", ""))
-        if version in self.records and status == package.status:
+        if version in self.records and status == package.status and not self._is_given(package, version):
             return version
         try:
             told = self.registry.describe(package.name)
@@ -162,12 +166,16 @@ class _Look:
         foreign = version and told.run and self.records[version].run != told.run  # of a store that is gone
         return "" if foreign else version
 
+    def _is_given(self, package: Package, version: str) -> bool:
+        """Whether somebody else has marked a package as the champion's."""
+        return package.crowned and version != self.pointers.champion and package.name not in self.seen.crowned
+
     def heed(self) -> str:
         """Carry out what somebody asked for, and give the version that became champion by it; empty for none."""
         asked = {
             self.owners[name]: told
             for name, told in reversed(self.described.items())
-            if self.owners[name] and told.status in ("approved", "rejected") and told.told not in ("", told.status)
+            if self.owners[name] and told.status in ("approved", "rejected") and self._is_asked(told, self.owners[name])
         }
         target, told = self._wanted_champion(asked)
         if target:
@@ -184,6 +192,10 @@ class _Look:
         if asked:
             self._read()
         return target
+
+    def _is_asked(self, told: Package, version: str) -> bool:
+        """Whether a person has said something of a package that we have not."""
+        return told.told not in ("", told.status) or self._is_given(told, version)
 
     def _wanted_champion(self, asked: dict[str, Package]) -> tuple[str, Package]:
         """Say which version is to be champion by what was asked for last, and by which package; empty for none."""
@@ -206,6 +218,21 @@ class _Look:
     def _is_refused(self, version: str, told: Package) -> bool:
         """Whether a version was rejected after it was shown as waiting: who approved it did not know that."""
         return told.told == "pending" and not self.records[version].promoted
+
+    def crown(self) -> None:
+        """Mark the champion's package, the first where there are several; before it is shown what the others are."""
+        of_champion = [one for one in self.listed if self.owners[one.name] == self.pointers.champion]
+        if there := [one.name for one in of_champion if one.crowned]:
+            self.seen = replace(self.seen, crowned=tuple(there))
+        elif of_champion:
+            self._crown(of_champion[0])
+
+    def _crown(self, package: Package) -> None:
+        # Before it is done: whoever finds either of them marked knows that it was us.
+        self.seen = replace(self.seen, crowned=(*self.seen.crowned[-1:], package.name), mark="")
+        self.mirrors.write(self.seen)
+        with suppress(CloudMissing):  # deleted this moment: the next look finds it so
+            self.registry.crown(package)
 
     def show(self) -> Shown:
         """Let each package say what the store does, and give what they say then."""
@@ -246,6 +273,8 @@ class _Look:
             if isinstance(read_bundle_info(publication.bundle), ForeignInfo):
                 continue  # its model lies elsewhere: there is none to hand over
             package = self.registry.add(publication)
+            if version == champion:
+                self._crown(package)
             self.registry.approve(package, status, reason)
             added[package.name] = version, status
         return added

@@ -16,7 +16,8 @@ class Mirrored:
     A package whose version is empty is none of ours; one whose status is ``gone`` was deleted there. ``mark`` says how
     the store stood when the two agreed, and ``unpublished`` are versions that had no record then. ``request`` is the
     last word of a person that moved the champion, and ``fence`` the right under which it was carried out: written
-    before, so that nothing is done twice.
+    before, so that nothing is done twice. ``crowned`` is the package that we have marked
+    as the champion's, and while that is done the one before, too.
     """
 
     registry: str = ""
@@ -25,6 +26,7 @@ class Mirrored:
     unpublished: tuple[str, ...] = ()
     request: str = ""
     fence: int = 0
+    crowned: tuple[str, ...] = ()
 
 
 class Mirrors:
@@ -45,7 +47,7 @@ class Mirrors:
         if held is None or held.registry != registry:
             return Mirrored(registry)
         packages = {name: (str(version), str(status)) for name, (version, status) in held.packages.items()}
-        return replace(held, packages=packages, unpublished=tuple(held.unpublished))
+        return replace(held, packages=packages, unpublished=tuple(held.unpublished), crowned=tuple(held.crowned))
 
     def forget(self) -> None:
         """Let the next look compare all that there is: something has changed that moves no pointer."""

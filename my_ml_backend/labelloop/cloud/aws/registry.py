@@ -127,6 +127,9 @@ class SageMakerRegistry:
                 ApprovalDescription=_line(f"LabelLoop: {_WORDS[status]}. {reason}"),
             )
 
+    def crown(self, package: Package) -> None:
+        """Do nothing: SageMaker marks no package before others."""
+
     def _files(self, publication: Publication) -> dict[str, str]:
         """Hand over the archive, the metrics and the report, and give their addresses."""
         project, record = publication.project, publication.record

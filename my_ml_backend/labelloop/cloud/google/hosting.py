@@ -1,0 +1,142 @@
+"""Vertex AI's endpoints: what is deployed on one, who gets its traffic, and what goes on there."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labelloop.cloud.google.client import Google, failed
+from labelloop.errors import CloudAway, CloudError, CloudMissing
+from labelloop.types import Json
+
+_MADE_SECONDS = 300
+"""What making an endpoint may take: nothing is deployed on it yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedModel:
+    """A model on an endpoint: its id there, the name that whoever deployed it gave it, and when (as Google tells)."""
+
+    id: str
+    name: str
+    created: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostedEndpoint:
+    """An endpoint: its id, the models on it by id, their percent of the ``traffic``, and its labels.
+
+    ``dns`` is the name of a dedicated one. Who has no traffic is not in ``traffic``.
+    """
+
+    id: str
+    models: Mapping[str, DeployedModel] = field(default_factory=dict)
+    traffic: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    dns: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An operation on an endpoint: ``DeployModel``, ``UndeployModel``, ``CreateEndpoint`` and so on; why it failed."""
+
+    kind: str
+    done: bool
+    begun: str = ""
+    error: str = ""
+
+
+class Hosting:
+    """The endpoints of one project and location. Every method raises CloudError or one of its kinds."""
+
+    def __init__(self, google: Google) -> None:
+        self.google = google
+
+    def endpoint(self, name: str) -> HostedEndpoint | None:
+        """Look at an endpoint; None where there is none."""
+        try:
+            return _endpoint(self.google.ask("GET", self._path(name), what=f"endpoint {name}"))
+        except CloudMissing:
+            return None
+
+    def endpoints(self, label: str, value: str) -> list[HostedEndpoint]:
+        """Give the endpoints that have a label of this value."""
+        query, told = {"filter": f"labels.{label}={value}"}, f"the endpoints of {self.google.location}"
+        found = self.google.listing(f"{self.google.parent}/endpoints", "endpoints", query=query, what=told)
+        return [one for one in map(_endpoint, found) if one.labels.get(label) == value]
+
+    def create(self, name: str, *, dedicated: bool, labels: Mapping[str, str]) -> HostedEndpoint:
+        """Make an endpoint without a model, unless there is one of that name."""
+        body = {"displayName": name, "dedicatedEndpointEnabled": dedicated, "labels": dict(labels)}
+        query, what = {"endpointId": name}, f"endpoint {name} to be made"
+        try:
+            self.google.wait(
+                self.google.ask("POST", f"{self.google.parent}/endpoints", body, query=query, what=what),
+                _MADE_SECONDS,
+                what,
+            )
+        except CloudError:
+            if self.endpoint(name) is None:
+                raise
+        found = self.endpoint(name)
+        if found is None:
+            raise CloudAway(f"endpoint {name} was made, and is not there yet")
+        return found
+
+    def change(
+        self, found: HostedEndpoint, *, traffic: Mapping[str, int] | None = None, labels: Mapping[str, str]
+    ) -> None:
+        """Give an endpoint labels beside those it has, and in the same moment traffic to other models on it."""
+        body: Json = {"labels": {**found.labels, **labels}}
+        if traffic is not None:
+            body["trafficSplit"] = dict(traffic)
+        query = {"updateMask": ",".join(sorted(body))}
+        self.google.ask("PATCH", self._path(found.id), body, query=query, what=f"the traffic of endpoint {found.id}")
+
+    def deploy(self, name: str, model: Json, traffic: Mapping[str, int]) -> None:
+        """Begin to deploy a model (DeployedModel); ``traffic`` by id, "0" for this one, is as it is where empty."""
+        body = {"deployedModel": model, **({"trafficSplit": dict(traffic)} if traffic else {})}
+        what = f"model {model['model']} to be deployed to endpoint {name}"
+        self.google.ask("POST", f"{self._path(name)}:deployModel", body, what=what)
+
+    def undeploy(self, name: str, identity: str) -> None:
+        """Begin to take a model from an endpoint."""
+        what = f"model {identity} to be taken from endpoint {name}"
+        self.google.ask("POST", f"{self._path(name)}:undeployModel", {"deployedModelId": identity}, what=what)
+
+    def delete(self, name: str) -> None:
+        """Begin to take an endpoint away, if it is there, on which no model is."""
+        try:
+            self.google.ask("DELETE", self._path(name), what=f"the end of endpoint {name}")
+        except CloudMissing:
+            return
+
+    def works(self, name: str) -> list[Work]:
+        """Give what goes on, and has gone on lately, at an endpoint, the newest first; empty where there is none."""
+        path, told = f"{self._path(name)}/operations", f"what goes on at endpoint {name}"
+        try:
+            found = [_work(one, name) for one in self.google.listing(path, "operations", what=told)]
+        except CloudMissing:
+            return []
+        return sorted(found, key=lambda one: one.begun, reverse=True)
+
+    def _path(self, name: str) -> str:
+        return f"{self.google.parent}/endpoints/{name}"
+
+
+def _endpoint(told: Json) -> HostedEndpoint:
+    models = {
+        str(one["id"]): DeployedModel(str(one["id"]), one.get("displayName") or "", one.get("createTime") or "")
+        for one in told.get("deployedModels") or ()
+    }
+    traffic = {str(one): int(share) for one, share in (told.get("trafficSplit") or {}).items() if int(share)}
+    dns = str(told.get("dedicatedEndpointDns") or "").removeprefix("https://")
+    return HostedEndpoint(str(told["name"]).rpartition("/")[2], models, traffic, told.get("labels") or {}, dns)
+
+
+def _work(told: Json, name: str) -> Work:
+    metadata: Any = told.get("metadata") or {}
+    kind = re.sub(r".*\.|OperationMetadata$", "", str(metadata.get("@type") or ""))
+    begun = str((metadata.get("genericMetadata") or {}).get("createTime") or "")
+    error = str(failed(f"endpoint {name}", told["error"])) if told.get("error") else ""
+    return Work(kind, bool(told.get("done")), begun, error)
