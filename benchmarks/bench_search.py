@@ -34,7 +34,9 @@ def run(jobs: Sequence[int] = (1, 2), trials: int = 12, epochs: int = 10) -> dic
                 model_dir=folder, backbone="test_resnet", weights="none", image_size=32, epochs=epochs, seed=1
             )
             context = fetched(Path(folder) / f"run-{count}", settings, pictures)
-            found = run_search(context, space_of(settings), SearchBudget(trials), count, [], lambda _trials: None)
+            found = run_search(
+                context, space_of(settings, context.kind), SearchBudget(trials), count, [], lambda _trials: None
+            )
             rows[f"{count} at a time, trials/minute"] = _told(found)
     return rows
 

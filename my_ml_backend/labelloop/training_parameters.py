@@ -160,6 +160,11 @@ class TrainingParameters(PictureParameters):
         "LABELLOOP_ENCODER",
         "",
         "Encoder that a finetune of texts begins with: a name of the hub, or a folder; empty: no finetune of texts.",
+        Searched(
+            "encoders",
+            "Encoders of texts to choose from; default: the one of the settings.",
+            recipe="finetune",
+        ),
         check=values.encoder,
     )
 

@@ -493,6 +493,19 @@ Progress = Callable[[str, int, int], None]
 """Called with (what, done, total) while long work goes on; total 0 means unknown."""
 
 
+Epoch = Mapping[str, float]
+"""What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
+``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
+
+Watch = Callable[[str, Epoch], bool]
+"""Told of every epoch of a recipe as it ends; answers whether to stop there."""
+
+
+def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
+    """Watch nothing, and let the training go on."""
+    return False
+
+
 T = TypeVar("T")
 
 

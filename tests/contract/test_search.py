@@ -16,9 +16,12 @@ from click.testing import CliRunner
 
 from labelloop.children import start_child, stop_child
 from labelloop.cli import main, settings_table
+from labelloop.data.formats import write_listing
+from labelloop.data.listing import Listing, Record
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.models.opening import open_store
 from labelloop.models.runs import ProjectDefaults
+from labelloop.regions import write_regions
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.journal import Tried, open_study, tried
@@ -26,8 +29,8 @@ from labelloop.run.search.leader import SearchBudget
 from labelloop.run.search.search_folder import SearchFolder
 from labelloop.run.search.space import space_of
 from labelloop.run.search.study import run_search
-from labelloop.types import Json, ProjectKey
-from support import searching
+from labelloop.types import BOXES, TEXTS, Json, ProjectKey
+from support import scattered, searching, tiny_encoder
 from support.digit_pictures import write_digits
 from support.waiting import wait_until
 
@@ -141,7 +144,7 @@ def test_a_search_that_is_killed_goes_on_and_ends_with_its_winner_tested(machine
 
 def test_a_search_that_is_asked_to_end_keeps_what_it_has(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
-    space = space_of(context.settings)
+    space = space_of(context.settings, context.kind)
     processes = psutil.Process().children
     found = run_search(context, space, SearchBudget(3), 1, [], lambda _trials: os.kill(os.getpid(), signal.SIGTERM))
 
@@ -155,7 +158,9 @@ def test_a_search_that_is_asked_to_end_keeps_what_it_has(tmp_path: Path) -> None
 
 def test_a_search_whose_time_is_over_ends(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path))
-    found = run_search(context, space_of(context.settings), SearchBudget(3, seconds=0.1), 2, [], lambda _trials: None)
+    found = run_search(
+        context, space_of(context.settings, context.kind), SearchBudget(3, seconds=0.1), 2, [], lambda _trials: None
+    )
 
     assert (found["ended"], found["jobs"]) == ("its time is over", 2)
 
@@ -163,7 +168,7 @@ def test_a_search_whose_time_is_over_ends(tmp_path: Path) -> None:
 def test_a_search_needs_validation_pictures(tmp_path: Path) -> None:
     context = searching.fetched(tmp_path, searching.settings(tmp_path), validation=0)
     with pytest.raises(TrainingError, match="pictures on the validation side"):
-        run_search(context, space_of(context.settings), SearchBudget(3), 1, [], lambda _trials: None)
+        run_search(context, space_of(context.settings, context.kind), SearchBudget(3), 1, [], lambda _trials: None)
 
 
 def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
@@ -172,11 +177,11 @@ def test_a_folder_is_searched_by_one_at_a_time(tmp_path: Path) -> None:
 
     def again(_trials: list[Tried]) -> None:
         with pytest.raises(SettingsError, match="another process searches in") as caught:
-            run_search(context, space_of(context.settings), SearchBudget(3), 1, [], again)
+            run_search(context, space_of(context.settings, context.kind), SearchBudget(3), 1, [], again)
         refused.append(str(caught.value))
         os.kill(os.getpid(), signal.SIGINT)
 
-    run_search(context, space_of(context.settings), SearchBudget(3), 1, [], again)
+    run_search(context, space_of(context.settings, context.kind), SearchBudget(3), 1, [], again)
     assert refused
 
 
@@ -186,7 +191,7 @@ def test_processes_that_keep_ending_are_given_up(tmp_path: Path) -> None:
     context.labeled = Labeled(context.manifest, {item.content: "validation" for item in context.manifest.items})
     context.folder.sides.write_text("no JSON")
     with pytest.raises(TrainingError, match=r"keep ending, last with exit status 1: .*sides.json is damaged"):
-        run_search(context, space_of(settings), SearchBudget(3), 1, [], lambda _trials: None)
+        run_search(context, space_of(settings, context.kind), SearchBudget(3), 1, [], lambda _trials: None)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +220,42 @@ def test_optuna_s_own_logging_is_ours(tmp_path: Path, caplog: pytest.LogCaptureF
     optuna.logging.get_logger("optuna.study").warning("heard")
 
     assert "heard" in caplog.text
+
+
+SENTENCES = 40
+
+
+def listed_words(machine: Path, kind: str) -> list[str]:
+    """Write a list of each side, and give the words of a search of two trials on them."""
+    if kind == TEXTS:
+        first, second = (str(tiny_encoder.write(machine / name)) for name in ("first", "second"))
+        said, shown = tiny_encoder.texts(SENTENCES)
+        records = [
+            Record("", (tiny_encoder.WORDS[colour],), at + 1, text=f"{text} {at}")
+            for at, (text, colour) in enumerate(zip(said, shown, strict=True))
+        ]
+        lists = ["--encoders", f"{first},{second}", "--learning-rates", "1e-3,1e-2"]
+    else:
+        records = []
+        for at in range(SENTENCES):
+            path, regions = scattered.picture(machine, at)
+            labels = tuple(sorted({one.label for one in regions}))
+            records.append(Record(str(path), labels, at + 1, result=write_regions(regions)))
+        lists = ["--sizes", "64,96", "--augmentations", "none"]
+    for side, rows in (("train", records[:24]), ("validation", records[24:32]), ("test", records[32:])):
+        write_listing(Listing.of(rows, kind=kind), machine / side, "labelloop")
+    places = [f"--{side}-location={machine / side}" for side in ("train", "validation", "test")]
+    return ["search", "--run", str(machine / "run"), *places, "--trials", "2", "--jobs", "1", *lists, "--json"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "figure", "own"), [(TEXTS, "accuracy", "encoder"), (BOXES, "AP50", "image_size")])
+def test_other_kinds_are_searched_by_what_is_theirs(machine: Path, kind: str, figure: str, own: str) -> None:
+    answer = CliRunner().invoke(main, listed_words(machine, kind))
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(answer.stdout)
+    assert [one["state"] for one in found["trials"]] == ["finished", "finished"]
+    assert (found["figure"], found["test"]["items"]) == (figure, 8)
+    assert own in found["space"]
+    trained = json.loads((Path(found["winner"]) / "train.json").read_text())["validation"]
+    assert trained[found["best"]["parameters"]["recipe"]] == found["best"]["accuracy"]

@@ -217,7 +217,7 @@ def search(
     as_json: bool,
     **asked: Mapping[str, str],
 ) -> None:
-    """Search for the best model, image size, optimizer, learning rate and augmentations, on the validation side.
+    """Search for the best settings of a kind, such as model or learning rate, on the validation side.
 
     Called again, it goes on where it was interrupted, or makes more trials.
     """
@@ -246,24 +246,24 @@ def search(
             told += _kept(kept(hub.settings, defaults.parameters), project_id)
         if tests and found["ended"] != "interrupted":
             found["test"] = wanted.test(winner)
-            told.append(_measured(found["test"]))
+            told.append(_measured(found["test"], found["item"]))
         bar.clear()
     show(as_json, {**found, "winner": str(winner.path)}, told)
 
 
 def _progress(trials: "Sequence[Tried]", most: int) -> tuple[str, int, int]:
-    """Say how far a search has come: the best accuracy, trials that have ended, trials in all."""
+    """Say how far a search has come: the best figure, trials that have ended, trials in all."""
     ended = [one for one in trials if one.state in ("finished", "pruned", "failed")]
     best = max((one.accuracy for one in ended if one.state == "finished" and one.accuracy is not None), default=None)
     return "trials" if best is None else f"best {best:.3f}", len(ended), most
 
 
 def _told(found: Json, winner: RunFolder) -> list[str]:
-    best = found["best"]
+    best, judged = found["best"], f"{found['pictures']} validation {found['item']}s"
     counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count)
     return [
         f"{counts}; {found['ended']} after {found['seconds']:g} s, {found['trials_per_minute']:g} trials a minute",
-        f"best: trial {best['number']}, accuracy {best['accuracy']:.3f} on {found['pictures']} validation pictures",
+        f"best: trial {best['number']}, {found['figure']} {best['accuracy']:.3f} on {judged}",
         *(f"  {name} {value}" for name, value in best["parameters"].items()),
         f"report: {winner.path.parent / 'search' / 'search.html'}",
         f"the winner's run: labelloop train --run {winner.path}",
@@ -283,6 +283,6 @@ def _kept(held: Mapping[str, str], project: int) -> list[str]:
     return lines + [f"  but not its {name}: {variable} is set" for name, variable in held.items()]
 
 
-def _measured(metrics: Json) -> str:
+def _measured(metrics: Json, item: str) -> str:
     few = f"; {TOO_FEW}" if metrics["items"] < FEW else ""
-    return f"on the {metrics['items']} test pictures: {headline_told(metrics)}{few}"
+    return f"on the {metrics['items']} test {item}s: {headline_told(metrics)}{few}"

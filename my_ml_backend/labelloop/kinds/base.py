@@ -88,7 +88,7 @@ class Kind(Protocol):
     the control tags it learns, with what they are about; one that draws what ``Labels`` name, such as ``Rectangle``, is
     learned with them. ``recipes`` maps its recipes to their versions: one is raised where the same labels now give a
     better model, and every project is then trained once with it. ``settings`` are the fields of the settings that are
-    its own; the seed is everybody's. ``searched`` says that `labelloop search` can try values of them.
+    its own; the seed is everybody's. ``figure`` is what the figure is called by which its recipes compete.
     ``weights`` are the files that its bundles may hold beside ``model.json`` and the report.
     """
 
@@ -98,7 +98,7 @@ class Kind(Protocol):
     contrasts: bool
     as_shown: bool
     whoever_trains: bool
-    searched: bool
+    figure: str
     label_configs: Supported
     recipes: Mapping[str, int]
     settings: tuple[str, ...]

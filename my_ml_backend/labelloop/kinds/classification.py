@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.majority import Truth, Vote, settle
+from labelloop.models.headline import ACCURACY
 from labelloop.types import Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Classification(ABC):
 
     name: str
     says: "Says" = "labels"
-    contrasts, as_shown, whoever_trains, searched = True, False, False, False
+    figure = ACCURACY
+    contrasts, as_shown, whoever_trains = True, False, False
     refits: tuple[str, ...] = ()
     """The recipes that are quick enough to be trained anew, ten times, as a version is judged (run/refits.py)."""
 

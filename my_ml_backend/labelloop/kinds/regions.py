@@ -54,7 +54,7 @@ class Regions(ABC):
     shape: type[Span | Box]
     figure: str
     least, touching = 1.0, 0.0
-    contrasts, as_shown, whoever_trains, searched = False, False, False, False
+    contrasts, as_shown, whoever_trains = False, False, False
 
     @abstractmethod
     def overlaps(self, ones: Sequence[Region], others: Sequence[Region]) -> "npt.NDArray[np.float64]":

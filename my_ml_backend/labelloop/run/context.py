@@ -18,7 +18,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import Learner, learner
-from labelloop.types import IMAGES, Answer, Arm, Item, Json, LeftOut, Progress, Shown, Side
+from labelloop.types import IMAGES, Answer, Arm, Item, Json, LeftOut, Progress, Shown, Side, Watch, unwatched
 
 _NAMED = 3
 """Inputs that could not be had and are named with their reasons."""
@@ -115,7 +115,8 @@ class Context:
     """One run as its stages see it; what earlier stages wrote is read when first asked for.
 
     ``render`` is there where the run is that of a site's project. ``champion`` says which version stands, and the name
-    of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any.
+    of its model where that lies elsewhere; ``arms`` how tasks were served, where a loop has served any. ``watch`` is
+    told of a training's epochs, where its recipe tells them.
     """
 
     folder: RunFolder
@@ -125,6 +126,7 @@ class Context:
     render: Render | None = None
     champion: Callable[[], Json | None] = lambda: None
     arms: Arms = lambda _: {}
+    watch: Watch = unwatched
 
     @property
     def pictures(self) -> PictureCache:

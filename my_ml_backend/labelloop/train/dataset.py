@@ -1,6 +1,6 @@
 """What a run trains on: pictures on disk and, by index, the classes each shows, and what it hands back."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from labelloop.errors import TrainingError
-from labelloop.types import Choice, Json
+from labelloop.types import Choice, Epoch, Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +103,6 @@ def balanced(samples: Sequence[Sample], most: int, seed: int) -> tuple[Sample, .
 
 def _key(sample: Sample) -> tuple[str, tuple[int, ...]]:
     return sample.picture, sample.targets
-
-
-Epoch = Mapping[str, float]
-"""What an epoch reached: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``seconds``, ``pictures_per_second``,
-``waiting`` (share of time) and, with validation pictures, ``validation_loss`` and ``validation_accuracy``."""
-
-Watch = Callable[[str, Epoch], bool]
-"""Told of every epoch of a recipe as it ends; answers whether to stop there."""
-
-
-def unwatched(recipe: str, epoch: Epoch) -> bool:  # noqa: ARG001 - a Watch
-    """Watch nothing, and let the training go on."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)

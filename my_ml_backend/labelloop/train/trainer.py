@@ -13,14 +13,14 @@ from labelloop.train.backbone import build, picture_spec
 from labelloop.train.bundle import write_bundle
 from labelloop.train.calibration import temperature_effect
 from labelloop.train.contest import RECIPES, check, entrants, with_temperature
-from labelloop.train.dataset import Dataset, Trained, Watch, in_order, require_contrast, unwatched
+from labelloop.train.dataset import Dataset, Trained, in_order, require_contrast
 from labelloop.train.label_errors import suspected
 from labelloop.train.pixels import PixelCache
 from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Budget, Candidate, Material
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.train.selection import Validation, accuracies, winner
-from labelloop.types import Progress, TrainSettings
+from labelloop.types import Progress, TrainSettings, Watch, unwatched
 
 logger = logging.getLogger(__name__)
 

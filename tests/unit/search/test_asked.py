@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import SettingsError
+from labelloop.kinds.base import find
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space, Values, asked_space, present, space_of
 from labelloop.settings import Settings
+from labelloop.types import BOXES, IMAGES, SPANS, TEXTS
+
+PICTURES = find(IMAGES)
 
 
 def resized(space: Space, *sizes: int) -> Space:
@@ -18,7 +22,7 @@ def resized(space: Space, *sizes: int) -> Space:
 
 
 def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
-    space = space_of(Settings(backbone="resnet34", image_size=96))
+    space = space_of(Settings(backbone="resnet34", image_size=96), PICTURES)
 
     assert (space.lists["models"], space.lists["sizes"]) == (("resnet34",), (96,))
     assert space.lists["augmentations"] == ("none", "auto", "realistic")
@@ -37,16 +41,16 @@ def test_without_words_the_settings_own_model_and_size_are_searched() -> None:
 def test_recipes_without_a_chance_are_not_searched(
     weights: str, recipes: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
-    assert space_of(Settings(weights=weights, recipes=recipes)).recipes == expected
+    assert space_of(Settings(weights=weights, recipes=recipes), PICTURES).recipes == expected
 
 
 def test_words_become_values() -> None:
     given = {"models": "resnet18, resnet34", "sizes": "128,160", "learning_rates": "1e-4,0.1"}
-    space = asked_space(Settings(), given, None)
+    space = asked_space(Settings(), given, None, PICTURES)
 
     assert (space.lists["models"], space.lists["sizes"]) == (("resnet18", "resnet34"), (128, 160))
     assert space.lists["learning_rates"] == (1e-4, 0.1)
-    assert asked_space(Settings(), {"sizes": "96"}, space) == resized(space, 96)
+    assert asked_space(Settings(), {"sizes": "96"}, space, PICTURES) == resized(space, 96)
 
 
 @pytest.mark.parametrize(
@@ -64,13 +68,13 @@ def test_words_become_values() -> None:
 )
 def test_words_that_say_nothing_are_refused(name: str, text: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
-        asked_space(Settings(), {name: text}, None)
+        asked_space(Settings(), {name: text}, None, PICTURES)
     assert str(caught.value).startswith(name)
 
 
 def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
     settings = Settings(learning_rate=0.5, image_size=64, weights="none")
-    space = resized(space_of(settings), 96)
+    space = resized(space_of(settings, PICTURES), 96)
 
     assert present(space, settings) == {
         "recipe": "finetune",
@@ -78,6 +82,30 @@ def test_the_first_trial_is_the_settings_as_far_as_they_are_searched() -> None:
         "optimizer": "adamw",
         "augmentations": "auto",
     }
+
+
+def test_boxes_are_searched_by_what_is_a_setting_of_theirs() -> None:
+    space = space_of(Settings(), find(BOXES))
+
+    assert space.lists.keys() == {"models", "sizes", "augmentations", "learning_rates"}
+    assert space.recipes == ("head", "finetune")
+
+
+@pytest.mark.parametrize("kind", [TEXTS, SPANS])
+def test_texts_are_searched_by_encoders(kind: str) -> None:
+    named = space_of(Settings(encoder="small"), find(kind))
+    listed = asked_space(Settings(), {"encoders": "small,large"}, None, find(kind))
+
+    assert (named.lists["encoders"], named.recipes) == (("small",), ("head", "finetune"))
+    assert (listed.lists["encoders"], listed.recipes) == (("small", "large"), ("head", "finetune"))
+    assert listed.lists.keys() == {"encoders", "learning_rates"}
+
+
+def test_a_search_with_nothing_to_choose_from_says_what_could_be() -> None:
+    with pytest.raises(SettingsError, match=r"nothing to choose from .*recipe head.* --encoders"):
+        asked_space(Settings(), {}, None, find(TEXTS))
+    with pytest.raises(SettingsError, match=r"^--models says nothing to text-classification: .* --learning-rates"):
+        asked_space(Settings(), {"models": "resnet18"}, None, find(TEXTS))
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ def found() -> Json:
     ]
     return {
         "objective": "accuracy on the validation side, then log-loss",
+        "figure": "accuracy",
+        "item": "picture",
         "pictures": 40,
         "space": {"model": ["resnet18"], "learning_rate": ["0.0002", "0.02"]},
         "ended": "all trials are made",

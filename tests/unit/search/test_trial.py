@@ -8,8 +8,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from labelloop.run.context import Context
-from labelloop.run.parameters import parameters_of, train_settings
-from labelloop.run.preprocess import dataset_of
+from labelloop.run.parameters import parameters_of
 from labelloop.run.search.journal import Tried, next_trial, open_study, tried
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.run.search.space import Space
@@ -58,16 +57,14 @@ def make(context: Context, study: optuna.Study) -> Make:
     """Make a trial with these values and tell how it went."""
     folder = SearchFolder(context.folder)
     plan = SearchPlan(SPACE, parameters_of(context.settings, context.kind.settings), context.manifest.hash)
-    dataset = dataset_of(context)
+    plan.settle(folder)
 
     def carry_out(values: dict[str, object]) -> Tried:
         study.enqueue_trial(values)
         asked = next_trial(study, folder, SPACE, seed=0, most=99, worker=0)
         assert asked is not None
-        place = folder.trial(asked[0].number)
-        trial = Trial(study, asked[0], asked[1]["recipe"], dataset, place, context.caches)
-        trial.carry_out(train_settings(plan.settings(context.settings, asked[1])))
-        assert not place.exists()
+        Trial.begin(study, *asked, context).carry_out()
+        assert not folder.trial(asked[0].number).exists()
         return tried(study)[-1]
 
     return carry_out

@@ -10,6 +10,7 @@ from labelloop.bundle_info import BundleInfo
 from labelloop.errors import BundleError, TrainingError, Unreadable
 from labelloop.kinds.base import Kind, Learned, Says, Supported
 from labelloop.kinds.majority import Truth, Vote, latest
+from labelloop.models.headline import ACCURACY
 from labelloop.types import ANNOTATIONS, Choice, Item, Json, LeftOut, Progress
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Annotations:
     name = ANNOTATIONS
     item = "task"
     says: Says = "result"
-    contrasts, as_shown, whoever_trains, searched = False, True, False, False
+    figure = ACCURACY
+    contrasts, as_shown, whoever_trains = False, True, False
     label_configs: Supported = ()
     recipes: Mapping[str, int] = {}
     settings: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ class ImageClassification(Classification):
 
     name = IMAGES
     item = "picture"
-    whoever_trains = searched = True
+    whoever_trains = True
     label_configs = (("Choices", ("Image",)),)
     recipes: Mapping[str, int] = {"head": 2, "finetune": 2}
     refits = ("head",)
@@ -93,6 +93,7 @@ class ImageClassification(Classification):
             folder.path,
             context.caches,
             context.progress,
+            watch=context.watch,
             checkpoints=folder.checkpoints,
         )
         values = asdict(trained)

@@ -53,6 +53,7 @@ def material_of(context: Context) -> "tuple[Material, dict[str, str]]":
         parameters=training,
         progress=context.progress,
         checkpoints=context.folder.checkpoints,
+        watch=context.watch,
     )
     return material, lost | more
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelloop.data.classes import twin_names
+from labelloop.models.headline import ACCURACY
 from labelloop.run.parameters import is_hidden
 from labelloop.run.report.charts import Chart, Series, line_chart
 from labelloop.run.report.contents import Files, Section
@@ -154,10 +155,11 @@ def search_section(files: Files) -> Section | None:
     return Section(
         "search",
         "Search",
-        "Settings that were tried on the validation pictures, best first. What has little importance may be chosen for "
+        "Settings that were tried on the validation side, best first. What has little importance may be chosen for "
         "speed.",
         {
             "names": names,
+            "figure": found.get("figure", ACCURACY),
             "rows": [
                 {
                     "number": one["number"],

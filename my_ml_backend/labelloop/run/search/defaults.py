@@ -17,7 +17,8 @@ _TOGETHER = ("optimizer", "learning_rate")
 
 def lasting(parameters: Mapping[str, str]) -> dict[str, str]:
     """Give what of a winner's parameters makes sense on every machine and in every later run: no file names."""
-    return {name: parameters[name] for name in SEARCHED if name in parameters and not _is_file(parameters[name])}
+    held = {name: parameters[name] for name in SEARCHED if name in parameters}
+    return {name: value for name, value in held.items() if not _is_file(name, value)}
 
 
 def keep_defaults(store: Store, project: ProjectKey, found: Json) -> Defaults:
@@ -66,5 +67,5 @@ def kept(settings: Settings, defaults: Mapping[str, str]) -> dict[str, str]:
     return {name: variable for name, variable in found.items() if name in defaults}
 
 
-def _is_file(value: str) -> bool:
-    return value.endswith((".yaml", ".yml"))
+def _is_file(name: str, value: str) -> bool:
+    return with_parameters(Settings(), {name: value}).file_of(PARAMETERS[name]) != ""

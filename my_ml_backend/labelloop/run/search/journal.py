@@ -96,7 +96,9 @@ def open_study(folder: SearchFolder, warmup: int) -> optuna.Study:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One trial. ``accuracy`` and ``log_loss`` are on the validation side; a pruned one tells what it had reached.
+    """One trial. ``accuracy``, or its kind's own figure, and ``log_loss`` are on the validation side.
+
+    A pruned one tells what it had reached.
 
     ``same_as`` is an earlier trial of the same settings, whose result it has taken over.
     """

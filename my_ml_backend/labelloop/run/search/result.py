@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -44,10 +44,19 @@ def importances(study: optuna.Study, best: Tried) -> dict[str, float]:
     return {name: float(share) for name, share in shares.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What trials are judged by: the ``figure`` of their kind, on so many ``items`` of the validation side."""
+
+    figure: str
+    item: str
+    items: int
+
+
 def result(
-    study: optuna.Study, plan: SearchPlan, pictures: int, ended: str, seconds: float, jobs: int, made: int
+    study: optuna.Study, plan: SearchPlan, judged: Judged, ended: str, seconds: float, jobs: int, made: int
 ) -> Json:
-    """Sum up a search as JSON; ``pictures`` are those of the validation side, ``ended`` says why it is over.
+    """Sum up a search as JSON; ``ended`` says why it is over. A trial's figure is called ``accuracy`` in it.
 
     This start of it took ``seconds``, with ``jobs`` processes, in which ``made`` trials ended.
     """
@@ -56,8 +65,10 @@ def result(
     rows: list[dict[str, Any]] = [asdict(one) for one in trials]
     return {
         "format": 1,
-        "objective": "accuracy on the validation side, then log-loss",
-        "pictures": pictures,
+        "objective": f"{judged.figure} on the validation side, then log-loss",
+        "figure": judged.figure,
+        "item": judged.item,
+        "pictures": judged.items,
         "manifest": plan.manifest,
         "space": {name: list(values) for name, values in plan.space.values().items()},
         "common": dict(plan.parameters),

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from labelloop.errors import SettingsError
-from labelloop.run.parameters import train_settings, with_parameters
+from labelloop.kinds.base import Kind
+from labelloop.run.parameters import with_parameters
 from labelloop.setting_values import READERS, names
 from labelloop.settings import Settings
 from labelloop.training_parameters import PARAMETERS, SEARCHED, Searched
@@ -75,16 +76,25 @@ def _require_range(how: Searched, ends: Values) -> None:
         raise SettingsError(f"{how.option}: {low:g},{high:g} is no range; give {how.expected}")
 
 
-def space_of(settings: Settings) -> Space:
-    """Give the usual space: the settings' own model and size, and a choice of the rest."""
-    own = {name: (getattr(settings, PARAMETERS[name]),) for name in SEARCHED}
-    return Space({how.option: how.usual or own[name] for name, how in SEARCHED.items()}, _with_a_chance(settings))
+def searched_of(kind: Kind) -> Mapping[str, Searched]:
+    """Give the parameters that a search of a kind chooses: those of its settings that can be searched."""
+    return {name: how for name, how in SEARCHED.items() if PARAMETERS[name] in kind.settings}
 
 
-def _with_a_chance(settings: Settings) -> tuple[str, ...]:
+def space_of(settings: Settings, kind: Kind) -> Space:
+    """Give the usual space: the settings' own model, size or encoder, and a choice of the rest."""
+    recipes, own = _with_a_chance(settings, kind), {name: getattr(settings, PARAMETERS[name]) for name in SEARCHED}
+    lists = {
+        how.option: how.usual or (own[name],) for name, how in searched_of(kind).items() if how.recipe in ("", *recipes)
+    }
+    return Space(lists, recipes)
+
+
+def _with_a_chance(settings: Settings, kind: Kind) -> tuple[str, ...]:
     """From random weights there is no head where there is a finetune (docs/training.md)."""
-    fresh = settings.weights == "none" and "finetune" in settings.recipes
-    return tuple(name for name in settings.recipes if not (fresh and name == "head"))
+    competing = kind.competing(settings)
+    fresh = "weights" in kind.settings and settings.weights == "none" and "finetune" in competing
+    return tuple(name for name in competing if not (fresh and name == "head"))
 
 
 def suggest(trial: "optuna.Trial", space: Space) -> dict[str, str]:
@@ -120,29 +130,57 @@ def _holds(space: Space, name: str, value: Any) -> bool:
     return min(values) <= value <= max(values) if SEARCHED[name].is_range else value in values
 
 
-def asked_space(settings: Settings, given: Mapping[str, str], held: Space | None) -> Space:
+def asked_space(settings: Settings, given: Mapping[str, str], held: Space | None, kind: Kind) -> Space:
     """Read the space from the lists of a command; what is not given is as in ``held``, or as usual.
 
-    Raises SettingsError for what cannot be read.
+    Raises SettingsError for what cannot be read, is nothing to the kind, or lets nothing differ.
     """
-    base = space_of(settings) if held is None else held
+    lists, options = read_lists(settings, given), {how.option: name for name, how in searched_of(kind).items()}
+    if strange := lists.keys() - options.keys():
+        raise SettingsError(
+            f"--{min(strange).replace('_', '-')} says nothing to {kind.name}: there a search takes "
+            f"{', '.join(f'--{name}'.replace('_', '-') for name in options) or 'no lists'}"
+        )
+    # Recipes compete by what is searched: an encoder that a list names lets a finetune of texts compete.
+    first = {options[name]: str(*values[:1]) for name, values in lists.items() if not SEARCHED[options[name]].is_range}
+    base = space_of(with_parameters(settings, first), kind) if held is None else held
+    found = replace(base, lists={**base.lists, **lists})
+    if not any(len(values) > 1 for values in (found.recipes, *found.lists.values())):
+        raise SettingsError(
+            f"there is nothing to choose from for {kind.name}: recipe {found.recipes[0]} and one value of everything. "
+            f"Give lists ({', '.join(f'--{name}'.replace('_', '-') for name in options)})"
+        )
+    return found
+
+
+def read_lists(settings: Settings, given: Mapping[str, str]) -> dict[str, Values]:
+    """Read the lists of a command, by their options; raises SettingsError."""
     known = {how.option: (how, type(getattr(settings, PARAMETERS[name]))) for name, how in SEARCHED.items()}
-    return replace(base, lists={**base.lists, **{name: _read(*known[name], text) for name, text in given.items()}})
+    return {name: _read(*known[name], text) for name, text in given.items()}
 
 
-def check_space(settings: Settings, space: Space) -> None:
+def check_lists(settings: Settings, given: Mapping[str, str], kind: Kind) -> None:
+    """Refuse values of a command's lists that cannot be, as far as they are settings of a kind's; see check_space."""
+    lists = read_lists(settings, given)
+    own = {how.option: lists[how.option] for how in searched_of(kind).values() if how.option in lists}
+    check_space(settings, Space(own, kind.competing(settings)), kind)
+
+
+def check_space(settings: Settings, space: Space, kind: Kind) -> None:
     """Refuse values that cannot be, each by itself: raises SettingsError or TrainingError naming the allowed ones.
 
     Values that only do not go together, such as a network and a size, are the trials' matter.
     """
-    from labelloop.train.backbone import build
-    from labelloop.train.contest import check
+    for name in space.searched:
+        for value in map(str, space.of(name)):
+            tried = with_parameters(settings, {name: value})
+            # A network takes sizes of its own.
+            alone = replace(tried, image_size=0) if name == "model" else tried
+            kind.check_settings(alone, thorough=name in _MADE)
 
-    for name, values in space.values().items():
-        for value in values:
-            check(train_settings(with_parameters(settings, {name: value})))
-    for model in map(str, space.of("model")):
-        build(replace(train_settings(settings), backbone=model, image_size=0, weights="none", weights_hash=""), 2)
+
+_MADE = ("model", "encoder")
+"""What can be checked only by making it."""
 
 
 def _read(how: Searched, kind: type, text: str) -> tuple[Any, ...]:

@@ -3,14 +3,14 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 
 from labelloop.data.split import splits
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.files import cores, file_lock
-from labelloop.kinds.base import kinds
+from labelloop.kinds.base import find
 from labelloop.run.context import Context, read_json, write_json, write_text
 from labelloop.run.driver import Run, StageReporter
 from labelloop.run.folder import RunFolder
@@ -19,13 +19,13 @@ from labelloop.run.record import RunInfo
 from labelloop.run.report.search_page import search_page
 from labelloop.run.search.journal import mend, open_study, release, tried
 from labelloop.run.search.leader import Leader, SearchBudget, Watcher, environments, gpus
-from labelloop.run.search.result import prepare_winner, result
+from labelloop.run.search.result import Judged, prepare_winner, result
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
-from labelloop.run.search.space import Space, asked_space, check_space, present
+from labelloop.run.search.space import Space, asked_space, check_lists, check_space, present
 from labelloop.run.source import Opener
 from labelloop.settings import Settings
 from labelloop.sources.reader import Reader
-from labelloop.types import Json
+from labelloop.types import IMAGES, Json
 
 _log = logging.getLogger(__name__)
 
@@ -51,14 +51,16 @@ class Search:
         run = Run(self.folder, self.settings, self.parameters, self.reporter, opens=self.opens)
         held = SearchPlan.read(SearchFolder(self.folder))
         common = self._common()
-        space = asked_space(common, self.lists, held.space if held else None)
-        check_space(common, space)
+        # Most of what can be wrong is so for pictures: that is said before anything is fetched.
+        check_lists(replace(common, weights="none"), self.lists, find(IMAGES))
         with run.alone():
-            for stage in ("fetch", "preprocess"):
-                run.make(stage)
-        if not run.context.kind.searched:
-            able = ", ".join(kind.name for kind in kinds() if kind.searched)
-            raise TrainingError(f"a search tries settings of {able}; what is learned here is {run.context.kind.name}")
+            run.make("fetch")
+            kind = run.context.kind
+            if not kind.recipes:
+                raise TrainingError(f"there is nothing to search for {kind.name}: LabelLoop has no recipes for it")
+            space = asked_space(common, self.lists, held.space if held else None, kind)
+            check_space(common, space, kind)
+            run.make("preprocess")
         visible = gpus()
         jobs = min(self.jobs or len(visible) or cores(), self.budget.trials)
         found = run_search(run.context, space, self.budget, jobs, visible, watcher)
@@ -100,19 +102,22 @@ def run_search(
     them. Raises SettingsError for another search than the folder's, TrainingError when nothing can be found.
     """
     folder = SearchFolder(context.folder)
-    pictures = len(splits(context.manifest, context.named_sides)["validation"])
-    if not pictures:
-        raise TrainingError("a search needs pictures on the validation side: label more, or name a validation location")
+    items = len(splits(context.manifest, context.named_sides)["validation"])
+    if not items:
+        raise TrainingError(
+            f"a search needs {context.kind.item}s on the validation side: label more, or name a validation location"
+        )
     folder.path.mkdir(parents=True, exist_ok=True)
     another = f"another process searches in {context.folder.path}: wait for it, or take another folder"
     with file_lock(folder.lock, 0, occupied=SettingsError(another)):
         common = parameters_of(context.settings, context.kind.settings)
         plan = SearchPlan(space, common, context.manifest.hash).settle(folder)
+        judged = Judged(context.kind.figure, context.kind.item, items)
         study = _study(folder, context, space)
         before, begun = _ended(study), time.monotonic()
         leader = Leader(folder, study, budget, environments(context.settings, jobs, visible))
         ended = leader.lead(watcher)
-        found = result(study, plan, pictures, ended, time.monotonic() - begun, jobs, _ended(study) - before)
+        found = result(study, plan, judged, ended, time.monotonic() - begun, jobs, _ended(study) - before)
         write_json(folder.result, found)
         write_text(folder.report, search_page(found))
     return found

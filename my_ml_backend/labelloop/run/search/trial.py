@@ -10,27 +10,24 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from labelloop.data.split import splits
 from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError, StoreError, TrainingError
-from labelloop.run.context import Context
+from labelloop.files import link_or_copy
+from labelloop.run.context import Context, Labeled
 from labelloop.run.folder import RunFolder
-from labelloop.run.parameters import train_settings
-from labelloop.run.preprocess import dataset_of
 from labelloop.run.search.journal import BEGUN, OUTCOME, next_trial, open_study
 from labelloop.run.search.search_folder import SearchFolder, SearchPlan
 from labelloop.settings import Settings
-from labelloop.train.dataset import Dataset, Trained
-from labelloop.types import TrainSettings
-
-if TYPE_CHECKING:
-    from labelloop.train.dataset import Epoch
+from labelloop.types import Epoch, Json
 
 _log = logging.getLogger(__name__)
 
@@ -55,17 +52,34 @@ class Trial:
     study: optuna.Study
     asked: optuna.Trial
     recipe: str
-    dataset: Dataset
-    folder: Path
-    cache_dir: Path
+    context: Context
+    items: int
     _reached: dict[str, Any] = field(default_factory=dict)
 
-    def carry_out(self, settings: TrainSettings) -> None:
+    @classmethod
+    def begin(cls, study: optuna.Study, asked: optuna.Trial, chosen: Mapping[str, str], run: Context) -> Self:
+        """Begin a trial of a run's labels, with the parameters that were ``chosen``, in a folder of its own.
+
+        Raises StoreError where the search has no plan, SettingsError for impossible parameters.
+        """
+        folder = SearchFolder(run.folder)
+        place = RunFolder(folder.trial(asked.user_attrs[BEGUN]["origin"]))
+        place.path.mkdir(parents=True, exist_ok=True)
+        if run.folder.data.is_file():
+            # What cannot be read is left out of each trial.
+            link_or_copy(run.folder.data, place.data)
+        settings = plan_of(folder).settings(run.settings, chosen)
+        context = Context(place, settings, lambda _what, _done, _total: None)
+        context.labeled = run.labeled
+        return cls(study, asked, chosen["recipe"], context, len(splits(run.manifest, run.named_sides)["validation"]))
+
+    def carry_out(self) -> None:
         """Train, and note in the journal how it went."""
         begun = time.monotonic()
-        self.asked.set_user_attr(_SETTINGS, settings.fingerprint())
+        self.context.watch = self.watch
         try:
-            note, value = self._same(settings) or self._train(settings)
+            self.asked.set_user_attr(_SETTINGS, self.context.training.fingerprint())
+            note, value = self._same() or self._train()
         except optuna.TrialPruned:
             note, value = {"state": "pruned", "reason": "below the median of the trials before", **self._reached}, None
         except LabelLoopError as error:
@@ -76,41 +90,32 @@ class Trial:
         self.asked.set_user_attr(OUTCOME, {"seconds": round(time.monotonic() - begun, 2), **note})
         # What cannot be is told as pruned: samplers pass over failed trials, and would choose the same again.
         self.study.tell(self.asked, value, TrialState.COMPLETE if value is not None else TrialState.PRUNED)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.context.folder.path, ignore_errors=True)
 
-    def watch(self, recipe: str, epoch: "Epoch") -> bool:
+    def watch(self, recipe: str, epoch: Epoch) -> bool:
         """Report an epoch; raises TrialPruned where the trial has no chance any more."""
         if recipe != self.recipe or "validation_accuracy" not in epoch:
             return False
         accuracy, loss, step = epoch["validation_accuracy"], epoch.get("validation_loss"), int(epoch["epoch"])
         self._reached = {"accuracy": accuracy, "log_loss": loss, "epochs": step}
-        self.asked.report(trial_value(accuracy, loss, len(self.dataset.validation)), step)
+        self.asked.report(trial_value(accuracy, loss, self.items), step)
         if self.asked.should_prune():
             raise optuna.TrialPruned
         return False
 
-    def _train(self, settings: TrainSettings) -> tuple[dict[str, Any], float]:
-        from labelloop.train.trainer import train
+    def _train(self) -> tuple[dict[str, Any], float]:
+        told = self.context.kind.train(self.context)
+        if self.recipe not in told["validation"]:
+            raise TrainingError("; ".join(told["notes"]) or f"{self.recipe} was left out")
+        figure, loss = told["validation"][self.recipe], _log_loss(told, self.recipe)
+        note = {"accuracy": figure, "log_loss": loss, "epochs": len(told["curves"].get(self.recipe, ()))}
+        return {"state": "finished", **note}, trial_value(figure, loss, self.items)
 
-        trained = train(
-            self.dataset,
-            settings,
-            self.folder,
-            self.cache_dir,
-            lambda _what, _done, _total: None,
-            watch=self.watch,
-            checkpoints=self.folder / "checkpoints",
-        )
-        if self.recipe not in trained.validation:
-            raise TrainingError("; ".join(trained.notes) or f"{self.recipe} was left out")
-        accuracy, loss = trained.validation[self.recipe], _log_loss(trained, self.recipe)
-        note = {"accuracy": accuracy, "log_loss": loss, "epochs": len(trained.curves.get(self.recipe, ()))}
-        return {"state": "finished", **note}, trial_value(accuracy, loss, len(self.dataset.validation))
-
-    def _same(self, settings: TrainSettings) -> tuple[dict[str, Any], float | None] | None:
+    def _same(self) -> tuple[dict[str, Any], float | None] | None:
         """Take over the result of an earlier trial with the same settings: it would come out the same."""
+        own = self.asked.user_attrs[_SETTINGS]
         for one in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if one.user_attrs.get(_SETTINGS) == settings.fingerprint() and OUTCOME in one.user_attrs:
+            if one.user_attrs.get(_SETTINGS) == own and OUTCOME in one.user_attrs:
                 return self._taken_over(one), one.value if one.state == TrialState.COMPLETE else None
         return None
 
@@ -122,28 +127,32 @@ class Trial:
         return {"same_as": one.number, **note}
 
 
-def _log_loss(trained: Trained, recipe: str) -> float | None:
+def _log_loss(told: Json, recipe: str) -> float | None:
     """Give a recipe's log-loss on the validation side: with its temperature where it has won, else its lowest."""
-    if trained.recipe == recipe and "log_loss_after" in trained.calibration:
-        return trained.calibration["log_loss_after"]
-    losses = [epoch["validation_loss"] for epoch in trained.curves.get(recipe, ()) if "validation_loss" in epoch]
+    if told["recipe"] == recipe and "log_loss_after" in told["calibration"]:
+        return float(told["calibration"]["log_loss_after"])
+    losses = [epoch["validation_loss"] for epoch in told["curves"].get(recipe, ()) if "validation_loss" in epoch]
     return min(losses, default=None)
+
+
+def plan_of(folder: SearchFolder) -> SearchPlan:
+    """Read the plan of a search that has begun; raises StoreError where there is none."""
+    plan = SearchPlan.read(folder)
+    if plan is None:
+        raise StoreError(f"{folder.plan} is not there: begin with `labelloop search --run {folder.run.path}`")
+    return plan
 
 
 def make_trials(folder: SearchFolder, settings: Settings, worker: int, most: int) -> None:
     """Make trials until the search has had ``most`` of them. Raises StoreError without plan or manifest."""
-    plan = SearchPlan.read(folder)
-    if plan is None:
-        raise StoreError(f"{folder.plan} is not there: begin with `labelloop search --run {folder.run.path}`")
+    plan = plan_of(folder)
     common = plan.settings(settings, {})
-    context = Context(folder.run, common, lambda _what, _done, _total: None)
-    dataset = dataset_of(context)
+    run = Context(folder.run, settings, lambda _what, _done, _total: None)
+    # Before a trial begins: none is at fault where they are damaged.
+    run.labeled = Labeled.read(folder.run)
     study = open_study(folder, warmup=common.epochs // 3)
     while (next_one := next_trial(study, folder, plan.space, common.seed, most, worker)) is not None:
-        asked, chosen = next_one
-        place = folder.trial(asked.user_attrs[BEGUN]["origin"])
-        trial = Trial(study, asked, chosen["recipe"], dataset, place, context.caches)
-        trial.carry_out(train_settings(plan.settings(settings, chosen)))
+        Trial.begin(study, *next_one, run).carry_out()
 
 
 def worker_main() -> int:

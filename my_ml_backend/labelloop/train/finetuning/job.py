@@ -9,11 +9,10 @@ import numpy.typing as npt
 from labelloop.bundle_info import PictureSpec
 from labelloop.train.augmentations.policy import Augmentation
 from labelloop.train.averages import State
-from labelloop.train.dataset import Epoch
 from labelloop.train.loading import Draw
 from labelloop.train.pixels import Packed
 from labelloop.train.recipes.finetune_plan import FinetunePlan
-from labelloop.types import Choice, TrainSettings
+from labelloop.types import Choice, Epoch, TrainSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,12 @@ from torch import nn
 from labelloop.errors import TrainingError
 from labelloop.train import metrics
 from labelloop.train.averages import Average
-from labelloop.train.dataset import Epoch, Watch
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.loading import Positions
 from labelloop.train.losses import Mixup, losses
 from labelloop.train.optimizers import make_optimizer, make_schedule, rest
 from labelloop.train.parity import normalised
-from labelloop.types import Progress
+from labelloop.types import Epoch, Progress, Watch
 
 
 class Clock:

@@ -23,9 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from labelloop.errors import LabelLoopError, TrainingDied, TrainingError
-from labelloop.train.dataset import Epoch, Watch
 from labelloop.train.finetuning.job import Job, Outcome
-from labelloop.types import Progress
+from labelloop.types import Epoch, Progress, Watch
 
 _START, _WEIGHTS, _LOGITS, _FIGURES = "start.safetensors", "weights.safetensors", "logits.npy", "figures.json"
 _PATIENCE = 30.0  # seconds that the other ranks get to end, once one has

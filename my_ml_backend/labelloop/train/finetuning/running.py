@@ -17,12 +17,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from labelloop.train.checkpoints import SUFFIX, Pace, aside, find_checkpoint, make_room
-from labelloop.train.dataset import Dataset, Watch
+from labelloop.train.dataset import Dataset
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.module import Finetune
 from labelloop.train.loading import Positions, TrainingBatches, ValidationBatches, loader, rank_batches, worker_count
 from labelloop.train.recipes.finetune_plan import on_gpu
-from labelloop.types import Progress
+from labelloop.types import Progress, Watch
 
 
 def checkpoint_file(folder: Path, model: nn.Module, dataset: Dataset, facts: Iterable[object]) -> Path:

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from labelloop.train.dataset import Dataset, Epoch, Watch, unwatched
+from labelloop.train.dataset import Dataset
 from labelloop.train.frozen import Frozen
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut
 from labelloop.train.pixels import PixelCache
-from labelloop.types import Progress, TrainSettings
+from labelloop.types import Epoch, Progress, TrainSettings, Watch, unwatched
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from torch import nn
 from labelloop.train import balance
 from labelloop.train.augmentations.policy import Augmentation, load_policy
 from labelloop.train.backbone import classifier
-from labelloop.train.dataset import indicators, unwatched
+from labelloop.train.dataset import indicators
 from labelloop.train.finetuning.job import Job, Outcome
 from labelloop.train.finetuning.running import checkpoint_file
 from labelloop.train.loading import Draw
@@ -18,6 +18,7 @@ from labelloop.train.recipes import head
 from labelloop.train.recipes.base import Candidate, Material
 from labelloop.train.recipes.finetune_plan import FinetunePlan, epochs, plan
 from labelloop.train.selection import ENOUGH
+from labelloop.types import unwatched
 
 _TRIAL = 4  # a trial of a way to balance takes one in so many epochs
 

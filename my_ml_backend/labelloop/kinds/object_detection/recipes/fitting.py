@@ -17,9 +17,8 @@ from labelloop.kinds.object_detection.recipes.losses import Truth, loss
 from labelloop.kinds.object_detection.recipes.maps import Maps
 from labelloop.kinds.object_detection.recipes.network import Detector
 from labelloop.train.checkpoints import SUFFIX, Pace, find_checkpoint, make_room, write_checkpoint
-from labelloop.train.dataset import Epoch
 from labelloop.train.recipes.finetune_plan import on_gpu
-from labelloop.types import Progress
+from labelloop.types import Epoch, Progress
 
 _DECAY = 0.05
 _WARM_UP = 0.2

@@ -37,11 +37,11 @@ from labelloop.kinds.object_detection.recipes.maps import MOST_BYTES, bytes_of, 
 from labelloop.kinds.object_detection.recipes.network import Detector, first_detector
 from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, Work
 from labelloop.kinds.object_detection.recipes.sizes import Size
-from labelloop.train.dataset import Epoch, Sample
+from labelloop.train.dataset import Sample
 from labelloop.train.parity import spread
 from labelloop.train.pixels import PixelCache, packed
 from labelloop.train.recipes.finetune_plan import on_gpu
-from labelloop.types import Json, Progress, TrainSettings
+from labelloop.types import Epoch, Json, Progress, TrainSettings
 
 if TYPE_CHECKING:
     from labelloop.kinds.regions import Regions

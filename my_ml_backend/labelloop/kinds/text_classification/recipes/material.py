@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from labelloop.errors import TrainingError
 from labelloop.kinds.hyperparameters import OwnParameters
-from labelloop.train.dataset import Epoch, Watch, unwatched
 from labelloop.train.label_errors import Suspect
 from labelloop.train.metrics import HeldOut, Indicators
 from labelloop.train.selection import Validation
-from labelloop.types import Choice, Item, Progress
+from labelloop.types import Choice, Epoch, Item, Progress, Watch, unwatched
 
 Logits = npt.NDArray[np.float32]
 

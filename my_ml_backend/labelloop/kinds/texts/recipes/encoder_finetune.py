@@ -22,11 +22,10 @@ from labelloop.kinds.texts.recipes.encoder_training import Aim, Classes, Job, Re
 from labelloop.kinds.texts.windows import Floats, Ids, Tokens
 from labelloop.train import metrics
 from labelloop.train.crossvalidation import DEFAULT, Problem, cross_validate, solve
-from labelloop.train.dataset import Epoch, Watch, unwatched
 from labelloop.train.logistic import Linear, fit
 from labelloop.train.recipes.base import Budget
 from labelloop.train.selection import ENOUGH
-from labelloop.types import Choice, Progress
+from labelloop.types import Choice, Epoch, Progress, Watch, unwatched
 
 Indicators = npt.NDArray[np.bool_]
 

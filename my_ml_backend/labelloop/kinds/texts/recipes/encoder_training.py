@@ -21,11 +21,10 @@ from labelloop.kinds.texts.recipes.encoder_plan import EncoderPlan
 from labelloop.kinds.texts.windows import Ids, padded
 from labelloop.train.averages import Average
 from labelloop.train.checkpoints import Pace, find_checkpoint, make_room, write_checkpoint
-from labelloop.train.dataset import Epoch, Watch
 from labelloop.train.loading import Draw
 from labelloop.train.losses import losses
 from labelloop.train.recipes.finetune_plan import on_gpu
-from labelloop.types import Choice, Progress
+from labelloop.types import Choice, Epoch, Progress, Watch
 
 _WARM_UP, _DECAY, _LONGEST_SLOPE = 0.1, 0.01, 1.0
 _BUCKET = 16  # batches within which windows are sorted by length
