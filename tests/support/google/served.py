@@ -16,7 +16,6 @@ from werkzeug.test import EnvironBuilder
 from labelloop.errors import LabelLoopError
 from labelloop.models.bundle import DESCRIPTION
 from labelloop.serve.pinned import version_of
-from labelloop.types import Json
 from support.google.gcs import Objects
 from support.google.models import Model, Version
 from support.google.wire import failed
@@ -38,18 +37,21 @@ class Served:
     objects: Objects
     images: dict[str, Answer] = field(default_factory=dict)
     instead: dict[str, Path] = field(default_factory=dict)
+    trained: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """What AutoML has trained, by the name of its model and its version."""
     _apps: dict[tuple[str, str], Flask] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Forget everything."""
         self.images.clear()
         self.instead.clear()
+        self.trained.clear()
         self._apps.clear()
 
     def check(self, model: Model, version: Version) -> None:
         """Start a version as a deployment does; raises Refused where it would not be healthy."""
         container = version.told.get("containerSpec", {})
-        if self._theirs(container) is not None:
+        if self._theirs(model, version) is not None:
             return
         asked = EnvironBuilder(container.get("healthRoute") or "/ping").get_environ()
         try:
@@ -65,7 +67,7 @@ class Served:
     def ask(self, model: Model, version: Version, body: bytes, headers: dict[str, str]) -> Response:
         """Have a version answer a request as its container does at its predict route."""
         container = version.told.get("containerSpec", {})
-        theirs = self._theirs(container)
+        theirs = self._theirs(model, version)
         if theirs is None:
             route = container.get("predictRoute") or "/invocations"
             asked = EnvironBuilder(route, method="POST", data=body, headers=Headers(headers)).get_environ()
@@ -76,8 +78,10 @@ class Served:
             return Response(repr(error), 400, content_type="text/plain")
         return Response(told, content_type="application/json")
 
-    def _theirs(self, container: Json) -> Answer | None:
-        image = container.get("imageUri", "")
+    def _theirs(self, model: Model, version: Version) -> Answer | None:
+        if (model.name, version.number) in self.trained:
+            return self.trained[model.name, version.number]
+        image = version.told.get("containerSpec", {}).get("imageUri", "")
         return next((answer for name, answer in self.images.items() if image.startswith(name)), None)
 
     def _app(self, model: Model, version: Version) -> Flask:

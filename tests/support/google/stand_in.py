@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from labelloop.types import Json
+from support.google.batches import Batches
 from support.google.buckets import Buckets
 from support.google.endpoints import Endpoints
 from support.google.front import OUR_OWN, Front
@@ -46,7 +47,8 @@ class StandIn:
         self.served = Served(folder / "models", self.objects)
         self.endpoints = Endpoints(self.operations, self.models, self.served.check)
         self.runtime = Runtime(self.endpoints, self.served)
-        self.rooms = (self.operations, self.jobs, self.models, self.endpoints, self.runtime)
+        self.batches = Batches(self.operations, self.objects, self.models, self.served)
+        self.rooms = (self.operations, self.jobs, self.models, self.endpoints, self.runtime, self.batches)
         for room in self.rooms:
             self.front.add(room.routes())
         self.calls = self.front.plans.calls
