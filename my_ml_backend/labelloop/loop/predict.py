@@ -137,8 +137,8 @@ def _unpredicted(hub: Hub, project: ProjectKey, version: str, tasks: Sequence[ob
     return [[] if score is None else without_version(score) for score in found]
 
 
-def picture_answers(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes]], list[Answer | Failure]]:
-    """Give what answers pictures by themselves, without a task: the project's endpoint with the announced version.
+def answers_alone(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes | str]], list[Answer | Failure]]:
+    """Give what answers files and texts by themselves, without a task: the project's endpoint, the announced version.
 
     Raises NotFound where there is nothing yet that could; what it gives raises EndpointError.
     """
@@ -146,8 +146,8 @@ def picture_answers(hub: Hub, project: ProjectKey) -> Callable[[Sequence[bytes]]
     if by.version in (NO_VERSION, FIRST_LABELS):
         raise NotFound(f"project {project.id} has no version yet, and no bootstrap endpoint that predicts until then")
 
-    def ask(pictures: Sequence[bytes]) -> list[Answer | Failure]:
-        inputs = [Input(content, media_type_of(content)) for content in pictures]
+    def ask(items: Sequence[bytes | str]) -> list[Answer | Failure]:
+        inputs = [Input(text=one) if isinstance(one, str) else Input(one, media_type_of(one)) for one in items]
         return by.endpoint.invoke(inputs, by.target_of(project), time.monotonic() + hub.settings.predict_deadline)
 
     return ask

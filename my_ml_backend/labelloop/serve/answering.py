@@ -123,11 +123,12 @@ class Answering:
                 return self._alone(asked, choice)
             return Answered(self._predict(asked, choice), choice.version)
 
-    def about(self, pictures: Sequence[bytes]) -> list[Answer | Failure]:
-        """Answer pictures that a person shows, a few at a time, so that others get their turn; raises as ``answer``."""
+    def about(self, shown: Sequence[bytes | str]) -> list[Answer | Failure]:
+        """Answer what a person shows, a few at a time, so that others get their turn; raises as ``answer``."""
+        items = [one.encode() if isinstance(one, str) else one for one in shown]
         with self._admission.present():
             choice = self._catalog.choose(Target())
-            parts = (pictures[at : at + _AT_ONCE] for at in range(0, len(pictures), _AT_ONCE))
+            parts = (items[at : at + _AT_ONCE] for at in range(0, len(items), _AT_ONCE))
             return [answer for part in parts for answer in self._predict(part, choice)]
 
     def _alone(self, item: Item, choice: ModelChoice) -> Answered:

@@ -1,4 +1,4 @@
-"""The page on which a person tries a model: it takes a picture, and shows the answer and what it hangs on.
+"""The page on which a person tries a model: it takes a picture or a text, and shows the answer and what it hangs on.
 
 One HTML file without anything from elsewhere. The inference server shows it, and so a Lambda function does; the backend
 shows it for the endpoint of a project.
@@ -7,7 +7,7 @@ shows it for the endpoint of a project.
 import base64
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,17 +15,23 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
 from labelloop.errors import Unreadable
-from labelloop.occlusion import Ask, Occlusion, Room, occlude
-from labelloop.types import Failure, Json, Output
+from labelloop.occlusion import Occlusion, Room, occlude
+from labelloop.regions import shape_json
+from labelloop.types import Answer, Box, Failure, Json, Output, Span
 
 PATH = "/try"
 
+AskAny = Callable[[Sequence[bytes | str]], Sequence[Answer | Failure]]
+"""Answers pictures (bytes of a file) and texts, one for each, in order."""
+
 MOST_BYTES = 20_000_000
-"""Largest picture; the page scales one down before it sends it."""
+"""Largest picture or text; the page scales a picture down before it sends it."""
 
 
-def page(ask: Callable[[], Ask], room: Room, *, projects: bool) -> Blueprint:
-    """Make the routes: GET shows the page, POST takes a picture as its body, and explains with ``?explain=1``.
+def page(ask: Callable[[], AskAny], room: Room, *, projects: bool) -> Blueprint:
+    """Make the routes: GET shows the page, POST takes a picture or, as ``text/plain``, a text as its body.
+
+    With ``?explain=1`` it says what of a picture the answer hangs on.
 
     ``ask`` says who answers the current request, ``room`` is for pictures that are made smaller. ``projects``: the page
     asks for a project's number, which comes as ``?project=7``.
@@ -45,10 +51,14 @@ def page(ask: Callable[[], Ask], room: Room, *, projects: bool) -> Blueprint:
     def answer() -> Response:
         content = request.get_data(cache=False)
         if not content or len(content) > MOST_BYTES:
-            raise BadRequest(f"send one picture of at most {MOST_BYTES} bytes as the body")
+            raise BadRequest(f"send one picture, or a text as text/plain, of at most {MOST_BYTES} bytes as the body")
         try:
+            if request.mimetype == "text/plain":
+                return jsonify(_told(Occlusion(ask()([content.decode()])[0])))
             explains = request.args.get("explain") == "1"
             return jsonify(_told(occlude(content, ask(), room) if explains else Occlusion(ask()([content])[0])))
+        except UnicodeDecodeError:
+            raise BadRequest("that text is no UTF-8") from None
         except Unreadable as error:
             raise BadRequest(str(error)) from None
 
@@ -56,21 +66,25 @@ def page(ask: Callable[[], Ask], room: Room, *, projects: bool) -> Blueprint:
 
 
 def _told(about: Occlusion) -> Json:
-    """Write an answer as the page reads it; raises BadRequest for a picture that the model cannot answer.
+    """Write an answer as the page reads it; raises BadRequest for an input that the model cannot answer.
 
-    ``found`` lists what the model says, the surest first, ``version`` who said it, ``drops`` is as in Occlusion.
+    ``found`` lists what the model says, the surest first: ``label`` and ``score``, and of a region its ``span`` or its
+    ``box`` as docs/formats.md has them. ``version`` is who said it, ``drops`` is as in Occlusion.
     """
     answer = about.answer
     if isinstance(answer, Failure):
         raise BadRequest(answer.reason)
-    found: list[tuple[str, float | None]]
+    found: list[Json]
     if isinstance(answer, Output):
-        found = list(answer.scores.items())
+        found = [{"label": label, "score": score} for label, score in answer.scores.items()]
     else:
-        found = [(one.label, one.score) for one in answer.regions]
-    found.sort(key=lambda one: one[1] or 0.0, reverse=True)
-    listed = [{"label": label, "score": score} for label, score in found]
-    return {"version": answer.model_version, "found": listed, "drops": about.drops}
+        drawn = (Span, Box)
+        found = [
+            {"label": one.label, "score": one.score} | (shape_json(one.shape) if isinstance(one.shape, drawn) else {})
+            for one in answer.regions
+        ]
+    found.sort(key=lambda one: one["score"] or 0.0, reverse=True)
+    return {"version": answer.model_version, "found": found, "drops": about.drops}
 
 
 @cache

@@ -13,15 +13,14 @@ from labelloop.errors import NotFound as MissingVersion
 from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
 from labelloop.loop.hub import Hub
-from labelloop.loop.predict import picture_answers
+from labelloop.loop.predict import answers_alone
 from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import project_status
-from labelloop.occlusion import Ask
 from labelloop.pictures import MAX_PIXELS
 from labelloop.serve.answering import PixelBudget
-from labelloop.serve.page import page
+from labelloop.serve.page import AskAny, page
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.rendering import tags_named
@@ -199,11 +198,11 @@ class Routes:
         lacks = [lack.to_json() for lack in self._lacks()]
         return {"missing": lacks} if lacks else {}
 
-    def _asked_on_the_page(self) -> Ask:
-        """Say what answers a picture that a person shows the page: the endpoint of the project that is named."""
+    def _asked_on_the_page(self) -> AskAny:
+        """Say what answers what a person shows the page: the endpoint of the project that is named."""
         project = self._project(request.args.to_dict())
         try:
-            return picture_answers(self._hub, project)
+            return answers_alone(self._hub, project)
         except MissingVersion as error:
             raise NotFound(str(error)) from error
 

@@ -19,6 +19,7 @@ from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
 from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
 from support.bundles import make_bundle, picture
+from support.region_bundles import make_box_bundle, make_span_bundle
 from support.web import MakeHub, announce, client_of
 
 
@@ -68,6 +69,31 @@ def test_a_pinned_server_answers_and_explains(pinned: FlaskClient) -> None:
     assert [one["score"] for one in answer["found"]] == sorted((one["score"] for one in answer["found"]), reverse=True)
     assert [len(line) for line in answer["drops"]] == [CELLS] * CELLS
     assert pinned.post("/try", data=picture("red")).get_json()["drops"] == []
+
+
+def page_of(bundle: Path) -> FlaskClient:
+    catalog = PinnedCatalog("v3", lambda: open_engine(bundle, "onnx"))
+    catalog.start()
+    assert catalog.settled.wait(30)
+    return inference_app(catalog, Admission(4, 4), References(Settings()), body_max_bytes=30_000_000).test_client()
+
+
+def test_a_text_is_answered_with_its_spans(tmp_path: Path) -> None:
+    client = page_of(make_span_bundle(tmp_path / "bundle"))
+    text = "\N{GRINNING FACE} Ada Lovelace met us in Oslo."
+    answer = client.post("/try?explain=1", data=text.encode(), content_type="text/plain; charset=utf-8").get_json()
+    assert {one["label"]: text[slice(*one["span"])] for one in answer["found"]} == {
+        "PER": "Ada Lovelace",
+        "LOC": "Oslo",
+    }
+    assert answer["drops"] == []
+    assert client.post("/try", data=b"\xff", content_type="text/plain").status_code == 400
+
+
+def test_boxes_are_where_they_were_found(tmp_path: Path) -> None:
+    client = page_of(make_box_bundle(tmp_path / "bundle"))
+    (found,) = client.post("/try", data=picture("red")).get_json()["found"]
+    assert len(found["box"]) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"no picture"])
