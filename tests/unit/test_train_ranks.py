@@ -19,6 +19,7 @@ def fit(material: Any, before: Any, ranks: int) -> Any:
     return finetune.fit(material, before, ranks=ranks, workers=0)
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_does(tmp_path: Path) -> None:
     """From learned weights batch norms hold still, and the mean of two halves is that of the whole."""
     data = shapes.dataset(tmp_path / "pictures", train=26, validation=53)

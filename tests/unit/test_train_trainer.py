@@ -155,7 +155,7 @@ def test_a_finetune_learns_and_its_three_files_agree(tmp_path: Path, finetuned: 
     assert b"/train/" not in (finetuned.bundle / "model.onnx").read_bytes()  # no source path of this machine
 
 
-@pytest.mark.parametrize("recipe", ["head", "finetune"])
+@pytest.mark.parametrize("recipe", ["head", pytest.param("finetune", marks=pytest.mark.slow)])
 def test_the_same_run_gives_the_same_model_in_whatever_order_labels_came(
     recipe: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -289,6 +289,7 @@ def test_model_json_is_written_last(tmp_path: Path, cache: Path) -> None:
     assert json.loads((bundle / "model.json").read_text())["classes"] == list(data.classes)
 
 
+@pytest.mark.slow
 def test_digits_are_read_at_95_percent_from_208_labels(tmp_path: Path, cache: Path) -> None:
     """What the demo promises, in fewer epochs and without the advantage of choosing which pictures to label."""
     from PIL import Image
