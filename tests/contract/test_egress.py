@@ -1,7 +1,5 @@
 """The way out: a real proxy between an endpoint and us, and certificates that the environment names."""
 
-import select
-import socket
 import ssl
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from labelloop.endpoints.spec import EndpointSpec
 from labelloop.types import Answer, Failure, Input, Output, Target
 from support.aws_wire import aws_account
 from support.google_wire import certificate
-from support.misbehaving import Exchange, good, misbehaving, raw, reset, stall, then_close
+from support.misbehaving import good, misbehaving, raw, reset, stall, then_close
+from support.tunnel import tunnel
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 ONE = [Input(b"a picture", "image/png")]
@@ -38,21 +37,6 @@ def direct(keys: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def tls(keys: tuple[Path, ssl.SSLContext]) -> ssl.SSLContext:
     return keys[1]
-
-
-def tunnel(exchange: Exchange) -> None:
-    """Be a proxy: connect to what CONNECT names, and pass on what comes from either side."""
-    host, _, port = exchange.request.line.split()[1].rpartition(":")
-    with socket.create_connection((host, int(port))) as server:
-        exchange.connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        sides = {server: exchange.connection, exchange.connection: server}
-        while not exchange.ending.is_set():
-            for side in select.select(list(sides), [], [], 0.05)[0]:
-                content = side.recv(65536)
-                if not content:
-                    exchange.connection.shutdown(socket.SHUT_RDWR)
-                    return
-                sides[side].sendall(content)
 
 
 def ask(address: str, timeout: float = 10.0) -> Answer | Failure:

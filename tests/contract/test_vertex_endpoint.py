@@ -19,6 +19,7 @@ from labelloop.errors import CircuitOpen, EndpointError, SettingsError
 from labelloop.types import Failure, Input, Output, Target
 from support.google_wire import account_key, certificate, google_error, service_account, token
 from support.misbehaving import Misbehaving, Reply, answer, cat, good, misbehaving, raw, reset, stall, then_close
+from support.tunnel import tunnel_to
 
 CAT = Output("cat", 0.75, {"cat": 0.75, "dog": 0.25}, "v1")
 ONE = [Input(b"a picture", "image/png")]
@@ -118,7 +119,10 @@ def _version(subject: Caller) -> str:
     return found.model_version
 
 
-@pytest.mark.parametrize(("options", "most"), [("", 1_500_000), ("?dedicated=42.prediction.vertexai.goog", 10_000_000)])
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [("", 1_500_000), ("?dedicated=42.prediction.vertexai.goog", 10_000_000), ("?dedicated=yes", 10_000_000)],
+)
 def test_both_limits_hold(options: str, most: int) -> None:
     with misbehaving(good) as server:
         subject = opened(server.address, options, request="raw")
@@ -248,6 +252,79 @@ def test_check_says_what_was_found(google: tuple[Misbehaving, Misbehaving]) -> N
     assert "authorization" not in server.requests[0].headers
 
 
+# Dedicated endpoints
+
+SERVICE, DEDICATED = "europe-west4-aiplatform.googleapis.com", "42.europe-west4-7.prediction.vertexai.goog"
+
+
+@pytest.fixture
+def cloud(
+    tmp_path: Path, keys: tuple[Path, ssl.SSLContext, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Misbehaving, Misbehaving]]:
+    """A server that is all of Google's hosts, and the proxy by which they are reached."""
+    trusted, tls = certificate(tmp_path, SERVICE, DEDICATED)
+    with misbehaving(token("one")) as tokens, misbehaving(good, tls=tls) as server:
+        account = service_account(tmp_path, keys[2], f"{tokens.address}/token")
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+        with misbehaving(tunnel_to(server.port)) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+            yield server, proxy
+
+
+def described(**more: object) -> Reply:
+    return answer({"name": PATH.removeprefix("/v1/"), **more})
+
+
+def hosts(proxy: Misbehaving) -> list[str]:
+    return [request.line.split()[1].partition(":")[0] for request in proxy.requests]
+
+
+@pytest.mark.parametrize("options", ["", "?dedicated=yes"])
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_dedicated_endpoint_is_asked_at_its_own_name_which_is_looked_up_once(
+    cloud: tuple[Misbehaving, Misbehaving], options: str, scheme: str
+) -> None:
+    server, proxy = cloud
+    server.replies[:] = [described(dedicatedEndpointEnabled=True, dedicatedEndpointDns=scheme + DEDICATED), good]
+    subject = opened("", options, concurrency=1)
+    for _ in range(3):
+        assert subject.invoke(ONE, Target()) == [CAT]
+    assert [request.line for request in server.requests] == [
+        f"GET {PATH} HTTP/1.1",
+        *[f"POST {PATH}:predict HTTP/1.1"] * 3,
+    ]
+    assert hosts(proxy) == [SERVICE, DEDICATED]
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer one"}
+
+
+@pytest.mark.parametrize("told", [described(), google_error(403, "PERMISSION_DENIED")], ids=["shared", "may not look"])
+def test_a_shared_endpoint_or_one_that_we_may_not_look_at_is_asked_at_the_service(
+    cloud: tuple[Misbehaving, Misbehaving], told: Reply
+) -> None:
+    server, proxy = cloud
+    server.replies[:] = [told, good]
+    subject = opened("", concurrency=1)
+    for _ in range(2):
+        assert subject.invoke(ONE, Target()) == [CAT]
+    assert [request.line.split()[0] for request in server.requests] == ["GET", "POST", "POST"]
+    assert hosts(proxy) == [SERVICE]
+
+
+def test_what_hinders_the_look_is_tried_again_and_told(cloud: tuple[Misbehaving, Misbehaving]) -> None:
+    server, proxy = cloud
+    busy = google_error(503, "UNAVAILABLE")
+    server.replies[:] = [busy, described(dedicatedEndpointDns=DEDICATED), good]
+    assert opened("").invoke(ONE, Target()) == [CAT]
+    server.replies[:] = [google_error(404, "NOT_FOUND")]
+    with pytest.raises(Denied, match="there is no such endpoint"):
+        opened("").invoke(ONE, Target())
+    server.replies[:] = [described(dedicatedEndpointDns="evil.example.com")]
+    with pytest.raises(Unwell, match=r"said to be at 'evil\.example\.com', which is no host of Google's"):
+        opened("").invoke(ONE, Target())
+    assert "evil.example.com" not in hosts(proxy)
+
+
 # When it fails
 
 BUSY = [(429, "RESOURCE_EXHAUSTED"), (500, "INTERNAL"), (503, "UNAVAILABLE"), (504, "DEADLINE_EXCEEDED")]
@@ -267,7 +344,7 @@ def test_what_may_pass_is_tried_three_times(code: int, status: str) -> None:
 DENIED = [
     (google_error(401, "UNAUTHENTICATED"), "log in again"),
     (google_error(403, "PERMISSION_DENIED"), "aiplatform.endpoints.predict"),
-    (google_error(404, "NOT_FOUND"), r"needs \?dedicated="),
+    (google_error(404, "NOT_FOUND"), r"or \?dedicated= with its DNS name"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -31,13 +32,16 @@ _REMEDIES = {
     401: "the credentials are not accepted: log in again with `gcloud auth application-default login`",
     403: "the credentials lack aiplatform.endpoints.predict (role roles/aiplatform.user), or the API is not enabled",
     404: "there is no such endpoint, or no model is deployed to it: check project, location and endpoint of the "
-    "address; a dedicated endpoint needs ?dedicated= with its DNS name",
+    "address; a dedicated endpoint is found with aiplatform.endpoints.get, or ?dedicated= with its DNS name",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class VertexAddress:
-    """``vertex://PROJECT/LOCATION/ENDPOINT?dedicated=DNS``; ``base`` replaces Google's own address."""
+    """``vertex://PROJECT/LOCATION/ENDPOINT?dedicated=DNS``; ``base`` replaces Google's own address.
+
+    ``dedicated`` is the DNS name of a dedicated endpoint, or ``yes`` where Google is asked for it.
+    """
 
     project: str
     location: str
@@ -56,17 +60,25 @@ class VertexAddress:
         return DEDICATED_PAYLOAD_BYTES if self.dedicated else SHARED_PAYLOAD_BYTES
 
     @property
+    def is_sure(self) -> bool:
+        """Whether it says where predictions are asked for: of all other ones Google knows it."""
+        return bool(self.base) or self.dedicated not in ("", "yes") or self.location == "global"
+
+    @property
     def url(self) -> str:
-        """Where it is, without ``:predict``."""
+        """Where it is, without ``:predict``; where the service is, as long as the DNS name is not known."""
         host = (
             "aiplatform.googleapis.com" if self.location == "global" else f"{self.location}-aiplatform.googleapis.com"
         )
-        base = self.base.rstrip("/") or f"https://{self.dedicated or host}"
+        base = self.base.rstrip("/") or f"https://{self.dedicated if self.is_sure and self.dedicated else host}"
         return f"{base}/v1/projects/{quote(self.project, safe=':')}/locations/{self.location}/endpoints/{self.endpoint}"
 
 
 class Vertex:
-    """Posts with a token; ``token`` is None where nothing may be told: over plain HTTP."""
+    """Posts with a token; ``token`` is None where nothing may be told: over plain HTTP.
+
+    Where a dedicated endpoint answers, Google is asked before the first call, and it is kept.
+    """
 
     def __init__(
         self,
@@ -75,31 +87,60 @@ class Vertex:
         headers: Mapping[str, str],
         connections: int,
     ) -> None:
-        self._shown = address.shown
+        self._address, self._shown = address, address.shown
         self._token = token
         self._headers = headers
         self._path = urlsplit(address.url).path
-        self._poster = Poster(address.url, address.shown, connections)
+        self._service = Poster(address.url, address.shown, connections)
+        self._asked = self._service if address.is_sure else None
+        self._looking, self._many = threading.Lock(), connections
 
     def call(self, call: Call) -> Told:
         """Predict once; see Service."""
         headers = merged({"Content-Type": call.body.media_type}, self._headers, self._identity())
         path = self._path + (":predict" if _has_instances(call.body) else ":rawPredict")
-        reply = self._poster.send("POST", path, call.body.content, headers, call.until)
-        if reply.status == 401 and self._token:
-            self._token.forget()
-        _judge(reply, self._shown)
+        reply = self._asks(call.until).send("POST", path, call.body.content, headers, call.until)
+        self._heed(reply)
         return replace(reply, version=reply.headers.get("x-vertex-ai-deployed-model-id", ""))
 
     def check(self, until: float) -> str:
         """Look for a token and the service; predicting is the only way to ask for the endpoint itself."""
         who = "a token was given" if self._identity() else "no token is sent over plain HTTP"
         start = time.monotonic()
-        self._poster.send("GET", "/", None, {}, until)
+        self._service.send("GET", "/", None, {}, until)
         return (
             f"endpoint {self._shown}: {who}, the service answered in {1000 * (time.monotonic() - start):.0f} ms; "
             "whether the endpoint predicts, `labelloop probe` shows"
         )
+
+    def _asks(self, until: float) -> Poster:
+        """Give what is asked for predictions: the service itself, or a dedicated endpoint at its DNS name."""
+        with self._looking:
+            if self._asked is None:
+                dns = self._look(until)
+                address = replace(self._address, dedicated=dns)
+                self._asked = Poster(address.url, self._shown, self._many) if dns else self._service
+            return self._asked
+
+    def _look(self, until: float) -> str:
+        """Ask for the DNS name of the endpoint; empty for a shared one, or where we may only predict."""
+        reply = self._service.send("GET", self._path, None, self._identity(), until)
+        if reply.status == 403:
+            return ""
+        self._heed(reply)
+        try:
+            told = json.loads(reply.content)
+            dns = str(told.get("dedicatedEndpointDns") or "").removeprefix("https://")
+        except (ValueError, AttributeError, RecursionError):
+            raise Unwell(f"endpoint {self._shown}: Google does not say in JSON where it is") from None
+        if dns and not _GOOGLES.fullmatch(dns):
+            raise Unwell(f"endpoint {self._shown} is said to be at {dns[:80]!r}, which is no host of Google's")
+        return dns
+
+    def _heed(self, reply: Told) -> None:
+        if reply.status == 401 and self._token:
+            self._token.forget()
+        _judge(reply, self._shown)
 
     def _identity(self) -> Mapping[str, str]:
         with credentials_checked():
@@ -161,10 +202,10 @@ def vertex_address(text: str, base: str) -> VertexAddress:
     options = address_options(text, ("dedicated",), _EXAMPLE)
     named = _ADDRESS.fullmatch(parts.netloc + parts.path)
     dedicated = options.get("dedicated", "")
-    if named is None or parts.fragment or (dedicated and not _GOOGLES.fullmatch(dedicated)):
+    if named is None or parts.fragment or (dedicated not in ("", "yes") and not _GOOGLES.fullmatch(dedicated)):
         raise SettingsError(
             f"LABELLOOP_ENDPOINT: expected {_EXAMPLE}: project, location such as europe-west4, the endpoint's "
-            "number, and the DNS name alone of a dedicated one, which ends in .goog"
+            "number, and for a dedicated one yes, or its DNS name alone, which ends in .goog"
         )
     if base and not re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w./-]*)?", base):
         raise SettingsError("LABELLOOP_VERTEX_BASE_URL: expected https://host or http://host:port")
