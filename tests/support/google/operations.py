@@ -29,6 +29,7 @@ class Operation:
     response: str
     looks: int | None
     fault: Refused | None = None
+    partial: list[Json] = field(default_factory=list)
     told: Json = field(default_factory=dict)
     created: str = field(default_factory=now)
     updated: str = field(default_factory=now)
@@ -36,7 +37,9 @@ class Operation:
 
     def describe(self) -> Json:
         """Give what Google answers."""
-        about = {"createTime": self.created, "updateTime": self.updated}
+        about: Json = {"createTime": self.created, "updateTime": self.updated}
+        if self.told and self.partial:
+            about["partialFailures"] = self.partial
         metadata = {"@type": _TYPES + self.metadata, "genericMetadata": about}
         return {"name": self.name, "metadata": metadata, **({"done": True, **self.told} if self.told else {})}
 
@@ -88,14 +91,34 @@ class Operations:
             self.looks = 1
 
     def begin(
-        self, kind: str, target: str, act: Callable[[], Json], metadata: str, response: str = EMPTY, changes: str = ""
+        self,
+        kind: str,
+        target: str,
+        act: Callable[[], Json],
+        metadata: str,
+        response: str = EMPTY,
+        changes: str = "",
+        partial: list[Json] | None = None,
     ) -> Json:
-        """Begin what ``act`` does; ``changes`` is what it changes, where that is not the target itself."""
+        """Begin what ``act`` does; ``changes`` is what it changes, where that is not the target itself.
+
+        What ``act`` adds to ``partial`` are google.rpc.Status of what it could not do.
+        """
         with self.lock:
             faults = self._faults.get(kind) or self._faults.get("")
             fault = faults.pop(0) if faults else None
             name = f"{target}/operations/{new_id()}"
-            begun = Operation(name, kind, changes or target, act, metadata, response, self.looks, fault)
+            begun = Operation(
+                name,
+                kind,
+                changes or target,
+                act,
+                metadata,
+                response,
+                self.looks,
+                fault,
+                [] if partial is None else partial,
+            )
             self._all[name] = begun
             if begun.looks == 0:
                 begun.finish()

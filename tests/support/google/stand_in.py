@@ -9,8 +9,10 @@ import pytest
 import requests
 
 from labelloop.types import Json
+from support.google.automl import Trainings
 from support.google.batches import Batches
 from support.google.buckets import Buckets
+from support.google.datasets import Datasets
 from support.google.endpoints import Endpoints
 from support.google.front import OUR_OWN, Front
 from support.google.gcs import Objects
@@ -47,8 +49,19 @@ class StandIn:
         self.served = Served(folder / "models", self.objects)
         self.endpoints = Endpoints(self.operations, self.models, self.served.check)
         self.runtime = Runtime(self.endpoints, self.served)
+        self.datasets = Datasets(self.operations, self.objects)
+        self.trainings = Trainings(self.operations, self.objects, self.datasets, self.models, self.served)
         self.batches = Batches(self.operations, self.objects, self.models, self.served)
-        self.rooms = (self.operations, self.jobs, self.models, self.endpoints, self.runtime, self.batches)
+        self.rooms = (
+            self.operations,
+            self.jobs,
+            self.models,
+            self.endpoints,
+            self.runtime,
+            self.datasets,
+            self.trainings,
+            self.batches,
+        )
         for room in self.rooms:
             self.front.add(room.routes())
         self.calls = self.front.plans.calls
