@@ -55,7 +55,7 @@ def source(key: str) -> str:
     return f"source/{key}"
 
 
-def job(key: str) -> str:
+def job_folder(key: str) -> str:
     """Give the path of the folder in which a run's custom job works, by the run's key."""
     return f"runs/{key}"
 

@@ -4,24 +4,20 @@ import hashlib
 import json
 import logging
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from labelloop.bundle_info import ForeignInfo
 from labelloop.commands import Command, Ended
 from labelloop.data.formats.listings import FORMATS
-from labelloop.data.split import splits
-from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import RunOccupied, SettingsError, TrainerAway, TrainingDied, TrainingError
 from labelloop.files import file_lock
-from labelloop.models.bundle import write_foreign
 from labelloop.trainers.base import Training, over_time
-from labelloop.trainers.handover import BUNDLE, Handover, Result, RunInputs, read_predictions, take_bundle, write_items
-from labelloop.types import Answer, Failure, Input, Item, Json, NotAsked
+from labelloop.trainers.handover import Handover, read_predictions, write_items
+from labelloop.trainers.results import take_result
+from labelloop.types import Answer, Failure, Input, Json
 
 if TYPE_CHECKING:
     from labelloop.run.context import Context
@@ -114,23 +110,8 @@ class CommandTrainer:
         if "collect" in self._command.verbs:
             handover.empty_output()
             self._verb("collect", handle, handover.name, seconds=_LONG_SECONDS)
-        result = handover.result()
-        notes = [f"the format {self._form} does not carry {what}" for what in _lost(handover)]
-        if result.model:
-            recipe = result.recipe or "command"
-            notes += self._take_model(context, handover, result, recipe)
-        else:
-            recipe = take_bundle(context, handover.output / BUNDLE)
-        return {
-            "recipe": recipe,
-            "validation": dict(result.validation or {}),
-            "seconds": {"collect": round(time.monotonic() - begun, 3)},
-            "left_out": {},
-            "notes": [*result.notes, *notes],
-            "calibration": {},
-            "device": "",
-            "policy": "",
-        }
+        lost = [f"the format {self._form} does not carry {what}" for what in _lost(handover)]
+        return take_result(context, handover, "command", lost, begun, self.predict if self.predicts else None)
 
     def cancel(self, handle: str) -> None:
         """Have it ended; what holds a worker ends with that."""
@@ -193,21 +174,6 @@ class CommandTrainer:
             raise error(f"{self.name} {verb} {ended.problem}")
         return ended
 
-    def _take_model(self, context: "Context", handover: Handover, result: Result, recipe: str) -> list[str]:
-        """Write the bundle of a model that lies elsewhere, its answers to the test items in it; gives notes."""
-        manifest = context.manifest
-        items = [item for item in splits(manifest, context.named_sides)["test"] if _is_here(context, item)]
-        found = handover.answers(RunInputs(context, items), result.model, manifest.classes)
-        unasked = [item for item in items if item.content not in found]
-        if unasked and self.predicts:
-            answers = self.predict(result.model, RunInputs(context, unasked), manifest.classes)
-            found |= {item.content: one for item, one in zip(unasked, answers, strict=True)}
-        info = ForeignInfo(manifest.classes, manifest.choice, recipe, kind=manifest.kind, model=result.model)
-        shutil.rmtree(context.folder.bundle, ignore_errors=True)
-        told = {content: write_item(one) for content, one in found.items() if not isinstance(one, NotAsked)}
-        write_foreign(context.folder.bundle, info, told)
-        return [f"the model lies elsewhere, as {result.model}: what needs its weights is left out of this report"]
-
 
 class _Told:
     """Hears how far a program says it is, and tells it on: at once what is new, else every second that it goes on."""
@@ -263,10 +229,6 @@ def _training(told: Any) -> Training:
         raise ValueError(f"{state!r} is no state")
     what, reason = str(told.get("what") or "training"), str(told.get("reason") or "")
     return Training(state, what, int(told.get("done") or 0), int(told.get("total") or 0), reason)
-
-
-def _is_here(context: "Context", item: Item) -> bool:
-    return bool(item.text) or context.pictures.has(item.content)
 
 
 def _content(one: Input) -> bytes:

@@ -1,7 +1,7 @@
 """Training by a SageMaker pipeline of ours: labels and pictures go there, the run comes back, nothing is done twice."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,94 +21,31 @@ from labelloop.errors import CloudDenied, CloudError, SettingsError, TrainingErr
 from labelloop.kinds.base import find
 from labelloop.loop import startup
 from labelloop.models.bundle import check_bundle
-from labelloop.models.champion import ChampionPointer
 from labelloop.models.file_store import FileStore
 from labelloop.models.versions import Versions
-from labelloop.run.context import Context, Labeled
-from labelloop.run.driver import Run
+from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
-from labelloop.run.registrar import Registrar
 from labelloop.setting_values import trainer_address, whole_addresses
 from labelloop.settings import Settings
-from labelloop.trainers.base import Trainer, Training
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import ANNOTATIONS, IMAGES, Item, Json, ProjectKey
+from labelloop.types import ANNOTATIONS, IMAGES, Item, Json
 from support.aws import REGION, StandIn
 from support.aws.kills import dying_at
-from support.bundles import COLOURS, make_bundle, picture
+from support.bundles import make_bundle
 from support.crash_store import Killed
 from support.digit_pictures import write_digits
+from support.own_runs import PROJECT, RunMachine
 
-PROJECT = ProjectKey("localhost-8080", 7)
 BUCKET = "team"
 ADDRESS = f"sagemaker-pipeline://ours?region={REGION}"
 NOTHING: Json = {"Name": "Judge", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [], "ElseSteps": []}}
 
 
 @dataclass
-class Told:
-    told: list[tuple[str, int, int]] = field(default_factory=list)
+class Machine(RunMachine):
+    """A project's runs on this machine, trained by a pipeline of ours."""
 
-    def stage(self, name: str) -> None:
-        self.told.append((f"stage {name}", 0, 0))
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        self.told.append((what, done, total))
-
-
-class Baker:
-    """Trains in no time: a network that knows colours. It stands for what the pipeline's Train does."""
-
-    name, elsewhere, predicts, ours = "baker", False, False, True
-
-    def __init__(self) -> None:
-        self.made = {"recipe": "head", "validation": {"accuracy": 1.0}, "seconds": {}, "left_out": {}, "notes": []}
-
-    def check(self, *, thorough: bool) -> None:
-        """It is here."""
-
-    def start(self, context: Context, key: str) -> str:
-        make_bundle(context.folder.bundle)
-        return key
-
-    def find(self, key: str) -> str:
-        return key
-
-    def poll(self, handle: str) -> Training:
-        return Training("done", handle)
-
-    def collect(self, handle: str, context: Context) -> Json:  # noqa: ARG002 - see Trainer
-        return {**self.made, "calibration": {}, "device": "cpu", "policy": ""}
-
-    def cancel(self, handle: str) -> None:
-        """It has ended."""
-
-    def predict(self, model: str, inputs: Sequence[Any], classes: tuple[str, ...] = ()) -> list[Any]:
-        raise AssertionError(f"{model} is a bundle: {inputs} {classes}")
-
-
-@dataclass
-class Machine:
-    """A project's runs on this machine."""
-
-    path: Path
-    aws: StandIn
-    given: dict[str, Any] = field(default_factory=dict)
-    reporter: Told = field(default_factory=Told)
-
-    @property
-    def settings(self) -> Settings:
-        usual: dict[str, Any] = {
-            "model_dir": str(self.path),
-            "trainer": ADDRESS,
-            "poll_seconds": 0.1,
-            "aws_role": "arn:aws:iam::123456789012:role/steps",
-            "aws_training_image": "worker:1",
-            "aws_inference_image": "inference:1",
-            "aws_location": f"s3://{BUCKET}/labelloop",
-            "weights": "none",
-        }
-        return Settings(**{**usual, **self.given})
+    aws: StandIn = field(kw_only=True)
 
     def apply(self, *steps: Json) -> None:
         """Make the pipeline, with our parameters, and these steps instead of ours."""
@@ -118,33 +55,10 @@ class Machine:
             PipelineName="ours", PipelineDefinition=text, ClientRequestToken="t" * 32, RoleArn=self.settings.aws_role
         )
 
-    def run(self, name: str = "run", trainer: Trainer | None = None) -> Run:
-        store = FileStore(self.path / "store")
-        fence = 0 if trainer else ChampionPointer(store, PROJECT).take_fence()
-        run = Run(
-            RunFolder(self.path / name),
-            self.settings,
-            {},
-            self.reporter,
-            source=lambda _: labeled(run.context.pictures),
-            registrar=Registrar(store, PROJECT, fence),
-            archive=False,
-            trainer=trainer,
-        )
-        return run
-
-    def make(self, *stages: str, name: str = "run", trainer: Trainer | None = None) -> Run:
-        run = self.run(name, trainer)
-        with run.alone():
-            for stage in stages:
-                run.make(stage)
-        return run
-
     def judged(self, arn: str, change: Callable[[RunFolder], None] = lambda _: None) -> RunFolder:
         """Make the run elsewhere, and leave it where the pipeline's last step would."""
         name = arn.rpartition("/")[2]
-        folder = self.make("fetch", "preprocess", "train", "evaluate", "judge", name=name, trainer=Baker()).folder
-        change(folder)
+        folder = self.baked(name, change)
         s3 = self.aws.client("s3")
         for file in (one for one in folder.path.rglob("*") if one.is_file()):
             key = f"labelloop/ours/executions/{name}/judge/{file.relative_to(folder.path)}"
@@ -152,18 +66,20 @@ class Machine:
         return folder
 
 
-def labeled(pictures: PictureCache, count: int = 60) -> Labeled:
-    held = []
-    for task in range(1, count + 1):
-        colour = COLOURS[task % 3]
-        held.append(Item(task, pictures.add(picture(colour, size=(8 + task, 8))), (colour,)))
-    return Labeled(Manifest.of(PROJECT, "single", COLOURS, held))
+USUAL: dict[str, Any] = {
+    "trainer": ADDRESS,
+    "aws_role": "arn:aws:iam::123456789012:role/steps",
+    "aws_training_image": "worker:1",
+    "aws_inference_image": "inference:1",
+    "aws_location": f"s3://{BUCKET}/labelloop",
+    "weights": "none",
+}
 
 
 @pytest.fixture
 def machine(aws: StandIn, tmp_path: Path) -> Machine:
     aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return Machine(tmp_path, aws)
+    return Machine(tmp_path, USUAL, aws=aws)
 
 
 def test_labels_and_shards_are_handed_over_once_and_the_parameters_are_the_runs(
