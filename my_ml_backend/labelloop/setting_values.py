@@ -150,13 +150,14 @@ def site_address(value: str) -> str:
 def store_address(value: str) -> str:
     """Check the address of a store; empty is the default one."""
     scheme, _, place = value.partition("://")
-    if not value or (scheme == "s3" and _split(value) and not re.search(r"[@?#]", place) and place.strip("/")):
+    in_bucket = scheme in ("s3", "gs") and _split(value) and not re.search(r"[@?#]", place) and place.strip("/")
+    if not value or in_bucket:
         return ""
     if scheme == "file" and re.fullmatch(r"(localhost)?/+[^/?#].*", place) and not re.search(r"[?#]", place):
         return ""
-    if scheme == "gs":
-        return "a store address that is supported: use file:///folder or s3://bucket/prefix, not gs://"
-    return "a store address: file:///folder or s3://bucket/prefix, without user, password or options"
+    return (
+        "a store address: file:///folder, s3://bucket/prefix or gs://bucket/prefix, without user, password or options"
+    )
 
 
 def aws_role(value: str) -> str:

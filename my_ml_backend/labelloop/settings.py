@@ -61,7 +61,7 @@ class LoopSettings:
     store: str = _setting(
         "LABELLOOP_STORE",
         "",
-        "Where versions live: file:///folder or s3://bucket/prefix; empty: MODEL_DIR/store.",
+        "Where versions live: file:///folder, s3://bucket/prefix or gs://bucket/prefix; empty: MODEL_DIR/store.",
         check=values.store_address,
     )
     endpoint: str = _setting(

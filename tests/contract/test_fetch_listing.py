@@ -25,16 +25,14 @@ from PIL import Image
 from labelloop.data.listing import Listing, Record
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits
-from labelloop.errors import ManifestError, MediaError, Transient
+from labelloop.errors import ManifestError, MediaError, TooLarge, Transient
 from labelloop.run.context import Labeled, Missing
 from labelloop.run.fetch import TRIES, InputFetcher, patiently, too_many
 from labelloop.run.source import fetch_listing, open_listing
 from labelloop.settings import Settings
-from labelloop.sources.credentials import GoogleToken
 from labelloop.sources.google import GoogleObjects
 from labelloop.sources.reader import READERS, Reader
 from labelloop.types import SPANS, Item, LeftOut, ProjectKey
-from support.google_wire import account_key, service_account, token
 from support.misbehaving import Reply, answer, misbehaving
 from support.moto_server import moto_environment, moto_server
 from support.picture_server import PictureServer, picture_server
@@ -477,31 +475,29 @@ def test_a_folder_of_s3_is_listed_page_by_page_and_a_page_that_stumbles_again(
         assert {query["prefix"][0] for query in asked} == {"set/"}
 
 
-def test_google_is_asked_with_a_token_that_is_renewed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_google_that_stumbles_is_told_from_google_that_refuses() -> None:
     with (
-        misbehaving(token("stale"), token("fresh")) as tokens,
         picture_server({"/shop/1.png": picture(1)}) as storage,
+        closing(GoogleObjects(storage.address, 80, 1)) as google,
     ):
-        account = service_account(tmp_path, account_key(), tokens.address)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(account))
-        storage.answer = lambda _: (401, b"") if storage.tokens[-1] == "Bearer stale" else None
-        google = GoogleObjects(10_000, 1, storage.address, GoogleToken())
-        try:
-            assert google.read("gs://shop/1.png", time.monotonic() + 10) == picture(1)
-            assert storage.tokens == ["Bearer stale", "Bearer fresh"]
-            storage.answer = lambda _: (503, b"")
-            with pytest.raises(Transient, match="Google Cloud Storage answered 503"):
-                google.read("gs://shop/1.png", time.monotonic() + 10)
-        finally:
-            google.close()
+        storage.answer = lambda _: (503, b"")
+        with pytest.raises(Transient, match="Google Cloud Storage answered 503"):
+            google.read("gs://shop/1.png", time.monotonic() + 10)
+        assert storage.asked == ["/shop/1.png"]
+        storage.answer = lambda _: None
+        assert google.read("gs://shop/1.png", time.monotonic() + 10) == picture(1)
+        storage.files["/shop/1.png"] *= 2
+        with pytest.raises(TooLarge):
+            google.read("gs://shop/1.png", time.monotonic() + 10)
 
 
 def test_without_credentials_google_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
-    google = GoogleObjects(10_000, 1, "http://127.0.0.1:1", GoogleToken())
-    with pytest.raises(MediaError, match="no Google credentials were found: run `gcloud auth"):
+    with (
+        closing(GoogleObjects("", 10_000, 1)) as google,
+        pytest.raises(MediaError, match="no Google credentials were found: run `gcloud auth"),
+    ):
         google.read("gs://shop/1.png", time.monotonic() + 10)
-    google.close()
 
 
 def test_a_list_on_a_web_server_names_pictures_beside_it_and_no_files(

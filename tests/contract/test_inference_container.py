@@ -26,7 +26,7 @@ import labelloop
 from labelloop.bundle_info import ForeignInfo
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
-from labelloop.errors import BundleError, EndpointError, SettingsError
+from labelloop.errors import BundleError, EndpointError, SettingsError, StoreError
 from labelloop.models.archive import write_archive
 from labelloop.models.bundle import write_foreign
 from labelloop.models.champion import ChampionPointer
@@ -45,6 +45,7 @@ from labelloop.settings import Settings
 from labelloop.types import Failure, Input, Output, ProjectKey, Target
 from support.bundles import COLOURS, make_bundle, picture, publish_bundle
 from support.clients import dripping, silent, talk
+from support.google import google_stand_in
 from support.inference import SECONDS, Inference, inference
 from support.moto_server import moto_server
 from support.waiting import wait_until
@@ -740,8 +741,8 @@ def test_nothing_listens_for_a_bundle_that_cannot_be_served(tmp_path: Path) -> N
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
         serve(ServeOptions(bundle=tmp_path), settings, {})
-    with pytest.raises(SettingsError, match=r"AIP_STORAGE_URI: gs:// cannot be read yet"):
-        serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "gs://bucket/model"})
+    with pytest.raises(SettingsError, match=r"AIP_STORAGE_URI: https:// cannot be read, gs:// and s3:// can"):
+        serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "https://bucket/model"})
     write_foreign(tmp_path, ForeignInfo(("a", "b"), "single", "command", model="model-7"), {})
     with pytest.raises(BundleError, match=r"its model lies elsewhere, as 'model-7', and cannot be served here"):
         serve(ServeOptions(bundle=tmp_path), settings, {})
@@ -769,3 +770,24 @@ def test_vertex_downloads_its_bundle_by_itself(s3: Any, bundle: Path, tmp_path: 
         assert predictions(server.post(RED))[0]["model_version"] == "v7"
     with pytest.raises(SettingsError, match=r"no model\.json at s3://models/eight"):
         serve(ServeOptions(), Settings(model_dir=str(tmp_path)), {"AIP_STORAGE_URI": "s3://models/eight"})
+
+
+def test_vertex_downloads_its_bundle_from_cloud_storage(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with google_stand_in(tmp_path / "google") as google:
+        google.use(monkeypatch)
+        google.bucket("models")
+        for file in bundle.iterdir():
+            google.storage.put("models", f"seven/{file.name}", file.read_bytes())
+        google.storage.put("models", "seven/version.json", b'{"version": "v7"}')
+        google.fail("storage:GET b/*/o/*")  # one of Google's short failures
+        # As Vertex AI spells it, with a slash behind.
+        with inference(tmp_path, AIP_STORAGE_URI="gs://models/seven/") as server:
+            assert predictions(server.post(RED))[0]["model_version"] == "v7"
+        settings = Settings(model_dir=str(tmp_path))
+        with pytest.raises(SettingsError, match=r"no model\.json at gs://models/eight"):
+            serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "gs://models/eight"})
+        google.deny("storage.objects.list")
+        with pytest.raises(StoreError, match=r"gs://models/seven/.* a role with storage\.objects\.list"):
+            serve(ServeOptions(), settings, {"AIP_STORAGE_URI": "gs://models/seven"})

@@ -128,7 +128,7 @@ def test_label_studio_ml_is_beside_the_dependencies_and_in_every_image_but_one()
 
 def test_what_predicts_needs_is_a_part_of_the_dependencies() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    listed = set(pyproject["dependency-groups"]["inference"])
+    listed = {Requirement(one).name for one in pyproject["dependency-groups"]["inference"]}
 
     assert listed
     assert listed <= {Requirement(one).name for one in pyproject["project"]["dependencies"]}

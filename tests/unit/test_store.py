@@ -190,7 +190,8 @@ def test_a_file_address_opens_a_folder(tmp_path: Path, host: str) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("gs://bucket/prefix", r"gs:// is not supported yet; use file:///folder or s3://bucket/prefix"),
+        ("gs:///prefix", r"'gs:///prefix' names no bucket: expected gs://bucket/prefix"),
+        ("gs://Bucket/prefix", r"'gs://Bucket/prefix' names no bucket of Cloud Storage"),
         ("/data/store", r"'/data/store' is of no known kind: use file:///folder"),
         ("", "of no known kind"),
         ("ftp://host/x", "of no known kind"),

@@ -219,7 +219,7 @@ def require_safe_store(hub: Hub) -> None:
 
     A bucket that cannot be reached now, or is slow, is left to the work that comes.
     """
-    if not hub.settings.store_address.startswith("s3://"):
+    if hub.settings.store_address.startswith("file:"):
         return
     found: list[StoreError] = []
 

@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 
 def download(address: str, cache: Path, wanted: Wanted) -> Path:
-    """Copy a bundle from ``s3://bucket/prefix`` into a folder of its own below ``cache``, and name that.
+    """Copy a bundle from ``gs://`` or ``s3://bucket/prefix`` into a folder of its own below ``cache``, and name that.
 
     Of the weight files only those that are ``wanted`` are copied, and no other one stays there from before. Raises
     SettingsError for an address of another kind or without a bundle, BundleError for a ``model.json`` that is none,
     StoreError when it cannot be read.
     """
-    if not address.startswith("s3://"):
+    if not address.startswith(("gs://", "s3://")):
         kind = address.partition("://")[0]
-        raise SettingsError(f"AIP_STORAGE_URI: {kind}:// cannot be read yet, s3:// can; or give the bundle by --bundle")
+        raise SettingsError(f"AIP_STORAGE_URI: {kind}:// cannot be read, gs:// and s3:// can; or use --bundle")
     store = open_store(address)
     directory = cache / hashlib.sha256(address.encode()).hexdigest()[:16]
     directory.mkdir(parents=True, exist_ok=True)

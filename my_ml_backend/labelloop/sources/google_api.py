@@ -1,10 +1,12 @@
 """A service of Google's, asked over REST with this machine's identity, and again where that may help."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,7 +77,7 @@ class GoogleFailure(LabelLoopError):
 
 
 class GoogleApi:
-    """Requests to one server (``base``). Safe to share between threads, not between processes.
+    """Requests to one server (``base``). Safe to share between threads, and with forked processes.
 
     HTTPS goes by the way out that the environment names to all programs: proxy and certificates. Over plain HTTP, which
     only a base of one's own has, no token is sent. ``tries`` bounds how often anything is asked. Raises SettingsError
@@ -107,12 +109,9 @@ class GoogleApi:
             "user-agent": "labelloop",
         }
         self._tries, self._wait = tries, wait
-        self._connections = Connections(
-            connections,
-            trusted(named_bundle() if encrypted else ""),
-            proxy=https_proxy(host, port or 443) if encrypted else "",
-            connect_seconds=CONNECT_SECONDS,
-        )
+        trust, proxy = trusted(named_bundle() if encrypted else ""), https_proxy(host, port or 443) if encrypted else ""
+        self._connect = partial(Connections, connections, trust, proxy=proxy, connect_seconds=CONNECT_SECONDS)
+        self._process, self._connections = os.getpid(), self._connect()
 
     def send(
         self,
@@ -171,6 +170,8 @@ class GoogleApi:
         url = httpcore.URL(scheme=where.scheme, host=where.host, port=where.port, target=target.encode("ascii"))
         sent = [(name.encode(), text.encode("latin-1")) for name, text in (*headers.items(), *identity.items())]
         asked = httpcore.Request(method, url, headers=sent, content=content)
+        if self._process != os.getpid():  # two processes would read each other's answers
+            self._process, self._connections = os.getpid(), self._connect()
         try:
             with self._connections.exchange(asked, time.monotonic() + seconds) as response:
                 said = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in response.headers}
@@ -178,12 +179,20 @@ class GoogleApi:
         except (httpcore.ConnectTimeout, httpcore.ConnectError, httpcore.ProxyError) as error:
             raise GoogleFailure(0, f"Google could not be reached ({_kind(error)})", unsent=True) from None
         except httpcore.TimeoutException:
-            raise GoogleFailure(0, f"Google did not answer within {seconds:.0f} s") from None
+            raise GoogleFailure(0, f"Google did not answer within {seconds:.3g} s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise GoogleFailure(0, f"Google broke the connection off ({_kind(error)})") from None
         if reply.status >= 400:
             raise _refusal(reply)
         return reply
+
+
+def base_of(named: str, own: str) -> str:
+    """Say where a service is that a variable names, or Google's ``own`` where it names none.
+
+    Tools name a host and a port, with a scheme or without.
+    """
+    return (named if "://" in named else f"http://{named}") if named else own
 
 
 _Request = tuple[str, str, bytes, Mapping[str, str]]

@@ -58,7 +58,7 @@ class Reader(Media):
     def _google(self) -> GoogleObjects:
         with self._making:
             if self._objects is None:
-                self._objects = GoogleObjects.at(self._emulator, self._max_bytes, READERS)
+                self._objects = GoogleObjects(self._emulator, self._max_bytes, READERS)
             return self._objects
 
     def _read(self, url: str, task: TaskKey | None, deadline: float) -> bytes:

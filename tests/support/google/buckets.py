@@ -78,10 +78,14 @@ class Bucket:
 
 
 class Buckets:
-    """All buckets, by their names. Every step is atomic; ``denied`` are permissions that the caller lacks."""
+    """All buckets, by their names. Every step is atomic; ``denied`` are permissions that the caller lacks.
+
+    ``careless``: conditions are passed over, as by some that stand in for Cloud Storage.
+    """
 
     def __init__(self, denied: set[str] | None = None) -> None:
         self.denied = set() if denied is None else denied
+        self.careless = False
         self.lock = threading.RLock()
         self._buckets: dict[str, Bucket] = {}
         self._generations = itertools.count(time.time_ns() // 1000)
@@ -118,6 +122,7 @@ class Buckets:
         with self.lock:
             self._buckets.clear()
             self.denied.clear()
+            self.careless = False
 
     def get(self, bucket: str, name: str) -> Object:
         """Give an object."""
@@ -130,7 +135,7 @@ class Buckets:
         """Write an object where its generation is what ``ifGenerationMatch`` says, 0 for none; give it as it is now."""
         with self.lock:
             there = self.bucket(made.bucket).objects.get(made.name)
-            require(condition, there)
+            self.require(condition, there)
             if not ours:
                 self.allow("storage.objects.create")
                 if there is not None:
@@ -144,10 +149,19 @@ class Buckets:
         """Delete an object, on the same condition."""
         with self.lock:
             there = self.get(bucket, name)
-            require(condition, there)
+            self.require(condition, there)
             self.allow("storage.objects.delete")
             self._require_free(there)
             del self.bucket(bucket).objects[name]
+
+    def require(self, condition: str | None, there: Object | None) -> None:
+        """See to it that ``ifGenerationMatch`` holds."""
+        if condition is None or self.careless:
+            return
+        if not condition.isdigit():
+            raise Refusal(400, "invalid", f"Invalid value for ifGenerationMatch: {condition}")
+        if int(condition) != (there.generation if there else 0):
+            raise Refusal(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
 
     def allow(self, permission: str) -> None:
         """Refuse a caller who lacks a permission."""
@@ -168,16 +182,6 @@ class Buckets:
                 f"Object '{there.bucket}/{there.name}' is subject to bucket's retention policy or object retention and "
                 "cannot be deleted or overwritten until later.",
             )
-
-
-def require(condition: str | None, there: Object | None) -> None:
-    """See to it that ``ifGenerationMatch`` holds."""
-    if condition is None:
-        return
-    if not condition.isdigit():
-        raise Refusal(400, "invalid", f"Invalid value for ifGenerationMatch: {condition}")
-    if int(condition) != (there.generation if there else 0):
-        raise Refusal(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
 
 
 def _spelled(moment: datetime) -> str:

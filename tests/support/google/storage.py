@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from werkzeug import Request, Response
 
 from labelloop.types import Json
-from support.google.buckets import Buckets, Object, Refusal, require
+from support.google.buckets import Buckets, Object, Refusal
 
 _PATH = re.compile(
     r"/(?P<kind>upload|download)?/?storage/v1/b(?:/(?P<bucket>[^/]+))?(?P<objects>/o(?:/(?P<name>.+))?)?"
@@ -54,6 +54,10 @@ class Storage:
     def names(self, bucket: str, prefix: str = "") -> list[str]:
         """Name the objects below a prefix, sorted."""
         return sorted(name for name in self.buckets.bucket(bucket).objects if name.startswith(prefix))
+
+    def forget_uploads(self) -> None:
+        """Forget the uploads in parts that have begun, as Google does after a week."""
+        self._sessions.clear()
 
     def reset(self) -> None:
         """Forget everything."""
@@ -113,7 +117,7 @@ class Storage:
         self.buckets.bucket(bucket)
         self.buckets.allow("storage.objects.get")
         found = self.buckets.get(bucket, name)
-        require(condition, found)
+        self.buckets.require(condition, found)
         if media or request.args.get("alt") == "media":
             return _media(request, found)
         return told(found.resource, request)
@@ -167,7 +171,7 @@ class Storage:
                 made = _of_parts(request, bucket, named, content)
             case "resumable":
                 made = _new(bucket, named, b"", json.loads(content or b"{}"))
-                require(condition, self.buckets.bucket(bucket).objects.get(made.name))
+                self.buckets.require(condition, self.buckets.bucket(bucket).objects.get(made.name))
                 return self._session(request, _Session(made, condition))
             case _:
                 raise Refusal(400, "invalid", f"Invalid upload type: {kind}")

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode
 
 from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing
 from labelloop.sources.credentials import GoogleToken
-from labelloop.sources.google_api import GoogleApi, GoogleFailure, GoogleReply, clean
+from labelloop.sources.google import PUBLIC
+from labelloop.sources.google_api import GoogleApi, GoogleFailure, GoogleReply, base_of, clean
 from labelloop.types import Json
 
 
@@ -25,7 +26,7 @@ class _Service(NamedTuple):
 
 _SERVICES = {
     "aiplatform": _Service("LABELLOOP_VERTEX_BASE_URL", "https://{location}-aiplatform.googleapis.com", "v1"),
-    "storage": _Service("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com", "storage/v1"),
+    "storage": _Service("STORAGE_EMULATOR_HOST", PUBLIC, "storage/v1"),
     "monitoring": _Service("CLOUDSDK_API_ENDPOINT_OVERRIDES_MONITORING", "https://monitoring.googleapis.com", "v3"),
     "pubsub": _Service("PUBSUB_EMULATOR_HOST", "https://pubsub.googleapis.com", "v1"),
 }
@@ -134,11 +135,9 @@ class Google:
 
     def place(self, service: str) -> str:
         """Say where a service is, such as ``https://monitoring.googleapis.com``."""
-        named, base = self._environment.get(_SERVICES[service].variable, "").rstrip("/"), _SERVICES[service].base
-        if not named:
-            return base.format(location=self.location).replace("//global-", "//")
-        # Tools name a host and a port, with a scheme or without.
-        return named if "://" in named else f"http://{named}"
+        asked = _SERVICES[service]
+        own = asked.base.format(location=self.location).replace("//global-", "//")
+        return base_of(self._environment.get(asked.variable, ""), own)
 
     def api(self, service: str) -> GoogleApi:
         """Give what sends the requests to a service; raises SettingsError for an address that is none."""
