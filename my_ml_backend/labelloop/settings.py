@@ -173,6 +173,12 @@ class LoopSettings:
         "Seconds that bringing a version to its endpoint may take; what takes longer has failed, and is tried again.",
         minimum=1,
     )
+    batch_from: int = _setting(
+        "LABELLOOP_BATCH_FROM",
+        0,
+        "Waiting tasks from which on a batch job predicts them, on SageMaker (docs/loop.md); 0: never.",
+        minimum=0,
+    )
     aws_role: str = _setting(
         "LABELLOOP_AWS_ROLE",
         "",

@@ -17,6 +17,7 @@ _OTHERS = {"search": "a pattern's", "invoke": "an endpoint's"}
 
 _ACTIONS = {
     "lambda:Invoke": "lambda:InvokeFunction",
+    "s3:DeleteObjects": "s3:DeleteObject",
     "s3:HeadBucket": "s3:ListBucket",
     "s3:HeadObject": "s3:GetObject",
     "s3:ListObjectsV2": "s3:ListBucket",

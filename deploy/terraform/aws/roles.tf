@@ -154,7 +154,7 @@ data "aws_iam_policy_document" "jobs" {
 data "aws_iam_policy_document" "models" {
   source_policy_documents = [data.aws_iam_policy_document.key.json, data.aws_iam_policy_document.pull.json]
 
-  # Written only by asynchronous endpoints, which leave their answers there.
+  # Written only by asynchronous endpoints and batch jobs, which leave their answers there.
   statement {
     sid       = "Versions"
     actions   = ["s3:GetObject", "s3:PutObject"]
@@ -168,7 +168,10 @@ data "aws_iam_policy_document" "models" {
   statement {
     sid       = "Logs"
     actions   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    resources = ["${local.logs}:/aws/sagemaker/Endpoints/${var.name}*"]
+    resources = [
+      "${local.logs}:/aws/sagemaker/Endpoints/${var.name}*",
+      "${local.logs}:/aws/sagemaker/TransformJobs*",
+    ]
   }
   statement {
     sid       = "InstanceFigures"
@@ -177,7 +180,7 @@ data "aws_iam_policy_document" "models" {
     condition {
       test     = "StringEquals"
       variable = "cloudwatch:namespace"
-      values   = ["/aws/sagemaker/Endpoints"]
+      values   = ["/aws/sagemaker/Endpoints", "/aws/sagemaker/TransformJobs"]
     }
   }
 }

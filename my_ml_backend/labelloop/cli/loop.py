@@ -10,8 +10,10 @@ import click
 
 from labelloop.cli.doctor import diagnose
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, project_option, show, standing
+from labelloop.deployers.opening import has_batch
 from labelloop.errors import StoreError, StudioError
 from labelloop.loop import project_registry, queue
+from labelloop.loop.batch import route
 from labelloop.loop.drift import last_look, waiting_for_a_look
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
@@ -193,15 +195,20 @@ def _drift(hub: Hub, project: ProjectKey, found: Looks) -> list[str]:
 @click.command()
 @project_option
 @click.option("--dry-run", is_flag=True, help="Predict, but import nothing.")
+@click.option("--batch/--no-batch", default=None, help="By a batch job, or not; else LABELLOOP_BATCH_FROM decides.")
 @json_option
 @click.pass_obj
-def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
+def predict(hub: Hub, project_id: int, dry_run: bool, batch: bool | None, as_json: bool) -> None:
     """Pre-annotate every unlabeled task that has no prediction of the announced version."""
+    if dry_run and batch:
+        raise click.UsageError("--dry-run asks the endpoint: a batch job would be billed for nothing")
     project, _ = confirmed_project(hub, project_id)
     learn(hub, project)
     version = announced_version(hub, project)
     if version in (NO_VERSION, FIRST_LABELS):
         raise click.ClickException(f"project {project_id} has no version yet: {project_status(hub, project).missing}")
+    if not dry_run and (told := _route(hub, project, batch)):
+        click.echo(told, err=as_json)
     with Lease(hub, project) as lease, Bar(not as_json, "task") as bar:
         reporter = ProgressReporter(hub, project, lease)
 
@@ -211,9 +218,14 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
 
         reporter.stage("prelabel")
         try:
-            done = prelabel(hub, project, None, report, dry_run=dry_run)
+            done = prelabel(hub, project, None, report, dry_run=dry_run, batch=batch)
         finally:
             reporter.close()
+    if done.job:
+        # Without a worker it is this command that takes the answers in, when it is given again.
+        hub.queue(project).prelabel(hub.settings.poll_seconds)
+        show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, [done.job])
+        return
     by = serving(hub, project)
     version = by.version
     verb = "would be pre-annotated" if dry_run else "pre-annotated"
@@ -224,6 +236,15 @@ def predict(hub: Hub, project_id: int, dry_run: bool, as_json: bool) -> None:
     if not dry_run and by.serves != "store":
         lines += _order(hub, project, version)
     show(as_json, {"version": version, "dry_run": dry_run, **asdict(done)}, lines)
+
+
+def _route(hub: Hub, project: ProjectKey, batch: bool | None) -> str:
+    """Say before anything begins whether a batch job predicts; empty where there could be none."""
+    by = serving(hub, project)
+    if batch is None and not has_batch(by.options.deployer):
+        return ""
+    total = site_of(hub, project.id).count_waiting(by.version)
+    return route(hub, project, by, by.version, total, batch).told(by.version, total)
 
 
 def _order(hub: Hub, project: ProjectKey, version: str) -> list[str]:

@@ -1,6 +1,7 @@
-"""What the loop asks of a cloud beside training and endpoints: a registry, a queue of events, a place for figures."""
+"""What the loop asks of a cloud beside training and endpoints: a registry, events, batch jobs, a place for figures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -147,6 +148,49 @@ class Figure:
     project: str
     version: str
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStands:
+    """How a batch job stands: why it failed, and how many seconds its machine has worked (0: not told)."""
+
+    state: Literal["running", "done", "failed"]
+    reason: str = ""
+    seconds: float = 0.0
+
+
+Answers = Callable[[str], bytes | None]
+"""Gives what was answered to the request of a name, ``{"predictions": [...]}``; None where nothing was.
+
+Safe to share between threads. Raises CloudError.
+"""
+
+
+class Batch(Protocol):
+    """Has many requests answered by a job that ends by itself. Its methods raise CloudError, or an Outage.
+
+    ``name`` is what it is in words, ``machine`` what it runs on; ``most_bytes`` is the most of one request.
+    """
+
+    name: str
+    machine: str
+    most_bytes: int
+
+    def start(self, key: str, version: str, requests: Iterable[tuple[str, bytes]]) -> str:
+        """Begin the job of a key, by which it is found again, and give its handle; it is begun once.
+
+        ``requests`` are names and bodies, ``{"instances": [...]}`` with one instance; where the job is there already,
+        none of them is read. They are answered with the model that serves a ``version``.
+        """
+
+    def poll(self, handle: str) -> BatchStands:
+        """Say how a job stands; one that is gone has failed."""
+
+    def answers(self, handle: str) -> AbstractContextManager[Answers]:
+        """Open the answers of a job that is over, also of one that failed: some may be there."""
+
+    def end(self, handle: str) -> None:
+        """End a job where it goes on, and remove what it was sent and has answered. May be repeated."""
 
 
 class Meter(Protocol):

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 
+from labelloop.cloud.base import Batch
 from labelloop.deployers.base import Deployer, EndpointTest
 from labelloop.deployers.command import CommandDeployer
 from labelloop.errors import DeployError, SettingsError
@@ -38,6 +39,24 @@ def open_deployer(
 
         return FunctionDeployer(FunctionTarget.parse(address), settings, project, test)
     raise SettingsError(f"{kind[:40]!r} is no kind of deployer. There are command, sagemaker and lambda")
+
+
+def open_batch(address: str, project: ProjectKey, settings: Settings) -> Batch | None:
+    """Open what predicts in bulk with the versions that a deployer brings; None where its kind has no such thing.
+
+    Nothing is asked. Raises SettingsError as ``open_deployer``.
+    """
+    if not has_batch(address):
+        return None
+    from labelloop.deployers.sagemaker import SageMakerDeployer
+    from labelloop.deployers.sagemaker_address import SageMakerTarget
+
+    return SageMakerDeployer(SageMakerTarget.parse(address), settings, project, untested).batch()
+
+
+def has_batch(address: str) -> bool:
+    """Whether batch jobs can predict with what a deployer brings."""
+    return address.partition(":")[0] == "sagemaker"
 
 
 @lru_cache(maxsize=64)

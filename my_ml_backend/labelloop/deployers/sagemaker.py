@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.archives import put_archive
+from labelloop.cloud.aws.batch import TransformJobs
 from labelloop.cloud.aws.hosting import MOVING, HostedEndpoint, Hosting, ringing, without_alarm
 from labelloop.cloud.aws.objects import Folder, location_of
 from labelloop.cloud.names import NOBODY, Names, is_mark
@@ -25,7 +26,7 @@ from labelloop.deployers.base import (
     require_network,
 )
 from labelloop.deployers.sagemaker_address import VARIANT, SageMakerTarget
-from labelloop.errors import CloudAway
+from labelloop.errors import CloudAway, CloudError
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
@@ -114,6 +115,19 @@ class SageMakerDeployer:
                 self._require_free(found, version.version)
                 self._hosting.update_endpoint(found.name, ready.config, self._target.at_once)
             return self.go_on(version)
+
+    def batch(self) -> TransformJobs:
+        """Give what predicts in bulk with the model of the version that serves."""
+        return TransformJobs(
+            self._hosting.account, self._folder().below("batch"), self._model, self._target.instance, self._target.count
+        )
+
+    def _model(self, version: str) -> str:
+        """Name the model of a version, which is called as its config; raises CloudError where another one serves."""
+        found = self._hosting.endpoint(self._target.endpoint)
+        if found is None or self._names.version(found.config) != version:
+            raise CloudError(f"{self.name} does not serve {version}: no batch job can ask its model")
+        return found.config
 
     # --- What a version is made into.
 

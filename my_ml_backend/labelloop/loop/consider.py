@@ -8,6 +8,7 @@ from labelloop.errors import UnknownKind
 from labelloop.kinds.base import find
 from labelloop.loop import deploy as deploying
 from labelloop.loop.backoff import growing
+from labelloop.loop.batch import goes_on
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
 from labelloop.loop.state import Wish
@@ -116,6 +117,9 @@ def _announce(hub: Hub, project: ProjectKey) -> str:
     if (at := deploying.looked_at_again(hub, project, pointers.champion)) > time.time():
         hub.queue(project).consider(at)
         return f"{pointers.champion} is on its way to its endpoint"
+    if told := goes_on(hub, project, pointers.champion or ""):
+        hub.queue(project).consider(time.time() + hub.settings.poll_seconds)
+        return told
     hub.queue(project).deploy()
     return f"{pointers.champion} is to be announced"
 

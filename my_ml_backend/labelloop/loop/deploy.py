@@ -45,6 +45,8 @@ def announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: 
 def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled | None:
     """The same, and before it the champion is brought to its endpoint; None while it is on its way there.
 
+    While a batch job predicts, nothing is announced, and what is given says so.
+
     Raises DeployError, too: what was there before serves on, and stays announced.
     """
     found = project_endpoint(hub, project)
@@ -60,6 +62,8 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
 def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled:
     reporter.stage("prelabel")
     prelabeled = prelabel(hub, project, version, reporter)
+    if prelabeled.job:
+        return prelabeled
     reporter.stage("flip")
     hub.pointer(project).announce(version, fence)
     hub.state(project).announce(version)

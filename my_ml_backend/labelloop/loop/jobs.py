@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
+from labelloop.loop import batch as batching
 from labelloop.loop import deploy as deploying
 from labelloop.loop import first_labels as ordering
 from labelloop.loop import prelabel as prelabeling
@@ -158,8 +159,9 @@ def deploy(project: str, version: str | None) -> str:
                 fence = pointer.take_fence()
                 champion = pointer.read().champion or ""
                 settle_champion(hub.store, key, champion)
-                if deploying.deliver(hub, key, champion, fence, reporter) is None:
-                    return f"{champion} is on its way to its endpoint"
+                delivered = deploying.deliver(hub, key, champion, fence, reporter)
+                if delivered is None or delivered.job:
+                    return delivered.job if delivered else f"{champion} is on its way to its endpoint"
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
         return f"the champion is announced later: {error}"
@@ -197,18 +199,35 @@ def prelabel(project: str) -> str:
         return f"{by.deployment.answers} may answer: it is done when that is settled"
     if nobody:
         return _order_first(hub, key)
+    return _goes_on(hub, key, version) or _predict(hub, key, version)
+
+
+def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
+    """Predict what waits, or begin the batch job that does."""
+    state = hub.state(project)
     try:
-        with _existing(hub, key), _noting(state), _holding(hub, key) as reporter:
+        with _existing(hub, project), _noting(state), _holding(hub, project) as reporter:
             reporter.stage("prelabel")
-            done = prelabeling.prelabel(hub, key, None, reporter)
-            state.note("unpredicted", "")
-            by = serving(hub, key)
-            if by.serves != "store":
-                version = by.version
-                site_of(hub, key.id).announce(version)
+            done = prelabeling.prelabel(hub, project, None, reporter)
+            if not done.job:
+                state.note("unpredicted", "")
+                by = serving(hub, project)
+                if by.serves != "store":
+                    version = by.version
+                    site_of(hub, project.id).announce(version)
     except LeaseLost:
-        return _postponed(hub, key)
+        return _postponed(hub, project)
+    if done.job:
+        return _goes_on(hub, project, version) or done.job
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
+
+
+def _goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
+    """Come back later while a batch job predicts, and say so; empty where there is none, or it is over."""
+    told = batching.goes_on(hub, project, version)
+    if told:
+        hub.queue(project).prelabel(hub.settings.poll_seconds)
+    return told
 
 
 def _order_first(hub: Hub, project: ProjectKey) -> str:

@@ -18,6 +18,7 @@ from typing import TypeGuard
 
 from labelloop.data.site import Site
 from labelloop.errors import DeployError, EndpointError
+from labelloop.loop import batch as batching
 from labelloop.loop.hub import Hub
 from labelloop.loop.imports import Imports
 from labelloop.loop.order import Place, is_held_out, keep_scores, note_places
@@ -54,20 +55,30 @@ sooner."""
 
 @dataclass(frozen=True, slots=True)
 class Prelabeled:
-    """How many tasks have got a prediction, how many could not be given one, and why: the first few reasons."""
+    """How many tasks have got a prediction, how many could not be given one, and why: the first few reasons.
+
+    While a batch job is at it nothing is predicted here, and ``job`` says so: whoever asks again gets its answers.
+    """
 
     predicted: int
     left_out: int
     reasons: tuple[str, ...] = ()
+    job: str = ""
 
 
 def prelabel(
-    hub: Hub, project: ProjectKey, version: str | None, report: Progress, *, dry_run: bool = False
+    hub: Hub,
+    project: ProjectKey,
+    version: str | None,
+    report: Progress,
+    *,
+    dry_run: bool = False,
+    batch: bool | None = None,
 ) -> Prelabeled:
     """Give every unlabeled task a prediction of ``version``; repeating it adds nothing, annotations are not touched.
 
     None: of the version that ``/setup`` answers, by whatever serves it. Where the endpoint is down, no other one is
-    asked.
+    asked. ``batch`` says whether a batch job predicts (loop/batch.py); None: the settings do.
 
     Raises DeployError where the endpoint answers with another version, EndpointError when it fails as a whole,
     StudioError when Label Studio does; what was predicted before that is imported, and the next call goes on from
@@ -84,6 +95,21 @@ def prelabel(
             f"{deployed.answers or 'no version of this project'}"
         )
     total = site.count_waiting(version)
+    job = None if dry_run else batching.take_up(plan, site, total, report, batch)
+    if isinstance(job, str):
+        return Prelabeled(0, 0, job=job)
+    with batching.answered(replace(plan, ordered=plan.ordered and not dry_run), job) as asked:
+        done = _prelabel(asked, site, report, total, dry_run=dry_run)
+    if job is not None:
+        batching.close(hub, project, job, done.left_out)
+    for reason in done.reasons:
+        _log.warning("project %s: of %d tasks without a prediction of %s: %s", project, done.left_out, version, reason)
+    return done
+
+
+def _prelabel(plan: PredictionPlan, site: Site, report: Progress, total: int, *, dry_run: bool) -> Prelabeled:
+    """Predict what waits, and import it as it comes."""
+    hub, project, version, deployed = plan.hub, plan.project, plan.version, plan.deployment
     report("tasks", 0, total)
     predicted = left_out = 0
     reasons: dict[str, None] = {}
@@ -93,7 +119,7 @@ def prelabel(
     with (
         nullcontext() if dry_run else watching(hub),
         nullcontext() if dry_run else Imports(site, project, places.keep) as imports,
-        closing(_all_predicted(replace(plan, ordered=plan.ordered and not dry_run), site, report, total)) as stream,
+        closing(_all_predicted(plan, site, report, total)) as stream,
     ):
         for task, found in stream:
             if isinstance(found, Made):
@@ -115,8 +141,6 @@ def prelabel(
             if predicted == 1 or latest.total() >= _NOTED:
                 plan, latest = replace(plan, version=note_versions(plan, latest.elements())), Counter()
     note_versions(plan, latest.elements())
-    for reason in reasons:
-        _log.warning("project %s: of %d tasks without a prediction of %s: %s", project, left_out, version, reason)
     return Prelabeled(predicted, left_out, tuple(reasons))
 
 

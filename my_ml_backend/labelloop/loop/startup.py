@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from rq import Worker
 from rq.serializers import JSONSerializer
 
+from labelloop.deployers.opening import has_batch
 from labelloop.endpoints.caller import open_endpoint
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.environment import environment_of
@@ -24,7 +25,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import open_for
 from labelloop.loop.redis_client import as_text
 from labelloop.models.opening import check_store
-from labelloop.setting_values import without_secrets
+from labelloop.setting_values import whole_addresses, without_secrets
 from labelloop.settings import Settings
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
@@ -103,6 +104,9 @@ def clashes(settings: Settings) -> list[str]:
         "LABELLOOP_DEPLOYER is set for an inference container, which serves the store's versions by itself: what is "
         "deployed has to be what answers there": bool(settings.deployer) and _is_container(settings),
         "LABELLOOP_DEPLOYER brings versions to another endpoint than LABELLOOP_ENDPOINT asks": _is_another(settings),
+        "LABELLOOP_BATCH_FROM is set, but LabelLoop brings versions to no endpoint on SageMaker (LABELLOOP_DEPLOYER="
+        "sagemaker://NAME), so no batch job is ever begun": bool(settings.batch_from)
+        and not any(map(has_batch, (settings.deployer, *whole_addresses(settings.allowed_deployers)))),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
     return [sentence for sentence, holds in found.items() if holds]

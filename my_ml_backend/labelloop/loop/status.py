@@ -25,7 +25,18 @@ from labelloop.types import FIRST_LABELS, Json, ProjectKey
 from labelloop.watch.agreement import Agreed, kept_agreements, saved_by
 from labelloop.watch.timing import Saved
 
-_TROUBLES = ("trouble", "training", "pictures", "sweep", "events", "storages", "deployer", "registry", "metrics")
+_TROUBLES = (
+    "trouble",
+    "training",
+    "pictures",
+    "sweep",
+    "events",
+    "storages",
+    "deployer",
+    "batch",
+    "registry",
+    "metrics",
+)
 """Notes of what went wrong."""
 
 

@@ -64,6 +64,22 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_writt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_any_number_of_objects_is_removed_and_what_cannot_be_is_said(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_REMOVED", 2)
+    folder = folder_of(account, "many")
+    for name in ("a", "b", "c", "d", "e"):
+        folder.put(f"these/{name}", b"1")
+    folder.put("another", b"1")
+    folder.below("these").remove()
+    assert list(folder.names()) == ["another"]
+    refused = {"Errors": [{"Key": "some/where/another", "Code": "AccessDenied", "Message": "it is locked"}]}
+    monkeypatch.setattr(account.client("s3"), "delete_objects", lambda **_: refused)
+    with pytest.raises(CloudError, match="s3://many/some/where/another could not be removed: AccessDenied it is lock"):
+        folder.remove()
+
+
 def test_a_bucket_of_another_region_and_one_that_is_not_there_are_told_apart(account: Account) -> None:
     with pytest.raises(CloudError, match="bucket abroad is in eu-central-1, and SageMaker in eu-west-1 takes"):
         folder_of(account, "abroad", "eu-central-1").check()

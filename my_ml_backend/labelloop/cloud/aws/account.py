@@ -61,6 +61,7 @@ _ACTIONS = {
     "GetObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
     "DeleteObject": "s3:DeleteObject",
+    "DeleteObjects": "s3:DeleteObject",
 }
 """What an operation needs where its refusal does not say: S3 answers a HEAD without a word."""
 

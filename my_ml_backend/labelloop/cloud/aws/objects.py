@@ -11,6 +11,10 @@ from labelloop.cloud.objects import for_each, require_confined
 from labelloop.errors import CloudError, CloudMissing, SettingsError
 from labelloop.settings import Settings
 from labelloop.sources.s3 import bucket_and_key
+from labelloop.types import chunks
+
+_REMOVED = 1000
+"""Objects that one call removes, the most that S3 takes."""
 
 _CHECK = "labelloop-check.txt"
 
@@ -120,6 +124,10 @@ class Folder:
 
     def remove(self) -> None:
         """Remove all objects in it."""
-        for name in list(self.names()):
-            with asking(f"{self.uri}/{name} to be removed"):
-                self._client.delete_object(**self._named(name))
+        for names in chunks(list(self.names()), _REMOVED):
+            objects = [{"Key": self._named(name)["Key"]} for name in names]
+            with asking(f"what lies in {self.uri} to be removed"):
+                told = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+            for left in told.get("Errors", ()):
+                where = f"s3://{self._bucket}/{left.get('Key')}"
+                raise CloudError(f"{where} could not be removed: {left.get('Code')} {left.get('Message')}")
