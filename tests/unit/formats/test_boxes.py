@@ -329,6 +329,15 @@ def test_a_table_of_fractions_is_known_by_its_numbers(tmp_path: Path) -> None:
     assert read_listing(path).records[0].result == '[{"box":[0.1,0.2,0.2,0.4],"label":"cat"}]'
 
 
+def test_a_fraction_that_leads_out_of_its_picture_makes_no_pixels_of_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("ImageID,label,XMin,XMax,YMin,YMax\n1.jpg,cat,0.1,0.3,0.2,0.6\n2.jpg,dog,0.5,1.02,0,0.5\n")
+    assert [one.result for one in read_listing(path).records] == [
+        '[{"box":[0.1,0.2,0.2,0.4],"label":"cat"}]',
+        '[{"box":[0.5,0.0,0.5,0.5],"label":"dog"}]',
+    ]
+
+
 @pytest.mark.parametrize("format", ["coco", "augmented"])
 def test_pixels_need_a_size(format: str, tmp_path: Path) -> None:
     record = replace(boxed("s3://b/1.jpg", ("cat", 0, 0, 1, 1)), size=None)

@@ -1,6 +1,7 @@
 """Spans of a text as files say them, checked, and written as tags of its words."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from labelloop.data.formats.entries import Entry
@@ -42,9 +43,10 @@ def apart(spans: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """Leave out spans until no two overlap: of those that do, the longest stays, then the first."""
     kept: list[tuple[int, int, str]] = []
     for one in sorted(spans, key=lambda span: (span[0] - span[1], span)):
-        if all(one[1] <= other[0] or other[1] <= one[0] for other in kept):
-            kept.append(one)
-    return sorted(kept)
+        at = bisect_left(kept, one)
+        if (at == 0 or kept[at - 1][1] <= one[0]) and (at == len(kept) or one[1] <= kept[at][0]):
+            kept.insert(at, one)
+    return kept
 
 
 def tagged_words(text: str, spans: Sequence[tuple[int, int, str]]) -> Iterator[tuple[str, str]]:
