@@ -67,7 +67,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused_before_anything_is_writt
 def test_any_number_of_objects_is_removed_and_what_cannot_be_is_said(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "_REMOVED", 2)
+    monkeypatch.setattr("labelloop.cloud.aws.objects._REMOVED", 2)
     folder = folder_of(account, "many")
     for name in ("a", "b", "c", "d", "e"):
         folder.put(f"these/{name}", b"1")
