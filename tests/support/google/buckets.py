@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import md5
@@ -81,9 +82,11 @@ class Buckets:
     """All buckets, by their names. Every step is atomic; ``denied`` are permissions that the caller lacks.
 
     ``careless``: conditions are passed over, as by some that stand in for Cloud Storage.
+    ``changed`` is told what became of an object: ``OBJECT_FINALIZE`` or ``OBJECT_DELETE``, and what more is known.
     """
 
     def __init__(self, denied: set[str] | None = None) -> None:
+        self.changed: Callable[[str, Object, dict[str, str]], None] = lambda *_: None
         self.denied = set() if denied is None else denied
         self.careless = False
         self.lock = threading.RLock()
@@ -143,6 +146,10 @@ class Buckets:
                     self._require_free(there)
             now = replace(made, generation=next(self._generations), made=datetime.now(UTC))
             self.bucket(made.bucket).objects[made.name] = now
+            replaced = {"overwroteGeneration": str(there.generation)} if there else {}
+            if there:
+                self.changed("OBJECT_DELETE", there, {"overwrittenByGeneration": str(now.generation)})
+            self.changed("OBJECT_FINALIZE", now, replaced)
             return now
 
     def delete(self, bucket: str, name: str, condition: str | None = None) -> None:
@@ -153,6 +160,7 @@ class Buckets:
             self.allow("storage.objects.delete")
             self._require_free(there)
             del self.bucket(bucket).objects[name]
+            self.changed("OBJECT_DELETE", there, {})
 
     def require(self, condition: str | None, there: Object | None) -> None:
         """See to it that ``ifGenerationMatch`` holds."""

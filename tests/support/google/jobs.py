@@ -100,8 +100,6 @@ class Jobs:
     def forget(self) -> None:
         """Stop and forget everything."""
         self._free.set()
-        for job in list(self.jobs.values()):
-            job.program.stop()
         self.runs.forget()
         self.jobs.clear()
         self.quota.clear()

@@ -117,13 +117,15 @@ class Runs:
     environment: Callable[[], Mapping[str, str]]
     commands: dict[str, Sequence[str]] = field(default_factory=dict)
     image_environment: dict[str, str] = field(default_factory=dict)
+    _programs: list[Program] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def program(self, name: str) -> Program:
         """Make the program of a job."""
         folder = self.folder / name
         folder.mkdir(parents=True)
-        return Program(folder, self.objects)
+        self._programs.append(Program(folder, self.objects))
+        return self._programs[-1]
 
     def begin(self, work: Callable[[], None]) -> None:
         """Let something be done in a thread."""
@@ -132,9 +134,12 @@ class Runs:
         thread.start()
 
     def forget(self) -> None:
-        """Wait for all, who have been told to stop, and forget images."""
+        """Stop and forget everything."""
+        for program in self._programs:
+            program.stop()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        self._programs.clear()
         self.commands.clear()
         self.image_environment.clear()

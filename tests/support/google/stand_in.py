@@ -18,8 +18,11 @@ from support.google.front import OUR_OWN, Front
 from support.google.gcs import Objects
 from support.google.jobs import Jobs, over_quota
 from support.google.models import Models
+from support.google.monitoring import Monitoring
 from support.google.operations import Operations
+from support.google.pipelines import Pipelines
 from support.google.programs import Runs
+from support.google.pubsub import PubSub
 from support.google.runtime import Runtime
 from support.google.served import Served
 from support.google.storage import Storage
@@ -52,6 +55,10 @@ class StandIn:
         self.datasets = Datasets(self.operations, self.objects)
         self.trainings = Trainings(self.operations, self.objects, self.datasets, self.models, self.served)
         self.batches = Batches(self.operations, self.objects, self.models, self.served)
+        self.pipelines = Pipelines(self.runs, self.operations)
+        self.monitoring = Monitoring(self.operations)
+        self.pubsub = PubSub(self.operations)
+        self.storage.buckets.changed = self.pubsub.object_changed
         self.rooms = (
             self.operations,
             self.jobs,
@@ -61,6 +68,9 @@ class StandIn:
             self.datasets,
             self.trainings,
             self.batches,
+            self.pipelines,
+            self.monitoring,
+            self.pubsub,
         )
         for room in self.rooms:
             self.front.add(room.routes())

@@ -157,6 +157,8 @@ class Call:
         parts = path.split("/")
         if self.service == "storage" and parts[2:3] == ["o"] and len(parts) > 3:
             parts[3:] = ["/".join(parts[3:])]
+        if self.service == "monitoring":
+            parts[1:] = ["/".join(parts[1:])] if len(parts) > 1 else []
         shape = "/".join("*" if number % 2 else part for number, part in enumerate(parts))
         return re.sub(r"^\w+/\*/(?=operations(/|$))", "", shape) + colon + verb
 
