@@ -110,10 +110,9 @@ class GcsStore:
     def _remedy(self, failure: GoogleFailure) -> str:
         if failure.unsent or failure.status == 401:
             return failure.remedy or _UNREACHED * failure.passing
-        if failure.status == 403 and "retention" in f"{failure.reason} {failure.said}".lower():
-            return "LabelLoop replaces objects: give it a bucket without a retention policy, also of objects"
         if failure.status == 403:
-            return f"{failure.remedy}; roles/storage.objectUser on bucket {self._bucket} has all that it needs"
+            role = f"; roles/storage.objectUser on bucket {self._bucket} has all that it needs"
+            return failure.remedy + role * ("retention" not in failure.remedy)
         if failure.status == 429:
             return "too much is asked of the bucket, or of this object; try again later"
         return "try again later" if failure.passing else ""

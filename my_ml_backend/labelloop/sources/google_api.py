@@ -64,6 +64,8 @@ class GoogleFailure(LabelLoopError):
                 "the credentials are not accepted: log in with `gcloud auth application-default login`, renew the key "
                 "that GOOGLE_APPLICATION_CREDENTIALS names, or see whether the service account is disabled"
             )
+        if "retention" in f"{self.reason} {self.said}".lower():
+            return "LabelLoop replaces objects: name a bucket without a retention policy, also of objects"
         if self.reason in ("SERVICE_DISABLED", "accessNotConfigured"):
             return "enable that API in the project: `gcloud services enable`"
         if acting := _ACTING.search(self.said):

@@ -267,7 +267,7 @@ def test_a_bucket_in_which_nothing_may_be_replaced_is_told(google: StandIn, buck
 def test_a_bucket_with_a_retention_lock_is_told(google: StandIn) -> None:
     google.storage.buckets.make("kept", retention=86_400)
     with pytest.raises(
-        StoreError, match=r"403 retentionPolicyNotMet .*: give it a bucket without a retention policy, also"
+        StoreError, match=r"403 retentionPolicyNotMet .*: name a bucket without a retention policy, also"
     ):
         check_store(open_store("gs://kept"))
 

@@ -1,14 +1,13 @@
 """A folder in S3 in which this machine and AWS hand each other files (LABELLOOP_AWS_LOCATION)."""
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.objects import for_each, require_confined
-from labelloop.errors import CloudError, CloudMissing, SettingsError
+from labelloop.cloud.objects import copy_all, location_below
+from labelloop.errors import CloudError, CloudMissing
 from labelloop.settings import Settings
 from labelloop.sources.s3 import bucket_and_key
 from labelloop.types import chunks
@@ -20,17 +19,8 @@ _CHECK = "labelloop-check.txt"
 
 
 def location_of(settings: Settings) -> str:
-    """Name the folder in S3 of the settings: ``s3://bucket/prefix``; raises SettingsError where there is none.
-
-    Below a store it is a folder of its own, which no project is called.
-    """
-    found = settings.aws_location or f"{settings.store_address.rstrip('/')}/cloud"
-    if not re.match(r"s3://[^/]+", found):
-        raise SettingsError(
-            "there is no folder in S3 to hand files over in: set LABELLOOP_AWS_LOCATION to s3://bucket/prefix, or let "
-            "LABELLOOP_STORE be in S3"
-        )
-    return found.rstrip("/")
+    """Name the folder in S3 of the settings: ``s3://bucket/prefix``; raises SettingsError where there is none."""
+    return location_below(settings.store_address, "s3", "LABELLOOP_AWS_LOCATION", settings.aws_location)
 
 
 class Folder:
@@ -106,14 +96,9 @@ class Folder:
 
         What would lead out of the folder is refused: raises CloudError.
         """
-        names = [name for name in (self.names() if wanted is None else wanted) if not name.endswith("/")]
-        for name in names:
-            require_confined(name, self.uri)
-        for_each(lambda name: self._fetch_one(name, folder / name), names)
-        return names
+        return copy_all(self.names() if wanted is None else wanted, self.uri, folder, self._fetch_one)
 
     def _fetch_one(self, name: str, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
         with (
             asking(f"{self.uri}/{name}"),
             closing(self._client.get_object(**self._named(name))["Body"]) as body,
