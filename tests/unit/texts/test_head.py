@@ -107,6 +107,15 @@ def test_with_fewer_landmarks_than_texts_the_model_is_still_the_layer(monkeypatc
     np.testing.assert_allclose(space.model(linear, 1.0).logits(learned.texts), linear.logits(rows), atol=0.02)
 
 
+def test_rows_that_are_remembered_are_those_that_are_made_anew() -> None:
+    from labelloop.kinds.text_classification.recipes.space import Space
+
+    texts = ("red house", "a green car", "blue river", "a red car near the river")
+    space = Space.of(texts, 2, None, 0)
+    np.testing.assert_allclose(space.rows(texts[:3]), space.rows(texts)[:3], rtol=1e-6)
+    assert space.rows(list(texts)).shape == (4, space.basis.shape[1])
+
+
 def test_scores_of_one_class_and_of_several(bundle: Path, tmp_path: Path) -> None:
     (one,) = open_engine(bundle, "onnx").predict([b"the card"], "v1")
     assert isinstance(one, Output)

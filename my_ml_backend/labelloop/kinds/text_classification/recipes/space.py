@@ -86,13 +86,16 @@ def _rarity(texts_with: npt.NDArray[Any], texts: int) -> Floats:
 class Space:
     """Rows of texts for a regression, and the way back: what it finds, as weights of the features themselves.
 
-    ``basis`` (landmarks, directions) makes coordinates of a text's similarities to the landmarks.
+    ``basis`` (landmarks, directions) makes coordinates of a text's similarities to the ``landmarks``; ``own`` are
+    theirs, (landmarks, directions). Up to 1,500 texts all are landmarks: their rows are asked for again and again.
     """
 
     features: TextFeatures
     ngrams: Any
     pooled: Array
     basis: Floats
+    landmarks: tuple[str, ...]
+    own: Array
 
     @classmethod
     def of(cls, texts: Sequence[str], classes: int, embeddings: StaticEmbeddings | None, seed: int) -> Self:
@@ -100,16 +103,19 @@ class Space:
         pooled = None if embeddings is None else pooled_of(texts, embeddings)
         features = TextFeatures(ngrams_of(texts, classes), pooled)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:_LANDMARKS])
-        landmarks = [texts[at] for at in chosen]
+        landmarks = tuple(texts[at] for at in chosen)
         ngrams, dense = _matrix(features.ngrams.rows(landmarks), len(features.ngrams.rarity)), features.dense(landmarks)
-        return cls(features, ngrams, dense, _basis(_similarity(ngrams, dense, ngrams, dense)))
+        alike = _similarity(ngrams, dense, ngrams, dense)
+        basis = _basis(alike)
+        return cls(features, ngrams, dense, basis, landmarks, _within(alike, basis))
 
     def rows(self, texts: Sequence[str]) -> Array:
         """Give (texts, directions)."""
+        if tuple(texts) == self.landmarks:
+            return self.own
         ngrams = _matrix(self.features.ngrams.rows(texts), self.ngrams.shape[1])
         alike = _similarity(ngrams, self.features.dense(texts), self.ngrams, self.pooled)
-        with threadpool_limits(limits=1):
-            return np.asarray(alike @ self.basis, dtype=np.float32)
+        return _within(alike, self.basis)
 
     def model(self, linear: Linear, temperature: float) -> LinearTextModel:
         """Make the model that gives what a layer on the rows gives, divided by a temperature."""
@@ -132,6 +138,11 @@ def _similarity(ngrams: Any, pooled: Array, others: Any, theirs: Array) -> Float
     with threadpool_limits(limits=1):
         dense = pooled @ theirs.T
     return np.asarray(_SCALE**2 * ((ngrams @ others.T).toarray() + _POOLED**2 * dense), dtype=np.float64)
+
+
+def _within(alike: Floats, basis: Floats) -> Array:
+    with threadpool_limits(limits=1):
+        return np.asarray(alike @ basis, dtype=np.float32)
 
 
 def _basis(similarity: Floats) -> Floats:
