@@ -90,6 +90,6 @@ def candidates(detector: Detector, examples: Examples, flips: Sequence[str] = ()
 def above_floor(logits: torch.Tensor, corners: torch.Tensor, spec: PictureSpec) -> Iterator[Candidates]:
     """Give what cells say of each picture, as far as it is sure enough to be looked at."""
     least, places = float(np.log(FLOOR / (1 - FLOOR))), shares(corners, spec).cpu()
-    for named, placed in zip(logits.cpu(), places, strict=True):
+    for named, placed in zip(logits.float().cpu(), places, strict=True):
         cells, labels = (named > least).nonzero(as_tuple=True)
         yield Candidates(placed[cells].numpy(), labels.numpy(), named[cells, labels].numpy())

@@ -15,7 +15,7 @@ from labelloop.errors import TrainingError
 from labelloop.kinds.object_detection.recipes.examples import Boxes, Examples
 from labelloop.kinds.object_detection.recipes.losses import Truth, loss
 from labelloop.kinds.object_detection.recipes.maps import Maps
-from labelloop.kinds.object_detection.recipes.network import Detector
+from labelloop.kinds.object_detection.recipes.network import Detector, short_numbers
 from labelloop.train.checkpoints import SUFFIX, Pace, find_checkpoint, make_room, write_checkpoint
 from labelloop.train.recipes.finetune_plan import on_gpu
 from labelloop.types import Epoch, Progress
@@ -68,9 +68,11 @@ class Seen:
     def answered(self, detector: Detector, rows: Sequence[int], seeds: Sequence[int]) -> Answered:
         """Look at pictures; see Source."""
         drawn = self.examples.drawn(rows, seeds)
-        with torch.set_grad_enabled(self.learns):
-            maps = detector.maps(drawn.images.to(detector.device))
-        return *detector.heads(maps), drawn.boxes
+        with short_numbers(detector.device):
+            with torch.set_grad_enabled(self.learns):
+                maps = detector.maps(drawn.images.to(detector.device))
+            logits, corners = detector.heads(maps)
+        return logits.float(), corners.float(), drawn.boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ class Remembered:
     def answered(self, detector: Detector, rows: Sequence[int], seeds: Sequence[int]) -> Answered:
         """Look at maps; see Source."""
         maps, boxes = self.maps.drawn(rows if self.kept is None else [self.kept[row] for row in rows], seeds)
-        return *detector.heads([one.to(detector.device) for one in maps]), boxes
+        with short_numbers(detector.device):
+            logits, corners = detector.heads([one.to(detector.device) for one in maps])
+        return logits.float(), corners.float(), boxes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import torch
 from labelloop.bundle_info import PictureSpec
 from labelloop.files import remove_stale
 from labelloop.kinds.object_detection.recipes.examples import Boxes, Examples
-from labelloop.kinds.object_detection.recipes.network import Detector
+from labelloop.kinds.object_detection.recipes.network import Detector, short_numbers
 from labelloop.types import Progress
 
 _PREFIX = ".maps-"
@@ -82,9 +82,9 @@ def kept(
         for at in range(total):
             row, variant = divmod(at, variants)
             drawn = examples.variant(row, variant, seed + at)
-            with torch.inference_mode():
+            with torch.inference_mode(), short_numbers(detector.device):
                 found = detector.maps(drawn.images.to(detector.device))
-            flat = torch.cat([one.flatten(1) for one in found], dim=1).clamp(_HALF.min, _HALF.max)
+            flat = torch.cat([one.float().flatten(1) for one in found], dim=1).clamp(_HALF.min, _HALF.max)
             rows[at] = flat[0].cpu().numpy()
             boxes += drawn.boxes
             progress("maps", at + 1, total)

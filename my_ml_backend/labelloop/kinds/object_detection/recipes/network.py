@@ -110,6 +110,16 @@ class Detector(nn.Module):
         nn.init.constant_(self.reach.bias, math.log(2))  # type: ignore[arg-type]
 
 
+def short_numbers(device: torch.device) -> torch.autocast:
+    """Let convolutions calculate in bfloat16 within the block, where this CPU does that: then they learn twice as fast.
+
+    Weights, losses and what is served are as long as ever.
+    """
+    known = torch.cpu.get_capabilities()
+    able = any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=able and device.type == "cpu")
+
+
 def _tower() -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(_CONVOLUTIONS):

@@ -34,7 +34,7 @@ from labelloop.kinds.object_detection.recipes.fitting import (
     taken_up,
 )
 from labelloop.kinds.object_detection.recipes.maps import MOST_BYTES, bytes_of, kept
-from labelloop.kinds.object_detection.recipes.network import Detector, first_detector
+from labelloop.kinds.object_detection.recipes.network import Detector, first_detector, short_numbers
 from labelloop.kinds.object_detection.recipes.planning import Budget, Planner, Work
 from labelloop.kinds.object_detection.recipes.sizes import Size
 from labelloop.train.dataset import Sample
@@ -318,4 +318,6 @@ def reached(detector: Detector, held: Examples) -> Epoch:
     """Say what a detector reaches on validation pictures as it is; nothing where none of them has a box."""
     if not any(len(one.labels) for one in held.examples):
         return {}
-    return {"validation_ap50": precision(suppressed(candidates(detector, held)), held.examples)}
+    with short_numbers(detector.device):
+        found = suppressed(candidates(detector, held))
+    return {"validation_ap50": precision(found, held.examples)}
