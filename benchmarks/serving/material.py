@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,69 @@ def write_bundle(directory: Path, backbone: str) -> None:
     files = {"model.onnx": hashlib.sha256((directory / "model.onnx").read_bytes()).hexdigest()}
     info = NetworkInfo(CLASSES, "single", "head", files, backbone=backbone, picture=SPEC, parity={"model.onnx": 0.0})
     (directory / "model.json").write_text(info.to_json())
+
+
+def write_text_head(directory: Path) -> None:
+    """Write a head that has learned the topics of 300 texts of Python's documentation."""
+    from labelloop.demo.texts import documentation
+    from labelloop.kinds.hyperparameters import OwnParameters
+    from labelloop.kinds.text_classification.recipes.material import Labeled, Material
+    from labelloop.kinds.text_classification.recipes.trainer import train
+    from labelloop.types import TEXTS
+
+    found = documentation(0, 300)
+    shown = np.array([[name in one.labels for name in found.classes] for one in found.shown])
+    names, said = tuple(f"{at:064x}" for at in range(len(shown))), tuple(one.text for one in found.shown)
+    held = 60
+
+    def labeled(part: slice) -> Labeled:
+        return Labeled(names[part], said[part], shown[part], np.zeros(len(shown[part]), dtype=bool))
+
+    parameters = OwnParameters(TEXTS, {"balance": "auto"}, ("head",), 0)
+    material = Material(
+        found.classes, "single", labeled(slice(held, None)), labeled(slice(held)), parameters, lambda *_: None
+    )
+    train(material, ("head",), {}, directory.parent)
+
+
+def write_encoder_bundle(directory: Path) -> None:
+    """Write an encoder of MiniLM's size (6 layers of 384 numbers), with random weights."""
+    from labelloop.files import sha256
+    from labelloop.kinds.text_classification.bundle import TextInfo
+    from labelloop.kinds.texts.recipes.encoder import find
+    from labelloop.kinds.texts.recipes.encoder_export import write_encoder
+    from labelloop.kinds.texts.recipes.encoder_network import network_of
+    from labelloop.types import TEXTS
+    from support.tiny_encoder import write
+
+    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    encoder = find(str(write(directory.parent / "encoder", positions=512, **sizes)))
+    directory.mkdir(parents=True)
+    names = write_encoder(network_of(encoder, len(CLASSES), pooled=True), encoder.cutter, directory, {})
+    files = {name: sha256(directory / name) for name in names}
+    info = TextInfo(CLASSES, "single", "finetune", files, kind=TEXTS)
+    (directory / "model.json").write_text(info.to_json())
+
+
+def write_detector(directory: Path) -> None:
+    """Write a detector on mobilenetv2_100 at 416 x 320 pixels, with random weights."""
+    import torch
+
+    from labelloop.files import sha256
+    from labelloop.kinds.object_detection.recipes.choosing import Served, figure
+    from labelloop.kinds.object_detection.recipes.export import Made, write_bundle
+    from labelloop.kinds.object_detection.recipes.network import first_detector
+    from labelloop.kinds.object_detection.recipes.sizes import Size
+    from labelloop.train.dataset import Sample
+    from labelloop.train.pixels import PixelCache
+    from labelloop.types import TrainSettings
+
+    torch.manual_seed(0)
+    settings, spec = TrainSettings(backbone="mobilenetv2_100", weights="none"), replace(SPEC, width=416, height=320)
+    flat = np.ones(len(CLASSES))
+    served = Served((), 0.6, flat, 0 * flat, flat / 2, figure([], [], len(CLASSES)))
+    detector = first_detector(settings, Size(spec, 30.0), CLASSES)
+    made = Made(detector, served, CLASSES, "head", settings.backbone, spec)
+    (photo := directory.parent / "photo.jpg").write_bytes(photos(1)[0])
+    compared = [Sample(photo, sha256(photo), ())]
+    write_bundle(made, compared, PixelCache(spec, directory.parent / "caches"), directory)
