@@ -86,9 +86,8 @@ def ours(
     held = max(2, len(learned) // 10)
     sides, begun = Sides(listed.classes, tuple(learned[held:]), tuple(learned[:held])), time.process_time()
     size = Size(spec, float(np.quantile(smaller, 0.05)) * side)
-    place = Place(folder / "caches", folder / "checkpoints")
-    place.checkpoints.mkdir(exist_ok=True)
-    train(sides, size, settings, folder / "bundle", place, lambda *_: None)
+    (checkpoints := folder / "checkpoints").mkdir(exist_ok=True)
+    train(sides, size, settings, folder / "bundle", Place(folder / "caches", checkpoints), lambda *_: None)
     seconds = time.process_time() - begun
     info = DetectorInfo.from_json((folder / "bundle" / DESCRIPTION).read_text())
     return DetectorEngine(folder / "bundle", info), seconds
@@ -128,7 +127,7 @@ class Outcome:
         """Keep it."""
         parts = {name: np.concatenate([getattr(one, name) for one in self.found]) for name in _FIELDS}
         counts = [len(one.labels) for one in self.found]
-        np.savez(path, counts=counts, seconds=self.seconds, **parts)  # type: ignore[arg-type]
+        np.savez(path, counts=counts, seconds=self.seconds, **parts)
 
     @classmethod
     def read(cls, path: Path) -> "Outcome":

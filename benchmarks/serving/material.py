@@ -4,6 +4,7 @@ import hashlib
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -91,7 +92,12 @@ def write_encoder_bundle(directory: Path) -> None:
     from labelloop.types import TEXTS
     from support.tiny_encoder import write
 
-    sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    sizes: dict[str, Any] = {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    }
     encoder = find(str(write(directory.parent / "encoder", positions=512, **sizes)))
     directory.mkdir(parents=True)
     names = write_encoder(network_of(encoder, len(CLASSES), pooled=True), encoder.cutter, directory, {})
