@@ -10,9 +10,8 @@ import requests
 
 from labelloop.types import Json
 from support.google import PROJECT, StandIn
+from support.google.queue import DEAD, SUBSCRIPTION, TOPIC, EventQueue, annotations
 
-TOPIC = f"projects/{PROJECT}/topics/events"
-QUEUE = f"projects/{PROJECT}/subscriptions/events"
 NOW = 1_800_000_000.0
 METRIC = "custom.googleapis.com/labelloop/macro_f1"
 
@@ -96,8 +95,8 @@ def test_what_can_be_written_is_written_beside_what_cannot(google: StandIn, cloc
 def queue(google: StandIn, clock: list[float]) -> str:
     """A subscription to a topic, by its path."""
     ask(google, "PUT", f"v1/{TOPIC}", {})
-    ask(google, "PUT", f"v1/{QUEUE}", {"topic": TOPIC, "ackDeadlineSeconds": 30})
-    return f"v1/{QUEUE}"
+    ask(google, "PUT", f"v1/{SUBSCRIPTION}", {"topic": TOPIC, "ackDeadlineSeconds": 30})
+    return f"v1/{SUBSCRIPTION}"
 
 
 def pull(google: StandIn, queue: str, most: int = 10) -> list[Json]:
@@ -118,32 +117,29 @@ def test_a_message_comes_again_until_it_is_acknowledged(google: StandIn, queue: 
     (third,) = pull(google, queue)
     ask(google, "POST", f"{queue}:acknowledge", {"ackIds": [third["ackId"]]})
     google.pubsub.reappear()
-    assert (pull(google, queue), google.pubsub.left(QUEUE)) == ([], 0)
+    assert (pull(google, queue), google.pubsub.left(SUBSCRIPTION)) == ([], 0)
 
 
-def test_what_is_taken_too_often_goes_elsewhere(google: StandIn, queue: str) -> None:
-    dead = f"projects/{PROJECT}/topics/dead"
-    google.pubsub.topics[dead] = {"name": dead}
-    policy = {"deadLetterTopic": dead, "maxDeliveryAttempts": 5}
-    ask(google, "PUT", f"v1/{QUEUE}-2", {"topic": TOPIC, "deadLetterPolicy": policy})
-    ask(google, "PUT", f"v1/{QUEUE}-dead", {"topic": dead})
-    google.pubsub.send(TOPIC, {"n": 1})
+def test_what_is_taken_too_often_goes_elsewhere(google: StandIn) -> None:
+    events = EventQueue(google)
+    events.tell(*annotations([7]))
     attempts = []
     for _ in range(6):
-        attempts += [one["deliveryAttempt"] for one in pull(google, f"{queue}-2")]
-        google.pubsub.reappear()
+        attempts += [one["deliveryAttempt"] for one in pull(google, f"v1/{SUBSCRIPTION}")]
+        events.reappear()
     assert attempts == [1, 2, 3, 4, 5]
-    assert google.pubsub.left(f"{QUEUE}-dead") == 1
+    assert (events.count(), events.count(DEAD)) == (0, 1)
+    (given,) = pull(google, f"v1/{DEAD}")
+    assert given["message"]["attributes"]["objectId"] == "cats/7"
 
 
-def test_what_happens_to_objects_is_told(google: StandIn, queue: str) -> None:
-    google.bucket("labels")
-    google.pubsub.watch("labels", TOPIC, "cats/")
+def test_what_happens_to_objects_is_told(google: StandIn) -> None:
+    EventQueue(google).watch("labels", "cats/")
     upload = f"{google.url}/upload/storage/v1/b/labels/o"
     for name in ("cats/1", "cats/1", "dogs/1"):
         requests.post(upload, b"{}", params={"uploadType": "media", "name": name}, timeout=10).raise_for_status()
     requests.delete(f"{google.url}/storage/v1/b/labels/o/cats%2F1", timeout=10).raise_for_status()
-    told = [one["message"] for one in pull(google, queue)]
+    told = [one["message"] for one in pull(google, f"v1/{SUBSCRIPTION}")]
     assert [(one["attributes"]["eventType"], one["attributes"]["objectId"]) for one in told] == [
         ("OBJECT_FINALIZE", "cats/1"),
         ("OBJECT_DELETE", "cats/1"),
@@ -157,13 +153,13 @@ def test_what_happens_to_objects_is_told(google: StandIn, queue: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
-        ("POST", f"v1/{QUEUE}x:pull", {"maxMessages": 1}, "NOT_FOUND"),
-        ("POST", f"v1/{QUEUE}:pull", {"maxMessages": 0}, "INVALID_ARGUMENT"),
-        ("POST", f"v1/{QUEUE}:pull", {"max": 1}, "INVALID_ARGUMENT"),
-        ("POST", f"v1/{QUEUE}:acknowledge", {"ackIds": ["1"]}, "INVALID_ARGUMENT"),
-        ("POST", f"v1/{QUEUE}:acknowledge", {"ackIds": []}, "INVALID_ARGUMENT"),
-        ("PUT", f"v1/{QUEUE}", {"topic": TOPIC}, "ALREADY_EXISTS"),
-        ("PUT", f"v1/{QUEUE}-2", {"topic": TOPIC, "ackDeadlineSeconds": 5}, "INVALID_ARGUMENT"),
+        ("POST", f"v1/{SUBSCRIPTION}x:pull", {"maxMessages": 1}, "NOT_FOUND"),
+        ("POST", f"v1/{SUBSCRIPTION}:pull", {"maxMessages": 0}, "INVALID_ARGUMENT"),
+        ("POST", f"v1/{SUBSCRIPTION}:pull", {"max": 1}, "INVALID_ARGUMENT"),
+        ("POST", f"v1/{SUBSCRIPTION}:acknowledge", {"ackIds": ["1"]}, "INVALID_ARGUMENT"),
+        ("POST", f"v1/{SUBSCRIPTION}:acknowledge", {"ackIds": []}, "INVALID_ARGUMENT"),
+        ("PUT", f"v1/{SUBSCRIPTION}", {"topic": TOPIC}, "ALREADY_EXISTS"),
+        ("PUT", f"v1/{SUBSCRIPTION}-2", {"topic": TOPIC, "ackDeadlineSeconds": 5}, "INVALID_ARGUMENT"),
         ("PUT", f"v1/projects/{PROJECT}/topics/1", {}, "INVALID_ARGUMENT"),
         ("POST", f"v1/{TOPIC}:publish", {"messages": [{}]}, "INVALID_ARGUMENT"),
         ("POST", f"v1/{TOPIC}:publish", {"messages": [{"data": "?"}]}, "INVALID_ARGUMENT"),

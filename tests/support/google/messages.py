@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from labelloop.types import Json
@@ -157,7 +156,9 @@ _WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
+    """One field: ``many`` is ``[]`` or ``{}``, ``must`` it be there, is it ``theirs`` to write."""
+
     name: str
     type: str
     many: str
@@ -165,24 +166,27 @@ class _Field:
     theirs: bool
 
 
-@cache
-def _messages() -> dict[str, dict[str, _Field]]:
+def _messages() -> dict[str, dict[str, Field]]:
     lines = re.sub(r"\\\n", " ", _TABLE).splitlines()
     return {
         (words := line.split())[0]: {(one := _field(word)).name: one for word in words[1:]} for line in lines if line
     }
 
 
-def _field(word: str) -> _Field:
+def _field(word: str) -> Field:
     name, _, told = word.partition(":")
     found = re.fullmatch(r"([\w|]+)(\[\]|\{\}|)(!?)(-?)", told)
     assert found, word
-    return _Field(name, _WORDS.get(found[1], found[1]), found[2], bool(found[3]), bool(found[4]))
+    return Field(name, _WORDS.get(found[1], found[1]), found[2], bool(found[3]), bool(found[4]))
+
+
+MESSAGES = _messages()
+"""Their fields, by name."""
 
 
 def checked(message: str, content: Any, at: str = "") -> Json:
     """Give a message without what Google writes itself; raises Refused. ``at`` is where in the request it stands."""
-    fields = _messages()[message]
+    fields = MESSAGES[message]
     if not isinstance(content, dict):
         raise _bad(at, f"type.googleapis.com/google.cloud.{message}", content)
     found: Json = {}
@@ -201,7 +205,7 @@ def checked(message: str, content: Any, at: str = "") -> Json:
     return found
 
 
-def _told(field: _Field, value: Any, at: str) -> Any:
+def _told(field: Field, value: Any, at: str) -> Any:
     if field.many == "[]":
         if not isinstance(value, list):
             raise violation(at, f"Invalid value at '{at}', {_shown(value)}: it is no list")

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 from labelloop.types import Json
@@ -38,11 +38,11 @@ class Message:
 
 @dataclass
 class Subscription:
-    """What a subscription holds; what was given up on goes to the topic ``dead``, if there is one."""
+    """What a subscription holds: messages by their ids, the oldest first."""
 
     name: str
     told: Json
-    messages: list[Message] = field(default_factory=list)
+    messages: dict[str, Message] = field(default_factory=dict)
 
     @property
     def topic(self) -> str:
@@ -102,6 +102,11 @@ class PubSub:
             content = (body if isinstance(body, str) else json.dumps(body)).encode()
             self._deliver(topic, content, attributes)
 
+    def subscribe(self, name: str, told: Json) -> Subscription:
+        """Make a subscription (``projects/P/subscriptions/S``) as it is told."""
+        self.subscriptions[name] = Subscription(name, told)
+        return self.subscriptions[name]
+
     def watch(self, bucket: str, topic: str, prefix: str = "") -> None:
         """Let what happens to a bucket's objects be told to a topic, which is made."""
         self.topics.setdefault(topic, {"name": topic})
@@ -127,7 +132,7 @@ class PubSub:
     def reappear(self) -> None:
         """Show what was pulled and not acknowledged, as after its deadline."""
         for subscription in self.subscriptions.values():
-            for message in subscription.messages:
+            for message in subscription.messages.values():
                 message.until = 0.0
 
     def left(self, subscription: str) -> int:
@@ -142,7 +147,7 @@ class PubSub:
                 told["data"] = base64.b64encode(content).decode()
             for one in self.subscriptions.values():
                 if one.topic == topic:
-                    one.messages.append(Message({name: value for name, value in told.items() if value}))
+                    one.messages[number] = Message({name: value for name, value in told.items() if value})
             return number
 
     # What Pub/Sub answers.
@@ -184,8 +189,7 @@ class PubSub:
         self._topic(told["topic"])
         if call.resource in self.subscriptions:
             raise Refused("ALREADY_EXISTS", f"Resource already exists in the project (resource={call.resource}).")
-        self.subscriptions[call.resource] = Subscription(call.resource, told)
-        return self._told(self.subscriptions[call.resource])
+        return self._told(self.subscribe(call.resource, told))
 
     def _told(self, one: Subscription) -> Json:
         return {"name": one.name, **one.told, "state": "ACTIVE"}
@@ -204,8 +208,8 @@ class PubSub:
             raise invalid("The max_messages of a pull has to be positive.")
         with self.operations.lock:
             self._give_up(one)
-            shown = [message for message in one.messages if message.until <= self.clock()]
-            taken = shown[: min(most, _MOST_PULLED)]
+            shown = (message for message in one.messages.values() if message.until <= self.clock())
+            taken = list(islice(shown, min(most, _MOST_PULLED)))
             for message in taken:
                 message.until, message.attempts = self.clock() + one.deadline, message.attempts + 1
                 message.receipt = f"{secrets.token_hex(24)}:{message.told['messageId']}"
@@ -226,8 +230,9 @@ class PubSub:
         if not policy:
             return
         most = policy.get("maxDeliveryAttempts", 5)
-        for message in [each for each in one.messages if each.attempts >= most and each.until <= self.clock()]:
-            one.messages.remove(message)
+        gone = [each for each in one.messages.values() if each.attempts >= most and each.until <= self.clock()]
+        for message in gone:
+            del one.messages[message.told["messageId"]]
             content = base64.b64decode(message.told.get("data", ""))
             self._deliver(policy["deadLetterTopic"], content, message.told.get("attributes", {}))
 
@@ -236,7 +241,7 @@ class PubSub:
         one = self._named(call)
         with self.operations.lock:
             for message in self._of(one, call.body["ackIds"]):
-                one.messages.remove(message)
+                del one.messages[message.told["messageId"]]
         return {}
 
     def _modify(self, call: Call) -> Json:
@@ -250,10 +255,11 @@ class PubSub:
 
     def _of(self, one: Subscription, receipts: Iterable[str]) -> list[Message]:
         """Find messages by their receipts that hold still; raises Refused for what is no receipt."""
-        wanted = set(receipts)
+        wanted = list(receipts)
         if any(not re.fullmatch(r"[0-9a-f]{48}:\d+", receipt) for receipt in wanted):
             raise invalid("Some acknowledgement ids in the request were invalid.")
-        return [each for each in one.messages if each.receipt in wanted and each.until > self.clock()]
+        found = {receipt: one.messages.get(receipt.partition(":")[2]) for receipt in wanted}
+        return [each for told, each in found.items() if each and each.receipt == told and each.until > self.clock()]
 
     def _named(self, call: Call) -> Subscription:
         if call.resource not in self.subscriptions:
