@@ -30,8 +30,8 @@ _PROCESSES = ("serve", "train", "web", "worker")
 
 _RESTARTED = ("serve", "web", "worker")
 
-_WITHOUT_HUB = ("serve", "start")
-"""What gets the settings alone: not every image holds what a hub imports."""
+_WITHOUT_HUB = ("deploy", "serve", "start")
+"""What gets the settings alone: not every image holds what a hub imports, and what is set up elsewhere needs none."""
 
 _TOLERANT = ("doctor", "start")
 """What says itself which settings are wrong."""
