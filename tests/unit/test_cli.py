@@ -31,6 +31,7 @@ COMMANDS = [
     "cancel",
     "connect",
     "demo",
+    "deploy",
     "doctor",
     "drift",
     "explain",

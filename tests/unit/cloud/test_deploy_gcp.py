@@ -79,7 +79,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     program.parent.mkdir()
     program.write_text(PROGRAM.format(state=state, service=json.dumps(service())))
     program.chmod(program.stat().st_mode | stat.S_IEXEC)
-    (state / "builds").write_text("WORKING\nSUCCESS\n" * 2)
+    (state / "builds").write_text("SUCCESS\n" * 9)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     for name, value in GIVEN.items():
         monkeypatch.setenv(name, value)
@@ -207,7 +207,7 @@ def test_a_service_account_that_is_not_known_everywhere_yet_is_waited_for(projec
 def test_a_worker_whose_trainer_is_elsewhere_runs_the_image_of_the_service(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LABELLOOP_TRAINER", "vertex-job://proj/europe-west4")
+    monkeypatch.setenv("LABELLOOP_TRAINER", "sagemaker-pipeline://loop?region=eu-west-1")
     done = deploy("--worker")
 
     assert done.exit_code == 0, done.output
@@ -219,8 +219,9 @@ def test_a_worker_whose_trainer_is_elsewhere_runs_the_image_of_the_service(
 
 def test_a_build_is_waited_for_and_one_that_fails_is_told_with_its_log(project: Project) -> None:
     waited: list[float] = []
+    (project.state / "builds").write_text("QUEUED\nWORKING\nSUCCESS\n")
     Deployment(plan(), Gcloud("proj", print), print, waited.append).run()
-    assert len(waited) == 1
+    assert len(waited) == 2
 
     (project.state / "builds").write_text("FAILURE\n")
     with pytest.raises(CloudError, match="step 13 of 14, image .*the build ended as FAILURE; its log: https://log"):
