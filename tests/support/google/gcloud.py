@@ -122,9 +122,10 @@ class GcloudStandIn:
         """Refuse every call whose ``service:METHOD /path`` holds this text."""
         self.refusals[call] = Refused(code, status, message)
 
-    def state(self) -> Json:
-        """Give all that there is, to compare; what was sent to be built is no state."""
-        return json.loads(json.dumps([self.things, self.policies, self.secrets, sorted(self.enabled)], sort_keys=True))
+    def state(self) -> str:
+        """Spell out all that there is, to compare; what was sent to be built is no state."""
+        found = [self.things, self.policies, self.secrets, self.pools.pools, sorted(self.enabled)]
+        return json.dumps(found, sort_keys=True, default=repr)
 
     def named(self, ending: str) -> Any:
         """Give the one thing whose name ends so."""
@@ -406,8 +407,9 @@ def _run(cloud: GcloudStandIn, call: Call, match: re.Match[str]) -> Json:
 @route("run", "PUT", r"/apis/serving.knative.dev/v1/namespaces/[^/]+/services/[^/]+")
 def _run_again(cloud: GcloudStandIn, call: Call, match: re.Match[str]) -> Json:
     key = f"run{call.path}"
-    cloud.things[key] = _ready(call.json, cloud.things[key]["metadata"]["generation"] + 1)
-    return cloud.things[key]
+    service = _ready(call.json, cloud.things[key]["metadata"]["generation"] + 1)
+    cloud.things[key] = service
+    return service
 
 
 def _ready(service: Json, generation: int) -> Json:

@@ -1,17 +1,19 @@
-"""`labelloop deploy gcp` with a gcloud that notes what it is asked, and answers as a project does in which that is so."""
+"""`labelloop deploy gcp` with a gcloud that notes what it is asked, and answers as if it were so."""
 
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from labelloop.cli.main import main
-from labelloop.cloud.google.cloud_run import Grant, grants, plan_of
+from labelloop.cloud.google.cloud_run import Grant, Plan, grants, plan_of
 from labelloop.cloud.google.deploying import Deployment
 from labelloop.cloud.google.gcloud import Gcloud
 from labelloop.errors import CloudError, SettingsError
+from labelloop.types import Json
 
 FOLDER = Path(__file__).resolve().parents[3] / "my_ml_backend"
 GIVEN = {"LABEL_STUDIO_URL": "https://studio.example.com", "LABEL_STUDIO_API_KEY": "hush-key"}
@@ -24,7 +26,8 @@ env > environment
 if [ -f fail ] && echo "$*" | grep -q -f fail; then cat refusal >&2; exit 1; fi
 missing() {{ echo 'ERROR: (gcloud) NOT_FOUND: it was not found' >&2; exit 1; }}
 case "$*" in
-"iam service-accounts create "*) [ ! -f account ] || {{ echo "ERROR: $4 already exists" >&2; exit 1; }}; touch account ;;
+"iam service-accounts create "*) [ ! -f account ] || {{ echo "ERROR: $4 already exists" >&2; exit 1; }}
+    touch account ;;
 "secrets create "*) touch "secret-$3" ;;
 "secrets versions access latest --secret "*) [ -s "secret-$6" ] || missing; cat "secret-$6" ;;
 "secrets versions add "*) cat > "secret-$4" ;;
@@ -66,7 +69,7 @@ class Project:
         return (self.state / f"secret-my-ml-backend-{name}").read_text()
 
 
-def service(*variables: dict[str, object]) -> dict[str, object]:
+def service(*variables: Mapping[str, object]) -> dict[str, object]:
     containers = [{"image": IMAGE, "env": list(variables)}]
     return {"status": {"url": "https://web.run"}, "spec": {"template": {"spec": {"containers": containers}}}}
 
@@ -90,7 +93,7 @@ def deploy(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["deploy", "gcp", str(FOLDER), "--gcp-project-id", "proj", *arguments])
 
 
-def plan(**variables: str):  # type: ignore[no-untyped-def]
+def plan(**variables: str) -> Plan:
     return plan_of({**GIVEN, **variables}, FOLDER, project="proj", region="us-central1", worker=True)
 
 
@@ -195,7 +198,9 @@ def test_a_service_account_that_is_not_known_everywhere_yet_is_waited_for(projec
         if len(waited) == 3:
             (project.state / "fail").unlink()
 
-    wanted = plan(LABELLOOP_ENDPOINT="vertex://models/europe-west4/7", LABELLOOP_TRAINER="vertex-job://proj/europe-west4")
+    wanted = plan(
+        LABELLOOP_ENDPOINT="vertex://models/europe-west4/7", LABELLOOP_TRAINER="vertex-job://proj/europe-west4"
+    )
     Deployment(wanted, Gcloud("proj", print, wait=wait), print).run()
 
     assert len(waited) == 3
@@ -224,12 +229,13 @@ def test_a_build_is_waited_for_and_one_that_fails_is_told_with_its_log(project: 
     assert len(waited) == 2
 
     (project.state / "builds").write_text("FAILURE\n")
-    with pytest.raises(CloudError, match="step 13 of 14, image .*the build ended as FAILURE; its log: https://log"):
+    with pytest.raises(CloudError, match=r"step 13 of 14, image .*the build ended as FAILURE; its log: https://log"):
         Deployment(plan(), Gcloud("proj", print), print, waited.append).run()
 
 
 def test_what_the_ml_sdk_left_as_a_plain_variable_becomes_a_secret(project: Project) -> None:
-    plain, hidden = {"name": "LABEL_STUDIO_API_KEY", "value": "hush-key"}, {"name": "BASIC_AUTH_USER", "valueFrom": {}}
+    plain = {"name": "LABEL_STUDIO_API_KEY", "value": "hush-key"}
+    hidden: Json = {"name": "BASIC_AUTH_USER", "valueFrom": {}}
     project.holds(service(plain, hidden, {"name": "MINE", "value": "stays"}))
     deploy()
 
@@ -253,7 +259,7 @@ def test_a_dry_run_asks_nothing_and_shows_no_secret(project: Project, monkeypatc
     assert "reads the value of BASIC_AUTH_PASS" in done.output
 
 
-def test_without_gcloud_it_says_where_to_get_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_without_gcloud_it_says_where_to_get_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     done = deploy()
     assert done.exit_code == 1
