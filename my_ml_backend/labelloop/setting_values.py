@@ -215,9 +215,11 @@ def bootstrap_address(value: str) -> str:
 
 def trainer_address(value: str) -> str:
     """Check the kind of a trainer's address; what its kind asks for is looked at when it is opened."""
-    if value == "local" or _is_command(value) or re.match("sagemaker-pipeline://[^/?#]", value):
+    if value == "local" or _is_command(value) or re.match("(sagemaker-pipeline|vertex-automl)://[^/?#]", value):
         return ""
-    return "a trainer: local, command:./train.sh or sagemaker-pipeline://NAME?region=R"
+    return (
+        "a trainer: local, command:./train.sh, sagemaker-pipeline://NAME?region=R or vertex-automl://PROJECT/LOCATION"
+    )
 
 
 def deployer_address(value: str) -> str:
@@ -238,7 +240,7 @@ def events_address(value: str) -> str:
     return "" if fine else "a queue of events: sqs://QUEUE?region=R"
 
 
-_BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda)://")
+_BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda|vertex-automl)://")
 
 
 def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:

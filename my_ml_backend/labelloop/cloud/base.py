@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
+from labelloop.errors import CloudError
 from labelloop.models.versions import VersionRecord
-from labelloop.types import ProjectKey
+from labelloop.types import Answer, Failure, ProjectKey
 
 Approval = Literal["approved", "rejected", "pending"]
 
@@ -46,6 +47,15 @@ class Folder(Protocol):
 
     def remove(self) -> None:
         """Remove all objects in it."""
+
+
+def require_any(answers: Sequence[Answer | Failure], model: str, remedy: str) -> None:
+    """Refuse answers none of which can be read: then how they are asked for is wrong, and not the model."""
+    failures = [one for one in answers if isinstance(one, Failure)]
+    if len(failures) == len(answers):
+        raise CloudError(
+            f"none of {len(answers)} answers of {model} can be used, the first: {failures[0].reason}. {remedy}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

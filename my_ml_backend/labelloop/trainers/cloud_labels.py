@@ -43,13 +43,13 @@ class CloudLabels:
         """Write the lists of sides, and the pictures they name that are not there yet; gives parameters.
 
         ``wanted`` names the parameter that takes a side's address. The validation side goes with the training side
-        where no parameter takes it.
+        where no parameter takes it; formats that carry sides say which is which.
         """
-        held: dict[Side, list[Item]] = {side: [] for side in SIDES}
+        held: dict[Side, list[tuple[Side, Item]]] = {side: [] for side in SIDES}
         for side, item in Part(context.manifest, context.named_sides, SIDES).sided():
             if item.text or context.pictures.has(item.content):
-                held["train" if side == "validation" and side not in wanted else side].append(item)
-        self._upload(context, (item for side in wanted for item in held[side] if not item.text))
+                held["train" if side == "validation" and side not in wanted else side].append((side, item))
+        self._upload(context, (item for side in wanted for _, item in held[side] if not item.text))
         place, given, lost = self._place(key), {}, []
         with tempfile.TemporaryDirectory(prefix="labelloop-labels-") as folder:
             for side, parameter in wanted.items():
@@ -71,14 +71,16 @@ class CloudLabels:
         """Where pictures are for good, each an object named by its sha256."""
         return self.folder.below("objects")
 
-    def _list(self, context: "Context", side: Side, items: Sequence[Item], folder: Path) -> tuple[Path, list[str]]:
+    def _list(
+        self, context: "Context", side: Side, items: Sequence[tuple[Side, Item]], folder: Path
+    ) -> tuple[Path, list[str]]:
         """Write the list of a side, and say what of it the format cannot carry."""
         if side == "test":
             path = folder / "test.jsonl"
-            path.write_text("".join(f"{json.dumps(self._bare(item))}\n" for item in items), encoding="ascii")
+            path.write_text("".join(f"{json.dumps(self._bare(item))}\n" for _, item in items), encoding="ascii")
             return path, []
         manifest, path = context.manifest, folder / (side + FORMATS[self.form].suffix)
-        records = tuple(self._record(context, side, item) for item in items)
+        records = tuple(self._record(context, own, item) for own, item in items)
         listing = Listing(manifest.choice, manifest.classes, records, kind=manifest.kind)
         try:
             return path, write_listing(listing, path, self.form)
@@ -87,7 +89,8 @@ class CloudLabels:
 
     def _record(self, context: "Context", side: Side, item: Item) -> Record:
         """Give an item by its address there; how large its picture is, the file here says."""
-        measured = context.manifest.kind in FORMATS[self.form].pixels and not item.text
+        # Without pixels, too, a turned box becomes the upright one around it by the shape of its picture.
+        measured = not item.text and (context.manifest.kind in FORMATS[self.form].pixels or '"rotation"' in item.result)
         size = size_of_file(context.pictures.path(item.content).as_uri()) if measured else None
         said = (item.text, item.result, item.confirmed)
         return Record(self._uri(item), item.labels, item.task, side, item.content, *said, size)

@@ -68,10 +68,17 @@ def _sagemaker(settings: Settings) -> Trainer:
     return OwnPipeline(address, settings) if address.ours else ForeignPipeline(address, settings)
 
 
+def _automl(settings: Settings) -> Trainer:
+    from labelloop.trainers.vertex_automl import AutoMlAddress, AutoMlTrainer
+
+    return AutoMlTrainer(AutoMlAddress.parse(settings.trainer), settings)
+
+
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
     "local": lambda _: LocalTrainer(),
     "command": _command,
     "sagemaker-pipeline": _sagemaker,
+    "vertex-automl": _automl,
 }
 """What opens each kind of trainer: by what stands before the colon of its address."""
 

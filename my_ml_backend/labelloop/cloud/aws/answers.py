@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from labelloop.cloud.aws.account import Account, asking
 from labelloop.cloud.aws.objects import Folder
+from labelloop.cloud.base import require_any
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.errors import CloudError, CloudMissing, Fenced, LeaseLost, Outage
 from labelloop.types import Answer, Failure, Input, Json, Progress
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "labelloop-judge-"
 _CONTAINER = ("Image", "ModelDataUrl", "ModelDataSource", "Environment")
 """What CreateModel takes of a package's container."""
+_FORMATS = "LABELLOOP_REQUEST_FORMAT and LABELLOOP_RESPONSE_FORMAT say how it is asked and read"
 
 
 def name_for(package: str, purpose: str) -> str:
@@ -73,7 +75,7 @@ class Asking(ABC):
         )
         try:
             answers = self._answers(package, inputs, name, replace(spec, version=package), progress)
-            _require_any(answers, package)
+            require_any(answers, package, _FORMATS)
         except (Outage, LeaseLost, Fenced):
             raise
         except Exception:
@@ -143,13 +145,3 @@ class Asking(ABC):
                 raise CloudError(f"{what} is still {seen[state]} after {self.seconds:g} s: it was ended")
             tell()
             self.wait(self.every)
-
-
-def _require_any(answers: Sequence[Answer | Failure], package: str) -> None:
-    """Refuse answers none of which can be read: then how they are asked for is wrong, and not the model."""
-    failures = [one for one in answers if isinstance(one, Failure)]
-    if len(failures) == len(answers):
-        raise CloudError(
-            f"none of {len(answers)} answers of {package} can be used, the first: {failures[0].reason}. "
-            "LABELLOOP_REQUEST_FORMAT and LABELLOOP_RESPONSE_FORMAT say how it is asked and read"
-        )
