@@ -13,7 +13,7 @@ from labelloop.cloud.google.automl import LEAST_PICTURES, MODELS, AutoMl, Import
 from labelloop.cloud.google.jobs import run_label
 from labelloop.cloud.places import source
 from labelloop.data.split import splits
-from labelloop.errors import CloudAway, CloudDenied, CloudError, TrainingError
+from labelloop.errors import CloudError, TrainingError
 from labelloop.trainers.base import over_time
 from labelloop.trainers.cloud_labels import CloudLabels
 from labelloop.types import SPANS, TEXTS, Item
@@ -71,26 +71,21 @@ class LabelsInAutoMl:
     wait: Callable[[float], None] = time.sleep
 
     def bring(self, context: "Context", key: str, title: str) -> str:
-        """Give the data set with a run's labels: what was begun before is gone on with. Raises TrainingError."""
+        """Give the data set with a run's labels: what was begun before is gone on with. Raises CloudError."""
         automl, manifest = self.automl, context.manifest
-        try:
-            made = automl.datasets(run_label(key))
-            dataset = made[0] if made else automl.make_dataset(key, title, self.seconds, self.every)
-            operation = automl.importing(dataset)
-            if not operation:
-                address = self._labels.hand_over(context, run_label(key), {"train": "list"})["list"]
-                operation = automl.begin_import(dataset, address, manifest.kind, manifest.choice)
-            late = time.monotonic() + self.seconds
-            while (found := automl.imported(dataset, operation)) is None:
-                if time.monotonic() > late:
-                    raise over_time("AutoML", f"has not imported its labels after {self.seconds:g} s")
-                context.progress("import into AutoML", 0, 0)
-                self.wait(self.every)
-        except (CloudAway, CloudDenied):
-            raise
-        except CloudError as error:
-            raise TrainingError(f"AutoML cannot learn of these labels: {error}") from error
-        self._keep(key, found, sum(1 for _ in _learned(context)))
+        made = automl.datasets(run_label(key))
+        dataset = made[0] if made else automl.make_dataset(key, title, self.seconds, self.every)
+        operation = automl.importing(dataset)
+        if not operation:
+            address = self._labels.hand_over(context, run_label(key), {"train": "list"})["list"]
+            operation = automl.begin_import(dataset, address, manifest.kind, manifest.choice)
+        late = time.monotonic() + self.seconds
+        while (found := automl.imported(dataset, operation)) is None:
+            if time.monotonic() > late:
+                raise over_time("AutoML", f"has not imported its labels after {self.seconds:g} s")
+            context.progress("import into AutoML", 0, 0)
+            self.wait(self.every)
+        self._keep(key, dataset, found, sum(1 for _ in _learned(context)))
         return dataset
 
     def told(self, run: str) -> list[str]:
@@ -102,13 +97,13 @@ class LabelsInAutoMl:
     def _labels(self) -> CloudLabels:
         return CloudLabels(self.folder, "vertex")
 
-    def _keep(self, key: str, found: Imported, sent: int) -> None:
-        """Keep what an import left out, for the report; raises TrainingError where that is all of it."""
-        if found.held == 0:
-            raise TrainingError(
-                f"AutoML imported none of {sent} pictures: {_some(found.complaints) or 'Google does not say why'}"
-            )
-        count = len(found.complaints) if found.held is None else max(len(found.complaints), sent - found.held)
+    def _keep(self, key: str, dataset: str, found: Imported, sent: int) -> None:
+        """Keep what an import left out, for the report; raises CloudError where that is all of it."""
+        if not found.held and found.complaints:
+            # Another try imports anew: whoever may not read pictures may be let to by then.
+            self.automl.remove_dataset(dataset)
+            raise CloudError(f"AutoML imported none of {sent} pictures: {_some(found.complaints)}")
+        count = max(len(found.complaints), sent - found.held) if found.held else 0
         notes = [f"AutoML left out {count} of {sent} pictures: {_some(found.complaints)}"] if count else []
         for note in notes:
             _log.warning("run %s: %s", key, note)
@@ -123,4 +118,5 @@ def _learned(context: "Context") -> Iterator[Item]:
 
 def _some(complaints: Sequence[str]) -> str:
     more = len(complaints) - _SHOWN
-    return "; ".join((*complaints[:_SHOWN], *([f"and {more} more"] if more > 0 else [])))
+    told = "; ".join((*complaints[:_SHOWN], *([f"and {more} more"] if more > 0 else [])))
+    return told or "Google does not say why"

@@ -134,6 +134,11 @@ class Machine:
         beginning = f"{FOLDER}/automl/{place}"
         return {name: self.google.objects.read(name) or b"" for name in self.google.objects.names(beginning)}
 
+    def lose_pictures(self, most: int | None = None) -> None:
+        """Remove pictures that were handed over."""
+        for name in sorted(self.objects("objects/"))[:most]:
+            self.google.objects.delete(name)
+
     def left(self) -> list[str]:
         """Name what costs, or lies about for the moment."""
         return [
@@ -265,16 +270,12 @@ def test_what_automl_would_not_learn_is_refused_before_anything_is_made(
 def test_what_an_import_leaves_out_is_counted_and_told(machine: Machine) -> None:
     run = machine.make("fetch", "preprocess")
     trainer = machine.open()
-    learned = [item for side in ("train", "validation") for item in splits(run.context.manifest)[side]]
-    # It was there when the labels were handed over, and is gone when Google reads them.
-    machine.google.before(
-        "POST datasets/*:import",
-        lambda _: machine.google.objects.delete(f"{FOLDER}/automl/objects/{learned[0].content}"),
-    )
+    learned = machine.count - len(splits(run.context.manifest)["test"])
+    machine.google.before("POST datasets/*:import", lambda _: machine.lose_pictures(1))
     handle = trainer.start(run.context, run.key)
     told = trainer.collect(handle, run.context)["notes"]
     [note] = [one for one in told if one.startswith("AutoML left out")]
-    assert note.startswith(f"AutoML left out 1 of {len(learned)} pictures: Line ")
+    assert note.startswith(f"AutoML left out 1 of {learned} pictures: Line ")
     assert note.endswith("is not found")
 
 
@@ -285,13 +286,24 @@ def test_an_import_that_fails_is_begun_anew_into_the_same_data_set(machine: Mach
     with pytest.raises(CloudError, match="the service agent may not read gs://team"):
         trainer.start(run.context, run.key)
     machine.google.operations.fail("import", "INVALID_ARGUMENT", "no line could be read")
-    with pytest.raises(TrainingError, match=r"AutoML cannot learn of these labels: .*no line could be read"):
+    with pytest.raises(CloudError, match=r"the import into .* failed: INVALID_ARGUMENT \(no line could be read\)"):
         trainer.start(run.context, run.key)
     assert machine.google.trainings.states() == []
     handle = trainer.start(run.context, run.key)
     assert len(machine.google.datasets.datasets) == 1
     assert machine.google.calls.count("aiplatform:POST datasets/*:import") == 3
     assert trainer.poll(handle) == Training("done", "training by AutoML")
+
+
+def test_a_data_set_that_is_empty_after_its_import_is_made_anew(machine: Machine) -> None:
+    run = machine.make("fetch", "preprocess")
+    trainer = machine.open()
+    # They were there when the labels were handed over, and are gone when Google reads them.
+    machine.google.before("POST datasets/*:import", lambda _: machine.lose_pictures())
+    with pytest.raises(CloudError, match=r"AutoML imported none of \d+ pictures: Line 1: .* is not found; .*more"):
+        trainer.start(run.context, run.key)
+    assert machine.google.trainings.states() == []
+    assert trainer.poll(trainer.start(run.context, run.key)).state == "done"
 
 
 def test_one_training_for_a_key_and_one_that_failed_after_hours_is_begun_anew(machine: Machine) -> None:

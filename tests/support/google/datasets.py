@@ -144,8 +144,6 @@ class Datasets:
                 for item in self._lines(content, called[1], partial):
                     found.items[item.uri] = item
             found.schema = called[1]
-            if not found.items:
-                raise invalid("There are no valid data items in the files.")
             return {}
 
         kinds = ("ImportDataOperationMetadata", "ImportDataResponse")

@@ -102,9 +102,9 @@ class Fitting:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import has left: how many items the data set holds, None where that is not told, and complaints."""
+    """What an import has left: how many items the data set holds, 0 where that is not told, and complaints."""
 
-    held: int | None
+    held: int
     complaints: tuple[str, ...]
 
 
@@ -160,9 +160,9 @@ class AutoMl:
         seen = self.google.operation(operation, what=f"the import into {dataset}")
         if finished(seen, f"the import into {dataset}") is None:
             return None
-        held = self.google.ask("GET", dataset, what=f"data set {dataset}").get("dataItemCount")
+        held = self.google.ask("GET", dataset, what=f"data set {dataset}").get("dataItemCount", 0)
         complaints = (str(one.get("message", "")) for one in _generic(seen).get("partialFailures", ()))
-        return Imported(None if held is None else int(held), tuple(filter(None, complaints)))
+        return Imported(int(held), tuple(filter(None, complaints)))
 
     def fitting(self, key: str) -> str:
         """Give the newest training of a run that goes on or went well; empty for none."""
