@@ -122,11 +122,6 @@ class GcloudStandIn:
         """Refuse every call whose ``service:METHOD /path`` holds this text."""
         self.refusals[call] = Refused(code, status, message)
 
-    def state(self) -> str:
-        """Spell out all that there is, to compare; what was sent to be built is no state."""
-        found = [self.things, self.policies, self.secrets, self.pools.pools, sorted(self.enabled)]
-        return json.dumps(found, sort_keys=True, default=repr)
-
     def named(self, ending: str) -> Any:
         """Give the one thing whose name ends so."""
         [found] = [thing for name, thing in self.things.items() if name.endswith(ending)]

@@ -130,9 +130,10 @@ class Deployment:
         held = self._gcloud.read("secrets", "versions", "access", "latest", "--secret", name)
         if held is not None and (held == value or (not value and variable == PASSWORD)):
             return "as it was"
-        if held is None:
-            self._gcloud.make("secrets", "create", name, "--replication-policy", "automatic")
         value = value or secrets.token_urlsafe(24)
+        how = ("--replication-policy", "automatic", "--data-file=-")
+        if held is None and self._gcloud.make("secrets", "create", name, *how, given=value, named=variable):
+            return _word(made=True)
         self._gcloud.run("secrets", "versions", "add", name, "--data-file=-", given=value, named=variable)
         return "has a new version"
 

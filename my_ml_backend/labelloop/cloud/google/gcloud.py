@@ -21,6 +21,9 @@ _NOT_THERE = re.compile(r"NOT_FOUND|not found|Cannot find|does not exist", re.IG
 
 _THERE_ALREADY = re.compile(r"ALREADY_EXISTS|already exists", re.IGNORECASE)
 
+_PROPERTIES = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "1"}
+"""Nobody is there to be asked, and into its logs gcloud writes all that it prints: secrets that are compared, too."""
+
 _LINES = 5
 """Of what gcloud says when it fails, these many are told."""
 
@@ -79,12 +82,12 @@ class Gcloud:
             self._wait(_PAUSE_SECONDS)
         return self._text_of(self._run(words, given, watched=watched))
 
-    def make(self, *words: str) -> bool:
-        """Run a command that makes something; False where that is there already."""
+    def make(self, *words: str, given: str = "", named: str = "") -> bool:
+        """Run a command that makes something; False where that is there already. ``given`` is as for ``run``."""
         if self.dry:
-            self.run(*words)
+            self.run(*words, named=named)
             return True
-        done = self._run(words)
+        done = self._run(words, given)
         if done.returncode and _THERE_ALREADY.search(done.stderr):
             return False
         self._text_of(done)
@@ -98,7 +101,7 @@ class Gcloud:
             stderr=None if watched else subprocess.PIPE,
             text=True,
             check=False,
-            env={**shared_environment(os.environ), "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"},
+            env={**shared_environment(os.environ), **_PROPERTIES},
         )
 
     def _whole(self, words: tuple[str, ...]) -> tuple[str, ...]:
