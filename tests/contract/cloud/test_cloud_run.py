@@ -128,7 +128,7 @@ def image(dockerfile: str) -> tuple[dict[str, str], list[str]]:
             variables, command = dict(known), []
             stages[name] = (variables, entry)
         elif word == "ENV":
-            variables.update(pair.split("=", 1) for pair in shlex.split(rest))
+            variables.update((name, value) for name, _, value in (one.partition("=") for one in shlex.split(rest)))
         elif word == "ENTRYPOINT":
             entry[:] = ast.literal_eval(rest)
         elif word == "CMD":
@@ -170,7 +170,7 @@ def started(desk: Desk, folder: Path, **more: str) -> Iterator[str]:
 
 def answers(url: str) -> bool:
     try:
-        return requests.get(f"{url}/health", timeout=1).json() == {"status": "UP", "model_class": "LabelLoop"}
+        return bool(requests.get(f"{url}/health", timeout=1).json()["status"] == "UP")
     except requests.RequestException:
         return False
 
