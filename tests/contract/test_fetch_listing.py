@@ -498,6 +498,8 @@ def test_without_credentials_google_says_what_to_do(tmp_path: Path, monkeypatch:
         pytest.raises(MediaError, match="no Google credentials were found: run `gcloud auth"),
     ):
         google.read("gs://shop/1.png", time.monotonic() + 10)
+    with pytest.raises(MediaError, match=r"no known form: 'ftp://nowhere' .STORAGE_EMULATOR_HOST"):
+        GoogleObjects("ftp://nowhere", 10_000, 1)
 
 
 def test_a_list_on_a_web_server_names_pictures_beside_it_and_no_files(

@@ -1,4 +1,4 @@
-"""Pictures that a request only names: the container fetches them itself, from S3 and over HTTP, and no further."""
+"""Pictures that a request only names: the container fetches them itself, from buckets and over HTTP, and no further."""
 
 import json
 import subprocess
@@ -19,6 +19,7 @@ from support.inference import SCRIPT, SECONDS, Inference, inference
 from support.misbehaving import Exchange, answer, misbehaving
 from support.moto_server import moto_server
 from support.packages import locked, only
+from support.picture_server import picture_server
 
 PACKAGES = Path(__file__).parents[2] / "my_ml_backend/requirements-inference.txt"
 RED, BLUE = picture("red"), picture("blue")
@@ -26,9 +27,9 @@ SIGNED = "?X-Amz-Signature=hush"
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[dict[str, str]]:
-    """The environment of an account with a bucket ``photos`` that holds ``red.png``."""
-    with moto_server() as address:
+def buckets() -> Iterator[dict[str, str]]:
+    """The environment of accounts with a bucket ``photos`` in S3, and one in Cloud Storage, that hold ``red.png``."""
+    with moto_server() as address, picture_server({"/photos/red.png": RED}) as google:
         client: Any = Session("key", "hush", region_name="us-east-1").client("s3", endpoint_url=address)
         client.create_bucket(Bucket="photos")
         client.put_object(Bucket="photos", Key="red.png", Body=RED)
@@ -37,6 +38,7 @@ def s3() -> Iterator[dict[str, str]]:
             "AWS_ACCESS_KEY_ID": "key",
             "AWS_SECRET_ACCESS_KEY": "hush",
             "AWS_DEFAULT_REGION": "us-east-1",
+            "STORAGE_EMULATOR_HOST": google.address,
         }
 
 
@@ -48,9 +50,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trusting(bundle: Path, s3: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
+def trusting(bundle: Path, buckets: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inference]:
     """A container that may fetch from private addresses, with the packages of its image and no others."""
-    settings: dict[str, Any] = {**s3, "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true", "script": only(PACKAGES) + SCRIPT}
+    settings: dict[str, Any] = {
+        **buckets,
+        "LABELLOOP_ALLOW_PRIVATE_ADDRESSES": "true",
+        "script": only(PACKAGES) + SCRIPT,
+    }
     with inference(tmp_path_factory.mktemp("trusting"), bundle=bundle, version="v3", **settings) as server:
         yield server
 
@@ -61,7 +67,7 @@ import labelloop.serve
 for module in pkgutil.walk_packages(labelloop.serve.__path__, "labelloop.serve."):
     if not module.name.endswith(".torchscript"):
         importlib.import_module(module.name)
-for name in ("botocore", "httpx", "onnxruntime"):
+for name in ("botocore", "google.auth.transport.requests", "httpx", "onnxruntime"):
     importlib.import_module(name)
 import redis
 """
@@ -103,10 +109,15 @@ def ask(server: Inference, *items: dict[str, object]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.process
-def test_pictures_are_fetched_from_s3_and_over_http(trusting: Inference) -> None:
+def test_pictures_are_fetched_from_buckets_and_over_http(trusting: Inference) -> None:
     with misbehaving(answer(BLUE)) as web:
-        found = ask(trusting, {"uri": f"{web.address}/blue.png{SIGNED}"}, {"uri": "s3://photos/red.png"})
-    assert [one["label"] for one in found] == ["blue", "red"]
+        found = ask(
+            trusting,
+            {"uri": f"{web.address}/blue.png{SIGNED}"},
+            {"uri": "s3://photos/red.png"},
+            {"uri": "gs://photos/red.png"},
+        )
+    assert [one["label"] for one in found] == ["blue", "red", "red"]
     assert web.requests[0].line == f"GET /blue.png{SIGNED} HTTP/1.1"
 
 
@@ -114,13 +125,19 @@ def test_pictures_are_fetched_from_s3_and_over_http(trusting: Inference) -> None
 def test_what_cannot_be_fetched_fails_alone_and_tells_no_secret(trusting: Inference) -> None:
     with misbehaving(answer(b"", 403)) as web:
         signed = f"{web.address}/a.png{SIGNED}"
-        refused, missing, odd, red = ask(
-            trusting, {"uri": signed}, {"uri": "s3://photos/x"}, {"uri": "gs://b/x"}, {"uri": "s3://photos/red.png"}
+        refused, missing, unknown, odd, red = ask(
+            trusting,
+            {"uri": signed},
+            {"uri": "s3://photos/x"},
+            {"uri": "gs://photos/x"},
+            {"uri": "file:///etc/passwd"},
+            {"uri": "s3://photos/red.png"},
         )
     assert f"{web.address}/a.png could not be read: its server answered 403" in refused["error"]
     assert "hush" not in refused["error"]
     assert "s3://photos/x could not be read: S3 answered NoSuchKey" in missing["error"]
-    assert odd == {"error": '"uri" must begin with s3://, https://, http://'}
+    assert "gs://photos/x could not be read: Google Cloud Storage answered 404. There is no such" in unknown["error"]
+    assert odd == {"error": '"uri" must begin with s3://, gs://, https://, http://'}
     assert red["label"] == "red"
     assert "hush" not in trusting.log.read_text()
 

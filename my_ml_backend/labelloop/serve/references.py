@@ -11,19 +11,20 @@ from labelloop.settings import Settings
 from labelloop.types import Failure
 
 if TYPE_CHECKING:
-    from labelloop.sources.media import Media
+    from labelloop.sources.reader import Reader
 
 FETCHES = 32
 """Pictures fetched at a time, over all requests."""
 SECONDS = 60.0
 """After how long a request begins no more fetches: no client of either cloud waits longer by default."""
 
-_SCHEMES = ("s3://", "https://", "http://")
+_SCHEMES = ("s3://", "gs://", "https://", "http://")
 
 
 class References:
-    """Reads s3:// with boto3's identity and http(s):// without any, from public addresses alone unless settings say so.
+    """Reads s3:// and gs:// with this container's identity, http(s):// without any and from public addresses alone.
 
+    Where settings say so, from private ones too.
     What one request fetches may together be as large as a body. Safe to share between threads, not between processes.
     """
 
@@ -31,7 +32,7 @@ class References:
         self._settings = settings
         self._pool = ThreadPoolExecutor(FETCHES, "fetch")
         self._opening = threading.Lock()
-        self._media: Media | None = None
+        self._reader: Reader | None = None
 
     def read(self, uris: Sequence[str]) -> list[bytes | Failure]:
         """Fetch all concurrently: each picture's bytes, in order, or why there are none (without signed parts)."""
@@ -41,8 +42,8 @@ class References:
     def close(self) -> None:
         """End the threads and close the connections."""
         self._pool.shutdown()
-        if self._media is not None:
-            self._media.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def _read(self, uri: str, allowance: "_Allowance") -> bytes | Failure:
         if not uri.lower().startswith(_SCHEMES):
@@ -56,14 +57,14 @@ class References:
             return Failure(str(error))
         return allowance.take(content)
 
-    def _open(self) -> "Media":
+    def _open(self) -> "Reader":
         """Make the reader when it is first needed: what it imports costs a second and memory."""
         with self._opening:
-            if self._media is None:
-                from labelloop.sources.media import Media
+            if self._reader is None:
+                from labelloop.sources.reader import Reader
 
-                self._media = Media(self._settings, None)
-            return self._media
+                self._reader = Reader(self._settings)
+            return self._reader
 
 
 class _Allowance:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from labelloop.errors import MediaError, TooLarge, Transient
+from labelloop.errors import MediaError, SettingsError, TooLarge, Transient
 from labelloop.sources.google_api import GoogleApi, GoogleFailure, GoogleReply, base_of
 from labelloop.sources.transport import TooLong
 from labelloop.types import Json
@@ -251,7 +251,10 @@ class GoogleObjects:
 
     def __init__(self, emulator: str, max_bytes: int, connections: int) -> None:
         self._max_bytes = max_bytes
-        self._storage = CloudStorage(GoogleApi(base_of(emulator, PUBLIC), connections=connections, tries=1))
+        try:
+            self._storage = CloudStorage(GoogleApi(base_of(emulator, PUBLIC), connections=connections, tries=1))
+        except SettingsError as error:
+            raise MediaError(f"{error} (STORAGE_EMULATOR_HOST, HTTPS_PROXY)") from None
 
     def read(self, uri: str, deadline: float) -> bytes:
         """Read one object until ``deadline`` (``time.monotonic()``)."""

@@ -148,6 +148,15 @@ def test_a_refusal_says_what_to_do(trouble: Reply, kind: type[CloudError], told:
     assert type(caught.value) is kind
 
 
+def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with google(answer({"a": 1})) as (client, server):
+        for process in (1, 1, 2, 2):
+            monkeypatch.setattr("labelloop.sources.google_api.os.getpid", lambda process=process: process)
+            client.ask("GET", JOB)
+        ours = [request.connection for request in server.requests]
+        assert ours[0] == ours[1] != ours[2] == ours[3]
+
+
 def test_an_operation_is_waited_for() -> None:
     running, done = {"name": "o/1"}, {"name": "o/1", "done": True, "response": {"model": "m"}}
     with google(answer(running), answer(done)) as (client, server):
