@@ -164,7 +164,8 @@ class AutoMlTrainer:
             return Training("failed", reason=str(error))
         if seen.state == "failed":
             return Training("failed", reason=seen.reason + (f"; it took {seen.cost}" if seen.cost else ""))
-        return Training(seen.state, "waits for AutoML" if seen.waits else "training by AutoML")
+        what = "waits for AutoML" if seen.waits else "training by AutoML"
+        return Training(seen.state, f"{what}, at most {seen.most}")
 
     def collect(self, handle: str, context: "Context") -> Json:
         """Take the model as the version, with what it answers to the test items; the data set goes. See Trainer."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -292,7 +293,7 @@ def test_an_import_that_fails_is_begun_anew_into_the_same_data_set(machine: Mach
     handle = trainer.start(run.context, run.key)
     assert len(machine.google.datasets.datasets) == 1
     assert machine.google.calls.count("aiplatform:POST datasets/*:import") == 3
-    assert trainer.poll(handle) == Training("done", "training by AutoML")
+    assert trainer.poll(handle) == Training("done", "training by AutoML, at most 8 node hours")
 
 
 def test_a_data_set_that_is_empty_after_its_import_is_made_anew(machine: Machine) -> None:
@@ -320,7 +321,7 @@ def test_one_training_for_a_key_and_one_that_failed_after_hours_is_begun_anew(ma
     second = trainer.start(run.context, run.key)
     assert second != first
     assert trainer.start(run.context, run.key) == second == trainer.find(run.key) == machine.open().find(run.key)
-    assert trainer.poll(second) == Training("running", "waits for AutoML")
+    assert trainer.poll(second) == Training("running", "waits for AutoML, at most 8 node hours")
     trainer.cancel(second)
     assert trainer.poll(second).reason == "it was stopped"
     trainer.cancel(second)
@@ -475,6 +476,40 @@ def test_of_two_data_sets_that_were_asked_for_one_is_learned_from_and_none_stays
     assert len(google.datasets.datasets) == 2
     trainer.collect(handle, run.context)
     assert machine.left() == []
+
+
+def test_what_it_may_do_there_is_what_it_asks_for(machine: Machine) -> None:
+    google = machine.google
+    first = machine.make()
+    trainer = machine.open()
+    trainer.check(thorough=True)
+    google.trainings.looks = google.batches.looks = None
+    machine.trainer += "?budget=9000"
+    run = machine.make("fetch", "preprocess", name="second")
+    trainer = machine.open()
+    trainer.cancel(trainer.start(run.context, run.key))
+    google.trainings.finish()
+    trainer.cancel(trainer.find(first.key))
+    google.trainings.looks = 0
+    handle = trainer.start(run.context, run.key)
+    google.fail("GET batchPredictionJobs/*", "INVALID_ARGUMENT")
+    with pytest.raises(CloudError):
+        trainer.collect(handle, run.context)
+
+    page = (Path(__file__).parents[3] / "docs" / "trainers.md").read_text()
+    section = (
+        page.partition("## AutoML of Vertex AI")[2]
+        .partition("### What it may do there")[2]
+        .partition("`labelloop d")[0]
+    )
+    granted, beginning = set(), ""
+    for word in re.findall(r"(?:aiplatform|storage)\.\w+\.\w+|(?<= )\.\w+", section):
+        beginning = word.rpartition(".")[0] or beginning
+        granted.add(beginning + "." + word.rpartition(".")[2])
+    asked = {
+        f"aiplatform.{google.front.routes[one].permission}" for one in google.calls if one.startswith("aiplatform")
+    }
+    assert asked == {one for one in granted if one.startswith("aiplatform")}
 
 
 def test_a_training_that_dies_is_the_runs_failure(machine: Machine) -> None:

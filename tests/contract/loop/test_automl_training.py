@@ -102,7 +102,7 @@ def test_a_run_is_one_training_and_its_model_the_next_version(make: Callable[...
     assert opened is not None
     assert list(google.trainings.pipelines) == [opened.handle]
     assert one.work() == [f"run {opened.key} is being trained by {ADDRESS}"]
-    assert "now: train: waits for AutoML" in told(one)
+    assert "now: train: waits for AutoML, at most 8 node hours" in told(one)
 
     assert CliRunner().invoke(cancel, ["--project", "7"], obj=one.hub).exit_code == 0
     assert "it was cancelled by `labelloop cancel`" in one.work()

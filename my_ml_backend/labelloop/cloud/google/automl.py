@@ -89,11 +89,12 @@ class Wish:
 class Fitting:
     """How a training stands: its ``model`` once it is done, what it cost as far as that is told, why it failed.
 
-    ``run`` is the label of its run.
+    ``run`` is the label of its run, ``most`` says what it may cost.
     """
 
     state: Literal["running", "done", "failed"]
     run: str
+    most: str
     waits: bool = False
     model: str = ""
     cost: str = ""
@@ -191,7 +192,8 @@ class AutoMl:
         """Say how a training stands; raises CloudMissing."""
         found = self._trainings.look(fitting)
         cost = _cost(found.told.get("trainingTaskMetadata") or {})
-        stands = Fitting(found.stands, found.run, waits=found.waits, cost=cost)
+        budget = int(found.told.get("trainingTaskInputs", {}).get("budgetMilliNodeHours", 0))
+        stands = Fitting(found.stands, found.run, Wish(budget=budget).hours, waits=found.waits, cost=cost)
         if found.stands == "failed":
             why = found.told.get("error") or {"message": "Google does not say why"}
             stopped = found.state == "CANCELLED"
