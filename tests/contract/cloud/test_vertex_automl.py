@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -29,7 +30,7 @@ from labelloop.settings import Settings
 from labelloop.trainers.base import Training
 from labelloop.trainers.opening import open_trainer
 from labelloop.trainers.vertex_automl import AutoMlTrainer
-from labelloop.types import BOXES, IMAGES, TEXTS, Box, Choice, Item, ProjectKey, Region, Side
+from labelloop.types import BOXES, IMAGES, TEXTS, Box, Choice, Failure, Input, Item, Output, ProjectKey, Region, Side
 from support.bundles import picture
 from support.crash_store import Killed
 from support.google import LOCATION, PROJECT, StandIn
@@ -423,6 +424,30 @@ def test_a_picture_that_the_model_cannot_read_is_an_item_without_an_answer(machi
     assert list(wrong) == [tested[0].content]
     assert "no picture" in wrong[tested[0].content]
     assert len(lines) == len(tested)
+
+
+def test_a_picture_that_is_too_large_to_be_asked_about_is_scaled_down(machine: Machine) -> None:
+    run = machine.make("fetch", "preprocess", "train")
+    info = check_bundle(run.folder.bundle)
+    assert isinstance(info, ForeignInfo)
+    stream = BytesIO()
+    noise = np.random.default_rng(7).integers(0, 90, (800, 900, 3), dtype=np.uint8)
+    noise[..., 2] += 160
+    Image.fromarray(noise).save(stream, "PNG")
+    sizes = list[int]()
+
+    def look(_: object) -> None:
+        sizes.extend(len(content) for name, content in machine.objects("judged").items() if "/pictures/" in name)
+
+    machine.google.before("POST batchPredictionJobs", look)
+    [answer, other] = machine.open().predict(
+        info.model, [Input(stream.getvalue(), "image/png"), Input(text="blue")], info.classes
+    )
+    assert isinstance(answer, Output)
+    assert answer.label == "blue"
+    assert isinstance(other, Failure)
+    assert len(stream.getvalue()) > 1_500_000 >= sizes[0] > 100_000
+    assert machine.left() == []
 
 
 def test_a_batch_prediction_that_fails_is_removed_and_one_without_a_machine_is_waited_for(machine: Machine) -> None:
