@@ -186,9 +186,10 @@ def google_folder(value: str) -> str:
 
 def metrics_address(value: str) -> str:
     """Check where figures go; empty is nowhere."""
-    name = value.partition("?")[0].removeprefix("cloudwatch://")
-    fine = value.startswith("cloudwatch://") and re.fullmatch(r"(?!AWS/)[\w./-]{1,255}", name, re.ASCII)
-    return "" if not value or fine else "a place for figures: cloudwatch://NAMESPACE?region=eu-west-1"
+    fine = not value or re.fullmatch(
+        r"cloudwatch://(?!AWS/)[\w./-]{1,255}(\?.*)?|cloud-monitoring://[a-z][a-z0-9.:-]{4,98}", value, re.ASCII
+    )
+    return "" if fine else "a place for figures: cloudwatch://NAMESPACE?region=eu-west-1, or cloud-monitoring://PROJECT"
 
 
 def endpoint_address(value: str) -> str:
@@ -236,8 +237,10 @@ def registry_address(value: str) -> str:
 
 def events_address(value: str) -> str:
     """Check the kind of a queue's address; empty is none."""
-    fine = not value or re.fullmatch(r"sqs://[A-Za-z0-9_-]{1,80}(\.fifo)?(\?.*)?", value)
-    return "" if fine else "a queue of events: sqs://QUEUE?region=R"
+    fine = not value or re.fullmatch(
+        r"sqs://[A-Za-z0-9_-]{1,80}(\.fifo)?(\?.*)?|pubsub://[a-z][a-z0-9.:-]{4,98}/[A-Za-z][\w.~+%-]{2,254}", value
+    )
+    return "" if fine else "a queue of events: sqs://QUEUE?region=R, or pubsub://PROJECT/SUBSCRIPTION"
 
 
 _BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda|vertex-automl)://")

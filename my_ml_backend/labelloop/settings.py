@@ -230,7 +230,7 @@ class LoopSettings:
     metrics: str = _setting(
         "LABELLOOP_METRICS",
         "",
-        "Where figures go: cloudwatch://NAMESPACE?region=R; empty: nowhere (docs/aws.md).",
+        "Where figures go: cloudwatch://NAMESPACE?region=R, cloud-monitoring://PROJECT; empty: nowhere.",
         check=values.metrics_address,
     )
     mlflow: str = _setting(
@@ -242,7 +242,7 @@ class LoopSettings:
     events: str = _setting(
         "LABELLOOP_EVENTS",
         "",
-        "Queue in which a cloud tells of annotations and new data: sqs://QUEUE?region=R; empty: none (docs/aws.md).",
+        "Queue in which a cloud tells of labels and data: sqs://QUEUE?region=R, pubsub://PROJECT/SUBSCRIPTION.",
         check=values.events_address,
     )
     bootstrap_endpoint: str = _setting(

@@ -126,6 +126,8 @@ class StudioApi:
                 return 200, self.views[int(number) - 1]
             case "GET", ["storages", "export", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
                 return 200, [one for one in self.targets if one["project"] == int(query["project"][0])]
+            case "GET", ["storages", "gcs"] | ["storages", "export", "gcs"]:
+                return 200, []
             case "GET", ["storages", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
                 return 200, [one for one in self.sources if one["project"] == int(query["project"][0])]
             case "GET", ["storages", "s3", number]:

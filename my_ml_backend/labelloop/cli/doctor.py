@@ -251,7 +251,7 @@ def _storages(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
     storages = site_of(hub, project.id).storages()
     told = [f"its {one.holds} lie in {one.address}" for one in storages]
     remedy = "" if told else "Connect one in its settings (Cloud Storage), or leave it: the sweep finds what changes."
-    detail = "; ".join(told) or "none of them lies in S3, so no event is of this project"
+    detail = "; ".join(told) or "none of them lies in a bucket, so no event is of this project"
     yield Finding("project's storages", ok=True, detail=detail, remedy=remedy)
 
 

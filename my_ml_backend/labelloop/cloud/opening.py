@@ -21,13 +21,14 @@ def open_registry(address: str, settings: Settings) -> Registry:
 
 
 def open_inbox(address: str) -> Inbox:
-    """Open ``sqs://QUEUE?region=R&account=A&wait=1``; nothing is asked of it.
+    """Open ``sqs://QUEUE?region=R&account=A&wait=1`` or ``pubsub://PROJECT/SUBSCRIPTION``; nothing is asked of it.
 
     Raises SettingsError saying what is wrong and what is possible.
     """
-    kind, name, options = _parts("LABELLOOP_EVENTS", address, ("region", "account", "wait"))
+    known = ("region", "account", "wait") if address.startswith("sqs:") else ()
+    kind, name, options = _parts("LABELLOOP_EVENTS", address, known)
     if kind not in _INBOXES:
-        raise SettingsError(f"LABELLOOP_EVENTS: {kind[:40]!r} is no kind of queue. There is sqs")
+        raise SettingsError(f"LABELLOOP_EVENTS: {kind[:40]!r} is no kind of queue. There are {', '.join(_INBOXES)}")
     return _INBOXES[kind](name, options)
 
 
@@ -47,7 +48,18 @@ _SQS_OPTIONS = (
     ("wait", r"(\d|1\d|20)?", "number of seconds from 0 to 20"),
 )
 
-_INBOXES: dict[str, Callable[[str, dict[str, str]], Inbox]] = {"sqs": _sqs}
+
+def _pubsub(name: str, options: dict[str, str]) -> Inbox:  # noqa: ARG001 - it has none
+    from labelloop.cloud.google.client import Google
+    from labelloop.cloud.google.inbox import PubSubInbox
+
+    project, _, subscription = name.partition("/")
+    if not project or not subscription or "/" in subscription:
+        raise SettingsError("LABELLOOP_EVENTS: expected a project and a subscription: pubsub://PROJECT/SUBSCRIPTION")
+    return PubSubInbox(Google(project), subscription)
+
+
+_INBOXES: dict[str, Callable[[str, dict[str, str]], Inbox]] = {"sqs": _sqs, "pubsub": _pubsub}
 """What opens each kind of queue, by the scheme of its address."""
 
 
@@ -70,10 +82,15 @@ _REGISTRIES: dict[str, Callable[[Settings, str, dict[str, str]], Registry]] = {"
 
 
 def open_meter(address: str) -> Meter:
-    """Open ``cloudwatch://NAMESPACE?region=R``; nothing is asked of it. Raises SettingsError as the others."""
-    kind, name, options = _parts("LABELLOOP_METRICS", address, ("region",))
+    """Open ``cloudwatch://NAMESPACE?region=R`` or ``cloud-monitoring://PROJECT``; nothing is asked of it.
+
+    Raises SettingsError as the others.
+    """
+    kind, name, options = _parts("LABELLOOP_METRICS", address, ("region",) if address.startswith("cloudwatch:") else ())
     if kind not in _METERS:
-        raise SettingsError(f"LABELLOOP_METRICS: {kind[:40]!r} is no kind of place for figures. There is cloudwatch")
+        raise SettingsError(
+            f"LABELLOOP_METRICS: {kind[:40]!r} is no kind of place for figures. There are {', '.join(_METERS)}"
+        )
     return _METERS[kind](name, options)
 
 
@@ -84,7 +101,17 @@ def _cloudwatch(name: str, options: dict[str, str]) -> Meter:
     return CloudWatchMeter(Account(options.get("region", "")), name)
 
 
-_METERS: dict[str, Callable[[str, dict[str, str]], Meter]] = {"cloudwatch": _cloudwatch}
+def _monitoring(name: str, options: dict[str, str]) -> Meter:  # noqa: ARG001 - it has none
+    from labelloop.cloud.google.client import Google
+    from labelloop.cloud.google.meter import MonitoringMeter
+
+    return MonitoringMeter(Google(name))
+
+
+_METERS: dict[str, Callable[[str, dict[str, str]], Meter]] = {
+    "cloudwatch": _cloudwatch,
+    "cloud-monitoring": _monitoring,
+}
 """What opens each kind of place for figures."""
 
 
@@ -93,5 +120,7 @@ def _parts(setting: str, address: str, known: tuple[str, ...]) -> tuple[str, str
     parts = urlsplit(address)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := set(options) - set(known):
-        raise SettingsError(f"{setting}: {min(unknown)[:40]!r} is no option of it: there is {', '.join(known)}")
+        raise SettingsError(
+            f"{setting}: {min(unknown)[:40]!r} is no option of it: there is {', '.join(known) or 'none'}"
+        )
     return parts.scheme, (parts.netloc + parts.path).rstrip("/"), options

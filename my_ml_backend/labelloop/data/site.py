@@ -156,8 +156,8 @@ class SiteConnection:
 class Storage:
     """What the tool writes a project's ``labels`` to, outside itself, or makes its tasks of, which is its ``data``.
 
-    ``address`` is of the form ``s3://bucket/prefix``; what lies there begins with it and a slash. ``number`` is what
-    the tool knows it by.
+    ``address`` is of the form ``s3://bucket/prefix`` or ``gs://bucket/prefix``; what lies there begins with it and a
+    slash. ``number`` is what the tool knows it by.
     """
 
     holds: Literal["labels", "data"]

@@ -12,6 +12,9 @@ _SYNC_SECONDS = 900.0
 
 _BUSY = ("queued", "in_progress")
 
+_KINDS = {"s3": "s3", "gs": "gcs"}
+"""What Label Studio calls the storages whose addresses begin so."""
+
 _NAME = re.compile(r"(\d{1,18})(\.json)?", re.ASCII)
 
 
@@ -20,16 +23,17 @@ def read_storages(api: Api, project: int) -> list[Storage]:
 
     One that is without a bucket yet is left out.
     """
-    targets = api.get("api/storages/export/s3", {"project": project}, missing=NoSuchProject)
-    sources = api.get("api/storages/s3/", {"project": project}, missing=NoSuchProject)
-    return [
-        *(Storage("labels", _address(one), int(one["id"])) for one in targets if one.get("bucket")),
-        *(
-            Storage("data", _address(one), int(one["id"]))
+    found: list[Storage] = []
+    for scheme, kind in _KINDS.items():
+        targets = api.get(f"api/storages/export/{kind}", {"project": project}, missing=NoSuchProject)
+        sources = api.get(f"api/storages/{kind}/", {"project": project}, missing=NoSuchProject)
+        found += (Storage("labels", _address(scheme, one), int(one["id"])) for one in targets if one.get("bucket"))
+        found += (
+            Storage("data", _address(scheme, one), int(one["id"]))
             for one in sources
             if one.get("bucket") and one.get("synchronizable", True)
-        ),
-    ]
+        )
+    return found
 
 
 def sync(api: Api, storage: Storage) -> bool:
@@ -37,7 +41,7 @@ def sync(api: Api, storage: Storage) -> bool:
 
     Raises StudioError where it says that it failed.
     """
-    path = f"api/storages/s3/{storage.number}"
+    path = f"api/storages/{_KINDS[storage.address.partition(':')[0]]}/{storage.number}"
     was_busy = api.get(path).get("status") in _BUSY
     told: Json = api.post(f"{path}/sync", {}, timeout=_SYNC_SECONDS)
     if told.get("status") == "failed":
@@ -52,5 +56,5 @@ def label_at(address: str) -> str:
     return f"{'t' if found[2] else 'a'}{int(found[1])}" if found else ""
 
 
-def _address(storage: Json) -> str:
-    return f"s3://{storage['bucket']}/{storage.get('prefix') or ''}".rstrip("/")
+def _address(scheme: str, storage: Json) -> str:
+    return f"{scheme}://{storage['bucket']}/{storage.get('prefix') or ''}".rstrip("/")

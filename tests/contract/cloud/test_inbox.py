@@ -235,7 +235,7 @@ def test_doctor_is_told_how_much_waits_and_whether_there_is_a_dead_letter_queue(
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("pubsub://x", "'pubsub' is no kind of queue"),
+        ("amqp://x", "'amqp' is no kind of queue"),
         ("sqs://events?regoin=eu-west-1", "'regoin' is no option"),
         ("sqs://events?region=eu-west-1&account=12", "account is no account number"),
         ("sqs://events?region=eu-west-1&wait=21", "wait is no number of seconds"),

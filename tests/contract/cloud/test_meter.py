@@ -114,7 +114,7 @@ def test_a_meter_is_opened_by_its_address(aws: StandIn) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("statsd://LabelLoop", "'statsd' is no kind of place for figures. There is cloudwatch"),
+        ("statsd://LabelLoop", "'statsd' is no kind of place for figures. There are cloudwatch, cloud-monitoring"),
         ("cloudwatch://LabelLoop?colour=red", "'colour' is no option of it"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_storage_that_was_connected_a_moment_ago_is_found(
     asked = studio.count("GET /api/storages")
     assert read_events(events_hub) == "2 of labels, 1 of no project"
     assert changed(events_hub, project) == ["a5", "a6"]
-    assert studio.count("GET /api/storages") == asked + 2
+    assert studio.count("GET /api/storages") == asked + 4
 
 
 def test_a_bucket_of_another_region_is_as_any_other(events_hub: Hub, project: ProjectKey, queue: EventQueue) -> None:
