@@ -28,7 +28,7 @@ from support.google.wire import Call, Refused, failed, invalid, missing, now, wi
 
 _DEFINITIONS = "gs://google-cloud-aiplatform/schema/trainingjob/definition"
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
-_FILTERED = ("displayName", "state", "trainingTaskDefinition", "createTime", "updateTime", "endTime", "labels")
+_FILTERED = ("displayName", "state", "trainingTaskDefinition", "labels")
 _LEAST_PICTURES = 10
 _SERVED = {"supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES", "AUTOMATIC_RESOURCES"]}
 _NEAR = 60.0

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from labelloop.types import Json
 from support.google.front import Route
 from support.google.gcs import Objects
-from support.google.listing import condition, listed
+from support.google.listing import ORDERED, condition, listed
 from support.google.names import check_display_name, check_labels, new_id
 from support.google.operations import Operations
 from support.google.wire import Call, Refused, failed, invalid, missing, now, without_nothing
@@ -26,7 +26,6 @@ _FORMS = ("JPEG", "GIF", "PNG", "BMP", "ICO")
 """What is learned from; all else is left out."""
 
 _MOST_BYTES = 30_000_000
-_FILTERED = ("displayName", "metadataSchemaUri", "labels", "createTime", "updateTime")
 _USE = "aiplatform.googleapis.com/ml_use"
 
 Box = tuple[str, float, float, float, float]
@@ -117,7 +116,7 @@ class Datasets:
 
     def _list(self, call: Call) -> Json:
         found = [one.describe() for one in self.datasets.values() if one.name.startswith(f"{call.parent}/")]
-        return listed(call, found, "datasets", _FILTERED)
+        return listed(call, found, "datasets", ("displayName", "metadataSchemaUri", "labels"), ORDERED)
 
     def _delete(self, call: Call) -> Json:
         found = self.named(call.resource)

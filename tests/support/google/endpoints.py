@@ -6,7 +6,7 @@ from typing import Any
 
 from labelloop.types import Json
 from support.google.front import Route
-from support.google.listing import listed
+from support.google.listing import ORDERED, listed
 from support.google.models import Model, Models, Version, etag
 from support.google.names import (
     DEPLOYED_ID,
@@ -24,7 +24,6 @@ from support.google.names import (
 from support.google.operations import Operations
 from support.google.wire import Call, Refused, failed, invalid, missing, now, without_nothing
 
-_FILTERED = ("endpoint", "displayName", "labels", "createTime", "updateTime", "name")
 _CHANGED = (
     "displayName",
     "description",
@@ -158,7 +157,9 @@ class Endpoints:
     def _list(self, call: Call) -> Json:
         with self.operations.lock:
             found = [one for one in self.endpoints.values() if one.name.startswith(f"{call.parent}/")]
-            return listed(call, [one.describe() for one in found], "endpoints", _FILTERED)
+            return listed(
+                call, [one.describe() for one in found], "endpoints", ("endpoint", "displayName", "labels"), ORDERED
+            )
 
     def _get(self, call: Call) -> Json:
         with self.operations.lock:

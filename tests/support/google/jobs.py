@@ -18,7 +18,7 @@ _ENTRYPOINT = ("python", "-m", "labelloop")
 """The entry point of our training image."""
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED", "PARTIALLY_SUCCEEDED", "EXPIRED")
-FILTERED = ("state", "displayName", "createTime", "updateTime", "labels", "endTime")
+FILTERED = ("state", "displayName", "labels")
 
 
 @dataclass

@@ -11,12 +11,18 @@ from support.google.wire import Call, invalid, page
 _TERM = re.compile(r'\s*(?P<field>[\w./-]+?)\s*(?P<operator>!=|=|:)\s*("(?P<quoted>[^"]*)"|(?P<bare>[^\s()"]+))\s*')
 
 
-def listed(call: Call, found: Sequence[Json], key: str, fields: Sequence[str], most: int = 100) -> Json:
-    """Answer a list, the newest first: of what a filter lets through, one page. ``fields`` may be filtered by."""
-    only_query(call, "filter", "orderBy", "pageSize", "pageToken", "readMask")
+ORDERED = ("displayName", "createTime", "updateTime")
+
+
+def listed(call: Call, found: Sequence[Json], key: str, fields: Sequence[str], order: Sequence[str] = ()) -> Json:
+    """Answer a list, the newest first: of what a filter lets through, one page.
+
+    ``fields`` may be filtered by; by those in ``order`` it may be sorted, and where there are none, not at all.
+    """
+    only_query(call, "filter", "pageSize", "pageToken", "readMask", *(["orderBy"] if order else []))
     holds = condition(call.query.get("filter", ""), fields)
-    chosen = _in_order(call.query.get("orderBy", ""), [one for one in found if holds(one)])
-    return page(call, [_read(one, call.query.get("readMask", "")) for one in chosen], key, most)
+    chosen = _in_order(call.query.get("orderBy", ""), [one for one in found if holds(one)], order)
+    return page(call, [_read(one, call.query.get("readMask", "")) for one in chosen], key)
 
 
 def condition(text: str, fields: Sequence[str]) -> Callable[[Json], bool]:
@@ -28,7 +34,7 @@ def condition(text: str, fields: Sequence[str]) -> Callable[[Json], bool]:
 def _term(text: str, fields: Sequence[str]) -> Callable[[Json], bool]:
     found = _TERM.fullmatch(text)
     field = found["field"] if found else ""
-    root = re.sub(r"_(\w)", lambda part: part[1].upper(), field.partition(".")[0])
+    root = _camel(field.partition(".")[0])
     if found is None or root not in fields:
         raise invalid(f"Invalid filter: {text!r}.")
     wanted = found["bare"] if found["quoted"] is None else found["quoted"]
@@ -58,17 +64,23 @@ def _value(one: Json, field: str) -> Any:
     return one.get(field, "")
 
 
-def _in_order(order: str, found: list[Json]) -> list[Json]:
+def _in_order(text: str, found: list[Json], order: Sequence[str]) -> list[Json]:
     """Sort as asked for, the newest first where nothing is asked."""
-    if not order:
-        return found[::-1]
-    told = re.fullmatch(r"(create_time|update_time|display_name|version_id)( (?:asc|desc))?", order.strip())
-    if told is None:
-        raise invalid(f"Invalid order_by: {order!r}.")
-    key = re.sub(r"_(\w)", lambda part: part[1].upper(), told[1])
-    return sorted(found, key=lambda one: str(one.get(key, "")), reverse=told[2] == " desc")
+    chosen = found[::-1]
+    for part in reversed([one.strip() for one in text.split(",") if one.strip()]):
+        name, _, way = part.partition(" ")
+        key = _camel(name)
+        if key not in order or way not in ("", "asc", "desc"):
+            raise invalid(f"Invalid order_by: {text!r}.")
+        chosen.sort(key=lambda one: str(one.get(key, "")), reverse=way == "desc")
+    return chosen
 
 
 def _read(one: Json, mask: str) -> Json:
-    names = [re.sub(r"_(\w)", lambda part: part[1].upper(), name.strip()) for name in mask.split(",") if name.strip()]
+    names = [_camel(name.strip()) for name in mask.split(",") if name.strip()]
     return {name: one[name] for name in names if name in one} if names and "*" not in names else one
+
+
+def _camel(name: str) -> str:
+    """Write a field's name as JSON has it."""
+    return re.sub(r"_(\w)", lambda part: part[1].upper(), name)

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from labelloop.types import Json
 from support.google.front import Route
 from support.google.gcs import Objects
-from support.google.listing import listed
+from support.google.listing import ORDERED, listed
 from support.google.names import ALIAS, MODEL_ID, check_display_name, check_id, check_labels, masked, new_id
 from support.google.operations import Operations
 from support.google.wire import Call, Refused, failed, invalid, missing, now, page, without_nothing
 
 DEFAULT = "default"
-_FILTERED = ("model", "displayName", "labels", "name", "versionId", "createTime", "updateTime")
-_CHANGED = ("displayName", "description", "versionDescription", "labels", "explanationSpec")
+_ABOUT_MODEL, _ABOUT_VERSION = ("displayName", "description", "labels"), ("versionDescription", "labels")
+"""What may be changed of a model (``models/1``), and of one of its versions (``models/1@2``); never both at once."""
 
 
 @dataclass
 class Version:
-    """One version of a model; ``told`` is what was said of it, ``answers`` what AutoML made answers by."""
+    """One version of a model; ``told`` is what was said of it."""
 
     number: str
     told: Json
@@ -30,9 +30,10 @@ class Version:
 
 @dataclass
 class Model:
-    """One model: its versions by number."""
+    """One model: its versions by number, and what was said of it and not of one of them."""
 
     name: str
+    told: Json = field(default_factory=dict)
     versions: dict[str, Version] = field(default_factory=dict)
     last: int = 0
     created: str = field(default_factory=now)
@@ -95,6 +96,9 @@ class Models:
         model = self.models.setdefault(name, Model(name))
         model.last += 1
         aliases = {*told.pop("versionAliases", ()), *(() if model.versions else (DEFAULT,))}
+        if not model.versions:
+            model.told = {"labels": told.get("labels", {})}
+        model.told |= {name: told[name] for name in ("displayName", "description") if name in told}
         version = Version(str(model.last), told, set())
         model.versions[version.number] = version
         _move(model, version, aliases)
@@ -123,6 +127,8 @@ class Models:
             {
                 "name": model.name,
                 **version.told,
+                **model.told,
+                "labels": {**model.told["labels"], **version.told.get("labels", {})},
                 "versionId": version.number,
                 "versionAliases": sorted(version.aliases),
                 "createTime": model.created,
@@ -164,7 +170,7 @@ class Models:
                 version = model.version()
                 if model.name.startswith(f"{call.parent}/") and version:
                     told.append(self.describe(model, version))
-            return listed(call, told, "models", _FILTERED)
+            return listed(call, told, "models", ("model", "displayName", "labels"), ORDERED)
 
     def _get(self, call: Call) -> Json:
         with self.operations.lock:
@@ -173,10 +179,16 @@ class Models:
 
     def _patch(self, call: Call) -> Json:
         with self.operations.lock:
-            model, version = self.find(call.resource)
-            changed = masked(call.query.get("updateMask", ""), call.body, _CHANGED)
+            name = call.resource.removesuffix("@-")
+            model, version = self.find(name)
+            one, known, others = (
+                (version, _ABOUT_VERSION, _ABOUT_MODEL) if "@" in name else (model, _ABOUT_MODEL, _ABOUT_VERSION)
+            )
+            changed = masked(call.query.get("updateMask", ""), call.body, {*known, *others})
+            if strange := [name for name in changed if name not in known]:
+                raise failed(f"{strange[0]} cannot be updated of {call.resource}: models and versions are apart.")
             check_labels(changed.get("labels") or {})
-            version.told = without_nothing({**version.told, **changed}.items())
+            one.told = {"labels": {}, **without_nothing({**one.told, **changed}.items())}
             version.updated = now()
             return self.describe(model, version)
 
@@ -184,7 +196,8 @@ class Models:
         with self.operations.lock:
             self.operations.look(call.resource.partition("@")[0])
             model, _ = self.find(call.resource)
-            return listed(call, [self.describe(model, one) for one in model.versions.values()], "models", _FILTERED)
+            told = [self.describe(model, one) for one in model.versions.values()]
+            return listed(call, told, "models", ("labels",), ("createTime", "updateTime"))
 
     def _merge(self, call: Call) -> Json:
         with self.operations.lock:

@@ -22,16 +22,7 @@ from support.google.programs import Program, Runs
 from support.google.wire import Call, Refused, failed, invalid, missing, now, without_nothing
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
-_FILTERED = (
-    "displayName",
-    "state",
-    "labels",
-    "createTime",
-    "updateTime",
-    "endTime",
-    "templateUri",
-    "pipelineJobUserId",
-)
+_FILTERED = ("pipelineName", "displayName", "state", "labels", "templateUri")
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
     "NUMBER_INTEGER": (int,),
@@ -155,7 +146,7 @@ class Pipelines:
     def _list(self, call: Call) -> Json:
         with self.operations.lock:
             found = [one.describe() for one in self.jobs.values() if one.name.startswith(f"{call.parent}/")]
-            return listed(call, found, "pipelineJobs", _FILTERED)
+            return listed(call, found, "pipelineJobs", _FILTERED, ("createTime", "updateTime", "endTime", "startTime"))
 
     def _cancel(self, call: Call) -> Json:
         run = self._named(call)
