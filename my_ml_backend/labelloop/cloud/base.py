@@ -199,8 +199,8 @@ class Batch(Protocol):
     def answers(self, handle: str) -> AbstractContextManager[Answers]:
         """Open the answers of a job that is over, also of one that failed: some may be there."""
 
-    def end(self, handle: str) -> None:
-        """End a job where it goes on, and remove what it was sent and has answered. May be repeated."""
+    def end(self, key: str) -> None:
+        """End the job of a key where it goes on, and remove what it was sent and has answered. May be repeated."""
 
 
 class Meter(Protocol):

@@ -122,6 +122,8 @@ def take_up(
         return None
     if not held.open:
         _log.info("project %s: %s", project, found.told(plan.version, total))
+        # Whoever begins it may be killed: the sweep asks for its answers then.
+        hub.state(project).note("unpredicted", "tasks may be without a prediction")
         held = OpenBatches(hub.store, project).begin(_opened(plan, held, total))
     job = _seen(found.batch, held, plan, site, report)
     if job is None or job.stands.state == "done":
@@ -221,7 +223,7 @@ def _end(project: ProjectKey, batch: Batch | None, held: OpenBatch) -> None:
     told: object = "its endpoint is another one now"
     if batch is not None:
         try:
-            batch.end(held.handle or held.key)
+            batch.end(held.key)
         except Outage:
             raise
         except CloudError as error:

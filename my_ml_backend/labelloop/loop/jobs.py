@@ -218,7 +218,8 @@ def _predict(hub: Hub, project: ProjectKey, version: str) -> str:
     except LeaseLost:
         return _postponed(hub, project)
     if done.job:
-        return _goes_on(hub, project, version) or done.job
+        hub.queue(project).prelabel(hub.settings.poll_seconds)
+        return batching.goes_on(hub, project, version) or done.job
     return f"{done.predicted} tasks pre-annotated with {version}, {done.left_out} left out"
 
 

@@ -96,13 +96,13 @@ class TransformJobs:
 
         yield find
 
-    def end(self, handle: str) -> None:
+    def end(self, key: str) -> None:
         """Stop the job, and remove its objects; see Batch."""
-        seen = self._look(handle)
+        seen = self._look(key)
         if seen is not None and seen["TransformJobStatus"] in _GOING:
-            with asking(f"the end of Batch Transform job {handle}"):
-                self._account.client("sagemaker").stop_transform_job(TransformJobName=handle)
-        self._folder.below(handle).remove()
+            with asking(f"the end of Batch Transform job {key}"):
+                self._account.client("sagemaker").stop_transform_job(TransformJobName=key)
+        self._folder.below(key).remove()
 
     def _look(self, key: str) -> Json | None:
         client = self._account.client("sagemaker")
