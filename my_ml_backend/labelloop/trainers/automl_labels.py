@@ -85,7 +85,7 @@ class LabelsInAutoMl:
                 raise over_time("AutoML", f"has not imported its labels after {self.seconds:g} s")
             context.progress("import into AutoML", 0, 0)
             self.wait(self.every)
-        self._keep(key, dataset, found, sum(1 for _ in _learned(context)))
+        self._keep(key, dataset, found, list(_learned(context)))
         return dataset
 
     def told(self, run: str) -> list[str]:
@@ -97,14 +97,17 @@ class LabelsInAutoMl:
     def _labels(self) -> CloudLabels:
         return CloudLabels(self.folder, "vertex")
 
-    def _keep(self, key: str, dataset: str, found: Imported, sent: int) -> None:
-        """Keep what an import left out, for the report; raises CloudError where that is all of it."""
+    def _keep(self, key: str, dataset: str, found: Imported, items: Sequence[Item]) -> None:
+        """Keep what is not learned from, for the report; raises CloudError where the import left all of it out."""
+        sent = len(items)
         if not found.held and found.complaints:
             # Another try imports anew: whoever may not read pictures may be let to by then.
             self.automl.remove_dataset(dataset)
             raise CloudError(f"AutoML imported none of {sent} pictures: {_some(found.complaints)}")
         count = max(len(found.complaints), sent - found.held) if found.held else 0
         notes = [f"AutoML left out {count} of {sent} pictures: {_some(found.complaints)}"] if count else []
+        if bare := sum(not item.labels for item in items):
+            notes.append(f"AutoML learns from pictures with a label: {bare} of {sent} have none, and say nothing to it")
         for note in notes:
             _log.warning("run %s: %s", key, note)
         self.folder.below(source(run_label(key))).put(_TOLD, json.dumps(notes).encode())

@@ -71,6 +71,7 @@ class Machine:
     google: StandIn
     trainer: str = ADDRESS
     count: int = 90
+    bare: int = 0
     kind: str = IMAGES
     choice: Choice = "single"
     reporter: Told = field(default_factory=Told)
@@ -108,7 +109,12 @@ class Machine:
 
     def labeled(self, run: Run) -> Labeled:
         held = [self.item(run, task, COLOURS[task % 3]) for task in range(1, self.count + 1)]
+        said = write_regions([]) if self.kind == BOXES else ""
+        held += [self.unlabeled(run, 900 + number, said) for number in range(self.bare)]
         return Labeled(Manifest.of(KEY, self.choice, COLOURS, held, kind=self.kind))
+
+    def unlabeled(self, run: Run, task: int, said: str) -> Item:
+        return Item(task, run.context.pictures.add(drawn("white", task)), (), result=said)
 
     def item(self, run: Run, task: int, colour: str) -> Item:
         if self.kind == TEXTS:
@@ -221,9 +227,12 @@ def test_what_automl_is_given_is_all_but_the_test_side(machine: Machine, tmp_pat
 def test_several_classes_and_boxes_are_learned_and_judged_too(
     machine: Machine, kind: str, choice: Choice, model: str, hours: str
 ) -> None:
-    machine.kind, machine.choice = kind, choice
+    machine.kind, machine.choice, machine.bare = kind, choice, 30
     machine.trainer += f"?model={model}"
     run = machine.make()
+    bare = 30 - sum(not item.labels for item in splits(run.context.manifest)["test"])
+    notes = json.loads(run.folder.trained.read_text())["notes"]
+    assert any(f"learns from pictures with a label: {bare} of" in one for one in notes)
     record = machine.versions.get("v1")
     assert record.promoted, record.verdict
     assert "1.000" in record.verdict

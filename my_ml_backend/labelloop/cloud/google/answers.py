@@ -88,7 +88,7 @@ class AskedInBatch:
             most = max(_MOST_BOXES, classes)
             more = {"modelParameters": {"confidenceThreshold": 0.0, "maxPredictions": most}}
             job = self.jobs.start(model, addresses, key, more)
-        output = self._until_done(job, lambda done: progress("answers by batch prediction", done, len(inputs)))
+        output = self._until_done(job, len(inputs), progress)
         said = (one for one in self.jobs.results(output) if isinstance(one.instance, dict))
         return {str(one.instance.get("content", "")).rpartition("/")[2]: one for one in said}
 
@@ -108,13 +108,14 @@ class AskedInBatch:
                 progress("pictures to Cloud Storage", at + 1, len(inputs))
             yield {"content": f"{place.uri}/{content}", "mimeType": media_type}
 
-    def _until_done(self, job: str, tell: Callable[[int], None]) -> str:
+    def _until_done(self, job: str, count: int, progress: Progress) -> str:
         """Look until a job is done, and give the folder of its answers."""
         late = time.monotonic() + self.seconds
         while (stands := self.jobs.poll(job)).state == "running":
             if time.monotonic() > late:
                 raise CloudError(f"batch prediction job {job} goes on after {self.seconds:g} s: it was ended")
-            tell(stands.answered)
+            what = "machines for the batch prediction" if stands.waits else "answers by batch prediction"
+            progress(what, stands.answered, count)
             self.wait(self.every)
         if stands.error is not None:
             raise stands.error
