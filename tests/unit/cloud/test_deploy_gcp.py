@@ -22,7 +22,7 @@ IMAGE = "us-central1-docker.pkg.dev/proj/x@sha256:0"
 PROGRAM = r"""#!/bin/sh
 cd {state}
 echo "$*" >> asked
-env > environment
+export -p > environment
 if [ -f fail ] && echo "$*" | grep -q -f fail; then cat refusal >&2; exit 1; fi
 missing() {{ echo 'ERROR: (gcloud) NOT_FOUND: it was not found' >&2; exit 1; }}
 case "$*" in
@@ -32,8 +32,10 @@ case "$*" in
     cat > "secret-$3" ;;
 "secrets versions access latest --secret "*) [ -s "secret-$6" ] || missing; cat "secret-$6" ;;
 "secrets versions add "*) cat > "secret-$4" ;;
-"redis instances create "*) touch redis ;;
-"redis instances describe "*) [ -f redis ] || missing; echo '{{"host": "10.0.0.3", "port": 6379}}' ;;
+"redis instances create "*) echo READY > redis ;;
+"redis instances describe "*) [ -f redis ] || missing
+    echo '{{"host": "10.0.0.3", "port": 6379, "state": "'$(head -n 1 redis)'"}}'
+    [ "$(wc -l < redis)" = 1 ] || sed -i 1d redis ;;
 "redis instances get-auth-string "*) echo '{{"authString": "hush-redis"}}' ;;
 "storage buckets create "*) touch bucket ;;
 "storage buckets describe "*) [ -f bucket ] || missing ;;
@@ -120,6 +122,7 @@ def test_the_service_alone_takes_an_account_secrets_and_one_deployment(project: 
     assert f"--source {FOLDER} --region us-central1 --allow-unauthenticated --ingress all" in deployment
     assert "^|^LABEL_STUDIO_URL=https://studio.example.com|BASIC_AUTH_USER=label-studio" in deployment
     assert "--update-secrets LABEL_STUDIO_API_KEY=my-ml-backend-label-studio-api-key:latest" in deployment
+    assert "--max-instances 1 " in deployment, "instances share nothing without Redis"
     assert "--network" not in deployment
 
 
@@ -213,6 +216,21 @@ def test_a_service_account_that_is_not_known_everywhere_yet_is_waited_for(projec
     granted = [line for line in project.asked if line.startswith("projects add-iam-policy-binding")]
     assert [line.split()[2] for line in granted] == ["models"] * 4 + ["proj"]
     assert all(f"--member {ACCOUNT} --role roles/aiplatform.user --condition None" in line for line in granted)
+
+
+def test_a_redis_that_was_left_while_it_was_made_is_waited_for(project: Project) -> None:
+    (project.state / "redis").write_text("CREATING\nCREATING\nCREATING\nREADY\n")
+    waited: list[float] = []
+    Deployment(plan(), Gcloud("proj", print), print, waited.append).run()
+    assert len(waited) == 2
+    assert not [line for line in project.asked if line.startswith("redis instances create")]
+    assert project.secret("labelloop-redis-url") == "redis://:hush-redis@10.0.0.3:6379/0"
+
+
+def test_a_redis_that_cannot_be_had_ends_the_deployment(project: Project) -> None:
+    (project.state / "redis").write_text("FAILED\n")
+    with pytest.raises(CloudError, match="step 3 of 14, Redis my-ml-backend-redis: it is in state FAILED"):
+        Deployment(plan(), Gcloud("proj", print), print).run()
 
 
 def test_a_worker_whose_trainer_is_elsewhere_runs_the_image_of_the_service(

@@ -33,6 +33,7 @@ class Grant:
 
     on: tuple[str, ...]
     role: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ def grants(plan: Plan) -> list[Grant]:
         elif scheme == "cloud-monitoring":
             found.append(Grant(("projects", place), "roles/monitoring.metricWriter"))
         elif scheme == "pubsub":
-            found.append(Grant(("pubsub", "subscriptions", rest, "--project", place), "roles/pubsub.subscriber"))
+            on = ("pubsub", "subscriptions", rest)
+            found.append(Grant(on, "roles/pubsub.subscriber", ("--project", place)))
     return list(dict.fromkeys(found))
 
 

@@ -6,7 +6,7 @@ Nothing that is there is removed. A secret gets a version only where its value h
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from labelloop.cloud.google.cloud_run import PASSWORD, REDIS, Grant, Plan, grants
@@ -27,8 +27,9 @@ _KEEP_ALL = ("--redis-config", "maxmemory-policy=noeviction")
 
 _DELIMITERS = ("|", "@", "#", "~", "%", "|@|")
 
-_BUILDING = ("PENDING", "QUEUED", "WORKING")
-_BUILD_PAUSE_SECONDS = 10.0
+_BUILDING = ("PENDING", "QUEUED", "WORKING", "CREATING")
+"""States of a build, or of a Redis, that is not ready yet."""
+_PAUSE_SECONDS = 10.0
 
 Step = tuple[str, Callable[[], str]]
 
@@ -96,22 +97,25 @@ class Deployment:
         return _word(made)
 
     def _redis(self) -> str:
-        name, made = self._plan.redis, False
-        if self._described_redis() is None:
+        """Make the Redis, or find it, and wait until it is ready: making one takes minutes, and may have been left."""
+        name = self._plan.redis
+        made = not self._described_redis()
+        if made:
             network = ("--network", self._plan.network)
             words = ("redis", "instances", "create", name, *self._region, *network, *_REDIS, *_KEEP_ALL)
             self._gcloud.run(*words, watched=True)
-            made = True
-        place = self._described_redis() or {}
+        while (place := self._described_redis()).get("state") in _BUILDING:
+            self._wait(_PAUSE_SECONDS)
+        if not self._gcloud.dry and place.get("state") != "READY":
+            raise CloudError(f"it is in state {place.get('state')}: look at it with `gcloud redis instances describe`")
         told = self._gcloud.read("redis", "instances", "get-auth-string", name, *self._region, "--format", "json")
-        password = json.loads(told)["authString"] if told else ""
-        self._values[REDIS] = f"redis://:{password}@{place.get('host')}:{place.get('port')}/0"
+        login = f":{json.loads(told)['authString']}@" if told else ""
+        self._values[REDIS] = f"redis://{login}{place.get('host')}:{place.get('port')}/0"
         return _word(made)
 
-    def _described_redis(self) -> dict[str, Any] | None:
-        words = ("redis", "instances", "describe", self._plan.redis, *self._region, "--format", "json(host,port)")
-        told = self._gcloud.read(*words)
-        return None if told is None else dict(json.loads(told))
+    def _described_redis(self) -> dict[str, Any]:
+        words = ("redis", "instances", "describe", self._plan.redis, *self._region, "--format", "json(host,port,state)")
+        return dict(json.loads(self._gcloud.read(*words) or "{}"))
 
     def _bucket(self) -> str:
         address = f"gs://{self._plan.bucket}"
@@ -141,9 +145,15 @@ class Deployment:
         return lambda: self._grant(grant)
 
     def _grant(self, grant: Grant) -> str:
-        on, options = _without_options(grant.on)
-        *kind, name = on
-        words = (*kind, "add-iam-policy-binding", name, *options, "--member", f"serviceAccount:{self._plan.account}")
+        *kind, name = grant.on
+        words = (
+            *kind,
+            "add-iam-policy-binding",
+            name,
+            *grant.options,
+            "--member",
+            f"serviceAccount:{self._plan.account}",
+        )
         # gcloud asks which condition is meant where others are bound by one; buckets and the rest know no such option.
         always = ("--condition", "None") if kind in (["projects"], ["secrets"], ["iam", "service-accounts"]) else ()
         self._gcloud.run(*words, "--role", grant.role, *always, "--format", "none")
@@ -152,9 +162,17 @@ class Deployment:
     def _web(self) -> str:
         plan = self._plan
         # Label Studio sends no identity token of Google's, so anybody may call; LabelLoop asks for a password itself.
+        # Without Redis what one instance hears of a project no other one knows.
         self._gcloud.run(
             *("run", "deploy", plan.service, "--source", str(plan.folder), *self._region, "--allow-unauthenticated"),
-            *("--ingress", plan.ingress, *_WEB, *self._common()),
+            *(
+                "--ingress",
+                plan.ingress,
+                *_WEB,
+                "--max-instances",
+                "default" if plan.networked else "1",
+                *self._common(),
+            ),
             *("--update-env-vars", _joined(plan.variables), *self._changed_kinds()),
             *("--update-secrets", self._secret_words()),
             watched=True,
@@ -194,7 +212,7 @@ class Deployment:
         """Wait until a build is over; raises CloudError where it failed."""
         words = ("builds", "describe", build["id"], *self._region, "--format", "value(status)")
         while (status := self._gcloud.run(*words).strip()) in _BUILDING:
-            self._wait(_BUILD_PAUSE_SECONDS)
+            self._wait(_PAUSE_SECONDS)
         if status != "SUCCESS":
             raise CloudError(f"the build ended as {status}; its log: {build.get('logUrl')}")
         return "built"
@@ -233,11 +251,6 @@ class Deployment:
 
 def _word(made: bool) -> str:
     return "made" if made else "there already"
-
-
-def _without_options(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    at = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
-    return list(words[:at]), list(words[at:])
 
 
 def _variables(service: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

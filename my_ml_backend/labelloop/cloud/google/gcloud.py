@@ -27,7 +27,7 @@ _PROPERTIES = {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CORE_DISABLE_FILE
 _LINES = 5
 """Of what gcloud says when it fails, these many are told."""
 
-_NEW_ACCOUNT = re.compile(r"[Ss]ervice account .* does not exist|is not deleted|INVALID_ARGUMENT.*serviceAccount")
+_NEW_ACCOUNT = re.compile(r"[Ss]ervice account .* does not exist")
 """What policies say of a service account for some seconds after it was made."""
 
 _TRIES, _PAUSE_SECONDS = 8, 5.0
