@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from werkzeug import Request, Response
 
@@ -19,7 +19,7 @@ from labelloop.types import Json
 from support.google.buckets import Buckets, Object, Refusal
 
 _PATH = re.compile(
-    r"/(?P<kind>upload|download)?/?storage/v1/b(?:/(?P<bucket>[^/]+))?(?P<objects>/o(?:/(?P<name>.+))?)?"
+    r"/(?:(?P<kind>(?:resumable/)?upload|download)/)?storage/v1/b(?:/(?P<bucket>[^/]+))?(?P<objects>/o(?:/(?P<name>.+))?)?"
 )
 _GRAIN = 262_144
 """Parts of a resumable upload have a multiple of this, but for the last."""
@@ -76,7 +76,7 @@ class Storage:
         content = request.get_data()
         kind, bucket, name = found["kind"], unquote(found["bucket"] or ""), unquote(found["name"] or "")
         try:
-            if kind == "upload":
+            if kind and kind.endswith("upload"):
                 return self._upload(request, bucket, content)
             if name:
                 return self._object(request, bucket, name, media=kind == "download")
@@ -120,7 +120,7 @@ class Storage:
         self.buckets.require(condition, found)
         if media or request.args.get("alt") == "media":
             return _media(request, found)
-        return told(found.resource, request)
+        return told(_linked(found, request), request)
 
     def _listing(self, request: Request, bucket: str) -> Response:
         """List in pages: ``prefixes`` are what is left of names up to the next delimiter, each once."""
@@ -136,7 +136,7 @@ class Storage:
                 if cut:
                     entries[prefix + inside + cut] = None
                 else:
-                    entries[name] = self.buckets.get(bucket, name).resource
+                    entries[name] = _linked(self.buckets.get(bucket, name), request)
         after = bytes.fromhex(request.args.get("pageToken", "")).decode()
         left = [one for one in sorted(entries) if one > after]
         most = min(int(request.args.get("maxResults", 1000)), self.page)
@@ -175,7 +175,7 @@ class Storage:
                 return self._session(request, _Session(made, condition))
             case _:
                 raise Refusal(400, "invalid", f"Invalid upload type: {kind}")
-        return told(self.buckets.put(made, condition).resource, request)
+        return told(_linked(self.buckets.put(made, condition), request), request)
 
     def _session(self, request: Request, session: _Session) -> Response:
         self.buckets.allow("storage.objects.create")
@@ -202,7 +202,7 @@ class Storage:
                     made = _new(session.made.bucket, session.made.name, bytes(session.content), session.made.resource)
                     session.done = self.buckets.put(made, session.condition)
         if session.done is not None:
-            return told(session.done.resource, request)
+            return told(_linked(session.done, request), request)
         there = len(session.content)
         return Response(status=308, headers={"Range": f"bytes=0-{there - 1}"} if there else {})
 
@@ -219,6 +219,13 @@ def _take(session: _Session, said: re.Match[str], content: bytes) -> None:
     session.content += content[there - begin :]
 
 
+def _linked(found: Object, request: Request) -> Json:
+    """Say of an object where its content is, too."""
+    name = quote(found.name, safe="")
+    link = f"{request.host_url}download/storage/v1/b/{found.bucket}/o/{name}?generation={found.generation}&alt=media"
+    return {**found.resource, "mediaLink": link}
+
+
 def _new(bucket: str, name: str, content: bytes, said: Json | None = None) -> Object:
     said = said or {}
     name = said.get("name") or name
@@ -232,13 +239,16 @@ def _new(bucket: str, name: str, content: bytes, said: Json | None = None) -> Ob
 
 def _of_parts(request: Request, bucket: str, named: str, content: bytes) -> Object:
     """Read ``multipart/related``: what is said of an object, in JSON, and its content."""
-    parts = content.split(b"--" + str(request.mimetype_params.get("boundary")).encode())
+    mark = re.search(r"""boundary=(["']?)(.+?)\1(?:;|$)""", request.content_type or "")
+    parts = content.split(b"--" + mark[2].encode()) if mark else []
     if request.mimetype != "multipart/related" or len(parts) != 4 or not parts[3].startswith(b"--"):
         raise Refusal(400, "badRequest", "Malformed multipart body.")
-    said, (head, _, media) = json.loads(parts[1].partition(b"\r\n\r\n")[2]), parts[2].partition(b"\r\n\r\n")
+    # Google takes a mark in single quotes, and lines that end as those of Unix: gcloud sends both.
+    blank = re.compile(rb"\r?\n\r?\n")
+    said, (head, media) = json.loads(blank.split(parts[1], 1)[1]), blank.split(parts[2].lstrip(), 1)
     media_type = re.search(rb"(?i)content-type: *([\w./+-]+)", head)
     of_part = {"contentType": media_type[1].decode()} if media_type else {}
-    return _new(bucket, named, media.removesuffix(b"\r\n"), {**of_part, **said})
+    return _new(bucket, named, media.removesuffix(b"\n").removesuffix(b"\r"), {**of_part, **said})
 
 
 def _media(request: Request, found: Object) -> Response:
