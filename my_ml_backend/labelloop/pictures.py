@@ -165,6 +165,17 @@ def pixels_of(contents: Iterable[bytes]) -> int:
     return most
 
 
+def is_turned(content: bytes) -> bool:
+    """Whether EXIF says that a picture stands otherwise than its pixels lie; False for what is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(content), formats=_FORMATS)
+            return image.format != "TIFF" and _orientation(image) in range(2, 9)
+    except Exception:  # noqa: BLE001 - Pillow raises whatever it likes at what is no picture
+        return False
+
+
 def upright_size(content: bytes) -> tuple[int, int]:
     """Read a picture's width and height, EXIF orientation applied, from its header alone. Raises Unreadable."""
     try:

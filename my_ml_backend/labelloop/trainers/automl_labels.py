@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelloop.cloud.base import Folder
-from labelloop.cloud.google.automl import LEAST_PICTURES, MODELS, AutoMl, Imported, Wish
+from labelloop.cloud.google.automl import LEARNED_BYTES, LEAST_PICTURES, MODELS, AutoMl, Imported, Wish, taken
 from labelloop.cloud.google.jobs import run_label
 from labelloop.cloud.places import source
 from labelloop.data.split import splits
@@ -95,7 +95,7 @@ class LabelsInAutoMl:
 
     @property
     def _labels(self) -> CloudLabels:
-        return CloudLabels(self.folder, "vertex")
+        return CloudLabels(self.folder, "vertex", fit=lambda content: taken(content, LEARNED_BYTES)[0])
 
     def _keep(self, key: str, dataset: str, found: Imported, items: Sequence[Item]) -> None:
         """Keep what is not learned from, for the report; raises CloudError where the import left all of it out."""

@@ -5,7 +5,7 @@ What is said of the test side is which items there are, and nothing else.
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,12 +32,14 @@ _LOST = "lost.json"
 class CloudLabels:
     """Hands labels over in a trainer's ``folder``, as lists of a format (``form``).
 
-    ``keys`` are what a line of the test side calls the address of a picture, and a text.
+    ``keys`` are what a line of the test side calls the address of a picture, and a text; ``fit`` gives a picture as the
+    trainer takes it.
     """
 
     folder: Folder
     form: str
     keys: tuple[str, str] = ("uri", "text")
+    fit: Callable[[bytes], bytes] = bytes
 
     def hand_over(self, context: "Context", key: str, wanted: Mapping[Side, str]) -> dict[str, str]:
         """Write the lists of sides, and the pictures they name that are not there yet; gives parameters.
@@ -109,7 +111,7 @@ class CloudLabels:
         new = sorted({item.content for item in items} - set(place.names()))
 
         def put(name: str) -> None:
-            content = context.pictures.path(name).read_bytes()
+            content = self.fit(context.pictures.path(name).read_bytes())
             place.put(name, content, media_type_of(content))
 
         for_each(put, new, lambda done: context.progress(what, done, len(new)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.data.formats.listings import read_listing
@@ -55,11 +55,14 @@ class Told:
 
 
 def drawn(colour: str, number: int) -> bytes:
-    """A white picture with a box of a colour in it, each another one."""
+    """A white picture with a box of a colour in it, each another one; every fourth is turned by EXIF."""
     shown = Image.new("RGB", (40 + number, 40), "white")
     shown.paste(Image.new("RGB", (16, 20), colour), (8, 10))
-    stream = BytesIO()
-    shown.save(stream, "PNG")
+    stream, exif = BytesIO(), Image.Exif()
+    if number % 4 == 0:
+        exif[ExifTags.Base.Orientation] = 6
+        shown = shown.transpose(Image.Transpose.ROTATE_90)
+    shown.save(stream, "PNG", exif=exif)
     return stream.getvalue()
 
 

@@ -7,15 +7,14 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from labelloop.cloud.base import require_any
+from labelloop.cloud.google.automl import ASKED_BYTES, taken
 from labelloop.cloud.google.batch import BatchPrediction, Predicted
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer
-from labelloop.errors import CloudError, EndpointError, Fenced, LeaseLost, Outage, Unreadable
-from labelloop.pictures import shrink
+from labelloop.errors import CloudError, EndpointError, Fenced, LeaseLost, Outage
 from labelloop.types import Answer, Failure, Input, Json, Progress
 
 _log = logging.getLogger(__name__)
@@ -23,10 +22,6 @@ _log = logging.getLogger(__name__)
 _MOST_BOXES = 100
 """Predictions for a picture, unless there are more classes: what Google gives by default for one that is asked alone.
 """
-_MOST_BYTES = 1_500_000
-"""Of a picture that a model is asked about ("Prepare image training data", prediction data)."""
-
-_CALLED = {"image/x-icon": "image/vnd.microsoft.icon"}
 _REMEDY = "a model that AutoML has not trained is asked in another way"
 
 
@@ -102,7 +97,7 @@ class AskedInBatch:
             one = inputs[at]
             if one.text is not None:
                 continue
-            picture, media_type = _fitting(one)
+            picture, media_type = taken(one.content, ASKED_BYTES)
             if content not in there:
                 place.put(content, picture, media_type)
                 progress("pictures to Cloud Storage", at + 1, len(inputs))
@@ -136,14 +131,6 @@ class AskedInBatch:
             return read_answer(body, Asked([one], model, classes), response="automl")[0]
         except EndpointError as error:
             return Failure(str(error))
-
-
-def _fitting(one: Input) -> tuple[bytes, str]:
-    """Give a picture as AutoML takes one, scaled down where it is too large, and its media type."""
-    if len(one.content) > _MOST_BYTES:
-        with suppress(Unreadable):
-            return shrink(one.content, _MOST_BYTES), "image/jpeg"
-    return one.content, _CALLED.get(one.media_type, one.media_type)
 
 
 def _key(model: str, purpose: str) -> str:

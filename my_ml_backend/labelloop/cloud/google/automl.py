@@ -6,13 +6,16 @@ them again; their display names are for people alone.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from labelloop.cloud.google.client import Google, failed, finished
 from labelloop.cloud.google.jobs import LABEL, Jobs, run_label
-from labelloop.errors import CloudError, CloudMissing, SettingsError
+from labelloop.errors import CloudError, CloudMissing, SettingsError, Unreadable
+from labelloop.pictures import is_turned, shrink
+from labelloop.sources.media import media_type_of
 from labelloop.types import BOXES, IMAGES, Choice, Json
 
 LEAST_PICTURES = 10
@@ -43,6 +46,24 @@ MODELS: Mapping[str, Mapping[str, tuple[int, int]]] = {
 }
 """The model types of each kind, its default first, and the least and the most milli node hours of each
 (AutoMlImageClassificationInputs, AutoMlImageObjectDetectionInputs)."""
+
+
+LEARNED_BYTES, ASKED_BYTES = 30_000_000, 1_500_000
+"""Most of a picture that is learned from, and of one that a model is asked about (the same page)."""
+
+_TAKEN = ("image/jpeg", "image/png", "image/gif", "image/bmp", "image/x-icon")
+
+
+def taken(content: bytes, most: int) -> tuple[bytes, str]:
+    """Give a picture as AutoML takes it, of at most so many bytes, and its media type.
+
+    What is of another form, too large, or turned by EXIF, which Google says nothing about, becomes an upright JPEG.
+    """
+    media_type = media_type_of(content)
+    if media_type not in _TAKEN or len(content) > most or is_turned(content):
+        with suppress(Unreadable):
+            return shrink(content, most), "image/jpeg"
+    return content, "image/vnd.microsoft.icon" if media_type == "image/x-icon" else media_type
 
 
 @dataclass(frozen=True, slots=True)
