@@ -6,7 +6,7 @@ from pathlib import Path
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
-from labelloop.sources.google import CloudStorage
+from labelloop.sources.cloud_storage import CloudStorage
 from labelloop.sources.google_api import GoogleFailure
 
 _NONE = "0"

@@ -21,8 +21,8 @@ from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings
-from labelloop.sources import google as cloud_storage
-from labelloop.sources.google import CloudStorage
+from labelloop.sources import cloud_storage
+from labelloop.sources.cloud_storage import CloudStorage
 from support.contest import PROJECT
 from support.file_bundle import write_bundle
 from support.google import Call, StandIn

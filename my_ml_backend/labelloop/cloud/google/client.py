@@ -10,8 +10,8 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing
+from labelloop.sources.cloud_storage import PUBLIC
 from labelloop.sources.credentials import GoogleToken
-from labelloop.sources.google import PUBLIC
 from labelloop.sources.google_api import GoogleApi, GoogleFailure, GoogleReply, base_of, clean
 from labelloop.types import Json
 

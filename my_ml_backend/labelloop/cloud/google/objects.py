@@ -9,7 +9,7 @@ from labelloop.cloud.google.client import Google, refused
 from labelloop.cloud.objects import copy_all, for_each, location_below
 from labelloop.errors import CloudMissing
 from labelloop.settings import Settings
-from labelloop.sources.google import CloudStorage, bucket_and_name
+from labelloop.sources.cloud_storage import CloudStorage, bucket_and_name
 from labelloop.sources.google_api import GoogleFailure
 
 _CHECK = "labelloop-check.txt"
