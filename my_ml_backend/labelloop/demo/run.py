@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -100,6 +100,10 @@ class Surroundings:
         """Give the settings of LabelLoop's processes: those that are for this machine, changed."""
         return settings
 
+    def studio_environment(self) -> Mapping[str, str]:
+        """Give the variables that Label Studio needs to reach what it is to show."""
+        return {}
+
     def fill(self, studio: LabelStudio, client: Studio, project: int, examples: Examples) -> dict[int, Example]:
         """Make the project's tasks of what is to be shown, and give each one's example."""
         return upload(studio, client, project, examples)
@@ -165,7 +169,8 @@ def _running(
     """Start everything at these ports, and end it with the block."""
     settings = around.settings(demo_settings(settings, folder, options.per_round, ports))
     say(f"Label Studio starts at {settings.label_studio_url} (about 20 s the first time) ...")
-    with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio) as studio:
+    more = around.studio_environment()
+    with LabelStudio(options.label_studio, folder / "label-studio", ports.label_studio, environment=more) as studio:
         settings = replace(settings, label_studio_api_key=studio.token)
         say("LabelLoop's processes start ...")
         supervisor = Supervisor(machine_services(settings, child_environment(settings)))
