@@ -202,7 +202,7 @@ def test_a_canary_gets_its_share_and_then_all(google: StandIn) -> None:
     deploy(google, name, one, "11", {"0": 100})
     deploy(google, name, two, "12", {"11": 80, "0": 20})
     for _ in range(100):
-        assert ask(google, "POST", f"{name}:predict", {"instances": [1]}).status_code == 200
+        google.ask("POST", f"{name}:predict", {"instances": [1]})
     assert [google.runtime.answered.count(("shop", number)) for number in ("11", "12")] == [80, 20]
     google.ask("PATCH", name, {"trafficSplit": {"12": 100}}, updateMask="trafficSplit")
     told = ask(google, "POST", f"{name}:predict", {"instances": [1]}).json()
@@ -301,10 +301,14 @@ def test_an_uploaded_bundle_answers_as_our_container_does(google: StandIn, tmp_p
     assert error(refused)[:2] == (400, "INVALID_ARGUMENT")
 
 
-def test_what_cannot_be_served_is_not_deployed(google: StandIn) -> None:
+@pytest.mark.parametrize("wrong", ["bundle", "program"])
+def test_what_cannot_be_served_is_not_deployed(google: StandIn, tmp_path: Path, wrong: str) -> None:
+    make_bundle(tmp_path)
     place = google.bucket("models") + "/cats"
-    google.storage.put("models", "cats/model.json", b"{}")
-    told = {"displayName": "cats", "artifactUri": place, "containerSpec": {"imageUri": IMAGE}}
+    for file in tmp_path.iterdir():
+        google.storage.put("models", f"cats/{file.name}", file.read_bytes() if wrong == "program" else b"{}")
+    container = {"imageUri": IMAGE, **({"args": ["train"]} if wrong == "program" else {})}
+    told = {"displayName": "cats", "artifactUri": place, "containerSpec": container}
     name = endpoint(google)
     uploaded = done(google, google.ask("POST", "models:upload", {"model": told}))["model"]
     google.operations.looks = 0
@@ -331,6 +335,16 @@ def test_a_model_and_its_versions_are_changed_apart(google: StandIn) -> None:
         assert refused[1] == "FAILED_PRECONDITION"
 
 
+def test_what_a_version_was_measured_by_is_kept_with_it(google: StandIn) -> None:
+    model(google)
+    told = {"displayName": "test side", "metrics": {"auPrc": 0.9}}
+    made = google.ask("POST", "models/cats@1/evaluations:import", {"modelEvaluation": told})
+    (found,) = google.ask("GET", "models/cats@1/evaluations")["modelEvaluations"]
+    assert found == made == google.ask("GET", made["name"].removeprefix(f"{PARENT}/"))
+    assert found["metrics"] == {"auPrc": 0.9}
+
+
+@pytest.mark.process
 def test_it_runs_alone_until_it_is_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "support.google", "--folder", str(tmp_path / "google")]
     # Who runs the tests may have said where they lie to pytest alone.

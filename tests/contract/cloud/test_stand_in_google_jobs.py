@@ -133,8 +133,9 @@ def test_a_job_that_takes_too_long_is_ended(google: StandIn) -> None:
 
 
 def test_jobs_are_found_by_a_label(google: StandIn) -> None:
+    google.jobs.hold()
     for run in ("a", "b"):
-        ended(google, begin(google, job("pass") | {"labels": {"labelloop-run": run}}))
+        begin(google, job("pass") | {"labels": {"labelloop-run": run}})
     listed = google.ask("GET", "customJobs", filter="labels.labelloop-run=a")["customJobs"]
     assert [one["labels"] for one in listed] == [{"labelloop-run": "a"}]
     assert google.ask("GET", "customJobs", filter="labels.labelloop-run=c") == {}

@@ -95,6 +95,10 @@ class Served:
                 raise ValueError(f"there is no {DESCRIPTION} at {version.told.get('artifactUri')}")
             called = version_of(folder)
             container = version.told["containerSpec"]
+            # What stands in for an entry point, or for its arguments, has to make a server of it.
+            words = [*container.get("command", ["labelloop"]), *container.get("args", ["serve"])]
+            if "serve" not in words:
+                raise ValueError(f"{' '.join(words)} is no server")
             routes = {"HEALTH": container.get("healthRoute", ""), "PREDICT": container.get("predictRoute", "")}
             given = {one["name"]: one["value"] for one in container.get("env", ())}
             told = {**given, **{f"AIP_{name}_ROUTE": route for name, route in routes.items() if route}}
