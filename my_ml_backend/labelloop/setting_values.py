@@ -216,11 +216,15 @@ def bootstrap_address(value: str) -> str:
 
 def trainer_address(value: str) -> str:
     """Check the kind of a trainer's address; what its kind asks for is looked at when it is opened."""
-    if value == "local" or _is_command(value) or re.match("(sagemaker-pipeline|vertex-automl)://[^/?#]", value):
+    if value == "local" or _is_command(value) or re.match(_ELSEWHERE, value):
         return ""
     return (
-        "a trainer: local, command:./train.sh, sagemaker-pipeline://NAME?region=R or vertex-automl://PROJECT/LOCATION"
+        "a trainer: local, command:./train.sh, sagemaker-pipeline://NAME?region=R, vertex-job://PROJECT/LOCATION, "
+        "vertex-pipeline://PROJECT/LOCATION?template=T or vertex-automl://PROJECT/LOCATION"
     )
+
+
+_ELSEWHERE = r"sagemaker-pipeline://[^/?#]|vertex-(job|pipeline|automl)://[^/?#]+/[^/?#]"
 
 
 def deployer_address(value: str) -> str:
@@ -243,7 +247,7 @@ def events_address(value: str) -> str:
     return "" if fine else "a queue of events: sqs://QUEUE?region=R, or pubsub://PROJECT/SUBSCRIPTION"
 
 
-_BEGINNING = re.compile(r"local$|command:|(sagemaker|sagemaker-pipeline|lambda|vertex-automl)://")
+_BEGINNING = re.compile(r"local$|command:|(sagemaker(-pipeline)?|lambda|vertex(-job|-pipeline|-automl)?)://")
 
 
 def whole_addresses(listed: Sequence[str]) -> tuple[str, ...]:

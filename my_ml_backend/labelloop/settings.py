@@ -143,7 +143,7 @@ class LoopSettings:
     trainer: str = _setting(
         "LABELLOOP_TRAINER",
         "local",
-        "Where runs are trained: local, command:./train.sh or sagemaker-pipeline://NAME (docs/trainers.md).",
+        "Who trains runs: local, command:./train.sh, sagemaker-pipeline://NAME, vertex-job://... (docs/trainers.md).",
         check=values.trainer_address,
     )
     allowed_trainers: tuple[str, ...] = _setting(

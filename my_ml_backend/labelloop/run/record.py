@@ -114,7 +114,7 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
     Every parameter is spelled out; of the other settings those that the run needs and that are not the built-in ones
     are variables before it. Nothing is registered: the version is already there.
     """
-    names = (*_NEEDED, *(_OF_AWS if settings.trainer.startswith("sagemaker-pipeline:") else ()))
+    names = (*_NEEDED, *_OF_CLOUDS.get(settings.trainer.partition("-")[0], ()))
     rows = {entry.metadata["name"]: getattr(settings, entry.name) for entry in fields(settings)}
     needed = {name: value for name, value in rows.items() if name in names}
     differing = {name: str(value) for name, value in needed.items() if value != _BUILT_IN[name]}
@@ -128,8 +128,15 @@ def command(parameters: Mapping[str, str], settings: Settings) -> str:
 
 _NEEDED = ("MODEL_DIR", "LABELLOOP_TRAINER", "LABELLOOP_MIN_LABELS", "LABELLOOP_ALLOW_PRIVATE_ADDRESSES")
 
-_OF_AWS = ("LABELLOOP_AWS_ROLE", "LABELLOOP_AWS_LOCATION")
-"""Those that a training in SageMaker needs beside."""
+_OF_CLOUDS = {
+    "sagemaker": ("LABELLOOP_AWS_ROLE", "LABELLOOP_AWS_LOCATION"),
+    "vertex": (
+        "LABELLOOP_GOOGLE_FOLDER",
+        "LABELLOOP_GOOGLE_TRAINING_IMAGE",
+        "LABELLOOP_GOOGLE_SERVICE_ACCOUNT",
+    ),
+}
+"""Those that a training in a cloud needs beside, by how its address begins."""
 
 _BUILT_IN = {entry.metadata["name"]: entry.default for entry in fields(Settings)}
 

@@ -74,11 +74,26 @@ def _automl(settings: Settings) -> Trainer:
     return AutoMlTrainer(AutoMlAddress.parse(settings.trainer), settings)
 
 
+def _vertex_job(settings: Settings) -> Trainer:
+    # Imported here: nobody else needs Google's credentials.
+    from labelloop.trainers.vertex_own import OwnJob
+
+    return OwnJob.of(settings)
+
+
+def _vertex_pipeline(settings: Settings) -> Trainer:
+    from labelloop.trainers.vertex_foreign import ForeignJob
+
+    return ForeignJob.of(settings)
+
+
 TRAINERS: dict[str, Callable[[Settings], Trainer]] = {
     "local": lambda _: LocalTrainer(),
     "command": _command,
     "sagemaker-pipeline": _sagemaker,
     "vertex-automl": _automl,
+    "vertex-job": _vertex_job,
+    "vertex-pipeline": _vertex_pipeline,
 }
 """What opens each kind of trainer: by what stands before the colon of its address."""
 

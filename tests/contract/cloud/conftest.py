@@ -7,6 +7,8 @@ import pytest
 
 import support.aws
 import support.google
+from labelloop.cloud.google.client import Google
+from labelloop.sources.google_api import GoogleApi
 from support.aws import StandIn, aws_stand_in
 from support.google import google_stand_in
 
@@ -34,7 +36,9 @@ def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support
 
 @pytest.fixture
 def google(google_session: support.google.StandIn, monkeypatch: pytest.MonkeyPatch) -> support.google.StandIn:
-    """Google Cloud as on a project's first day; this process finds it by its environment."""
+    """Google Cloud as on a project's first day; this process finds it by its environment, and waits for nothing."""
     google_session.reset()
+    for made in (Google, GoogleApi):
+        monkeypatch.setitem(made.__init__.__kwdefaults__ or {}, "wait", lambda _: None)
     google_session.use(monkeypatch)
     return google_session

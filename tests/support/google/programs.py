@@ -5,6 +5,7 @@
 
 import json
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,8 +123,9 @@ class Runs:
 
     def program(self, name: str) -> Program:
         """Make the program of a job."""
-        folder = self.folder / name
-        folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Another test may have had a job of that name.
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
         self._programs.append(Program(folder, self.objects))
         return self._programs[-1]
 
