@@ -23,7 +23,9 @@ import pytest
 import requests
 
 from labelloop.children import start_child, stop_child
-from support.google.gcloud import REDIS_PASSWORD, GcloudStandIn, gcloud_stand_in
+from support.google.gcloud import gcloud_stand_in
+from support.google.gcloud_project import GcloudStandIn
+from support.google.gcloud_services import REDIS_PASSWORD
 from support.misbehaving import answer, misbehaving
 from support.servers import free_port
 from support.tools import require_tool
