@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labelloop.cloud.base import Folder
-from labelloop.cloud.google.automl import LEARNED_BYTES, LEAST_PICTURES, MODELS, AutoMl, Imported, Wish, taken
+from labelloop.cloud.google.automl import AutoMl, Imported
+from labelloop.cloud.google.automl_terms import LEARNED_BYTES, LEAST_PICTURES, MODELS, Wish, taken
 from labelloop.cloud.google.jobs import run_label
 from labelloop.cloud.places import source
 from labelloop.data.split import splits

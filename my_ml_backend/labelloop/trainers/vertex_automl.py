@@ -20,7 +20,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from labelloop.bundle_info import ForeignInfo
 from labelloop.cloud.google.answers import AskedInBatch
-from labelloop.cloud.google.automl import AutoMl, Wish
+from labelloop.cloud.google.automl import AutoMl
+from labelloop.cloud.google.automl_terms import Wish
 from labelloop.cloud.google.batch import BatchPrediction
 from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.jobs import run_label

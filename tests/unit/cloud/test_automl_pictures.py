@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from labelloop.cloud.google.automl import ASKED_BYTES, LEARNED_BYTES, taken
+from labelloop.cloud.google.automl_terms import ASKED_BYTES, LEARNED_BYTES, taken
 from labelloop.pictures import decode, is_turned
 
 

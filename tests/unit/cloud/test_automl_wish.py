@@ -2,7 +2,7 @@
 
 import pytest
 
-from labelloop.cloud.google.automl import MODELS, Wish
+from labelloop.cloud.google.automl_terms import MODELS, Wish
 from labelloop.errors import CloudError, SettingsError
 from labelloop.trainers.vertex_automl import AutoMlAddress
 from labelloop.types import BOXES, IMAGES

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labelloop.cloud.base import require_any
-from labelloop.cloud.google.automl import ASKED_BYTES, taken
+from labelloop.cloud.google.automl_terms import ASKED_BYTES, taken
 from labelloop.cloud.google.batch import BatchPrediction, Predicted
 from labelloop.endpoints.answers.format import Asked
 from labelloop.endpoints.answers.read import read_answer

@@ -5,21 +5,16 @@ Data sets and pipelines carry the label of their run, by which whoever was kille
 them again; their display names are for people alone.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from labelloop.cloud.google.automl_terms import Wish
 from labelloop.cloud.google.client import Google, failed, finished
 from labelloop.cloud.google.jobs import LABEL, Jobs, run_label
-from labelloop.errors import CloudError, CloudMissing, SettingsError, Unreadable
-from labelloop.pictures import is_turned, shrink
-from labelloop.sources.media import media_type_of
+from labelloop.errors import CloudMissing
 from labelloop.types import BOXES, IMAGES, Choice, Json
-
-LEAST_PICTURES = 10
-"""Of a label, for classification and for boxes: "Prepare image training data", data requirements."""
 
 _SCHEMA = "gs://google-cloud-aiplatform/schema"
 _USE = "labels.aiplatform.googleapis.com/ml_use"
@@ -32,78 +27,6 @@ _IO = {
     (BOXES, "multiple"): "image_bounding_box",
 }
 _TASKS = {IMAGES: "automl_image_classification_1.0.0", BOXES: "automl_image_object_detection_1.0.0"}
-
-_MOBILE = ("MOBILE_TF_LOW_LATENCY_1", "MOBILE_TF_VERSATILE_1", "MOBILE_TF_HIGH_ACCURACY_1")
-_MOBILE_BUDGET = (1_000, 100_000)
-
-MODELS: Mapping[str, Mapping[str, tuple[int, int]]] = {
-    IMAGES: {"CLOUD": (8_000, 800_000), **dict.fromkeys(_MOBILE, _MOBILE_BUDGET)},
-    BOXES: {
-        "CLOUD_HIGH_ACCURACY_1": (20_000, 900_000),
-        "CLOUD_LOW_LATENCY_1": (20_000, 900_000),
-        **dict.fromkeys(_MOBILE, _MOBILE_BUDGET),
-    },
-}
-"""The model types of each kind, its default first, and the least and the most milli node hours of each
-(AutoMlImageClassificationInputs, AutoMlImageObjectDetectionInputs)."""
-
-
-LEARNED_BYTES, ASKED_BYTES = 30_000_000, 1_500_000
-"""Most of a picture that is learned from, and of one that a model is asked about (the same page)."""
-
-_TAKEN = ("image/jpeg", "image/png", "image/gif", "image/bmp", "image/x-icon")
-
-
-def taken(content: bytes, most: int) -> tuple[bytes, str]:
-    """Give a picture as AutoML takes it, of at most so many bytes, and its media type.
-
-    What is of another form, too large, or turned by EXIF, which Google says nothing about, becomes an upright JPEG.
-    """
-    media_type = media_type_of(content)
-    if media_type not in _TAKEN or len(content) > most or is_turned(content):
-        with suppress(Unreadable):
-            return shrink(content, most), "image/jpeg"
-    return content, "image/vnd.microsoft.icon" if media_type == "image/x-icon" else media_type
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is to be trained: a ``model`` type, for a ``budget`` of milli node hours.
-
-    Empty, it is the first type of the kind, and the least that the type takes.
-    """
-
-    model: str = ""
-    budget: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no kind has; raises SettingsError."""
-        types = {name: budget for kind in MODELS.values() for name, budget in kind.items()}
-        if self.model and self.model not in types:
-            raise SettingsError(f"LABELLOOP_TRAINER: model {self.model[:40]!r} is none. There are {', '.join(types)}")
-        for name, (least, most) in types.items() if self.budget else ():
-            if self.model == name and not least <= self.budget <= most:
-                raise SettingsError(
-                    f"LABELLOOP_TRAINER: budget={self.budget} is none for {name}: it takes {least} to {most} milli "
-                    "node hours"
-                )
-
-    def of(self, kind: str) -> "Wish":
-        """Spell out what is meant for a kind; raises CloudError where that kind has no such model."""
-        types = MODELS[kind]
-        model = self.model or next(iter(types))
-        if model not in types:
-            raise CloudError(f"model={model} is not for {kind}: there are {', '.join(types)}")
-        least, most = types[model]
-        budget = self.budget or least
-        if not least <= budget <= most:
-            raise CloudError(f"budget={budget} is none for {model}: it takes {least} to {most} milli node hours")
-        return Wish(model, budget)
-
-    @property
-    def hours(self) -> str:
-        """Say what it may cost."""
-        return f"{self.budget / 1000:g} node hours"
 
 
 @dataclass(frozen=True, slots=True)
