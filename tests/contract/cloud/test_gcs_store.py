@@ -171,6 +171,21 @@ def test_a_file_goes_up_in_parts_and_goes_on_where_it_broke_off(
     assert (asked(google, WRITE), asked(google, PART)) == (1, -(-len(content) // parts) + 3)
 
 
+def test_a_part_that_is_only_taken_half_goes_on_there_and_to_no_host_that_an_answer_names(
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").write_bytes(b"x" * (parts + 1))
+    begun = answer({}, headers="Location: http://127.0.0.2:9/upload/storage/v1/b/shop/o?upload_id=1\r\n")
+    half = answer({}, 308, f"Range: bytes=0-{parts // 2 - 1}\r\n")
+    with misbehaving(begun, answer({}, 308), half, answer({})) as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+        store_in("shop").upload("big", tmp_path / "here")
+        sent = [(request.line.split()[1], request.headers["content-range"]) for request in server.requests[1:]]
+    session, size = "/upload/storage/v1/b/shop/o?upload_id=1", parts + 1
+    first = (session, f"bytes 0-{parts - 1}/{size}")
+    assert sent == [first, first, (session, f"bytes {parts // 2}-{size - 1}/{size}")]
+
+
 def test_an_upload_that_google_has_forgotten_begins_again(
     google: StandIn, bucket: str, parts: int, tmp_path: Path
 ) -> None:
