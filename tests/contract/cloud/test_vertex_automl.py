@@ -494,7 +494,7 @@ def test_killed_at_any_request_a_run_goes_on_to_one_training_and_one_version(mac
 
         assert machine.google.trainings.states()[before:] == ["SUCCEEDED"]
         assert machine.left() == []
-        at += 7
+        at += 9
     assert at > 20
 
 
