@@ -229,14 +229,17 @@ _ELSEWHERE = r"sagemaker-pipeline://[^/?#]|vertex-(job|pipeline|automl)://[^/?#]
 
 def deployer_address(value: str) -> str:
     """Check the kind of a deployer's address; empty is none."""
-    fine = not value or _is_command(value) or re.match(r"(sagemaker|lambda)://[^/?]", value)
-    return "" if fine else "a deployer: command:./deploy.sh, sagemaker://ENDPOINT or lambda://FUNCTION"
+    fine = not value or _is_command(value) or re.match(r"(sagemaker|lambda|vertex)://[^/?]", value)
+    known = "command:./deploy.sh, sagemaker://ENDPOINT, lambda://FUNCTION or vertex://PROJECT/LOCATION/ENDPOINT"
+    return "" if fine else f"a deployer: {known}"
 
 
 def registry_address(value: str) -> str:
     """Check the kind of a registry's address; empty is none."""
-    fine = not value or re.fullmatch(r"sagemaker://[A-Za-z0-9](-*[A-Za-z0-9]){0,39}(\?.*)?", value)
-    return "" if fine else "a registry: sagemaker://PREFIX?region=R, its prefix of at most 40 letters, digits and -"
+    aws, google = r"sagemaker://[A-Za-z0-9](-*[A-Za-z0-9]){0,39}(\?.*)?", r"vertex://[a-z0-9][\w.:-]*/[a-z0-9-]+"
+    fine = not value or re.fullmatch(f"{aws}|{google}", value, re.ASCII)
+    told = "a registry: sagemaker://PREFIX?region=R, its prefix of at most 40 letters, digits and -, or vertex://P/LOCATION"
+    return "" if fine else told
 
 
 def events_address(value: str) -> str:

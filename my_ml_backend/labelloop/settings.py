@@ -218,7 +218,7 @@ class LoopSettings:
     registry: str = _setting(
         "LABELLOOP_REGISTRY",
         "",
-        "Registry that mirrors the versions: sagemaker://PREFIX?region=R; empty: none does (docs/aws.md).",
+        "Registry that mirrors the versions: sagemaker://PREFIX?region=R, vertex://PROJECT/LOCATION; empty: none.",
         check=values.registry_address,
     )
     approval: str = _setting(

@@ -36,6 +36,7 @@ COMMANDS = [
     "drift",
     "explain",
     "export",
+    "google",
     "label-errors",
     "manifest",
     "move",

@@ -1,5 +1,6 @@
 """``deploy | rollback | status`` of a cloud: a version brought to a project's endpoint, and how all of it stands."""
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -91,7 +92,7 @@ def _project(hub: Hub, project_id: int) -> ProjectKey:
     if project_endpoint(hub, project).serves != "deployed":
         raise click.ClickException(
             f"nothing brings versions to the endpoint of project {project_id}: let LABELLOOP_DEPLOYER, or its "
-            "extra_params, name what does, such as sagemaker://ENDPOINT?region=eu-west-1 (docs/deployers.md)"
+            "extra_params, name what does: sagemaker://ENDPOINT, vertex://PROJECT/LOCATION/ENDPOINT (docs/deployers.md)"
         )
     return project
 
@@ -160,7 +161,7 @@ def _packages(hub: Hub, project: ProjectKey) -> str:
     if not hub.settings.registry:
         return ""
     packages = open_registry(hub.settings.registry, hub.settings).packages(project)
-    told = [f"{one.name.rpartition('model-package/')[2]} {one.status or 'without a word'}" for one in packages]
+    told = [f"{re.split('/model(?:-package|s)/', one.name)[-1]} {one.status or 'without a word'}" for one in packages]
     return ", ".join(told[-_SHOWN:]) or "none yet"
 
 

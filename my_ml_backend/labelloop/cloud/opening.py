@@ -10,13 +10,14 @@ from labelloop.settings import Settings
 
 
 def open_registry(address: str, settings: Settings) -> Registry:
-    """Open ``sagemaker://PREFIX?region=R``; nothing is asked of it.
+    """Open ``sagemaker://PREFIX?region=R`` or ``vertex://PROJECT/LOCATION``; nothing is asked of it.
 
     Raises SettingsError saying what is wrong and what is possible.
     """
-    kind, name, options = _parts("LABELLOOP_REGISTRY", address, ("region",))
+    known = () if address.startswith("vertex:") else ("region",)
+    kind, name, options = _parts("LABELLOOP_REGISTRY", address, known)
     if kind not in _REGISTRIES:
-        raise SettingsError(f"LABELLOOP_REGISTRY: {kind[:40]!r} is no kind of registry. There is sagemaker")
+        raise SettingsError(f"LABELLOOP_REGISTRY: {kind[:40]!r} is no kind of registry. There are sagemaker and vertex")
     return _REGISTRIES[kind](settings, name, options)
 
 
@@ -77,7 +78,28 @@ def _sagemaker(settings: Settings, name: str, options: dict[str, str]) -> Regist
     return SageMakerRegistry(account, name, settings.aws_inference_image, Folder(account, location_of(settings)))
 
 
-_REGISTRIES: dict[str, Callable[[Settings, str, dict[str, str]], Registry]] = {"sagemaker": _sagemaker}
+def _vertex(settings: Settings, name: str, options: dict[str, str]) -> Registry:  # noqa: ARG001
+    from labelloop.cloud.google.client import Google
+    from labelloop.cloud.google.models import Models
+    from labelloop.cloud.google.objects import Folder, location_of
+    from labelloop.cloud.google.registry import VertexRegistry
+
+    project, _, location = name.partition("/")
+    if not re.fullmatch(r"[a-z]+-[a-z]+\d+", location):
+        raise SettingsError("LABELLOOP_REGISTRY: expected vertex://PROJECT/LOCATION, a region such as europe-west4")
+    if not settings.google_inference_image:
+        raise SettingsError(
+            "LABELLOOP_REGISTRY: a version names the image that serves it: set LABELLOOP_GOOGLE_INFERENCE_IMAGE"
+        )
+    google = Google(project, location)
+    folder = Folder(google, location_of(settings))
+    return VertexRegistry(Models(google, folder, settings.google_inference_image, settings.engine))
+
+
+_REGISTRIES: dict[str, Callable[[Settings, str, dict[str, str]], Registry]] = {
+    "sagemaker": _sagemaker,
+    "vertex": _vertex,
+}
 """What opens each kind of registry, by the scheme of its address."""
 
 

@@ -13,22 +13,24 @@ from labelloop.types import ProjectKey
 
 def untested(address: str, bundle: Path) -> str:  # noqa: ARG001
     """Stand for the test of an endpoint where nothing is to be deployed; raises DeployError."""
-    raise DeployError(f"nothing is here that could test {address}: deploy by the loop, or `labelloop aws deploy`")
+    raise DeployError(
+        f"nothing is here that could test {address}: deploy by the loop, or `labelloop aws | google deploy`"
+    )
 
 
 def open_deployer(
     address: str, project: ProjectKey | None = None, settings: Settings | None = None, test: EndpointTest = untested
 ) -> Deployer:
-    """Open ``command:./deploy.sh``, ``sagemaker://ENDPOINT`` or ``lambda://FUNCTION`` for a project; nothing is run.
+    """Open ``command:./deploy.sh``, ``sagemaker://ENDPOINT``, ``lambda://FUNCTION`` or ``vertex://P/L/ENDPOINT``.
 
-    ``test`` is asked before traffic moves, where a deployer has that in its hands. Raises SettingsError saying what is
-    wrong and what is possible.
+    Nothing is run. ``test`` is asked before traffic moves, where a deployer has that in its hands. Raises SettingsError
+    saying what is wrong and what is possible.
     """
     settings = settings or Settings()
     kind = address.partition(":")[0]
     if kind == "command":
         return CommandDeployer(address, project, settings.deploy_seconds)
-    # Imported when asked for: a worker without AWS needs none of it.
+    # Imported when asked for: a worker without a cloud needs none of it.
     if kind == "sagemaker":
         from labelloop.deployers.sagemaker import SageMakerDeployer
         from labelloop.deployers.sagemaker_address import SageMakerTarget
@@ -38,7 +40,12 @@ def open_deployer(
         from labelloop.deployers.function import FunctionDeployer, FunctionTarget
 
         return FunctionDeployer(FunctionTarget.parse(address), settings, project, test)
-    raise SettingsError(f"{kind[:40]!r} is no kind of deployer. There are command, sagemaker and lambda")
+    if kind == "vertex":
+        from labelloop.deployers.vertex import VertexDeployer
+        from labelloop.deployers.vertex_address import VertexTarget
+
+        return VertexDeployer(VertexTarget.parse(address), settings, project, test)
+    raise SettingsError(f"{kind[:40]!r} is no kind of deployer. There are command, sagemaker, lambda and vertex")
 
 
 def open_batch(address: str, project: ProjectKey, settings: Settings) -> Batch | None:

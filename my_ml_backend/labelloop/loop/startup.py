@@ -122,8 +122,8 @@ def _is_container(settings: Settings) -> bool:
 
 def _is_another(settings: Settings) -> bool:
     """Whether deployer and endpoint are both named in a cloud, and not the same."""
-    deployed, asked = (urlsplit(address)[:2] for address in (settings.deployer, settings.endpoint))
-    return deployed != asked and {deployed[0], asked[0]} <= {"sagemaker", "lambda"}
+    deployed, asked = (urlsplit(address)[:3] for address in (settings.deployer, settings.endpoint))
+    return deployed != asked and {deployed[0], asked[0]} <= {"sagemaker", "lambda", "vertex"}
 
 
 def trains_here(settings: Settings) -> bool:

@@ -212,7 +212,7 @@ def test_an_address_opens_a_registry_or_says_what_is_wrong(aws: StandIn) -> None
     opened = open_registry(f"sagemaker://cats?region={REGION}", settings)
     assert opened.name == "sagemaker://cats"
     for address, given, told in (
-        ("vertex://cats", settings, "is no kind of registry. There is sagemaker"),
+        ("mlflow://cats", settings, "is no kind of registry. There are sagemaker and vertex"),
         ("sagemaker://cats?zone=a", settings, "'zone' is no option"),
         ("sagemaker://cats", Settings(aws_location="s3://team/loop"), "set LABELLOOP_AWS_INFERENCE_IMAGE"),
         ("sagemaker://cats", Settings(aws_inference_image=IMAGE), "set LABELLOOP_AWS_LOCATION"),

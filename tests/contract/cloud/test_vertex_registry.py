@@ -13,9 +13,14 @@ from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.models import Models
 from labelloop.cloud.google.objects import Folder
 from labelloop.cloud.google.registry import VertexRegistry
-from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing
+from labelloop.cloud.opening import open_registry
+from labelloop.deployers.base import Deployable
+from labelloop.deployers.opening import open_deployer
+from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing, SettingsError
 from labelloop.models.versions import VersionRecord
+from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
+from support.bundles import make_bundle
 from support.crash_store import Killed
 from support.file_bundle import write_bundle
 from support.google import LOCATION, PROJECT, StandIn
@@ -279,3 +284,30 @@ def test_what_is_there_is_said(google: StandIn, registry: VertexRegistry, public
     )
     with pytest.raises(CloudDenied, match="retention"):
         locked.check()
+
+
+def test_what_a_deployer_has_uploaded_is_registered_and_not_uploaded_again(
+    google: StandIn, registry: VertexRegistry, tmp_path: Path
+) -> None:
+    make_bundle(tmp_path / "v3")
+    settings = Settings(google_inference_image=IMAGE, google_folder=PLACE)
+    deployer = open_deployer(f"vertex://{PROJECT}/{LOCATION}/cats", OURS, settings)
+    deployer.deploy(Deployable(OURS, "v3", tmp_path / "v3"))
+    assert registry.packages(OURS) == [], "nobody has registered it yet"
+    made = registry.add(Publication(OURS, RECORD, tmp_path / "v3"))
+    assert registry.packages(OURS) == [Package(made.name, "pending")]
+    assert google.calls.count(UPLOAD) == 1
+
+
+def test_an_address_opens_a_registry_or_says_what_is_wrong(google: StandIn) -> None:
+    settings = Settings(google_inference_image=IMAGE, google_folder=PLACE)
+    assert open_registry(f"vertex://{PROJECT}/{LOCATION}", settings).name == f"vertex://{PROJECT}/{LOCATION}"
+    for address, given, told in (
+        ("vertex://shop", settings, "expected vertex://PROJECT/LOCATION"),
+        (f"vertex://{PROJECT}/{LOCATION}?region=a", settings, "'region' is no option"),
+        (f"vertex://{PROJECT}/{LOCATION}", Settings(google_folder=PLACE), "set LABELLOOP_GOOGLE_INFERENCE_IMAGE"),
+        (f"vertex://{PROJECT}/{LOCATION}", Settings(google_inference_image=IMAGE), "LABELLOOP_GOOGLE_FOLDER"),
+    ):
+        with pytest.raises(SettingsError, match=told):
+            open_registry(address, given)
+    assert google.calls == []

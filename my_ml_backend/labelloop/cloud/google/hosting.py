@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labelloop.cloud.google.client import Google, failed
@@ -26,7 +26,8 @@ class DeployedModel:
 class HostedEndpoint:
     """An endpoint: its id, the models on it by id, their percent of the ``traffic``, and its labels.
 
-    ``dns`` is the name of a dedicated one. Who has no traffic is not in ``traffic``.
+    ``dns`` is the name of a dedicated one. Who has no traffic is not in ``traffic``. What is ``going_on`` there is
+    named as in ``DeployModel``, ``UndeployModel``, ``Delete``; ``failure`` says why the last deployment failed.
     """
 
     id: str
@@ -34,16 +35,8 @@ class HostedEndpoint:
     traffic: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     dns: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """An operation on an endpoint: ``DeployModel``, ``UndeployModel``, ``CreateEndpoint`` and so on; why it failed."""
-
-    kind: str
-    done: bool
-    begun: str = ""
-    error: str = ""
+    going_on: tuple[str, ...] = ()
+    failure: str = ""
 
 
 class Hosting:
@@ -54,44 +47,47 @@ class Hosting:
 
     def endpoint(self, name: str) -> HostedEndpoint | None:
         """Look at an endpoint; None where there is none."""
+        # First: what is over by then shows at the endpoint.
+        going_on, failure = self._works(name)
         try:
-            return _endpoint(self.google.ask("GET", self._path(name), what=f"endpoint {name}"))
+            found = _endpoint(self.google.ask("GET", self._path(name), what=f"endpoint {name}"))
         except CloudMissing:
             return None
+        return replace(found, going_on=going_on, failure=failure)
 
-    def endpoints(self, label: str, value: str) -> list[HostedEndpoint]:
-        """Give the endpoints that have a label of this value."""
+    def endpoints(self, label: str, value: str) -> list[str]:
+        """Name the endpoints that have a label of this value."""
         query, told = {"filter": f"labels.{label}={value}"}, f"the endpoints of {self.google.location}"
         found = self.google.listing(f"{self.google.parent}/endpoints", "endpoints", query=query, what=told)
-        return [one for one in map(_endpoint, found) if one.labels.get(label) == value]
+        return [one.id for one in map(_endpoint, found) if one.labels.get(label) == value]
 
     def create(self, name: str, *, dedicated: bool, labels: Mapping[str, str]) -> HostedEndpoint:
         """Make an endpoint without a model, unless there is one of that name."""
         body = {"displayName": name, "dedicatedEndpointEnabled": dedicated, "labels": dict(labels)}
         query, what = {"endpointId": name}, f"endpoint {name} to be made"
         try:
-            self.google.wait(
-                self.google.ask("POST", f"{self.google.parent}/endpoints", body, query=query, what=what),
-                _MADE_SECONDS,
-                what,
-            )
+            begun = self.google.ask("POST", f"{self.google.parent}/endpoints", body, query=query, what=what)
+            self.google.wait(begun, _MADE_SECONDS, what)
         except CloudError:
-            if self.endpoint(name) is None:
+            # Somebody else has begun to make it, or it was made though no answer came.
+            if "CreateEndpoint" not in self._works(name)[0] and self.endpoint(name) is None:
                 raise
         found = self.endpoint(name)
-        if found is None:
-            raise CloudAway(f"endpoint {name} was made, and is not there yet")
+        if found is None or "CreateEndpoint" in found.going_on:
+            raise CloudAway(f"endpoint {name} is being made")
         return found
 
     def change(
         self, found: HostedEndpoint, *, traffic: Mapping[str, int] | None = None, labels: Mapping[str, str]
-    ) -> None:
+    ) -> HostedEndpoint:
         """Give an endpoint labels beside those it has, and in the same moment traffic to other models on it."""
         body: Json = {"labels": {**found.labels, **labels}}
         if traffic is not None:
             body["trafficSplit"] = dict(traffic)
         query = {"updateMask": ",".join(sorted(body))}
-        self.google.ask("PATCH", self._path(found.id), body, query=query, what=f"the traffic of endpoint {found.id}")
+        what = f"the traffic of endpoint {found.id}"
+        made = _endpoint(self.google.ask("PATCH", self._path(found.id), body, query=query, what=what))
+        return replace(made, going_on=found.going_on, failure=found.failure)
 
     def deploy(self, name: str, model: Json, traffic: Mapping[str, int]) -> None:
         """Begin to deploy a model (DeployedModel); ``traffic`` by id, "0" for this one, is as it is where empty."""
@@ -111,14 +107,21 @@ class Hosting:
         except CloudMissing:
             return
 
-    def works(self, name: str) -> list[Work]:
-        """Give what goes on, and has gone on lately, at an endpoint, the newest first; empty where there is none."""
+    def _works(self, name: str) -> tuple[tuple[str, ...], str]:
+        """Name what goes on at an endpoint, and say why the last deployment there failed; nothing where there is none.
+
+        A deployment that succeeded failed for no reason: empty.
+        """
         path, told = f"{self._path(name)}/operations", f"what goes on at endpoint {name}"
         try:
-            found = [_work(one, name) for one in self.google.listing(path, "operations", what=told)]
+            found = [*self.google.listing(path, "operations", what=told)]
         except CloudMissing:
-            return []
-        return sorted(found, key=lambda one: one.begun, reverse=True)
+            return (), ""
+        deployments = [one for one in found if _kind(one) == "DeployModel"]
+        last = max(deployments, key=_begun, default={})
+        error = last.get("error")
+        failure = str(failed(f"endpoint {name}", error)) if error else ""
+        return tuple(_kind(one) for one in found if not one.get("done")), failure
 
     def _path(self, name: str) -> str:
         return f"{self.google.parent}/endpoints/{name}"
@@ -134,9 +137,11 @@ def _endpoint(told: Json) -> HostedEndpoint:
     return HostedEndpoint(str(told["name"]).rpartition("/")[2], models, traffic, told.get("labels") or {}, dns)
 
 
-def _work(told: Json, name: str) -> Work:
-    metadata: Any = told.get("metadata") or {}
-    kind = re.sub(r".*\.|OperationMetadata$", "", str(metadata.get("@type") or ""))
-    begun = str((metadata.get("genericMetadata") or {}).get("createTime") or "")
-    error = str(failed(f"endpoint {name}", told["error"])) if told.get("error") else ""
-    return Work(kind, bool(told.get("done")), begun, error)
+def _kind(operation: Json) -> str:
+    kind = str((operation.get("metadata") or {}).get("@type") or "")
+    return re.sub(r".*\.|OperationMetadata$", "", kind)
+
+
+def _begun(operation: Json) -> str:
+    about: Any = (operation.get("metadata") or {}).get("genericMetadata") or {}
+    return str(about.get("createTime") or "")
