@@ -25,7 +25,7 @@ _SLOWEST = 100_000
 """Bytes a second of a line on which what is sent at a time still arrives in time."""
 
 _BEGINNINGS = 3
-"""How often a copy is begun whose object has changed meanwhile, or whose upload Google has forgotten."""
+"""How often a copy is begun whose object has changed meanwhile, or whose upload Google forgets or takes none of."""
 
 _WRITER = "labelloop-writer"
 
@@ -189,8 +189,8 @@ class CloudStorage:
 
     def _send_parts(self, session: str, source: Path, size: int) -> None:
         with source.open("rb") as file:
-            there = 0
-            while True:
+            there, idle = 0, 0
+            while idle < _BEGINNINGS:
                 file.seek(there)
                 part = file.read(PART_BYTES)
                 if not part:
@@ -200,7 +200,9 @@ class CloudStorage:
                 if reply.status != 308:
                     return
                 told = re.fullmatch(r"bytes=0-(\d+)", reply.headers.get("range", ""))
-                there = int(told[1]) + 1 if told else 0
+                has = int(told[1]) + 1 if told else 0
+                there, idle = has, 0 if has > there else idle + 1
+            raise GoogleFailure(503, "it takes none of what is sent of a file")
 
 
 def _object(bucket: str, name: str, **query: str) -> str:

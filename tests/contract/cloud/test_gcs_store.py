@@ -181,6 +181,9 @@ def test_a_part_that_is_only_taken_half_goes_on_there_and_to_no_host_that_an_ans
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
         store_in("shop").upload("big", tmp_path / "here")
         sent = [(request.line.split()[1], request.headers["content-range"]) for request in server.requests[1:]]
+        server.replies[:] = [begun, answer({}, 308)]
+        with pytest.raises(StoreError, match="it takes none of what is sent of a file"):
+            store_in("shop").upload("big", tmp_path / "here")
     session, size = "/upload/storage/v1/b/shop/o?upload_id=1", parts + 1
     first = (session, f"bytes 0-{parts - 1}/{size}")
     assert sent == [first, first, (session, f"bytes {parts // 2}-{size - 1}/{size}")]
