@@ -15,7 +15,7 @@ from labelloop.run.container import Container, find_container
 from labelloop.run.context import Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.handed_over import Progress, is_handed_over, mounted_source
-from labelloop.types import Item, ProjectKey
+from labelloop.types import TEXTS, Item, ProjectKey
 
 LOCATION = "gs://bucket/team/vertex-job/source/abc/"
 
@@ -60,6 +60,20 @@ def test_labels_and_pictures_come_from_the_mounted_bucket(
     manifest = read(Told()).manifest
     assert len(manifest.items) == 5
     assert all(cache.has(picture) for picture in pictures_of(manifest))
+
+
+def test_texts_come_in_the_labels_beside_a_shard_of_nothing(
+    container: Container, folder: RunFolder, mount: Path
+) -> None:
+    source = RunFolder(mount / "bucket/team/vertex-job/source/abc")
+    items = [Item.of_text(task, f"text {task}", ("good",)) for task in range(1, 4)]
+    Labeled(Manifest.of(ProjectKey("local", 1), "single", ("good",), items, kind=TEXTS)).write(source)
+    (empty,) = shards(pictures_of(Labeled.read(source).manifest), PictureCache(folder.path))
+    empty.write(PictureCache(folder.path), mount / "bucket/team/vertex-job/pictures" / empty.name)
+    (source.path / "shards.json").write_bytes(write_shards("gs://bucket/team/vertex-job/pictures/", [empty.name]))
+    read = mounted_source(container, folder, LOCATION, PictureCache(folder.path))
+    assert read is not None
+    assert [item.text for item in read(Told()).manifest.items] == ["text 1", "text 2", "text 3"]
 
 
 @pytest.mark.parametrize(
