@@ -24,11 +24,13 @@ def test_a_job_is_opened_once_noted_and_closed(tmp_path: Path) -> None:
     assert kept.note("one", "arn", 0).sent == 4, "what is not known leaves what is"
     assert kept.note("other", "else", 9) == kept.read() == OpenBatch("one", "v1", "here", "arn", 0.0, 5, 4, open=True)
     assert kept.close("other").open
-    assert kept.close("one", left=2, pace=1.5, on="1 x m").open is False
+    assert kept.take("one", left=2, pace=1.5, on="1 x m").open, "something of it may still lie in the cloud"
+    assert kept.close("one").open is False
     kept.begin(OpenBatch("two", "v2", "here", open=True, pace=1.5, on="1 x m"))
-    assert kept.close("two", failed="it is gone") == OpenBatch(
-        "two", "v2", "here", failed="it is gone", pace=1.5, on="1 x m"
+    assert kept.take("two", failed="it is gone") == OpenBatch(
+        "two", "v2", "here", open=True, taken=True, failed="it is gone", pace=1.5, on="1 x m"
     )
+    kept.close("two")
     assert kept.note("two", "arn", 1).handle == "", "it is over"
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from labelloop.bundle_info import ForeignInfo
+from labelloop.cloud.base import Batch
 from labelloop.errors import CloudError, DeployError, Outage
 from labelloop.models.bundle import DESCRIPTION, read_bundle_info
 from labelloop.types import ProjectKey
@@ -78,6 +79,14 @@ class Deployer(Protocol):
 
     def rollback(self, version: Deployable) -> Deployed:
         """Bring back a version that was there before: as ``deploy``, by a shorter way where there is one."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A deployer whose models answer batch jobs, too."""
+
+    def batch(self) -> Batch:
+        """Give what predicts in bulk with the model of the version that serves; nothing is asked."""
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from labelloop.cloud.base import Batch
-from labelloop.deployers.base import Deployer, EndpointTest
+from labelloop.deployers.base import Batching, Deployer, EndpointTest
 from labelloop.deployers.command import CommandDeployer
 from labelloop.errors import DeployError, SettingsError
 from labelloop.settings import Settings
@@ -53,17 +53,13 @@ def open_batch(address: str, project: ProjectKey, settings: Settings) -> Batch |
 
     Nothing is asked. Raises SettingsError as ``open_deployer``.
     """
-    if not has_batch(address):
-        return None
-    from labelloop.deployers.sagemaker import SageMakerDeployer
-    from labelloop.deployers.sagemaker_address import SageMakerTarget
-
-    return SageMakerDeployer(SageMakerTarget.parse(address), settings, project, untested).batch()
+    deployer = open_deployer(address, project, settings)
+    return deployer.batch() if isinstance(deployer, Batching) else None
 
 
 def has_batch(address: str) -> bool:
     """Whether batch jobs can predict with what a deployer brings."""
-    return address.partition(":")[0] == "sagemaker"
+    return address.partition(":")[0] in ("sagemaker", "vertex")
 
 
 @lru_cache(maxsize=64)

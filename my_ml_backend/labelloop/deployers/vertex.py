@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
+from labelloop.cloud.google.batch import BatchPrediction
+from labelloop.cloud.google.bulk import PredictionJobs
 from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.hosting import HostedEndpoint, Hosting
-from labelloop.cloud.google.models import Models
+from labelloop.cloud.google.models import VERSION, Models
 from labelloop.cloud.google.objects import Folder, location_of
 from labelloop.cloud.names import NOBODY, Names
 from labelloop.deployers.base import KEPT, Deployable, Deployed, EndpointTest, bundle_hash, refusals, require_network
 from labelloop.deployers.vertex_address import VertexTarget
 from labelloop.deployers.vertex_trials import Trials
-from labelloop.errors import CloudAway, DeployError, SettingsError
+from labelloop.errors import CloudAway, CloudError, DeployError, SettingsError
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
@@ -146,6 +148,23 @@ class VertexDeployer:
                     self._trials.clear()
                     self._bring(version, ready, found, "back")
             return self.go_on(version)
+
+    def batch(self) -> PredictionJobs:
+        """Give what predicts in bulk with the model of the version that serves."""
+        resources = self._target.capacity(self._target.least, self._target.most)
+        started = {"startingReplicaCount": resources.pop("minReplicaCount")}
+        jobs = BatchPrediction(self._hosting.google, self._models.folder.below("batch"))
+        dedicated = self._target.dedicated
+        return PredictionJobs(jobs, self._served, resources | started, self._account, dedicated=dedicated)
+
+    def _served(self, version: str) -> str:
+        """Name the model of a version; raises CloudError where it does not serve, or is not one of ours."""
+        found = self._endpoint()
+        serving = [found.models[one] for one in found.traffic if one in found.models] if found else []
+        for one in serving:
+            if self._names.version(one.name) == version and VERSION in self._models.look(one.model).labels:
+                return one.model
+        raise CloudError(f"{self.name} does not serve {version} by our image: no batch job can ask its model")
 
     # --- What a version is made into.
 

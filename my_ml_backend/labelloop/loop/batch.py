@@ -43,7 +43,7 @@ class Route:
         """Say it before anything begins: how many tasks, on what, and how long that takes where it is known."""
         if self.batch is None:
             return f"{total} tasks wait: the endpoint is asked for {version}"
-        if self.held.open:
+        if self.held.open and not self.held.taken:
             return f"{self.batch.name} job {self.held.key} for {self.held.tasks} tasks was begun: it is gone on with"
         pace = self.held.pace if self.held.on == self.batch.machine else 0.0
         takes = f"about {duration(total / pace)} at the pace of the last job" if pace else "nobody knows yet how long"
@@ -117,6 +117,7 @@ def take_up(
     found = route(hub, project, plan, plan.version, total, wanted)
     held = found.held
     if held.open and (found.batch is None or not _is_of(held, plan, plan.version)):
+        # One that is taken in, too: whoever did that was killed before all of it was removed.
         held = _give_up(hub, project, plan, held)
     if found.batch is None:
         return None
@@ -164,10 +165,12 @@ def answered(plan: PredictionPlan, job: Job | None) -> Iterator[PredictionPlan]:
 
 def close(hub: Hub, project: ProjectKey, job: Job, left: int) -> None:
     """The answers are taken in, or the endpoint's instead, but for ``left`` tasks: nothing of the job stays."""
-    _end(project, job.batch, job.held)
     failed = _failure(job) if job.stands.state == "failed" else ""
     pace = job.held.sent / job.stands.seconds if job.stands.seconds and not failed else 0.0
-    OpenBatches(hub.store, project).close(job.held.key, failed=failed, left=left, pace=pace, on=job.batch.machine)
+    records = OpenBatches(hub.store, project)
+    records.take(job.held.key, failed=failed, left=left, pace=pace, on=job.batch.machine)
+    _end(project, job.batch, job.held)
+    records.close(job.held.key)
     hub.state(project).note("batch", failed and f"{failed}: the endpoint was asked instead")
 
 
@@ -177,7 +180,8 @@ def _start(batch: Batch, held: OpenBatch, plan: PredictionPlan, site: Site, repo
     requests, sent = requests_of(plan, site, batch.most_bytes, held.tasks, report), count()
     first = next(requests, None)
     if first is None:
-        records.close(held.key, left=held.tasks)
+        records.take(held.key, left=held.tasks)
+        records.close(held.key)
         return None
     counted = (request for request, _ in zip(chain([first], requests), sent, strict=False))
     handle = batch.start(held.key, plan.version, counted)
@@ -204,7 +208,7 @@ def _batch_of(hub: Hub, project: ProjectKey, by: ProjectEndpoint) -> Batch | Non
 
 
 def _is_of(held: OpenBatch, by: ProjectEndpoint, version: str) -> bool:
-    return held.open and (held.version, held.place) == (version, by.options.endpoint.place)
+    return held.open and not held.taken and (held.version, held.place) == (version, by.options.endpoint.place)
 
 
 def _is_late(held: OpenBatch) -> bool:

@@ -14,9 +14,10 @@ class OpenBatch:
     """``batch.json``: the job's key and version, the endpoint's place, and how the job is known in its cloud.
 
     It is written before the job is begun: ``handle`` is empty until the cloud has given one. ``begun`` is when (Unix
-    seconds), ``tasks`` how many waited then, ``sent`` how many of them went along. ``open`` until its answers are taken
-    in. Of the last job that is over: why it ``failed``, how many tasks were ``left`` without a prediction, and how many
-    were answered in a second (``pace``) ``on`` which machine; 0 where that is not known.
+    seconds), ``tasks`` how many waited then, ``sent`` how many of them went along. It is ``open`` until nothing is left
+    of it in the cloud, which is removed when its answers are ``taken`` in. From then on it says why the job ``failed``,
+    how many tasks were ``left`` without a prediction, and how many were answered in a second (``pace``) ``on`` which
+    machine; 0 where that is not known.
     """
 
     key: str = ""
@@ -27,6 +28,7 @@ class OpenBatch:
     tasks: int = 0
     sent: int = 0
     open: bool = False
+    taken: bool = False
     failed: str = ""
     left: int = 0
     pace: float = 0.0
@@ -60,14 +62,18 @@ class OpenBatches:
         """Keep by which handle the open job is known, and how much it was sent, where that is known."""
         return self._if(key, lambda stands: replace(stands, handle=handle, sent=sent or stands.sent))
 
-    def close(self, key: str, *, failed: str = "", left: int = 0, pace: float = 0.0, on: str = "") -> OpenBatch:
-        """The job is over; nothing changes where another one is open. A pace that is not known leaves the last one."""
+    def take(self, key: str, *, failed: str = "", left: int = 0, pace: float = 0.0, on: str = "") -> OpenBatch:
+        """The job's answers are taken in; a pace that is not known leaves the last one."""
 
         def change(stands: OpenBatch) -> OpenBatch:
             known = {"pace": pace, "on": on} if pace else {}
-            return replace(stands, open=False, failed=failed, left=left, **known)  # type: ignore[arg-type]
+            return replace(stands, taken=True, failed=failed, left=left, **known)  # type: ignore[arg-type]
 
         return self._if(key, change)
+
+    def close(self, key: str) -> OpenBatch:
+        """Nothing is left of the job; nothing changes where another one is open."""
+        return self._if(key, lambda stands: replace(stands, open=False))
 
     def _if(self, key: str, change: Callable[[OpenBatch], OpenBatch]) -> OpenBatch:
         return self._change(lambda stands: change(stands) if stands.open and stands.key == key else stands)

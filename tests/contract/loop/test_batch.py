@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+import support.google
 from labelloop.cli import main
 from labelloop.cloud.aws.account import Account
+from labelloop.cloud.google.client import Google
 from labelloop.deployers.base import Deployable
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import CloudAway, DeployError
@@ -30,13 +32,14 @@ from labelloop.models.versions import VersionRecord, Versions
 from labelloop.settings import Settings
 from labelloop.types import Json
 from support.aws import StandIn
-from support.aws.kills import dying_at
+from support.batch_clouds import AwsBatches, BatchCloud, GoogleBatches
 from support.bundles import COLOURS, make_bundle, picture
 from support.crash_store import Killed
+from support.google import google_stand_in
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
-from .test_deploy_aws import CONFIG, SETTINGS
+from .test_deploy_aws import CONFIG
 
 TASKS = 6
 
@@ -61,15 +64,42 @@ def aws(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return stand_in
 
 
+@pytest.fixture(scope="module")
+def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.google.StandIn]:
+    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
+        yield google
+
+
+@pytest.fixture
+def google(google_session: support.google.StandIn, monkeypatch: pytest.MonkeyPatch) -> support.google.StandIn:
+    google_session.reset()
+    monkeypatch.setattr(Google.__init__, "__kwdefaults__", {"environment": None, "wait": lambda _: None})
+    google_session.use(monkeypatch)
+    google_session.operations.looks = google_session.batches.looks = 0
+    google_session.bucket("labelloop")
+    return google_session
+
+
+@pytest.fixture
+def cloud(request: pytest.FixtureRequest) -> BatchCloud:
+    """The cloud where versions are brought and jobs are begun: AWS, where a test does not say."""
+    if getattr(request, "param", "aws") == "google":
+        return GoogleBatches(request.getfixturevalue("google"))
+    return AwsBatches(request.getfixturevalue("aws"))
+
+
+in_both = pytest.mark.parametrize("cloud", ["aws", "google"], indirect=True)
+
+
 @pytest.fixture
 def loop(
-    aws: StandIn, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch, bundles: Path
+    cloud: BatchCloud, make_hub: MakeHub, studio: StudioApi, monkeypatch: pytest.MonkeyPatch, bundles: Path
 ) -> Iterator[Hub]:
     """The hub of this process' jobs: its project's v1 is announced and serves, and six tasks wait."""
     studio.config = CONFIG
     studio.connect("v1")
     add_tasks(studio, TASKS)
-    for hub in of_this_process(make_hub(**SETTINGS, batch_from=3), monkeypatch):
+    for hub in of_this_process(make_hub(**cloud.settings, batch_from=3), monkeypatch):
         made = Versions(hub.store, hub.project(7))
         for number in (1, 2):
             name = made.claim(f"run {number}")
@@ -118,31 +148,21 @@ def held(hub: Hub) -> OpenBatch:
     return OpenBatches(hub.store, hub.project(7)).read()
 
 
-def lying(aws: StandIn) -> list[str]:
-    """Name what lies in S3 of batch jobs."""
-    found = aws.client("s3").list_objects_v2(Bucket="labelloop", Prefix="team/deployed/batch/")
-    return [one["Key"] for one in found.get("Contents", [])]
-
-
-def asked(aws: StandIn) -> int:
-    """Count what the endpoint itself was asked."""
-    return len(aws.runtime.answered)
-
-
 def told_of(studio: StudioApi) -> list[Json]:
     """Give what Label Studio has of each task, but for the ids of results, which are made up each time."""
     without = [one | {"result": [{**item, "id": ""} for item in one["result"]]} for one in studio.predictions]
     return sorted(without, key=lambda one: int(one["task"]))
 
 
+@in_both
 def test_one_job_predicts_as_the_endpoint_does(
-    studio: StudioApi, loop: Hub, aws: StandIn, make_hub: MakeHub, bundles: Path
+    studio: StudioApi, loop: Hub, cloud: BatchCloud, make_hub: MakeHub, bundles: Path
 ) -> None:
     add_tasks(studio, 18)
     serve(loop, bundles, "v2")
     found = []
     for setting in (3, 0):
-        hub = make_hub(**SETTINGS, batch_from=setting, control_share=0.5)
+        hub = make_hub(**cloud.settings, batch_from=setting, control_share=0.5)
         assert run(hub, "v2") == Prelabeled(24, 0)
         order = read_order(hub.store, hub.project(7), "v2")
         assert order is not None
@@ -153,15 +173,16 @@ def test_one_job_predicts_as_the_endpoint_does(
         studio.predictions.clear()
         (hub.settings.directory / "store" / str(hub.project(7)) / "order/v2.json").unlink()
     assert found[0] == found[1]
-    assert (list(aws.transforms.jobs().values()), asked(aws), lying(aws)) == (["Completed"], 24, [])
+    assert (cloud.begun(), cloud.asked(), cloud.lying()) == (1, 24, [])
 
 
+@in_both
 def test_a_job_holds_no_worker_and_what_is_labeled_meanwhile_is_not_predicted(
-    studio: StudioApi, loop: Hub, aws: StandIn
+    studio: StudioApi, loop: Hub, cloud: BatchCloud
 ) -> None:
-    aws.transforms.stuck = True
+    cloud.hold()
     project = loop.project(7)
-    said = "Batch Transform job labelloop-batch-"
+    said = f"{cloud.name} job labelloop-batch-"
     assert prelabel_job(loop).startswith(said)
     assert not loop.state(project).is_held()
     assert loop.redis.exists(f"labelloop:{project}:prelabel"), "somebody comes back"
@@ -170,86 +191,85 @@ def test_a_job_holds_no_worker_and_what_is_labeled_meanwhile_is_not_predicted(
     assert (step.stage, step.total, step.elsewhere) == ("prelabel", TASKS, True)
     studio.annotate(2, "green")
     assert prelabel_job(loop).startswith(said)
-    assert len(lying(aws)) == TASKS
-    aws.transforms.stuck = False
+    assert cloud.lying()
+    cloud.release()
     assert prelabel_job(loop) == f"{TASKS - 1} tasks pre-annotated with v1, 0 left out"
-    assert aws.calls.count("sagemaker:CreateTransformJob") == 1
-    assert ([studio.versions_of(task) for task in (1, 2)], asked(aws), lying(aws)) == ([["v1"], []], 0, [])
+    assert [studio.versions_of(task) for task in (1, 2)] == [["v1"], []]
+    assert (cloud.begun(), cloud.asked(), cloud.lying()) == (1, 0, [])
     assert project_status(loop, project).step is None
     add_tasks(studio, 2)
     assert prelabel_job(loop) == "2 tasks pre-annotated with v1, 0 left out", "they are too few for a job"
-    assert aws.calls.count("sagemaker:CreateTransformJob") == 1
+    assert (cloud.begun(), cloud.asked()) == (1, 2)
 
 
+@in_both
 def test_a_worker_that_is_killed_anywhere_begins_no_second_job(
-    studio: StudioApi, loop: Hub, aws: StandIn, make_hub: MakeHub
+    studio: StudioApi, loop: Hub, cloud: BatchCloud, make_hub: MakeHub
 ) -> None:
     # One task: what several threads ask for at a time has no order.
     for task in range(2, TASKS + 1):
         del studio.tasks[task]
+    loop = make_hub(**cloud.settings, batch_from=1, cache_max_bytes=0)
     done: list[str] = []
-    loop = make_hub(**SETTINGS, batch_from=1, cache_max_bytes=0)
     for number in range(100):
         studio.predictions.clear()
-        before = len(aws.transforms.jobs())
+        before = cloud.begun()
         try:
-            with dying_at(number) as done:
+            with cloud.dying_at(number) as done:
                 run(loop)
         except Killed:
             pass
         else:
             break
         run(loop)
-        assert len(aws.transforms.jobs()) == before + 1, done
+        assert cloud.begun() == before + 1, done
         assert [studio.versions_of(task) for task in studio.tasks] == [["v1"]], done
-        assert (lying(aws), held(loop).open, asked(aws)) == ([], False, 0), done
-    assert {"CreateTransformJob", "PutObject", "GetObject", "DeleteObjects"} <= set(done)
+        assert (cloud.lying(), held(loop).open, cloud.asked()) == ([], False, 0), done
+    assert 7 < len(done) < 100
 
 
+@in_both
 def test_what_the_job_has_not_answered_is_asked_of_the_endpoint(
-    studio: StudioApi, loop: Hub, aws: StandIn, caplog: pytest.LogCaptureFixture
+    studio: StudioApi, loop: Hub, cloud: BatchCloud
 ) -> None:
     studio.pictures["/data/upload/7/2.png"] = b"no picture"
     del studio.pictures["/data/upload/7/3.png"]
-
-    def lose(_: object) -> None:
-        made = [name for name in lying(aws) if "/out/" in name]
-        if made:
-            aws.client("s3").delete_object(Bucket="labelloop", Key=made[0])
-
-    aws.after("sagemaker:DescribeTransformJob", lose, times=None)
+    cloud.lose_an_answer()
     done = run(loop)
     assert (done.predicted, done.left_out) == (TASKS - 2, 2)
-    assert asked(aws) in (1, 2), "the answer that was lost, of which the container may have said that it cannot"
+    assert cloud.asked() == 1, "the answer that was lost"
     assert [len(studio.versions_of(task)) for task in studio.tasks] == [1, 0, 0, 1, 1, 1]
-    assert run(loop) == Prelabeled(0, 2, done.reasons)
-    assert aws.calls.count("sagemaker:CreateTransformJob") == 1, "those that fail always begin no job"
+    assert run(loop).left_out == 2
+    assert cloud.begun() == 1, "those that fail always begin no job"
 
 
-@pytest.mark.parametrize("how", ["refused", "stopped", "late"])
+@pytest.mark.parametrize(
+    ("cloud", "how"),
+    [("aws", "refused"), ("aws", "stopped"), ("aws", "late"), ("google", "stopped")],
+    indirect=["cloud"],
+)
 def test_where_the_job_fails_the_endpoint_is_asked_and_that_is_said(
-    studio: StudioApi, loop: Hub, aws: StandIn, how: str, monkeypatch: pytest.MonkeyPatch
+    studio: StudioApi, loop: Hub, cloud: BatchCloud, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    aws.transforms.stuck = True
+    cloud.hold()
     if how == "refused":
-        aws.fail("sagemaker:CreateTransformJob", "ResourceLimitExceeded", message="0 instances of ml.m5.large")
+        cloud.refuse()
     else:
         assert run(loop).job
     if how == "stopped":
-        aws.client("sagemaker").stop_transform_job(TransformJobName=held(loop).key)
+        cloud.stop(held(loop).handle)
     if how == "late":
         monkeypatch.setattr("labelloop.loop.batch._LONGEST", 0)
     assert prelabel_job(loop) == f"{TASKS} tasks pre-annotated with v1, 0 left out"
-    assert (asked(aws), lying(aws)) == (TASKS, [])
-    assert "InProgress" not in aws.transforms.jobs().values()
-    why = {"refused": "ResourceLimitExceeded", "stopped": "is Stopped", "late": "not over after"}[how]
+    assert (cloud.asked(), cloud.lying()) == (TASKS, [])
+    assert "running" not in cloud.jobs()
+    why = {"refused": "ResourceLimitExceeded", "stopped": "failed: ", "late": "not over after"}[how]
     trouble = project_status(loop, loop.project(7)).trouble
     assert why in trouble
     assert "the endpoint was asked instead" in trouble
     studio.predictions.clear()
     run(loop)
-    assert asked(aws) == TASKS, "what is known is not asked again"
-    assert len(aws.transforms.jobs()) == (how != "refused"), "the next version has its job again"
+    assert cloud.begun() == 1, "the next version has its job again"
 
 
 def test_a_cloud_that_is_away_is_waited_for(
@@ -270,28 +290,28 @@ def test_a_cloud_that_is_away_is_waited_for(
 
 
 def test_a_champion_is_announced_when_its_job_is_taken_in(
-    studio: StudioApi, loop: Hub, aws: StandIn, bundles: Path
+    studio: StudioApi, loop: Hub, cloud: BatchCloud, bundles: Path
 ) -> None:
-    aws.transforms.stuck = True
+    cloud.hold()
     project = loop.project(7)
     assert run(loop).job
     serve(loop, bundles, "v2")
     assert "with v2 predicts 6 tasks" in jobs.deploy(str(project), "v2")
-    assert list(aws.transforms.jobs().values()) == ["Stopped", "InProgress"], "nobody waits for v1 any more"
+    assert cloud.jobs() == ["stopped", "running"], "nobody waits for v1 any more"
     assert "with v2 predicts 6 tasks" in consider(loop, project)
     assert loop.pointer(project).read().announced == "v1"
-    aws.transforms.stuck = False
+    cloud.release()
     assert consider(loop, project) == "v2 is to be announced"
     assert jobs.deploy(str(project), None) == "v2 is announced"
     assert (loop.pointer(project).read().announced, studio.backends[0]["title"]) == ("v2", "v2")
     assert [studio.versions_of(task) for task in studio.tasks] == [["v2"]] * TASKS
-    assert (asked(aws), lying(aws)) == (0, [])
+    assert (cloud.asked(), cloud.lying()) == (0, [])
 
 
 def test_without_the_setting_no_cloud_hears_of_it(
-    studio: StudioApi, loop: Hub, aws: StandIn, make_hub: MakeHub
+    studio: StudioApi, loop: Hub, aws: StandIn, cloud: BatchCloud, make_hub: MakeHub
 ) -> None:
-    hub = make_hub(**SETTINGS, store=loop.settings.store)
+    hub = make_hub(**cloud.settings, store=loop.settings.store)
     aws.calls.clear()
     assert run(hub) == Prelabeled(TASKS, 0)
     assert not [name for name in aws.calls if "Transform" in name or name.startswith("s3:")]
@@ -304,8 +324,8 @@ def labelloop(*words: str) -> tuple[int, str]:
     return told.exit_code, "\n".join(line for line in told.output.splitlines() if " INFO " not in line)
 
 
-def test_the_command_says_first_which_way_it_goes(studio: StudioApi, loop: Hub, aws: StandIn) -> None:
-    aws.transforms.stuck = True
+def test_the_command_says_first_which_way_it_goes(studio: StudioApi, loop: Hub, cloud: BatchCloud) -> None:
+    cloud.hold()
     code, told = labelloop()
     first, last = told.splitlines()
     assert (code, first.partition(":")[0]) == (0, "6 tasks wait")
@@ -316,12 +336,12 @@ def test_the_command_says_first_which_way_it_goes(studio: StudioApi, loop: Hub, 
     code, told = labelloop("--no-batch")
     assert (code, told.splitlines()[0]) == (0, "6 tasks wait: the endpoint is asked for v1")
     assert told.splitlines()[-1] == "6 tasks pre-annotated with v1, 0 left out"
-    assert (list(aws.transforms.jobs().values()), lying(aws)) == (["Stopped"], [])
+    assert (cloud.jobs(), cloud.lying()) == (["stopped"], [])
     studio.predictions.clear()
-    aws.transforms.stuck = False
+    cloud.release()
     code, told = labelloop("--batch")
     assert (code, told.splitlines()[-1]) == (0, "6 tasks pre-annotated with v1, 0 left out")
-    assert list(aws.transforms.jobs().values()) == ["Stopped", "Completed"]
+    assert cloud.jobs() == ["stopped", "done"]
     assert labelloop("--batch", "--dry-run")[0] == 2
 
 
@@ -346,11 +366,12 @@ def test_how_long_it_takes_is_told_by_the_last_job_on_that_machine(loop: Hub) ->
     found = route(loop, project, project_endpoint(loop, project), "v1", 12_000)
     assert "nobody knows yet how long" in found.told("v1", 12_000)
     batches.begin(OpenBatch("one", open=True))
-    batches.close("one", pace=5.0, on="2 x ml.m5.large")
+    batches.take("one", pace=5.0, on="2 x ml.m5.large")
+    batches.close("one")
     known = Route(found.batch, batches.read())
     assert known.told("v1", 12_000).endswith("billed until the job ends: about 40 min 00 s at the pace of the last job")
     batches.begin(replace(batches.read(), key="two", open=True, on="1 x ml.g5.xlarge"))
     other = Route(found.batch, replace(batches.read(), open=False))
     assert "nobody knows yet how long" in other.told("v1", 12_000)
-    batches.close("two", failed="it is")
+    batches.take("two", failed="it is")
     assert json.loads(loop.store.read(f"{project}/batch.json").content)["pace"] == 5.0, "a failure tells no pace"

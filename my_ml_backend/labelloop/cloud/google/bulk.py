@@ -76,7 +76,10 @@ class PredictionJobs:
     @contextmanager
     def answers(self, handle: str) -> Iterator[Answers]:
         """Read all answers, and find each by its name; see Batch."""
-        output = self._jobs.poll(handle).output
+        try:
+            output = self._jobs.poll(handle).output
+        except CloudMissing:
+            output = ""
         told = self._jobs.results(output) if output else iter(())
         found = ((str(one.instance), json.dumps(one.prediction)) for one in told if not one.error)
         with tempfile.TemporaryDirectory(prefix="labelloop-batch-") as folder:

@@ -15,11 +15,15 @@ _MADE_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class DeployedModel:
-    """A model on an endpoint: its id there, the name that whoever deployed it gave it, and when (as Google tells)."""
+    """A model on an endpoint: its id there, the name that whoever deployed it gave it, and when (as Google tells).
+
+    ``model`` is the resource name of what was deployed, with its version.
+    """
 
     id: str
     name: str
     created: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +133,19 @@ class Hosting:
 
 def _endpoint(told: Json) -> HostedEndpoint:
     models = {
-        str(one["id"]): DeployedModel(str(one["id"]), one.get("displayName") or "", one.get("createTime") or "")
+        str(one["id"]): DeployedModel(
+            str(one["id"]), one.get("displayName") or "", one.get("createTime") or "", _versioned(one)
+        )
         for one in told.get("deployedModels") or ()
     }
     traffic = {str(one): int(share) for one, share in (told.get("trafficSplit") or {}).items() if int(share)}
     dns = str(told.get("dedicatedEndpointDns") or "").removeprefix("https://")
     return HostedEndpoint(str(told["name"]).rpartition("/")[2], models, traffic, told.get("labels") or {}, dns)
+
+
+def _versioned(deployed: Json) -> str:
+    model, number = str(deployed.get("model") or ""), deployed.get("modelVersionId")
+    return f"{model.partition('@')[0]}@{number}" if model and number else model
 
 
 def _kind(operation: Json) -> str:
