@@ -176,7 +176,7 @@ class LoopSettings:
     batch_from: int = _setting(
         "LABELLOOP_BATCH_FROM",
         0,
-        "Waiting tasks from which on a batch job predicts them, on SageMaker (docs/loop.md); 0: never.",
+        "Waiting tasks from which on a batch job of SageMaker or Vertex AI predicts them (docs/loop.md); 0: never.",
         minimum=0,
     )
     aws_role: str = _setting(

@@ -64,8 +64,8 @@ def route(
     if batch is None:
         if wanted:
             raise DeployError(
-                f"no batch job can predict for project {project.id}: there are such jobs where LabelLoop brings the "
-                "versions to the endpoint on SageMaker (LABELLOOP_DEPLOYER=sagemaker://NAME, docs/deployers.md)"
+                f"no batch job can predict for project {project.id}: there are such jobs where LABELLOOP_DEPLOYER "
+                "brings versions to SageMaker (sagemaker://NAME) or Vertex AI (vertex://PROJECT/LOCATION/NAME)"
             )
         return Route(None, OpenBatch())
     held = OpenBatches(hub.store, project).read()

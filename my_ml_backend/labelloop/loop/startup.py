@@ -104,8 +104,8 @@ def clashes(settings: Settings) -> list[str]:
         "LABELLOOP_DEPLOYER is set for an inference container, which serves the store's versions by itself: what is "
         "deployed has to be what answers there": bool(settings.deployer) and _is_container(settings),
         "LABELLOOP_DEPLOYER brings versions to another endpoint than LABELLOOP_ENDPOINT asks": _is_another(settings),
-        "LABELLOOP_BATCH_FROM is set, but LabelLoop brings versions to no endpoint on SageMaker (LABELLOOP_DEPLOYER="
-        "sagemaker://NAME), so no batch job is ever begun": bool(settings.batch_from)
+        "LABELLOOP_BATCH_FROM is set, but LABELLOOP_DEPLOYER brings versions neither to SageMaker (sagemaker://NAME) "
+        "nor to Vertex AI (vertex://PROJECT/LOCATION/NAME), so no batch job is ever begun": bool(settings.batch_from)
         and not any(map(has_batch, (settings.deployer, *whole_addresses(settings.allowed_deployers)))),
         "LABELLOOP_LEARNING_RATE is 0, so a finetune learns nothing": settings.learning_rate == 0,
     }
