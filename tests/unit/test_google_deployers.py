@@ -6,8 +6,8 @@ import pytest
 
 from labelloop.cloud.names import Names, group_of
 from labelloop.deployers.opening import check_deployer
-from labelloop.deployers.vertex import _identity
 from labelloop.deployers.vertex_address import VertexTarget
+from labelloop.deployers.vertex_state import identity
 from labelloop.errors import SettingsError
 from labelloop.loop.startup import clashes
 from labelloop.setting_values import deployer_address, registry_address
@@ -75,9 +75,9 @@ def test_names_are_those_that_vertex_ai_takes(key: str) -> None:
     project = ProjectKey.parse(key)
     assert re.fullmatch(r"[a-z_][a-z0-9_-]{0,62}", group_of("labelloop", project))
     name = Names(project).of("v12", "facts")
-    assert re.fullmatch(r"[1-9]\d{9}", _identity(name))
+    assert re.fullmatch(r"[1-9]\d{9}", identity(name))
     assert re.fullmatch(r"[a-z][a-z0-9-]{0,61}[a-z0-9]", f"{'a' * 46}-check-{name.rpartition('-')[2]}")
-    assert _identity(name) != _identity(Names(project).of("v12", "other facts"))
+    assert identity(name) != identity(Names(project).of("v12", "other facts"))
 
 
 @pytest.mark.parametrize(

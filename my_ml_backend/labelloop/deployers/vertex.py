@@ -6,11 +6,9 @@ Nothing is kept beside what Vertex AI knows: a model on an endpoint is named by 
 from it, and a label of the endpoint tells the last step. Every step looks first whether it was done.
 """
 
-import hashlib
 import re
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import cached_property
 
 from labelloop.cloud.google.batch import BatchPrediction
@@ -22,28 +20,14 @@ from labelloop.cloud.google.objects import Folder, location_of
 from labelloop.cloud.names import NOBODY, Names
 from labelloop.deployers.base import KEPT, Deployable, Deployed, EndpointTest, bundle_hash, refusals, require_network
 from labelloop.deployers.vertex_address import VertexTarget
+from labelloop.deployers.vertex_state import Ready, identity, idle, in_words, moment, told
 from labelloop.deployers.vertex_trials import Trials
 from labelloop.errors import CloudAway, CloudError, DeployError, SettingsError
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 
-STEP = "labelloop-step"
-"""Label of an endpoint: the last step, for which model, and when (Unix seconds): ``moved-1234567890-1795187630``.
-
-``begun``: it is being deployed; ``back``: the same, and all traffic goes to it at once; ``moved``: it got traffic.
-"""
 _MODEL = re.compile(r"projects/[\w.:-]+/locations/[\w-]+/models/[\w-]+(@[\w-]+)?")
 """A model that Vertex AI has already, as AutoML names the one that it has trained."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A version as Vertex AI knows it: the name and id of its model on an endpoint, and its trial endpoint."""
-
-    version: str
-    name: str
-    id: str
-    trial: str
 
 
 class VertexDeployer:
@@ -82,11 +66,7 @@ class VertexDeployer:
             found = self._endpoint()
         if found is None:
             return f"{self.name} is not there yet: the first deployment makes it"
-        stands = self._told(found)
-        served = " or ".join(stands.between) or stands.version or ("no version of ours" if found.traffic else "nothing")
-        idle = ", ".join(sorted(self._version(found, one) for one in found.models.keys() - found.traffic.keys()))
-        since = f" since {stands.since}" if stands.since else ""
-        return f"{self.name}: {served} serves{since}" + (f"; deployed without traffic: {idle}" if idle else "")
+        return f"{self.name}: {in_words(found, self._names)}"
 
     def deploy(self, version: Deployable) -> Deployed:
         """Hand the version over to Vertex AI, and begin to test it on an endpoint of its own."""
@@ -99,9 +79,9 @@ class VertexDeployer:
                 raise DeployError(f"there is no endpoint {self.name}: name it, and it is made, or make one")
             self._trials.clear(but=ready.trial)
             if found is not None and ready.id in found.models:
-                if self._step(found, ready) == "moved" and ready.id not in found.traffic:
+                if ready.step(found) == "moved" and ready.id not in found.traffic:
                     self._note(found, ready, "begun")  # somebody has taken its traffic back: it is wanted again
-            elif not self._is_begun(found, ready):
+            elif not ready.is_begun(found):
                 self._begin(version, ready, found)
             return self.go_on(version)
 
@@ -111,7 +91,7 @@ class VertexDeployer:
             ready, found = self._ready(version), self._endpoint()
             if found is not None and ready.id in found.models:
                 return self._led(found, ready)
-            if self._is_begun(found, ready):
+            if ready.is_begun(found):
                 self._trials.clear()
                 return self._between(found, ready)
             trial = self._hosting.endpoint(ready.trial)
@@ -128,7 +108,7 @@ class VertexDeployer:
     def state(self) -> Deployed:
         """Say who has the endpoint's traffic."""
         with refusals():
-            return self._told(self._endpoint())
+            return told(self._endpoint(), self._names)
 
     def rollback(self, version: Deployable) -> Deployed:
         """Give all traffic back to a version at once; one that is no longer deployed is, without another test."""
@@ -140,11 +120,12 @@ class VertexDeployer:
             )
             if found is None or not (known or ready.id in found.models):
                 return self.deploy(version)
-            if found.traffic != {ready.id: 100} and not self._is_begun(found, ready):
-                _require_free(found, ready)
-                if ready.id in found.models:
+            if found.traffic != {ready.id: 100} and not ready.is_begun(found):
+                stays = ready.id in found.traffic or "UndeployModel" not in found.going_on
+                if ready.id in found.models and stays:
                     self._move(found, ready, 100)
                 else:
+                    _require_free(found, ready)
                     self._trials.clear()
                     self._bring(version, ready, found, "back")
             return self.go_on(version)
@@ -179,14 +160,14 @@ class VertexDeployer:
         except SettingsError as error:
             raise DeployError(f"{self.name}: {error}") from None
 
-    def _ready(self, version: Deployable) -> _Ready:
+    def _ready(self, version: Deployable) -> Ready:
         """Name a version by all that its deployment is made from."""
         served = version.model or [bundle_hash(version), self._settings.google_inference_image, self._settings.engine]
         capacity = self._target.capacity(self._target.least, self._target.most)
         name = self._names.of(version.version, served, capacity, self._account)
-        return _Ready(version.version, name, _identity(name), self._trials.name(name.rpartition("-")[2]))
+        return Ready(version.version, name, identity(name), self._trials.name(name.rpartition("-")[2]))
 
-    def _deployed(self, version: Deployable, ready: _Ready, least: int, most: int) -> Json:
+    def _deployed(self, version: Deployable, ready: Ready, least: int, most: int) -> Json:
         """Say what is deployed (DeployedModel); a model of ours is uploaded, unless it is there."""
         made: Json = {"id": ready.id, "displayName": ready.name}
         if not version.model:
@@ -198,7 +179,7 @@ class VertexDeployer:
             return made | {"dedicatedResources": self._target.capacity(least, most)}
         return made | {"automaticResources": {"minReplicaCount": least, "maxReplicaCount": most}}
 
-    def _begin(self, version: Deployable, ready: _Ready, found: HostedEndpoint | None) -> None:
+    def _begin(self, version: Deployable, ready: Ready, found: HostedEndpoint | None) -> None:
         """Begin with the trial endpoint; a model that Google has trained is deployed without: nothing can test it."""
         if version.model:
             _require_free(found, ready)
@@ -213,7 +194,7 @@ class VertexDeployer:
     def _endpoint(self) -> HostedEndpoint | None:
         return self._hosting.endpoint(self._target.endpoint)
 
-    def _bring(self, version: Deployable, ready: _Ready, found: HostedEndpoint | None, step: str) -> None:
+    def _bring(self, version: Deployable, ready: Ready, found: HostedEndpoint | None, step: str) -> None:
         """Begin to deploy a version to the endpoint, which gives it no traffic yet; make the endpoint if need be."""
         model = self._deployed(version, ready, self._target.least, self._target.most)
         if found is None:
@@ -222,9 +203,9 @@ class VertexDeployer:
         self._note(found, ready, step)
         self._hosting.deploy(found.id, model, {})
 
-    def _led(self, found: HostedEndpoint, ready: _Ready) -> Deployed:
+    def _led(self, found: HostedEndpoint, ready: Ready) -> Deployed:
         """Give a version that is deployed its share, and all of the traffic when the time of its canary is over."""
-        share, step = found.traffic.get(ready.id, 0), self._step(found, ready)
+        share, step = found.traffic.get(ready.id, 0), ready.step(found)
         if share == 100:
             return self._done(found, ready)
         if not share and step == "moved":
@@ -236,100 +217,49 @@ class VertexDeployer:
             found = self._move(found, ready, first or 100)
         elif step != "moved":
             found = self._note(found, ready, "moved")
-        elif time.time() >= _moment(found) + self._target.wait:
+        elif time.time() >= moment(found) + self._target.wait:
             found = self._move(found, ready, 100)
         return self._done(found, ready) if found.traffic.get(ready.id) == 100 else self._between(found, ready)
 
-    def _move(self, found: HostedEndpoint, ready: _Ready, share: int) -> HostedEndpoint:
+    def _move(self, found: HostedEndpoint, ready: Ready, share: int) -> HostedEndpoint:
         """Give a version so many percent of the traffic, and the rest to who had most of it."""
         before = [one for one in sorted(found.traffic, key=lambda one: found.traffic[one]) if one != ready.id]
         traffic = {ready.id: share} | ({before[-1]: 100 - share} if share < 100 else {})
-        return self._hosting.change(found, traffic=traffic, labels=_label("moved", ready))
+        return self._hosting.change(found, traffic=traffic, labels=ready.label("moved"))
 
-    def _note(self, found: HostedEndpoint, ready: _Ready, step: str) -> HostedEndpoint:
-        return self._hosting.change(found, labels=_label(step, ready))
+    def _note(self, found: HostedEndpoint, ready: Ready, step: str) -> HostedEndpoint:
+        return self._hosting.change(found, labels=ready.label(step))
 
-    def _step(self, found: HostedEndpoint | None, ready: _Ready) -> str:
-        """Name the last step at the endpoint, if it was this version's."""
-        step, _, rest = (found.labels.get(STEP, "") if found else "").partition("-")
-        return step if rest.startswith(f"{ready.id}-") else ""
-
-    def _is_begun(self, found: HostedEndpoint | None, ready: _Ready) -> bool:
-        """Whether the endpoint is just getting this version."""
-        begun = self._step(found, ready) in ("begun", "back")
-        return found is not None and begun and "DeployModel" in found.going_on
-
-    def _take_idle(self, found: HostedEndpoint, ready: _Ready) -> bool:
+    def _take_idle(self, found: HostedEndpoint, ready: Ready) -> bool:
         """Begin to take our models from the endpoint that have no traffic; False where somebody has to come back.
 
         An endpoint is changed in one way at a time.
         """
-        idle = [one for one in found.models if one not in (*found.traffic, ready.id) and self._is_ours(found, one)]
-        if idle and not found.going_on:
-            self._hosting.undeploy(found.id, idle[0])
-        return not idle[1:] and "DeployModel" not in found.going_on
-
-    def _is_ours(self, found: HostedEndpoint, identity: str) -> bool:
-        name = found.models[identity].name
-        return bool(self._names.version(name)) and _identity(name) == identity
+        left = idle(found, self._names, ready.id)
+        if left and not found.going_on:
+            self._hosting.undeploy(found.id, left[0])
+        return not left[1:] and "DeployModel" not in found.going_on
 
     # --- What is said of it.
 
-    def _version(self, found: HostedEndpoint, identity: str) -> str:
-        """Say which version a model on the endpoint is; one that is none of ours is named as it is there."""
-        if identity not in found.models:
-            return identity
-        return self._names.version(found.models[identity].name) or found.models[identity].name or identity
-
-    def _told(self, found: HostedEndpoint | None) -> Deployed:
-        """Say who has an endpoint's traffic, whoever has given it."""
-        if found is None or not found.traffic:
-            return Deployed(absent=True)
-        sharing = sorted(found.traffic, key=lambda one: -found.traffic[one])
-        versions = [self._names.version(found.models[one].name) if one in found.models else "" for one in sharing]
-        between = tuple(dict.fromkeys(filter(None, versions))) if len(sharing) > 1 else ()
-        return Deployed(versions[0], _since(found, sharing[0]) if versions[0] else "", between)
-
-    def _between(self, found: HostedEndpoint | None, ready: _Ready) -> Deployed:
-        stands = self._told(found)
+    def _between(self, found: HostedEndpoint | None, ready: Ready) -> Deployed:
+        stands = told(found, self._names)
         between = tuple(dict.fromkeys(filter(None, (stands.version, *stands.between, ready.version))))
         return Deployed(stands.version, stands.since, between)
 
     def _failed(self, found: HostedEndpoint | None, reason: str) -> Deployed:
         """Say that what served before serves on, and why."""
-        return replace(self._told(found), reason=reason)
+        return replace(told(found, self._names), reason=reason)
 
-    def _done(self, found: HostedEndpoint, ready: _Ready) -> Deployed:
+    def _done(self, found: HostedEndpoint, ready: Ready) -> Deployed:
         """Clear away what the deployment needed, and what older versions left, but for the last ones."""
         cleared = [self._trials.clear(), self._take_idle(found, ready)]
         self._models.clear(self._project, KEPT)
-        stands = self._told(found)
+        stands = told(found, self._names)
         # Somebody has to come back for what could not be taken away yet.
         return stands if all(cleared) else replace(stands, between=(stands.version,))
 
 
-def _require_free(found: HostedEndpoint | None, ready: _Ready) -> None:
+def _require_free(found: HostedEndpoint | None, ready: Ready) -> None:
     if found is not None and found.going_on:
         raise CloudAway(f"endpoint {found.id} is busy ({found.going_on[0]}): {ready.version} is brought after it")
-
-
-def _identity(name: str) -> str:
-    """Give the id that a model of this name has on an endpoint: ten digits."""
-    return str(10**9 + int(hashlib.sha256(name.encode()).hexdigest(), 16) % (9 * 10**9))
-
-
-def _label(step: str, ready: _Ready) -> dict[str, str]:
-    return {STEP: f"{step}-{ready.id}-{time.time():.0f}"}
-
-
-def _moment(found: HostedEndpoint) -> float:
-    """Say when the last step was taken (Unix seconds)."""
-    at = found.labels.get(STEP, "").rpartition("-")[2]
-    return float(at) if at.isdecimal() else 0.0
-
-
-def _since(found: HostedEndpoint, identity: str) -> str:
-    """Say since when a model has its traffic: when it was given, else when it was deployed (UTC, ISO 8601)."""
-    if re.fullmatch(rf"moved-{identity}-\d+", found.labels.get(STEP, "")):
-        return datetime.fromtimestamp(_moment(found), UTC).isoformat(timespec="seconds")
-    return found.models[identity].created if identity in found.models else ""

@@ -94,7 +94,8 @@ class Place:
         """Let time pass for the deployer."""
         self.passed += seconds
         clock = SimpleNamespace(time=lambda: time.time() + self.passed)
-        self.monkeypatch.setattr("labelloop.deployers.vertex.time", clock)
+        for module in ("vertex", "vertex_state"):
+            self.monkeypatch.setattr(f"labelloop.deployers.{module}.time", clock)
 
     @property
     def endpoints(self) -> list[str]:
@@ -141,14 +142,14 @@ class Place:
     def busy(self, endpoint: str) -> bool:
         return bool(self.google.operations.pending(f"{self.parent}/endpoints/{endpoint}"))
 
-    def slow(self) -> None:
-        """Let deployments go on until they are settled."""
+    def slow(self, verb: str = "deployModel") -> None:
+        """Let deployments, or what else is asked, go on until they are settled."""
 
         def looks(number: int | None) -> Callable[[Call], None]:
             return lambda _: setattr(self.google.operations, "looks", number)
 
-        self.google.before("POST endpoints/*:deployModel", looks(None), times=None)
-        self.google.after("POST endpoints/*:deployModel", looks(1), times=None)
+        self.google.before(f"POST endpoints/*:{verb}", looks(None), times=None)
+        self.google.after(f"POST endpoints/*:{verb}", looks(1), times=None)
 
     def begun(self, name: str) -> Deployed:
         """Bring a version until it is being deployed to the endpoint itself."""
@@ -309,6 +310,22 @@ def test_an_endpoint_that_is_busy_is_waited_for_before_the_way_back(place: Place
         stands = deployer.go_on(place.version("v2"))
     assert (stands.between, place.deployed) == ((), ["v2"])
     assert deployer.rollback(place.version("v1")).between == ("v2", "v1")
+
+
+def test_one_that_is_just_being_taken_away_is_no_way_back(place: Place) -> None:
+    place.bring("v1")
+    place.settle()
+    place.shared("v2")
+    place.slow("undeployModel")
+    place.later(600)
+    assert place.deployer().go_on(place.version("v2")).version == "v2"
+    assert (place.deployed, place.busy("cats")) == (["v1", "v2"], True)
+    before = len(place.google.calls)
+    with pytest.raises(CloudAway, match=r"endpoint cats is busy \(UndeployModel\): v1 is brought after it"):
+        place.deployer().rollback(place.version("v1"))
+    assert "aiplatform:PATCH endpoints/*" not in place.google.calls[before:]
+    place.settle()
+    assert place.deployer().rollback(place.version("v1")).between
 
 
 def test_a_version_that_was_given_up_leaves_no_endpoint_behind(place: Place) -> None:
