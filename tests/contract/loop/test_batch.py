@@ -37,9 +37,11 @@ from support.bundles import COLOURS, make_bundle, picture
 from support.crash_store import Killed
 from support.google import google_stand_in
 from support.studio_api import StudioApi
+from support.waiting import wait_until
 
 from .conftest import MakeHub, of_this_process
 from .test_deploy_aws import CONFIG
+from .test_worker import working
 
 TASKS = 6
 
@@ -317,6 +319,23 @@ def test_without_the_setting_no_cloud_hears_of_it(
     assert not [name for name in aws.calls if "Transform" in name or name.startswith("s3:")]
     assert held(hub) == OpenBatch()
     assert "batch.json" not in hub.store.names(f"{hub.project(7)}/")
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("cloud", ["google"], indirect=True)
+def test_a_worker_comes_back_for_the_answers(studio: StudioApi, loop: Hub, cloud: BatchCloud, tmp_path: Path) -> None:
+    cloud.hold()
+    project, log = loop.project(7), tmp_path / "worker.log"
+    with working(loop, log):
+        loop.queue(project).prelabel(0.0)
+        wait_until(lambda: cloud.jobs() == ["running"], log.read_text, 60)
+        wait_until(lambda: not loop.state(project).is_held(), log.read_text, 60)
+        assert studio.predictions == []
+        cloud.release()
+        wait_until(lambda: not held(loop).open, log.read_text, 60)
+    assert [studio.versions_of(task) for task in studio.tasks] == [["v1"]] * TASKS
+    assert (cloud.begun(), cloud.asked(), cloud.lying()) == (1, 0, [])
 
 
 def labelloop(*words: str) -> tuple[int, str]:
