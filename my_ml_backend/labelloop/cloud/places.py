@@ -31,8 +31,9 @@ INPUT = "input"
 TOLD, PROGRESS, FAILURE = "told", "progress.json", "failure.txt"
 """What a custom job says of itself while it runs, or when it fails: a folder, and files in it."""
 
-LEFT_FOLDERS, LEFT_FILES = ("bundle", "evaluation"), ("train.json", "run.json", "report.html")
-"""What is taken of a run's folder that was made elsewhere."""
+RECORD = "run.json"
+LEFT_FOLDERS, LEFT_FILES = ("bundle", "evaluation"), ("train.json", "report.html", RECORD)
+"""What is taken of a run's folder that was made elsewhere; its record is written last."""
 
 HANDED_ON = (
     "LABELLOOP_MIN_LABELS",

@@ -123,6 +123,10 @@ class VertexTrainer(ABC):
         """Bring the labels of a run to where the job finds them; gives what the job is made of."""
 
     @abstractmethod
+    def _is_there(self, job: Job) -> bool:
+        """Whether what a job that is done has left is still there: a bucket may forget what is old."""
+
+    @abstractmethod
     def _running(self, job: Job) -> Training:
         """Say how far a job is that has a machine."""
 
@@ -137,7 +141,7 @@ class VertexTrainer(ABC):
     def start(self, context: "Context", key: str) -> str:
         """Begin the job of a key, unless it goes on or is done; one that failed is begun anew. See Trainer."""
         before = self.jobs.of(key)
-        if before and before[0].stands != "failed":
+        if before and (before[0].stands == "running" or (before[0].stands == "done" and self._is_there(before[0]))):
             return before[0].name
         title = f"labelloop {context.manifest.project} {key}"[:128]
         return self.jobs.begin(key, {"displayName": title, **self._hand_over(context, key)}, len(before)).name

@@ -162,6 +162,14 @@ class ForeignJob(VertexTrainer):
         runtime = {"gcsOutputDirectory": base.below("artifacts").uri, "parameterValues": values}
         return {**told, "runtimeConfig": runtime, **self._account}
 
+    def _is_there(self, job: Job) -> bool:
+        return next(self._output(job).names(), None) is not None
+
+    def _output(self, job: Job) -> Folder:
+        """Give the folder that an execution was given."""
+        values = job.told.get("runtimeConfig", {}).get("parameterValues", {})
+        return Folder(self.google, str(values[self._address.options["output"]]))
+
     def _running(self, job: Job) -> Training:
         """Say how many of the tasks are done, and which ones run."""
         tasks = _tasks(job)
@@ -184,9 +192,7 @@ class ForeignJob(VertexTrainer):
     def collect(self, handle: str, context: "Context") -> Json:
         """Take what lies in the folder that the pipeline was given: a bundle, or a model's name; see Trainer."""
         begun, job = time.monotonic(), self.jobs.look(handle)
-        values = job.told.get("runtimeConfig", {}).get("parameterValues", {})
-        place = Folder(self.google, str(values[self._address.options["output"]]))
-        labels = self._labels
+        place, labels = self._output(job), self._labels
         lost = [f"the format {labels.form} does not carry {what}" for what in labels.lost(job.run)]
         with tempfile.TemporaryDirectory(prefix="labelloop-collected-") as path:
             handover = Handover(Path(path))

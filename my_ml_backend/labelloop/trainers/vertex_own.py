@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from labelloop.cloud.google.jobs import Job
 from labelloop.cloud.google.objects import Folder
-from labelloop.cloud.places import FAILURE, PROGRESS, RUN, TOLD, handed_on, job_folder
+from labelloop.cloud.places import FAILURE, PROGRESS, RECORD, RUN, TOLD, handed_on, job_folder
 from labelloop.errors import CloudMissing, SettingsError, TrainingError
 from labelloop.settings import Settings
 from labelloop.trainers.base import Training
@@ -105,6 +105,9 @@ class OwnJob(VertexTrainer):
         """Give the folder that a job works in, as it was begun."""
         uri = found.told["jobSpec"]["baseOutputDirectory"]["outputUriPrefix"]
         return Folder(self.google, str(uri))
+
+    def _is_there(self, job: Job) -> bool:
+        return self._base(job).below(RUN).has(RECORD)
 
     def _running(self, job: Job) -> Training:
         """Say what the container told last."""

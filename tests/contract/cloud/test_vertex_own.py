@@ -287,6 +287,16 @@ def test_what_was_measured_there_is_not_measured_again(machine: Machine) -> None
     assert run.key == run.context.labeled.key(find(IMAGES).hyperparameters(Settings(weights="none")))
 
 
+def test_a_job_whose_run_the_bucket_has_forgotten_is_begun_anew(machine: Machine) -> None:
+    run = machine.make("fetch", "preprocess")
+    first = machine.start(run)
+    machine.leave(run)
+    assert machine.start(run) == first
+    machine.google.storage.buckets.delete(BUCKET, f"{BASE}/runs/{run.key}/run/run.json")
+    assert machine.start(run) != first
+    assert machine.jobs() == ["SUCCEEDED", "PENDING"]
+
+
 def test_what_was_measured_from_something_else_is_measured_here(machine: Machine) -> None:
     run = machine.make("fetch", "preprocess")
     machine.start(run)

@@ -97,3 +97,15 @@ def test_a_run_that_was_trained_in_sagemaker_is_repeated_with_the_folder_that_it
         "LABELLOOP_TRAINER=sagemaker-pipeline://scenes LABELLOOP_AWS_LOCATION=s3://bucket/labelloop labelloop train"
     )
     assert "AWS" not in command({}, Settings(aws_location="s3://bucket/labelloop"))
+
+
+def test_a_run_that_was_trained_in_vertex_ai_is_repeated_with_folder_and_image() -> None:
+    there = Settings(
+        trainer="vertex-job://shop-1/europe-west4", google_folder="gs://bucket/loop", google_training_image="worker:1"
+    )
+    told = command({}, there).partition(" labelloop train")[0].split()
+    assert sorted(told) == [
+        "LABELLOOP_GOOGLE_FOLDER=gs://bucket/loop",
+        "LABELLOOP_GOOGLE_TRAINING_IMAGE=worker:1",
+        "LABELLOOP_TRAINER=vertex-job://shop-1/europe-west4",
+    ]
