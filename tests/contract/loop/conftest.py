@@ -1,4 +1,4 @@
-"""A real Redis for the loop's tests, hubs on it, and a stand-in of AWS."""
+"""A real Redis for the loop's tests, hubs on it, and a stand-in of each cloud."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import support.google
 from labelloop.environment import environment_of
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
@@ -15,6 +16,7 @@ from labelloop.run import parameters
 from labelloop.settings import Settings
 from labelloop.types import IMAGES, ProjectKey
 from support.aws import StandIn, aws_stand_in
+from support.google import google_stand_in
 from support.studio_api import StudioApi, running_studio
 
 PROJECT = ProjectKey("localhost-8080", 7)
@@ -50,6 +52,13 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A stand-in of AWS for a file of tests; ``reset`` makes it as new."""
     with aws_stand_in(tmp_path_factory.mktemp("aws")) as aws:
         yield aws
+
+
+@pytest.fixture(scope="module")
+def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[support.google.StandIn]:
+    """A stand-in of Google Cloud for a file of tests; ``reset`` makes it as new."""
+    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
+        yield google
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Runs of the loop that AutoML trains: one training for each, and what happens to them is said where people look."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from labelloop.loop.sweep import sweep_project
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.versions import Versions
 from support.bundles import picture
-from support.google import LOCATION, PROJECT, StandIn, google_stand_in
+from support.google import LOCATION, PROJECT, StandIn
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub
@@ -29,12 +29,6 @@ COLOURS = (
     '<View><Image name="image" value="$image"/><Choices name="label" toName="image">'
     '<Choice value="red"/><Choice value="blue"/></Choices></View>'
 )
-
-
-@pytest.fixture(scope="module")
-def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
-        yield google
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from labelloop.models.deployments import Deployment, Deployments
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.sources.google_api import GoogleApi
 from support.bundles import COLOURS, make_bundle, picture
-from support.google import LOCATION, PROJECT, StandIn, google_stand_in
+from support.google import LOCATION, PROJECT, Call, StandIn
 from support.studio_api import StudioApi
 
 from .conftest import MakeHub, of_this_process
@@ -33,12 +33,6 @@ CONFIG = """<View><Image name="image" value="$image"/><Choices name="label" toNa
 <Choice value="red"/><Choice value="green"/><Choice value="blue"/></Choices></View>"""
 
 PLACE = f"vertex://{PROJECT}/{LOCATION}"
-
-
-@pytest.fixture(scope="module")
-def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
-        yield google
 
 
 @pytest.fixture
@@ -196,6 +190,58 @@ def test_an_endpoint_takes_the_versions_of_one_project(studio: StudioApi, loop: 
         jobs.deploy(str(other), "v1")
     assert endpoints(google) == ["cats"]
     assert len(google.ask("GET", "endpoints/cats")["deployedModels"]) == 1
+
+
+@pytest.mark.slow
+def test_a_deployment_that_fails_after_an_hour_leaves_the_old_one_announced(loop: Hub, google: StandIn) -> None:
+    bring(loop, "v1")
+    google.operations.fail("deployModel", "RESOURCE_EXHAUSTED", "no machine is free there")
+    with pytest.raises(DeployError, match=r"v2 could not be brought to endpoint cats: .*no machine is free there"):
+        bring(loop, "v2")
+    assert announced(loop) == ("v2", "v1")
+    assert [*google.ask("GET", "endpoints/cats")["trafficSplit"].values()] == [100]
+    assert consider(loop, loop.project(7)) == "the last attempt failed; it is left alone for a while"
+
+
+def under_way(loop: Hub, google: StandIn) -> None:
+    """Begin to bring v2 until it is being deployed to the endpoint itself, and stay there."""
+
+    def look(call: Call) -> None:
+        google.operations.looks = None if call.resource.endswith("/endpoints/cats") else 1
+
+    bring(loop, "v1")
+    google.before("POST endpoints/*:deployModel", look, times=None)
+    assert "on its way" in jobs.deploy(str(loop.project(7)), "v2")
+    for _ in range(10):
+        if google.operations.looks is None:
+            return
+        assert "on its way" in jobs.deploy(str(loop.project(7)), None)
+    raise AssertionError("it is never deployed")
+
+
+@pytest.mark.slow
+def test_one_that_is_stuck_has_failed_and_the_way_back_waits_for_it(loop: Hub, google: StandIn) -> None:
+    under_way(loop, google)
+    found = seen(loop)
+    Deployments(loop.store, loop.project(7)).replace(found, replace(found, begun=found.begun - 4000))
+    with pytest.raises(DeployError, match="it is not over after 3600 s"):
+        jobs.deploy(str(loop.project(7)), None)
+    assert announced(loop) == ("v2", "v1")
+    google.operations.looks = 1
+    google.operations.finish()
+    assert bring(loop, "v1") == "v1 is announced"
+    assert (announced(loop), seen(loop).version) == (("v1", "v1"), "v1")
+    assert endpoints(google) == ["cats"], "nothing is left of the one that was given up"
+
+
+def test_an_account_that_was_revoked_takes_nothing_away(loop: Hub, google: StandIn) -> None:
+    bring(loop, "v1")
+    google.revoke()
+    with pytest.raises(DeployError, match="see whether the service account is disabled"):
+        jobs.deploy(str(loop.project(7)), "v2")
+    google.mend()
+    assert announced(loop)[1] == "v1"
+    assert [*google.ask("GET", "endpoints/cats")["trafficSplit"].values()] == [100]
 
 
 def labelloop(*words: str) -> tuple[int, str]:

@@ -1,7 +1,7 @@
 """The loop trains in Vertex AI: one execution a run, whoever is killed; whatever breaks there, the champion stays."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import Json
 from support import numbers_kind
 from support.crash_store import Killed
-from support.google import LOCATION, PROJECT, StandIn, google_stand_in
+from support.google import LOCATION, PROJECT, StandIn
 from support.google.kills import dying_at
 from support.studio_api import StudioApi
 from support.waiting import wait_until
@@ -55,12 +55,6 @@ SPECIFICATION = {
     "components": {"comp-learn": {"executorLabel": "exec-learn"}},
     "deploymentSpec": {"executors": {"exec-learn": {"container": {"image": "theirs:1"}}}},
 }
-
-
-@pytest.fixture(scope="module")
-def google_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    with google_stand_in(tmp_path_factory.mktemp("google")) as google:
-        yield google
 
 
 @pytest.fixture
