@@ -124,9 +124,9 @@ class OwnJob(VertexTrainer):
     def _why(self, job: Job) -> str:
         """Say what the container said last, else what Google says."""
         if job.state == "CANCELLED":
-            return "it was stopped"
+            return f"it was stopped, by somebody or at its limit, {_LIMIT}"
         if job.state == "EXPIRED":
-            return "it took longer than it may: LABELLOOP_TRAINING_SECONDS is its limit"
+            return f"it took longer than it may, {_LIMIT}"
         try:
             return self._base(job).below(TOLD).read(FAILURE).decode(errors="replace")
         except CloudMissing:
@@ -143,6 +143,7 @@ def _remedied(said: str, place: str) -> str:
     return f"{said.rstrip('.')}: {found.format(place=place)}" if found else said
 
 
+_LIMIT = "LABELLOOP_TRAINING_SECONDS"
 _AGAIN = (
     "begun again, it goes on from its last checkpoint. Take spot=yes out of the address, or name another location or "
     "machine, where that comes again and again"
@@ -152,6 +153,7 @@ _PUSHED = (
     "(roles/artifactregistry.reader)"
 )
 _REMEDIES = {
+    r"timed? ?out|deadline": f"its limit is {_LIMIT}",
     r"quota|RESOURCE_EXHAUSTED": "ask Google for more of that quota in {place}, or name another machine or gpu",
     r"preempt|stockout|resources? (are|is) insufficient|does not have enough resources": _AGAIN,
     r"status of 137|OOMKilled|out of memory": "take a machine with more memory, or a smaller LABELLOOP_BATCH_SIZE",
