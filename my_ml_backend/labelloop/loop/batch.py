@@ -97,9 +97,9 @@ def goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
     return _tell(hub, project, batch, held)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """The job that predicts waiting tasks, and how it stands."""
+    """The job that predicts waiting tasks, and how it stands: it has failed, too, where its answers answer nothing."""
 
     batch: Batch
     held: OpenBatch
@@ -160,7 +160,15 @@ def answered(plan: PredictionPlan, job: Job | None) -> Iterator[PredictionPlan]:
         yield plan
         return
     with job.batch.answers(job.held.handle) as find:
-        yield replace(plan, endpoint=Answered(plan, find))
+        endpoint = Answered(plan, find)
+        yield replace(plan, endpoint=endpoint)
+    _log.info(
+        "project %s: %s has answered %d of %d tasks",
+        *(plan.project, _named(job.batch, job.held), endpoint.answered, endpoint.answered + endpoint.left),
+    )
+    # Not of the few that are left where somebody was killed.
+    if job.stands.state == "done" and not endpoint.answered and endpoint.left * 2 > job.held.tasks:
+        job.stands = BatchStands("failed", "it is over, and none of its answers can be found")
 
 
 def close(hub: Hub, project: ProjectKey, job: Job, left: int) -> None:

@@ -6,6 +6,7 @@ has changed since finds none.
 
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Generator, Sequence
 
 from labelloop.cloud.base import Answers
@@ -62,18 +63,26 @@ def requests_of(
 
 
 class Answered:
-    """An endpoint, before which stands what a job has answered; see Endpoint."""
+    """An endpoint, before which stands what a job has answered; see Endpoint.
+
+    It counts what the job has ``answered``, and what is ``left`` to the endpoint.
+    """
 
     def __init__(self, plan: PredictionPlan, find: Answers) -> None:
         self._endpoint: Endpoint = plan.endpoint
         self._write, self._find, self._version = writer(plan.options.endpoint), find, plan.version
         self.name, self.follows = plan.endpoint.name, plan.endpoint.follows
         self.batch, self.concurrency = plan.endpoint.batch, plan.endpoint.concurrency
+        self.answered = self.left = 0
+        self._counting = threading.Lock()
 
     def invoke(self, inputs: Sequence[Input], target: Target, deadline: float | None = None) -> list[Answer | Failure]:
         """Give the job's answers, and ask for the others."""
         found = [self._answer(one) for one in inputs]
         missing = [one for one, answer in zip(inputs, found, strict=True) if answer is None]
+        with self._counting:
+            self.answered += len(inputs) - len(missing)
+            self.left += len(missing)
         rest = iter(self._endpoint.invoke(missing, target, deadline) if missing else [])
         return [answer if answer is not None else next(rest) for answer in found]
 

@@ -245,6 +245,26 @@ def test_what_the_job_has_not_answered_is_asked_of_the_endpoint(
     assert cloud.begun() == 1, "those that fail always begin no job"
 
 
+@pytest.mark.parametrize(("place", "asked"), [("in/", 0), ("", TASKS)])
+def test_answers_are_found_in_whatever_subfolder_and_where_there_are_none_that_is_said(
+    studio: StudioApi, loop: Hub, aws: StandIn, place: str, asked: int
+) -> None:
+    def move(_: object) -> None:
+        s3, moved = aws.client("s3"), "/out/in/"
+        for name in [one["Key"] for one in s3.list_objects_v2(Bucket="labelloop").get("Contents", ())]:
+            if "/out/" in name and moved not in name:
+                if place:
+                    source = {"Bucket": "labelloop", "Key": name}
+                    s3.copy_object(Bucket="labelloop", Key=name.replace("/out/", moved), CopySource=source)
+                s3.delete_object(Bucket="labelloop", Key=name)
+
+    aws.after("sagemaker:DescribeTransformJob", move, times=None)
+    assert run(loop) == Prelabeled(TASKS, 0)
+    assert len(aws.runtime.answered) == asked
+    trouble = project_status(loop, loop.project(7)).trouble
+    assert ("it is over, and none of its answers can be found" in trouble) == bool(asked)
+
+
 @pytest.mark.parametrize(
     ("cloud", "how"),
     [("aws", "refused"), ("aws", "stopped"), ("aws", "late"), ("google", "stopped")],

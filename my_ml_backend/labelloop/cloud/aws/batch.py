@@ -1,6 +1,6 @@
 """Batch Transform for a project's waiting tasks: each is an object in S3, and so is its answer.
 
-    KEY/in/NAME > job KEY, of the model that the endpoint serves > KEY/out/NAME.out
+    KEY/in/NAME > job KEY, of the model that the endpoint serves > KEY/out/[...]/NAME.out
 
 The key is the job's name, so that whoever was killed in here finds it again.
 """
@@ -85,12 +85,15 @@ class TransformJobs:
     @contextmanager
     def answers(self, handle: str) -> Iterator[Answers]:
         """Read each answer when it is asked for; see Batch."""
-        folder, turns = self._folder.below(handle), threading.BoundedSemaphore(_AT_ONCE)
+        folder, turns = self._folder.below(f"{handle}/out"), threading.BoundedSemaphore(_AT_ONCE)
+        # They lie in a subfolder that corresponds to the input's: SageMaker's page leaves open what it is called.
+        place = next(folder.names(), "").rpartition("/")[0]
+        beginning = f"{place}/" if place else ""
 
         def find(name: str) -> bytes | None:
             try:
                 with turns:
-                    return folder.read(f"out/{name}.out")
+                    return folder.read(f"{beginning}{name}.out")
             except CloudMissing:
                 return None
 
