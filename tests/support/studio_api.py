@@ -49,6 +49,8 @@ class StudioApi:
     pictures: dict[str, bytes] = field(default_factory=dict)
     targets: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
+    cloud: str = "s3"
+    """Whose storages these are, ``s3`` or ``gcs``."""
     before_sync: Callable[[dict[str, Any]], object] = lambda _: None
 
     def add_tasks(self, count: int) -> None:
@@ -124,15 +126,17 @@ class StudioApi:
             case "PATCH", ["dm", "views", number]:
                 self.views[int(number) - 1] |= body
                 return 200, self.views[int(number) - 1]
-            case "GET", ["storages", "export", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
-                return 200, [one for one in self.targets if one["project"] == int(query["project"][0])]
-            case "GET", ["storages", "gcs"] | ["storages", "export", "gcs"]:
+            case "GET", ["storages", ("s3" | "gcs") as kind] | ["storages", "export", ("s3" | "gcs") as kind] if (
+                kind != self.cloud
+            ):
                 return 200, []
-            case "GET", ["storages", "s3"] if int(query["project"][0]) in {self.number, *self.others}:
+            case "GET", ["storages", "export", self.cloud] if int(query["project"][0]) in {self.number, *self.others}:
+                return 200, [one for one in self.targets if one["project"] == int(query["project"][0])]
+            case "GET", ["storages", self.cloud] if int(query["project"][0]) in {self.number, *self.others}:
                 return 200, [one for one in self.sources if one["project"] == int(query["project"][0])]
-            case "GET", ["storages", "s3", number]:
+            case "GET", ["storages", self.cloud, number]:
                 return 200, self.sources[int(number) - 1]
-            case "POST", ["storages", "s3", number, "sync"]:
+            case "POST", ["storages", self.cloud, number, "sync"]:
                 source = self.sources[int(number) - 1]
                 source["status"] = "completed"
                 self.before_sync(source)
