@@ -161,7 +161,7 @@ def _packages(hub: Hub, project: ProjectKey) -> str:
     if not hub.settings.registry:
         return ""
     packages = open_registry(hub.settings.registry, hub.settings).packages(project)
-    told = [f"{re.split('/model(?:-package|s)/', one.name)[-1]} {one.status or 'without a word'}" for one in packages]
+    told = [f"{re.split('model(?:-package|s)/', one.name)[-1]} {one.status or 'without a word'}" for one in packages]
     return ", ".join(told[-_SHOWN:]) or "none yet"
 
 
