@@ -383,7 +383,7 @@ def test_the_last_versions_stay_and_older_ones_go(place: Place) -> None:
 @pytest.mark.parametrize(
     ("after", "step"),
     [
-        (True, 11),
+        (True, 17),
         pytest.param(False, 2, marks=pytest.mark.slow),
         pytest.param(True, 2, marks=pytest.mark.slow),
     ],

@@ -108,6 +108,7 @@ def crowned(hub: Hub, google: StandIn) -> str:
     return labels["labelloop-version"]
 
 
+@pytest.mark.slow
 def test_a_champion_is_tested_gets_its_traffic_and_is_announced(studio: StudioApi, loop: Hub, google: StandIn) -> None:
     assert "on its way" in jobs.deploy(str(loop.project(7)), "v1")
     assert seen(loop).between == ("v1",), "nothing else can answer where there is no endpoint yet"
