@@ -28,7 +28,7 @@ class Ready:
 
     def label(self, step: str) -> dict[str, str]:
         """Write down a step that is taken now, as an endpoint's label."""
-        return {STEP: f"{step}-{self.id}-{time.time():.0f}"}
+        return {STEP: f"{step}-{self.id}-{int(time.time())}"}
 
     def step(self, found: HostedEndpoint | None) -> str:
         """Name the last step at an endpoint, if it was this version's."""

@@ -76,7 +76,7 @@ class Place:
             if not stands.between:
                 return stands
             if sorted(self.traffic.values()) == [20, 80]:
-                self.later(601)
+                self.later(600)
             stands = deployer.go_on(version)
         raise AssertionError(f"{name} never comes to an end: {stands}")
 
@@ -317,7 +317,7 @@ def test_one_that_is_just_being_taken_away_is_no_way_back(place: Place) -> None:
     place.settle()
     place.shared("v2")
     place.slow("undeployModel")
-    place.later(601)
+    place.later(600)
     assert place.deployer().go_on(place.version("v2")).version == "v2"
     assert (place.deployed, place.busy("cats")) == (["v1", "v2"], True)
     before = len(place.google.calls)
@@ -517,7 +517,7 @@ def test_a_model_that_google_has_trained_is_deployed_as_it_is(place: Place) -> N
     stands = deployer.deploy(version)
     for _ in range(10):
         if sorted(place.traffic.values()) == [20, 80]:
-            place.later(601)
+            place.later(600)
         stands = deployer.go_on(version)
     assert (stands.version, stands.between) == ("v2", ())
     (deployed,) = (one for one in place.endpoint["deployedModels"] if one["model"] == made["model"])
