@@ -161,7 +161,7 @@ class LoopSettings:
     deployer: str = _setting(
         "LABELLOOP_DEPLOYER",
         "",
-        "What brings versions to the endpoint: command:./deploy.sh, sagemaker://NAME, lambda://NAME; empty: nothing.",
+        "What brings versions to the endpoint: command:./deploy.sh, sagemaker://NAME, lambda://NAME, vertex://P/L/ID.",
         check=values.deployer_address,
     )
     allowed_deployers: tuple[str, ...] = _setting(
