@@ -24,8 +24,8 @@ CONNECT_SECONDS = 5.0
 _TRIES, _THROTTLED_TRIES = 4, 6
 """How often all is asked; and what is throttled, as an object of Cloud Storage written more than once a second is."""
 
-_REFUSED_UNDONE = (429, 503)
-"""Answers that say that nothing was done."""
+_REFUSED_UNDONE = (429,)
+"""Answers that say that nothing was done; 503 does not (google.rpc.Code, UNAVAILABLE)."""
 
 _PERMISSION = re.compile(r"[Pp]ermission '?([a-z]\w+(?:\.\w+)+)'?|does not have ([a-z]+\.\w+\.\w+) access")
 _ACTING = re.compile(r"act as service.?account:? *'?([\w.@-]+[\w-])?", re.IGNORECASE)
