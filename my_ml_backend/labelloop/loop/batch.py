@@ -189,6 +189,8 @@ def _start(batch: Batch, held: OpenBatch, plan: PredictionPlan, site: Site, repo
     first = next(requests, None)
     if first is None:
         records.take(held.key, left=held.tasks)
+        # Whoever was killed may have begun it, before what waited was gone.
+        _end(plan.project, batch, held)
         records.close(held.key)
         return None
     counted = (request for request, _ in zip(chain([first], requests), sent, strict=False))

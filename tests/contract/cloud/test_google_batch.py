@@ -138,3 +138,16 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(
     google.deny("aiplatform.batchPredictionJobs.list")
     jobs.remove("a")
     assert "may go on, and cost: end it by hand" in caplog.text
+
+
+def test_a_job_is_not_forgotten_while_google_is_away(google: StandIn, jobs: BatchPrediction, model: str) -> None:
+    google.batches.looks = None
+    jobs.start(model, jobs.send("a", numbers(1)), "a", KEYED)
+    for call in ("GET batchPredictionJobs", "POST batchPredictionJobs/*:cancel"):
+        google.fail(call, "UNAVAILABLE", times=None)
+        with pytest.raises(CloudAway):
+            jobs.end("a")
+        google.mend()
+        assert google.batches.states() in (["PENDING"], ["RUNNING"])
+    jobs.end("a")
+    assert google.batches.states() == ["CANCELLING"]

@@ -150,6 +150,10 @@ def held(hub: Hub) -> OpenBatch:
     return OpenBatches(hub.store, hub.project(7)).read()
 
 
+def dying(*_: object) -> None:
+    raise Killed
+
+
 def told_of(studio: StudioApi) -> list[Json]:
     """Give what Label Studio has of each task, but for the ids of results, which are made up each time."""
     without = [one | {"result": [{**item, "id": ""} for item in one["result"]]} for one in studio.predictions]
@@ -228,6 +232,22 @@ def test_a_worker_that_is_killed_anywhere_begins_no_second_job(
         assert [studio.versions_of(task) for task in studio.tasks] == [["v1"]], done
         assert (cloud.lying(), held(loop).open, cloud.asked()) == ([], False, 0), done
     assert 7 < len(done) < 100
+
+
+@in_both
+def test_a_job_that_nobody_needs_any_more_is_ended(
+    studio: StudioApi, loop: Hub, cloud: BatchCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.hold()
+    with monkeypatch.context() as killed, pytest.raises(Killed):
+        killed.setattr(OpenBatches, "note", dying)
+        run(loop)
+    assert cloud.jobs() == ["running"]
+    for task in studio.tasks:
+        studio.annotate(task, "green")
+    assert run(loop) == Prelabeled(0, 0)
+    assert "running" not in cloud.jobs()
+    assert (cloud.lying(), held(loop).open) == ([], False)
 
 
 @in_both

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from labelloop.cloud.base import Folder
 from labelloop.cloud.google.client import Google, failed
 from labelloop.endpoints.failures import words_of
-from labelloop.errors import CloudError, CloudMissing
+from labelloop.errors import CloudAway, CloudError, CloudMissing
 from labelloop.types import Json
 
 _log = logging.getLogger(__name__)
@@ -169,26 +169,28 @@ class BatchPrediction:
         except CloudMissing:
             return
 
-    def remove(self, key: str) -> None:
-        """Stop and remove the jobs of a key, and its files; what cannot be removed is said in the log."""
-        try:
-            jobs = [str(one["name"]) for one in self._jobs(key)]
-        except CloudError as error:
-            _log.error("a batch prediction job may go on, and cost: end it by hand. %s", error)
-            return
-        for job in jobs:
+    def end(self, key: str) -> None:
+        """Stop and remove the jobs of a key, and its files; may be repeated."""
+        for job in [str(one["name"]) for one in self._jobs(key)]:
             try:
                 self.cancel(job)
                 self.google.ask("DELETE", job, what=f"batch prediction job {job} to be removed")
             except CloudMissing:
                 continue
+            except CloudAway:
+                raise
             except CloudError as error:
                 # One that is being stopped cannot be removed yet, and costs nothing any more.
                 _log.warning("batch prediction job %s is still listed: %s", job, error)
+        self.place(key).remove()
+
+    def remove(self, key: str) -> None:
+        """Do the same where nobody comes back: what cannot be ended is said in the log."""
         try:
-            self.place(key).remove()
+            self.end(key)
         except CloudError as error:
-            _log.warning("files in %s are left: %s", self.place(key).uri, error)
+            place = self.place(key).uri
+            _log.error("a batch prediction job may go on, and cost: end it by hand, and remove %s. %s", place, error)
 
     def _jobs(self, key: str) -> list[Json]:
         """List the jobs of a key, the newest first."""

@@ -90,7 +90,7 @@ class PredictionJobs:
 
     def end(self, key: str) -> None:
         """Stop the job, and remove it and its files; see Batch."""
-        self._jobs.remove(key)
+        self._jobs.end(key)
 
 
 def _fill(table: sqlite3.Connection, answers: Iterable[tuple[str, str]]) -> None:
