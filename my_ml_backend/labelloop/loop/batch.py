@@ -15,7 +15,7 @@ from itertools import chain, count
 
 from labelloop.cloud.base import Batch, BatchStands
 from labelloop.data.site import Site
-from labelloop.deployers.opening import open_batch
+from labelloop.deployers.opening import has_batch, open_batch
 from labelloop.errors import CloudError, DeployError, Outage
 from labelloop.loop.batch_requests import Answered, requests_of
 from labelloop.loop.hub import Hub
@@ -80,11 +80,13 @@ def route(
 def goes_on(hub: Hub, project: ProjectKey, version: str) -> str:
     """Say that a job of that version goes on elsewhere; empty where a worker has something to do. Raises StoreError."""
     by = project_endpoint(hub, project)
+    can = by.serves == "deployed" and has_batch(by.options.deployer)
+    held = OpenBatches(hub.store, project).read() if can else OpenBatch()
+    if not _is_of(held, by, version) or not held.handle or _is_late(held):
+        return ""
+    # Not before: what the deployer lacks, the deployment says.
     batch = _batch_of(hub, project, by)
     if batch is None:
-        return ""
-    held = OpenBatches(hub.store, project).read()
-    if not _is_of(held, by, version) or not held.handle or _is_late(held):
         return ""
     try:
         if batch.poll(held.handle).state != "running":

@@ -18,7 +18,7 @@ from labelloop.deployers.base import Deployable
 from labelloop.deployers.opening import open_deployer
 from labelloop.errors import CloudAway, DeployError
 from labelloop.loop import jobs
-from labelloop.loop.batch import Route
+from labelloop.loop.batch import Route, goes_on
 from labelloop.loop.consider import consider
 from labelloop.loop.deploy import deployment_of
 from labelloop.loop.hub import Hub
@@ -239,9 +239,10 @@ def test_a_job_that_nobody_needs_any_more_is_ended(
     studio: StudioApi, loop: Hub, cloud: BatchCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.hold()
-    with monkeypatch.context() as killed, pytest.raises(Killed):
+    with monkeypatch.context() as killed:
         killed.setattr(OpenBatches, "note", dying)
-        run(loop)
+        with pytest.raises(Killed):
+            run(loop)
     assert cloud.jobs() == ["running"]
     for task in studio.tasks:
         studio.annotate(task, "green")
@@ -329,6 +330,14 @@ def test_a_cloud_that_is_away_is_waited_for(
     aws.transforms.stuck = False
     assert run(loop) == Prelabeled(TASKS, 0)
     assert len(aws.transforms.jobs()) == 1
+
+
+@in_both
+def test_what_a_deployer_lacks_is_left_to_the_deployment_to_say(
+    loop: Hub, cloud: BatchCloud, make_hub: MakeHub
+) -> None:
+    hub = make_hub(**{**cloud.settings, "aws_location": "", "google_folder": ""})
+    assert goes_on(hub, hub.project(7), "v1") == ""
 
 
 def test_a_champion_is_announced_when_its_job_is_taken_in(
