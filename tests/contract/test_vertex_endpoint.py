@@ -311,6 +311,20 @@ def test_a_shared_endpoint_or_one_that_we_may_not_look_at_is_asked_at_the_servic
     assert hosts(proxy) == [SERVICE]
 
 
+def test_who_may_look_later_finds_the_dedicated_endpoint(
+    cloud: tuple[Misbehaving, Misbehaving], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, proxy = cloud
+    monkeypatch.setattr("labelloop.endpoints.vertex._DENIED_SECONDS", 0.0)
+    denied = google_error(403, "PERMISSION_DENIED")
+    server.replies[:] = [denied, good, described(dedicatedEndpointDns=DEDICATED), good]
+    subject = opened("", concurrency=1)
+    for _ in range(3):
+        assert subject.invoke(ONE, Target()) == [CAT]
+    assert [request.line.split()[0] for request in server.requests] == ["GET", "POST", "GET", "POST", "POST"]
+    assert hosts(proxy) == [SERVICE, DEDICATED]
+
+
 def test_what_hinders_the_look_is_tried_again_and_told(cloud: tuple[Misbehaving, Misbehaving]) -> None:
     server, proxy = cloud
     busy = google_error(503, "UNAVAILABLE")

@@ -28,6 +28,9 @@ from labelloop.sources.credentials import GoogleToken
 SHARED_PAYLOAD_BYTES = 1_500_000
 DEDICATED_PAYLOAD_BYTES = 10_000_000
 
+_DENIED_SECONDS = 60.0
+"""After how long it is asked again where a dedicated endpoint is: a role that was just given takes a while to hold."""
+
 _REMEDIES = {
     401: "the credentials are not accepted: log in again with `gcloud auth application-default login`",
     403: "the credentials lack aiplatform.endpoints.predict (role roles/aiplatform.user), or the API is not enabled",
@@ -94,6 +97,7 @@ class Vertex:
         self._service = Poster(address.url, address.shown, connections)
         self._asked = self._service if address.is_sure else None
         self._looking, self._many = threading.Lock(), connections
+        self._look_at = 0.0
 
     def call(self, call: Call) -> Told:
         """Predict once; see Service."""
@@ -117,16 +121,19 @@ class Vertex:
         """Give what is asked for predictions: the service itself, or a dedicated endpoint at its DNS name."""
         with self._looking:
             if self._asked is None:
-                dns = self._look(until)
+                dns = self._look(until) if time.monotonic() >= self._look_at else None
+                if dns is None:
+                    return self._service
                 address = replace(self._address, dedicated=dns)
                 self._asked = Poster(address.url, self._shown, self._many) if dns else self._service
             return self._asked
 
-    def _look(self, until: float) -> str:
-        """Ask for the DNS name of the endpoint; empty for a shared one, or where we may only predict."""
+    def _look(self, until: float) -> str | None:
+        """Ask for the DNS name of the endpoint; empty for a shared one, None where we may only predict."""
         reply = self._service.send("GET", self._path, None, self._identity(), until)
         if reply.status == 403:
-            return ""
+            self._look_at = time.monotonic() + _DENIED_SECONDS
+            return None
         self._heed(reply)
         try:
             told = json.loads(reply.content)
