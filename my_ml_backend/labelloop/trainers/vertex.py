@@ -144,7 +144,7 @@ class VertexTrainer(ABC):
         if before and (before[0].stands == "running" or (before[0].stands == "done" and self._is_there(before[0]))):
             return before[0].name
         title = f"labelloop {context.manifest.project} {key}"[:128]
-        return self.jobs.begin(key, {"displayName": title, **self._hand_over(context, key)}, len(before)).name
+        return self.jobs.begin(key, {"displayName": title, **self._hand_over(context, key)}, before).name
 
     def find(self, key: str) -> str:
         """Give the name of the newest job of a key."""

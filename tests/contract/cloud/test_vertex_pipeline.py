@@ -248,6 +248,19 @@ def test_one_execution_for_a_key_and_one_that_failed_is_begun_anew(machine: Mach
     assert machine.executions() == ["FAILED", "CANCELLED"]
 
 
+def test_a_run_is_begun_anew_though_somebody_has_deleted_an_execution_of_it(machine: Machine) -> None:
+    run, handles = machine.make("fetch", "preprocess"), list[str]()
+    for _ in range(2):
+        machine.google.pipelines.fail("learn", "INVALID_ARGUMENT", "no class has a picture")
+        handles.append(machine.trainer.start(run.context, run.key))
+        machine.over()
+    machine.google.operations.looks = 0
+    machine.google.ask("DELETE", f"pipelineJobs/{handles[0].rpartition('/')[2]}")
+    assert machine.trainer.start(run.context, run.key) not in handles
+    machine.over()
+    assert machine.executions() == ["FAILED", "SUCCEEDED"]
+
+
 def test_an_answer_that_is_lost_begins_no_second_execution(machine: Machine) -> None:
     run = machine.make("fetch", "preprocess")
     machine.google.hang_up("aiplatform:POST pipelineJobs", after=True)

@@ -130,7 +130,7 @@ class AutoMl:
             "trainingTaskInputs": inputs,
             "modelToUpload": {"displayName": title, "labels": {LABEL: run_label(key)}},
         }
-        return self._trainings.begin(key, body, len(self._trainings.of(key))).name
+        return self._trainings.begin(key, body, self._trainings.of(key)).name
 
     def look(self, fitting: str) -> Fitting:
         """Say how a training stands; raises CloudMissing."""

@@ -6,6 +6,7 @@ people alone.
 """
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -67,17 +68,18 @@ class Jobs:
         told = self.google.listing(self._parent, self.sort, query=query, what=f"the {self.sort} of run {key}")
         return [_job(one) for one in sorted(told, key=lambda one: str(one.get("createTime", "")), reverse=True)]
 
-    def begin(self, key: str, body: Json, number: int) -> Job:
-        """Begin a run's job that has ``number`` before it; one whose answer was lost is looked up, not begun again."""
+    def begin(self, key: str, body: Json, before: Sequence[Job]) -> Job:
+        """Begin a run's job that has these ``before`` it; one whose answer was lost is looked up, not begun again."""
         body = {**body, "labels": {LABEL: run_label(key)}}
         # Executions of pipelines may be given ids, by which Google itself refuses a second one.
-        chosen = f"labelloop-{run_label(key)}-{number}" if self.sort == "pipelineJobs" else ""
+        chosen = f"labelloop-{run_label(key)}-{_next_number(before)}" if self.sort == "pipelineJobs" else ""
         query = {"pipelineJobId": chosen} if chosen else None
         try:
             return _job(self.google.ask("POST", self._parent, body, query=query, what=f"a new one of the {self.sort}"))
         except CloudError:
-            if len(found := self.of(key)) > number:
-                return found[0]
+            known = {one.name for one in before}
+            if new := [one for one in self.of(key) if one.name not in known]:
+                return new[0]
             with suppress(CloudMissing):
                 if chosen:
                     return self.look(f"{self._parent}/{chosen}")
@@ -107,6 +109,12 @@ class Jobs:
 def run_label(key: str) -> str:
     """Spell a run's key as the value of a label, which has lower case letters, digits and dashes alone."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _next_number(before: Sequence[Job]) -> int:
+    """Give a number that no id of these ends in: somebody may have deleted some of them."""
+    ends = (one.name.rpartition("-")[2] for one in before)
+    return max((int(end) + 1 for end in ends if end.isdecimal()), default=0)
 
 
 def _job(told: Json) -> Job:
