@@ -100,9 +100,9 @@ def test_a_state_that_is_none_says_what_is_expected(program: Write, told: str) -
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
     with pytest.raises(
-        SettingsError, match=r"'vertex' is no kind of deployer\. There are command, sagemaker and lambda"
+        SettingsError, match=r"'azure' is no kind of deployer\. There are command, sagemaker, lambda and vertex"
     ):
-        open_deployer("vertex://cats")
+        open_deployer("azure://cats")
 
 
 def test_addresses_are_put_together_that_a_list_has_cut() -> None:

@@ -146,8 +146,11 @@ def _seen(batch: Batch, held: OpenBatch, plan: PredictionPlan, site: Site, repor
                 return None
             held = started
         stands = batch.poll(held.handle)
-    except Outage:
-        raise
+    except Outage as error:
+        # A quota that is used up is waited for, too, and may stay so.
+        if not _is_late(held):
+            raise
+        stands = BatchStands("failed", f"it could not be begun or asked for in {duration(_LONGEST)}: {error}")
     except CloudError as error:
         stands = BatchStands("failed", str(error))
     if stands.state == "running" and _is_late(held):

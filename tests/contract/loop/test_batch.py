@@ -288,31 +288,38 @@ def test_answers_are_found_in_whatever_subfolder_and_where_there_are_none_that_i
 
 @pytest.mark.parametrize(
     ("cloud", "how"),
-    [("aws", "refused"), ("aws", "stopped"), ("aws", "late"), ("google", "stopped")],
+    [("aws", "refused"), ("aws", "stopped"), ("aws", "late"), ("google", "stopped"), ("google", "quota")],
     indirect=["cloud"],
 )
 def test_where_the_job_fails_the_endpoint_is_asked_and_that_is_said(
     studio: StudioApi, loop: Hub, cloud: BatchCloud, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloud.hold()
-    if how == "refused":
+    if how in ("refused", "quota"):
         cloud.refuse()
     else:
         assert run(loop).job
     if how == "stopped":
         cloud.stop(held(loop).handle)
-    if how == "late":
+    if how == "quota":
+        with pytest.raises(CloudAway, match="quota"):
+            run(loop)
+        cloud.refuse()
+    if how in ("late", "quota"):
         monkeypatch.setattr("labelloop.loop.batch._LONGEST", 0)
     assert prelabel_job(loop) == f"{TASKS} tasks pre-annotated with v1, 0 left out"
     assert (cloud.asked(), cloud.lying()) == (TASKS, [])
     assert "running" not in cloud.jobs()
-    why = {"refused": "ResourceLimitExceeded", "stopped": "failed: ", "late": "not over after"}[how]
+    why = {"refused": "ResourceLimitExceeded", "stopped": "failed: ", "late": "not over after", "quota": "is used up"}[
+        how
+    ]
     trouble = project_status(loop, loop.project(7)).trouble
     assert why in trouble
     assert "the endpoint was asked instead" in trouble
     studio.predictions.clear()
+    begun = cloud.begun()
     run(loop)
-    assert cloud.begun() == 1, "the next version has its job again"
+    assert cloud.begun() == begun, "the next version has its job again"
 
 
 def test_a_cloud_that_is_away_is_waited_for(

@@ -25,10 +25,6 @@ Place = tuple[float, float, float, float]
 """Left, top, width and height, in whatever unit."""
 
 
-_FRACTIONS = 2.0
-"""What is larger is in pixels; a fraction just above 1 is a box that leads out of its picture."""
-
-
 @dataclass(slots=True)
 class _Picture:
     """The rows of one picture: its first row, its side, and its boxes with their labels."""
@@ -58,7 +54,9 @@ def read_boxes(path: Path, hints: Hints, base: str) -> Listing:
         if place := _place(entry, names):
             label = row[names["label"]].strip() if names["label"] else (hints.classes or ("",))[0]
             picture.boxes.append((entry, label, place))
-    in_pixels = any(max(place) > _FRACTIONS for one in pictures.values() for *_, place in one.boxes)
+    beyond = [max(place) > 1 for one in pictures.values() for *_, place in one.boxes]
+    # A fraction above 1 here and there is a box that leads out of its picture.
+    in_pixels = 2 * sum(beyond) > len(beyond)
     for uri, one in pictures.items():
         _take(found, uri, one, in_pixels=in_pixels)
     return found.listing(kind=BOXES)
