@@ -197,8 +197,15 @@ class VertexDeployer:
     def _bring(self, version: Deployable, ready: Ready, found: HostedEndpoint | None, step: str) -> None:
         """Begin to deploy a version to the endpoint, which gives it no traffic yet; make the endpoint if need be."""
         model = self._deployed(version, ready, self._target.least, self._target.most)
+        shared = bool(version.model) and self._models.is_of_automl(version.model)
         if found is None:
-            found = self._hosting.create(self._target.endpoint, dedicated=self._target.dedicated, labels={})
+            dedicated = self._target.dedicated and not shared
+            found = self._hosting.create(self._target.endpoint, dedicated=dedicated, labels={})
+        elif shared and found.dns:
+            raise DeployError(
+                f"{self.name} is a dedicated endpoint, and Vertex AI deploys what AutoML has trained to shared ones "
+                f"alone: name another endpoint for {ready.version}, which is made a shared one"
+            )
         # Before it is begun: whoever finds it under way knows whose it is.
         self._note(found, ready, step)
         self._hosting.deploy(found.id, model, {})

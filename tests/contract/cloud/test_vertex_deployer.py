@@ -527,6 +527,26 @@ def test_a_model_that_google_has_trained_is_deployed_as_it_is(place: Place) -> N
         deployer.deploy(replace(version, model="somebodys-model-7"))
 
 
+def test_what_automl_has_trained_gets_a_shared_endpoint_for_dedicated_ones_take_none(place: Place) -> None:
+    place.google.served.images["theirs"] = lambda *_: b'{"predictions": ["cat"]}'
+    told = {"displayName": "automl", "containerSpec": {"imageUri": "theirs"}}
+    trained = {
+        "supportedDeploymentResourcesTypes": ["AUTOMATIC_RESOURCES"],
+        "modelSourceInfo": {"sourceType": "AUTOML"},
+    }
+    made = place.google.models.add(place.parent, {**told, **trained}, "77")
+    folder = place.folder / "v2"
+    write_foreign(folder, ForeignInfo(("cat", "dog"), "single", "automl", model="automl"), {})
+    version = Deployable(PROJECT, "v2", folder, made["model"])
+    place.deployer().deploy(version)
+    assert "dedicatedEndpointDns" not in place.endpoint
+    body = {"displayName": "by hand", "dedicatedEndpointEnabled": True}
+    place.google.ask("POST", "endpoints", body, endpointId="dogs")
+    place.settle()
+    with pytest.raises(DeployError, match=r"dogs is a dedicated endpoint.* name another endpoint for v2"):
+        place.deployer(f"vertex://{SHOP}/{LOCATION}/dogs").deploy(version)
+
+
 def test_an_endpoint_by_number_has_to_be_there(place: Place) -> None:
     number = f"vertex://{SHOP}/{LOCATION}/4711"
     with pytest.raises(DeployError, match=f"there is no endpoint {number}"):

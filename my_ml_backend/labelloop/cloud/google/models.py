@@ -117,6 +117,11 @@ class Models:
         found = self.google.ask("GET", name, what=f"model {name}")
         return "DEDICATED_RESOURCES" in found.get("supportedDeploymentResourcesTypes", ())
 
+    def is_of_automl(self, name: str) -> bool:
+        """Whether AutoML has trained a model: dedicated endpoints take none of these ("Choose an endpoint type")."""
+        found = self.google.ask("GET", name, what=f"model {name}")
+        return bool((found.get("modelSourceInfo") or {}).get("sourceType") == "AUTOML")
+
     def clear(self, project: ProjectKey, kept: int) -> None:
         """Begin to take away what was uploaded and never registered, with its files, but for the newest ones.
 
