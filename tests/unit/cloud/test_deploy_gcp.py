@@ -100,6 +100,13 @@ def plan(**variables: str) -> Plan:
     return plan_of({**GIVEN, **variables}, FOLDER, project="proj", region="us-central1", worker=True)
 
 
+def test_apis_are_switched_on_as_far_as_settings_name_them() -> None:
+    named = {"LABELLOOP_EVENTS": "pubsub://proj/events", "LABELLOOP_METRICS": "cloud-monitoring://proj"}
+    named["LABELLOOP_ENDPOINT"] = "vertex://proj/europe-west4/cats"
+    more = {f"{name}.googleapis.com" for name in ("pubsub", "monitoring", "aiplatform")}
+    assert set(plan(**named).apis) - set(plan().apis) == more
+
+
 def test_the_service_alone_takes_an_account_secrets_and_one_deployment(project: Project) -> None:
     done = deploy()
 

@@ -100,8 +100,9 @@ class Plan:
     def apis(self) -> list[str]:
         """The APIs that the project must have switched on."""
         more = ["redis", "compute"] if self.redis else []
-        vertex = ["aiplatform"] if any(grant.role.startswith("roles/aiplatform") for grant in grants(self)) else []
-        names = ["run", "cloudbuild", "artifactregistry", "secretmanager", "iam", *more, *vertex]
+        roles = {grant.role.removeprefix("roles/").partition(".")[0] for grant in grants(self)}
+        asked = [name for name in ("aiplatform", "pubsub", "monitoring") if name in roles]
+        names = ["run", "cloudbuild", "artifactregistry", "secretmanager", "iam", *more, *asked]
         return [f"{name}.googleapis.com" for name in names]
 
     @property
