@@ -20,6 +20,7 @@ from labelloop.loop.project_endpoint import learn_unknown, project_endpoint
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before
 from labelloop.loop.status import project_status
+from labelloop.loop.training import open_elsewhere, trainer_of
 from labelloop.models.deployments import Deployment
 from labelloop.run.verdict import force_version
 from labelloop.trainers.sagemaker import PipelineAddress
@@ -157,6 +158,25 @@ def _execution(hub: Hub, project: ProjectKey) -> str:
     return f"{pipeline.name}, last execution {newest.name}: {newest.status}{why}"
 
 
+def _training(hub: Hub, project: ProjectKey) -> str:
+    """Say how the newest run's training elsewhere stands; a pipeline of SageMaker has executions without a run, too."""
+    opened = open_elsewhere(hub, project)
+    address = opened.trainer if opened else project_endpoint(hub, project).options.trainer
+    trainer = trainer_of(hub, address)
+    if not trainer.elsewhere or PipelineAddress.of(replace(hub.settings, trainer=address)):
+        return ""
+    newest = opened or hub.runs(project).latest()
+    if newest is None:
+        return f"{trainer.name} has trained no run yet"
+    handle = (opened.handle if opened else "") or trainer.find(newest.key)
+    if not handle:
+        return f"{trainer.name} has no job of run {newest.key}"
+    stands = trainer.poll(handle)
+    far = f", {stands.what}" if stands.state == "running" else ""
+    why = f": {stands.reason}" if stands.reason else ""
+    return f"run {newest.key}, {handle}: {stands.state}{far}{why}"
+
+
 def _packages(hub: Hub, project: ProjectKey) -> str:
     if not hub.settings.registry:
         return ""
@@ -179,5 +199,6 @@ _PARTS: dict[str, _Ask] = {
     "packages": _packages,
     "pipeline": _execution,
     "queue": _queue,
+    "training": _training,
 }
 """What ``status`` asks, by what it is called; empty where nothing of the kind is configured."""

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from labelloop.cli.cloud_deploy import status
 from labelloop.cli.loop import cancel
 from labelloop.cli.terminal import standing
 from labelloop.cloud.google.client import Google
@@ -126,10 +127,17 @@ def told(one: Machine) -> str:
     return "\n".join(standing(project_status(one.hub, one.project)))
 
 
+def training(one: Machine) -> str:
+    """Ask what `labelloop google status` says of the training."""
+    done = CliRunner().invoke(status, ["--project", "7", "--json"], obj=one.hub)
+    return str(json.loads(done.stdout)["training"])
+
+
 def test_a_run_is_one_execution_and_what_it_leaves_the_next_version(
     make: Callable[..., Machine], google: StandIn
 ) -> None:
     one = make()
+    assert training(one) == f"{ADDRESS} has trained no run yet"
     google.pipelines.hanging.add("learn")
     one.label(0)
     assert one.work()[-1].endswith("is being trained elsewhere")
@@ -139,17 +147,22 @@ def test_a_run_is_one_execution_and_what_it_leaves_the_next_version(
     assert one.work() == [f"run {opened.key} is being trained by {ADDRESS}"]
     assert "now: train:" in told(one)
     assert len(executions(google)) == 1
+    assert training(one).startswith(f"run {opened.key}, {opened.handle}: running, task")
 
     assert CliRunner().invoke(cancel, ["--project", "7"], obj=one.hub).exit_code == 0
     assert "it was cancelled by `labelloop cancel`" in one.work()
     settle(google)
     assert executions(google) == ["CANCELLED"]
+    assert training(one) == f"run {opened.key}, {opened.handle}: failed: it was stopped"
     google.pipelines.hanging.clear()
     one.label(4)
     finish(one, google)
     assert champion(one) == "v1"
     assert executions(google) == ["CANCELLED", "SUCCEEDED"]
     assert Versions(one.hub.store, one.project).get("v1").recipe == "vertex-pipeline"
+    assert training(one).endswith(": done")
+    google.revoke()
+    assert training(one).startswith("cannot be asked: ")
 
 
 def test_killed_at_any_call_of_google_there_is_one_execution_per_run(
