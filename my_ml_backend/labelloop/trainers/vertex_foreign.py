@@ -66,9 +66,16 @@ class Template:
             found: Json = next(iter(yaml.safe_load_all(Folder(google, place).read(name))), {})
             spec = found.get("pipelineSpec", found)
             declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
-            types = {key: str(one.get("parameterType") or one.get("type") or "STRING") for key, one in declared.items()}
+            types = {key: str(one.get("parameterType") or "STRING") for key, one in declared.items()}
+            version = str(spec["schemaVersion"])
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
             raise CloudError(f"{address} is no compiled pipeline (kfp compiler, YAML or JSON): {error!r}") from error
+        if version.startswith("2.0."):
+            # PipelineJob.RuntimeConfig: such pipelines read ``parameters``, later ones ``parameterValues``.
+            raise CloudError(
+                f"{address} was compiled by an old kfp (schemaVersion {version}), whose parameters are "
+                "given otherwise: compile the pipeline anew with kfp 2"
+            )
         return cls("", spec, types)
 
     def values(self, given: Mapping[str, str]) -> Json:
@@ -92,9 +99,9 @@ def _typed(name: str, value: str, kind: str) -> Any:
     """Read a parameter's value as one of its type (ml_pipelines, ParameterType.ParameterTypeEnum)."""
     try:
         match kind:
-            case "NUMBER_INTEGER" | "INT":
+            case "NUMBER_INTEGER":
                 return int(value)
-            case "NUMBER_DOUBLE" | "DOUBLE":
+            case "NUMBER_DOUBLE":
                 return float(value)
             case "BOOLEAN":
                 return {"true": True, "false": False}[value.lower()]

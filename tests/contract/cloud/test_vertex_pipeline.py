@@ -303,6 +303,7 @@ def test_check_names_what_is_missing(machine: Machine) -> None:
     for content, says in (
         ("- a list", r"theirs\.yaml is no compiled pipeline"),
         ("{", r"theirs\.yaml is no compiled pipeline"),
+        ({**specification(), "schemaVersion": "2.0.0"}, r"theirs\.yaml was compiled by an old kfp .* anew with kfp 2"),
         (specification(folder="NUMBER_INTEGER"), "parameter.folder=gs:// is no NUMBER_INTEGER"),
     ):
         machine.pipeline(content)
