@@ -18,6 +18,9 @@ PLACE = "vertex://shop/europe-west4/cats"
 GOOD = (
     PLACE,
     f"{PLACE}?machine=n1-standard-4&replicas=1..3&gpu=NVIDIA_TESLA_T4&gpus=2&canary=20&wait=600",
+    f"{PLACE}?machine=g2-standard-8&gpu=NVIDIA_L4",
+    f"{PLACE}?machine=a2-megagpu-16g&gpu=NVIDIA_TESLA_A100&gpus=16",
+    f"{PLACE}?machine=a3-ultragpu-8g&gpu=NVIDIA_H200_141GB&gpus=8",
     f"{PLACE}?dedicated=no&account=models@shop.iam.gserviceaccount.com",
     "vertex://example.com:shop/us-central1/1234567890123456789",
 )
@@ -32,6 +35,10 @@ BAD = (
     (f"{PLACE}?canary=100", "canary is a whole number from 1 to 99"),
     (f"{PLACE}?gpus=2", "gpus counts accelerators: name their type"),
     (f"{PLACE}?gpu=t4", "gpu is a type of accelerator"),
+    (f"{PLACE}?gpu=NVIDIA_L4", "machine=n1-standard-2 takes no NVIDIA_L4: that is built into g2-"),
+    (f"{PLACE}?machine=g2-standard-8", "machine=g2-standard-8 has its GPUs built in: name them, gpu=NVIDIA_L4"),
+    (f"{PLACE}?machine=a2-ultragpu-1g&gpu=NVIDIA_TESLA_A100", "name them, gpu=NVIDIA_A100_80GB"),
+    (f"{PLACE}?machine=e2-standard-8&gpu=NVIDIA_TESLA_T4", "machine=e2-standard-8 takes no GPU"),
     (f"{PLACE}?dedicated=maybe", "dedicated is yes or no"),
     (f"{PLACE}?account=models", "account is the e-mail address"),
     (f"{PLACE}?region=eu", "knows no option 'region'"),

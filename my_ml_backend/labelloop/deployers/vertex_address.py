@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from labelloop.cloud.google.machines import unfit
 from labelloop.endpoints.spec import address_options, whole_numbers
 from labelloop.errors import SettingsError
 from labelloop.types import Json
@@ -21,6 +22,7 @@ _FORMS = {
     "dedicated": ("yes|no", "yes or no"),
     "account": (r"[\w.-]+@[\w.-]+", "the e-mail address of a service account"),
 }
+_MACHINE = "n1-standard-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class VertexTarget:
     project: str
     location: str
     endpoint: str
-    machine: str = "n1-standard-2"
+    machine: str = _MACHINE
     least: int = 1
     most: int = 1
     gpu: str = ""
@@ -62,6 +64,8 @@ class VertexTarget:
                 raise SettingsError(f"{shown}: {option} is {what}")
         if "gpus" in given and "gpu" not in given:
             raise SettingsError(f"{shown}: gpus counts accelerators: name their type, gpu=NVIDIA_TESLA_T4")
+        if wrong := unfit(given.get("machine", _MACHINE), given.get("gpu", "")):
+            raise SettingsError(f"{shown}: {wrong}")
         told |= {name: given[name] for name in ("machine", "gpu", "account") if name in given}
         least, _, most = given.get("replicas", "1").partition("..")
         if int(most or least) < int(least):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Self
 
 from labelloop.cloud.google.jobs import Job
+from labelloop.cloud.google.machines import unfit
 from labelloop.cloud.google.objects import Folder
 from labelloop.cloud.places import FAILURE, PROGRESS, RECORD, RUN, TOLD, handed_on, job_folder
 from labelloop.errors import CloudMissing, SettingsError, TrainingError
@@ -50,6 +51,8 @@ class OwnJob(VertexTrainer):
                 raise SettingsError(f"LABELLOOP_TRAINER: {name}={value[:40]} is not {what}")
         if "gpus" in address.options and "gpu" not in address.options:
             raise SettingsError("LABELLOOP_TRAINER: gpus says how many; which they are says gpu=NVIDIA_TESLA_T4")
+        if wrong := unfit(address.options.get("machine", _MACHINE), address.options.get("gpu", "")):
+            raise SettingsError(f"LABELLOOP_TRAINER: {wrong}")
         return cls(address, settings)
 
     def check(self, *, thorough: bool) -> None:

@@ -420,6 +420,9 @@ def test_a_worker_starts_though_its_account_was_revoked_but_not_without_the_buck
         (f"{ADDRESS}?disk=5", "disk=5 is not the size of a disk"),
         (f"{ADDRESS}?gpu=t4", "gpu=t4 is not an accelerator type"),
         (f"{ADDRESS}?gpus=2", "which they are says gpu="),
+        (f"{ADDRESS}?gpu=NVIDIA_H100_80GB", "machine=n1-standard-8 takes no NVIDIA_H100_80GB"),
+        (f"{ADDRESS}?machine=a2-highgpu-1g", "has its GPUs built in: name them, gpu=NVIDIA_TESLA_A100"),
+        (f"{ADDRESS}?machine=c2-standard-8&gpu=NVIDIA_TESLA_T4", "machine=c2-standard-8 takes no GPU"),
     ],
 )
 def test_an_address_that_cannot_be_is_refused_with_what_is_possible(address: str, says: str) -> None:
