@@ -112,6 +112,17 @@ def test_a_training_learns_of_its_data_set_and_its_model_answers_in_a_batch(shop
     assert "it is no picture" in told[2]["error"]["message"]
 
 
+def test_its_model_says_who_made_it_and_goes_to_shared_endpoints_alone(shop: StandIn) -> None:
+    model = trained(shop)
+    assert shop.ask("GET", model.removeprefix(f"{PARENT}/"))["modelSourceInfo"] == {"sourceType": "AUTOML"}
+    deployed = {"model": model, "automaticResources": {"minReplicaCount": 1}}
+    for name, dedicated, code in (("own", True, 400), ("shared", False, 200)):
+        body = {"displayName": name, "dedicatedEndpointEnabled": dedicated}
+        done(shop, shop.ask("POST", "endpoints", body, endpointId=name))
+        told = ask(shop, "POST", f"endpoints/{name}:deployModel", {"deployedModel": deployed})
+        assert told.status_code == code, told.text
+
+
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [

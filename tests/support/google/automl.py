@@ -30,7 +30,10 @@ _DEFINITIONS = "gs://google-cloud-aiplatform/schema/trainingjob/definition"
 _ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 _FILTERED = ("displayName", "state", "trainingTaskDefinition", "labels")
 _LEAST_PICTURES = 10
-_SERVED = {"supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES", "AUTOMATIC_RESOURCES"]}
+_MADE = {
+    "supportedDeploymentResourcesTypes": ["DEDICATED_RESOURCES", "AUTOMATIC_RESOURCES"],
+    "modelSourceInfo": {"sourceType": "AUTOML"},
+}
 _NEAR = 60.0
 """How far a pixel's colour may be from a label's to belong to it."""
 
@@ -199,7 +202,7 @@ class Trainings:
             one.end("FAILED", error)
             return
         uploaded = dict(one.told["modelToUpload"])
-        made = self.models.add(one.name.partition("/trainingPipelines/")[0], {**uploaded, **_SERVED})
+        made = self.models.add(one.name.partition("/trainingPipelines/")[0], {**uploaded, **_MADE})
         self.served.trained[made["model"], made["modelVersionId"]] = learned.answer
         one.told["modelToUpload"] = {**uploaded, "name": made["model"]}
         one.metadata = {"costMilliNodeHours": "6200", "successfulStopReason": "MODEL_CONVERGED"}

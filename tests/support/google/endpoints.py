@@ -198,6 +198,7 @@ class Endpoints:
             self.operations.refuse_while(endpoint.name, "Endpoint")
             model, version = self.models.find(told["model"])
             _check_resources(told, version)
+            _check_origin(endpoint, version)
             number = check_id("Deployed model id", told.get("id") or new_id(10), DEPLOYED_ID)
             if number in endpoint.deployed:
                 raise Refused("ALREADY_EXISTS", f"The endpoint {endpoint.name} has a deployed model {number} already.")
@@ -272,6 +273,13 @@ def _check_resources(told: Json, version: Version) -> None:
         least = resources["minReplicaCount"]
         if least < 1 or resources.get("maxReplicaCount", least) < least:
             raise invalid("min_replica_count has to be at least 1, and max_replica_count not less.")
+
+
+def _check_origin(endpoint: Endpoint, version: Version) -> None:
+    """Refuse a model of AutoML at a dedicated endpoint (Vertex AI, "Choose an endpoint type")."""
+    made_by = version.told.get("modelSourceInfo", {}).get("sourceType")
+    if made_by == "AUTOML" and endpoint.told.get("dedicatedEndpointEnabled"):
+        raise invalid(f"Models trained by AutoML cannot be deployed to the dedicated endpoint {endpoint.name}.")
 
 
 _MUTABLE = {
