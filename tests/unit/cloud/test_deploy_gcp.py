@@ -376,11 +376,16 @@ def test_the_service_account_gets_what_the_settings_name_and_no_more() -> None:
         LABELLOOP_STORE="gs://mine/loop",
         LABELLOOP_REDIS_URL="redis://10.0.0.9:6379/1",
         LABELLOOP_GOOGLE_SERVICE_ACCOUNT="trainer@proj.iam.gserviceaccount.com",
+        LABELLOOP_TRAINER="vertex-pipeline://models/europe-west4?template=gs%3A//theirs/p.yaml&manifest=m&output=o",
+        LABELLOOP_EVENTS="pubsub://proj/events",
     )
     assert [grant for grant in grants(wanted) if grant.on[0] != "secrets"] == [
         Grant(("storage", "buckets", "gs://mine"), "roles/storage.objectUser"),
         Grant(("iam", "service-accounts", "trainer@proj.iam.gserviceaccount.com"), "roles/iam.serviceAccountUser"),
         Grant(("projects", "models"), "roles/aiplatform.user"),
+        Grant(("pubsub", "subscriptions", "events"), "roles/pubsub.subscriber", ("--project", "proj")),
+        Grant(("pubsub", "subscriptions", "events"), "roles/pubsub.viewer", ("--project", "proj")),
+        Grant(("storage", "buckets", "gs://theirs"), "roles/storage.objectViewer"),
     ]
     assert (wanted.bucket, wanted.redis) == ("", "")
     assert "aiplatform.googleapis.com" in wanted.apis

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from labelloop import setting_values as values
 from labelloop.errors import SettingsError
@@ -153,8 +153,11 @@ def grants(plan: Plan) -> list[Grant]:
         elif scheme == "cloud-monitoring":
             found.append(Grant(("projects", place), "roles/monitoring.metricWriter"))
         elif scheme == "pubsub":
-            on = ("pubsub", "subscriptions", rest)
-            found.append(Grant(on, "roles/pubsub.subscriber", ("--project", place)))
+            on, of = ("pubsub", "subscriptions", rest), ("--project", place)
+            # What doctor looks at, the subscriber's role does not show.
+            found += [Grant(on, f"roles/pubsub.{role}", of) for role in ("subscriber", "viewer")]
+    templates = (one for value in named.values() for one in re.findall(r"[?&]template=(gs://[^/?&,]+)", unquote(value)))
+    found += [Grant(("storage", "buckets", bucket), "roles/storage.objectViewer") for bucket in templates]
     return list(dict.fromkeys(found))
 
 
