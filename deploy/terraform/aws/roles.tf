@@ -166,8 +166,8 @@ data "aws_iam_policy_document" "models" {
     resources = [local.bucket_arns.store]
   }
   statement {
-    sid       = "Logs"
-    actions   = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    sid     = "Logs"
+    actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
     resources = [
       "${local.logs}:/aws/sagemaker/Endpoints/${var.name}*",
       "${local.logs}:/aws/sagemaker/TransformJobs*",

@@ -65,8 +65,8 @@ class Trial:
         folder = SearchFolder(run.folder)
         place = RunFolder(folder.trial(asked.user_attrs[BEGUN]["origin"]))
         place.path.mkdir(parents=True, exist_ok=True)
-        if run.folder.data.is_file():
-            # What cannot be read is left out of each trial.
+        if run.folder.data.is_file() and not place.data.is_file():
+            # What cannot be read is left out of each trial; one that is taken up has it already.
             link_or_copy(run.folder.data, place.data)
         settings = plan_of(folder).settings(run.settings, chosen)
         context = Context(place, settings, lambda _what, _done, _total: None)
