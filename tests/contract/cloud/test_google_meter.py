@@ -74,7 +74,7 @@ def test_what_monitoring_refuses_costs_the_others_nothing(
 
 
 def test_a_busy_monitoring_is_asked_again_and_then_waited_for(google: StandIn, meter: MonitoringMeter) -> None:
-    google.fail(PUT, "UNAVAILABLE", times=None)
+    google.fail(PUT, "RESOURCE_EXHAUSTED", times=None)
     with pytest.raises(CloudAway, match=f"figures for Cloud Monitoring in project {PROJECT}"):
         meter.put([Figure("Accuracy", 1.0, "p", "v1", time.time())])
     assert len(google.calls) > 1
