@@ -1,14 +1,20 @@
 """What the loop asks of a cloud beside training and endpoints: a registry, events, batch jobs, a place for figures."""
 
+import logging
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
 from labelloop.errors import CloudError
 from labelloop.models.versions import VersionRecord
 from labelloop.types import Answer, Failure, ProjectKey
+
+_log = logging.getLogger(__name__)
 
 Approval = Literal["approved", "rejected", "pending"]
 
@@ -131,6 +137,14 @@ class CloudEvent:
     gone: bool = False
 
 
+def moment(told: object) -> float:
+    """Read when something happened (ISO 8601) as Unix seconds; 0 where that is not told."""
+    try:
+        return datetime.fromisoformat(str(told)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 class Inbox(Protocol):
     """A queue of a cloud's events. What is not ``done`` comes again; order and number are nobody's promise.
 
@@ -201,6 +215,17 @@ class Batch(Protocol):
 
     def end(self, key: str) -> None:
         """End the job of a key where it goes on, and remove what it was sent and has answered. May be repeated."""
+
+
+def sendable(figures: Iterable[Figure], oldest: float, newest: float) -> list[Figure]:
+    """Leave out, and log, what a place for figures would refuse: no number, too many seconds old or ahead."""
+    now, found = time.time(), list[Figure]()
+    for one in figures:
+        if math.isfinite(one.value) and now - oldest < one.at < now + newest:
+            found.append(one)
+        else:
+            _log.warning("%s of project %s is not sent: %r at %r", one.name, one.project, one.value, one.at)
+    return found
 
 
 class Meter(Protocol):

@@ -4,6 +4,7 @@
 item that got no prediction at all is a row of False, and counts as wrong wherever it has a class.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,3 +168,20 @@ def score_log_loss(truth: Indicators, scores: Matrix, choice: Choice) -> float:
         return float("nan")
     likely: npt.NDArray[Any] = np.where(truth, scores, 1 - scores) if choice == "multiple" else scores[truth]
     return float(-np.log(np.maximum(likely, _SMALLEST)).mean())
+
+
+def robustness_told(clean: float, items: int, table: Mapping[str, Sequence[float]], fgsm: Sequence[Json] = ()) -> Json:
+    """Give ``robustness.json`` (docs/evaluation.md): a figure on so many items, and on what was made of them.
+
+    ``table`` maps each corruption to the figure at its severities, from mild to heavy.
+    """
+    mean = float(np.mean([value for values in table.values() for value in values]))
+    return {
+        "clean": clean,
+        "pictures": items,
+        "severities": list(range(1, 1 + max(map(len, table.values())))),
+        "corruptions": dict(table),
+        "mean": mean,
+        "relative_drop": (clean - mean) / clean if clean else None,
+        "fgsm": list(fgsm),
+    }

@@ -100,16 +100,8 @@ def robustness(
     seeds = [int(sample.picture[:12], 16) + seed for sample in few]
     clean = judge.accuracy(judge.clean)
     table = _table(judge, seeds, progress)
-    mean = float(np.mean(list(table.values())))
-    return {
-        "clean": clean,
-        "pictures": len(few),
-        "severities": list(SEVERITIES),
-        "corruptions": table,
-        "mean": mean,
-        "relative_drop": (clean - mean) / clean if clean else None,
-        "fgsm": _fgsm(judge, network or load_network(bundle), epsilons, progress) if epsilons else [],
-    }
+    fgsm = _fgsm(judge, network or load_network(bundle), epsilons, progress) if epsilons else []
+    return metrics.robustness_told(clean, len(few), table, fgsm)
 
 
 @dataclass(frozen=True, slots=True)

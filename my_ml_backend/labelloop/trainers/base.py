@@ -1,11 +1,12 @@
 """The interface of every trainer, and what it says of a training."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from labelloop.errors import TrainingDied, TrainingError
+from labelloop.errors import CloudAway, CloudDenied, CloudError, TrainerAway, TrainingDied, TrainingError
 from labelloop.types import Answer, Failure, Input, Json
 
 if TYPE_CHECKING:
@@ -105,3 +106,24 @@ def run_trainer(
 def over_time(name: str, ending: str) -> TrainingError:
     """Say of a trainer, by name, that its training took longer than it may, and how that ended it."""
     return TrainingError(f"the training by {name} {ending}: LABELLOOP_TRAINING_SECONDS is its limit")
+
+
+@contextmanager
+def waited_for() -> Iterator[None]:
+    """Let what may be better later be waited for: what goes on in a cloud goes on meanwhile."""
+    try:
+        yield
+    except (CloudAway, CloudDenied) as error:
+        raise TrainerAway(str(error)) from error
+
+
+@contextmanager
+def looked_at(name: str) -> Iterator[None]:
+    """Turn what a cloud refuses, as a trainer of that name is checked, into a TrainingError that says so."""
+    try:
+        yield
+    except (CloudAway, CloudDenied):
+        # No setting of ours is at fault: that may be mended while this process goes on.
+        raise
+    except CloudError as error:
+        raise TrainingError(f"{name} cannot train: {error}") from error

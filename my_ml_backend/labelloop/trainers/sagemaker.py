@@ -8,8 +8,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -19,16 +18,14 @@ from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.executions import RUNNING, Execution, Pipeline, Step
 from labelloop.cloud.aws.objects import Folder, location_of
 from labelloop.errors import (
-    CloudAway,
     CloudDenied,
     CloudError,
     CloudMissing,
     SettingsError,
-    TrainerAway,
     TrainingError,
 )
 from labelloop.settings import Settings
-from labelloop.trainers.base import Training
+from labelloop.trainers.base import Training, looked_at, waited_for
 from labelloop.types import Answer, Failure, Input, Json
 
 if TYPE_CHECKING:
@@ -117,16 +114,11 @@ class PipelineTrainer(ABC):
         location_of(self._settings)
         if not thorough:
             return
-        try:
+        with looked_at(self.name):
             self.account.number()
             self._require_parameters(self._gives())
             next(self.pipeline.executions(), None)
             self.folder.check()
-        except (CloudAway, CloudDenied):
-            # No setting of ours is at fault: that may be mended while this process goes on.
-            raise
-        except CloudError as error:
-            raise TrainingError(f"{self.name} cannot train: {error}") from error
 
     @abstractmethod
     def _gives(self) -> Sequence[str]:
@@ -153,14 +145,14 @@ class PipelineTrainer(ABC):
 
     def find(self, key: str) -> str:
         """Give the ARN of the newest execution of a key."""
-        with self._asked():
+        with waited_for():
             found = self.pipeline.find(display_name(key))
         return found.arn if found else ""
 
     def poll(self, handle: str) -> Training:
         """Say how many of the steps are done, and which one runs."""
         try:
-            with self._asked():
+            with waited_for():
                 execution = self.pipeline.look(handle)
                 steps = self._steps(handle)
                 if execution.status in RUNNING:
@@ -173,7 +165,7 @@ class PipelineTrainer(ABC):
 
     def cancel(self, handle: str) -> None:
         """Stop the execution."""
-        with self._asked():
+        with waited_for():
             try:
                 self.pipeline.stop(handle)
             except CloudMissing:
@@ -223,14 +215,6 @@ class PipelineTrainer(ABC):
             )
 
     _remedy = "correct the address of the trainer"
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Let what may be better later be waited for: what goes on there goes on meanwhile."""
-        try:
-            yield
-        except (CloudAway, CloudDenied) as error:
-            raise TrainerAway(str(error)) from error
 
 
 def display_name(key: str) -> str:

@@ -30,6 +30,7 @@ from labelloop.errors import (
 )
 from labelloop.models.bundle import write_foreign
 from labelloop.settings import Settings
+from labelloop.trainers.base import waited_for
 from labelloop.trainers.cloud_labels import CloudLabels
 from labelloop.trainers.handover import RunInputs
 from labelloop.trainers.sagemaker import PipelineAddress, PipelineTrainer, display_name
@@ -113,7 +114,7 @@ class ForeignPipeline(PipelineTrainer):
     def cancel(self, handle: str) -> None:
         """Stop the execution, and remove what was set up to ask its model."""
         super().cancel(handle)
-        with self._asked():
+        with waited_for():
             try:
                 execution, package = self.pipeline.look(handle), self._package(handle)
             except (CloudMissing, TrainingError):

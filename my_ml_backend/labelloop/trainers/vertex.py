@@ -9,8 +9,7 @@ never two.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -20,16 +19,12 @@ from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.jobs import Job, Jobs
 from labelloop.cloud.google.objects import Folder, location_of
 from labelloop.errors import (
-    CloudAway,
-    CloudDenied,
-    CloudError,
     CloudMissing,
     SettingsError,
-    TrainerAway,
     TrainingError,
 )
 from labelloop.settings import Settings
-from labelloop.trainers.base import Training
+from labelloop.trainers.base import Training, looked_at, waited_for
 from labelloop.types import Answer, Failure, Input, Json
 
 if TYPE_CHECKING:
@@ -105,13 +100,8 @@ class VertexTrainer(ABC):
         location_of(self._settings)
         if not thorough:
             return
-        try:
+        with looked_at(self.name):
             self._look_there()
-        except (CloudAway, CloudDenied):
-            # No setting of ours is at fault: that may be mended while this process goes on.
-            raise
-        except CloudError as error:
-            raise TrainingError(f"{self.name} cannot train: {error}") from error
 
     def _look_there(self) -> None:
         """Raise CloudError where something is not there, or may not be done."""
@@ -148,14 +138,14 @@ class VertexTrainer(ABC):
 
     def find(self, key: str) -> str:
         """Give the name of the newest job of a key."""
-        with self._asked():
+        with waited_for():
             found = self.jobs.of(key)
         return found[0].name if found else ""
 
     def poll(self, handle: str) -> Training:
         """Say how the job stands."""
         try:
-            with self._asked():
+            with waited_for():
                 job = self.jobs.look(handle)
                 if job.stands == "failed":
                     return Training("failed", reason=self._why(job))
@@ -169,7 +159,7 @@ class VertexTrainer(ABC):
 
     def cancel(self, handle: str) -> None:
         """End the job."""
-        with self._asked():
+        with waited_for():
             try:
                 self.jobs.cancel(handle)
             except CloudMissing:
@@ -186,11 +176,3 @@ class VertexTrainer(ABC):
         """Say whom a job runs as; nothing where that is left to Google."""
         account = self._settings.google_service_account
         return {"serviceAccount": account} if account else {}
-
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Let what may be better later be waited for: what goes on there goes on meanwhile."""
-        try:
-            yield
-        except (CloudAway, CloudDenied) as error:
-            raise TrainerAway(str(error)) from error

@@ -10,8 +10,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -30,17 +29,15 @@ from labelloop.data.split import splits
 from labelloop.endpoints.answers.labelloop import write_item
 from labelloop.errors import (
     CloudAway,
-    CloudDenied,
     CloudError,
     CloudMissing,
     SettingsError,
-    TrainerAway,
     TrainingError,
 )
 from labelloop.models.bundle import write_foreign
 from labelloop.settings import Settings
 from labelloop.trainers.automl_labels import LabelsInAutoMl, require_learnable
-from labelloop.trainers.base import Training
+from labelloop.trainers.base import Training, looked_at, waited_for
 from labelloop.trainers.handover import RunInputs
 from labelloop.types import Answer, Failure, Input, Json, NotAsked
 
@@ -125,14 +122,9 @@ class AutoMlTrainer:
         location_of(self._settings)
         if not thorough:
             return
-        try:
+        with looked_at(self.name):
             self._automl.check()
             self._folder.check()
-        except (CloudAway, CloudDenied):
-            # No setting of ours is at fault: that may be mended while this process goes on.
-            raise
-        except CloudError as error:
-            raise TrainingError(f"{self.name} cannot train: {error}") from error
 
     def start(self, context: "Context", key: str) -> str:
         """Import the labels, and begin the training, unless it goes on or is done; gives its resource name.
@@ -153,13 +145,13 @@ class AutoMlTrainer:
 
     def find(self, key: str) -> str:
         """Give the newest training of a key; where there is none yet, the data set that was made for it."""
-        with _waited_for():
+        with waited_for():
             return self._automl.newest(key) or next(iter(self._automl.datasets(run_label(key))), "")
 
     def poll(self, handle: str) -> Training:
         """Say how the training stands."""
         try:
-            with _waited_for():
+            with waited_for():
                 seen = self._automl.look(handle)
         except CloudMissing as error:
             return Training("failed", reason=str(error))
@@ -197,7 +189,7 @@ class AutoMlTrainer:
 
     def cancel(self, handle: str) -> None:
         """Stop the training, or the import, and remove the data set; a model that is there already stays."""
-        with _waited_for():
+        with waited_for():
             try:
                 if "/trainingPipelines/" not in handle:
                     self._remove_datasets(self._automl.run_of(handle))
@@ -253,15 +245,6 @@ class AutoMlTrainer:
             self._automl.remove_dataset(dataset)
         except CloudError as error:
             _log.warning("data set %s is still there: remove it by hand. %s", dataset, error)
-
-
-@contextmanager
-def _waited_for() -> Iterator[None]:
-    """Let what may be better later be waited for: what goes on there goes on meanwhile."""
-    try:
-        yield
-    except (CloudAway, CloudDenied) as error:
-        raise TrainerAway(str(error)) from error
 
 
 def _sha256(one: Input) -> str:

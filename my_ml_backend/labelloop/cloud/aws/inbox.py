@@ -4,12 +4,11 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.base import CloudEvent
+from labelloop.cloud.base import CloudEvent, moment
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.types import Json, chunks
 
@@ -154,7 +153,7 @@ def _read(body: Json, receipt: str) -> Iterator[CloudEvent]:
 
 
 def _bridged(event: Json, receipt: str) -> CloudEvent:
-    what, detail, at = event["detail-type"], event["detail"], _moment(event.get("time"))
+    what, detail, at = event["detail-type"], event["detail"], moment(event.get("time"))
     if event["source"] == "aws.s3" and what in ("Object Created", "Object Deleted"):
         place = f"s3://{detail['bucket']['name']}/{detail['object']['key']}"
         return CloudEvent("object", place, receipt, at, gone=what == "Object Deleted")
@@ -164,17 +163,10 @@ def _bridged(event: Json, receipt: str) -> CloudEvent:
 
 
 def _notified(record: Json, receipt: str) -> CloudEvent:
-    name, at = record["eventName"], _moment(record.get("eventTime"))
+    name, at = record["eventName"], moment(record.get("eventTime"))
     kind, _, _ = name.removeprefix("s3:").partition(":")
     if record["eventSource"] != "aws:s3" or kind not in ("ObjectCreated", "ObjectRemoved"):
         return CloudEvent("other", str(name), receipt, at)
     # S3 writes keys here as in a form, and in its events as they are.
     place = f"s3://{record['s3']['bucket']['name']}/{unquote_plus(record['s3']['object']['key'])}"
     return CloudEvent("object", place, receipt, at, gone=kind == "ObjectRemoved")
-
-
-def _moment(told: object) -> float:
-    try:
-        return datetime.fromisoformat(str(told)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0

@@ -1,16 +1,11 @@
 """CloudWatch: figures by project and version, in a namespace of ours."""
 
-import logging
-import math
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from labelloop.cloud.aws.account import Account, asking
-from labelloop.cloud.base import Figure
+from labelloop.cloud.base import Figure, sendable
 from labelloop.types import Json, chunks
-
-_log = logging.getLogger(__name__)
 
 _AT_ONCE = 500
 """Figures of one request: PutMetricData takes 1,000 and 1 MB."""
@@ -33,19 +28,11 @@ class CloudWatchMeter:
 
     def put(self, figures: Sequence[Figure]) -> None:
         """Keep these. Raises CloudError or one of its kinds; what came before in the sequence may be kept then."""
-        now = time.time()
-        for some in chunks([one for one in figures if _is_taken(one, now)], _AT_ONCE):
+        for some in chunks(sendable(figures, _OLDEST, _NEWEST), _AT_ONCE):
             with asking(f"figures for namespace {self.namespace} of CloudWatch in {self.account.region}"):
                 self.account.client("cloudwatch").put_metric_data(
                     Namespace=self.namespace, MetricData=[_datum(one) for one in some]
                 )
-
-
-def _is_taken(figure: Figure, now: float) -> bool:
-    if math.isfinite(figure.value) and now - _OLDEST < figure.at < now + _NEWEST:
-        return True
-    _log.warning("%s of project %s is not sent: %r at %r", figure.name, figure.project, figure.value, figure.at)
-    return False
 
 
 def _datum(figure: Figure) -> Json:

@@ -5,9 +5,8 @@ cloud.google.com/storage/docs/pubsub-notifications and cloud.google.com/pubsub/d
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime
 
-from labelloop.cloud.base import CloudEvent
+from labelloop.cloud.base import CloudEvent, moment
 from labelloop.cloud.google.client import Google
 from labelloop.errors import CloudError, CloudMissing
 from labelloop.types import Json, chunks
@@ -94,7 +93,7 @@ def read_message(received: Json) -> CloudEvent:
     receipt = str(received["ackId"])
     try:
         said = received["message"].get("attributes", {})
-        kind, at = said["eventType"], _moment(said.get("eventTime"))
+        kind, at = said["eventType"], moment(said.get("eventTime"))
         if kind == _WRITTEN or kind in _GONE:
             place = f"gs://{said['bucketId']}/{said['objectId']}"
             # What replaces an object tells of both: that it is written, and that the one before is gone.
@@ -106,10 +105,3 @@ def read_message(received: Json) -> CloudEvent:
             # Not what it says: anybody may have written it.
             _log.warning("a message is no event that is known (%s)", type(error).__name__)
         return CloudEvent("unreadable", "", receipt)
-
-
-def _moment(told: object) -> float:
-    try:
-        return datetime.fromisoformat(str(told)).timestamp()
-    except (ValueError, OverflowError):
-        return 0.0

@@ -4,13 +4,11 @@ cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/create
 """
 
 import logging
-import math
 import re
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from labelloop.cloud.base import Figure
+from labelloop.cloud.base import Figure, sendable
 from labelloop.cloud.google.client import Google
 from labelloop.errors import CloudAway, CloudDenied, CloudError, CloudMissing
 from labelloop.types import Json, chunks
@@ -42,8 +40,7 @@ class MonitoringMeter:
 
     def put(self, figures: Sequence[Figure]) -> None:
         """Keep these. Raises CloudError or one of its kinds; what came before in the sequence may be kept then."""
-        now = time.time()
-        latest = {(one.name, one.project, one.version): one for one in figures if _is_taken(one, now)}
+        latest = {(one.name, one.project, one.version): one for one in sendable(figures, _OLDEST, _NEWEST)}
         for some in chunks(latest.values(), _AT_ONCE):
             try:
                 self.google.ask(
@@ -74,10 +71,3 @@ class MonitoringMeter:
             "valueType": "DOUBLE",
             "points": [{"interval": {"endTime": at}, "value": {"doubleValue": float(figure.value)}}],
         }
-
-
-def _is_taken(figure: Figure, now: float) -> bool:
-    if math.isfinite(figure.value) and now - _OLDEST < figure.at < now + _NEWEST:
-        return True
-    _log.warning("%s of project %s is not sent: %r at %r", figure.name, figure.project, figure.value, figure.at)
-    return False

@@ -20,6 +20,7 @@ from labelloop.run.context import Context, write_json
 from labelloop.run.located import Located, read_located
 from labelloop.run.parts import make_parts, write_run_events
 from labelloop.serve.engines.base import Predictor
+from labelloop.train.metrics import robustness_told
 from labelloop.types import Findings, Json, Region
 
 if TYPE_CHECKING:
@@ -82,17 +83,7 @@ def _robustness(context: Context, kind: "NamedEntityRecognition", engine: Predic
         worse = [[(one, change(text, random.Random(one.picture))) for one, text in texts] for change in changes]
         table[name] = [_figure(context, kind, engine, changed) for changed in worse]
         context.progress("robustness", done, len(CORRUPTIONS))
-    mean = float(np.mean([value for values in table.values() for value in values]))
-    found = {
-        "figure": kind.figure,
-        "clean": clean,
-        "pictures": len(texts),
-        "severities": list(range(1, 1 + max(map(len, table.values())))),
-        "corruptions": table,
-        "mean": mean,
-        "relative_drop": (clean - mean) / clean if clean else None,
-        "fgsm": [],
-    }
+    found = {"figure": kind.figure, **robustness_told(clean, len(texts), table)}
     write_json(context.folder.evaluation / "robustness.json", found)
 
 

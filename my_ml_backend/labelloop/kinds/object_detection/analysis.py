@@ -23,6 +23,7 @@ from labelloop.run.context import Context, write_json
 from labelloop.run.located import Located, read_located
 from labelloop.run.parameters import recorded_settings
 from labelloop.run.parts import make_parts, write_run_events
+from labelloop.train.metrics import robustness_told
 from labelloop.types import Findings, Item, Json, Progress, Region
 
 if TYPE_CHECKING:
@@ -71,17 +72,7 @@ def _robustness(context: Context, kind: "Regions", engine: DetectorEngine) -> No
         worse = [(one, change(pixels, int(one.picture[:12], 16))) for one, pixels in shown]
         table.setdefault(name, []).append(_ap50(context, kind, engine, worse))
         context.progress("robustness", done, len(jobs))
-    mean = float(np.mean(list(table.values())))
-    found = {
-        "figure": kind.figure,
-        "clean": clean,
-        "pictures": len(shown),
-        "severities": list(SEVERITIES),
-        "corruptions": table,
-        "mean": mean,
-        "relative_drop": (clean - mean) / clean if clean else None,
-        "fgsm": [],
-    }
+    found = {"figure": kind.figure, **robustness_told(clean, len(shown), table)}
     write_json(context.folder.evaluation / "robustness.json", found)
 
 

@@ -88,16 +88,7 @@ def _robustness(context: Context, engine: TextEngine, tested: Scored, texts: Map
     for done, (name, changes) in enumerate(CORRUPTIONS.items(), start=1):
         table[name] = [accuracy([change(text, random.Random(one)) for one, text in named]) for change in changes]
         context.progress("robustness", done, len(CORRUPTIONS))
-    mean = float(np.mean([value for values in table.values() for value in values]))
-    found = {
-        "clean": clean,
-        "pictures": len(named),
-        "severities": list(range(1, 1 + max(map(len, table.values())))),
-        "corruptions": table,
-        "mean": mean,
-        "relative_drop": (clean - mean) / clean if clean else None,
-        "fgsm": [],
-    }
+    found = metrics.robustness_told(clean, len(named), table)
     write_json(context.folder.evaluation / "robustness.json", found)
 
 
