@@ -113,7 +113,7 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate
 
 lock: .tools/.ready ## Compile the hashed requirements; ARGS=--upgrade for the newest versions.
 	@$(COMPILE) --extra train --extra dev --group label-studio-ml pyproject.toml -o requirements-dev.txt
-	@$(COMPILE) --extra train --group label-studio-ml --group lambda -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
+	@$(COMPILE) --extra train --extra labelbox --group label-studio-ml --group lambda -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements-train.txt
 	@$(COMPILE) --group label-studio-ml -c requirements-dev.txt pyproject.toml -o my_ml_backend/requirements.txt
 	@$(COMPILE) --group inference --group lambda -c requirements-dev.txt -o my_ml_backend/requirements-inference.txt
 	@# The overrides in pyproject.toml are not meant for these.
