@@ -276,6 +276,30 @@ def redis_address(value: str) -> str:
     return "" if re.fullmatch(r"unix://.*/.+", value) else "embedded, or of the form redis://host:port/db"
 
 
+def graphql_address(value: str) -> str:
+    """Check the address of Labelbox's API, which the SDK takes apart at ``/graphql``."""
+    fine = value and not site_address(value) and "/graphql" in value.partition("://")[2]
+    return "" if fine else "an address with /graphql in it, without user and password: https://api.labelbox.com/graphql"
+
+
+def hmac_secret(value: str) -> str:
+    """Check a secret that requests are signed with: every letter counts, and one too many is easily copied along."""
+    fine = value.isprintable() and value == value.strip()
+    return "" if fine else "a secret: it begins or ends with a space or holds a line break"
+
+
+def labelbox_id(value: str) -> str:
+    """Check an id of Labelbox's; empty is none."""
+    fine = re.fullmatch(r"([0-9A-Za-z][0-9A-Za-z-]{7,63})?", value)
+    return "" if fine else "an id of Labelbox: 8 to 64 letters, digits and -, as in the address of its page"
+
+
+def vertex_place(value: str) -> str:
+    """Check a project and a location of Vertex AI; empty is none."""
+    fine = re.fullmatch(r"([a-z0-9][\w.:-]*/[a-z][a-z0-9-]+)?", value, re.ASCII)
+    return "" if fine else "PROJECT/LOCATION, for example my-project/europe-west4"
+
+
 def header_lines(value: str) -> str:
     """Check the endpoint's headers."""
     try:

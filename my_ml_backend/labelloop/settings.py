@@ -319,7 +319,61 @@ class LoopSettings:
 
 
 @dataclass(frozen=True)
-class Settings(TrainingParameters, LoopSettings):
+class LabelboxSettings:
+    """What lets Labelbox's model runs be served, beside or instead of Label Studio's projects (docs/labelbox.md)."""
+
+    labelbox_api_key: str = _setting(
+        "LABELBOX_API_KEY",
+        "",
+        "API key of Labelbox, for the worker: it reads model runs and uploads to them.",
+        secret=True,
+        check=values.token,
+    )
+    labelbox_endpoint: str = _setting(
+        "LABELLOOP_LABELBOX_ENDPOINT",
+        "https://api.labelbox.com/graphql",
+        "Address of Labelbox's API; its path holds /graphql.",
+        check=values.graphql_address,
+    )
+    labelbox_secret: str = _setting(
+        "LABELLOOP_LABELBOX_SECRET",
+        "",
+        "Secret by which Labelbox signs its requests; without one its routes are not served.",
+        secret=True,
+        check=values.hmac_secret,
+    )
+    labelbox_allow_unsigned: bool = _setting(
+        "LABELLOOP_LABELBOX_ALLOW_UNSIGNED",
+        False,
+        "Whether Labelbox's routes are served without a secret: then anybody who reaches them can start trainings.",
+    )
+    labelbox_at_root: bool = _setting(
+        "LABELLOOP_LABELBOX_AT_ROOT",
+        False,
+        "Whether Labelbox's routes are also served without the prefix: /models and /model_run.",
+    )
+    labelbox_prelabel_project: str = _setting(
+        "LABELLOOP_LABELBOX_PRELABEL_PROJECT",
+        "",
+        "Project of Labelbox (its id) that inference entries also give pre-labels; empty: none.",
+        check=values.labelbox_id,
+    )
+    labelbox_vertex: str = _setting(
+        "LABELLOOP_LABELBOX_VERTEX",
+        "",
+        "PROJECT/LOCATION of Vertex AI whose endpoints with a model become inference entries; empty: none.",
+        check=values.vertex_place,
+    )
+    labelbox_seconds: float = _setting(
+        "LABELLOOP_LABELBOX_SECONDS",
+        86400.0,
+        "Seconds after which a model run fails where what is away (Labelbox, an endpoint) stays away.",
+        minimum=1,
+    )
+
+
+@dataclass(frozen=True)
+class Settings(LabelboxSettings, TrainingParameters, LoopSettings):
     """All settings of one process; read once, by ``Settings.from_environment``, and handed down."""
 
     allow_private_addresses: bool = _setting(

@@ -93,6 +93,14 @@ def test_an_empty_variable_is_an_unset_one() -> None:
         ("LABEL_STUDIO_API_KEY", "abc\ndef", "LABEL_STUDIO_API_KEY: its value is not a token"),
         ("LABELLOOP_WEBHOOK_SECRET", "two words", "its value is not a token"),
         ("HOST", "http://0.0.0.0", "HOST: 'http://0.0.0.0' is not a host name or an IP address"),
+        ("LABELBOX_API_KEY", "two words", "its value is not a token"),
+        ("LABELLOOP_LABELBOX_ENDPOINT", "https://api.labelbox.com", "is not an address with /graphql in it"),
+        ("LABELLOOP_LABELBOX_ENDPOINT", "https://me:hush@api/graphql", "is not an address with /graphql in it"),
+        ("LABELLOOP_LABELBOX_ENDPOINT", "api.labelbox.com/graphql", "is not an address with /graphql in it"),
+        ("LABELLOOP_LABELBOX_SECRET", "copied \n", "its value is not a secret: it begins or ends with a space"),
+        ("LABELLOOP_LABELBOX_PRELABEL_PROJECT", "../../etc", "is not an id of Labelbox: 8 to 64 letters"),
+        ("LABELLOOP_LABELBOX_VERTEX", "my-project", "is not PROJECT/LOCATION, for example"),
+        ("LABELLOOP_LABELBOX_VERTEX", "a/b/c", "is not PROJECT/LOCATION, for example"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(name: str, text: str, complaint: str) -> None:
@@ -116,6 +124,9 @@ def test_a_wrong_value_is_refused_by_name(name: str, text: str, complaint: str) 
         ("LABEL_STUDIO_HOSTNAME", "http://me:hush@studio"),
         ("LABEL_STUDIO_API_KEY", "hush hush"),
         ("LABELLOOP_WEBHOOK_SECRET", "hush hush"),
+        ("LABELBOX_API_KEY", "hush hush"),
+        ("LABELLOOP_LABELBOX_SECRET", "hush\n"),
+        ("LABELLOOP_LABELBOX_ENDPOINT", "https://me:hush@api/graphql"),
         ("LABELLOOP_ENDPOINT_HEADERS", "hush"),
     ],
 )

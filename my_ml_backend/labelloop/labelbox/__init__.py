@@ -1,0 +1,1 @@
+"""Labelbox: its model-training service, its model runs and its API."""
