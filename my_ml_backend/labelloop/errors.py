@@ -13,6 +13,7 @@ LabelLoopError
 ├── MediaError             a task's picture could not be read
 │   ├── TooLarge           it has more bytes than are read of one
 │   ├── AddressRefused     its address is private and private addresses are not allowed
+│   ├── MediaDenied        its server does not give it to us: its link may have expired
 │   ├── Transient          its server stumbled: another try may help
 │   └── Unreadable         its bytes are no whole picture
 ├── CredentialsError       this machine has no credentials for a cloud, or they are not accepted
@@ -111,6 +112,13 @@ class TooLarge(MediaError):
 
 class AddressRefused(MediaError):
     """The picture's address is private and ``LABELLOOP_ALLOW_PRIVATE_ADDRESSES`` is off."""
+
+
+class MediaDenied(MediaError):
+    """The picture's server answered 401, 403 or 400: whoever asks may not read it, or a signed link has expired.
+
+    Google Cloud Storage says 400 of a link whose time is over.
+    """
 
 
 class Transient(MediaError):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from labelloop.errors import AddressRefused, MediaError
+from labelloop.errors import AddressRefused, MediaDenied, MediaError
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.studio.client import Studio
@@ -180,6 +180,7 @@ def test_a_refusal_is_final_and_says_what_to_do(reader: Reader, status: int) -> 
             reader().read(f"http://me:hush@127.0.0.1:{server.port}/a.png?X-Amz-Signature=hush")
         assert str(error.value).startswith(f"{server.address}/a.png could not be read: its server answered {status}.")
         assert "hush" not in str(error.value)
+        assert isinstance(error.value, MediaDenied) == (status in (400, 401, 403))
         assert len(server.requests) == 1
 
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import httpcore
 
-from labelloop.errors import AddressRefused, MediaError, StudioError, TooLarge, Transient
+from labelloop.errors import AddressRefused, MediaDenied, MediaError, StudioError, TooLarge, Transient
 from labelloop.settings import Settings
 from labelloop.sources.egress import trusted
 from labelloop.sources.guard import PublicOnly
@@ -37,6 +37,9 @@ _REMEDIES = {
     404: "It is not there, or Label Studio has no storage connected for it.",
     500: "Label Studio answers so for a file that is gone.",
 }
+
+_DENIED = (400, 401, 403)
+"""What servers say of a signed link whose time is over, 400 Google Cloud Storage."""
 
 _TOO_SLOW = "it took too long (LABELLOOP_MEDIA_TIMEOUT)"
 
@@ -142,7 +145,8 @@ class Media:
         """Read one file whole; ``task`` is the one that shows it: None for an address out of a list of one's own.
 
         ``deadline`` is a ``time.monotonic()`` moment, for whoever has less patience than ``LABELLOOP_MEDIA_TIMEOUT``.
-        Raises AddressRefused for private addresses, Transient where another try may help, MediaError for all else.
+        Raises AddressRefused for private addresses, Transient where another try may help, MediaDenied where the link
+        may have expired, MediaError for all else.
         """
         url = cleaned(url)
         deadline = min(time.monotonic() + self._seconds, math.inf if deadline is None else deadline)
@@ -208,7 +212,7 @@ class Media:
             again = reply.status in TRANSIENT or (reply.status == 403 and redirected)
             if last or not again:
                 break
-        kind = Transient if reply.status in TRANSIENT else MediaError
+        kind = Transient if reply.status in TRANSIENT else MediaDenied if reply.status in _DENIED else MediaError
         more = self._home.remedies if self._home else {}
         remedies = (one[reply.status] for one in (_REMEDIES, more) if reply.status in one)
         raise kind(" ".join((f"its server answered {reply.status}.", *remedies)))
@@ -236,8 +240,8 @@ def saying(what: str, refused: str = "") -> Iterator[None]:
         yield
     except AddressRefused as error:
         raise AddressRefused(f"{refused or what}: {error}") from error
-    except Transient as error:
-        raise Transient(f"{what}: {error}") from error
+    except (Transient, MediaDenied) as error:
+        raise type(error)(f"{what}: {error}") from error
     except S3Error as denied:
         if denied.passing:
             raise Transient(f"{what}: {denied}") from denied
