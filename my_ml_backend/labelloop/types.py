@@ -30,6 +30,11 @@ ADOPTED = "adopted"
 
 Side = Literal["train", "validation", "test"]
 
+LABELBOX = "labelbox--"
+"""How the instance of a model run's key begins; no name that an address gives has two hyphens in a row."""
+
+_MODEL_RUN = re.compile(r"[0-9a-z][0-9a-z-]{7,63}")
+
 Arm = Literal["random", "ordered"]
 """How a task was served: at a place that chance gave it, or by its true score."""
 
@@ -46,7 +51,8 @@ class ProjectKey:
     """Where all that is kept of one project lies; ``str()`` of it is the beginning of every store path and Redis key.
 
     ``instance`` is the second in which the project was created, or, in stores that were made before projects had an
-    identity, the address of its Label Studio; ``id`` is the number that Label Studio gave the project.
+    identity, the address of its Label Studio; ``id`` is the number that Label Studio gave the project. Of a model run
+    of Labelbox, ``instance`` says which it is, and ``id`` what is made of it: the number of an entry of the menu.
     """
 
     instance: str
@@ -61,6 +67,25 @@ class ProjectKey:
         parts = urlsplit(studio_url)
         where = (parts.netloc.rpartition("@")[2] + parts.path).strip("/").lower()
         return cls(re.sub(r"[^a-z0-9.]+", "-", where).strip("-.") or "label-studio", project)
+
+    @classmethod
+    def of_model_run(cls, model_run: str, number: int) -> Self:
+        """Name what is made of a model run of Labelbox; raises ValueError for what is no id of one."""
+        if not _MODEL_RUN.fullmatch(model_run):
+            raise ValueError(
+                f"{model_run[:80]!r} is no id of a model run: expected 8 to 64 small letters, digits, hyphens"
+            )
+        return cls(LABELBOX + model_run, number)
+
+    @property
+    def model_run(self) -> str:
+        """The id of the model run; empty for a project of Label Studio."""
+        return self.instance.removeprefix(LABELBOX) if self.instance.startswith(LABELBOX) else ""
+
+    @property
+    def shown(self) -> str:
+        """How commands name it: a project by its number, a model run by its id and the number of the entry."""
+        return f"{self.model_run}/{self.id}" if self.model_run else str(self.id)
 
     @classmethod
     def parse(cls, text: str) -> Self:

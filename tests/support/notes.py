@@ -156,5 +156,8 @@ class NotesTool:
             raise NoSuchProject(f"there is one pad of notes, and no {project}")
         return self.pad
 
+    def model_run(self, project: int, media: Media) -> None:
+        return None
+
     def close(self) -> None:
         pass

@@ -1,6 +1,6 @@
 """A site: a tool in which people annotate. What LabelLoop reads of its projects there, tells it, and hears from it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -8,7 +8,22 @@ from labelloop.data.listing import Record
 from labelloop.kinds.majority import Truth, Vote
 from labelloop.sources.media import Media
 from labelloop.sources.urls import Home
-from labelloop.types import Answer, Assignment, Choice, Identity, Input, Json, LeftOut, Prompted, Region, Rendering
+from labelloop.types import (
+    Answer,
+    Assignment,
+    Choice,
+    Failure,
+    Identity,
+    Input,
+    Item,
+    Json,
+    LeftOut,
+    Progress,
+    Prompted,
+    Region,
+    Rendering,
+    Side,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,8 @@ class Example:
     """A labeled task: its input, and what each of its annotations says, none of them settled yet.
 
     The input is a file's address, or a ``text`` that stands in the task itself. ``reason`` says why it has neither.
-    Where what is true is what was said last, ``votes`` are from old to new.
+    Where what is true is what was said last, ``votes`` are from old to new. ``side`` is the one of the split that the
+    tool names; None: by the content, as in Label Studio.
     """
 
     task: int
@@ -64,6 +80,7 @@ class Example:
     votes: tuple[Vote, ...]
     reason: str = ""
     text: str = ""
+    side: Side | None = None
 
 
 Drawn = Callable[[Iterable[Json]], tuple[Region, ...]]
@@ -126,7 +143,13 @@ class Labeling:
                 yield LeftOut(task, reason)
             else:
                 yield Record(
-                    example.uri, found.labels, task, text=example.text, result=found.result, confirmed=found.confirmed
+                    example.uri,
+                    found.labels,
+                    task,
+                    example.side,
+                    text=example.text,
+                    result=found.result,
+                    confirmed=found.confirmed,
                 )
 
     def _vote(self, task: int, vote: Vote) -> Vote:
@@ -260,6 +283,72 @@ class Site(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a version says of an item of the validation or test side; a Failure where it says nothing, and why.
+
+    The item's labels, or its ``result``, are what is true of it; its task is the number by which the tool knows it.
+    """
+
+    item: Item
+    side: Side
+    answer: Answer | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What a model run has been given: ``rows`` with predictions, of ``lines`` in all; how many were ``refused``.
+
+    ``reasons`` are the first few different ones, of refused lines and of rows that could not be said anything about.
+    """
+
+    rows: int = 0
+    lines: int = 0
+    refused: int = 0
+    left_out: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+class ModelRunSite(Protocol):
+    """One model run of Labelbox, beside what is asked of any Site: it hears how far a run is, and gets what came of it.
+
+    Every method raises the tool's errors, Outages among them, and NoSuchProject where the model run is gone: then
+    nothing more is told.
+    """
+
+    def parameters(self) -> Mapping[str, str]:
+        """Read the model run's config: training parameters, spelled as on the command line.
+
+        Raises SettingsError, in a sentence for who wrote the config, for one that is unknown or impossible.
+        """
+
+    def tell(self, stage: str, what: str, done: int, total: int) -> None:
+        """Show people how far it is: ``done`` of ``total`` (0: unknown) of what is done in a stage of the loop's.
+
+        The stages are ``fetch`` (the export), ``manifest``, ``preprocess``, ``train``, ``evaluate``, ``judge``,
+        ``publish``, ``promote``, ``prelabel``, ``answer`` (inference), ``upload``, ``done`` and others. May be called
+        several times a second. What is only away is logged.
+        """
+
+    def keep(self, version: str, answered: Sequence[Answered]) -> None:
+        """Take in what a trained version answers, as ``Site.put_predictions`` takes predictions of any endpoint.
+
+        With the same version and item again it replaces what was taken in before.
+        """
+
+    def finish(self, version: str, progress: Progress) -> Uploaded:
+        """Upload what was taken in of this version and is not there yet; says what came of all of it.
+
+        Killed and called again, it goes on.
+        """
+
+    def complete(self, metadata: Mapping[str, str]) -> None:
+        """Say that it is COMPLETE; may be repeated."""
+
+    def fail(self, sentence: str) -> None:
+        """Say that it has FAILED, and why; may be repeated."""
+
+
 class Tool(Protocol):
     """The tool that the settings name, with all its projects.
 
@@ -284,6 +373,9 @@ class Tool(Protocol):
 
         ``called_at`` says at which address it was last seen to call this LabelLoop, None where that is not known.
         """
+
+    def model_run(self, project: int, media: Media) -> ModelRunSite | None:
+        """Give a project as the model run that it is; None where the tool has none, as Label Studio."""
 
     def close(self) -> None:
         """Close the connections."""

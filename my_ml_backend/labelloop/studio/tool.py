@@ -70,6 +70,9 @@ class LabelStudioTool:
         """Give one of its projects; ``called_at`` tells which of its ML backends is this one."""
         return LabelStudioSite(self.studio, media, project, called_at)
 
+    def model_run(self, project: int, media: Media) -> None:
+        """Give none: it has projects alone."""
+
     def close(self) -> None:
         """Close the connections."""
         if self._made is not None:
