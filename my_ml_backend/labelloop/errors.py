@@ -10,6 +10,10 @@ LabelLoopError
 │   ├── NotAllowed         it answered 401 or 403
 │   ├── NoSuchProject      it has no project of that number
 │   └── StudioAway         (also an Outage) it could not be reached, or failed itself
+├── LabelboxError          Labelbox refused a request, or did not do what it was asked
+│   ├── LabelboxDenied     it does not know the API key, or the key may not do that
+│   ├── ModelRunGone       (also NoSuchProject) it has no such model run
+│   └── LabelboxAway       (also an Outage) it could not be reached, or failed itself
 ├── MediaError             a task's picture could not be read
 │   ├── TooLarge           it has more bytes than are read of one
 │   ├── AddressRefused     its address is private and private addresses are not allowed
@@ -96,6 +100,24 @@ class NoSuchProject(StudioError):
 
 class NotAllowed(StudioError):
     """Label Studio answered 401 or 403: the API key is missing, dead or lacks permission."""
+
+
+class LabelboxError(LabelLoopError):
+    """Labelbox refused a request, failed at what it was asked, or answered something that cannot be."""
+
+
+class LabelboxDenied(LabelboxError):
+    """Labelbox does not know the API key, or the user of the key may not do this."""
+
+
+class ModelRunGone(LabelboxError, NoSuchProject):
+    """Labelbox has no such model run: it was deleted, or is not shown to the user of the API key."""
+
+
+class LabelboxAway(Outage, LabelboxError):
+    """Labelbox could not be reached, did not answer in time, limits how often it is asked, or failed by itself."""
+
+    away = "Labelbox"
 
 
 class MediaError(LabelLoopError):

@@ -74,6 +74,15 @@ class Fetcher:
         Raises Transient when that is over, Broken, AddressRefused, or MediaError for an impossible address or too large
         a content.
         """
+        with self.open(url, headers, deadline) as response:
+            said = {name.lower(): value for name, value in response.headers}
+            content = self._read(response, said) if response.status == 200 else b""
+            location = said.get(b"location", b"") if 300 <= response.status < 400 else b""
+            return Reply(response.status, location.decode("latin-1"), content)
+
+    @contextmanager
+    def open(self, url: str, headers: Mapping[str, str], deadline: float) -> Iterator[httpcore.Response]:
+        """GET one address as ``get`` does, and give the answer, whose body is still to be read, however long it is."""
         target = parse(url)
         raw = httpcore.URL(scheme=target.raw_scheme, host=target.raw_host, port=target.port, target=target.raw_path)
         sent: dict[bytes | str, bytes | str] = {
@@ -87,10 +96,7 @@ class Fetcher:
         sent.update(headers)
         request = httpcore.Request("GET", raw, headers=sent)
         with self._place(deadline), _translated(), self._connections.exchange(request, deadline) as response:
-            said = {name.lower(): value for name, value in response.headers}
-            content = self._read(response, said) if response.status == 200 else b""
-            location = said.get(b"location", b"") if 300 <= response.status < 400 else b""
-            return Reply(response.status, location.decode("latin-1"), content)
+            yield response
 
     def close(self) -> None:
         """Close the connections."""
