@@ -51,8 +51,8 @@ test-versions: .venv/.ready ## Go round the loop with the oldest Label Studio th
 	else $(MAKE) --no-print-directory .venv-label-studio-$(VERSION)/.ready && \
 		LABELLOOP_TEST_LABEL_STUDIO=.venv-label-studio-$(VERSION)/bin/label-studio $(RUN) pytest -m "versions and not slow" tests/e2e $(ARGS); fi
 
-test-fast: .venv/.ready ## Run the unit tests without training, the stand-in of AWS, and processes of our own, with fewer examples.
-	$(RUN) pytest tests/unit -m "not train and not studio and not aws and not google and not process and not slow and not docker" -n 3 --dist loadfile --hypothesis-profile fast $(ARGS)
+test-fast: .venv/.ready ## Run the unit tests without training, stand-ins of clouds and Labelbox, and processes of our own, with fewer examples.
+	$(RUN) pytest tests/unit -m "not train and not studio and not aws and not google and not labelbox and not process and not slow and not docker" -n 3 --dist loadfile --hypothesis-profile fast $(ARGS)
 
 test-upstream: .venv-upstream/.ready ## Run the tests of Label Studio's server and base class against WHEEL=FILE.
 	@test -f "$(WHEEL)" || { echo "Name the library: make test-upstream WHEEL=label_studio_ml-2.0.0-py3-none-any.whl" >&2; exit 1; }

@@ -4,6 +4,7 @@ import gc
 import socketserver
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import support.examples  # noqa: F401 - registers the profile that `make test-fast` names
 
 _STUDIO = "tests/e2e/"
+_TESTS = str(Path(__file__).parent)
 
 # The stand-ins write headers and content apart: by Nagle's algorithm the content of each answer would wait 40 ms for
 # the client's word that the headers have come. LabelLoop's own servers are none of these.
@@ -43,9 +45,9 @@ def pytest_collection() -> Generator[None, object, object]:
 # First, because `-m` looks at the marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark who asks a cloud's stand-in, and begin with what takes longest: Label Studio, then the files that train."""
+    """Mark who asks a stand-in, and begin with what takes longest: Label Studio, then the files that train."""
     for item in items:
-        for fixture, mark in (("stand_in", "aws"), ("google_session", "google")):
+        for fixture, mark in (("stand_in", "aws"), ("google_session", "google"), ("labelbox_session", "labelbox")):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(mark)
     training = {item.path for item in items if item.get_closest_marker("train") is not None}
@@ -53,7 +55,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Refuse test files that import torch at their top: each process that collects them would wait seconds for it."""
+    """Refuse test files that import torch at their top, and a folder of tests that hides a library.
+
+    Each process that collects the former would wait seconds for it.
+    """
+    hiding = getattr(sys.modules.get("labelbox"), "__file__", None) or ""
+    if _TESTS in hiding:
+        raise pytest.UsageError(f"{hiding} hides Labelbox's SDK, which has that name: remove it, tests need none")
     if "torch" in sys.modules:
         raise pytest.UsageError("a test file imports torch as it is read: import it in the tests, marked `train`")
 
