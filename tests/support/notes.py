@@ -25,7 +25,7 @@ from labelloop.data.site import (
 from labelloop.errors import LabelConfigError, MediaError, NoSuchProject, StudioError
 from labelloop.kinds.majority import Vote
 from labelloop.sources.media import Media
-from labelloop.types import Answer, Assignment, Identity, Input, Json, Output, Prompted, Rendering
+from labelloop.types import Answer, Assignment, Identity, Input, Json, Output, Prompted, Rendering, Side
 from support import numbers_kind
 
 CLASSES = ("low", "high")
@@ -33,11 +33,12 @@ CLASSES = ("low", "high")
 
 @dataclass
 class Note:
-    """A number, what each person has called it, and what was predicted for it, by version."""
+    """A number, what each person has called it, what was predicted for it, by version, and its side if it has one."""
 
     number: str
     said: list[str] = field(default_factory=list)
     predicted: dict[str, str] = field(default_factory=dict)
+    side: Side | None = None
 
 
 class NotesInterface:
@@ -139,7 +140,8 @@ class NotesSite:
     def _examples(self) -> Iterator[Example]:
         for number, note in sorted(self.notes.items()):
             if note.said:
-                yield Example(number, "", tuple(Vote(frozenset({word})) for word in note.said), text=note.number)
+                votes = tuple(Vote(frozenset({word})) for word in note.said)
+                yield Example(number, "", votes, text=note.number, side=note.side)
 
 
 @dataclass

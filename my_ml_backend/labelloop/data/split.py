@@ -69,13 +69,13 @@ def tally(manifest: Manifest, named: Mapping[str, Side] = _NONE_NAMED) -> dict[S
     return found
 
 
-def missing(manifest: Manifest, min_labels: int) -> str:
+def missing(manifest: Manifest, min_labels: int, named: Mapping[str, Side] = _NONE_NAMED) -> str:
     """Say what the first version still lacks: ``12 more labels; class 7 has none; no test picture yet``.
 
     Empty when there is enough: ``min_labels`` items, two different answers among them, one on every side.
     Classes without a label are told along with the rest, but alone they do not keep a project from its first version.
     """
-    return lacking(tally(manifest), manifest.classes, min_labels, find(manifest.kind))
+    return lacking(tally(manifest, named), manifest.classes, min_labels, find(manifest.kind))
 
 
 def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, kind: Kind) -> str:

@@ -182,6 +182,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         forced=force,
         methods=methods_of(training.recipes, kind.recipes),
         kind=kind.name,
+        sides=attempt.labeled.sides_hash,
     )
 
 

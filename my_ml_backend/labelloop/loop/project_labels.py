@@ -1,28 +1,30 @@
 """What a project's annotators have labeled, with its pictures, as a run learns from it."""
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from labelloop.data.listing import OF_TEXTS
+from labelloop.data.listing import OF_TEXTS, Record
 from labelloop.data.manifest import Manifest
+from labelloop.data.named_sides import NamedSides
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.site import Drawn, Interface, Labeling
-from labelloop.errors import LabelConfigError, Unreadable
+from labelloop.errors import Damaged, LabelConfigError, Unreadable
 from labelloop.files import cannot_keep, remove_stale
 from labelloop.kinds.base import find
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import control_tasks
 from labelloop.loop.project_endpoint import project_endpoint, subject_of
 from labelloop.loop.project_registry import site_of
-from labelloop.models.runs import manifest_path
-from labelloop.run.context import Labeled, Missing, Render
+from labelloop.models.runs import manifest_path, sides_path
+from labelloop.run.context import Labeled, Missing, Render, sides_of
 from labelloop.run.fetch import InputFetcher
 from labelloop.run.scoring import Rename
-from labelloop.types import Answer, Input, Item, Output, Progress, ProjectKey, Rendering, Shown
+from labelloop.types import Answer, Input, Item, LeftOut, Output, Progress, ProjectKey, Rendering, Shown, Side
 
 
 def labeling_of(hub: Hub, project: ProjectKey) -> Labeling:
@@ -81,36 +83,46 @@ def read_labels(hub: Hub, project: ProjectKey, labeling: Labeling, progress: Pro
 
     texts = kind.name in OF_TEXTS
     fetcher = InputFetcher(site.read, cache, project, check, texts=texts, item=kind.item)
-    missing, records = Missing(), labeling.records(kind.truth)
+    missing, named, records = Missing(), NamedSides(), labeling.records(kind.truth)
     fetched = fetcher.fetch(records, labeling.counters.labeled, progress, missing)
     manifest = Manifest.gathered(
         project,
         labeling.choice,
         labeling.classes,
-        (found for _, found in fetched),
+        _items(fetched, named),
         hub.settings.directory / "cache" / "labels",
         kind.name,
     )
-    return Labeled(manifest, missing=missing)
+    return Labeled(manifest, *named.settled(manifest.items), missing=missing)
 
 
-def restore_labels(hub: Hub, project: ProjectKey, manifest: str, progress: Progress) -> tuple[Labeled, Rename]:
-    """Read the manifest (hash) that a run was begun with, and bring its files onto this machine.
+def _items(fetched: Iterable[tuple[Record | LeftOut, Item | LeftOut]], named: NamedSides) -> Iterator[Item | LeftOut]:
+    """Give what was fetched, and gather the sides that its records name."""
+    for record, found in fetched:
+        if isinstance(record, Record) and record.side and isinstance(found, Item):
+            named.add(found.task, found.content, record.side)
+        yield found
+
+
+def restore_labels(
+    hub: Hub, project: ProjectKey, manifest: str, sides: str, progress: Progress
+) -> tuple[Labeled, Rename]:
+    """Read manifest and sides (hashes) that a run was begun with, and bring its files onto this machine.
 
     A file that the project's tasks show no more stays away: nobody can answer to it. Gives with it what a class of an
     older model is called today; where the label config asks for nothing of that any more, classes keep their names.
     Raises StoreError and StudioError.
     """
     with manifest_file(hub, project, manifest) as file:
-        found = Manifest.from_file(file)
+        found = Labeled(Manifest.from_file(file), *_kept_sides(hub, project, sides))
     cache = PictureCache(hub.settings.directory / "cache" / "pictures")
     try:
         labeling = labeling_of(hub, project)
     except LabelConfigError:
-        return Labeled(found), str
-    if all(item.text or cache.has(item.content) for item in found.items):
-        return Labeled(found), labeling.rename
-    return Labeled(found, missing=read_labels(hub, project, labeling, progress).missing), labeling.rename
+        return found, str
+    if all(item.text or cache.has(item.content) for item in found.manifest.items):
+        return found, labeling.rename
+    return replace(found, missing=read_labels(hub, project, labeling, progress).missing), labeling.rename
 
 
 def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
@@ -118,6 +130,23 @@ def keep_manifest(hub: Hub, project: ProjectKey, manifest: Manifest) -> None:
     with _beside(hub) as file:
         manifest.write(file)
         hub.store.upload(manifest_path(project, manifest.hash), file)
+
+
+def keep_sides(hub: Hub, project: ProjectKey, labeled: Labeled) -> None:
+    """Write the sides that the tool named into the store, where it named any; raises StoreError."""
+    if name := labeled.sides_hash:
+        hub.store.write(sides_path(project, name), labeled.sides_text().encode())
+
+
+def _kept_sides(hub: Hub, project: ProjectKey, name: str) -> tuple[Mapping[str, Side], tuple[LeftOut, ...]]:
+    """Read what ``keep_sides`` wrote (hash), nothing for an empty name; raises NotFound, and Damaged."""
+    if not name:
+        return {}, ()
+    path = sides_path(project, name)
+    try:
+        return sides_of(json.loads(hub.store.read(path).content))
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} is damaged ({error!r}): restore it from a backup of the store") from error
 
 
 @contextmanager

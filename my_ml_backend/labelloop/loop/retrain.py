@@ -34,6 +34,7 @@ from labelloop.loop.order import arms
 from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
 from labelloop.loop.project_labels import (
     keep_manifest,
+    keep_sides,
     labeling_of,
     read_labels,
     renderer,
@@ -102,7 +103,7 @@ def resume(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> RunReco
 def _taken_up(hub: Hub, project: ProjectKey, opened: OpenRun, fence: int, reporter: ProgressReporter) -> Attempt:
     """Bring the labels that a run was begun with onto this machine."""
     reporter.stage("fetch")
-    labeled, rename = restore_labels(hub, project, opened.manifest, reporter)
+    labeled, rename = restore_labels(hub, project, opened.manifest, opened.sides, reporter)
     attempt = Attempt(hub, project, fence, reporter, rename, with_chosen(hub, project, labeled))
     attempt.settings = replace(attempt.settings, trainer=opened.trainer)
     return attempt
@@ -136,7 +137,7 @@ def _refuse_failed(hub: Hub, project: ProjectKey, record: RunRecord) -> None:
         often = "cannot go on" if record.final else f"has failed {record.own_failures} times, last"
         raise TrainingError(
             f"run {record.key} {often} because: {record.reason}. "
-            f"Mend that, then `labelloop retrain --project {project.id} --force`"
+            f"Mend that, then `labelloop retrain --project {project.shown} --force`"
         )
 
 
@@ -182,17 +183,18 @@ def _begin(
     reporter.stage("manifest")
     state, found, manifest, missed = hub.state(project), labeling.counters, labeled.manifest, unread(labeled)
     state.see(Seen(state.seen().tasks, found.annotations, found.skipped, began))
-    lacking = missing(manifest, hub.settings.min_labels)
+    lacking = missing(manifest, hub.settings.min_labels, labeled.sides)
     state.note("missing", lacking)
     state.note("pictures", missed)
     if lacking:
-        told = f"project {project.id} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
+        told = f"project {project.shown} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
         if labeled.missing.count and len(manifest.items) + labeled.missing.count >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
         state.changes.settle(began)
         raise NotEnoughLabels(told)
     keep_manifest(hub, project, manifest)
+    keep_sides(hub, project, labeled)
     attempt = Attempt(hub, project, fence, reporter, labeling.rename, with_chosen(hub, project, labeled))
     record = open_record(attempt, trigger, force)
     if record.state == "running":

@@ -70,6 +70,7 @@ def begin(attempt: Attempt, record: RunRecord) -> None:
         OpenRun(
             key=record.key,
             manifest=record.manifest,
+            sides=record.sides,
             trainer=attempt.settings.trainer,
             elsewhere=open_trainer(attempt.settings).elsewhere,
             fence=attempt.fence,

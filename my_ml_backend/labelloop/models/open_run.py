@@ -11,7 +11,7 @@ from labelloop.types import ProjectKey
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """``open-run.json``: the run's key and manifest (hash), the trainer's address, and how it is known there.
+    """``open-run.json``: the run's key, manifest and sides (hashes), the trainer's address, how it is known there.
 
     It is written before the training is started: ``handle`` is empty until the trainer has given one. ``fence`` is that
     of whoever took it up last. What is trained ``elsewhere`` goes on when the process that began it is gone. ``until``
@@ -28,6 +28,7 @@ class OpenRun:
     until: float = 0.0
     barred: str = ""
     cancelled: str = ""
+    sides: str = ""
 
     def ending(self, now: float) -> str:
         """Say why it is to end by ``now`` (Unix seconds); empty where it may go on."""

@@ -30,11 +30,17 @@ def manifest_path(project: ProjectKey, name: str) -> str:
     return f"{project}/manifests/{name}.jsonl"
 
 
+def sides_path(project: ProjectKey, name: str) -> str:
+    """Say where the store has the sides of that hash, which a tool named."""
+    return f"{project}/manifests/{name}.sides.json"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """``runs/<key>.json``: one run, from its first stage on.
 
-    ``manifest`` is the manifest's hash, ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
+    ``manifest`` is the manifest's hash, ``sides`` that of the sides that a tool named (empty: the content says which
+    side an input is on), ``settings`` the fingerprint of the settings. ``trigger`` says why it ran,
     ``reason`` why it stopped last, ``verdict`` what the gate said; ``waiting`` is a run whose version passed, and waits
     for a person's approval. ``seconds`` maps stage to duration. ``fence`` is the
     one of the attempt that saved it. ``methods`` are the versions of the recipes and the gate that it is made with;
@@ -72,6 +78,7 @@ class RunRecord:
     fence: int = 0
     methods: Mapping[str, int] = field(default_factory=dict)
     kind: str = IMAGES
+    sides: str = ""
 
     @property
     def judged(self) -> bool:

@@ -45,9 +45,10 @@ class Missing:
 class Labeled:
     """What a source gives: the manifest, which names all that was left out, with every picture on this machine.
 
-    ``sides`` are those that the source named, by picture. ``moved`` are tasks that another task of the same picture
-    contradicts about its side. ``missing`` counts the tasks whose input could not be had this time. ``warnings`` are
-    for whoever made the source. ``chosen`` are test tasks that annotators got because of their scores: the hardest.
+    ``sides`` are those that the source named, by picture; those of a site, as far as the content says another.
+    ``moved`` are tasks that another task of the same picture contradicts about its side. ``missing`` counts the tasks
+    whose input could not be had this time. ``warnings`` are for whoever made the source. ``chosen`` are test tasks that
+    annotators got because of their scores: the hardest.
     """
 
     manifest: Manifest
@@ -63,7 +64,7 @@ class Labeled:
 
     def write(self, folder: RunFolder) -> None:
         """Write ``sides.json`` and ``manifest.jsonl``."""
-        write_text(folder.sides, self._sides_text())
+        write_text(folder.sides, self.sides_text())
         if self.chosen or folder.chosen.is_file():
             write_json(folder.chosen, {"tasks": sorted(self.chosen)})
         self.manifest.write(folder.manifest)
@@ -75,10 +76,9 @@ class Labeled:
             manifest = Manifest.from_file(folder.manifest)
         except OSError as error:
             raise _unread(folder.manifest, "fetch", error) from error
-        found = read_json(folder.sides, "fetch")
-        moved = tuple(LeftOut(one["task"], one["reason"]) for one in found["moved"])
+        sides, moved = sides_of(read_json(folder.sides, "fetch"))
         chosen = read_json(folder.chosen, "fetch")["tasks"] if folder.chosen.is_file() else ()
-        return cls(manifest, found["sides"], moved, chosen=frozenset(chosen))
+        return cls(manifest, sides, moved, chosen=frozenset(chosen))
 
     def key(self, settings: Hyperparameters) -> str:
         """Name the run of these labels with these settings, whoever makes it."""
@@ -88,10 +88,16 @@ class Labeled:
 
     def former_key(self, settings: Hyperparameters) -> str:
         """Name the run as ``labelloop train`` did in 0.1: ``sides.json`` counted, whatever it held."""
-        held = digest_of(self.manifest.hash, self._sides_text())
+        held = digest_of(self.manifest.hash, self.sides_text())
         return run_key(held, settings.fingerprint(), settings.seed)
 
-    def _sides_text(self) -> str:
+    @property
+    def sides_hash(self) -> str:
+        """Name the sides by their content; empty where none were named."""
+        return hashlib.sha256(self.sides_text().encode()).hexdigest() if self.sides else ""
+
+    def sides_text(self) -> str:
+        """Spell the sides as ``sides.json`` has them."""
         moved = [{"task": out.task, "reason": out.reason} for out in self.moved]
         return _json_text({"sides": dict(self.sides), "moved": moved})
 
@@ -184,6 +190,11 @@ class Context:
     def named_sides(self) -> Mapping[str, Side]:
         """The sides that the source named, by picture."""
         return self.labeled.sides
+
+
+def sides_of(raw: Json) -> tuple[Mapping[str, Side], tuple[LeftOut, ...]]:
+    """Read what ``Labeled.sides_text`` spells: the sides, and the tasks that lost theirs."""
+    return raw["sides"], tuple(LeftOut(one["task"], one["reason"]) for one in raw["moved"])
 
 
 def read_json(path: Path, stage: str) -> Json:

@@ -12,13 +12,15 @@ import pytest
 
 import labelloop
 from labelloop.data.site import LabelsChanged, TasksCreated, TrainingRequested
-from labelloop.errors import NoSuchProject
+from labelloop.data.split import splits
+from labelloop.errors import NoSuchProject, NotEnoughLabels
 from labelloop.kinds import base
 from labelloop.loop.hub import Hub
 from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.project_endpoint import extra_params
+from labelloop.loop.project_labels import restore_labels
 from labelloop.loop.project_registry import confirmed_project
 from labelloop.loop.retrain import retrain
 from labelloop.loop.serving import announced_version
@@ -95,6 +97,28 @@ def test_a_second_site_goes_once_round(notes_hub: Hub, pad: NotesSite) -> None:
     sweep_project(notes_hub, project, scan_now=True)
     assert notes_hub.state(project).changes.pending().changed == 4
     assert pad.version == "v1"
+
+
+def test_sides_that_it_names_are_kept_and_counted(notes_hub: Hub, pad: NotesSite) -> None:
+    project, _ = confirmed_project(notes_hub, 1)
+    for number, one in pad.notes.items():
+        one.side = "train" if number <= 40 else "validation"
+    with pytest.raises(NotEnoughLabels, match="no test number yet"):
+        train(notes_hub, project)
+    for number in range(51, 61):
+        pad.notes[number].side = "test"
+    record = train(notes_hub, project)
+    labeled, _ = restore_labels(notes_hub, project, record.manifest, record.sides, Quiet())
+    sides = splits(labeled.manifest, labeled.sides)
+    assert {name: [item.task for item in part] for name, part in sides.items()} == {
+        "train": [*range(1, 41)],
+        "validation": [*range(41, 51)],
+        "test": [*range(51, 61)],
+    }
+    # Other sides make another run of the same labels.
+    pad.notes[40].side = "test"
+    again = train(notes_hub, project)
+    assert (again.manifest, again.key != record.key, again.sides != record.sides) == (record.manifest, True, True)
 
 
 def test_what_it_tells_is_noted(notes_hub: Hub, pad: NotesSite) -> None:
