@@ -164,13 +164,15 @@ class Labelbox:
     def find_import(self, place: ImportPlace, name: str) -> Import | None:
         """Give the import of a name, None where there is none."""
 
-        def ask(_: "Client") -> Import | None:
+        def ask(client: "Client") -> Import | None:
             from labelloop.labelbox import sdk
 
+            kind = _imports(place)
             try:
-                return _import(_imports(place).from_name(self._client(), place.id, name))
+                found = kind.from_name(client, place.id, name, as_json=True)
             except sdk.exceptions.ResourceNotFoundError:
                 return None
+            return _import(kind(client, found)) if found else None
 
         return self.ask(f"show import {name} of {place}", ask)
 
