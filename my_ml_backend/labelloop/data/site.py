@@ -316,6 +316,12 @@ class ModelRunSite(Protocol):
     nothing more is told.
     """
 
+    def begin(self, attempt: int) -> None:
+        """Attempt number ``attempt`` begins, or goes on: its own export on this machine is used, another's made anew.
+
+        Nothing is asked for yet. Where nobody calls it, whatever export is on this machine will do.
+        """
+
     def parameters(self) -> Mapping[str, str]:
         """Read the model run's config: training parameters, spelled as on the command line.
 
