@@ -17,6 +17,7 @@ from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.menu import look_for_endpoints
 from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
 from labelloop.loop.process import process_hub
@@ -289,7 +290,8 @@ def sweep() -> dict[str, str]:
         done = sweeping.sweep(hub)
         with may_be_lost("figures"):
             tell_figures(hub, [ProjectKey.parse(project) for project in done])
-        return done | ({"events": told} if told else {})
+        live = look_for_endpoints(hub)
+        return done | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
     finally:
         with may_be_lost("the end of the sweep"):
             end_sweep(hub.redis, hub.settings.sweep_seconds)

@@ -16,6 +16,7 @@ from labelloop.front.protocol import BODIES, INLINE, Way, too_large
 from labelloop.serve.page import PATH as PAGE
 from labelloop.settings import Settings
 from labelloop.studio.backends import SECRET_HEADER
+from labelloop.web import labelbox
 
 _REALM = "LabelLoop ML backend"
 
@@ -89,12 +90,13 @@ class WebGate:
     """The gate of the web app. Health is answered beside all threads; predictions have threads of their own.
 
     So have ``/setup`` and ``/webhook``, for which Label Studio waits three seconds and one; ``/ready`` goes with them.
-    So has the page that explains an answer, which asks an endpoint fifty times.
+    Labelbox's routes do, too. So has the page that explains an answer, which asks an endpoint fifty times.
     """
 
     def __init__(self, settings: Settings, basic: BasicAuth, secret: WebhookSecret) -> None:
         self._basic = basic
         self._secret = secret
+        self._labelbox = labelbox.paths(settings)
         self._body = settings.body_max_bytes
         self._webhook = min(settings.webhook_max_bytes, self._body)
         self.pools = {"predict": settings.threads, "prompt": 4, "page": 2, "rest": 2}
@@ -110,6 +112,8 @@ class WebGate:
             return self._limited("prompt", OPEN_BYTES)
         if path == "/webhook":
             return self._webhook_way(Request(environ))
+        if path in self._labelbox:
+            return labelbox.way(self._body)
         self._basic.check(Request(environ))
         return self._limited({"/predict": "predict", "/setup": "prompt", PAGE: "page"}.get(path, "rest"), self._body)
 

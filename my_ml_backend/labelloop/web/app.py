@@ -12,6 +12,7 @@ from labelloop.errors import LabelConfigError, LabelLoopError, OptionsError
 from labelloop.front.protocol import guard
 from labelloop.front.redaction import hide_folders, redact
 from labelloop.loop.hub import Hub
+from labelloop.loop.menu import menu_of
 from labelloop.loop.project_endpoint import open_for
 from labelloop.settings import Settings
 from labelloop.studio.backends import webhook_secret
@@ -21,6 +22,7 @@ from labelloop.types import Output, Rendering
 from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
 from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
+from labelloop.web.labelbox import LabelboxRoutes, is_served
 from labelloop.web.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ _CONFIG = (
 def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     """Make the app that speaks Label Studio's ML backend contract; raises SettingsError for settings that clash.
 
-    A ``backend`` is made for each request that needs one.
+    A ``backend`` is made for each request that needs one. Where Labelbox is set up, its service is there, too.
     """
     app = Flask("labelloop", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
@@ -49,6 +51,7 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     secret = WebhookSecret(webhook_secret(settings))
     guard(app, WebGate(settings, basic, secret), lambda: warm_up(hub))
     Routes(hub, backend, basic, secret, metrics).add_to(app)
+    LabelboxRoutes(hub).add_to(app)
     return app
 
 
@@ -88,6 +91,8 @@ def warm_up(hub: Hub) -> None:
     """Open the endpoints and render one prediction: botocore and the SDK take seconds to load. What fails is logged."""
     try:
         open_for(hub, None)
+        if is_served(hub.settings):
+            menu_of(hub)
         render(parse_label_config(_CONFIG), Output("cat", 1.0, {"cat": 1.0}, "warm"), Rendering())
     except LabelLoopError as error:
         _log.warning("%s", error)

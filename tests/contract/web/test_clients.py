@@ -20,6 +20,7 @@ import requests
 from redis import Redis
 
 from labelloop.children import start_child, stop_child
+from labelloop.labelbox.signing import VECTOR_BODY, VECTOR_SECRET, VECTORS
 from labelloop.loop.redis_server import RedisServer
 from support.clients import SECONDS, dripping, silent, talk
 from support.misbehaving import Exchange, answer, misbehaving
@@ -148,6 +149,7 @@ def running(redis_server: RedisServer, folder: Path) -> Iterator[Machine]:
             "LABELLOOP_BODY_MAX_BYTES": str(LIMIT),
             "LABELLOOP_WEBHOOK_MAX_BYTES": str(LIMIT // 2),
             "LABELLOOP_WEBHOOK_SECRET": SECRET["X-LabelLoop-Secret"],
+            "LABELLOOP_LABELBOX_SECRET": VECTOR_SECRET,
             "BASIC_AUTH_USER": "label",
             "BASIC_AUTH_PASS": "studio",
             "LABELLOOP_TRAINER": "command:true",  # nothing is trained: the worker need not load torch
@@ -269,6 +271,31 @@ def test_json_that_would_take_many_times_its_size_is_refused_unread(machine: Mac
     assert answer.status_code == 400
     assert answer.json()["error"] == "the body holds more than 1000000 lists and objects"
     assert worker.memory_info().rss - before < 5 * LIMIT
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent"),
+    [("Content-Length: 1000000000", b""), ("Transfer-Encoding: chunked", b"ffff\r\n%s\r\n" % (b" " * 65535))],
+)
+def test_a_body_of_a_gigabyte_for_labelbox_is_refused_unread(machine: Machine, framing: str, sent: bytes) -> None:
+    signed = f"{VECTORS[1][1]}: {VECTORS[1][2]}"
+    with silent(machine.port, head("/labelbox/model_run", signed, framing) + sent, 1) as (connection,):
+        assert connection.recv(100).startswith(b"HTTP/1.1 413 the body is larger than 64000 bytes")
+    assert machine.health_seconds() < 1
+
+
+def test_labelbox_is_answered_while_all_predictions_wait(machine: Machine) -> None:
+    with ThreadPoolExecutor(2 * THREADS) as threads:
+        asked = busy(machine, threads, 2 * THREADS)
+        (_, name, of_get), (_, _, of_post), _ = VECTORS
+        menu = requests.get(f"{machine.url}/labelbox/models", headers={name: of_get}, timeout=SECONDS)
+        run = requests.post(
+            f"{machine.url}/labelbox/model_run", data=VECTOR_BODY, headers={name: of_post}, timeout=SECONDS
+        )
+        assert (menu.status_code, run.status_code) == (200, 200)
+        assert run.json()["modelType"] in menu.json()
+        assert not any(one.done() for one in asked)
+        opened(machine, asked)
 
 
 def test_a_refusal_does_not_wait_for_the_body(machine: Machine) -> None:

@@ -32,6 +32,7 @@ class HostedEndpoint:
 
     ``dns`` is the name of a dedicated one. Who has no traffic is not in ``traffic``. What is ``going_on`` there is
     named as in ``DeployModel``, ``UndeployModel``, ``Delete``; ``failure`` says why the last deployment failed.
+    ``title`` is the name that people see.
     """
 
     id: str
@@ -41,6 +42,7 @@ class HostedEndpoint:
     dns: str = ""
     going_on: tuple[str, ...] = ()
     failure: str = ""
+    title: str = ""
 
 
 class Hosting:
@@ -64,6 +66,12 @@ class Hosting:
         query, told = {"filter": f"labels.{label}={value}"}, f"the endpoints of {self.google.location}"
         found = self.google.listing(f"{self.google.parent}/endpoints", "endpoints", query=query, what=told)
         return [one.id for one in map(_endpoint, found) if one.labels.get(label) == value]
+
+    def live(self) -> list[HostedEndpoint]:
+        """Give the endpoints of which a model gets traffic."""
+        what = f"the endpoints of {self.google.location}"
+        found = self.google.listing(f"{self.google.parent}/endpoints", "endpoints", what=what)
+        return [one for one in map(_endpoint, found) if set(one.traffic) & set(one.models)]
 
     def create(self, name: str, *, dedicated: bool, labels: Mapping[str, str]) -> HostedEndpoint:
         """Make an endpoint without a model, unless there is one of that name."""
@@ -140,7 +148,8 @@ def _endpoint(told: Json) -> HostedEndpoint:
     }
     traffic = {str(one): int(share) for one, share in (told.get("trafficSplit") or {}).items() if int(share)}
     dns = str(told.get("dedicatedEndpointDns") or "").removeprefix("https://")
-    return HostedEndpoint(str(told["name"]).rpartition("/")[2], models, traffic, told.get("labels") or {}, dns)
+    name, title = str(told["name"]).rpartition("/")[2], str(told.get("displayName") or "")
+    return HostedEndpoint(name, models, traffic, told.get("labels") or {}, dns, title=title)
 
 
 def _versioned(deployed: Json) -> str:
