@@ -133,7 +133,7 @@ class Labelbox:
 
     def model_run(self, run: str) -> ModelRunInfo:
         """Describe a model run; raises ModelRunGone."""
-        found = self.ask(f"show model run {run}", lambda sdk: sdk.get_model_run(run), _gone(run))
+        found = self.ask(f"show model run {run}", lambda sdk: sdk.get_model_run(run), gone(run))
         self._runs[run] = found
         config = found.training_metadata
         return ModelRunInfo(run, str(found.name or ""), str(found.model_id), config if isinstance(config, dict) else {})
@@ -159,7 +159,7 @@ class Labelbox:
             self._runs[run] = known
             known.update_status(status, texts or None, error or None)
 
-        self.ask(f"take {status} for model run {run}", ask, _gone(run))
+        self.ask(f"take {status} for model run {run}", ask, gone(run))
 
     def find_import(self, place: ImportPlace, name: str) -> Import | None:
         """Give the import of a name, None where there is none."""
@@ -181,7 +181,7 @@ class Labelbox:
         return self.ask(
             f"import {name} into {place}",
             lambda sdk: _import(_imports(place).create_from_file(sdk, place.id, name, str(path))),
-            _gone(place.id) if place.kind == "model run" else None,
+            gone(place.id) if place.kind == "model run" else None,
         )
 
     def execute(
@@ -192,10 +192,16 @@ class Labelbox:
         *,
         experimental: bool = False,
         missing: LabelboxError | None = None,
+        pick: Callable[[Any], Any] = lambda data: data,
     ) -> Any:
-        """Exchange an operation of GraphQL for its data; ``what`` and ``missing`` are as for ``ask``."""
+        """Exchange an operation of GraphQL for what ``pick`` takes of its data.
+
+        ``what`` and ``missing`` are as for ``ask``. An answer of which it cannot be taken is a LabelboxError.
+        """
         name = what or f"answer {query.partition('(')[0].strip()}"
-        return self.ask(name, lambda sdk: sdk.execute(query, dict(variables), experimental=experimental), missing)
+        return self.ask(
+            name, lambda sdk: pick(sdk.execute(query, dict(variables), experimental=experimental)), missing
+        )
 
     def ask(self, what: str, call: Callable[["Client"], T], missing: LabelboxError | None = None) -> T:
         """Give what a call of the SDK gives: all that is asked goes through here.
@@ -282,7 +288,8 @@ def told(text: str, key: str = "") -> str:
     return line if len(line) <= _MOST_SAID else line[: _MOST_SAID - 1] + "…"
 
 
-def _gone(run: str) -> ModelRunGone:
+def gone(run: str) -> ModelRunGone:
+    """Make the error that says so."""
     return ModelRunGone(
         f"Labelbox has no model run {run}, or does not show it to the user of LABELBOX_API_KEY: it was deleted, or the "
         "key is of another workspace."
