@@ -46,6 +46,10 @@ _MOST_SAID = 300
 """Characters of what Labelbox says that are told again."""
 
 
+class DeadLink(LabelboxAway):
+    """A signed link does not work, or no longer: a new one may."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelRunInfo:
     """A model run; ``model`` is the id of the model that it belongs to, ``config`` what people set for its training."""
@@ -199,9 +203,7 @@ class Labelbox:
         ``what`` and ``missing`` are as for ``ask``. An answer of which it cannot be taken is a LabelboxError.
         """
         name = what or f"answer {query.partition('(')[0].strip()}"
-        return self.ask(
-            name, lambda sdk: pick(sdk.execute(query, dict(variables), experimental=experimental)), missing
-        )
+        return self.ask(name, lambda sdk: pick(sdk.execute(query, dict(variables), experimental=experimental)), missing)
 
     def ask(self, what: str, call: Callable[["Client"], T], missing: LabelboxError | None = None) -> T:
         """Give what a call of the SDK gives: all that is asked goes through here.
@@ -241,13 +243,14 @@ class Labelbox:
     def download(self, link: str, seconds: float, what: str) -> Iterator[Iterator[bytes]]:
         """GET a signed link, without the key, and give its bytes piece by piece, within so many seconds.
 
-        A link that no longer works is LabelboxAway, too: ask for a new one. ``what`` is what it leads to.
+        ``what`` is what it leads to. Raises DeadLink where it does not work any more.
         """
         failed = f"{what} could not be read from {shown(link)}"
         try:
             with self._fetcher.open(link, {"Accept": "*/*"}, time.monotonic() + seconds) as response:
                 if response.status != 200:
-                    kind = LabelboxAway if response.status in (*TRANSIENT, *_EXPIRED) else LabelboxError
+                    passing = LabelboxAway if response.status in TRANSIENT else LabelboxError
+                    kind = DeadLink if response.status in _EXPIRED else passing
                     raise kind(f"{failed}: its server answered {response.status}")
                 yield response.iter_stream()
         except Transient as error:

@@ -1,8 +1,9 @@
 """An export: Labelbox writes all rows of a model run to files, which are read into a ``RowTable``, part by part.
 
-The SDK's own wait ends silently where an export fails or hangs, and its stream gives the first row when the last one has
-come: exports are looked at here, and each part's rows are kept together with where the next part begins. Who repeats
-the work of a killed process goes on with the same export, at that place. What is asked are the SDK's own operations.
+The SDK's own wait ends silently where an export fails or hangs, and its stream gives the first row when the last one
+has come: exports are looked at here, and each part's rows are kept together with where the next part begins. Whoever
+repeats the work of a killed process goes on with the same export, at that place. What is asked are the SDK's own
+operations.
 """
 
 import json
@@ -14,7 +15,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from labelloop.errors import LabelboxAway, LabelboxError
-from labelloop.labelbox.client import Labelbox, gone, told
+from labelloop.labelbox.client import DeadLink, Labelbox, gone, told
 from labelloop.labelbox.rows import SPLITS, Row, row_number
 from labelloop.labelbox.table import ExportState, RowTable
 from labelloop.retries import retries
@@ -29,7 +30,8 @@ _EXPORT = """mutation exportDataRowsInModelRunPyApi($input: ExportDataRowsInMode
 {exportDataRowsInModelRun(input: $input){taskId isStreamable}}"""
 _HEADER = """query GetExportMetadataHeaderPyApi($where: WhereUniqueIdInput, $streamType: TaskStreamType!)
 {task(where: $where){exportMetadataHeader(streamType: $streamType){totalSize totalLines}}}"""
-_PART = """query GetExportFileFromOffsetPyApi($where: WhereUniqueIdInput, $streamType: TaskStreamType!, $offset: UInt64!)
+_PART = """query GetExportFileFromOffsetPyApi
+($where: WhereUniqueIdInput, $streamType: TaskStreamType!, $offset: UInt64!)
 {task(where: $where){exportFileFromOffset(streamType: $streamType, offset: $offset)
 {offsets{start end} lines{start end} file}}}"""
 _SPLITS = """query modelRunPyApi($modelRunId: ID!, $from: String, $first: Int)
@@ -184,7 +186,7 @@ class _Export:
             missing=gone(self.run),
             pick=lambda data: str(data["exportDataRowsInModelRun"]["taskId"]),
         )
-        state = ExportState(stage, task, begun)
+        state = ExportState(stage, task, begun, attempt=self.table.state.attempt)
         if stage == "reading":
             self.table.clear()
         with self.table.transaction():
@@ -275,18 +277,22 @@ class _Export:
         return part
 
     def _part(self, state: ExportState, total: int) -> ExportState:
-        """Read the part with the next byte, once more where it is broken; its rows are there whole or not at all."""
+        """Read the part with the next byte, once more, by a new link, where that fails; all its rows are kept or none.
+
+        Raises _Broken where that is how it stays, LabelboxAway where its server is away.
+        """
         for left in retries(_TRIES, self.pace.first, wait=self.pace.wait):
             try:
                 part = self._find(state.task, "RESULT", state.offset)
                 with self.table.transaction():
                     read = self._read_part(state, part, total)
                     self.table.keep(read)
-                return read
             except (_Broken, LabelboxAway) as failure:
                 if not left:
-                    raise
+                    raise (_Broken(str(failure)) if isinstance(failure, DeadLink) else failure) from None
                 _log.info("a part of the export of model run %s is read again: %s", self.run, failure)
+            else:
+                return read
         raise AssertionError("there is no try")  # pragma: no cover
 
     def _read_part(self, state: ExportState, part: _Part, total: int) -> ExportState:
@@ -360,7 +366,7 @@ class _Export:
             self.table.clear()
             return
         with self.table.transaction():
-            self.table.keep(ExportState("done"))
+            self.table.keep(ExportState("done", attempt=self.table.state.attempt))
 
 
 def _lost(task: str) -> _Lost:

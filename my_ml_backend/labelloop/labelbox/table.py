@@ -41,7 +41,8 @@ class ExportState:
 
     ``offset`` is the first byte that is not read, ``rest`` the beginning of a line before it, ``lines`` how many lines
     are read. ``cursor`` is the next page of the model run's splits, where the export does not tell them. ``unreadable``
-    counts lines that name no data row, ``remark`` says what Labelbox could not export.
+    counts lines that name no data row, ``remark`` says what Labelbox could not export. ``attempt`` is whose export it
+    is.
     """
 
     stage: Stage = "new"
@@ -53,6 +54,7 @@ class ExportState:
     cursor: str = ""
     unreadable: int = 0
     remark: str = ""
+    attempt: int = 0
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -144,11 +146,17 @@ class RowTable:
         """Whether any row came with its split."""
         return bool(self._all("SELECT 1 FROM rows WHERE split != '' LIMIT 1"))
 
-    def clear(self) -> None:
+    def begin(self, attempt: int) -> None:
+        """Forget what another attempt has exported; what this one has, stays."""
+        if self.state.attempt != attempt:
+            self.clear(ExportState(attempt=attempt))
+
+    def clear(self, state: ExportState | None = None) -> None:
         """Forget all rows and the export, so that the next one begins anew."""
+        state = state or ExportState(attempt=self.state.attempt)
         with self.transaction():
             self._change("DELETE FROM rows")
-            self._change("DELETE FROM export")
+            self.keep(state)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
