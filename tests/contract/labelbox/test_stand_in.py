@@ -1,13 +1,20 @@
 """The stand-in of Labelbox answers all that the real SDK sends for the calls that LabelLoop makes."""
 
+import ast
+import inspect
 import json
+import re
 import uuid
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import labelbox as sdk
 import pytest
 import requests
+from labelbox.schema import annotation_import, export_task, model_run, task
 from lbox import exceptions
 
 from labelloop.types import Json
@@ -251,3 +258,171 @@ def test_a_call_fails_as_ordered(labelbox: LabelboxStandIn, run_id: str, how: st
     with pytest.raises(exceptions.LabelboxError):
         run.update_status("COMPLETE")
     assert labelbox.stages(run_id) == ["COMPLETE"]
+
+
+def test_exports_go_wrong_as_ordered(labelbox: LabelboxStandIn) -> None:
+    run = client(labelbox).get_model_run(labelbox.add_model_run(labelbox.add_model(ONTOLOGY), rows(12)))
+    labelbox.spoil_export(hangs=True)
+    labelbox.spoil_export(fails=True)
+    labelbox.spoil_export(missing=1)
+    labelbox.spoil_export(cut=1)
+    hanging, failed, without, cut = (run.export() for _ in range(4))
+    assert [one.status for one in (hanging, failed)] == ["IN_PROGRESS", "FAILED"]
+    with pytest.raises(requests.HTTPError, match="404"):
+        list(without.get_buffered_stream())
+    with pytest.raises(AssertionError, match=r"expected \d+ bytes"):
+        list(cut.get_buffered_stream())
+    assert len(export(run)) == 12
+
+
+def test_imports_go_wrong_as_ordered(labelbox: LabelboxStandIn, run_id: str, tmp_path: Path) -> None:
+    run, row = client(labelbox).get_model_run(run_id), rows()[1].id
+    path = lines(tmp_path, *(about(row, name="scene", answer={"name": "indoor"}) for _ in range(3)))
+    labelbox.spoil_import(hangs=True)
+    labelbox.spoil_import(fails=True)
+    labelbox.spoil_import(refused=(0, 2))
+    made = [done(run.add_predictions(str(number), path)) for number in range(3)]
+    assert [one.state.value for one in made] == ["RUNNING", "FAILED", "FINISHED"]
+    with pytest.raises(ValueError, match="Import failed"):
+        made[1].errors  # noqa: B018 - it is asked for as it is read
+    assert len(made[2].errors) == 2
+    assert len(labelbox.predictions(run_id)) == 1
+    path.write_text(path.read_text() + "no JSON\n")
+    assert done(run.add_predictions("3", path)).state.value == "FAILED"
+    path.write_text("")
+    with pytest.raises(exceptions.MalformedQueryException):
+        run.add_predictions("4", path)
+
+
+class Made:
+    """Rows that are made as they are read, and counted."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.read = count, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Row]:
+        for number in range(self.count):
+            self.read += 1
+            yield Row(data_row_id(str(number)), text=TEXT)
+
+    def find(self, key: str) -> Row | None:
+        return Row(key, text=TEXT)
+
+
+def test_rows_that_are_made_as_they_are_read_are_not_held(labelbox: LabelboxStandIn, tmp_path: Path) -> None:
+    made = Made(200)
+    run_id = labelbox.add_model_run(labelbox.add_model(ONTOLOGY), made, lambda row: "TEST" if row else "")
+    run = client(labelbox).get_model_run(run_id)
+    assert made.read == 0
+    assert len(export(run)) == made.read == 200
+    assert labelbox.model_runs.runs[run_id].rows is made
+    sent = about("any", name="person", location={"start": 0, "end": 2})
+    assert done(run.add_predictions("1", lines(tmp_path, sent))).errors == []
+
+
+# What the SDK has beside the calls that LabelLoop makes.
+NOT_ASKED = {
+    "GetModelRunCostInfoPyApi",
+    "createMEAModelRunLabelRegistrationTaskPyApi",
+    "createMEAModelRunProjectLabelRegistrationTaskPyApi",
+    "MEALabelRegistrationTaskStatusPyApi",
+    "createMEAModelRunDataRowRegistrationTaskPyApi",
+    "MEADataRowRegistrationTaskStatusPyApi",
+    "DeleteModelRunPyApi",
+    "DeleteModelRunDataRowsPyApi",
+    "SendToAnnotateFromMeaPyApi",
+    "createMEAPredictionImportByUrlPyApi",
+    "createMALPredictionImportByUrlPyApi",
+    "createMalPredictionImportForModelRunDataRowsPyApi",
+    "getMEAToMALPredictionImportPyApi",
+    "deleteModelAssistedLabelingPredictionImportPyApi",
+    "createLabelImportByUrlPyApi",
+    "createLabelImportByFilePyApi",
+    "getLabelImportPyApi",
+    "SuccessesfulDataRowImportsPyApi",
+    "FailedDataRowImportsPyApi",
+}
+# What it puts together of the names of its classes, in labelbox/orm/query.py, or asks for on the way.
+PUT_TOGETHER = {
+    "GetModelRunPyApi",
+    "GetModelPyApi",
+    "GetOntologyPyApi",
+    "GetUserPyApi",
+    "GetProjectPyApi",
+    "GetUserCreatedTasksPyApi",
+    "GetMetadataOntologyBetaPyApi",
+}
+
+
+def operations_of(module: ModuleType) -> set[str]:
+    """Read the names of all operations that a module of the SDK can send; a name may be put together of constants."""
+    found: set[str] = set()
+    for function in ast.walk(ast.parse(inspect.getsource(module))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        known = {
+            one.targets[0].id: one.value.value
+            for one in ast.walk(function)
+            if isinstance(one, ast.Assign)
+            and isinstance(one.targets[0], ast.Name)
+            and isinstance(one.value, ast.Constant)
+        }
+        for text in map(partial(written, known), ast.walk(function)):
+            found |= set(re.findall(r"(?:query|mutation)\s+(\w+PyApi)\s*[({$]", text))
+    return found
+
+
+def written(known: Mapping[str, object], node: ast.AST) -> str:
+    """Give a text of the source, with constants in the place of their names."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(written(known, one) for one in node.values)
+    if isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+        return str(known.get(node.value.id, ""))
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_the_sdk_sends_nothing_that_the_stand_in_does_not_know(labelbox: LabelboxStandIn) -> None:
+    sent = set().union(*map(operations_of, (model_run, annotation_import, export_task, task)))
+    assert sent >= {"exportDataRowsInModelRunPyApi", "setPipelineStatusPyApi"}
+    assert sent - NOT_ASKED - labelbox.front.operations.keys() == set(), "the SDK can send more than it could"
+    assert NOT_ASKED - sent == set(), "the SDK does not send these any more"
+    assert labelbox.front.operations.keys() - sent == PUT_TOGETHER
+
+
+def test_all_that_the_stand_in_knows_is_sent_by_the_sdk(labelbox: LabelboxStandIn, run_id: str, tmp_path: Path) -> None:
+    asked, row = client(labelbox), rows()[1].id
+    run = asked.get_model_run(run_id)
+    asked.get_ontology(asked.get_model(run.model_id).ontology_id)
+    run.get_config()
+    run.update_config({"epochs": 4})
+    run.reset_config()
+    run.update_status("COMPLETE")
+    assert len(export(run)) == 3
+    run.assign_data_rows_to_split(global_keys=["first"], split="TRAINING")
+    paged = [(one.data_row().global_key, one.data_split.value) for one in run.model_run_data_rows()]
+    assert paged == [("first", "TRAINING"), (None, "TEST"), (None, "UNASSIGNED")]
+    path = lines(tmp_path, about(row, name="scene", answer={"name": "indoor"}))
+    done(run.add_predictions("1", path))
+    project = labelbox.add_project(ONTOLOGY, rows())
+    asked.get_project(project)
+    sdk.MALPredictionImport.create_from_file(asked, project, "1", str(path))
+    sdk.MALPredictionImport.from_name(asked, project, "1")
+    assert {one for one in labelbox.calls if not one.startswith("GET ")} == labelbox.front.operations.keys()
+
+
+def test_an_operation_or_a_field_that_there_is_not_is_refused(labelbox: LabelboxStandIn, run_id: str) -> None:
+    asked = client(labelbox)
+    with pytest.raises(exceptions.InvalidQueryError, match="no operation SomethingNew"):
+        asked.execute("query SomethingNew{x}", {})
+    query = "query ModelRunPyApi($modelRunId: ID!){modelRun(where: {id: $modelRunId}){trainingMetadata %s}}"
+    with pytest.raises(exceptions.InvalidQueryError, match='Cannot query field "weather"'):
+        asked.execute(query % "weather", {"modelRunId": run_id})
+    with pytest.raises(exceptions.InvalidQueryError, match="is sent to /graphql"):
+        asked.execute(query % "", {"modelRunId": run_id}, experimental=True)
+    with pytest.raises(exceptions.LabelboxError, match="was not provided"):
+        asked.execute(query % "", {})
+    with pytest.raises(exceptions.InvalidQueryError, match="Syntax Error"):
+        asked.execute("query ModelRunPyApi{modelRun{id", {})

@@ -51,6 +51,12 @@ class Checker:
 
     def check(self, line: Json) -> Row:
         """Give the row that a line is about. Raises Bad."""
+        try:
+            return self._check(line)
+        except (TypeError, LookupError, AttributeError) as error:
+            raise Bad("InvalidAnnotation", f"{type(error).__name__}: {error}") from None
+
+    def _check(self, line: Json) -> Row:
         row = self._row(line)
         if "uuid" in line:
             _uuid(line["uuid"])
