@@ -78,18 +78,15 @@ def box_json(box: Box, size: Size) -> Json | None:
 
     What is turned is written as the upright box around it.
     """
+    if not all(map(math.isfinite, (box.x, box.y, box.width, box.height, box.rotation))):
+        return None
     inside = cut(_upright(box, size))
     if inside is None:
         return None
-    width, height = size
-    told = {
-        "top": inside.y * height,
-        "left": inside.x * width,
-        "height": inside.height * height,
-        "width": inside.width * width,
-    }
-    rounded = {key: round(number, _PIXEL_DIGITS) for key, number in told.items()}
-    return rounded if rounded["width"] > 0.0 and rounded["height"] > 0.0 else None
+    left, right = (round(share * size[0], _PIXEL_DIGITS) for share in (inside.x, min(1.0, inside.x + inside.width)))
+    top, bottom = (round(share * size[1], _PIXEL_DIGITS) for share in (inside.y, min(1.0, inside.y + inside.height)))
+    width, height = round(right - left, _PIXEL_DIGITS), round(bottom - top, _PIXEL_DIGITS)
+    return {"top": top, "left": left, "height": height, "width": width} if width > 0.0 and height > 0.0 else None
 
 
 def read_span(entry: Json, text: str) -> Span | None:
