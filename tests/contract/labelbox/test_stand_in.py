@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from functools import partial
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -426,3 +427,43 @@ def test_an_operation_or_a_field_that_there_is_not_is_refused(labelbox: Labelbox
         asked.execute(query % "", {})
     with pytest.raises(exceptions.InvalidQueryError, match="Syntax Error"):
         asked.execute("query ModelRunPyApi{modelRun{id", {})
+
+
+def test_a_page_shows_what_became_of_a_model_run(labelbox: LabelboxStandIn, tmp_path: Path) -> None:
+    run_id = labelbox.add_model_run(labelbox.add_model(ONTOLOGY, "cars & trees"), rows(70))
+    run, (text, first, *_) = client(labelbox).get_model_run(run_id), [row.id for row in rows()]
+
+    def page(path: str = f"/runs/{run_id}") -> str:
+        told = requests.get(f"{labelbox.url}{path}", timeout=10)
+        assert told.status_code == 200
+        return told.text
+
+    assert "not begun" in page("/")
+    assert "cars &amp; trees" in page("/")
+    run.update_status("TRAINING_MODEL", metadata={"f1": "<0.91>"})
+    assert "http-equiv" in page()
+    sent = [
+        about(first, name="car", confidence=0.9, bbox={"top": 0, "left": 1, "height": 31, "width": 5}),
+        about(text, name="person", confidence=0.8, location={"start": 8, "end": 10}),
+        about(first, name="scene", answer={"name": "outdoor", "confidence": 0.7}),
+        about(first, metricName="loss", metricValue=0.25),
+    ]
+    done(run.add_predictions("labelloop-1", lines(tmp_path, *sent)))
+    run.update_status("FAILED", error_message="<no> labels")
+    shown = page()
+    assert "http-equiv" not in shown
+    for told in (
+        "&lt;0.91&gt;",
+        "&lt;no&gt; labels",
+        '<rect class="predicted" x="1" y="0" width="5" height="31"><title>car 0.90</title></rect>',
+        '<rect class="label" x="2" y="3" width="10" height="12.5"><title>car</title></rect>',
+        'Ada met <mark title="person 0.80">Bob</mark>',
+        "scene: outdoor 0.70",
+        "loss 0.250",
+        "3 labels: car x 3, outdoor/sea x 3, dog x 3",
+        "60 of 70 are shown",
+    ):
+        assert told in shown
+    (link,) = set(re.findall(r'href="([^"]*/1\.png[^"]*)"', shown))
+    assert requests.get(unescape(link), timeout=10).content == PICTURE
+    assert requests.get(f"{labelbox.url}/runs/another", timeout=10).status_code == 404

@@ -37,6 +37,7 @@ class ModelRun:
     split_key: str
     created: float
     statuses: list[Json] = field(default_factory=list)
+    told_at: list[float] = field(default_factory=list)
     assigned: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -177,6 +178,7 @@ class ModelRuns:
         if not all(isinstance(one, str) for pair in metadata.items() for one in pair):
             raise malformed("metadata maps strings to strings")
         with run.lock:
+            run.told_at.append(self.links.clock())
             run.statuses.append(data)
         return {"updateTrainingPipeline": {"status": data["status"]}}
 

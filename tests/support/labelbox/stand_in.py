@@ -16,6 +16,7 @@ from support.labelbox.front import KEY, Answered, Fetch, Front
 from support.labelbox.imports import Imports, Project
 from support.labelbox.links import Clock, Links, lines_of, loads
 from support.labelbox.model_runs import Model, ModelRun, ModelRuns, Splits
+from support.labelbox.page import Pages
 from support.labelbox.rows import Row, Rows, held
 from support.labelbox.wire import Call, Refused, answer
 from support.serving import HungUp, serving
@@ -52,7 +53,7 @@ class LabelboxStandIn:
         self.model_runs = ModelRuns(self.links)
         self.exports = Exports(self.links, self.model_runs, part)
         self.annotation_imports = Imports(self.links, self.model_runs)
-        self.front = Front(self.links.answer, lambda _: Response("Labelbox's stand-in", content_type="text/plain"))
+        self.front = Front(self.links.answer, Pages(self.model_runs, self.annotation_imports).answer)
         for room in (self.model_runs, self.exports, self.annotation_imports):
             self.front.add(room.operations())
         self.calls = self.front.plans.calls
