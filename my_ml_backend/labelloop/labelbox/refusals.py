@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from labelloop.errors import LabelboxAway, LabelboxError
 from labelloop.labelbox.client import Import, ImportPlace, Labelbox, told
+from labelloop.labelbox.export import Lines
 from labelloop.retries import retries
 from labelloop.types import Json
 
@@ -74,17 +75,13 @@ def read_refusals(client: Labelbox, place: ImportPlace, found: Import, wait: Cal
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield whole lines; raises LabelboxError beyond so many bytes."""
-    rest, size = bytearray(), 0
+    lines, size = Lines(), 0
     for piece in pieces:
         size += len(piece)
         if size > _MOST:
             raise LabelboxError(f"what Labelbox says of an import has more than {_MOST} bytes")
-        rest += piece
-        if b"\n" in piece:
-            *whole, rest = rest.split(b"\n")
-            yield from map(bytes, whole)
-    if rest:
-        yield bytes(rest)
+        yield from lines.cut(piece)
+    yield lines.rest
 
 
 def _read(line: bytes) -> Json | None:
