@@ -7,6 +7,7 @@ between them. Names are those that people see.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 
 from labelloop.data.classes import Find, class_finder
@@ -58,7 +59,7 @@ class Question:
             yield from ((step, *rest) for below in option.questions for rest in below.paths())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ontology:
     """What of an ontology one model type learns.
 
@@ -123,11 +124,19 @@ class Ontology:
 
         Letter case does not count; of a path, the last step is enough where no other path ends in it.
         """
-        own = class_finder(self.classes)
-        last = Counter(caseless(path[-1][1]) for path in self.paths.values())
-        short = {caseless(path[-1][1]): name for name, path in self.paths.items() if last[caseless(path[-1][1])] == 1}
-        told = {name: own(label) for name, label in given}
-        return lambda name: told[name] if name in told else own(name) or short.get(caseless(name))
+        told = {name: self._own(label) for name, label in given}
+        return lambda name: told[name] if name in told else self._own(name) or self._last_steps.get(caseless(name))
+
+    @cached_property
+    def _own(self) -> Find:
+        # Made once: every answer is read by it.
+        return class_finder(self.classes)
+
+    @cached_property
+    def _last_steps(self) -> dict[str, str]:
+        last = {name: caseless(path[-1][1]) for name, path in self.paths.items()}
+        counts = Counter(last.values())
+        return {step: name for name, step in last.items() if counts[step] == 1}
 
 
 def _tools(normalized: Json) -> dict[Feature, tuple[str, ...]]:

@@ -407,8 +407,23 @@ ANYTHING = st.recursive(
     VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=6
 )
 
+ANSWERS = st.fixed_dictionaries(
+    {"name": st.sampled_from(["scene", "things", "place", "with", "outdoor", "tree", "forest", "car", 7, None])},
+    optional={"radio_answer": ANYTHING, "checklist_answers": ANYTHING, "classifications": ANYTHING},
+)
+ENTRIES = st.deferred(
+    lambda: st.fixed_dictionaries(
+        {"name": st.sampled_from(["scene", "things", "place", "with"])},
+        optional={
+            "radio_answer": ANSWERS,
+            "checklist_answers": st.lists(ANSWERS | ANYTHING, max_size=3),
+            "classifications": st.lists(ANSWERS, max_size=2),
+        },
+    )
+)
 
-@given(told=ANYTHING, at=st.integers(0, 5), one=st.sampled_from(TYPES))
+
+@given(told=ANYTHING | ENTRIES, at=st.integers(0, 6), one=st.sampled_from(TYPES))
 @settings(max_examples=examples(150))
 def test_rows_of_any_form_are_rows_with_a_reason_or_votes(told: object, at: int, one: object) -> None:
     name = str(getattr(one, "name", ""))
@@ -421,6 +436,7 @@ def test_rows_of_any_form_are_rows_with_a_reason_or_votes(told: object, at: int,
         (run, "labels"),
         (run["labels"][0], "annotations"),
         (run["labels"][0]["annotations"], "objects"),
+        (run["labels"][0]["annotations"], "classifications"),
     ]
     holder, key = places[at]
     holder[key] = told if at < 3 else [told]
