@@ -1,0 +1,126 @@
+"""What is to be uploaded to a model run, in a file of this machine: whoever takes up a killed job goes on from there.
+
+It is SQLite, so that what was kept stays whole wherever the process is killed, and a million rows take no memory.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from labelloop.errors import StoreError
+from labelloop.types import Json
+
+_TOGETHER = 1000
+"""Rows that are read at a time: nothing is locked while something is made of them."""
+
+_REASONS = 3
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS predicted
+    (version TEXT, number INTEGER, lines TEXT, reason TEXT, PRIMARY KEY (version, number)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attempt (number INTEGER);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a version says of the data row of a number: ``lines`` for Labelbox; none for a ``reason``."""
+
+    number: int
+    version: str
+    lines: Sequence[Json] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many rows have lines, how many could be given none, and why: the first few reasons."""
+
+    rows: int
+    left_out: int
+    reasons: tuple[str, ...]
+
+
+class PredictedRows:
+    """Predictions by version and data row. Safe to share between threads; ``version`` "" is any of them.
+
+    Raises StoreError where the disk refuses.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def add(self, predicted: Iterable[Predicted]) -> None:
+        """Keep all of these or none, each in place of what was kept of its version and row before."""
+        entries = [(one.version, one.number, json.dumps(list(one.lines)), one.reason) for one in predicted]
+        with self._open() as base, base:
+            base.executemany("INSERT OR REPLACE INTO predicted VALUES (?, ?, ?, ?)", entries)
+
+    def numbers(self) -> Iterator[int]:
+        """Yield the numbers of all rows that something is kept of, in order."""
+        after = -1
+        while page := self._read(
+            "SELECT DISTINCT number FROM predicted WHERE number > ? ORDER BY number LIMIT ?", after, _TOGETHER
+        ):
+            yield from (number for (number,) in page)
+            after = page[-1][0]
+
+    def lines(self, version: str = "") -> Iterator[Json]:
+        """Yield all lines, in the order of versions and numbers: each time the same."""
+        for one in self._versions(version):
+            after = -1
+            while page := self._read(
+                "SELECT number, lines FROM predicted WHERE version = ? AND number > ? ORDER BY number LIMIT ?",
+                *(one, after, _TOGETHER),
+            ):
+                for _, lines in page:
+                    yield from json.loads(lines)
+                after = page[-1][0]
+
+    def count(self, version: str = "") -> Counted:
+        """Count what is kept."""
+        ((rows, left),) = self._read(
+            "SELECT count(DISTINCT CASE reason WHEN '' THEN number END), "
+            "count(DISTINCT CASE reason WHEN '' THEN NULL ELSE number END) FROM predicted WHERE ? IN ('', version)",
+            version,
+        )
+        reasons = self._read(
+            "SELECT reason, count(*) FROM predicted WHERE reason != '' AND ? IN ('', version) GROUP BY reason "
+            "ORDER BY count(*) DESC, reason LIMIT ?",
+            *(version, _REASONS),
+        )
+        return Counted(rows, left, tuple(reason for reason, _ in reasons))
+
+    def begin(self, attempt: int, *, forget: bool) -> None:
+        """Note whose all this is; ``forget`` what another attempt has kept."""
+        with self._open() as base, base:
+            if base.execute("SELECT 1 FROM attempt WHERE number = ?", (attempt,)).fetchone():
+                return
+            base.execute("DELETE FROM attempt")
+            base.execute("INSERT INTO attempt VALUES (?)", (attempt,))
+            if forget:
+                base.execute("DELETE FROM predicted")
+
+    def _versions(self, version: str) -> list[str]:
+        found = self._read("SELECT DISTINCT version FROM predicted ORDER BY version")
+        return [version] if version else [one for (one,) in found]
+
+    def _read(self, query: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        with self._open() as base:
+            return base.execute(query, values).fetchall()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._file)) as base:
+                base.executescript(_SCHEMA)
+                yield base
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(
+                f"predictions cannot be kept in {self._file.parent}: {error}. Check the folder's rights and free "
+                "space, or correct MODEL_DIR"
+            ) from error
