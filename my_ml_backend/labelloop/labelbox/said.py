@@ -10,6 +10,7 @@ from labelloop.types import BOXES, Box, Json, Region, Span
 
 NESTED_IN_REGIONS = "answers about a single box or span"
 NOT_FOLLOWED = "answers below an answer that are not learned"
+UNCHECKED = "labels that check nothing in a checklist that need not be answered, read as none of its answers"
 DAMAGED = "boxes or spans without an extent, or outside their data row"
 
 
@@ -23,13 +24,21 @@ def vote_of(label: object, ontology: Ontology, text: str, size: Size | None, asi
         return Vote(reason="the label holds no annotations")
     if ontology.question is None:
         return _marked(label, ontology, text, size, aside)
-    return _answered(_entries(annotations, "classifications"), ontology, ontology.question, aside)
-
-
-def _answered(entries: list[Json], ontology: Ontology, question: Question, aside: Counter[str]) -> Vote:
+    question = ontology.question
+    entries = _entries(annotations, "classifications")
     given = [entry for entry in entries if read_name(entry.get("name")) in question.names]
-    if not given:
+    return _answered(given, ontology, question, aside) if given else _unanswered(question, aside)
+
+
+def _unanswered(question: Question, aside: Counter[str]) -> Vote:
+    """Tell "none of its answers" from nothing: an export is silent about a checklist in which nothing is checked."""
+    if not question.several or question.required:
         return Vote(reason=f"the question {listed(question.name)} is not answered")
+    aside[UNCHECKED] += 1
+    return Vote()
+
+
+def _answered(given: list[Json], ontology: Ontology, question: Question, aside: Counter[str]) -> Vote:
     answers = [answer for entry in given for answer in _answers(entry, question)]
     known = [(option, answer) for answer in answers if (option := _option(question, answer)) is not None]
     gone = {read_name(answer.get("name")) for answer in answers if _option(question, answer) is None}

@@ -192,14 +192,36 @@ def test_a_checklist_gives_several_classes_and_of_nested_answers_their_paths(key
     assert row.votes == (Vote(frozenset({"tree/fruit", "tree/snow", "dog"})),)
 
 
-def test_nothing_checked_is_an_answer_and_no_answer_is_none() -> None:
-    nothing, unasked = (
+def test_nothing_checked_is_an_answer_of_a_checklist_that_need_not_be_answered() -> None:
+    nothing, silent = (
         read("image_multi_classification", exported(label(*said))) for said in ([checklist("things")], [])
     )
 
-    assert nothing.votes == (Vote(),)
-    assert unasked.votes == (Vote(reason="the question 'things' is not answered"),)
-    assert truth("image_multi_classification", unasked).reason == "the question 'things' is not answered"
+    assert nothing.votes == silent.votes == (Vote(),)
+    assert not nothing.aside
+    assert silent.aside == {
+        "labels that check nothing in a checklist that need not be answered, read as none of its answers": 1
+    }
+
+
+def test_who_checks_nothing_counts_among_several() -> None:
+    said = [label(), label(), label(checklist("things", answer("dog")))]
+
+    assert truth("image_multi_classification", read("image_multi_classification", exported(*said))).labels == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "question_name"),
+    [
+        ("image_single_classification", SCENE, "scene"),
+        ("image_multi_classification", THINGS | {"required": True}, "things"),
+    ],
+)
+def test_a_question_that_must_be_answered_and_is_not_says_nothing(name: str, asked: Json, question_name: str) -> None:
+    row = read(name, exported(label()), normalized(asked))
+
+    assert row.votes == (Vote(reason=f"the question '{question_name}' is not answered"),)
+    assert truth(name, row).reason == f"the question '{question_name}' is not answered"
 
 
 def test_a_row_without_a_label_is_left_out_with_a_reason() -> None:
