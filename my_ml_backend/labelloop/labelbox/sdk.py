@@ -48,10 +48,15 @@ UPLOAD_SECONDS = 600.0
 _TRIES, _FIRST, _MOST = 8, 0.5, 16.0
 """Tries of one exchange, and the pauses between them in seconds: 48 in all, within the deadline of the exchange."""
 
+_LEAST = 5.0
+"""Seconds that are left for the last try of an exchange."""
+
 _LONGEST = 1 << 28
 """Bytes of an answer."""
 
 _CONNECT_SECONDS = 10.0
+
+_FAILED, _MISTAKES = "INTERNAL_SERVER_ERROR", (400, 422, 426)
 
 for _name in ("labelbox", "lbox"):
     # They log answers, signed links and all, and failures that are told again as errors of ours.
@@ -92,15 +97,19 @@ class Client(labelbox.Client):  # type: ignore[misc]
         until = time.monotonic() + (UPLOAD_SECONDS if files else self._seconds)
         # Without this, an update of what is no more looks as if it had been made.
         how["raise_return_resource_not_found"] = True
-        for left in retries(_TRIES, _FIRST, _MOST, spread=0.2, wait=self._wait):
+        for left in retries(_TRIES, _FIRST, _MOST, spread=0.2, wait=lambda pause: self._pause(pause, until)):
             try:
                 return self._once(until - time.monotonic(), query, params, data=data, files=files, **how)
             except Passing as failure:
-                if not left or time.monotonic() >= until or (files and not failure.unsent):
+                if not left or time.monotonic() + _LEAST >= until or (files and not failure.unsent):
                     raise
                 for _, file, *_ in (files or {}).values():
                     file.seek(0)
         raise AssertionError("there is no try")  # pragma: no cover
+
+    def _pause(self, pause: float, until: float) -> None:
+        """Wait, but leave time for another try."""
+        self._wait(min(pause, max(0.0, until - _LEAST - time.monotonic())))
 
     def _once(self, seconds: float, *asked: Any, **how: Any) -> Any:
         """Ask without the retries that the SDK decorates this with."""
@@ -146,8 +155,8 @@ class _Way(BaseAdapter):
             raise Passing("it limits how often it is asked", unsent=True)
         if status >= 500:
             raise Passing(f"it answered {status}")
-        if not _is_answer(content):
-            raise Passing(f"it answered {status} with something other than GraphQL's JSON")
+        if fault := _fault(content):
+            raise Passing(f"it answered {status} with {fault}")
         answer = requests.Response()
         answer.status_code, answer.headers, answer.encoding = status, CaseInsensitiveDict(headers), "utf-8"
         answer.request, answer.url, answer.raw = request, request.url or "", io.BytesIO(content)
@@ -189,9 +198,19 @@ def _kind(error: Exception) -> str:
     return strerror if isinstance(strerror, str) else type(cause).__name__
 
 
-def _is_answer(content: bytes) -> bool:
+def _fault(content: bytes) -> str:
+    """Say what an answer is that may be another one a moment later; empty for one that counts.
+
+    INTERNAL_SERVER_ERROR is also what some mistakes of those who ask are called: these come with a status of their own.
+    """
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(body, dict) and bool({"data", "errors", "message"} & body.keys())
+        body = None
+    if not isinstance(body, dict) or not {"data", "errors", "message"} & body.keys():
+        return "something other than GraphQL's JSON"
+    for error in body.get("errors") or ():
+        told = error.get("extensions") or {}
+        if told.get("code") == _FAILED and (told.get("exception") or {}).get("status") not in _MISTAKES:
+            return f"{_FAILED}: {error.get('message')}"
+    return ""
