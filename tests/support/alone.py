@@ -15,7 +15,8 @@ from typing import Protocol
 
 
 class _Found(Protocol):
-    url: str
+    @property
+    def url(self) -> str: ...
 
     @property
     def environment(self) -> Mapping[str, str]: ...

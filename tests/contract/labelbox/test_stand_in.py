@@ -460,7 +460,7 @@ def test_a_page_shows_what_became_of_a_model_run(labelbox: LabelboxStandIn, tmp_
         'Ada met <mark title="person 0.80">Bob</mark>',
         "scene: outdoor 0.70",
         "loss 0.250",
-        "3 labels: car x 3, outdoor/sea x 3, dog x 3",
+        "labeled 3 times: car x 3, outdoor/sea x 3, dog x 3",
         "60 of 70 are shown",
     ):
         assert told in shown

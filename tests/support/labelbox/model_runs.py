@@ -68,10 +68,12 @@ class ModelRuns:
         self.models: dict[str, Model] = {}
         self.runs: dict[str, ModelRun] = {}
         self._tasks: set[str] = set()
+        self._reading: dict[str, tuple[int, Iterator[Row]]] = {}
 
     def forget(self) -> None:
         self.models.clear()
         self.runs.clear()
+        self._reading.clear()
 
     def operations(self) -> Iterator[Operation]:
         yield operation("GetModelRunPyApi", "param_0", lambda call: {"modelRun": self._told(call["param_0"])})
@@ -197,8 +199,12 @@ class ModelRuns:
         if not isinstance(first, int) or not 1 <= first <= PAGE:
             raise malformed(f"first is between 1 and {PAGE}")
         start = int(call["from"] or 0)
-        rows = list(islice(run.rows, start, start + first))
+        at, reading = self._reading.pop(run.id, (-1, iter(())))
+        # Where the last page ended the next one begins: rows that are made as they are read are made once.
+        reading = reading if at == start else islice(run.rows, start, None)
+        rows = list(islice(reading, first))
         end = start + len(rows)
+        self._reading[run.id] = end, reading
         cursor = str(end) if end < len(run.rows) else None
         nodes = [self._node(run, row) for row in rows]
         return {"annotationGroups": {"nodes": nodes, "pageInfo": {"endCursor": cursor}}}

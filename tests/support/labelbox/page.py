@@ -34,6 +34,8 @@ rect {{ fill: none; stroke: #2684ff; stroke-width: 1; }}
 rect.label {{ stroke: #ffab00; stroke-dasharray: 3 2; }}
 mark {{ background: #2684ff33; border-bottom: 2px solid #2684ff; color: inherit; }}
 small, dt {{ opacity: .7; }}
+dl {{ column-gap: .8rem; display: grid; grid-template-columns: max-content 1fr; margin: 0; }}
+dd {{ margin: 0; }}
 .FAILED {{ color: #de350b; }} .COMPLETE {{ color: #00875a; }}
 </style></head><body>
 """
@@ -69,7 +71,7 @@ class Pages:
         yield _HEAD.format(title=escape(run.name), refresh="" if over else _refresh())
         model = escape(self.model_runs.models[run.model].name)
         yield f'<p><a href="/">Model runs</a></p><h1>{escape(run.name)}</h1><p>Model {model}, {_status(run)}</p>'
-        yield f"<p><small>{run.id}</small></p><h2>Statuses</h2>"
+        yield f"<p><small>modelRunId {run.id}, modelId {run.model}</small></p><h2>Statuses</h2>"
         yield from _statuses(run)
         yield "<h2>Imports</h2><table><tr><th>Name</th><th>State</th><th>Lines</th><th>Refused</th></tr>"
         for one in self.imports.of(run.id):
@@ -110,12 +112,12 @@ class Pages:
             yield "</svg>"
         else:
             yield f"<p>{_marked(row.words or '', lines)}</p>"
-        yield f"<p><small>{split}, {len(row.labels)} labels: {escape(_said(row))}</small></p>"
+        yield f"<p><small>{split}; {_said(row)}</small></p>"
         for line in lines:
-            if "metricValue" in line:
-                yield f"<p><small>{escape(str(line['metricName']))} {escape(_value(line['metricValue']))}</small></p>"
-            else:
+            if "metricValue" not in line:
                 yield f"<p>{escape(_shown(line))}</p>"
+        metrics = (f"{one['metricName']} {_value(one['metricValue'])}" for one in lines if "metricValue" in one)
+        yield f"<p><small>{escape(', '.join(metrics))}</small></p>"
 
 
 def _html(parts: Iterable[str]) -> Response:
@@ -201,7 +203,9 @@ def _said(row: Row) -> str:
         for one in label:
             answers = one.get("checklist_answers") or ([one["radio_answer"]] if "radio_answer" in one else [])
             said.update(map(_path, answers) if answers else [one["name"]])
-    return ", ".join(f"{name} x {times}" if times > 1 else name for name, times in said.items()) or "nothing"
+    told = ", ".join(f"{name} x {times}" if times > 1 else name for name, times in said.items()) or "nothing"
+    people = {0: "not labeled", 1: f"labeled: {told}"}
+    return escape(people.get(len(row.labels), f"labeled {len(row.labels)} times: {told}"))
 
 
 def _path(answer: Json) -> str:
