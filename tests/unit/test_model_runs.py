@@ -39,7 +39,7 @@ def test_what_has_ended_is_begun_anew(jobs: ModelRunJobs, state: str) -> None:
     assert jobs.open() == []
     assert jobs.known() == [PROJECT]
     again = jobs.ask(PROJECT, BOXES)
-    assert (again.state, again.attempts, again.reason, again.version, again.stage) == ("open", 2, "", "", "run")
+    assert (again.state, again.attempts, again.reason, again.version, again.stage) == ("open", 2, "", "", "begin")
     assert again.created == first.created
     assert again.asked > first.asked
     assert jobs.open() == jobs.known() == [PROJECT]

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from labelloop.cli.terminal import follow, json_option, project_option, show
+from labelloop.cli.terminal import any_project_option, follow, json_option, named_project, show
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
 from labelloop.loop.mirror import reject_by_command
@@ -19,7 +19,7 @@ from labelloop.types import ProjectKey
 
 @click.command()
 @click.argument("version", required=False)
-@project_option
+@any_project_option
 @click.option("--force", is_flag=True, help="Take one that was rejected or passed over, too; its record says so.")
 @json_option
 @click.pass_obj
@@ -37,7 +37,7 @@ def approve(hub: Hub, version: str | None, project_id: int, force: bool, as_json
 
 @click.command()
 @click.argument("version", required=False)
-@project_option
+@any_project_option
 @click.option("--reason", default="", help="Why, for its verdict.")
 @json_option
 @click.pass_obj
@@ -62,7 +62,7 @@ def reject(hub: Hub, version: str | None, project_id: int, reason: str, as_json:
 
 
 @click.command()
-@project_option
+@any_project_option
 @click.option("--to", "version", required=True, help="The version to go back to, for example v7.")
 @click.option("--force", is_flag=True, help="Take one that was rejected, too; its record says that it was forced.")
 @json_option
@@ -83,8 +83,8 @@ def _newest_waiting(hub: Hub, project: ProjectKey) -> str:
     waiting = hub.versions(project).waiting(hub.pointer(project).read())
     if not waiting:
         raise click.ClickException(
-            f"no version of project {project.id} waits for approval: `labelloop versions --project {project.id}` lists "
-            "them"
+            f"no version of project {named_project(project)} waits for approval: `labelloop versions --project "
+            f"{named_project(project)}` lists them"
         )
     return waiting[-1].version
 

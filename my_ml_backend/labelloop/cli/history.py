@@ -9,7 +9,15 @@ from pathlib import Path
 import click
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.cli.terminal import STDOUT, json_option, project_option, share, show, write_output
+from labelloop.cli.terminal import (
+    STDOUT,
+    any_project_option,
+    json_option,
+    named_project,
+    share,
+    show,
+    write_output,
+)
 from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import existing_project, named_version
@@ -25,7 +33,7 @@ from labelloop.watch.agreement import Agreed, kept_agreements
 
 
 @click.command()
-@project_option
+@any_project_option
 @click.option("--version", help="The version, for example v7; default: the champion.")
 @click.option(
     "--output",
@@ -67,7 +75,7 @@ def _write(content: bytes, places: Sequence[Path]) -> Path:
 
 
 @click.command()
-@project_option
+@any_project_option
 @click.option(
     "--to",
     "target",
@@ -85,7 +93,7 @@ def tensorboard(hub: Hub, project_id: int, target: Path) -> None:
     found = [name for name, count in counts.items() if count]
     if not found:
         raise click.ClickException(
-            f"no version of project {project_id} has events: workers of this release keep them with every version "
+            f"no version of project {named_project(project)} has events: workers of this release keep them with every version "
             "that they train"
         )
     click.echo(f"{', '.join(found)}: tensorboard --logdir {target}")
@@ -95,7 +103,7 @@ _CARD, _RECORD = "README.md", "version.json"
 
 
 @click.command()
-@project_option
+@any_project_option
 @json_option
 @click.pass_obj
 def versions(hub: Hub, project_id: int, as_json: bool) -> None:
@@ -144,7 +152,7 @@ def _pointers(hub: Hub, project: ProjectKey) -> tuple[Pointers, str]:
 
 @click.command()
 @click.argument("version", required=False)
-@project_option
+@any_project_option
 @click.option(
     "--to",
     "target",
@@ -163,7 +171,7 @@ def export(hub: Hub, version: str | None, project_id: int, target: Path) -> None
         raise click.ClickException(f"{target} is not empty: name a new folder, so that nothing of yours is mixed in")
     bundle = versions.fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
     _hand_out(bundle, record, target)
-    click.echo(f"{version} of project {project_id}: {target}, {', '.join(bundle_files(target))}, {_CARD}, {_RECORD}")
+    click.echo(f"{version} of project {named_project(project)}: {target}, {', '.join(bundle_files(target))}, {_CARD}, {_RECORD}")
 
 
 def _hand_out(bundle: Path, record: VersionRecord, target: Path) -> None:

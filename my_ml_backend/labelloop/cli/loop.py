@@ -9,7 +9,18 @@ from dataclasses import asdict
 import click
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, project_option, show, standing
+from labelloop.cli.terminal import (
+    AnyProject,
+    Bar,
+    any_project_option,
+    follow,
+    follow_elsewhere,
+    json_option,
+    named_project,
+    project_option,
+    show,
+    standing,
+)
 from labelloop.deployers.opening import has_batch
 from labelloop.errors import StoreError, StudioError
 from labelloop.loop import project_registry, queue
@@ -17,6 +28,7 @@ from labelloop.loop.batch import route
 from labelloop.loop.drift import last_look, waiting_for_a_look
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.model_runs import ask_for_run
 from labelloop.loop.prelabel import prelabel
 from labelloop.loop.project_endpoint import (
     hear,
@@ -30,7 +42,7 @@ from labelloop.loop.project_endpoint import (
 )
 from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
 from labelloop.loop.serving import announced_version, serving
-from labelloop.loop.status import left_over, project_status
+from labelloop.loop.status import all_statuses, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
@@ -85,13 +97,13 @@ def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@click.option("--project", "project_id", type=AnyProject(), help="Only this project, or RUN/TYPE of a model run.")
 @json_option
 @click.pass_obj
 def status(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Say how the projects stand: versions, the run in progress, what is missing, what went wrong."""
-    projects = [existing_project(hub, project_id)] if project_id else known_projects(hub)
-    found = [project_status(hub, project) for project in projects]
+    known = [project_status(hub, existing_project(hub, project_id))] if project_id else []
+    found = known or all_statuses(hub, known_projects(hub))
     lines = [line for one in found for line in standing(one)] or ["no project has been connected yet"]
     if not project_id and not as_json:
         lines += _left_over(hub)
@@ -118,7 +130,7 @@ def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
 
 
 @click.command()
-@project_option
+@any_project_option
 @click.option("--force", is_flag=True, help="Train even if the same labels and settings have been trained before.")
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end.")
 @json_option
@@ -127,7 +139,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     """Retrain now, whatever the policy says."""
     project = existing_project(hub, project_id)
     require_learning(hub, project)
-    job = hub.queue(project).retrain("labelloop retrain", force=force)
+    job = ask_for_run(hub, project, "labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
     result = queue.job_result(hub.redis, job)
     if wait and (record := follow_elsewhere(hub, project, quiet=as_json)) is not None:
@@ -143,7 +155,7 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
 
 
 @click.command()
-@project_option
+@any_project_option
 @json_option
 @click.pass_obj
 def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
@@ -152,7 +164,7 @@ def cancel(hub: Hub, project_id: int, as_json: bool) -> None:
     runs = hub.open_runs(project)
     opened = runs.read()
     if opened is None:
-        raise click.ClickException(f"no run of project {project_id} is open: there is nothing to cancel")
+        raise click.ClickException(f"no run of project {named_project(project)} is open: there is nothing to cancel")
     runs.cancel(opened.key, "it was cancelled by `labelloop cancel`")
     told = f"run {opened.key} is to end: its worker sees it within seconds"
     if opened.elsewhere:

@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from labelloop.deployers.base import Deployed
 from labelloop.errors import QueueError
+from labelloop.labelbox.model_types import find_type, type_of
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
+from labelloop.loop.process import hub_of
 from labelloop.loop.state import StageProgress
 from labelloop.loop.status import FirstLabels, ProjectStatus
 from labelloop.loop.training import open_elsewhere
@@ -32,6 +34,60 @@ _LOOK_SECONDS = 0.2
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 project_option = click.option(
     "--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id."
+)
+
+
+class AnyProject(click.ParamType[int]):
+    """A project of Label Studio, by its number, or a model run of Labelbox: RUN/TYPE, or RUN where it has one type.
+
+    Of a model run, the command works with the hub of that from here on, where the number is the type's.
+    """
+
+    name = "project"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Give the number."""
+        if isinstance(value, int) or value.isdecimal():
+            return click.IntRange(1).convert(value, param, ctx)
+        if ctx is None:
+            self.fail("a model run is named to a command alone", param, ctx)
+        hub: Hub = ctx.obj
+        try:
+            project = _model_run(hub, value)
+        except ValueError as error:
+            self.fail(f"{error}. Name a project of Label Studio by its number, a model run as RUN/TYPE", param, ctx)
+        ctx.obj = hub_of(hub, project)
+        return project.id
+
+
+def _model_run(hub: Hub, text: str) -> ProjectKey:
+    """Read ``RUN/TYPE`` or ``RUN``; raises ValueError saying what is wrong with it."""
+    run, _, named = text.partition("/")
+    folder = ProjectKey.of_model_run(run, 0).instance
+    if named:
+        known = find_type(named)
+        number = known.number if known else int(named) if named.isdecimal() else 0
+    else:
+        there = [int(name) for name in hub.store.names(f"{folder}/") if name.isdecimal()]
+        number = there[0] if len(there) == 1 else 0
+    if not number:
+        types = ", ".join(named_project(ProjectKey(folder, int(one))) for one in sorted(hub.store.names(f"{folder}/")))
+        raise ValueError(f"{text!r} names no type of that model run; the store has {types or 'none of it'}")
+    return ProjectKey(folder, number)
+
+
+def named_project(project: ProjectKey) -> str:
+    """Name a project as ``--project`` takes it."""
+    known = type_of(project.id) if project.model_run else None
+    return f"{project.model_run}/{known.name}" if known else project.shown
+
+
+any_project_option = click.option(
+    "--project",
+    "project_id",
+    type=AnyProject(),
+    required=True,
+    help="Label Studio's project id, or RUN/TYPE of a model run of Labelbox.",
 )
 
 
@@ -62,7 +118,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
         _counted(one) if one.changed else "",
-        *(_WAITS.format(version=version, project=ProjectKey.parse(one.project).id) for version in one.waiting),
+        *(_WAITS.format(version=version, project=_named(one)) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
         one.learning,
@@ -75,6 +131,10 @@ def standing(one: ProjectStatus) -> list[str]:
         _UNATTENDED if one.workers == 0 else "",
     )
     return lines + [f"  {line}" for line in told if line]
+
+
+def _named(one: ProjectStatus) -> str:
+    return named_project(ProjectKey.parse(one.project))
 
 
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
@@ -102,7 +162,7 @@ def _last_run(run: Json, waiting: Sequence[str]) -> str:
 
 
 def _left_out(one: ProjectStatus) -> str:
-    count, project = (one.run or {})["suspects"], ProjectKey.parse(one.project).id
+    count, project = (one.run or {})["suspects"], _named(one)
     which = "1 label was" if count == 1 else f"{count} labels were"
     return (
         f"{which} left out of that run's training as probably wrong: see `labelloop label-errors --project {project}`"
@@ -120,6 +180,8 @@ def _training(opened: Json) -> str:
 
 def _versions(one: ProjectStatus) -> list[str]:
     """Say which versions there are, and what predicts besides."""
+    if one.job:
+        return [_model_run_told(one, one.job)]
     if not one.store:
         return [f"project {one.project}: what the store has of it cannot be read"]
     if one.endpoint is not None:
@@ -133,6 +195,13 @@ def _versions(one: ProjectStatus) -> list[str]:
     elif one.bootstrap:
         lines.append(f"  bootstrap endpoint {one.bootstrap.endpoint} predicts where the project's own is down")
     return lines
+
+
+def _model_run_told(one: ProjectStatus, job: Json) -> str:
+    """Say how a model run stands."""
+    told = f"model run {_named(one)} ({job['entry']}): {job['state']}, attempt {job['attempts']}"
+    version = f", {job['version']}" if job["version"] else ""
+    return told + version + (f": {job['reason']}" if job["reason"] else "")
 
 
 def _deployed(there: Deployed) -> str:

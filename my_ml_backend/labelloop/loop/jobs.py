@@ -9,6 +9,7 @@ from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, N
 from labelloop.loop import batch as batching
 from labelloop.loop import deploy as deploying
 from labelloop.loop import first_labels as ordering
+from labelloop.loop import model_runs
 from labelloop.loop import prelabel as prelabeling
 from labelloop.loop import retrain as running
 from labelloop.loop import sweep as sweeping
@@ -20,7 +21,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.menu import look_for_endpoints
 from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
-from labelloop.loop.process import process_hub
+from labelloop.loop.process import hub_of, process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
 from labelloop.loop.promotion import promote, settle_champion
@@ -34,6 +35,12 @@ from labelloop.run.mlflow import retrack
 from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
+
+
+def _opened(project: str) -> tuple[Hub, ProjectKey]:
+    """Give the hub of a job's project, and its key."""
+    key = ProjectKey.parse(project)
+    return hub_of(process_hub(), key), key
 
 
 @contextmanager
@@ -83,7 +90,9 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
 
 def retrain(project: str, trigger: str, force: bool) -> str:
     """Make one run of the project; returns the verdict, or what is missing."""
-    hub, key = process_hub(), ProjectKey.parse(project)
+    hub, key = _opened(project)
+    if key.model_run:
+        return _carry_on(hub, key)
     state = hub.state(key)
     try:
         with _existing(hub, key), _noting(state), state.backoff.noting():
@@ -106,7 +115,9 @@ def retrain(project: str, trigger: str, force: bool) -> str:
 
 def resume(project: str) -> str:
     """Go on with the run whose training is elsewhere; returns the verdict, or that it is being trained."""
-    hub, key = process_hub(), ProjectKey.parse(project)
+    hub, key = _opened(project)
+    if key.model_run:
+        return _carry_on(hub, key)
     state = hub.state(key)
     try:
         with _existing(hub, key), _noting(state), state.backoff.noting(), _holding(hub, key) as reporter:
@@ -114,6 +125,17 @@ def resume(project: str) -> str:
             return _ended(record) if record else "no run is open"
     except NO_FAILURE as error:
         _log.info("project %s: %s", key, error)
+        return str(error)
+
+
+def _carry_on(hub: Hub, project: ProjectKey) -> str:
+    """Go on with what was asked for a model run of Labelbox."""
+    state = hub.state(project)
+    try:
+        with _noting(state), state.backoff.noting(), _holding(hub, project) as reporter:
+            return model_runs.carry_on(hub, project, reporter)
+    except NO_FAILURE as error:
+        _log.info("model run %s: %s", project.shown, error)
         return str(error)
 
 
@@ -142,7 +164,7 @@ def deploy(project: str, version: str | None) -> str:
 
     ``version`` becomes champion at once: a run in progress is fenced off, and it is announced after that run.
     """
-    hub, key = process_hub(), ProjectKey.parse(project)
+    hub, key = _opened(project)
     state, pointer = hub.state(key), hub.pointer(key)
     try:
         with _existing(hub, key), _noting(state), state.backoff.noting():
@@ -163,6 +185,8 @@ def deploy(project: str, version: str | None) -> str:
                 delivered = deploying.deliver(hub, key, champion, fence, reporter)
                 if delivered is None or delivered.job:
                     return delivered.job if delivered else f"{champion} is on its way to its endpoint"
+                if key.model_run:
+                    return model_runs.show_version(hub, key, champion, reporter)
     except (LeaseLost, Fenced) as error:
         _log.info("%s", error)
         return f"the champion is announced later: {error}"
@@ -262,7 +286,9 @@ def _postponed(hub: Hub, project: ProjectKey) -> str:
 
 def consider(project: str) -> str:
     """Look at what the project needs next."""
-    hub, key = process_hub(), ProjectKey.parse(project)
+    hub, key = _opened(project)
+    if key.model_run:
+        return model_runs.look(hub, key)
     found = hub.projects.find(Identity(key.id))
     if found.settled and not hub.projects.is_claimed(key):
         # Whoever asked for this could not know yet where the project lies.
@@ -288,10 +314,11 @@ def sweep() -> dict[str, str]:
     try:
         told = read_events(hub)
         done = sweeping.sweep(hub)
+        runs = model_runs.sweep(hub, hub_of)
         with may_be_lost("figures"):
             tell_figures(hub, [ProjectKey.parse(project) for project in done])
         live = look_for_endpoints(hub)
-        return done | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
+        return done | runs | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
     finally:
         with may_be_lost("the end of the sweep"):
             end_sweep(hub.redis, hub.settings.sweep_seconds)

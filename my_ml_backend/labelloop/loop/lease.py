@@ -16,6 +16,7 @@ from rq import get_current_job
 
 from labelloop.errors import LeaseLost, QueueError
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_registry import tell
 from labelloop.loop.redis_client import key_of, may_be_lost
 from labelloop.loop.state import StageProgress
 from labelloop.types import ProjectKey
@@ -97,7 +98,7 @@ class ProgressReporter:
     """Takes the progress of one run. Every call is also where a run whose lease is lost stops (raises LeaseLost)."""
 
     def __init__(self, hub: Hub, project: ProjectKey, lease: Lease) -> None:
-        self._state, self._project, self._lease = hub.state(project), project, lease
+        self._hub, self._state, self._project, self._lease = hub, hub.state(project), project, lease
         self._stage, self._since, self._told = "", time.time(), 0.0
         self.seconds: dict[str, float] = {}
 
@@ -130,7 +131,7 @@ class ProgressReporter:
 
     def _tell(self, step: StageProgress) -> None:
         _log.debug("project %s: %s: %s %d/%d", self._project, step.stage, step.what, step.done, step.total)
-        self._state.tell(step)
+        tell(self._hub, self._project, step)
         try:
             if job := get_current_job():
                 job.meta["progress"] = asdict(step)

@@ -1,39 +1,242 @@
 """Model runs of Labelbox: opened by its button, carried out by a worker as one run, and concluded.
 
-A model run is the one run of a project (loop/retrain.py), and what follows it is the conclusion: its version answers
-the items of the validation and test sides, which is uploaded, and Labelbox is told COMPLETE. An entry that names an
-endpoint is predicted for as waiting tasks are (loop/prelabel.py). Whatever is killed goes on where it was; what is only
-away is waited for, and anything else ends it as FAILED.
+A model run is the one run of a project (loop/retrain.py), and what follows it is the conclusion (loop/conclusion.py):
+its version answers the items of the validation and test sides, which is uploaded, and Labelbox is told COMPLETE. An
+entry that names an endpoint is predicted for as waiting tasks are (loop/prelabel.py). Whatever is killed goes on where
+it was; what is only away is waited for, and anything else ends it as FAILED.
 """
 
+import copy
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
 
 from labelloop.data.site import ModelRunSite
-from labelloop.errors import NoSuchProject
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError
+from labelloop.loop import retrain as running
+from labelloop.loop.backoff import away
+from labelloop.loop.conclusion import Conclusion, sentence_of
 from labelloop.loop.hub import Hub
+from labelloop.loop.lease import ProgressReporter
+from labelloop.loop.menu import menu_of
+from labelloop.loop.prelabel import prelabel
+from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
+from labelloop.loop.serving import serving
+from labelloop.loop.training import end, look_at_training, open_elsewhere
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
+from labelloop.models.runs import RunRecord
+from labelloop.run.parameters import with_parameters
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
 
+_TRIGGER = "Labelbox's button"
 
-def request(hub: Hub, model_run: str, entry: Entry, model: str = "", organization: str = "") -> ModelRunJob:
+_OVER = "nothing is asked for, or it is over"
+
+
+def request(
+    hub: Hub, model_run: str, entry: Entry, model: str = "", organization: str = "", *, force: bool = False
+) -> ModelRunJob:
     """Take what somebody asked for by Labelbox's button, and give its job: one that is open already stays as it is.
 
-    The web process calls it: the store is asked, and Redis; nothing else. A job that Redis does not hear of is found by
-    the next sweep. Raises ValueError for what is no id of a model run, and StoreError.
+    ``force`` trains it anew even where the same labels and settings have been trained before. The web process calls it:
+    the store is asked, and Redis; nothing else. A job that Redis does not hear of is found by the next sweep. Raises
+    ValueError for what is no id of a model run, and StoreError.
     """
     project = ProjectKey.of_model_run(model_run, entry.number)
-    job = ModelRunJobs(hub.store).ask(project, entry, model, organization)
+    job = ModelRunJobs(hub.store).ask(project, entry, model, organization, force=force)
     with may_be_lost(f"what is asked for model run {project.shown}, which the next sweep finds,"):
-        hub.queue(project).retrain("Labelbox's button")
+        hub.queue(project).retrain(_TRIGGER)
     return job
 
 
-def model_run_site(hub: Hub, project: ProjectKey) -> ModelRunSite:
-    """Give the model run that a project is; raises NoSuchProject where it is none."""
-    site = hub.tool.model_run(project.id, hub.media)
-    if site is None:
-        raise NoSuchProject(f"project {project.shown} is no model run")
-    return site
+def ask_for_run(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:
+    """Ask for a run of any project, and give the id of its job; of a model run, for a new attempt where none is open.
+
+    Raises SettingsError where nothing of this LabelLoop is made of a model run by that number.
+    """
+    if project.model_run:
+        jobs = ModelRunJobs(hub.store)
+        known, offered = jobs.read(project), menu_of(hub).of_number(project.id)
+        if known is None and offered is None:
+            raise SettingsError(f"{project.shown} is no entry of the menu: `labelloop labelbox doctor` lists them")
+        entry = offered.entry if offered else Entry(known.entry, project.id, known.endpoint) if known else None
+        if entry:
+            jobs.ask(project, entry, known.model if known else "", known.organization if known else "", force=force)
+    return hub.queue(project).retrain(trigger, force=force)
+
+
+def carry_on(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> str:
+    """Go on with what was asked for a model run, as far as that comes, and say how far; who calls holds its lease.
+
+    What ends it as FAILED is no error here, but what it says. Raises Outages while it waits for what is away, LeaseLost
+    and Fenced.
+    """
+    job = _open_job(hub, project)
+    return _Work(hub, project, reporter, job).carry_on() if job else _OVER
+
+
+def _open_job(hub: Hub, project: ProjectKey) -> ModelRunJob | None:
+    """Read the job of a model run; None, and no longer named among the open ones, where there is none or it is over."""
+    jobs = ModelRunJobs(hub.store)
+    job = jobs.read(project)
+    if job is not None and job.state == "open":
+        return job
+    jobs.close(project)
+    return None
+
+
+def look(hub: Hub, project: ProjectKey) -> str:
+    """See how a model run stands, and have a worker go on with it where nobody is at it; says what was done."""
+    state, queue = hub.state(project), hub.queue(project)
+    queue.begin_consider()
+    job = _open_job(hub, project)
+    if job is None:
+        return _OVER
+    if state.is_held():
+        return "it is being worked at"
+    if (wait := state.backoff.wait()) is not None:
+        queue.consider(wait.until)
+        return "the last attempt met something that is away: it is tried again later"
+    if job.stage == "run" and (opened := open_elsewhere(hub, project)) is not None:
+        try:
+            return look_at_training(hub, project, opened)
+        except NoSuchProject as error:
+            end(hub, project, opened.key)
+            ModelRunJobs(hub.store).save(project, job.moved(state="failed", reason=str(error)))
+            return f"FAILED: {error}"
+    queue.retrain(_TRIGGER)
+    return "a worker goes on with it"
+
+
+def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
+    """Look at every model run that is open; one's failure does not stop the others."""
+    done: dict[str, str] = {}
+    for project in ModelRunJobs(hub.store).open():
+        try:
+            done[str(project)] = look(hub_of(hub, project), project)
+        except LabelLoopError as error:
+            _log.warning("model run %s: %s", project.shown, error)
+            done[str(project)] = f"failed: {error}"
+        except Exception as error:  # noqa: BLE001 - border: the other model runs are to be looked at
+            _log.exception("model run %s", project.shown)
+            done[str(project)] = f"failed: {type(error).__name__}; the worker's log has the traceback"
+    return done
+
+
+def show_version(hub: Hub, project: ProjectKey, version: str, reporter: ProgressReporter) -> str:
+    """Have a model run that is over show what another of its versions answers; raises as ``carry_on``."""
+    ModelRunJobs(hub.store).reopen(project, version)
+    return carry_on(hub, project, reporter)
+
+
+class _Work:
+    """What a worker does for one model run; every stage that is over is noted in its job."""
+
+    def __init__(self, hub: Hub, project: ProjectKey, reporter: ProgressReporter, job: ModelRunJob) -> None:
+        self.hub, self.project, self.reporter, self.job = hub, project, reporter, job
+
+    def carry_on(self) -> str:
+        """Go through the stages that are left."""
+        try:
+            return self._go_on()
+        except (LeaseLost, Fenced):
+            raise
+        except NoSuchProject as error:
+            self._note(state="failed", reason=str(error))
+            return f"FAILED: {error}"
+        except Exception as error:
+            if self._waits_for(error):
+                if self.job.stage != "fail":
+                    self._note(reason=f"waits for {self._waits_for(error)}: {sentence_of(self.hub, error)}")
+                raise
+            if not isinstance(error, LabelLoopError):
+                _log.exception("model run %s", self.project.shown)
+            self._note(stage="fail", reason=sentence_of(self.hub, error))
+            return self._fail()
+
+    @property
+    def site(self) -> ModelRunSite:
+        """The model run; raises SettingsError where nothing says how to reach Labelbox."""
+        return model_run_site(self.hub, self.project)
+
+    def _go_on(self) -> str:
+        if self.job.stage == "fail":
+            return self._fail()
+        self.site.begin(self.job.attempts)
+        if self.job.stage == "begin":
+            self._note(stage="run", parameters=dict(self.site.parameters()))
+        if self.job.stage == "run":
+            told = self._predict() if self.job.endpoint else self._train()
+            if told:
+                return told
+        return self._conclude()
+
+    def _train(self) -> str:
+        """Make the run; says why it is not over yet, empty when it is."""
+        # With the parameters of its config, whatever becomes of that while it is at work.
+        hub = copy.copy(self.hub)
+        hub.settings = with_parameters(hub.settings, self.job.parameters)
+        record = running.resume(hub, self.project, self.reporter) or self._run(hub)
+        if record.state == "running":
+            return f"run {record.key} is being trained elsewhere"
+        self._note(stage="conclude", run=record.key, version=record.version or "")
+        return ""
+
+    def _run(self, hub: Hub) -> RunRecord:
+        latest, forced = hub.runs(self.project).latest(), self.job.forced
+        if latest is not None:
+            if latest.judged and latest.created >= self.job.asked:
+                # Killed before its job knew of it.
+                return latest
+            # Somebody has pressed the button again: what was given up is tried anew, under a name of its own.
+            given_up = latest.given_up(hub.settings.run_attempts)
+            forced = forced or given_up or (latest.forced and not latest.judged)
+        return running.retrain(hub, self.project, _TRIGGER, self.reporter, force=forced)
+
+    def _predict(self) -> str:
+        """Predict for all rows; says why that is not over yet, empty when it is."""
+        if menu_of(self.hub).of_number(self.project.id) is None:
+            raise SettingsError(
+                "the endpoint of this entry is no longer allowed here: let LABELLOOP_ENDPOINT or "
+                "LABELLOOP_ALLOWED_ENDPOINTS name it, or choose another entry of the menu"
+            )
+        self.reporter.stage("prelabel")
+        done = prelabel(self.hub, self.project, None, self.reporter)
+        if done.job:
+            return done.job
+        left_out = {"left_out": done.left_out, "reasons": done.reasons}
+        self._note(stage="conclude", version=serving(self.hub, self.project).version, uploaded=left_out)
+        return ""
+
+    def _conclude(self) -> str:
+        conclusion = Conclusion(self.hub, self.project, self.job, self.site, self.reporter)
+        uploaded = conclusion.upload()
+        told = conclusion.metadata(uploaded)
+        self.site.complete(told)
+        self._note(state="complete", stage="done", reason="", uploaded=asdict(uploaded), told=told)
+        _log.info("model run %s: COMPLETE with %s", self.project.shown, self.job.version)
+        return f"COMPLETE with {self.job.version}"
+
+    def _fail(self) -> str:
+        """Tell why it has failed; where that cannot be told now, it is told later."""
+        try:
+            self.site.fail(self.job.reason)
+        except Exception as error:
+            if self._waits_for(error):
+                raise
+            _log.warning("model run %s has failed, which could not be told: %s", self.project.shown, error)
+        self._note(state="failed")
+        return f"FAILED: {self.job.reason}"
+
+    def _waits_for(self, error: Exception) -> str:
+        """Name what is away and still waited for; empty for all else that goes wrong."""
+        late = datetime.fromisoformat(self.job.asked).timestamp() + self.hub.settings.labelbox_seconds
+        return away(error, self.hub.settings.directory) if time.time() < late else ""
+
+    def _note(self, **changed: object) -> None:
+        self.job = ModelRunJobs(self.hub.store).save(self.project, self.job.moved(**changed))

@@ -1,10 +1,16 @@
 """Where a Hub is put together; the only place in the loop that knows which tools there are to annotate in."""
 
+from dataclasses import replace
 from functools import cache
 
+from labelloop.endpoints.spec import EndpointSpec
+from labelloop.labelbox.model_types import FIRST_INFERENCE
+from labelloop.labelbox.tool import LabelboxTool
 from labelloop.loop.hub import Hub
+from labelloop.loop.menu import asking, menu_of
 from labelloop.settings import Settings
 from labelloop.studio.tool import LabelStudioTool
+from labelloop.types import ProjectKey
 
 
 def open_hub(settings: Settings) -> Hub:
@@ -19,3 +25,17 @@ def process_hub() -> Hub:
     It is the web process's, or that of a job, which has a process of its own.
     """
     return open_hub(Settings.from_environment())
+
+
+def hub_of(hub: Hub, project: ProjectKey) -> Hub:
+    """Give the Hub of the tool that a project is in: the one of the process, or one for a model run of Labelbox.
+
+    Where the model run is trained, its versions lie in the store, and no endpoint is asked for them; else its entry's
+    endpoint is the one that predicts. Raises SettingsError, and StoreError where the menu cannot be read.
+    """
+    if not project.model_run:
+        return hub
+    entry = menu_of(hub).of_number(project.id) if project.id >= FIRST_INFERENCE else None
+    spec = entry.endpoint if entry and entry.endpoint else EndpointSpec.of(Settings())
+    settings = replace(asking(hub.settings, spec), deployer="", bootstrap_endpoint="")
+    return Hub(settings, LabelboxTool(settings, project.model_run))

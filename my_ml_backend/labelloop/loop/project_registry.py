@@ -9,10 +9,11 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
-from labelloop.data.site import Overview, Site
+from labelloop.data.site import ModelRunSite, Overview, Site
 from labelloop.errors import LabelLoopError, NoSuchProject, NotFound, QueueError, StoreError, StudioError
 from labelloop.loop.hub import Hub
 from labelloop.loop.redis_client import as_text, may_be_lost, projects_key
+from labelloop.loop.state import StageProgress
 from labelloop.models.records import find_object, readable_record, to_bytes
 from labelloop.types import Identity, ProjectKey
 
@@ -102,6 +103,21 @@ def site_of(hub: Hub, number: int) -> Site:
     return hub.tool.site(number, hub.media, called_at)
 
 
+def model_run_site(hub: Hub, project: ProjectKey) -> ModelRunSite:
+    """Give the model run that a project is; raises NoSuchProject where it is none, and as ``site_of``."""
+    site = hub.tool.model_run(project.id, hub.media)
+    if site is None:
+        raise NoSuchProject(f"project {project.shown} is no model run")
+    return site
+
+
+def tell(hub: Hub, project: ProjectKey, step: StageProgress) -> None:
+    """Tell what is being done for a project: Redis, and whoever looks at a model run. Raises the tool's errors."""
+    hub.state(project).tell(step)
+    if project.model_run:
+        model_run_site(hub, project).tell(step.stage, step.what, step.done, step.total)
+
+
 def confirmed_project(hub: Hub, number: int) -> tuple[ProjectKey, Overview]:
     """Ask Label Studio for a project, and keep which one it is; a folder that was its by the address becomes its own.
 
@@ -143,7 +159,8 @@ def existing_project(hub: Hub, number: int) -> ProjectKey:
     """
     with suppress(StoreError):
         found = hub.projects.find(Identity(number))
-        if found.settled:
+        # Of a model run the store knows all that there is to know.
+        if found.settled or found.key.model_run:
             return found.key
     try:
         return confirmed_project(hub, number)[0]

@@ -1,6 +1,6 @@
 """How a project stands: for ``labelloop status``, ``/status`` and the demo. Asks the store and Redis only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
@@ -11,6 +11,7 @@ from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
 from labelloop.loop.project_endpoint import project_endpoint
+from labelloop.loop.process import hub_of
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
@@ -18,6 +19,7 @@ from labelloop.loop.serving import announced_version, fallback
 from labelloop.loop.state import StageProgress
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.deployments import Deployments
+from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
 from labelloop.models.open_run import OpenRun
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
@@ -74,7 +76,7 @@ class ProjectStatus:
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
-    empty before the first look at the labels.
+    empty before the first look at the labels. ``job`` is what was asked for a model run of Labelbox (models/model_runs).
     """
 
     project: str
@@ -102,6 +104,7 @@ class ProjectStatus:
     saved: Saved | None = None
     first_labels: FirstLabels | None = None
     learns: str = ""
+    job: Json | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -165,10 +168,30 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         learns=noted.notes.get("learns", ""),
     )
     try:
+        if project.model_run:
+            return _of_model_run(hub, project, stands, noted)
         stands = replace(stands, saved=saved_by(list(kept_agreements(hub.store, project).values())))
         return _served(hub, project, stands, noted)
     except StoreError as error:
         return replace(_with(stands, error), store=False, changed=noted.pending.changed)
+
+
+def _of_model_run(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
+    """Say what was asked for it, and of which versions it has; nobody waits for labels there."""
+    job = ModelRunJobs(hub.store).read(project)
+    stands = replace(_trained(hub, project, stands, noted), missing="", needed=0)
+    return replace(stands, job=_summed_up(job) if job else None)
+
+
+def _summed_up(job: ModelRunJob) -> Json:
+    names = ("model_run", "entry", "state", "stage", "attempts", "asked", "updated", "version", "reason")
+    return {name: getattr(job, name) for name in names}
+
+
+def all_statuses(hub: Hub, projects: Iterable[ProjectKey]) -> list[ProjectStatus]:
+    """Say how these projects stand, and the model runs that are open or ended last; raises StoreError, SettingsError."""
+    runs = ModelRunJobs(hub.store).known()
+    return [project_status(hub_of(hub, project), project) for project in (*projects, *runs)]
 
 
 def left_over(hub: Hub) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from labelloop.errors import LabelLoopError, Outage, RunCancelled, SettingsError, TrainingDied
 from labelloop.loop.attempts import Attempt
 from labelloop.loop.hub import Hub
+from labelloop.loop.project_registry import tell
 from labelloop.loop.state import StageProgress
 from labelloop.models.open_run import OpenRun
 from labelloop.models.runs import RunRecord
@@ -131,4 +132,4 @@ def _cancel(trainer: Trainer, opened: OpenRun) -> None:
 
 def _tell(hub: Hub, project: ProjectKey, stands: Training) -> None:
     now = time.time()
-    hub.state(project).tell(StageProgress("train", stands.what, stands.done, stands.total, now, now, elsewhere=True))
+    tell(hub, project, StageProgress("train", stands.what, stands.done, stands.total, now, now, elsewhere=True))

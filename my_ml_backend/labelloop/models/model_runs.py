@@ -39,8 +39,9 @@ class ModelRunJob:
     training. ``model`` and ``organization`` are Labelbox's ids. ``attempts`` counts how often it was asked for anew,
     ``asked`` is when that was last (UTC, ISO 8601). ``reason`` says why it failed, or what it waits for. ``run`` is the
     key of the run that is made of it, ``version`` whose predictions it shows, once there is one; ``parameters`` are
-    those of the model run's config. ``stage`` is how far it is: ``run`` or ``conclude``. ``told`` is what its tool was
-    told in the end, ``uploaded`` what came of the predictions.
+    those of the model run's config. ``stage`` is what is to be done next: ``begin``, ``run``, ``conclude`` or ``fail``;
+    ``forced`` says that it is trained whatever was trained before. ``told`` is what its tool was told in the end,
+    ``uploaded`` what came of the predictions.
     """
 
     model_run: str
@@ -49,7 +50,8 @@ class ModelRunJob:
     model: str = ""
     organization: str = ""
     state: Literal["open", "complete", "failed"] = "open"
-    stage: str = "run"
+    stage: str = "begin"
+    forced: bool = False
     attempts: int = 1
     asked: str = ""
     reason: str = ""
@@ -87,7 +89,9 @@ class ModelRunJobs:
         """Give a job; None where nothing was asked for. Raises StoreError."""
         return readable_record(self._store, _path(project), ModelRunJob)
 
-    def ask(self, project: ProjectKey, entry: Entry, model: str = "", organization: str = "") -> ModelRunJob:
+    def ask(
+        self, project: ProjectKey, entry: Entry, model: str = "", organization: str = "", *, force: bool = False
+    ) -> ModelRunJob:
         """Open a job and give it: one that is open stays as it is, one that has ended is begun anew."""
 
         def change(stands: ModelRunJob | None) -> ModelRunJob:
@@ -99,6 +103,7 @@ class ModelRunJobs:
                 entry.endpoint,
                 model,
                 organization,
+                forced=force,
                 attempts=stands.attempts + 1 if stands else 1,
                 asked=now(),
                 created=stands.created if stands else now(),

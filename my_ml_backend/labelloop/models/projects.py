@@ -19,7 +19,7 @@ from labelloop.models.records import find_object, from_bytes, now, to_bytes, upd
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
 from labelloop.models.versions import Versions
-from labelloop.types import Identity, ProjectKey
+from labelloop.types import LABELBOX, Identity, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Projects:
     def left_over(self) -> list[LeftOver]:
         """Name what else the store holds: folders that are not those of the projects found last, at any address.
 
-        ``local``, which no Label Studio has, is not among them.
+        ``local`` and model runs of Labelbox, which no Label Studio has, are not among them.
         """
         known = dict(self._all())
         entries = {one.folder: one for projects in known.values() for one in projects}
@@ -197,7 +197,7 @@ class Projects:
                 current = _newest(projects, (address,))
                 used |= {current.folder} if current else set()
         copied = {one.copied_from: one.folder for one in entries.values() if one.copied_from}
-        instances = [name for name in self._store.names("") if name != "local"]
+        instances = [name for name in self._store.names("") if name != "local" and not name.startswith(LABELBOX)]
         return [
             LeftOver(
                 key,

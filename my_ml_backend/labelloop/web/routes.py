@@ -17,7 +17,7 @@ from labelloop.loop.predict import answers_alone
 from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
-from labelloop.loop.status import project_status
+from labelloop.loop.status import all_statuses
 from labelloop.pictures import MAX_PIXELS
 from labelloop.serve.answering import PixelBudget
 from labelloop.serve.page import AskAny, page
@@ -188,7 +188,7 @@ class Routes:
             trouble = ""
         except QueueError as error:
             trouble = str(error)
-        projects = [project_status(self._hub, project).to_json() for project in self._known(trouble)]
+        projects = [one.to_json() for one in all_statuses(self._hub, self._known(trouble))]
         stands = {"queue": not trouble, "trouble": trouble, "projects": projects, **self._missing()}
         answer: Json = redact_all(stands)
         return answer
