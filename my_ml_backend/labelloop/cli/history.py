@@ -93,8 +93,8 @@ def tensorboard(hub: Hub, project_id: int, target: Path) -> None:
     found = [name for name, count in counts.items() if count]
     if not found:
         raise click.ClickException(
-            f"no version of project {named_project(project)} has events: workers of this release keep them with every version "
-            "that they train"
+            f"no version of project {named_project(project)} has events: workers of this release keep them with every "
+            "version that they train"
         )
     click.echo(f"{', '.join(found)}: tensorboard --logdir {target}")
 
@@ -171,7 +171,8 @@ def export(hub: Hub, version: str | None, project_id: int, target: Path) -> None
         raise click.ClickException(f"{target} is not empty: name a new folder, so that nothing of yours is mixed in")
     bundle = versions.fetch_bundle(version, hub.settings.directory / "cache" / "bundles")
     _hand_out(bundle, record, target)
-    click.echo(f"{version} of project {named_project(project)}: {target}, {', '.join(bundle_files(target))}, {_CARD}, {_RECORD}")
+    files = ", ".join((*bundle_files(target), _CARD, _RECORD))
+    click.echo(f"{version} of project {named_project(project)}: {target}, {files}")
 
 
 def _hand_out(bundle: Path, record: VersionRecord, target: Path) -> None:

@@ -1,17 +1,18 @@
 """How a project stands: for ``labelloop status``, ``/status`` and the demo. Asks the store and Redis only."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from labelloop.deployers.base import Deployed
-from labelloop.errors import Damaged, QueueError, SettingsError, StoreError
+from labelloop.errors import Damaged, LabelLoopError, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
-from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.process import hub_of
+from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
 from labelloop.loop.retrain_policy import Pending, RetrainPolicy
@@ -76,7 +77,7 @@ class ProjectStatus:
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
-    empty before the first look at the labels. ``job`` is what was asked for a model run of Labelbox (models/model_runs).
+    empty before the first look at the labels. ``job`` is what was asked for a model run (models/model_runs.py).
     """
 
     project: str
@@ -189,9 +190,11 @@ def _summed_up(job: ModelRunJob) -> Json:
 
 
 def all_statuses(hub: Hub, projects: Iterable[ProjectKey]) -> list[ProjectStatus]:
-    """Say how these projects stand, and the model runs that are open or ended last; raises StoreError, SettingsError."""
-    runs = ModelRunJobs(hub.store).known()
-    return [project_status(hub_of(hub, project), project) for project in (*projects, *runs)]
+    """Say how these projects stand, and the model runs that are open or ended last, as far as the store tells."""
+    found = [project_status(hub, project) for project in projects]
+    with suppress(LabelLoopError):
+        found += [project_status(hub_of(hub, project), project) for project in ModelRunJobs(hub.store).known()]
+    return found
 
 
 def left_over(hub: Hub) -> dict[str, str]:
