@@ -48,7 +48,7 @@ class AnyProject(click.ParamType[int]):
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Give the number."""
         if isinstance(value, int) or value.isdecimal():
-            return click.IntRange(1).convert(value, param, ctx)
+            return click.IntRange(1).convert(int(value), param, ctx)
         if ctx is None:
             self.fail("a model run is named to a command alone", param, ctx)
         hub: Hub = ctx.obj

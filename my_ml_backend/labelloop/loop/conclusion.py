@@ -33,8 +33,8 @@ from labelloop.settings import Settings
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import Item, Json, ProjectKey, Side, chunks
 
-_AT_ONCE = 1000
-"""Answers that are handed over at a time."""
+_AT_ONCE, _IN_MEMORY = 1000, 10_000
+"""Answers that are handed over at a time, and items of which a version's engine is asked."""
 
 _REASONS, _LONGEST = 3, 400
 
@@ -91,7 +91,9 @@ class Conclusion:
             "lines_refused": f"{uploaded.refused:,}" if uploaded.refused else "",
             "reasons": "; ".join(uploaded.reasons[:_REASONS]),
         }
-        return {name: shortened(self.hub.settings, text) for name, text in told.items() if text}
+        fit = {name: shortened(self.hub.settings, text) for name, text in told.items() if text}
+        # An address of the store is whole, or says nothing.
+        return fit | {"model_weights": facts["model_weights"]} if "model_weights" in facts else fit
 
     def _of_endpoint(self) -> dict[str, str]:
         name = project_endpoint(self.hub, self.project).endpoint.name
@@ -150,16 +152,18 @@ class Conclusion:
         by = VersionOpponent(version, bundle, self.hub.versions(self.project).get(version), trainer)
         folder = RunFolder(self._caches / "answers" / str(self.project))
         for name in ("validation", "test"):
-            asked = _OfSide(labeled, name)
-            # A trainer that is asked about its model is asked about all of them at once.
-            items = list(asked) if foreign else asked
-            context = Context(folder, self.hub.settings, partial(self._told, name), labeled.manifest.kind)
-            answers = zip(items, by.answers(context, items), strict=True)
-            for some in chunks(answers, _AT_ONCE):
-                self.site.keep(version, [Answered(item, name, answer) for item, answer in some])
+            asked, done = _OfSide(labeled, name), 0
+            # A trainer is asked about all of them at once: for each time it may start a machine.
+            for items in chunks(asked, len(asked) or 1 if foreign else _IN_MEMORY):
+                told = partial(self._told, name, done, len(asked))
+                context = Context(folder, self.hub.settings, told, labeled.manifest.kind)
+                answers = zip(items, by.answers(context, items), strict=True)
+                for some in chunks(answers, _AT_ONCE):
+                    self.site.keep(version, [Answered(item, name, answer) for item, answer in some])
+                done += len(items)
 
-    def _told(self, name: Side, _: str, done: int, total: int) -> None:
-        self.reporter(f"{name} items", done, total)
+    def _told(self, name: Side, before: int, total: int, _: str, done: int, __: int) -> None:
+        self.reporter(f"{name} items", before + done, total)
 
 
 def _figures(measured: Json) -> dict[str, str]:
