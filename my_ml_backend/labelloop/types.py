@@ -123,6 +123,16 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at; ``remedy`` says what to do when it is not ``ok``, or ``ok`` and yet doubtful."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskKey:
     """A task by Label Studio's ids: its project's, and its own, None for one that was never stored."""
 

@@ -8,7 +8,7 @@ from labelloop.data.site import Counters
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
-from labelloop.types import NO_VERSION, Identity
+from labelloop.types import NO_VERSION, Finding, Identity
 
 CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
 OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "")
@@ -96,7 +96,7 @@ def test_titles_that_do_not_agree_are_found(own: str, announced: str, ordered_by
 
 @pytest.mark.parametrize("url", ["http://localhost:9090", "http://web.internal:9090", "http://10.0.0.7:9090"])
 def test_a_host_that_label_studio_takes_webhooks_to_is_well(url: str) -> None:
-    assert diagnosis.check_host(replace(OWN, url=url)) == diagnosis.Finding("host name", ok=True, detail=url[7:-5])
+    assert diagnosis.check_host(replace(OWN, url=url)) == Finding("host name", ok=True, detail=url[7:-5])
 
 
 def test_a_host_name_without_a_dot_is_found() -> None:
@@ -106,9 +106,7 @@ def test_a_host_name_without_a_dot_is_found() -> None:
 
 
 def test_another_version_of_label_studio_is_told_and_not_refused() -> None:
-    assert diagnosis.check_version("1.23.2", "http://here") == diagnosis.Finding(
-        "Label Studio", True, "1.23.2 at http://here"
-    )
+    assert diagnosis.check_version("1.23.2", "http://here") == Finding("Label Studio", True, "1.23.2 at http://here")
     other = diagnosis.check_version("1.20.0", "http://here")
     assert other.ok
     assert "tested with 1.23.2" in other.remedy

@@ -38,6 +38,7 @@ COMMANDS = [
     "export",
     "google",
     "label-errors",
+    "labelbox",
     "manifest",
     "move",
     "predict",

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cache
 
 from labelloop.cloud.base import Figure
@@ -14,6 +15,7 @@ from labelloop.environment import read_instead, unknown_variables
 from labelloop.errors import LabelLoopError
 from labelloop.kinds.base import find
 from labelloop.kinds.classification import Classification
+from labelloop.labelbox.diagnosis import check_secret
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import bootstrap_of, learn_unknown, needless_bootstrap, open_for, project_endpoint
 from labelloop.loop.project_labels import labeling_of
@@ -29,10 +31,10 @@ from labelloop.sources.urls import shown
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, own_backend, own_webhooks, webhook_secret
 from labelloop.studio.client import ProjectInfo, Studio
-from labelloop.studio.diagnosis import Finding
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import ProjectKey
+from labelloop.types import Finding, ProjectKey
 from labelloop.web.cloud_run import lacks_by_settings
+from labelloop.web.labelbox import is_served
 
 __all__ = ["Finding", "diagnose"]
 
@@ -59,25 +61,27 @@ def diagnose(
         return
     with ExitStack() as opened:
         studio = cache(lambda: opened.enter_context(closing(Studio.of(hub.settings))))
-        yield from _guarded("training", lambda: _training(hub.settings))
-        yield from _guarded("Label Studio", lambda: _studio(studio(), hub.settings))
-        yield from _guarded("API key", lambda: _key(studio()))
-        yield from _guarded("credentials", lambda: _credentials(hub.settings))
-        yield from _guarded("Redis", lambda: _redis(hub))
-        yield from _guarded("workers", lambda: _workers(hub))
-        yield from _guarded("store", lambda: _store(hub))
-        yield from _guarded("other projects", lambda: _left_over(hub))
-        yield from _guarded("endpoint", lambda: _endpoint(hub))
-        yield from _guarded("deployer", lambda: _deployer(hub, "deployer", hub.settings.deployer))
-        yield from _guarded("registry", lambda: _registry(hub))
-        yield from _guarded("bootstrap endpoint", lambda: _bootstrap(hub))
-        yield from _guarded("events", lambda: _events(hub))
-        yield from _guarded("figures", lambda: _figures(hub.settings))
+        yield from guarded("training", lambda: _training(hub.settings))
+        yield from guarded("Label Studio", lambda: _studio(studio(), hub.settings))
+        yield from guarded("API key", lambda: _key(studio()))
+        yield from guarded("credentials", lambda: _credentials(hub.settings))
+        yield from guarded("Redis", lambda: check_redis(hub))
+        yield from guarded("workers", lambda: check_workers(hub))
+        yield from guarded("store", lambda: try_store(hub))
+        yield from guarded("other projects", lambda: _left_over(hub))
+        yield from guarded("endpoint", lambda: _endpoint(hub))
+        yield from guarded("deployer", lambda: _deployer(hub, "deployer", hub.settings.deployer))
+        yield from guarded("registry", lambda: _registry(hub))
+        yield from guarded("bootstrap endpoint", lambda: _bootstrap(hub))
+        yield from guarded("events", lambda: _events(hub))
+        yield from guarded("figures", lambda: _figures(hub.settings))
+        yield from guarded("Labelbox", lambda: _labelbox(hub.settings))
         if project_id is not None:
-            yield from _guarded("project", lambda: _project(hub, studio(), project_id))
+            yield from guarded("project", lambda: _project(hub, studio(), project_id))
 
 
-def _guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Give what a look finds; what it raises is a finding, too."""
     try:
         yield from look()
     except LabelLoopError as error:
@@ -126,7 +130,7 @@ def _training(settings: Settings) -> Iterator[Finding]:
         yield Finding("training", ok=True, detail=f"{trainer.name} trains (LABELLOOP_TRAINER)")
 
 
-def _workers(hub: Hub) -> Iterator[Finding]:
+def check_workers(hub: Hub) -> Iterator[Finding]:
     """Look for workers, whether they can train, and whether they have this shell's settings."""
     found = workers(hub)
     if not found:
@@ -181,12 +185,14 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
         yield Finding("credentials", ok=True, detail=f"webhook secret {whose}, Basic authentication {basic}")
 
 
-def _redis(hub: Hub) -> Iterator[Finding]:
+def check_redis(hub: Hub) -> Iterator[Finding]:
+    """Ask Redis for its version; raises QueueError."""
     version = hub.redis.info("server").get("redis_version", "unknown")
     yield Finding("Redis", ok=True, detail=f"{version}, {shown(hub.settings.redis_url)}")
 
 
-def _store(hub: Hub) -> Iterator[Finding]:
+def try_store(hub: Hub) -> Iterator[Finding]:
+    """Write a probe into the store, and look whether it keeps its promises; raises StoreError."""
     hub.store.write(_PROBE, b"written by labelloop doctor\n")
     hub.store.read(_PROBE)
     check_store(hub.store)
@@ -244,6 +250,15 @@ def _figures(settings: Settings) -> Iterator[Finding]:
         yield Finding("figures", ok=True, detail=f"{meter.name} takes figures")
 
 
+def _labelbox(settings: Settings) -> Iterator[Finding]:
+    """Say whether Labelbox's service is there, where any of its settings is set."""
+    if not (settings.labelbox_api_key or settings.labelbox_vertex or is_served(settings)):
+        return
+    found = check_secret(settings)
+    further = "; `labelloop labelbox doctor` looks at the rest" if found.ok else ""
+    yield replace(found, name="Labelbox", detail=f"{found.detail}{further}")
+
+
 def _storages(hub: Hub, project: ProjectKey) -> Iterator[Finding]:
     """Say which of a project's storages events may tell of, where events are heard at all."""
     if not hub.settings.events:
@@ -261,21 +276,21 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     info = studio.project(project_id)
     counted = f"{info.counters.labeled} of {info.counters.tasks} tasks are labeled"
     yield Finding("project", ok=True, detail=f"{info.title}: {counted}")
-    yield from _guarded("project's endpoint", lambda: _own_endpoint(hub, project))
-    yield from _guarded("project's deployer", lambda: _own_deployer(hub, project))
-    yield from _guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
-    yield from _guarded("project's storages", lambda: _storages(hub, project))
-    yield from _guarded("labels", lambda: _labels(hub, project, info))
-    yield from _guarded("least macro F1", lambda: _minimum_f1(hub, project))
+    yield from guarded("project's endpoint", lambda: _own_endpoint(hub, project))
+    yield from guarded("project's deployer", lambda: _own_deployer(hub, project))
+    yield from guarded("project's bootstrap endpoint", lambda: _own_bootstrap(hub, project))
+    yield from guarded("project's storages", lambda: _storages(hub, project))
+    yield from guarded("labels", lambda: _labels(hub, project, info))
+    yield from guarded("least macro F1", lambda: _minimum_f1(hub, project))
     backends = studio.ml_backends(project_id)
     own = own_backend(backends, backend_url(hub, project_id))
     yield diagnosis.check_backend(backends, own, connect)
     webhooks = studio.webhooks(project_id)
     if own is not None:
-        yield from _guarded("title", lambda: _title(hub, project, own, info))
+        yield from guarded("title", lambda: _title(hub, project, own, info))
         yield diagnosis.check_host(own)
         yield diagnosis.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
-        yield from _guarded("webhook address", lambda: _webhook_address(studio, webhooks, own))
+        yield from guarded("webhook address", lambda: _webhook_address(studio, webhooks, own))
     yield diagnosis.check_orphans(webhooks, backends)
     yield diagnosis.check_sampling(info, connect)
 

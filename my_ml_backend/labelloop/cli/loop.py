@@ -19,6 +19,7 @@ from labelloop.cli.terminal import (
     named_project,
     project_option,
     show,
+    show_findings,
     standing,
 )
 from labelloop.deployers.opening import has_batch
@@ -82,18 +83,7 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
 @click.pass_context
 def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
     """Check everything the loop needs; each finding comes with its remedy. Exit code 1 when something is wrong."""
-    findings = []
-    for finding in diagnose(ctx.obj, project_id, os.environ, ctx.meta.get("labelloop.faults", {})):
-        findings.append(finding)
-        if not as_json:
-            mark = "BAD " if not finding.ok else "warn" if finding.remedy else "ok  "
-            click.echo(f"{mark} {finding.name}: {finding.detail}")
-            if finding.remedy:
-                click.echo(f"     -> {finding.remedy}")
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
-    if not all(finding.ok for finding in findings):
-        sys.exit(1)
+    show_findings(diagnose(ctx.obj, project_id, os.environ, ctx.meta.get("labelloop.faults", {})), as_json=as_json)
 
 
 @click.command()

@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from labelloop.loop.state import StageProgress
 from labelloop.loop.status import FirstLabels, ProjectStatus
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.runs import RunRecord
-from labelloop.types import Json, ProjectKey
+from labelloop.types import Finding, Json, ProjectKey
 from labelloop.watch.agreement import Agreed, Share
 from labelloop.watch.timing import ENOUGH, Saved
 
@@ -94,6 +95,22 @@ any_project_option = click.option(
 def show(as_json: bool, value: Any, lines: list[str]) -> None:
     """Print a value as JSON, or the lines that say the same."""
     click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
+
+
+def show_findings(findings: Iterable[Finding], *, as_json: bool) -> None:
+    """Print what a doctor finds, as it is found, and exit with 1 where something is wrong."""
+    found = []
+    for finding in findings:
+        found.append(finding)
+        if not as_json:
+            mark = "BAD " if not finding.ok else "warn" if finding.remedy else "ok  "
+            click.echo(f"{mark} {finding.name}: {finding.detail}")
+            if finding.remedy:
+                click.echo(f"     -> {finding.remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2))
+    if not all(finding.ok for finding in found):
+        sys.exit(1)
 
 
 def write_output(target: Path, content: bytes) -> None:

@@ -138,7 +138,8 @@ def _endpoints(hub: Hub, left_out: dict[str, str]) -> Iterator[tuple[str, Endpoi
             continue
         if endpoint.follows or (hub.settings.deployer and spec.address == hub.settings.endpoint):
             # It serves the versions of projects: without one it has nothing to answer with.
-            left_out[f"endpoint {endpoint.name}"] = "it serves versions that are trained here, and no model of its own"
+            if spec.address != hub.settings.endpoint:
+                left_out[f"endpoint {endpoint.name}"] = "it serves versions trained here, and no model of its own"
         elif (place := spec.address.partition("?")[0]) not in seen:
             seen.add(place)
             yield _shown(title or endpoint.name), spec

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from labelloop.data.site import FIRST, Subject
@@ -13,17 +12,7 @@ from labelloop.studio.backends import MLBackend, Webhook, differences, orphan_we
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import known_labels
-from labelloop.types import NO_VERSION
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; ``remedy`` says what to do when it is not ``ok``, or ``ok`` and yet doubtful."""
-
-    name: str
-    ok: bool
-    detail: str
-    remedy: str = ""
+from labelloop.types import NO_VERSION, Finding
 
 
 def check_labels(label_config: str, classes: Sequence[str] | None, subject: Subject | None = FIRST) -> Finding:

@@ -12,8 +12,7 @@ from labelloop.loop.process import open_hub
 from labelloop.loop.project_registry import backend_url
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
-from labelloop.studio import diagnosis
-from labelloop.types import NO_VERSION
+from labelloop.types import NO_VERSION, Finding
 from labelloop.web.cloud_run import lacks_by_settings
 from labelloop.web.machine import doubts, gunicorn_command
 from support.misbehaving import answer, misbehaving
@@ -120,7 +119,7 @@ def test_the_log_and_doctor_say_the_same(tmp_path: Path) -> None:
     for name in ("on Cloud Run, endpoint", "on Cloud Run, store", "Redis", "workers"):
         assert not findings[name].ok
         assert findings[name].remedy
-    assert findings["LABEL_STUDIO_URL"] == diagnosis.Finding(
+    assert findings["LABEL_STUDIO_URL"] == Finding(
         "LABEL_STUDIO_URL", ok=True, detail="LABEL_STUDIO_HOSTNAME is read in its place"
     )
     assert "k" not in {part for one in findings.values() for part in json.dumps(one.detail).split()}
