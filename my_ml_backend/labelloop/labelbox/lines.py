@@ -2,7 +2,7 @@
 
 Labelbox puts a line in the place of an earlier one of its uuid, so that uploads may be repeated. It has no call that
 takes a single prediction back: where another version finds fewer regions in a data row than the one before, those of
-the higher numbers stay. A model run is meant for one version; another one is better uploaded to a model run of its own.
+the higher numbers would stay. They are withdrawn: uploaded once more with a confidence of 0.
 """
 
 import math
@@ -69,6 +69,22 @@ def metric_lines(metrics: Mapping[str, float], row: Row, model_run: str) -> list
         for name, value in metrics.items()
         if math.isfinite(value) and value >= 0.0
     ]
+
+
+def withdrawn(line: Json) -> Json | None:
+    """Give an earlier line so that it says nothing any more: with a confidence of 0; None for a metric, which stays."""
+    if "metricName" in line:
+        return None
+    if "answer" in line:
+        return line | {"answer": _doubted(line["answer"])}
+    return line | {"confidence": 0.0}
+
+
+def _doubted(answer: Json | list[Json]) -> Json | list[Json]:
+    if isinstance(answer, list):
+        return [told for one in answer if isinstance(told := _doubted(one), dict)]
+    below = [one | {"answer": _doubted(one["answer"])} for one in answer.get("classifications", ())]
+    return answer | {"confidence": 0.0} | ({"classifications": below} if below else {})
 
 
 def _line(model_run: str, row: Row, feature: str, index: int) -> Json:

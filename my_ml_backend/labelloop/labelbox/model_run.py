@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from labelloop.data.site import FIRST, Answered, Subject, Uploaded
 from labelloop.errors import LabelConfigError, MediaError
@@ -139,7 +140,8 @@ class LabelboxModelRun:
     def finish(self, version: str, progress: Progress) -> Uploaded:
         """Upload what is kept of a version; what an endpoint predicts goes to a project, too, where one is set.
 
-        Lines that are there already are not sent again. Of an endpoint all is uploaded, whichever version it said.
+        Lines that are there already are not sent again. Of an endpoint all is uploaded, whichever version it said. What
+        an earlier version said on this machine, and this one does not, is withdrawn.
         """
         asked = version if self.trains else ""
         name = f"{self.type.name}-{version}" if self.type else version
@@ -148,7 +150,8 @@ class LabelboxModelRun:
         def report(done: int, total: int) -> None:
             progress("lines uploaded", done, total)
 
-        found = imports.upload(self._client, self.run, self.predicted.lines(asked), name, folder, report)
+        lines = chain(self.predicted.lines(asked), self.predicted.withdrawn(asked) if asked else ())
+        found = imports.upload(self._client, self.run, lines, name, folder, report)
         if (project := self._settings.labelbox_prelabel_project) and not self.trains:
             found += imports.to_project(self._client, project, self.predicted.lines(), name, folder, report)
         counted = self.predicted.count(asked)
@@ -173,15 +176,24 @@ class LabelboxModelRun:
         self.tell("fetch", what, done, total)
 
     def _written(self, row: Row, ontology: Ontology, answer: Answer) -> list[Json]:
-        if ontology.type.kind == BOXES and row.size is None and not (isinstance(answer, Findings) and answer.size):
-            row = row.sized(self.rows().size_of(row))
-        return prediction_lines(answer, row, ontology, self.run)
+        return prediction_lines(answer, self._sized(row, ontology, answer), ontology, self.run)
+
+    def _sized(self, row: Row, ontology: Ontology, answer: Answer) -> Row:
+        """Give a row with the size by which its boxes are drawn, and its labels' with them; raises MediaError."""
+        if ontology.type.kind != BOXES or row.size is not None:
+            return row
+        told = answer.size if isinstance(answer, Findings) else None
+        return row.sized(told or self.rows().size_of(row))
 
     def _concluded(self, row: Row | None, version: str, one: Answered, ontology: Ontology) -> Predicted:
         if isinstance(one.answer, Failure):
             return Predicted(one.item.task, version, reason=one.answer.reason)
         if row is None:
             return Predicted(one.item.task, version, reason="its data row is no more in the model run")
+        try:
+            row = self._sized(row, ontology, one.answer)
+        except MediaError as error:
+            return Predicted(row.number, version, reason=str(error))
         found = self.lines(row, version, [(ontology, one.answer)])
         if found.reason:
             return found

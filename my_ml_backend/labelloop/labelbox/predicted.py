@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labelloop.errors import StoreError
+from labelloop.labelbox.lines import withdrawn
 from labelloop.types import Json
 
 _TOGETHER = 1000
@@ -80,6 +81,21 @@ class PredictedRows:
                     yield from json.loads(lines)
                 after = page[-1][0]
 
+    def withdrawn(self, version: str) -> Iterator[Json]:
+        """Yield, withdrawn, what any other version says and this one does not, each line once (lines.py)."""
+        after = -1
+        while page := self._read(
+            "SELECT DISTINCT number FROM predicted WHERE version != ? AND number > ? ORDER BY number LIMIT ?",
+            *(version, after, _TOGETHER),
+        ):
+            for (number,) in page:
+                said = [(one == version, json.loads(lines)) for one, lines in self._of_row(number)]
+                own = {line["uuid"] for is_own, lines in said for line in lines if is_own}
+                earlier = {line["uuid"]: line for is_own, lines in said for line in lines if not is_own}
+                told = (withdrawn(line) for name, line in sorted(earlier.items()) if name not in own)
+                yield from (line for line in told if line is not None)
+            after = page[-1][0]
+
     def count(self, version: str = "") -> Counted:
         """Count what is kept."""
         ((rows, left),) = self._read(
@@ -103,6 +119,9 @@ class PredictedRows:
             base.execute("INSERT INTO attempt VALUES (?)", (attempt,))
             if forget:
                 base.execute("DELETE FROM predicted")
+
+    def _of_row(self, number: int) -> list[tuple[str, str]]:
+        return self._read("SELECT version, lines FROM predicted WHERE number = ? ORDER BY version", number)
 
     def _versions(self, version: str) -> list[str]:
         found = self._read("SELECT DISTINCT version FROM predicted ORDER BY version")

@@ -300,6 +300,37 @@ def test_a_version_and_its_metrics_are_uploaded_once(sites: Sites, labelbox: Lab
     assert labelbox.imports(run) == before
 
 
+def test_what_an_earlier_version_said_and_this_one_does_not_is_withdrawn(
+    sites: Sites, labelbox: LabelboxStandIn
+) -> None:
+    run = sites.run([Row(data_row_id("b"), file="b.png", content=picture(9, (200, 100)), labels=((),))])
+    site = sites.of(run, BOXES)
+    item = Item(number("b"), "b" * 64, ())
+    places = [Region("car", Box(0.1, 0.1, 0.2, 0.2), 0.9), Region("car", Box(0.5, 0.5, 0.2, 0.2), 0.8)]
+    for version, found in (("v3", places), ("v4", places[:1]), ("v5", [])):
+        site.keep(version, [Answered(item, "test", Findings(tuple(found), version, (200, 100)))])
+        site.finish(version, lambda *_: None)
+        lines = {one["uuid"]: one for one in labelbox.predictions(run) if "bbox" in one}
+        assert [one["confidence"] for one in lines.values()] == [
+            *(region.score for region in found),
+            *[0.0] * (2 - len(found)),
+        ]
+
+
+def test_boxes_of_a_picture_that_was_not_measured_agree_with_what_was_drawn(
+    sites: Sites, labelbox: LabelboxStandIn
+) -> None:
+    drawn = ((box("car", 20, 10, 100, 50),),)
+    told = Row(data_row_id("b"), file="b.png", content=picture(9, (200, 100)), labels=drawn)
+    run = sites.run([replace(told, sides=(0, 0))])
+    site = sites.of(run, BOXES)
+    answer = Findings((Region("car", Box(0.1, 0.1, 0.5, 0.5), 0.5),), "v3")
+    site.keep("v3", [Answered(Item(number("b"), "b" * 64, ("car",)), "test", answer)])
+    site.finish("v3", lambda *_: None)
+    metrics = {one["metricName"]: one["metricValue"] for one in labelbox.predictions(run) if "metricName" in one}
+    assert metrics["agreement"] == 1.0
+
+
 def test_what_it_cannot_do_as_a_site_it_leaves(sites: Sites) -> None:
     site = sites.of(sites.run())
     examples(site)

@@ -1,14 +1,14 @@
 """Lines of predictions and metrics: each form as Labelbox takes it, and the same each time."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelloop.errors import LabelConfigError
-from labelloop.labelbox.lines import MOST, RESERVED, metric_lines, prediction_lines
+from labelloop.labelbox.lines import MOST, RESERVED, metric_lines, prediction_lines, withdrawn
 from labelloop.labelbox.ontology import Ontology
 from labelloop.labelbox.rows import Row, read_row
 from labelloop.regions import read_regions
@@ -316,6 +316,47 @@ def test_numbers_go_by_how_sure_the_model_is() -> None:
     assert prediction_lines(found(sure, unsure), PICTURE, take("bounding_box", PLACES), RUN) == prediction_lines(
         found(unsure, sure), PICTURE, take("bounding_box", PLACES), RUN
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "row"),
+    [
+        ("bounding_box", found(Region("car", Box(0.1, 0.2, 0.3, 0.5))), PICTURE),
+        ("ner", found(Region("PER", Span(0, 3), 0.8)), WORDS),
+        (
+            "image_single_classification",
+            of_paths({"outdoor/forest/fir": 0.4, "indoor": 0.3, "outdoor/sea": 0.3}),
+            PICTURE,
+        ),
+        ("image_multi_classification", several({"tree/fruit": 0.7, "tree/old": 0.6, "dog": 0.9}), PICTURE),
+    ],
+)
+def test_a_line_is_withdrawn_in_its_place_with_no_confidence_at_all(name: str, answer: Answer, row: Row) -> None:
+    (line,) = prediction_lines(answer, row, take(name, PLACES), RUN)
+
+    told = withdrawn(line)
+
+    assert told is not None
+    held = Held(row.data_row, row.text, "" if row.text else "1.png", sides=None if row.text else SIZE)
+    Checker(lambda _: held, PLACES).check(told)
+    assert told["uuid"] == line["uuid"]
+    assert set(confidences(told)) == {0.0}
+    assert len(list(confidences(told))) == max(1, len(list(confidences(line))))
+
+
+def confidences(told: object) -> Iterator[float]:
+    """Give all confidences of a line, those of nested answers too."""
+    if isinstance(told, dict):
+        yield from (told[name] for name in told if name == "confidence")
+        told = list(told.values())
+    for one in told if isinstance(told, list) else ():
+        yield from confidences(one)
+
+
+def test_a_metric_is_not_withdrawn() -> None:
+    (line,) = metric_lines({"loss": 0.5}, PICTURE, RUN)
+
+    assert withdrawn(line) is None
 
 
 # Metrics
