@@ -16,6 +16,7 @@ from benchmarks import (
     bench_finetune,
     bench_gate,
     bench_head,
+    bench_labelbox,
     bench_labels,
     bench_paths,
     bench_predict,
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Callable[[], Mapping[str, Any]]] = {
     "predictions": bench_predictions.run,
     "bulk": bench_bulk.run,
     "labels": bench_labels.run,
+    "labelbox": bench_labelbox.run,
     "texts": bench_texts.run,
 }
 
