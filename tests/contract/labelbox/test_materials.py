@@ -1,10 +1,20 @@
 """The model runs that tests learn from are such as Labelbox's users have, and what is right of them is told rightly."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labelloop.types import Json
+from labelloop.data.listing import Record
+from labelloop.kinds.base import find
+from labelloop.labelbox.model_types import find_type
+from labelloop.labelbox.rows import row_number
+from labelloop.labelbox.tool import LabelboxTool
+from labelloop.regions import read_regions
+from labelloop.settings import Settings
+from labelloop.sources.media import Media
+from labelloop.types import Box, Json, Region, Span
 from support.labelbox import LabelboxStandIn
 from support.labelbox.checking import Bad, Checker
 from support.labelbox.materials import MODEL_TYPES, Material, model_run_of
@@ -68,3 +78,41 @@ def test_classes_are_those_that_are_right_somewhere(labelbox: LabelboxStandIn, n
     material = model_run_of(labelbox, name)
     truths = {one if isinstance(one, str) else one[0] for truth in material.truth.values() for one in truth}
     assert truths == set(material.classes)
+
+
+@pytest.mark.parametrize("name", MODEL_TYPES)
+def test_a_site_reads_what_is_right(labelbox: LabelboxStandIn, name: str, tmp_path: Path) -> None:
+    material, model_type = model_run_of(labelbox, name, labeled=16, unlabeled=2), find_type(name)
+    assert model_type is not None
+    settings = replace(Settings.from_environment(), model_dir=str(tmp_path))
+    media, tool = Media(settings, None), LabelboxTool(settings, material.run)
+    site = tool.site(model_type.number, media, lambda: None)
+    labeling = site.labeling()
+    read = labeling.records(find(model_type.kind).truth)
+    records = {one.task: one for one in read if isinstance(one, Record)}
+    assert set(material.classes) <= set(labeling.classes)
+    assert len(records) == 16
+    for row in material.rows[:16]:
+        record, size = records[row_number(row.id)], row.size
+        assert (site.read(record) if row.file else record.text) == (row.content if row.file else row.text)
+        assert record.side == SIDES[material.splits.get(row.id, "UNASSIGNED")]
+        if record.result:
+            assert {pixels(one, size) for one in read_regions(record.result)} == set(material.truth[row.id])
+        else:
+            assert set(record.labels) == set(material.truth[row.id])
+    tool.close()
+    media.close()
+
+
+SIDES = {"TRAINING": "train", "VALIDATION": "validation", "TEST": "test", "UNASSIGNED": None}
+
+
+def pixels(region: Region, size: tuple[int, int] | None) -> tuple[Any, ...]:
+    """Give a region as the material tells it."""
+    if isinstance(region.shape, Span):
+        return (region.label, region.shape.start, region.shape.end)
+    assert isinstance(region.shape, Box)
+    assert size is not None
+    shape, (width, height) = region.shape, size
+    sides = (shape.x * width, shape.y * height, shape.width * width, shape.height * height)
+    return (region.label, *(round(side, 3) for side in sides))

@@ -43,6 +43,7 @@ class Told:
 class Material:
     """A model run in a stand-in. ``truth`` is what is right of each row by its id, of unlabeled ones too.
 
+    ``classes`` are those that are right somewhere; an ontology has others, too: answers above answers.
     ``settings`` are those of LabelLoop (names of its fields) by which it is learned in seconds; boxes want first
     weights, too: ``scattered.weights(folder)``.
     """
