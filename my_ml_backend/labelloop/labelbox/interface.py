@@ -39,7 +39,8 @@ class Fit:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._fitting, self._wrong, self._why = False, 0, ""
+        self._fitting, self._wrong = False, 0
+        self._first: LabelConfigError | None = None
 
     def note(self, error: LabelConfigError | None, *, surely: bool = False) -> None:
         """Note that an answer fits, or why not; ``surely`` where no other answer of the endpoint will, either."""
@@ -48,13 +49,13 @@ class Fit:
                 self._fitting = True
             elif surely:
                 self._wrong += 1
-                self._why = self._why or str(error)
+                self._first = self._first or error
 
     def require(self) -> None:
         """Raise LabelConfigError where the endpoint is the wrong one for the ontology."""
         with self._lock:
-            if not self._fitting and self._wrong >= _ENOUGH:
-                raise LabelConfigError(self._why)
+            if self._first is not None and not self._fitting and self._wrong >= _ENOUGH:
+                raise type(self._first)(str(self._first))
 
 
 @dataclass(frozen=True, slots=True)

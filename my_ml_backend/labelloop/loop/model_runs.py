@@ -21,7 +21,8 @@ from labelloop.loop.conclusion import Conclusion, sentence_of
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.menu import menu_of
-from labelloop.loop.prelabel import prelabel
+from labelloop.loop.model_run_inference import predict_rows
+from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -178,6 +179,7 @@ class _Work:
 
     def _train(self) -> str:
         """Make the run; says why it is not over yet, empty when it is."""
+        learn(self.hub, self.project)
         # With the parameters of its config, whatever becomes of that while it is at work.
         hub = copy.copy(self.hub)
         hub.settings = with_parameters(hub.settings, self.job.parameters)
@@ -205,8 +207,7 @@ class _Work:
                 "the endpoint of this entry is no longer allowed here: let LABELLOOP_ENDPOINT or "
                 "LABELLOOP_ALLOWED_ENDPOINTS name it, or choose another entry of the menu"
             )
-        self.reporter.stage("prelabel")
-        done = prelabel(self.hub, self.project, None, self.reporter)
+        done = predict_rows(self.hub, self.project, self.reporter)
         if done.job:
             return done.job
         left_out = {"left_out": done.left_out, "reasons": done.reasons}
