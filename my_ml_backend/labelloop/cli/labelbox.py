@@ -67,9 +67,10 @@ def _live(hub: Hub) -> Iterator[Finding]:
 
 
 def _menu(hub: Hub) -> Iterator[Finding]:
-    """Say what can be chosen, and of what else why it cannot."""
+    """Say what can be chosen, with the number by which commands know it, and of what else why it cannot."""
     menu = menu_of(hub)
-    detail = ", ".join(entry.key for entry in menu.entries) or "it is empty: nothing can be trained or predicted"
+    told = ", ".join(f"{entry.key} = {entry.number}" for entry in menu.entries)
+    detail = told or "it is empty: nothing can be trained or predicted"
     remedy = "" if menu.entries else "Change LABELLOOP_TRAINER, or name an endpoint in LABELLOOP_ALLOWED_ENDPOINTS."
     yield Finding("menu", ok=bool(menu.entries), detail=detail, remedy=remedy)
     for name, why in menu.left_out.items():

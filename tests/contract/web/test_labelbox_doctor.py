@@ -101,7 +101,7 @@ def test_where_all_is_well_it_says_so_and_names_the_url(
     assert found["reached"]["detail"].endswith(", with 6 entries")
     assert found["reached"]["remedy"] == ""
     assert found["clock"]["ok"] if "clock" in found else True
-    assert "bounding_box" in found["menu"]["detail"]
+    assert found["menu"]["detail"].startswith("bounding_box = 1, ner = 2, ")
     assert "the second" in found["model run"]["detail"]
     assert "config: epochs" in found["model run"]["detail"]
     assert "bounding_box (" in found["ontology"]["detail"]

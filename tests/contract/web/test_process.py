@@ -26,6 +26,7 @@ _CODE = Path(__file__).resolve().parents[3] / "my_ml_backend"
 _SCRIPT = f"""
 import json, multiprocessing, sys
 import _wsgi
+from labelloop.labelbox.signing import SHA1, VECTOR_BODY, signature
 client = _wsgi.app.test_client()
 config = {CONFIG!r}
 answers = [
@@ -35,11 +36,13 @@ answers = [
     client.post("/webhook", json={{"action": "START_TRAINING", "project": {{"id": 7}}}}),
     client.post("/validate", json={{"config": config}}),
     *(client.get(path) for path in ("/versions", "/status", "/metrics")),
+    client.get("/labelbox/models", headers={{SHA1: signature("hush", b"")}}),
+    client.post("/labelbox/model_run", data=VECTOR_BODY, headers={{SHA1: signature("hush", VECTOR_BODY)}}),
 ]
 loaded = {{name.partition(".")[0] for name in sys.modules}}
 print(json.dumps({{
     "statuses": [answer.status_code for answer in answers],
-    "heavy": sorted(loaded & {{"torch", "torchvision", "timm", "sklearn", "onnxruntime"}}),
+    "heavy": sorted(loaded & {{"torch", "torchvision", "timm", "sklearn", "onnxruntime", "labelbox", "lbox"}}),
     "start_method": multiprocessing.get_start_method(allow_none=True),
 }}))
 """
@@ -52,11 +55,12 @@ def environment(redis_server: RedisServer, folder: Path) -> dict[str, str]:
         "LABELLOOP_REDIS_URL": redis_server.url,
         "LABELLOOP_ENDPOINT": "fake://?classes=cat,dog",
         "LABELLOOP_BODY_MAX_BYTES": "5000",
+        "LABELLOOP_LABELBOX_SECRET": "hush",
     }
     return {**os.environ, **own}
 
 
-def test_the_web_process_never_imports_torch(redis_server: RedisServer, tmp_path: Path) -> None:
+def test_the_web_process_never_imports_torch_or_the_sdk_of_labelbox(redis_server: RedisServer, tmp_path: Path) -> None:
     assert importlib.util.find_spec("torch") is not None, "without torch installed this test proves nothing"
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT],
@@ -67,7 +71,7 @@ def test_the_web_process_never_imports_torch(redis_server: RedisServer, tmp_path
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["statuses"] == [200, 200, 200, 201, 200, 200, 200, 200]
+    assert told["statuses"] == [200, 200, 200, 201, 200, 200, 200, 200, 200, 200]
     assert told["heavy"] == []
     assert told["start_method"] is None
 
