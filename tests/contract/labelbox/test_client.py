@@ -10,10 +10,12 @@ import pytest
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone, SettingsError
 from labelloop.labelbox.client import DeadLink, ImportPlace, Labelbox
 from labelloop.settings import Settings
+from support.google_wire import certificate
 from support.labelbox import KEY, LabelboxStandIn, Row, data_row_id, ontology, radio
 from support.labelbox.wire import Refused
 from support.misbehaving import Reply, answer, dribble, misbehaving, reset, stall
 from support.servers import free_port
+from support.tunnel import tunnel
 
 ONTOLOGY = ontology(radio("topic", ("sea", "land")))
 SHOW, TELL = "GetModelRunPyApi", "setPipelineStatusPyApi"
@@ -128,6 +130,27 @@ def test_a_server_that_is_not_there_is_an_outage() -> None:
     client = at(f"http://127.0.0.1:{free_port()}/graphql")
     with pytest.raises(LabelboxAway, match="it could not be reached: Connection refused"):
         client.model_run(UNKNOWN)
+
+
+def test_https_goes_by_the_proxy_and_certificates_that_are_named_to_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = dict.fromkeys(("createdAt", "updatedAt", "createdBy", "modelAppId", "trainingMetadata"))
+    shown = answer({"data": {"modelRun": {**told, "id": UNKNOWN, "modelId": "m", "name": "by a proxy"}}})
+    trusted, tls = certificate(tmp_path)
+    with misbehaving(shown, tls=tls) as server, misbehaving(tunnel) as proxy:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.address)
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        client = at(f"{server.address}/graphql")
+        assert client.model_run(UNKNOWN).name == "by a proxy"
+        client.close()
+        assert [request.line for request in proxy.requests] == [f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"]
+        assert "authorization" not in proxy.requests[0].headers
+        assert server.requests[0].line == "POST /graphql HTTP/1.1"
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+        assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
 
 
 def test_a_key_that_is_dead_says_what_to_do(labelbox: LabelboxStandIn, client: Labelbox, run: str) -> None:
