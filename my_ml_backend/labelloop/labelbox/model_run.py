@@ -25,6 +25,9 @@ from labelloop.settings import Settings
 from labelloop.sources.media import Media
 from labelloop.types import BOXES, Answer, Failure, Findings, Json, Progress, ProjectKey
 
+_NAMED = 3
+"""Questions that are not learned, told by name."""
+
 _TELL_SECONDS = 5.0
 """How long a training waits for Labelbox to hear how far it is."""
 
@@ -159,13 +162,21 @@ class LabelboxModelRun:
         return Uploaded(counted.rows, found.lines, found.refused, counted.left_out, reasons)
 
     def complete(self, metadata: Mapping[str, str]) -> None:
-        """Tell Labelbox that it is complete, and which names of the training config mean nothing."""
-        ignored = self.config().told
-        self._client.tell(self.run, "COMPLETE", {**metadata, **({"config": ignored} if ignored else {})})
+        """Tell Labelbox that it is complete, what of its config means nothing and what of its labels is not learned."""
+        told = {"config": self.config().told, "not_learned": self._not_learned()}
+        self._client.tell(self.run, "COMPLETE", {**metadata, **{name: said for name, said in told.items() if said}})
 
     def fail(self, sentence: str) -> None:
         """Tell Labelbox why it failed; without what signs a link, and not at any length."""
         self._client.tell(self.run, "FAILED", error=told(sentence, self._settings.labelbox_api_key))
+
+    def _not_learned(self) -> str:
+        """Say what of labels, and of the ontology's questions, is not learned; empty where all is."""
+        if not self.trains:
+            return ""
+        (ontology,) = self.ontologies(self._subject)
+        counted = (f"{count} {what}" for what, count in self._table.aside().items())
+        return "; ".join((*counted, *ontology.aside[:_NAMED]))
 
     @property
     def _subject(self) -> Subject:

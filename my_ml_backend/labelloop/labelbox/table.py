@@ -4,6 +4,7 @@ import base64
 import json
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -141,6 +142,13 @@ class RowTable:
         splits = dict(self._all("SELECT split, count(*) FROM rows GROUP BY split"))
         left_out = dict(self._all("SELECT reason, count(*) FROM rows WHERE reason != '' GROUP BY reason"))
         return Counts(rows, splits, left_out)
+
+    def aside(self) -> Mapping[str, int]:
+        """Count what the labels of all rows say that is not learned, by what it is, the most frequent first."""
+        found: Counter[str] = Counter()
+        for told, rows in self._all("SELECT aside, count(*) FROM rows WHERE aside != '' GROUP BY aside"):
+            found.update({what: count * rows for what, count in json.loads(told).items()})
+        return dict(found.most_common())
 
     def tells_splits(self) -> bool:
         """Whether any row came with its split."""

@@ -331,6 +331,20 @@ def test_boxes_of_a_picture_that_was_not_measured_agree_with_what_was_drawn(
     assert metrics["agreement"] == 1.0
 
 
+def test_what_is_not_learned_of_labels_is_told_with_complete(sites: Sites, labelbox: LabelboxStandIn) -> None:
+    asked = ontology(rectangle("car", radio("colour", ("red", "blue"))), checklist("things", ("tree", "boat")))
+    drawn = (box("car", 2, 1, 10, 5, single("colour", "red")), box("car", 9, 9, 9, 9, single("colour", "blue")))
+    told = [Row(data_row_id(name), file=f"{name}.png", content=picture(9), labels=(drawn,)) for name in "ab"]
+    run = labelbox.add_model_run(labelbox.add_model(asked), told, {})
+    site = sites.of(run, BOXES)
+    assert len(examples(site)) == 2
+    site.complete({"version": "v1"})
+    assert labelbox.statuses(run)[-1]["metadata"] == {
+        "version": "v1",
+        "not_learned": "4 answers about a single box or span",
+    }
+
+
 def test_what_it_cannot_do_as_a_site_it_leaves(sites: Sites) -> None:
     site = sites.of(sites.run())
     examples(site)

@@ -157,3 +157,10 @@ def test_only_its_owner_reads_a_table_and_a_disk_that_refuses_is_said(tmp_path: 
     table.close()
     with pytest.raises(StoreError, match="rows of a model run cannot be kept in"):
         RowTable(path / "below a file" / "rows.sqlite")
+
+
+def test_what_labels_say_and_is_not_learned_is_counted_over_all_rows(table: RowTable) -> None:
+    counts: list[dict[str, int]] = [{"a": 2}, {"a": 2}, {"b": 9, "a": 1}, {}]
+    table.add(Row(number, str(number), aside=aside) for number, aside in enumerate(counts, 1))
+
+    assert list(table.aside().items()) == [("b", 9), ("a", 5)]
