@@ -4,7 +4,8 @@ from collections import Counter
 
 from labelloop.kinds.majority import Vote, listed
 from labelloop.labelbox.marked import Size, cut, in_fractions, objects_of, read_box, read_span
-from labelloop.labelbox.ontology import Ontology, Option, Path, Question, read_name
+from labelloop.labelbox.ontology import Ontology
+from labelloop.labelbox.questions import Option, Path, Question, entries, read_name
 from labelloop.regions import write_regions
 from labelloop.types import BOXES, Box, Json, Region, Span
 
@@ -25,8 +26,8 @@ def vote_of(label: object, ontology: Ontology, text: str, size: Size | None, asi
     if ontology.question is None:
         return _marked(label, ontology, text, size, aside)
     question = ontology.question
-    entries = _entries(annotations, "classifications")
-    given = [entry for entry in entries if read_name(entry.get("name")) in question.names]
+    answers = entries(annotations, "classifications")
+    given = [entry for entry in answers if read_name(entry.get("name")) in question.names]
     return _answered(given, ontology, question, aside) if given else _unanswered(question, aside)
 
 
@@ -61,7 +62,7 @@ def _down(question: Question, option: Option, answer: Json, aside: Counter[str])
     """Give the paths that an answer begins, each as far down as it is answered and the ontology goes."""
     step = (question.name, option.name)
     found: list[Path] = []
-    for entry in _entries(answer, "classifications"):
+    for entry in entries(answer, "classifications"):
         below = next((one for one in option.questions if read_name(entry.get("name")) in one.names), None)
         if below is None:
             aside[NOT_FOLLOWED] += 1
@@ -80,7 +81,7 @@ def _answers(entry: Json, question: Question) -> list[Json]:
     if not question.several:
         answer = entry.get("radio_answer")
         return [answer] if isinstance(answer, dict) else []
-    return _entries(entry, "checklist_answers") or _entries(entry, "checklist_answer")
+    return entries(entry, "checklist_answers") or entries(entry, "checklist_answer")
 
 
 def _option(question: Question, answer: Json) -> Option | None:
@@ -106,7 +107,7 @@ def _marked(label: Json, ontology: Ontology, text: str, size: Size | None, aside
             damaged += 1
         else:
             regions.append(Region(name, shape))
-            aside[NESTED_IN_REGIONS] += len(_entries(entry, "classifications"))
+            aside[NESTED_IN_REGIONS] += len(entries(entry, "classifications"))
     aside[DAMAGED] += damaged
     if regions or not (gone or damaged):
         return Vote(frozenset(one.label for one in regions), result=write_regions(regions))
@@ -127,8 +128,3 @@ def _shape(entry: Json, ontology: Ontology, text: str, size: Size | None) -> Box
         return read_span(entry, text)
     box = read_box(entry)
     return box if box is None or size is None else cut(in_fractions(box, size))
-
-
-def _entries(holder: Json, key: str) -> list[Json]:
-    entries = holder.get(key)
-    return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
