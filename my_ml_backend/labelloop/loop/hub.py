@@ -68,6 +68,12 @@ class Hub:
         self._making = threading.RLock()
         self._endpoints: OrderedDict[EndpointSpec, Endpoint] = OrderedDict()
 
+    def over(self, settings: Settings, tool: Tool) -> "Hub":
+        """Make one with other settings or over another tool, which shares this one's store and Redis."""
+        made = Hub(settings, tool)
+        made.__dict__.update(_store=self.store, _redis=self.redis)
+        return made
+
     def project(self, project: int | Identity) -> ProjectKey:
         """Say where a project lies; by its number alone, the one that Label Studio was found to have last.
 

@@ -6,7 +6,6 @@ entry that names an endpoint is predicted for as waiting tasks are (loop/prelabe
 it was; what is only away is waited for, and anything else ends it as FAILED.
 """
 
-import copy
 import logging
 import time
 from collections.abc import Callable
@@ -181,8 +180,7 @@ class _Work:
         """Make the run; says why it is not over yet, empty when it is."""
         learn(self.hub, self.project)
         # With the parameters of its config, whatever becomes of that while it is at work.
-        hub = copy.copy(self.hub)
-        hub.settings = with_parameters(hub.settings, self.job.parameters)
+        hub = self.hub.over(with_parameters(self.hub.settings, self.job.parameters), self.hub.tool)
         record = running.resume(hub, self.project, self.reporter) or self._run(hub)
         if record.state == "running":
             return f"run {record.key} is being trained elsewhere"

@@ -38,4 +38,4 @@ def hub_of(hub: Hub, project: ProjectKey) -> Hub:
     entry = menu_of(hub).of_number(project.id) if project.id >= FIRST_INFERENCE else None
     spec = entry.endpoint if entry and entry.endpoint else EndpointSpec.of(Settings())
     settings = replace(asking(hub.settings, spec), deployer="", bootstrap_endpoint="")
-    return Hub(settings, LabelboxTool(settings, project.model_run))
+    return hub.over(settings, LabelboxTool(settings, project.model_run))

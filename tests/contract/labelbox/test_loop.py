@@ -1,0 +1,200 @@
+"""Model runs of a stand-in of Labelbox go through the loop's jobs, with Labelbox's own SDK in between."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from labelloop.cli.approval import rollback
+from labelloop.cli.history import report, versions
+from labelloop.cli.loop import status
+from labelloop.labelbox.model_types import find_type
+from labelloop.loop import jobs
+from labelloop.loop.hub import Hub
+from labelloop.loop.menu import menu_of
+from labelloop.loop.model_runs import request
+from labelloop.loop.process import open_hub
+from labelloop.loop.redis_server import RedisServer
+from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
+from labelloop.settings import Settings
+from labelloop.types import Json, ProjectKey
+from support.labelbox import KEY, LabelboxStandIn
+from support.labelbox.materials import Material, model_run_of
+
+TEXTS = "text_single_classification"
+MakeHub = Callable[..., Hub]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("model") / "redis")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_hub(
+    redis_server: RedisServer, labelbox: LabelboxStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeHub]:
+    """Make the hub of a worker's machine, by the name of a folder; the store is the same for all."""
+    made: list[Hub] = []
+
+    def make(machine: str = "one", **given: Any) -> Hub:
+        settings = Settings(
+            redis_url=redis_server.url,
+            model_dir=str(tmp_path / machine),
+            store=(tmp_path / "store").as_uri(),
+            min_labels=4,
+            labelbox_endpoint=labelbox.endpoint,
+            labelbox_api_key=KEY,
+            allow_private_addresses=True,
+        )
+        made.append(open_hub(replace(settings, **given)))
+        monkeypatch.setattr(jobs, "process_hub", lambda: made[-1])
+        return made[-1]
+
+    yield make
+    made[-1].redis.flushall()
+    for hub in made:
+        hub.redis.close()
+        hub.tool.close()
+
+
+def key_of(material: Material, entry: str) -> ProjectKey:
+    known = find_type(entry)
+    assert known
+    return ProjectKey.of_model_run(material.run, known.number)
+
+
+def press(hub: Hub, material: Material, entry: str) -> ModelRunJob:
+    found = menu_of(hub).find(entry)
+    assert found is not None
+    return request(hub, material.run, found.entry, material.model, "an-organization")
+
+
+def work(key: ProjectKey) -> str:
+    return jobs.retrain(str(key), "test", force=False)
+
+
+def stands(hub: Hub, key: ProjectKey) -> ModelRunJob:
+    job = ModelRunJobs(hub.store).read(key)
+    assert job is not None
+    return job
+
+
+@pytest.mark.train
+def test_a_model_run_is_trained_and_its_predictions_lie_in_labelbox(
+    make_hub: MakeHub, labelbox: LabelboxStandIn
+) -> None:
+    material = model_run_of(labelbox, TEXTS)
+    hub, key = make_hub(**material.settings), key_of(material, TEXTS)
+    press(hub, material, "Text_Single_Classification")
+    assert work(key) == "COMPLETE with v1"
+    assert labelbox.stages(material.run) == ["EXPORTING_DATA", "PREPARING_DATA", "TRAINING_MODEL", "COMPLETE"]
+    metadata = labelbox.statuses(material.run)[-1]["metadata"]
+    assert all(isinstance(text, str) for text in metadata.values())
+    assert KEY not in str(labelbox.statuses(material.run))
+    assert metadata["version"] == "v1"
+
+    job, record = stands(hub, key), hub.runs(key).all()[0]
+    predicted = labelbox.predictions(material.run)
+    answers = answered(predicted)
+    sides = {material.splits.get(row) for row in answers}
+    assert "TRAINING" not in sides
+    assert {row for row, side in material.splits.items() if side in ("VALIDATION", "TEST")} - {
+        row.id for row in material.unlabeled
+    } <= set(answers)
+    assert all(0 <= answer["confidence"] <= 1 for answer in answers.values())
+    assert {line["metricName"] for line in predicted if "metricName" in line} >= {"loss", "entropy", "margin"}
+    assert (job.state, job.run, job.uploaded["refused"]) == ("complete", record.key, 0)
+    assert job.uploaded["rows"] == len(answers)
+    assert record.sides
+
+    # The same labels again: exported anew, nothing trained, the same lines.
+    exports = labelbox.calls.count("exportDataRowsInModelRunPyApi")
+    press(hub, material, TEXTS)
+    assert work(key) == "COMPLETE with v1"
+    assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == exports + 1
+    assert len(hub.runs(key).all()) == 1
+    assert labelbox.predictions(material.run) == predicted
+
+    # The commands know it by its id and type.
+    run = CliRunner()
+    named = f"{material.run}/{TEXTS}"
+    stood = run.invoke(status, ["--project", named], obj=hub)
+    assert stood.output.startswith(f"model run {named} ({TEXTS}): complete, attempt 2, v1")
+    assert named in run.invoke(status, [], obj=hub).output
+    listed = run.invoke(versions, ["--project", material.run], obj=hub)
+    assert (listed.exit_code, "v1" in listed.output) == (0, True)
+    written = run.invoke(report, ["--project", f"{material.run}/5", "--output", "-"], obj=hub)
+    assert written.output.lstrip().startswith("<!DOCTYPE html>")
+    refused = run.invoke(rollback, ["--to", "v1", "--project", f"{material.run}/ner_of_old"], obj=hub)
+    assert refused.exit_code == 2
+    assert f"the store has {named}" in refused.output
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_another_machine_shows_another_version(make_hub: MakeHub, labelbox: LabelboxStandIn) -> None:
+    material = model_run_of(labelbox, TEXTS)
+    hub, key = make_hub(**material.settings), key_of(material, TEXTS)
+    press(hub, material, TEXTS)
+    assert work(key) == "COMPLETE with v1"
+    first = labelbox.predictions(material.run)
+    # The second one learns with another seed, which its training config says.
+    labelbox.config(material.run)["seed"] = 7
+    press(hub, material, TEXTS)
+    assert work(key) == "COMPLETE with v2"
+    assert hub.runs(key).get(stands(hub, key).run).seed == 7  # type: ignore[union-attr]
+
+    other = make_hub("two", **material.settings)
+    exports = labelbox.calls.count("exportDataRowsInModelRunPyApi")
+    assert jobs.deploy(str(key), "v1") == "COMPLETE with v1"
+    assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == exports + 1
+    assert labelbox.statuses(material.run)[-1]["metadata"]["version"] == "v1"
+    assert answered(labelbox.predictions(material.run)) == answered(first)
+    assert other.pointer(key).read().announced == "v1"
+
+
+def test_an_endpoint_predicts_for_all_rows(make_hub: MakeHub, labelbox: LabelboxStandIn) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=20, unlabeled=10)
+    hub = make_hub(endpoint="fake://?classes=card,transfer")
+    (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
+    key = ProjectKey.of_model_run(material.run, entry.number)
+    press(hub, material, entry.key)
+    told = work(key)
+    assert told.startswith("COMPLETE with "), told
+    assert labelbox.stages(material.run)[-1] == "COMPLETE"
+    assert set(answered(labelbox.predictions(material.run))) == {row.id for row in material.rows}
+    metadata = labelbox.statuses(material.run)[-1]["metadata"]
+    assert metadata["rows_with_predictions"] == "30"
+    assert stands(hub, key).endpoint == entry.entry.endpoint
+
+    # What is not allowed any more fails with a sentence.
+    press(hub, material, entry.key)
+    make_hub()
+    assert "no longer allowed here" in work(key)
+    assert "no longer allowed here" in labelbox.statuses(material.run)[-1]["errorMessage"]
+
+
+def test_what_the_ontology_cannot_hold_fails_before_anything_is_exported(
+    make_hub: MakeHub, labelbox: LabelboxStandIn
+) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=4, unlabeled=0)
+    hub = make_hub()
+    press(hub, material, "bounding_box")
+    assert work(key_of(material, "bounding_box")).startswith("FAILED: ")
+    assert [one["status"] for one in labelbox.statuses(material.run)][-1] == "FAILED"
+    assert "exportDataRowsInModelRunPyApi" not in labelbox.calls
+    labelbox.delete_model_run(material.run)
+    press(hub, material, TEXTS)
+    assert "FAILED" in work(key_of(material, TEXTS))
+    assert ModelRunJobs(hub.store).open() == []
+
+
+def answered(predicted: list[Json]) -> dict[str, Json]:
+    return {line["dataRow"]["id"]: line["answer"] for line in predicted if "answer" in line}
