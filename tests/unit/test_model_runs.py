@@ -69,7 +69,7 @@ def test_what_is_over_may_show_another_version(jobs: ModelRunJobs) -> None:
         "conclude",
         "a run",
         "v1",
-        1,
+        2,
     )
     assert jobs.open() == [PROJECT]
 

@@ -49,6 +49,7 @@ class LabelboxModelRun:
         self._folder = settings.directory / "cache" / "labelbox" / str(key)
         self._table, self.predicted = RowTable.of(settings, key), PredictedRows(self._folder / "predicted.sqlite")
         self._asking = threading.RLock()
+        self._attempt = 0
         self._info: ModelRunInfo | None = None
         self._normalized: Json | None = None
         self._rows: dict[str, ExportedRows] = {}
@@ -123,6 +124,7 @@ class LabelboxModelRun:
 
     def begin(self, attempt: int) -> None:
         """Go on with what this attempt has left on this machine; forget what an earlier one has."""
+        self._attempt = attempt
         self._table.begin(attempt)
         self.predicted.begin(attempt, forget=not self.trains)
 
@@ -143,11 +145,12 @@ class LabelboxModelRun:
     def finish(self, version: str, progress: Progress) -> Uploaded:
         """Upload what is kept of a version; what an endpoint predicts goes to a project, too, where one is set.
 
-        Lines that are there already are not sent again. Of an endpoint all is uploaded, whichever version it said. What
-        an earlier version said on this machine, and this one does not, is withdrawn.
+        Lines that this attempt has sent are not sent again. Of an endpoint all is uploaded, whichever version it said.
+        What an earlier version said on this machine, and this one does not, is withdrawn.
         """
         asked = version if self.trains else ""
-        name = f"{self.type.name}-{version}" if self.type else version
+        # Of another attempt all lines are sent again: meanwhile another version may have said something else.
+        name = f"{self.type.name if self.type else 'endpoint'}-{version}-{self._attempt}"
         folder = self._folder / "uploads"
 
         def report(done: int, total: int) -> None:

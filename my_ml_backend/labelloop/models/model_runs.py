@@ -112,7 +112,7 @@ class ModelRunJobs:
         return self._opened(project, change)
 
     def reopen(self, project: ProjectKey, version: str) -> ModelRunJob:
-        """Have a job that has ended show another version; it is the same attempt, so that nothing is exported anew.
+        """Have a job that has ended show another version, in a new attempt, and give it.
 
         Raises Fenced where there is none, or it is open.
         """
@@ -120,7 +120,15 @@ class ModelRunJobs:
         def change(stands: ModelRunJob | None) -> ModelRunJob:
             if stands is None or stands.state == "open":
                 raise Fenced(f"what was asked for model run {project.shown} is not over: try again when it is")
-            return replace(stands, state="open", stage="conclude", version=version, asked=now(), reason="")
+            return stands.moved(
+                state="open",
+                stage="conclude",
+                version=version,
+                attempts=stands.attempts + 1,
+                asked=now(),
+                reason="",
+                uploaded={},
+            )
 
         return self._opened(project, change)
 

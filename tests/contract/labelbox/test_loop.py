@@ -1,5 +1,6 @@
 """Model runs of a stand-in of Labelbox go through the loop's jobs, with Labelbox's own SDK in between."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
 from support.labelbox import KEY, LabelboxStandIn
 from support.labelbox.materials import Material, model_run_of
+from support.misbehaving import Exchange, answer, misbehaving
 
 TEXTS = "text_single_classification"
 MakeHub = Callable[..., Hub]
@@ -162,12 +164,12 @@ def test_another_machine_shows_another_version(make_hub: MakeHub, labelbox: Labe
 
 def test_an_endpoint_predicts_for_all_rows(make_hub: MakeHub, labelbox: LabelboxStandIn) -> None:
     material = model_run_of(labelbox, TEXTS, labeled=20, unlabeled=10)
-    hub = make_hub(endpoint="fake://?classes=card,transfer")
-    (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
-    key = ProjectKey.of_model_run(material.run, entry.number)
-    press(hub, material, entry.key)
-    told = work(key)
-    assert told.startswith("COMPLETE with "), told
+    with misbehaving(all_cards) as server:
+        hub = make_hub(allowed_endpoints=(f"{server.address}/predict",))
+        (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
+        key = ProjectKey.of_model_run(material.run, entry.number)
+        press(hub, material, entry.key)
+        assert work(key) == "COMPLETE with m3"
     assert labelbox.stages(material.run)[-1] == "COMPLETE"
     assert set(answered(labelbox.predictions(material.run))) == {row.id for row in material.rows}
     metadata = labelbox.statuses(material.run)[-1]["metadata"]
@@ -194,6 +196,11 @@ def test_what_the_ontology_cannot_hold_fails_before_anything_is_exported(
     press(hub, material, TEXTS)
     assert "FAILED" in work(key_of(material, TEXTS))
     assert ModelRunJobs(hub.store).open() == []
+
+
+def all_cards(exchange: Exchange) -> None:
+    count = len(json.loads(exchange.request.body)["instances"])
+    answer({"predictions": [{"label": "card", "score": 0.75, "model_version": "m3"}] * count})(exchange)
 
 
 def answered(predicted: list[Json]) -> dict[str, Json]:
