@@ -12,11 +12,13 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from labelloop.bundle_info import ForeignInfo
+from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.data.site import Answered, ModelRunSite, Uploaded
 from labelloop.data.split import SIDES, side
 from labelloop.errors import LabelLoopError, NotFound
 from labelloop.front.redaction import redact
+from labelloop.kinds.base import Kind, find
+from labelloop.kinds.regions import Regions
 from labelloop.loop.attempts import project_settings
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
@@ -31,7 +33,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.scoring import VersionOpponent
 from labelloop.settings import Settings
 from labelloop.trainers.opening import open_trainer
-from labelloop.types import Item, Json, ProjectKey, Side, chunks
+from labelloop.types import Answer, Failure, Findings, Item, Json, ProjectKey, Side, chunks
 
 _AT_ONCE, _IN_MEMORY = 1000, 10_000
 """Answers that are handed over at a time, and items of which a version's engine is asked."""
@@ -147,7 +149,8 @@ class Conclusion:
         self.reporter.stage("answer")
         labeled, version = self._labeled()[0], self.job.version
         bundle = self._bundle()
-        foreign = isinstance(read_bundle_info(bundle), ForeignInfo)
+        info, kind = read_bundle_info(bundle), find(labeled.manifest.kind)
+        foreign = isinstance(info, ForeignInfo)
         trainer = open_trainer(project_settings(self.hub, self.project)) if foreign else None
         by = VersionOpponent(version, bundle, self.hub.versions(self.project).get(version), trainer)
         folder = RunFolder(self._caches / "answers" / str(self.project))
@@ -159,11 +162,23 @@ class Conclusion:
                 context = Context(folder, self.hub.settings, told, labeled.manifest.kind)
                 answers = zip(items, by.answers(context, items), strict=True)
                 for some in chunks(answers, _AT_ONCE):
-                    self.site.keep(version, [Answered(item, name, answer) for item, answer in some])
+                    self.site.keep(
+                        version, [Answered(item, name, as_shown(kind, info, answer)) for item, answer in some]
+                    )
                 done += len(items)
 
     def _told(self, name: Side, before: int, total: int, _: str, done: int, __: int) -> None:
         self.reporter(f"{name} items", before + done, total)
+
+
+def as_shown(kind: Kind, info: BundleInfo, answer: Answer | Failure) -> Answer | Failure:
+    """Leave out regions that annotators would not see: versions are measured with all that they find.
+
+    What a model that lies elsewhere answers is what is shown.
+    """
+    if not isinstance(kind, Regions) or not isinstance(answer, Findings) or isinstance(info, ForeignInfo):
+        return answer
+    return replace(answer, regions=tuple(one for one in answer.regions if kind.shown(info, one)))
 
 
 def _figures(measured: Json) -> dict[str, str]:
