@@ -183,7 +183,7 @@ class Labelbox:
     def begin_import(self, place: ImportPlace, name: str, path: Path) -> Import:
         """Upload a file of lines and begin its import, under a name that no other import of the place has."""
         return self.ask(
-            f"import {name} into {place}",
+            f"import predictions into {place}",
             lambda sdk: _import(_imports(place).create_from_file(sdk, place.id, name, str(path))),
             gone(place.id) if place.kind == "model run" else None,
         )
@@ -282,13 +282,13 @@ class Labelbox:
         return told(str(error), self.settings.labelbox_api_key)
 
 
-def told(text: str, key: str = "") -> str:
+def told(text: str, key: str = "", most: int = _MOST_SAID) -> str:
     """Make one printable line of what Labelbox says: without what signs its links, the key, and what is too long."""
     line = " ".join(re.sub(r"https?://[^\s\"'<>]+", lambda link: shown(link[0]), text).split())
     if key:
         line = line.replace(key, "(the key)")
     line = "".join(letter for letter in line if letter.isprintable()).rstrip(" .") or "it gave no reason"
-    return line if len(line) <= _MOST_SAID else line[: _MOST_SAID - 1] + "…"
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def gone(run: str) -> ModelRunGone:

@@ -28,6 +28,9 @@ from labelloop.types import BOXES, Answer, Failure, Findings, Json, Progress, Pr
 _NAMED = 3
 """Questions that are not learned, told by name."""
 
+_SENTENCE = 450
+"""Letters of what Labelbox is told of a failure: what went wrong, and what to do."""
+
 _TELL_SECONDS = 5.0
 """How long a training waits for Labelbox to hear how far it is."""
 
@@ -171,7 +174,7 @@ class LabelboxModelRun:
 
     def fail(self, sentence: str) -> None:
         """Tell Labelbox why it failed; without what signs a link, and not at any length."""
-        self._client.tell(self.run, "FAILED", error=told(sentence, self._settings.labelbox_api_key))
+        self._client.tell(self.run, "FAILED", error=told(sentence, self._settings.labelbox_api_key, _SENTENCE))
 
     def _not_learned(self) -> str:
         """Say what of labels, and of the ontology's questions, is not learned; empty where all is."""

@@ -234,7 +234,9 @@ class _Work:
 
     def _waits_for(self, error: Exception) -> str:
         """Name what is away and still waited for; empty for all else that goes wrong."""
-        late = datetime.fromisoformat(self.job.asked).timestamp() + self.hub.settings.labelbox_seconds
+        # That it has failed, because it waited for too long, is to be told as well: for as long again.
+        patience = self.hub.settings.labelbox_seconds * (2 if self.job.stage == "fail" else 1)
+        late = datetime.fromisoformat(self.job.asked).timestamp() + patience
         return away(error, self.hub.settings.directory) if time.time() < late else ""
 
     def _note(self, **changed: object) -> None:

@@ -148,14 +148,9 @@ def test_an_import_that_is_still_running_is_waited_for_not_sent_again(
     labelbox.spoil_import(hangs=True)
     with pytest.raises(LabelboxAway):
         uploaded(LINES[:2], Pace(still=0.0, wait=lambda _: None))
-    (made,) = labelbox.annotation_imports.of(uploaded.run)
     looked = labelbox.calls.count(LOOK)
-
-    def go_on(_: float) -> None:
-        labelbox.links.write(f"{made.path}/error.ndjson", b"")
-        made.state = "FINISHED"
-
-    assert uploaded(LINES[:2], Pace(wait=go_on)).lines == 2
+    assert uploaded(LINES[:2], Pace(wait=lambda _: labelbox.release_imports(uploaded.run))).lines == 2
+    assert labelbox.predictions(uploaded.run) == LINES[:2]
     assert labelbox.calls.count(BEGIN) == 1
     assert labelbox.calls.count(LOOK) == looked + 2
 

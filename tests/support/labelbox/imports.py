@@ -46,6 +46,7 @@ class Import:
     path: str
     order: Order
     count: int
+    checker: Checker
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     state: str = "RUNNING"
     lines: int = 0
@@ -126,20 +127,24 @@ class Imports:
         if (parent, call["name"]) in self.made:
             raise Refused("RESOURCE_CONFLICT", f"an import named {call['name']} exists already")
         order = self.orders.pop(0) if self.orders else Order()
-        made = Import(call["name"], parent, f"import/{uuid.uuid4()}", order, call.file.count(b"\n") or 1)
+        made = Import(call["name"], parent, f"import/{uuid.uuid4()}", order, call.file.count(b"\n") or 1, checker)
         self.links.write(f"{made.path}/input.ndjson", call.file)
         self.made[parent, made.name] = made
         if not order.hangs:
-            made.thread = threading.Thread(target=self._check, args=(made, checker), daemon=True)
-            made.thread.start()
+            self.go_on(made)
         return made
 
-    def _check(self, made: Import, checker: Checker) -> None:
+    def go_on(self, made: Import) -> None:
+        """Let an import do its work."""
+        made.thread = threading.Thread(target=self._check, args=(made,), daemon=True)
+        made.thread.start()
+
+    def _check(self, made: Import) -> None:
         """Tell of each line whether it was taken; what is no JSON fails the whole import."""
         folder = self.links.folder / made.path
         with (folder / "status.ndjson").open("w") as statuses, (folder / "error.ndjson").open("w") as errors:
             for line in lines_of(folder / "input.ndjson"):
-                told = self._checked(made, line, checker)
+                told = self._checked(made, line)
                 if told is None or made.order.fails:
                     made.state = "FAILED"
                     return
@@ -150,7 +155,7 @@ class Imports:
                 made.lines += 1
         made.state = "FINISHED"
 
-    def _checked(self, made: Import, text: str, checker: Checker) -> Json | None:
+    def _checked(self, made: Import, text: str) -> Json | None:
         try:
             line = json.loads(text)
         except ValueError:
@@ -159,7 +164,7 @@ class Imports:
             return None
         told = {"uuid": line.get("uuid", str(uuid.uuid4())), "dataRow": line.get("dataRow")}
         try:
-            row = checker.check(line)
+            row = made.checker.check(line)
         except Bad as bad:
             return _refused(told, bad)
         if made.lines in made.order.refused:

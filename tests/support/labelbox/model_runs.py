@@ -1,5 +1,6 @@
 """Models, their ontologies, and model runs: rows with splits, statuses in order, the config."""
 
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -73,6 +74,8 @@ class ModelRuns:
     def forget(self) -> None:
         self.models.clear()
         self.runs.clear()
+        # Another model run's files may have the same names.
+        shutil.rmtree(self.links.folder / "rows", ignore_errors=True)
         self._reading.clear()
 
     def operations(self) -> Iterator[Operation]:

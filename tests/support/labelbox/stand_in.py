@@ -200,6 +200,12 @@ class LabelboxStandIn:
         """Let the next import never end, or end FAILED, or have these of its lines (numbers from 0) refused."""
         self.annotation_imports.orders.append(imports.Order(hangs, fails, frozenset(refused)))
 
+    def release_imports(self, parent: str) -> None:
+        """Let the imports of a model run, or a project, that never end go on."""
+        for one in self.annotation_imports.of(parent):
+            if one.thread is None:
+                self.annotation_imports.go_on(one)
+
     def mend(self) -> None:
         """Let nothing fail any more of what a test has asked to, and keep the calls."""
         calls = list(self.calls)
