@@ -1,7 +1,9 @@
 """Metrics of data rows: their values by hand, for one class, several, and regions, and what is not given."""
 
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from labelloop.kinds.majority import Vote
 from labelloop.kinds.regions import Regions
 from labelloop.labelbox.item_metrics import METRICS, item_metrics
 from labelloop.labelbox.lines import RESERVED
+from labelloop.labelbox.model_types import TYPES
 from labelloop.regions import write_regions
 from labelloop.types import BOXES, SPANS, Box, Findings, Output, Region, Span
 
@@ -126,3 +129,11 @@ def test_regions_without_what_compares_them_have_no_agreement() -> None:
 
 def test_none_of_them_is_called_what_labelbox_computes() -> None:
     assert RESERVED.isdisjoint(METRICS)
+
+
+def test_the_page_has_all_of_them_and_all_model_types() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "labelbox-rows.md").read_text()
+    table = page.partition("| metric |")[2]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(METRICS)
+    assert all(f"`{one.name}`" in page for one in TYPES)
