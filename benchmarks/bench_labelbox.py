@@ -2,7 +2,7 @@
 
 Behind the stand-in of the tests, in a process of its own each; the peer is the stream of Labelbox's own SDK, whose rows
 are parsed by it, read as ours are, and thrown away; ours are in a table at the end. A row is a picture with one label
-and a signed link, of 1,050 bytes; a part of an export has 8 MB. What the stand-in takes to write the export counts for
+and a signed link, of 1,000 bytes; a part of an export has 8 MB. What the stand-in takes to write the export counts for
 neither. Memory is what a step's process held at most beyond what it held before it began.
 """
 

@@ -136,18 +136,23 @@ class RowTable:
         found = self._all("SELECT * FROM rows WHERE number = ?", number)
         return _row(found[0]) if found else None
 
+    # Counted here: to group rows, SQLite sorts them, which takes as much memory again as its cache.
+
     def counts(self) -> Counts:
         """Count what is there."""
-        (rows,) = self._all("SELECT count(*) FROM rows")[0]
-        splits = dict(self._all("SELECT split, count(*) FROM rows GROUP BY split"))
-        left_out = dict(self._all("SELECT reason, count(*) FROM rows WHERE reason != '' GROUP BY reason"))
-        return Counts(rows, splits, left_out)
+        splits: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
+        for split, reason in self._each("SELECT split, reason FROM rows"):
+            splits[split] += 1
+            left_out[reason] += 1
+        del left_out[""]
+        return Counts(splits.total(), splits, left_out)
 
     def aside(self) -> Mapping[str, int]:
         """Count what the labels of all rows say that is not learned, by what it is, the most frequent first."""
         found: Counter[str] = Counter()
-        for told, rows in self._all("SELECT aside, count(*) FROM rows WHERE aside != '' GROUP BY aside"):
-            found.update({what: count * rows for what, count in json.loads(told).items()})
+        for (told,) in self._each("SELECT aside FROM rows WHERE aside != ''"):
+            found.update(json.loads(told))
         return dict(found.most_common())
 
     def tells_splits(self) -> bool:
@@ -216,6 +221,11 @@ class RowTable:
     def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, self._kept():
             return self._file.execute(query, values).fetchall()
+
+    def _each(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query finds; until it is through, nobody else reads or writes."""
+        with self._lock, self._kept():
+            yield from self._file.execute(query)
 
     def _change(self, statement: str, values: Iterable[Sequence[object]] | None = None) -> None:
         with self._lock, self._kept():
