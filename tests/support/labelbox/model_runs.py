@@ -3,6 +3,7 @@
 import shutil
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -121,7 +122,8 @@ class ModelRuns:
         """Give the text of a row, or a link to its file that is good from now on."""
         if not row.file:
             return row.text
-        path = f"rows/{row.file}"
+        # Rows of two model runs may have files of one name.
+        path = f"rows/{zlib.crc32(row.content):08x}/{row.file}"
         if row.content and not (self.links.folder / path).exists():
             self.links.write(path, row.content)
         return self.links.sign(path)
