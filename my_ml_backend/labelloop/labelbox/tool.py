@@ -15,7 +15,7 @@ from labelloop.types import ProjectKey
 class LabelboxTool:
     """One model run, by its id. Safe to share between threads, not between processes; Labelbox is asked when needed."""
 
-    needed: ClassVar[tuple[str, ...]] = ()
+    needed: ClassVar[tuple[str, ...]] = ("labelloop.labelbox.sdk",)
 
     def __init__(self, settings: Settings, model_run: str) -> None:
         """Raises ValueError for what is no id of a model run."""

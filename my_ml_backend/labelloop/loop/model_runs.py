@@ -21,7 +21,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_run_inference import predict_rows
-from labelloop.loop.project_endpoint import learn
+from labelloop.loop.project_endpoint import learn, learn_unknown
 from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -169,7 +169,10 @@ class _Work:
             return self._fail()
         self.site.begin(self.job.attempts)
         if self.job.stage == "begin":
+            # Its config may say another thing than it did at the last attempt.
+            learn(self.hub, self.project)
             self._note(stage="run", parameters=dict(self.site.parameters()))
+        learn_unknown(self.hub, self.project)
         if self.job.stage == "run":
             told = self._predict() if self.job.endpoint else self._train()
             if told:

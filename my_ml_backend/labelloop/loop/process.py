@@ -1,7 +1,9 @@
 """Where a Hub is put together; the only place in the loop that knows which tools there are to annotate in."""
 
+import logging
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.labelbox.model_types import FIRST_INFERENCE
@@ -11,6 +13,8 @@ from labelloop.loop.menu import asking, menu_of
 from labelloop.settings import Settings
 from labelloop.studio.tool import LabelStudioTool
 from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
 
 
 def open_hub(settings: Settings) -> Hub:
@@ -25,6 +29,18 @@ def process_hub() -> Hub:
     It is the web process's, or that of a job, which has a process of its own.
     """
     return open_hub(Settings.from_environment())
+
+
+def load_tools(hub: Hub) -> None:
+    """Import what asking the tools takes long to import: Labelbox's SDK too, where there is a key."""
+    for name in hub.tool.needed:
+        import_module(name)
+    if hub.settings.labelbox_api_key:
+        try:
+            for name in LabelboxTool.needed:
+                import_module(name)
+        except ImportError as error:
+            _log.warning("model runs of Labelbox will fail, for its SDK is not there (labelloop[labelbox]): %s", error)
 
 
 def hub_of(hub: Hub, project: ProjectKey) -> Hub:

@@ -18,6 +18,7 @@ from labelloop.children import die_with_parent
 from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
+from labelloop.loop.process import load_tools
 from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
 from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.startup import (
@@ -168,8 +169,9 @@ def _note_death(hub: Hub, project: ProjectKey, job: str, how: str) -> None:
 
 def _load(hub: Hub) -> None:
     """Import what jobs need before they fork: torch alone takes seconds, and every sweep asks the tool."""
-    for name in (*_NEEDED, *hub.tool.needed):
+    for name in _NEEDED:
         importlib.import_module(name)
+    load_tools(hub)
     if not trains_here(hub.settings):
         _log.warning("torch is not installed (requirements-train.txt): this worker pre-annotates but cannot train")
     elif hub.settings.trainer == "local":

@@ -239,7 +239,7 @@ class Registrar:
 def awaits(project: ProjectKey, version: str) -> str:
     """Say that a version waits for approval, and how to give it."""
     return (
-        f"{version} waits for approval: `labelloop approve --project {project.id} {version}` makes it champion, "
+        f"{version} waits for approval: `labelloop approve --project {project.shown} {version}` makes it champion, "
         "`labelloop reject` rejects it"
     )
 

@@ -9,9 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from labelloop.cli.loop import cancel as cancel_command
+from labelloop.cli.loop import retrain as retrain_command
 from labelloop.data.site import Answered, Overview, Uploaded
 from labelloop.errors import NoSuchProject, SettingsError, StoreAway, StudioAway, StudioError
 from labelloop.kinds import base
@@ -22,8 +26,10 @@ from labelloop.loop.model_runs import request
 from labelloop.loop.status import left_over, project_status
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
 from labelloop.sources.media import Media
+from labelloop.trainers import opening
 from labelloop.types import Identity, Output, Progress, ProjectKey
 from support import numbers_kind
+from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
 from support.notes import Note, NotesSite, NotesTool
 
@@ -396,3 +402,84 @@ def test_it_is_told_by_its_id_and_type_and_is_no_left_over(run_hub: Hub, run: No
     assert told.job is not None
     assert (told.job["entry"], told.job["state"], told.champion, told.missing) == (ENTRY.name, "complete", "v1", "")
     assert left_over(run_hub) == {}
+
+
+@pytest.fixture
+def cloud(run_hub: Hub, run: NotesRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CloudTrainer:
+    """A trainer elsewhere, which trains the model run."""
+    made = CloudTrainer(tmp_path / "cloud")
+    monkeypatch.setitem(opening.TRAINERS, "cloud", lambda _: made)
+    hub = run_hub.over(replace(run_hub.settings, trainer="cloud:"), NotesRunTool(run))
+    monkeypatch.setattr(jobs, "hub_of", lambda given, project: hub if project.model_run else given)
+    return made
+
+
+def test_of_a_training_elsewhere_a_worker_lets_go(run_hub: Hub, run: NotesRun, cloud: CloudTrainer) -> None:
+    press(run_hub)
+    assert work().endswith("is being trained elsewhere")
+    assert not run_hub.state(KEY).is_held()
+    assert jobs.consider(str(KEY)).endswith("is being trained by cloud")
+    assert run.told[-1] == "train"
+    # The button pressed again changes nothing.
+    press(run_hub)
+    assert work().endswith("is being trained elsewhere")
+    assert len(cloud.jobs()) == 1
+    cloud.settle("job-1", "done")
+    assert jobs.consider(str(KEY)).endswith("goes on")
+    assert jobs.resume(str(KEY)) == "COMPLETE with v1"
+    assert len(run.kept["v1"]) == 20
+    assert jobs.resume(str(KEY)) == "nothing is asked for, or it is over"
+
+
+def test_a_training_elsewhere_ends_with_its_model_run(run_hub: Hub, run: NotesRun, cloud: CloudTrainer) -> None:
+    def gone(step: str) -> None:
+        if step == "train" and cloud.jobs():
+            raise NoSuchProject("the model run is deleted")
+
+    press(run_hub)
+    work()
+    run.told.clear()
+    run.hook = gone
+    assert jobs.consider(str(KEY)) == "FAILED: the model run is deleted"
+    assert [job.state for job in cloud.jobs()] == ["cancelled"]
+    assert run_hub.open_runs(KEY).read() is None
+    assert (stands(run_hub).state, run.failed) == ("failed", [])
+
+
+def test_a_training_that_is_cancelled_by_a_person_fails_and_is_tried_again(
+    run_hub: Hub, run: NotesRun, cloud: CloudTrainer
+) -> None:
+    press(run_hub)
+    work()
+    told = CliRunner().invoke(cancel_command, ["--project", f"{RUN}/{ENTRY.name}"], obj=run_hub)
+    assert told.exit_code == 0, told.output
+    assert jobs.resume(str(KEY)) == "FAILED: it was cancelled by `labelloop cancel`"
+    assert run.failed == ["it was cancelled by `labelloop cancel`"]
+    press(run_hub)
+    work()
+    cloud.settle("job-2", "done")
+    assert jobs.resume(str(KEY)) == "COMPLETE with v1"
+
+
+def test_the_command_asks_for_a_new_attempt(run_hub: Hub, run: NotesRun) -> None:
+    press(run_hub)
+    work()
+    asked = ["--no-wait", "--project", f"{RUN}/{ENTRY.name}"]
+    told = CliRunner().invoke(retrain_command, asked, obj=run_hub)
+    assert told.exit_code == 0, told.output
+    assert f"model run {RUN}/{ENTRY.name} ({ENTRY.name}): open, attempt 2" in told.output
+    assert work() == "COMPLETE with v1"
+    assert CliRunner().invoke(retrain_command, [*asked, "--force"], obj=run_hub).exit_code == 0
+    assert work() == "COMPLETE with v2"
+
+
+def test_an_approval_is_shown(run_hub: Hub, run: NotesRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = run_hub.over(replace(run_hub.settings, approval="manual"), NotesRunTool(run))
+    monkeypatch.setattr(jobs, "hub_of", lambda given, project: hub if project.model_run else given)
+    press(run_hub)
+    assert work() == "COMPLETE with v1"
+    waits = run.completed[-1]
+    assert "champion" not in waits
+    assert f"`labelloop approve --project {KEY.shown} v1` makes it champion" in waits["verdict"]
+    assert jobs.deploy(str(KEY), "v1") == "COMPLETE with v1"
+    assert run.completed[-1]["champion"] == "v1"
