@@ -10,12 +10,15 @@ from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.hosting import Hosting
 from labelloop.endpoints.spec import EndpointSpec
 from labelloop.labelbox.model_types import FIRST_INFERENCE, TYPES
+from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import asking, look_for_endpoints, menu_of
 from labelloop.loop.process import open_hub
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
 from support.google import LOCATION, PROJECT, StandIn, google_stand_in
+
+from .conftest import MakeHub, of_this_process
 
 NAMES = [one.name for one in TYPES]
 PICTURES = ["bounding_box", "image_single_classification", "image_multi_classification"]
@@ -229,3 +232,18 @@ def test_an_endpoint_that_is_named_twice_is_one_entry(tmp_path: Path, google: St
     twice = open_hub(replace(hub.settings, endpoint=address, allowed_endpoints=(address,)))
 
     assert len(names(twice)) == len(NAMES) + 1
+
+
+@pytest.fixture
+def sweeping(make_hub: MakeHub, google: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    made = make_hub(labelbox_vertex=f"{PROJECT}/{LOCATION}", vertex_base_url=google.url)
+    yield from of_this_process(made, monkeypatch)
+
+
+def test_the_sweep_of_a_worker_looks_for_live_endpoints(sweeping: Hub, google: StandIn) -> None:
+    deployed(google, "cats")
+    assert jobs.sweep()["endpoints"] == f"1 of vertex://{PROJECT}/{LOCATION} have a model"
+    assert len(names(sweeping)) == len(NAMES) + 1
+
+    google.fail("GET endpoints", "PERMISSION_DENIED")
+    assert jobs.sweep()["endpoints"].startswith("failed: ")

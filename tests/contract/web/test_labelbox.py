@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from labelloop.labelbox.model_types import TYPES
@@ -13,6 +15,7 @@ from labelloop.labelbox.signing import SHA1, SHA256, VECTOR_BODY, VECTOR_SECRET,
 from labelloop.loop.hub import Hub
 from labelloop.models.model_runs import ModelRunJobs
 from labelloop.types import ProjectKey
+from support.examples import examples
 from support.web import MakeHub, client_of
 
 RUN = "9e3f331a-551b-0e24-6ab5-f69855df64ea"
@@ -303,3 +306,23 @@ def test_nothing_secret_is_answered_or_logged(hub: Hub, caplog: pytest.LogCaptur
     for text in (*told, caplog.text):
         assert VECTOR_SECRET not in text
         assert VECTORS[0][2].partition("=")[2] not in text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200) | st.fixed_dictionaries({}, optional=dict.fromkeys(BODY, JSON)).map(json.dumps))
+def test_whatever_is_signed_is_answered_200_or_400_and_what_is_not_401(hub: Hub, content: str | bytes) -> None:
+    client, raw = client_of(hub), content if isinstance(content, bytes) else content.encode()
+
+    assert press(client, raw=raw).status_code in (200, 400)
+    for wrong in (raw + b" ", raw[1:]):
+        if wrong != raw:
+            refused = client.post("/labelbox/model_run", data=raw, headers={SHA1: signature(VECTOR_SECRET, wrong)})
+            assert refused.status_code == 401
+    assert ModelRunJobs(hub.store).open() == []

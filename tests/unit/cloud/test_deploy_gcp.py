@@ -378,13 +378,19 @@ def test_the_service_account_gets_what_the_settings_name_and_no_more() -> None:
         LABELLOOP_GOOGLE_SERVICE_ACCOUNT="trainer@proj.iam.gserviceaccount.com",
         LABELLOOP_TRAINER="vertex-pipeline://models/europe-west4?template=gs%3A//theirs/p.yaml&manifest=m&output=o",
         LABELLOOP_EVENTS="pubsub://proj/events",
+        LABELLOOP_LABELBOX_VERTEX="live/europe-west4",
+        LABELLOOP_LABELBOX_SECRET="hush",
+        LABELBOX_API_KEY="hush",
     )
+    assert {"LABELLOOP_LABELBOX_SECRET", "LABELBOX_API_KEY"} <= set(wanted.hidden)
+    assert "hush" not in str(wanted.variables)
     assert [grant for grant in grants(wanted) if grant.on[0] != "secrets"] == [
         Grant(("storage", "buckets", "gs://mine"), "roles/storage.objectUser"),
         Grant(("iam", "service-accounts", "trainer@proj.iam.gserviceaccount.com"), "roles/iam.serviceAccountUser"),
         Grant(("projects", "models"), "roles/aiplatform.user"),
         Grant(("pubsub", "subscriptions", "events"), "roles/pubsub.subscriber", ("--project", "proj")),
         Grant(("pubsub", "subscriptions", "events"), "roles/pubsub.viewer", ("--project", "proj")),
+        Grant(("projects", "live"), "roles/aiplatform.user"),
         Grant(("storage", "buckets", "gs://theirs"), "roles/storage.objectViewer"),
     ]
     assert (wanted.bucket, wanted.redis) == ("", "")

@@ -156,6 +156,8 @@ def grants(plan: Plan) -> list[Grant]:
             on, of = ("pubsub", "subscriptions", rest), ("--project", place)
             # What doctor looks at, the subscriber's role does not show.
             found += [Grant(on, f"roles/pubsub.{role}", of) for role in ("subscriber", "viewer")]
+    if live := named.get("LABELLOOP_LABELBOX_VERTEX"):
+        found.append(Grant(("projects", live.partition("/")[0]), "roles/aiplatform.user"))
     templates = (one for value in named.values() for one in re.findall(r"[?&]template=(gs://[^/?&,]+)", unquote(value)))
     found += [Grant(("storage", "buckets", bucket), "roles/storage.objectViewer") for bucket in templates]
     return list(dict.fromkeys(found))
