@@ -342,7 +342,9 @@ class _Export:
             first = next(chain.from_iterable(map(lines.cut, pieces)), b"") or lines.rest
         except LabelboxError as error:
             first = str(error).encode()
-        return f"{count} rows could not be exported, the first one for this: {told(first.decode(errors='replace'))}"
+        return (
+            f"rows that could not be exported: {count}, the first one for this: {told(first.decode(errors='replace'))}"
+        )
 
     def _splits(self) -> None:
         """Read the splits page by page, where the export does not tell them."""

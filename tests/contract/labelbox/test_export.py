@@ -10,9 +10,11 @@ from labelloop.errors import LabelboxAway, LabelboxError, ModelRunGone
 from labelloop.labelbox.client import Labelbox
 from labelloop.labelbox.export import Pace, Read, export, refresh
 from labelloop.labelbox.rows import read_row, row_number
-from labelloop.labelbox.table import RowTable
+from labelloop.labelbox.table import ExportState, RowTable
 from labelloop.settings import Settings
 from support.labelbox import LabelboxStandIn, Row, data_row_id, ontology, radio, single
+from support.labelbox.front import Answered, Fetch
+from support.labelbox.wire import Call, answer
 
 _NAMES = [data_row_id(str(number)) for number in range(60)]
 _TEXT = "Größe 😀 " * 20
@@ -248,3 +250,72 @@ def test_no_row_is_there_of_a_part_that_is_not_whole(
     assert len(seen) == 3
     assert seen[0] == 0
     assert seen[1] == seen[2] > 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.5, 0.95])
+def test_an_export_is_gone_on_with_at_any_byte(
+    labelbox: LabelboxStandIn, client: Labelbox, table: RowTable, share: float
+) -> None:
+    run = _model_run(labelbox)
+    export(client, run, table, _read(run), pace=_AT_ONCE)
+    (written,) = labelbox.exports.tasks.values()
+    content = (labelbox.links.folder / written.path).read_bytes()
+    offset = int(share * len(content))
+    *whole, rest = content[:offset].split(b"\n")
+    table.clear()
+    with table.transaction():
+        table.keep(ExportState("reading", written.id, offset=offset, rest=rest, lines=len(whole)))
+    export(client, run, table, _read(run), pace=_AT_ONCE)
+    assert {row.data_row for row in table.rows()} == set(_NAMES[len(whole) :])
+    assert table.state.lines == 60
+
+
+def _tell_errors(labelbox: LabelboxStandIn, *errors: str) -> None:
+    """Let exports tell of errors, as a file of its own beside that of the rows."""
+    content = "".join(f"{error}\n" for error in errors).encode()
+    labelbox.links.write("export/errors.ndjson", content)
+    end = len(content) - 1
+
+    def told(call: Call | Fetch) -> None:
+        if isinstance(call, Call) and call["streamType"] == "ERRORS":
+            link = labelbox.links.sign("export/errors.ndjson")
+            part = {"offsets": {"start": 0, "end": end}, "lines": {"start": 0, "end": len(errors) - 1}, "file": link}
+            header = {"totalSize": len(content), "totalLines": len(errors)}
+            raise Answered(answer({"data": {"task": {"exportMetadataHeader": header, "exportFileFromOffset": part}}}))
+
+    labelbox.before("GetExportMetadataHeaderPyApi", told, times=None)
+    labelbox.before("GetExportFileFromOffsetPyApi", told, times=None)
+
+
+def test_what_labelbox_could_not_export_is_kept_as_a_remark(
+    labelbox: LabelboxStandIn, client: Labelbox, table: RowTable
+) -> None:
+    run = _model_run(labelbox)
+    _tell_errors(labelbox, "no file at https://bucket/1.png?signature=abc", "another")
+    export(client, run, table, _read(run), pace=_AT_ONCE)
+    said = "rows that could not be exported: 2, the first one for this: no file at https://bucket/1.png"
+    assert (table.counts().rows, table.state.remark) == (60, said)
+
+
+def test_an_export_that_fails_tells_why(labelbox: LabelboxStandIn, client: Labelbox, table: RowTable) -> None:
+    run = _model_run(labelbox)
+    labelbox.spoil_export(fails=True)
+    _tell_errors(labelbox, '{"message": "the dataset was deleted"}')
+    with pytest.raises(
+        LabelboxError, match=r"ended as FAILED: rows that could not be exported: 1, .*the dataset was deleted"
+    ):
+        export(client, run, table, _read(run), pace=_AT_ONCE)
+
+
+def test_a_line_that_is_no_json_ends_the_export(labelbox: LabelboxStandIn, client: Labelbox, table: RowTable) -> None:
+    run = _model_run(labelbox)
+    export(client, run, table, _read(run), pace=_AT_ONCE)
+    (written,) = labelbox.exports.tasks.values()
+    path = labelbox.links.folder / written.path
+    path.write_bytes(path.read_bytes().replace(b'{"data_row"', b'["data_row"', 1))
+    table.clear()
+    with table.transaction():
+        table.keep(ExportState("reading", written.id))
+    with pytest.raises(LabelboxAway, match=f"line 1 of the export of model run {run} is no JSON. .* exported anew"):
+        export(client, run, table, _read(run), pace=_AT_ONCE)
+    assert table.state == ExportState()
