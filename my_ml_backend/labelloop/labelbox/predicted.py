@@ -14,7 +14,7 @@ from labelloop.errors import StoreError
 from labelloop.labelbox.lines import withdrawn
 from labelloop.types import Json
 
-_TOGETHER = 1000
+_TOGETHER = 250
 """Rows that are read at a time: nothing is locked while something is made of them."""
 
 _REASONS = 3

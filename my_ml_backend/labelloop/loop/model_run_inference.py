@@ -8,7 +8,6 @@ from labelloop.errors import LabelLoopError, SettingsError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.prelabel import Prelabeled, prelabel
-from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import serving
 from labelloop.types import ProjectKey
@@ -22,10 +21,9 @@ def predict_rows(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> P
     """Predict for the data rows that have no prediction of this attempt; the hub's endpoint is the entry's.
 
     Killed and called again on the same machine, it goes on where it was. Raises NothingPredicted, LabelConfigError
-    where the answers fit nothing of the ontology, SettingsError for an impossible training config, the errors of
-    Labelbox, and EndpointError while the endpoint is away.
+    where the answers fit nothing of the ontology, SettingsError for an impossible training config (which is known by
+    then), the errors of Labelbox, and EndpointError while the endpoint is away.
     """
-    learn(hub, project)
     by, site = serving(hub, project), site_of(hub, project.id)
     if by.serves != "alone":
         raise SettingsError(

@@ -173,15 +173,12 @@ class _Work:
             learn(self.hub, self.project)
             self._note(stage="run", parameters=dict(self.site.parameters()))
         learn_unknown(self.hub, self.project)
-        if self.job.stage == "run":
-            told = self._predict() if self.job.endpoint else self._train()
-            if told:
-                return told
-        return self._conclude()
+        # What an endpoint said lies on the machine that asked it: another one has to ask for what is not there.
+        told = self._predict() if self.job.endpoint else self._train() if self.job.stage == "run" else ""
+        return told or self._conclude()
 
     def _train(self) -> str:
         """Make the run; says why it is not over yet, empty when it is."""
-        learn(self.hub, self.project)
         # With the parameters of its config, whatever becomes of that while it is at work.
         hub = self.hub.over(with_parameters(self.hub.settings, self.job.parameters), self.hub.tool)
         record = running.resume(hub, self.project, self.reporter) or self._run(hub)

@@ -18,6 +18,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_run_inference import NothingPredicted, predict_rows
 from labelloop.loop.prelabel import Prelabeled
+from labelloop.loop.project_endpoint import learn
 from labelloop.loop.project_registry import site_of
 from labelloop.loop.redis_server import RedisServer
 from labelloop.settings import Settings
@@ -77,6 +78,7 @@ class Job:
         site = hub.tool.model_run(NUMBER, hub.media)
         assert site is not None
         site.begin(1)
+        learn(hub, self.project)
         with Lease(hub, self.project) as lease:
             return predict_rows(hub, self.project, Watched(hub, self.project, lease, stop))
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from labelloop.cli.approval import rollback
 from labelloop.cli.history import report, versions
 from labelloop.cli.loop import status
+from labelloop.labelbox import imports
 from labelloop.labelbox.model_types import find_type
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -181,6 +182,60 @@ def test_an_endpoint_predicts_for_all_rows(make_hub: MakeHub, labelbox: Labelbox
     make_hub()
     assert "no longer allowed here" in work(key)
     assert "no longer allowed here" in labelbox.statuses(material.run)[-1]["errorMessage"]
+
+
+class Killed(BaseException):
+    """What ends a worker."""
+
+
+def test_another_machine_predicts_what_it_is_to_upload(
+    make_hub: MakeHub, labelbox: LabelboxStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=8, unlabeled=2)
+    with misbehaving(all_cards) as server:
+        given = {"allowed_endpoints": (f"{server.address}/predict",)}
+        hub = make_hub(**given)
+        (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
+        key = ProjectKey.of_model_run(material.run, entry.number)
+        press(hub, material, entry.key)
+        with monkeypatch.context() as patched:
+            patched.setattr(imports, "upload", killed)
+            with pytest.raises(Killed):
+                work(key)
+            assert (stands(hub, key).stage, labelbox.predictions(material.run)) == ("conclude", [])
+            asked = len(server.requests)
+            # The same machine asks nobody again, another one does.
+            for machine, again in (("one", 0), ("two", asked)):
+                make_hub(machine, **given)
+                with pytest.raises(Killed):
+                    work(key)
+                assert len(server.requests) - asked == again
+        assert work(key) == "COMPLETE with m3"
+    assert set(answered(labelbox.predictions(material.run))) == {row.id for row in material.rows}
+
+
+def test_an_endpoint_that_answers_something_else_ends_as_failed_with_the_sentence(
+    make_hub: MakeHub, labelbox: LabelboxStandIn
+) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=3, unlabeled=0)
+    cats = {"label": "cat", "score": 0.75, "scores": {"cat": 0.75, "dog": 0.25}, "model_version": "m3"}
+
+    def answer_cats(exchange: Exchange) -> None:
+        answer({"predictions": [cats] * len(json.loads(exchange.request.body)["instances"])})(exchange)
+
+    with misbehaving(answer_cats) as server:
+        hub = make_hub(allowed_endpoints=(f"{server.address}/predict",))
+        (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
+        press(hub, material, entry.key)
+        assert work(ProjectKey.of_model_run(material.run, entry.number)).startswith("FAILED: ")
+    told = labelbox.statuses(material.run)[-1]
+    assert told["status"] == "FAILED"
+    assert "none of the endpoint's classes is one of the ontology's" in told["errorMessage"]
+    assert labelbox.imports(material.run) == {}
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 def test_what_the_ontology_cannot_hold_fails_before_anything_is_exported(
