@@ -20,6 +20,7 @@ from labelloop.loop.startup import workers
 from labelloop.models.model_runs import Entry
 from labelloop.models.records import readable_record, to_bytes
 from labelloop.settings import Settings
+from labelloop.trainers.base import Trainer
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import caseless
 
@@ -75,7 +76,7 @@ class Menu:
 
 
 def menu_of(hub: Hub) -> Menu:
-    """Make the menu of now: no cloud is asked. Raises SettingsError, and StoreError where Vertex AI is looked at."""
+    """Make the menu of now: no cloud is asked. Raises StoreError where Vertex AI is looked at."""
     left_out = dict(_untaught(hub.settings))
     if nobody := _no_trainer(hub):
         left_out = {one.name: left_out.get(one.name, nobody) for one in TYPES}
@@ -103,12 +104,18 @@ def _no_trainer(hub: Hub) -> str:
 
 @lru_cache(maxsize=8)
 def _untaught(settings: Settings) -> Mapping[str, str]:
-    """Say of each model type that the settings' trainer cannot learn why it cannot; raises SettingsError."""
-    return {one.name: why for one in TYPES if (why := _why_untaught(settings, one))}
+    """Say of each model type that the settings' trainer cannot learn why it cannot.
+
+    A trainer that cannot be opened, in a web process without a region for one, says so where it is to train.
+    """
+    try:
+        trainer = open_trainer(settings)
+    except SettingsError:
+        return {}
+    return {one.name: why for one in TYPES if (why := _why_untaught(settings, trainer, one))}
 
 
-def _why_untaught(settings: Settings, wanted: ModelType) -> str:
-    trainer = open_trainer(settings)
+def _why_untaught(settings: Settings, trainer: Trainer, wanted: ModelType) -> str:
     name = f"{trainer.name} (LABELLOOP_TRAINER)"
     if trainer.ours:
         return ""

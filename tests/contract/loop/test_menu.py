@@ -1,5 +1,6 @@
 """What Labelbox's menu holds: the types that the settings' trainer can learn, and the endpoints that predict."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,16 @@ import pytest
 from labelloop.cloud.google.client import Google
 from labelloop.cloud.google.hosting import Hosting
 from labelloop.endpoints.spec import EndpointSpec
+from labelloop.errors import SettingsError
 from labelloop.labelbox.model_types import FIRST_INFERENCE, TYPES
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import asking, look_for_endpoints, menu_of
 from labelloop.loop.process import open_hub
+from labelloop.loop.startup import ABOUT
+from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
+from labelloop.trainers.opening import open_trainer
 from labelloop.types import ProjectKey
 from support.google import LOCATION, PROJECT, StandIn, google_stand_in
 
@@ -68,6 +73,37 @@ def test_a_type_is_offered_where_the_settings_trainer_can_learn_it(
             assert menu.find(one.name) is None
             assert menu.refusal(one.name).startswith(f"{one.name} cannot be trained here: ")
             assert "LABELLOOP_TRAINER" in menu.refusal(one.name)
+
+
+def test_a_trainer_that_cannot_be_opened_here_takes_nothing_from_the_menu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    hub = hub_with(tmp_path, trainer=PIPELINE)
+    with pytest.raises(SettingsError):
+        open_trainer(hub.settings)
+
+    assert names(hub) == NAMES
+
+
+def test_no_type_is_offered_where_there_are_workers_and_none_has_torch(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    assert names(hub) == NAMES  # what comes before there is a worker waits for one
+    worker = make_worker(hub)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    try:
+        hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": False, "settings": {}}))
+        menu = menu_of(hub)
+        assert menu.entries == ()
+        assert "ner cannot be trained here: no worker has torch" in menu.refusal("NER")
+        assert "There is: nothing" in menu.refusal("x")
+        hub.redis.hset(worker.key, ABOUT, json.dumps({"trains": True, "settings": {}}))
+        assert names(hub) == NAMES
+    finally:
+        worker.register_death()  # type: ignore[no-untyped-call]
+        worker.connection.close()
 
 
 def test_an_endpoint_with_a_model_of_its_own_is_an_entry_and_one_that_serves_versions_is_none(tmp_path: Path) -> None:

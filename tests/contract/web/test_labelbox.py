@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from flask.testing import FlaskClient
@@ -167,13 +168,14 @@ def test_another_type_or_run_is_another_job(hub: Hub) -> None:
     assert ModelRunJobs(hub.store).open() == [ProjectKey.of_model_run(run, number) for run, number in keys]
 
 
-def test_after_a_failure_the_button_makes_a_new_attempt(hub: Hub) -> None:
+@pytest.mark.parametrize("state", ["failed", "complete"])
+def test_after_the_end_the_button_makes_a_new_attempt(hub: Hub, state: Literal["failed", "complete"]) -> None:
     client, project = client_of(hub), ProjectKey.of_model_run(RUN, 1)
     press(client)
     jobs = ModelRunJobs(hub.store)
     opened = jobs.read(project)
     assert opened is not None
-    jobs.save(project, replace(opened, state="failed", reason="the ontology has no box"))
+    jobs.save(project, replace(opened, state=state, reason="it ended"))
 
     answer = press(client)
     assert answer.json is not None
