@@ -106,7 +106,7 @@ def _no_trainer(hub: Hub) -> str:
 def _untaught(settings: Settings) -> Mapping[str, str]:
     """Say of each model type that the settings' trainer cannot learn why it cannot.
 
-    A trainer that cannot be opened, in a web process without a region for one, says so where it is to train.
+    One that cannot be opened says so where it is to train.
     """
     try:
         trainer = open_trainer(settings)

@@ -75,13 +75,8 @@ def test_a_type_is_offered_where_the_settings_trainer_can_learn_it(
             assert "LABELLOOP_TRAINER" in menu.refusal(one.name)
 
 
-def test_a_trainer_that_cannot_be_opened_here_takes_nothing_from_the_menu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    hub = hub_with(tmp_path, trainer=PIPELINE)
+def test_a_trainer_that_cannot_be_opened_takes_nothing_from_the_menu_for_its_runs_say_so(tmp_path: Path) -> None:
+    hub = hub_with(tmp_path, trainer="command:true?format=none-of-ours")
     with pytest.raises(SettingsError):
         open_trainer(hub.settings)
 
