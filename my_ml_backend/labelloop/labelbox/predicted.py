@@ -22,6 +22,7 @@ _REASONS = 3
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predicted
     (version TEXT, number INTEGER, lines TEXT, reason TEXT, PRIMARY KEY (version, number)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_number ON predicted (number);
 CREATE TABLE IF NOT EXISTS attempt (number INTEGER);
 """
 
@@ -134,12 +135,31 @@ class PredictedRows:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._file)) as base:
-                base.executescript(_SCHEMA)
+            with closing(self._opened()) as base:
                 yield base
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
                 f"predictions cannot be kept in {self._file.parent}: {error}. Check the folder's rights and free "
                 "space, or correct MODEL_DIR"
             ) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        """Open the file; what is no table any more, after a crash of the machine, is begun anew."""
+        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return _made(self._file)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            self._file.unlink()
+            return _made(self._file)
+
+
+def _made(file: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(file)
+    try:
+        base.executescript(_SCHEMA)
+    except BaseException:
+        base.close()
+        raise
+    return base

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from labelloop.bundle_info import BundleInfo, ForeignInfo
 from labelloop.data.site import Answered, ModelRunSite, Uploaded
 from labelloop.data.split import SIDES, side
-from labelloop.errors import LabelLoopError, NotFound
+from labelloop.errors import LabelLoopError, NotFound, OptionsError
 from labelloop.front.redaction import redact
 from labelloop.kinds.base import Kind, find
 from labelloop.kinds.regions import Regions
@@ -42,6 +42,8 @@ _REASONS, _LONGEST = 3, 400
 
 _LEAST_SECRET = 6
 """Letters: what is shorter stands in words by chance."""
+
+_CONFIG = "the training config of the model run"
 
 _LINK = re.compile(r"https?://[^\s'\"<>]+")
 
@@ -207,7 +209,11 @@ def sentence_of(hub: Hub, error: Exception) -> str:
     """Say what went wrong to people who see no log: no link, no key, no path of this machine, some hundred letters."""
     if not isinstance(error, LabelLoopError):
         return f"LabelLoop met an error of its own, {type(error).__name__}: the log of its worker says more"
-    return shortened(hub.settings, str(error))
+    told = str(error)
+    if isinstance(error, OptionsError):
+        # It is not an ML backend that has them.
+        told = told.replace("extra_params of the ML backend", _CONFIG).replace("extra_params", _CONFIG)
+    return shortened(hub.settings, told)
 
 
 def shortened(settings: Settings, text: str) -> str:

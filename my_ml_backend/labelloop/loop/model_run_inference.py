@@ -21,8 +21,8 @@ def predict_rows(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> P
     """Predict for the data rows that have no prediction of this attempt; the hub's endpoint is the entry's.
 
     Killed and called again on the same machine, it goes on where it was. Raises NothingPredicted, LabelConfigError
-    where the answers fit nothing of the ontology, SettingsError for an impossible training config (which is known by
-    then), the errors of Labelbox, and EndpointError while the endpoint is away.
+    where the answers fit nothing of the ontology, SettingsError for an endpoint that serves versions of the store, the
+    errors of Labelbox, and EndpointError while the endpoint is away.
     """
     by, site = serving(hub, project), site_of(hub, project.id)
     if by.serves != "alone":

@@ -234,6 +234,22 @@ def test_an_endpoint_that_answers_something_else_ends_as_failed_with_the_sentenc
     assert labelbox.imports(material.run) == {}
 
 
+def test_an_impossible_training_config_fails_in_its_own_words(make_hub: MakeHub, labelbox: LabelboxStandIn) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=3, unlabeled=0)
+    hub, config = make_hub(), labelbox.config(material.run)
+    for given, said in (
+        ({"epochs": "many"}, "the training config of the model run, 'epochs': 'many' is not a whole number"),
+        ({"threshold": 7}, "the training config of the model run, 'threshold' must be a number from 0 to 1"),
+        ({"trainer": "command:rm"}, "the training config of the model run names a trainer that is not allowed here"),
+    ):
+        config.clear()
+        config.update(given)
+        press(hub, material, TEXTS)
+        assert work(key_of(material, TEXTS)).startswith(f"FAILED: {said}")
+        assert labelbox.statuses(material.run)[-1]["errorMessage"].startswith(said)
+    assert "exportDataRowsInModelRunPyApi" not in labelbox.calls
+
+
 def killed(*_: object) -> None:
     raise Killed
 
