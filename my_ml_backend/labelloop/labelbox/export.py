@@ -215,6 +215,7 @@ class _Export:
         with self.table.transaction():
             if state.rest.strip():
                 state = self._take(replace(state, rest=b""), [state.rest])
+            self.table.order()
             done = state.stage == "refreshing" or self.table.tells_splits() or not state.lines
             self.table.keep(replace(state, rest=b"", stage="done" if done else "splits"))
 

@@ -73,6 +73,21 @@ def test_rows_may_be_written_while_they_are_read(table: RowTable) -> None:
     assert [row.number for row in table.rows(after=1598)] == [1599, 1600]
 
 
+def test_rows_are_ordered_when_all_are_there_and_the_last_of_a_number_stays(table: RowTable) -> None:
+    twice = Row(2, "row 2", "https://bucket/again")
+    table.add([*rows(3, 2, 1), twice])
+    with table.transaction():
+        table.order()
+    assert [row.number for row in table.rows()] == [1, 2, 3]
+    assert table.get(2) == twice
+    table.order()
+    table.add(rows(2))
+    assert [table.get(2), table.counts().rows] == [*rows(2), 3]
+    table.clear()
+    table.add(rows(2))
+    assert list(table.rows()) == rows(2)
+
+
 def test_what_is_written_together_is_there_whole_or_not_at_all(table: RowTable, tmp_path: Path) -> None:
     def killed() -> None:
         with table.transaction():
