@@ -4,6 +4,7 @@ import gc
 import socketserver
 import sys
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import support.examples  # noqa: F401 - registers the profile that `make test-fa
 
 _STUDIO = "tests/e2e/"
 _TESTS = str(Path(__file__).parent)
+
+_EXPORTER = "torch.onnx._internal.exporter._registration"
 
 # The stand-ins write headers and content apart: by Nagle's algorithm the content of each answer would wait 40 ms for
 # the client's word that the headers have come. LabelLoop's own servers are none of these.
@@ -74,6 +77,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.longrepr is not None and _sendable(str(report.longrepr)) != str(report.longrepr):
         report.longrepr = _sendable(str(report.longrepr))
     return report
+
+
+@pytest.fixture(autouse=True)
+def exports_share_the_list_of_operators(request: pytest.FixtureRequest) -> None:
+    """Let all exports to ONNX of this process share what torch lists anew for each, half a second long."""
+    exporter = sys.modules.get(_EXPORTER)
+    if exporter is None or request.node.get_closest_marker("train") is None:
+        return
+    listed = exporter.ONNXRegistry.from_torchlib
+    if not hasattr(listed, "cache_info"):
+        exporter.ONNXRegistry.from_torchlib = staticmethod(cache(listed))
 
 
 def _sendable(text: str) -> str:

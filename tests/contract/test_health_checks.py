@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -49,12 +50,26 @@ def started(image: str, environment: Mapping[str, str], log: Path) -> Iterator["
         stop_child(child, grace=15)
 
 
-def wait_until_healthy(image: str, environment: Mapping[str, str], child: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_until_healthy(
+    image: str,
+    environment: Mapping[str, str],
+    child: "subprocess.Popen[bytes]",
+    log: Path,
+    begins: Callable[[], bool],
+) -> None:
+    """Wait for the health check, a process that takes as long as any: asked from when the command ``begins`` on."""
+
     def is_healthy() -> bool:
         assert child.poll() is None, log.read_text()
-        return healthy(image, environment)
+        return begins() and healthy(image, environment)
 
     wait_until(is_healthy, log.read_text, START_SECONDS)
+
+
+def listening(port: str) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", int(port)), timeout=3):
+        return True
+    return False
 
 
 @pytest.fixture
@@ -73,7 +88,7 @@ def test_a_container_is_healthy_while_its_command_answers(
 
     assert not healthy(image, environment)
     with started(image, environment, log) as child:
-        wait_until_healthy(image, environment, child, log)
+        wait_until_healthy(image, environment, child, log, lambda: listening(environment[port]))
         server.stop()
         # Predictions need no Redis, and what Label Studio asks before them neither.
         assert healthy(image, environment) == (image == "inference")
@@ -110,7 +125,7 @@ def test_a_worker_waits_for_its_redis_without_saying_the_password_and_is_healthy
             assert child.poll() is None
             assert not healthy("worker", environment)
             running.enter_context(guarded_redis(port, "hush", tmp_path / "redis.log"))
-            wait_until_healthy("worker", environment, child, log)
-            assert "answers: this worker begins" in log.read_text()
+            begins = "answers: this worker begins"
+            wait_until_healthy("worker", environment, child, log, lambda: begins in log.read_text())
         assert not healthy("worker", environment)
     assert "hush" not in log.read_text()

@@ -90,9 +90,13 @@ def check_results(examples: Examples, project: Project, predictions: dict[int, J
                 assert 0 <= value["y"] <= value["y"] + value["height"] <= 100.001
 
 
-@every_kind
+# A second detector takes as long as all else here: two of them are compared by the contract tests of regions.
+@pytest.mark.parametrize(
+    ("kind", "corrected"),
+    [("text", True), ("spans", True), ("boxes", False), pytest.param("boxes", True, marks=pytest.mark.slow)],
+)
 def test_labels_lead_to_predictions_and_corrections_to_another_run(
-    machine: LoopMachine, examples: Examples, kind: str
+    machine: LoopMachine, examples: Examples, kind: str, corrected: bool
 ) -> None:
     project = begin(machine, examples, f"{kind}: webhooks")
     status = machine.wait_for(project, announced("v1"), "webhooks lead to v1", 400)
@@ -106,6 +110,8 @@ def test_labels_lead_to_predictions_and_corrections_to_another_run(
     check_results(examples, project, predictions, set(examples.classes))
     assert any(one["result"] for one in predictions.values())
 
+    if not corrected:
+        return
     met = project.annotator.annotate_next(MORE, "v1")
     assert met.served == MORE
     status = machine.wait_for(project, settled_after(status.run["key"]), "corrections lead to a second run", 400)

@@ -86,8 +86,8 @@ def main() -> None:
 
 
 def resumable(folder: Path) -> tuple[Dataset, TrainSettings]:
-    """Give a training of 5 epochs, 20 steps each, with pictures enough that validation chooses among the epochs."""
-    return shapes.dataset(folder / "pictures", train=12, validation=60), shapes.settings(("finetune",), epochs=5)
+    """Give a training of 3 epochs, 20 steps each, with pictures enough that validation chooses among the epochs."""
+    return shapes.dataset(folder / "pictures", train=12, validation=60), shapes.settings(("finetune",), epochs=3)
 
 
 if __name__ == "__main__":
