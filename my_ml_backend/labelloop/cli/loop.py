@@ -30,7 +30,9 @@ from labelloop.loop.drift import last_look, waiting_for_a_look
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_runs import ask_for_run
+from labelloop.loop.model_runs import sweep as sweep_model_runs
 from labelloop.loop.prelabel import prelabel
+from labelloop.loop.process import hub_of
 from labelloop.loop.project_endpoint import (
     hear,
     learn,
@@ -114,6 +116,8 @@ def _left_over(hub: Hub) -> list[str]:
 def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
     """Look now for what no webhook told, annotation by annotation."""
     done = sweep_projects(hub, [existing_project(hub, project_id)] if project_id else None, scan_now=True)
+    if not project_id:
+        done |= sweep_model_runs(hub, hub_of)
     show(as_json, done, [f"{name}: {what}" for name, what in done.items()] or ["no project is known yet"])
     if any(what.startswith("failed") for what in done.values()):
         sys.exit(1)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -195,9 +194,9 @@ def _figures(measured: Json) -> dict[str, str]:
 
 def _left_out(labeled: Labeled) -> str:
     """Count the rows that nothing was learned from, by reason."""
-    reasons = Counter(
-        _LINK.sub("its file", out.reason) for out in chain(labeled.manifest.left_out, labeled.contradicting())
-    )
+    reasons = Counter(_LINK.sub("its file", out.reason) for out in labeled.manifest.left_out)
+    if conflicts := sum(1 for _ in labeled.contradicting()):
+        reasons["another row shows the same and is labeled differently"] = conflicts
     if not reasons:
         return ""
     named = "; ".join(f"{count:,}: {reason}" for reason, count in reasons.most_common(_REASONS))
