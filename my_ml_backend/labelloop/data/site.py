@@ -309,6 +309,10 @@ class Uploaded:
     reasons: tuple[str, ...] = ()
 
 
+WAITS = "waits"
+"""The stage of a model run that goes on when something is back that is away."""
+
+
 class ModelRunSite(Protocol):
     """One model run of Labelbox, beside what is asked of any Site: it hears how far a run is, and gets what came of it.
 
@@ -332,8 +336,8 @@ class ModelRunSite(Protocol):
         """Show people how far it is: ``done`` of ``total`` (0: unknown) of what is done in a stage of the loop's.
 
         The stages are ``fetch`` (the export), ``manifest``, ``preprocess``, ``train``, ``evaluate``, ``judge``,
-        ``publish``, ``promote``, ``prelabel``, ``answer`` (inference), ``upload``, ``done`` and others. May be called
-        several times a second. What is only away is logged.
+        ``publish``, ``promote``, ``prelabel``, ``answer`` (inference), ``upload``, ``done`` and others, and WAITS, of
+        which ``what`` says for whom. May be called several times a second. What is only away is logged.
         """
 
     def keep(self, version: str, answered: Sequence[Answered]) -> None:

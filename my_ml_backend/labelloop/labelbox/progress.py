@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from labelloop.data.site import WAITS
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone
 from labelloop.labelbox.client import Labelbox, Status
 
@@ -42,7 +43,12 @@ class StatusTeller:
     def tell(self, stage: str, what: str, done: int, total: int) -> None:
         """Tell it, where it is time; raises ModelRunGone, and LabelboxDenied where nothing may be told."""
         status = self._statuses.get(stage, self._otherwise)
-        if (status == self._told and self._clock() < self._next) or not self._telling.acquire(blocking=False):
+        if stage == WAITS:
+            # Whoever waits says so once, and its process ends.
+            status = self._told or "EXPORTING_DATA"
+        elif status == self._told and self._clock() < self._next:
+            return
+        if not self._telling.acquire(blocking=False):
             return
         try:
             self._tell(status, {"stage": stage, "progress": _progress(what, done, total)})

@@ -184,12 +184,15 @@ def as_shown(kind: Kind, info: BundleInfo, answer: Answer | Failure) -> Answer |
 
 def _figures(measured: Json) -> dict[str, str]:
     """Give every figure of a version that has an interval, in words."""
-    figures = {name: one for name, one in measured.items() if isinstance(one, dict) and one.get("low") is not None}
+    figures = {name: one for name, one in measured.items() if isinstance(one, dict) and _bounded(one)}
     return {
-        name: f"{one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})"
+        str(one.get("name", name)): f"{one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})"
         for name, one in figures.items()
-        if isinstance(one.get("value"), int | float) and one.get("high") is not None
     }
+
+
+def _bounded(figure: Json) -> bool:
+    return all(isinstance(figure.get(end), int | float) for end in ("value", "low", "high"))
 
 
 def _left_out(labeled: Labeled) -> str:

@@ -9,10 +9,11 @@ it was; what is only away is waited for, and anything else ends it as FAILED.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 
-from labelloop.data.site import ModelRunSite
+from labelloop.data.site import WAITS, ModelRunSite
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError
 from labelloop.loop import retrain as running
 from labelloop.loop.backoff import away
@@ -150,14 +151,21 @@ class _Work:
             self._note(state="failed", reason=str(error))
             return f"FAILED: {error}"
         except Exception as error:
-            if self._waits_for(error):
+            if what := self._waits_for(error):
                 if self.job.stage != "fail":
-                    self._note(reason=f"waits for {self._waits_for(error)}: {sentence_of(self.hub, error)}")
+                    self._wait(f"waits for {what}: {sentence_of(self.hub, error)}")
                 raise
             if not isinstance(error, LabelLoopError):
                 _log.exception("model run %s", self.project.shown)
             self._note(stage="fail", reason=sentence_of(self.hub, error))
             return self._fail()
+
+    def _wait(self, told: str) -> None:
+        """Say what it waits for, to all who look."""
+        if told != self.job.reason:
+            self._note(reason=told)
+            with suppress(LabelLoopError):
+                self.site.tell(WAITS, told, 0, 0)
 
     @property
     def site(self) -> ModelRunSite:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from labelloop.cli.approval import rollback
 from labelloop.cli.history import report, versions
 from labelloop.cli.loop import status
+from labelloop.errors import EndpointError
 from labelloop.labelbox import imports
 from labelloop.labelbox.model_types import find_type
 from labelloop.loop import jobs
@@ -182,6 +183,21 @@ def test_an_endpoint_predicts_for_all_rows(make_hub: MakeHub, labelbox: Labelbox
     make_hub()
     assert "no longer allowed here" in work(key)
     assert "no longer allowed here" in labelbox.statuses(material.run)[-1]["errorMessage"]
+
+
+def test_what_it_waits_for_is_shown(make_hub: MakeHub, labelbox: LabelboxStandIn) -> None:
+    material = model_run_of(labelbox, TEXTS, labeled=3, unlabeled=0)
+    with misbehaving(answer({}, 503)) as server:
+        hub = make_hub(allowed_endpoints=(f"{server.address}/predict",), retry_seconds=0.01)
+        (entry,) = (one for one in menu_of(hub).entries if one.endpoint)
+        key = ProjectKey.of_model_run(material.run, entry.number)
+        press(hub, material, entry.key)
+        with pytest.raises(EndpointError):
+            work(key)
+    told = labelbox.statuses(material.run)[-1]
+    assert told["status"] == "PREPARING_DATA"
+    assert told["metadata"]["progress"].startswith("waits for the endpoint: ")
+    assert stands(hub, key).reason == told["metadata"]["progress"]
 
 
 class Killed(BaseException):

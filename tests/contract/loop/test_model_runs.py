@@ -239,7 +239,8 @@ def test_it_waits_for_what_is_away_and_fails_when_that_takes_too_long(
         work()
     job = stands(run_hub)
     assert (job.state, job.stage) == ("open", "conclude")
-    assert job.reason.endswith("it answers 503")
+    assert job.reason == "waits for Label Studio: it answers 503"
+    assert run.told[-1] == "waits"
     assert "tried again later" in jobs.consider(str(KEY))
     assert not run.failed
     # The button is pressed again: nobody waits for the next try.
