@@ -16,13 +16,14 @@ import pytest
 import requests
 
 from labelloop.environment import environment_of
-from labelloop.errors import LabelboxAway
+from labelloop.errors import LabelboxAway, LabelboxDenied
 from labelloop.labelbox import export, exported, imports
 from labelloop.labelbox.client import CALL_SECONDS, Labelbox
 from labelloop.labelbox.signing import SHA1, signature
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import process_hub
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
 from labelloop.settings import Settings
@@ -30,6 +31,7 @@ from labelloop.trainers import opening
 from labelloop.types import Json, ProjectKey
 from labelloop.web.app import create_app
 from support.cloud_trainer import CloudTrainer
+from support.crash_store import Killed
 from support.labelbox import KEY, LabelboxStandIn, Row, data_row_id, ontology, radio, single
 from support.labelbox.front import Fetch
 from support.labelbox.materials import model_run_of
@@ -221,11 +223,14 @@ def test_a_503_that_lasts_too_long_is_a_failure_that_is_told_when_it_can_be(
     completed(service, attempts=2)
 
 
-def test_a_rate_limit_is_kept_to(service: Service) -> None:
+@pytest.mark.parametrize("how", ["rate limit", "html", "bad gateway", "hung up"])
+def test_what_passes_is_asked_again(service: Service, how: str) -> None:
     service.press()
-    service.labelbox.fail("graphql", "rate limit", times=7)
+    for operation in ("GetModelRunPyApi", EXPORT, "GetExportFileFromOffsetPyApi", TELL, LOOK, BEGIN):
+        service.labelbox.fail(operation, how, times=2)
     assert service.work().startswith("COMPLETE")
     completed(service)
+    assert len(service.labelbox.imports(service.run)) == 1
 
 
 def test_a_rate_limit_that_lasts_is_waited_for(service: Service) -> None:
@@ -272,6 +277,28 @@ def test_an_import_that_never_ends_is_waited_for_and_not_sent_twice(
     assert service.work().startswith("COMPLETE")
     completed(service)
     assert service.labelbox.calls.count(BEGIN) == 1
+
+
+def test_a_worker_that_is_killed_while_it_uploads_sends_nothing_twice(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: float) -> None:
+        raise Killed
+
+    service.press()
+    service.labelbox.spoil_import(hangs=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(imports.upload, "__defaults__", (imports.Pace(wait=killed),))
+        with pytest.raises(Killed):
+            service.work()
+    assert service.job.state == "open"
+    # Its lease runs out.
+    service.hub.redis.delete(key_of(service.project, "lease"))
+    service.labelbox.release_imports(service.run)
+    assert service.work().startswith("COMPLETE")
+    completed(service)
+    assert service.labelbox.calls.count(BEGIN) == service.labelbox.calls.count(EXPORT) == 1
+    assert len(service.endpoint.requests) == len(ROWS)
 
 
 def test_an_import_that_fails_as_a_whole_is_told_and_made_anew_by_the_button(service: Service) -> None:
@@ -400,6 +427,24 @@ def test_a_model_run_that_is_deleted_before_it_is_trained_is_not_trained(service
     assert {one["status"] for one in told} == {"EXPORTING_DATA", "PREPARING_DATA"}
     assert service.hub.versions(service.project).all() == []
     assert jobs.consider(str(service.project)) == "nothing is asked for, or it is over"
+
+
+@pytest.mark.train
+def test_a_key_that_loses_its_rights_while_a_model_trains_elsewhere_loses_no_training(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = CloudTrainer(tmp_path / "cloud")
+    monkeypatch.setitem(opening.TRAINERS, "cloud", lambda _: cloud)
+    service.hub.settings = replace(service.hub.settings, trainer="cloud:")
+    service.run = model_run_of(service.labelbox, TEXTS).run
+    service.press({"modelType": TEXTS})
+    service.work()
+    service.labelbox.deny(TELL)
+    with pytest.raises(LabelboxDenied):
+        jobs.consider(str(service.project))
+    assert len(cloud.running()) == 1
+    service.labelbox.mend()
+    assert "is being trained by cloud" in jobs.consider(str(service.project))
 
 
 @pytest.mark.train

@@ -195,6 +195,18 @@ def test_bad_lines_take_nothing_from_the_others_and_are_told(labelbox: LabelboxS
     assert labelbox.predictions(uploaded.run) == [LINES[0], LINES[4]]
 
 
+@pytest.mark.slow
+def test_one_bad_line_in_50_000(labelbox: LabelboxStandIn, client: Labelbox, tmp_path: Path) -> None:
+    rows = [Row(data_row_id(str(number)), text="a text") for number in range(50_001)]
+    run = labelbox.add_model_run(labelbox.add_model(ONTOLOGY), rows)
+    said = ({"dataRow": {"id": row.id}, "name": "scene", "answer": {"name": "sea"}} for row in rows)
+    labelbox.spoil_import(refused=[31_415])
+    found = upload(client, run, said, "v1", tmp_path, _none)
+    assert found.reasons == (f"data row {rows[31_415].id}: the stand-in was told to refuse this line",)
+    assert (found.lines, found.refused, len(labelbox.predictions(run))) == (50_001, 1, 50_000)
+    assert [len(one.lines) for one in labelbox.imports(run).values()] == [50_000, 1]
+
+
 def test_an_import_that_fails_as_a_whole_is_told_and_made_anew_by_the_next_try(
     labelbox: LabelboxStandIn, uploaded: Uploads
 ) -> None:
