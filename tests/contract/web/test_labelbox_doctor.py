@@ -21,6 +21,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.worker import make_worker
 from labelloop.settings import Settings
 from labelloop.types import Finding, Json
+from support.google import LOCATION, PROJECT, google_stand_in
 from support.labelbox import (
     LabelboxStandIn,
     checklist,
@@ -162,6 +163,20 @@ def test_an_ontology_that_no_type_can_learn_is_told(hub: Hub, doctor: Doctor, la
     assert found["ontology"]["ok"]
     assert "ner (" in found["ontology"]["detail"]
     assert "text_multi_classification (" in found["ontology"]["detail"]
+
+
+def test_vertex_ai_is_asked_and_what_it_refuses_is_told(hub: Hub, doctor: Doctor, tmp_path: Path) -> None:
+    place = {"LABELLOOP_LABELBOX_VERTEX": f"{PROJECT}/{LOCATION}"}
+    with google_stand_in(tmp_path / "google") as google:
+        found, _ = doctor(hub, **google.environment, **place)
+        assert (found["Vertex AI"]["ok"], found["Vertex AI"]["remedy"]) == (True, "")
+        assert found["Vertex AI"]["detail"] == f"0 of vertex://{PROJECT}/{LOCATION} have a model"
+
+        google.fail("GET endpoints", "PERMISSION_DENIED", "aiplatform.endpoints.list denied")
+        found, answer = doctor(hub, **google.environment, **place)
+    assert (answer.exit_code, found["Vertex AI"]["ok"]) == (1, False)
+    assert found["Vertex AI"]["remedy"]
+    assert found["menu"]["ok"]
 
 
 @pytest.mark.parametrize("run", ["../x", "short", "a b c d e f g h"])
