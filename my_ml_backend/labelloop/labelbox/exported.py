@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
-from labelloop.errors import MediaDenied, MediaError, Unreadable
+from labelloop.errors import MediaDenied, MediaError, Transient, Unreadable
 from labelloop.labelbox.client import Labelbox
 from labelloop.labelbox.export import export, refresh
 from labelloop.labelbox.ontology import Ontology
 from labelloop.labelbox.rows import Row, read_row
 from labelloop.labelbox.table import Counts, RowTable
 from labelloop.pictures import upright_size
+from labelloop.retries import retries
 from labelloop.sources.media import Media
 from labelloop.types import BOXES, Progress, chunks
 
@@ -23,7 +24,13 @@ _log = logging.getLogger(__name__)
 _LEAST_AGE, _LONGEST_AGE = 60.0, 6 * 3600.0
 """Seconds after which links that are refused may have expired; each time ten times as many where new ones are, too."""
 
+_HANDED_ON = 3600.0
+"""Seconds after their export in which links are given to others, who do not say why they could not read one."""
+
 _AHEAD, _READERS = 64, 8
+
+_TRIES, _FIRST_WAIT = 4, 0.5
+"""Of a picture that is looked at for its size, and the pause after the first one in seconds."""
 
 
 class ExportedRows:
@@ -88,6 +95,15 @@ class ExportedRows:
             self._least_age = min(_LONGEST_AGE, 10 * self._least_age)
             raise
 
+    def linked(self, row: Row) -> Row:
+        """Give a row with a link that another machine may read some time later: none is handed on after an hour."""
+        if time.time() - self._table.exported_at < _HANDED_ON:
+            return row
+        with self._renewing:
+            if time.time() - self._table.exported_at >= _HANDED_ON:
+                refresh(self._client, self._run, self._table, self._read, self._told)
+        return self._table.get(row.number) or row
+
     def _renewed(self, row: Row) -> Row | None:
         """Give a row with a link that is younger than the one it has; None where that is too young to have expired."""
         with self._renewing:
@@ -104,8 +120,17 @@ class ExportedRows:
         if row.size is not None or row.reason or not any(vote.labels for vote in row.votes):
             return row
         try:
-            return row.sized(upright_size(self.read(row)))
+            return row.sized(self._patiently_measured(row))
         except Unreadable as error:
             return replace(row, votes=(), reason=str(error))
         except MediaError as error:
             return replace(row, votes=(), reason=f"how large its picture is, Labelbox does not tell: {error}")
+
+    def _patiently_measured(self, row: Row) -> tuple[int, int]:
+        for left in retries(_TRIES, _FIRST_WAIT):
+            try:
+                return self.size_of(row)
+            except Transient:
+                if not left:
+                    raise
+        raise AssertionError("there is no try")  # pragma: no cover

@@ -63,12 +63,14 @@ class LabelboxInterface:
     """The parts of an ontology that are answered, and what gives a data row and reads its file.
 
     ``row`` gives the row of a number, None where the model run has none; ``read`` reads its file by a
-    ``time.monotonic()`` moment and raises MediaError. ``fit`` hears of every answer.
+    ``time.monotonic()`` moment, and ``linked`` gives it a link for another machine: both raise MediaError. ``fit``
+    hears of every answer.
     """
 
     ontologies: Sequence[Ontology]
     row: Callable[[int], Row | None]
     read: Callable[[Row, float | None], bytes]
+    linked: Callable[[Row], Row]
     fit: Fit = field(default_factory=Fit)
 
     @property
@@ -94,7 +96,7 @@ class LabelboxInterface:
             return Input(text=row.text)
         address = cleaned(row.address)
         if referable and address.startswith(_REFERABLE) and "@" not in address.partition("://")[2].partition("/")[0]:
-            return Input(uri=address, media_type=named_type(address))
+            return Input(uri=cleaned(self.linked(row).address), media_type=named_type(address))
         return self._input(self.read(row, deadline), address)
 
     def render(self, answer: Answer, how: Rendering, asked: Input) -> Json:  # noqa: ARG002 - an Interface

@@ -4,7 +4,8 @@ It is a picture of one moment: what an export gives is all there is. Nobody anno
 order that could be announced, and no storages of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar
 
 from labelloop.data.listing import Record
 from labelloop.data.site import (
@@ -18,7 +19,7 @@ from labelloop.data.site import (
     Storage,
     Subject,
 )
-from labelloop.errors import LabelConfigError, MediaError
+from labelloop.errors import LabelConfigError, LabelLoopError, MediaError
 from labelloop.kinds.majority import Vote
 from labelloop.labelbox.answers import of_results, regions_of
 from labelloop.labelbox.client import Labelbox
@@ -30,6 +31,9 @@ from labelloop.sources.media import Media, document_in
 from labelloop.sources.urls import shown
 from labelloop.types import Identity, Json, ProjectKey
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class LabelboxSite(LabelboxModelRun):
     """What an entry of the menu makes of a model run; see Site. ``fit`` says whether an endpoint's answers fit."""
@@ -38,6 +42,7 @@ class LabelboxSite(LabelboxModelRun):
         """Raises as a LabelboxModelRun."""
         super().__init__(settings, client, media, key)
         self.fit = Fit()
+        self._interrupted: LabelLoopError | None = None
 
     def overview(self) -> Overview:
         """Ask for the model run; raises ModelRunGone. Its counters are those of the last export on this machine."""
@@ -51,7 +56,8 @@ class LabelboxSite(LabelboxModelRun):
     def interface(self, subject: Subject | None = None) -> LabelboxInterface:
         """Read the ontology: what its model type learns, or all that an endpoint can answer."""
         rows = self.rows(subject)
-        return LabelboxInterface(self.ontologies(subject or FIRST), rows.find, rows.read, self.fit)
+        read, linked = self._heeding(rows.read), self._heeding(rows.linked)
+        return LabelboxInterface(self.ontologies(subject or FIRST), rows.find, read, linked, self.fit)
 
     def labeling(self, subject: Subject = FIRST) -> Labeling:
         """Read the ontology; raises LabelConfigError where it does not hold the model type."""
@@ -85,7 +91,8 @@ class LabelboxSite(LabelboxModelRun):
     def waiting(self, version: str) -> Iterator[Json]:  # noqa: ARG002 - a Site
         """Yield the data rows that an endpoint is to predict for, and has not in this attempt; of a training none.
 
-        Raises LabelConfigError when it has turned out that what the endpoint answers fits nothing of the ontology.
+        Raises LabelConfigError when it has turned out that what the endpoint answers fits nothing of the ontology, and
+        what has kept links from being signed anew.
         """
         if self.trains:
             return
@@ -97,12 +104,14 @@ class LabelboxSite(LabelboxModelRun):
                 last = next(predicted, None)
             if last != row.number:
                 self.fit.require()
+                self._go_on()
                 yield {"id": row.number, "data": {}}
 
     def count_waiting(self, version: str) -> int:  # noqa: ARG002 - a Site
-        """Count them; the rows are exported for that."""
+        """Count them; the rows are exported for that. Raises what has kept links from being signed anew."""
         if self.trains:
             return 0
+        self._go_on()
         self.rows().export()
         return max(0, self.rows().counts().rows - self.predicted.count().rows)
 
@@ -138,6 +147,25 @@ class LabelboxSite(LabelboxModelRun):
     def take_in(self, storage: Storage) -> bool:  # noqa: ARG002 - a Site
         """Do nothing: there are no storages."""
         return True
+
+    def _heeding(self, read: Callable[P, T]) -> Callable[P, T]:
+        """Make what reads a file one that raises MediaError alone: all else ends what is going on, soon."""
+
+        def heed(*given: P.args, **named: P.kwargs) -> T:
+            try:
+                return read(*given, **named)
+            except MediaError:
+                raise
+            except LabelLoopError as error:
+                self._interrupted = error
+                raise MediaError(f"its link could not be signed anew: {error}") from error
+
+        return heed
+
+    def _go_on(self) -> None:
+        error, self._interrupted = self._interrupted, None
+        if error is not None:
+            raise error
 
     def _counters(self) -> Counters:
         counts = self._table.counts()

@@ -31,13 +31,14 @@ def predict_rows(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> P
             "LABELLOOP_ALLOWED_ENDPOINTS name one that has, such as http://host:port/path"
         )
     reporter.stage("fetch")
-    waiting = site.count_waiting(by.version)
+    site.count_waiting(by.version)
     reporter.stage("prelabel")
     done = prelabel(hub, project, None, reporter)
-    rows = site.overview().counters.tasks
+    # It says, too, what may have ended the last rows.
+    left, rows = site.count_waiting(by.version), site.overview().counters.tasks
     if not rows:
         raise NothingPredicted("the model run has no data rows: add some to it in Labelbox")
-    if not done.predicted and waiting == rows:
+    if not done.predicted and left == rows:
         raise NothingPredicted(
             f"endpoint {by.endpoint.name} gave no prediction for any of {rows:,} data rows: {'; '.join(done.reasons)}"
         )

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, LabelMappingError, SettingsError
+from labelloop.errors import (
+    EndpointError,
+    LabelboxDenied,
+    LabelConfigError,
+    LabelLoopError,
+    LabelMappingError,
+    SettingsError,
+)
 from labelloop.labelbox import exported
 from labelloop.labelbox.rows import row_number
 from labelloop.labelbox.tool import LabelboxTool
@@ -269,6 +276,33 @@ def test_links_that_expire_in_the_middle_are_renewed(
     assert job.of(rows(30)).predict(expire).left_out == 0
     assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == 2
     assert len(job.upload()) == 30
+
+
+def test_no_row_is_left_out_because_links_could_not_be_renewed(
+    job: Job, labelbox: LabelboxStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported, "_LEAST_AGE", 0.0)
+
+    def expire(what: str, done: int) -> None:
+        if what == "tasks" and not done:
+            labelbox.expire_links()
+            labelbox.deny("exportDataRowsInModelRunPyApi")
+
+    with pytest.raises(LabelboxDenied):
+        job.of(rows(5)).predict(expire)
+    labelbox.mend()
+    assert job.predict().predicted == 5
+
+
+def test_links_that_are_an_hour_old_are_renewed_before_they_are_handed_on(
+    job: Job, labelbox: LabelboxStandIn, model: Misbehaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported, "_HANDED_ON", 0.0)
+    model.replies = [answer({"predictions": [said(sea=0.9, forest=0.1)]})]
+    job.of(rows(1), config={"request": "reference"}).predict()
+    assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == 2
+    assert labelbox.calls.count("GET rows") == 0
+    assert b"signature=" in model.requests[0].body
 
 
 def test_a_row_that_cannot_be_read_is_left_out_with_its_reason(job: Job) -> None:
