@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from labelloop.data.site import WAITS, ModelRunSite
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError
+from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError, TrainingDied
 from labelloop.loop import retrain as running
 from labelloop.loop.backoff import away
 from labelloop.loop.conclusion import Conclusion, sentence_of
@@ -35,6 +35,9 @@ from labelloop.types import ProjectKey
 _log = logging.getLogger(__name__)
 
 _TRIGGER = "Labelbox's button"
+
+_DEATHS = 3
+"""So often the process may end by itself at one stage."""
 
 _OVER = "nothing is asked for, or it is over"
 
@@ -175,6 +178,7 @@ class _Work:
     def _go_on(self) -> str:
         if self.job.stage == "fail":
             return self._fail()
+        self._count_death()
         self.site.begin(self.job.attempts)
         if self.job.stage == "begin":
             # Its config may say another thing than it did at the last attempt.
@@ -185,6 +189,19 @@ class _Work:
         told = self._predict() if self.job.endpoint else self._train() if self.job.stage == "run" else ""
         return told or self._conclude()
 
+    def _count_death(self) -> None:
+        """Raise TrainingDied where a stage has killed its process too often; a run counts for itself."""
+        state = self.hub.state(self.project)
+        if (self.job.stage == "run" and not self.job.endpoint) or not (died := state.death()):
+            return
+        state.forget_death()
+        self._note(deaths=self.job.deaths + 1)
+        if self.job.deaths >= _DEATHS:
+            raise TrainingDied(
+                f"its process ended {self.job.deaths} times while predictions were made or uploaded, last by {died}. "
+                "Was there too little memory? Give the worker more"
+            )
+
     def _train(self) -> str:
         """Make the run; says why it is not over yet, empty when it is."""
         # With the parameters of its config, whatever becomes of that while it is at work.
@@ -192,7 +209,7 @@ class _Work:
         record = running.resume(hub, self.project, self.reporter) or self._run(hub)
         if record.state == "running":
             return f"run {record.key} is being trained elsewhere"
-        self._note(stage="conclude", run=record.key, version=record.version or "")
+        self._note(stage="conclude", run=record.key, version=record.version or "", deaths=0)
         return ""
 
     def _run(self, hub: Hub) -> RunRecord:

@@ -37,11 +37,11 @@ class ModelRunJob:
 
     ``entry`` is what was chosen in the menu, ``endpoint`` the fingerprint of the endpoint that is asked, empty for a
     training. ``model`` and ``organization`` are Labelbox's ids. ``attempts`` counts how often it was asked for anew,
-    ``asked`` is when that was last (UTC, ISO 8601). ``reason`` says why it failed, or what it waits for. ``run`` is the
-    key of the run that is made of it, ``version`` whose predictions it shows, once there is one; ``parameters`` are
-    those of the model run's config. ``stage`` is what is to be done next: ``begin``, ``run``, ``conclude`` or ``fail``;
-    ``forced`` says that it is trained whatever was trained before. ``told`` is what its tool was told in the end,
-    ``uploaded`` what came of the predictions.
+    ``asked`` is when that was last (UTC, ISO 8601), ``forced`` that it is trained whatever was trained before.
+    ``stage`` is what is to be done next: ``begin``, ``run``, ``conclude`` or ``fail``; ``deaths`` is how often the
+    process of that stage ended by itself. ``reason`` says why it failed, or what it waits for. ``run`` is the key of
+    the run that is made of it, ``version`` whose predictions it shows, once there is one; ``parameters`` are those of
+    the model run's config. ``told`` is what its tool was told in the end, ``uploaded`` what came of the predictions.
     """
 
     model_run: str
@@ -52,6 +52,7 @@ class ModelRunJob:
     state: Literal["open", "complete", "failed"] = "open"
     stage: str = "begin"
     forced: bool = False
+    deaths: int = 0
     attempts: int = 1
     asked: str = ""
     reason: str = ""

@@ -32,6 +32,7 @@ from support import numbers_kind
 from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
 from support.notes import Note, NotesSite, NotesTool
+from support.training_programs import PLAIN, program
 
 from .test_second_kind import answer
 
@@ -460,6 +461,41 @@ def test_a_training_that_is_cancelled_by_a_person_fails_and_is_tried_again(
     work()
     cloud.settle("job-2", "done")
     assert jobs.resume(str(KEY)) == "COMPLETE with v1"
+
+
+def test_a_trainer_that_is_not_ours_is_asked_about_the_validation_side(
+    run_hub: Hub, run: NotesRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = program(tmp_path / "theirs", PLAIN, "predict")
+    hub = run_hub.over(replace(run_hub.settings, trainer=trainer), NotesRunTool(run))
+    monkeypatch.setattr(jobs, "hub_of", lambda given, project: hub if project.model_run else given)
+    press(run_hub)
+    assert work() == "COMPLETE with v1"
+    answered = run.kept["v1"]
+    assert {task: one.answer.label for task, one in answered.items() if isinstance(one.answer, Output)} == {
+        task: answer(task) for task in range(41, 61)
+    }
+    assert run.completed[0]["model_weights"].startswith("means-")
+
+
+@pytest.mark.parametrize("at", ["keep", "finish"])
+def test_a_process_that_keeps_dying_at_the_end_fails(run_hub: Hub, run: NotesRun, at: str) -> None:
+    def die(step: str) -> None:
+        if step == at:
+            raise Killed
+
+    run.hook = die
+    press(run_hub)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            work()
+        run_hub.state(KEY).note_death("signal SIGKILL")
+    told = work()
+    assert told.startswith("FAILED: its process ended 3 times")
+    assert "SIGKILL" in run.failed[0]
+    run.hook = lambda _: None
+    press(run_hub)
+    assert work() == "COMPLETE with v1"
 
 
 def test_the_command_asks_for_a_new_attempt(run_hub: Hub, run: NotesRun) -> None:
