@@ -20,7 +20,7 @@ VERSION ?= oldest
 CODE := my_ml_backend tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-aws demo-gcp test test-all test-slow test-docker test-versions test-fast test-upstream check bench lock clean
+.PHONY: help demo demo-aws demo-gcp demo-labelbox test test-all test-slow test-docker test-versions test-fast test-upstream check bench lock clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo-aws: .venv/.ready .venv-label-studio/.ready ## Show the loop on AWS: a stan
 
 demo-gcp: .venv/.ready .venv-label-studio/.ready ## Show the loop on Google Cloud: a stand-in of it, a real Label Studio, a job that trains.
 	PYTHONPATH=tests $(RUN) support.google.demo --label-studio $(LABEL_STUDIO) $(ARGS)
+
+demo-labelbox: .venv/.ready ## Show Labelbox's button: a stand-in of it, our web process and worker, no Label Studio.
+	PYTHONPATH=tests $(RUN) support.labelbox.demo $(ARGS)
 
 test: .venv/.ready .venv-label-studio/.ready ## Run all tests, those with a real Label Studio too.
 	$(RUN) pytest -m "not slow and not docker" -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
