@@ -147,13 +147,13 @@ def is_right(truth: Any, line: Json) -> bool:
     if line["name"] != label:
         return False
     if "location" in line:
-        return where == [line["location"]["start"], line["location"]["end"] + 1]
+        return bool(where == [line["location"]["start"], line["location"]["end"] + 1])
     left, top, width, height = (line["bbox"][side] for side in ("left", "top", "width", "height"))
     x, y, wide, high = where
     across = max(0, min(left + width, x + wide) - max(left, x))
     along = max(0, min(top + height, y + high) - max(top, y))
     both = across * along
-    return both >= 0.5 * (width * height + wide * high - both)
+    return bool(both >= 0.5 * (width * height + wide * high - both))
 
 
 def path_of(answer: Json) -> str:
