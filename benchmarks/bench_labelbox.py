@@ -1,9 +1,10 @@
 """Exports of Labelbox's model runs with very many rows: rows a second, the first row, and the most memory.
 
 Behind the stand-in of the tests, in a process of its own each; the peer is the stream of Labelbox's own SDK, whose rows
-are parsed by it, read as ours are, and thrown away; ours are in a table at the end. A row is a picture with one label
-and a signed link, of 1,000 bytes; a part of an export has 8 MB. What the stand-in takes to write the export counts for
-neither. Memory is what a step's process held at most beyond what it held before it began.
+are parsed by it, read as ours are, and thrown away; ours are in a table at the end, and then the lines of a prediction
+of each in another one. A row is a picture with one label and a signed link, of 1,000 bytes; a part of an export has
+8 MB. What the stand-in takes to write the export counts for neither. Memory is what a step's process held at most
+beyond what it held before it began.
 """
 
 import json
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ FLAT_MB = 64
 """How much more memory the largest size may take than the smallest."""
 
 _PART = 8_000_000
-_STEPS = ("export", "resumed", "read", "SDK")
+_STEPS = ("export", "resumed", "read", "predicted", "SDK")
 _CLASSES = ("forest", "sea", "city", "desert")
 _TYPE = "image_single_classification"
 
@@ -126,6 +128,7 @@ def _step(step: str, folder: str, url: str, run_id: str) -> None:
         "export": lambda: _export(client, run_id, table, read),
         "resumed": lambda: _resumed(client, run_id, table, read),
         "read": lambda: _read(table, Path(folder)),
+        "predicted": lambda: _predicted(settings, run_id, Path(folder)),
         "SDK": lambda: _sdk(client, run_id, read),
     }
     before, cpu = _memory("VmRSS"), time.process_time()
@@ -192,6 +195,31 @@ def _read(table: Any, folder: Path) -> dict[str, float]:
     size = (folder / "table" / "rows.sqlite").stat().st_size / 1e6
     written = next((folder / "stand-in" / "export").iterdir()).stat().st_size / 1e6
     return {"seconds": seconds, "first": first - began, "table": size, "export": written, "counts": counts}
+
+
+def _predicted(settings: Any, run_id: str, folder: Path) -> dict[str, float]:
+    """Read all rows as those that wait, and keep a prediction of each, 5,000 at a time; no endpoint is asked."""
+    from labelloop.labelbox.tool import LabelboxTool
+    from labelloop.sources.media import Media
+    from labelloop.types import Input, Output, Rendering, chunks
+
+    place = folder / "cache" / "labelbox" / f"labelbox--{run_id}"
+    place.mkdir(parents=True)
+    (place / "101").symlink_to(folder / "table")
+    settings = replace(settings, model_dir=str(folder))
+    site = LabelboxTool(settings, run_id).model_run(101, Media(settings, None))
+    site.begin(1)
+    interface = site.interface()
+    answer = Output("sea", 0.7, dict.fromkeys(_CLASSES, 0.1) | {"sea": 0.7}, "a-model")
+    began = time.perf_counter()
+    for some in chunks(site.waiting(""), 5000):
+        made = interface.render(answer, Rendering(), Input())
+        site.put_predictions([{"task": one["id"], **made} for one in some])
+    lines = sum(1 for _ in site.predicted.lines())
+    seconds = time.perf_counter() - began
+    if lines != site.predicted.count().rows or site.count_waiting(""):
+        raise RuntimeError(f"{lines} lines of {site.predicted.count()}")
+    return {"seconds": seconds}
 
 
 def _sdk(client: Any, run_id: str, read: Any) -> dict[str, float]:
