@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
 from labelloop.data.site import FIRST, Answered, Subject, Uploaded
 from labelloop.errors import LabelConfigError, MediaError
+from labelloop.files import remove_stale
 from labelloop.kinds.base import find
 from labelloop.labelbox import imports
 from labelloop.labelbox.client import Labelbox, ModelRunInfo, told
@@ -30,6 +32,9 @@ _NAMED = 3
 
 _SENTENCE = 450
 """Letters of what Labelbox is told of a failure: what went wrong, and what to do."""
+
+_KEPT_SECONDS = 30 * 86400.0
+"""How long rows and predictions lie on a machine where nobody opens them; what is needed is exported again."""
 
 _TELL_SECONDS = 5.0
 """How long a training waits for Labelbox to hear how far it is."""
@@ -126,7 +131,13 @@ class LabelboxModelRun:
     # --- As a ModelRunSite.
 
     def begin(self, attempt: int) -> None:
-        """Go on with what this attempt has left on this machine; forget what an earlier one has."""
+        """Go on with what this attempt has left on this machine; forget what an earlier one has.
+
+        What the disk has of model runs that nobody has opened for a month goes.
+        """
+        with suppress(OSError):
+            self._folder.touch()
+        remove_stale(self._settings.directory / "cache" / "labelbox", "*/*", _KEPT_SECONDS)
         self._attempt = attempt
         self._table.begin(attempt)
         self.predicted.begin(attempt, forget=not self.trains)

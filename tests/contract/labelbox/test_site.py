@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +207,19 @@ def test_an_attempt_keeps_its_export_and_another_makes_its_own(sites: Sites, lab
     again.begin(2)
     examples(again)
     assert exports(labelbox) == 2
+
+
+def test_rows_that_nobody_has_opened_for_a_month_go(sites: Sites) -> None:
+    folders = sites.settings.directory / "cache" / "labelbox"
+    old, young = folders / "labelbox--some-old-run" / "3", folders / "labelbox--some-young-run" / "3"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    run = sites.run()
+    site, own = sites.of(run), folders / f"labelbox--{run}" / str(RADIO)
+    for folder in (old, own):
+        os.utime(folder, (time.time() - 31 * 86400,) * 2)
+    site.begin(1)
+    assert [folder.exists() for folder in (old, young, own)] == [False, True, True]
 
 
 def test_a_picture_whose_size_nobody_tells_is_measured(sites: Sites) -> None:
