@@ -1,10 +1,10 @@
-"""Exports of Labelbox's model runs with very many rows: rows a second, the first row, and the most memory.
+"""Labelbox's model runs with very many rows, exported and uploaded to: rows a second, the first row, the most memory.
 
 Behind the stand-in of the tests, in a process of its own each; the peer is the stream of Labelbox's own SDK, whose rows
-are parsed by it, read as ours are, and thrown away; ours are in a table at the end, and then the lines of a prediction
-of each in another one. A row is a picture with one label and a signed link, of 1,000 bytes; a part of an export has
-8 MB. What the stand-in takes to write the export counts for neither. Memory is what a step's process held at most
-beyond what it held before it began.
+are parsed by it, read as ours are, and thrown away; ours are in a table at the end, then the lines of a prediction of
+each in another one, and then in the stand-in, which checks them on the same cores. A row is a picture with one label
+and a signed link, of 1,000 bytes; a part of an export has 8 MB. What the stand-in takes to write the export counts for
+neither. Memory is what a step's process held at most beyond what it held before it began.
 """
 
 import json
@@ -27,7 +27,7 @@ FLAT_MB = 64
 """How much more memory the largest size may take than the smallest."""
 
 _PART = 8_000_000
-_STEPS = ("export", "resumed", "read", "predicted", "SDK")
+_STEPS = ("export", "resumed", "read", "predicted", "upload", "SDK")
 _CLASSES = ("forest", "sea", "city", "desert")
 _TYPE = "image_single_classification"
 
@@ -93,7 +93,7 @@ def _serve(count: int, folder: str) -> None:
                 yield Row(f"cl{number:023d}", file=f"{number}.png", labels=((label,),), sides=(640, 480))
 
         def find(self, key: str) -> Row | None:
-            raise NotImplementedError
+            return Row(key, file="a.png", sides=(640, 480))
 
     with labelbox_stand_in(Path(folder) / "stand-in", part=_PART) as labelbox:
         run_id = labelbox.add_model_run(labelbox.add_model(_ontology()), Many(), lambda _: "TRAINING")
@@ -129,6 +129,7 @@ def _step(step: str, folder: str, url: str, run_id: str) -> None:
         "resumed": lambda: _resumed(client, run_id, table, read),
         "read": lambda: _read(table, Path(folder)),
         "predicted": lambda: _predicted(settings, run_id, Path(folder)),
+        "upload": lambda: _upload(client, run_id, Path(folder)),
         "SDK": lambda: _sdk(client, run_id, read),
     }
     before, cpu = _memory("VmRSS"), time.process_time()
@@ -219,6 +220,20 @@ def _predicted(settings: Any, run_id: str, folder: Path) -> dict[str, float]:
     seconds = time.perf_counter() - began
     if lines != site.predicted.count().rows or site.count_waiting(""):
         raise RuntimeError(f"{lines} lines of {site.predicted.count()}")
+    return {"seconds": seconds}
+
+
+def _upload(client: Any, run_id: str, folder: Path) -> dict[str, float]:
+    """Upload what is kept."""
+    from labelloop.labelbox.imports import upload
+    from labelloop.labelbox.predicted import PredictedRows
+
+    kept = PredictedRows(folder / "table" / "predicted.sqlite")
+    began = time.perf_counter()
+    found = upload(client, run_id, kept.lines(), "v1", folder / "uploads", lambda _, __: None)
+    seconds = time.perf_counter() - began
+    if found.refused or found.lines != kept.count().rows:
+        raise RuntimeError(found.told)
     return {"seconds": seconds}
 
 
