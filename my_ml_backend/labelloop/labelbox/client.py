@@ -185,7 +185,7 @@ class Labelbox:
         return self.ask(
             f"import predictions into {place}",
             lambda sdk: _import(_imports(place).create_from_file(sdk, place.id, name, str(path))),
-            gone(place.id) if place.kind == "model run" else None,
+            gone(place.id) if place.kind == "model run" else _no_project(place.id),
         )
 
     def execute(
@@ -296,6 +296,13 @@ def gone(run: str) -> ModelRunGone:
     return ModelRunGone(
         f"Labelbox has no model run {run}, or does not show it to the user of LABELBOX_API_KEY: it was deleted, or the "
         "key is of another workspace."
+    )
+
+
+def _no_project(project: str) -> LabelboxError:
+    return LabelboxError(
+        f"Labelbox has no project {project}, or does not show it to the user of LABELBOX_API_KEY: correct "
+        "LABELLOOP_LABELBOX_PRELABEL_PROJECT, to which predictions go as pre-labels, and press the button again."
     )
 
 

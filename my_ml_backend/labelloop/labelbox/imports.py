@@ -8,11 +8,13 @@ the work of a killed process finds what that one began, and waits for it instead
 import hashlib
 import json
 import re
+import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone
@@ -86,8 +88,8 @@ def upload(
 ) -> Uploaded:
     """Upload predictions and metrics to a model run: lines as Labelbox reads them, one object each.
 
-    ``name`` says whose they are: the key of the run, or the version. ``folder`` is one of this machine that nobody else
-    uses at the time; its files are gone in the end. A line that is refused takes nothing from the others. The same
+    ``name`` says whose they are: the key of the run, or the version. ``folder`` is one of this machine for that alone:
+    what is in it is removed. A line that is refused takes nothing from the others. The same
     lines again upload nothing that is there. Raises LabelboxError where an import failed as a whole, LabelboxAway where
     it does not end, ModelRunGone, LabelboxDenied; StoreError where the files cannot be written.
     """
@@ -147,40 +149,41 @@ def _upload(
 
 @contextmanager
 def _written(lines: Iterable[Json], name: str, folder: Path) -> Iterator[list[_File]]:
-    """Write all lines to files, which are there while the block lasts; what a killed process left there goes first."""
-    _clear(folder)
+    """Write all lines to files, which are there while the block lasts; what a killed process left there goes first.
+
+    They have a folder of their own: a process that has lost its lease, and does not know it yet, finds its files gone,
+    and never those of another one, half written.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    own = folder / uuid.uuid4().hex
     try:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            files = list(_files(iter(lines), name, folder))
+            own.mkdir(parents=True)
+            files = list(_files(iter(lines), name, own))
         except OSError as error:
             raise cannot_keep("predictions that are to be uploaded", folder, error) from error
         yield files
     finally:
-        _clear(folder)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _files(lines: Iterator[Json], name: str, folder: Path) -> Iterator[_File]:
-    for first in lines:
-        number = len(list(folder.glob("*.ndjson"))) + 1
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
+    for number in count(1):
+        first = next(lines, None)
+        if first is None:
+            return
         path = folder / f"{number}.ndjson"
-        digest, count, size = hashlib.sha256(), 0, 0
+        digest, written, size = hashlib.sha256(), 0, 0
         with path.open("wb") as file:
             for line in chain((first,), lines):
                 content = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
                 file.write(content)
                 digest.update(content)
-                count, size = count + 1, size + len(content)
-                if count == LINES or size >= _BYTES:
+                written, size = written + 1, size + len(content)
+                if written == LINES or size >= _BYTES:
                     break
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:80]
-        yield _File(path, count, f"labelloop-{plain}-{digest.hexdigest()[:16]}-{number}")
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.glob("*.ndjson"):
-        with suppress(OSError):
-            path.unlink()
+        yield _File(path, written, f"labelloop-{plain}-{digest.hexdigest()[:16]}-{number}")
 
 
 def _import(client: Labelbox, place: ImportPlace, file: _File, told: Callable[[float], None], pace: Pace) -> Uploaded:

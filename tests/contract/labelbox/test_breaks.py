@@ -335,6 +335,20 @@ def test_one_bad_line_takes_nothing_from_the_others_and_is_told(service: Service
     assert service.job.uploaded["refused"] == 1
 
 
+def test_a_project_for_pre_labels_that_is_gone_is_a_failure_that_names_the_setting(service: Service) -> None:
+    project = service.labelbox.add_project(ONTOLOGY, ROWS[:4])
+    gone = replace(service.hub.settings, labelbox_prelabel_project="cm0000000000000000000gone")
+    service.hub.settings = gone
+    service.press()
+    assert service.work().startswith("FAILED: Labelbox has no project cm0000000000000000000gone")
+    assert "LABELLOOP_LABELBOX_PRELABEL_PROJECT" in failed(service)
+    service.hub.settings = replace(gone, labelbox_prelabel_project=project)
+    service.press()
+    assert service.work().startswith("COMPLETE")
+    told = completed(service, attempts=2)
+    assert (told["lines_refused"], len(service.labelbox.predictions(project))) == ("2", 4)
+
+
 @pytest.mark.parametrize("operation", [TELL, "GetOntologyPyApi", EXPORT, "GET export", LOOK, BEGIN])
 def test_a_model_run_that_is_deleted_ends_its_job_and_nothing_is_told(service: Service, operation: str) -> None:
     service.press()

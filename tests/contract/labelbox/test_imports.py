@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone, StoreError
+from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, LabelLoopError, ModelRunGone, StoreError
 from labelloop.labelbox import imports
 from labelloop.labelbox.client import Labelbox
 from labelloop.labelbox.imports import Pace, Uploaded, to_project, upload
@@ -142,6 +142,18 @@ def test_a_killed_upload_is_taken_up_where_it_was(labelbox: LabelboxStandIn, upl
     ]
 
 
+def test_of_two_that_upload_at_once_none_sends_a_file_of_the_other(
+    labelbox: LabelboxStandIn, uploaded: Uploads
+) -> None:
+    def overtaken(done: int, total: int) -> None:
+        if (done, total) == (0, 4) and not labelbox.imports(uploaded.run):
+            uploaded(LINES[4:])
+
+    with pytest.raises(LabelLoopError):
+        upload(uploaded.client, uploaded.run, LINES[:4], "v7 of cars/1", uploaded.folder, overtaken, PACE)
+    assert labelbox.predictions(uploaded.run) == LINES[4:]
+
+
 def test_an_import_that_is_still_running_is_waited_for_not_sent_again(
     labelbox: LabelboxStandIn, uploaded: Uploads
 ) -> None:
@@ -201,7 +213,7 @@ def test_one_bad_line_in_50_000(labelbox: LabelboxStandIn, client: Labelbox, tmp
     run = labelbox.add_model_run(labelbox.add_model(ONTOLOGY), rows)
     said = ({"dataRow": {"id": row.id}, "name": "scene", "answer": {"name": "sea"}} for row in rows)
     labelbox.spoil_import(refused=[31_415])
-    found = upload(client, run, said, "v1", tmp_path, _none)
+    found = upload(client, run, said, "v1", tmp_path / "uploads", _none)
     assert found.reasons == (f"data row {rows[31_415].id}: the stand-in was told to refuse this line",)
     assert (found.lines, found.refused, len(labelbox.predictions(run))) == (50_001, 1, 50_000)
     assert [len(one.lines) for one in labelbox.imports(run).values()] == [50_000, 1]
@@ -333,13 +345,13 @@ def test_pre_labels_arrive_in_a_project_without_metrics(
 ) -> None:
     project = labelbox.add_project(ONTOLOGY, ROWS[:2])
     lines = [LINES[0], metric(0), LINES[1], LINES[2]]
-    found = to_project(client, project, lines, "v7", tmp_path, _none, PACE)
+    found = to_project(client, project, lines, "v7", tmp_path / "uploads", _none, PACE)
     assert (found.lines, found.refused) == (3, 1)
     assert labelbox.predictions(project) == LINES[:2]
-    assert to_project(client, project, lines, "v7", tmp_path, _none, PACE) == found
+    assert to_project(client, project, lines, "v7", tmp_path / "uploads", _none, PACE) == found
     assert labelbox.calls.count("createMALPredictionImportByFilePyApi") == 1
 
 
 def test_a_project_that_there_is_not_is_named(labelbox: LabelboxStandIn, client: Labelbox, tmp_path: Path) -> None:
-    with pytest.raises(LabelboxError, match=r"into project cm00000000000000000000000: .*not found"):
-        to_project(client, "cm00000000000000000000000", LINES, "v7", tmp_path, _none, PACE)
+    with pytest.raises(LabelboxError, match=r"no project cm0+, .*LABELLOOP_LABELBOX_PRELABEL_PROJECT"):
+        to_project(client, "cm00000000000000000000000", LINES, "v7", tmp_path / "uploads", _none, PACE)
