@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -53,6 +54,11 @@ BEGIN, LOOK = "createMEAPredictionImportByFilePyApi", "getModelErrorAnalysisPred
 EXPORT = "exportDataRowsInModelRunPyApi"
 TELL = "setPipelineStatusPyApi"
 TEXTS = "text_single_classification"
+
+
+def slow(*given: str) -> list[Any]:
+    """Mark those that are tried where there is time."""
+    return [pytest.param(one, marks=pytest.mark.slow) for one in given]
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +195,7 @@ def test_nothing_breaks(service: Service) -> None:
     assert completed(service)["rows_with_predictions"] == "6"
 
 
-@pytest.mark.parametrize("operation", ["GetModelRunPyApi", "GetOntologyPyApi", EXPORT, LOOK, BEGIN])
+@pytest.mark.parametrize("operation", [EXPORT, BEGIN, *slow("GetModelRunPyApi", "GetOntologyPyApi", LOOK)])
 def test_a_503_that_lasts_is_waited_for_and_loses_nothing(service: Service, operation: str) -> None:
     service.press()
     service.labelbox.fail(operation, times=None)
@@ -223,7 +229,7 @@ def test_a_503_that_lasts_too_long_is_a_failure_that_is_told_when_it_can_be(
     completed(service, attempts=2)
 
 
-@pytest.mark.parametrize("how", ["rate limit", "html", "bad gateway", "hung up"])
+@pytest.mark.parametrize("how", ["rate limit", *slow("html", "bad gateway", "hung up")])
 def test_what_passes_is_asked_again(service: Service, how: str) -> None:
     service.press()
     for operation in ("GetModelRunPyApi", EXPORT, "GetExportFileFromOffsetPyApi", TELL, LOOK, BEGIN):
@@ -349,7 +355,7 @@ def test_a_project_for_pre_labels_that_is_gone_is_a_failure_that_names_the_setti
     assert (told["lines_refused"], len(service.labelbox.predictions(project))) == ("2", 4)
 
 
-@pytest.mark.parametrize("operation", [TELL, "GetOntologyPyApi", EXPORT, "GET export", LOOK, BEGIN])
+@pytest.mark.parametrize("operation", [TELL, BEGIN, *slow("GetOntologyPyApi", EXPORT, "GET export", LOOK)])
 def test_a_model_run_that_is_deleted_ends_its_job_and_nothing_is_told(service: Service, operation: str) -> None:
     service.press()
     told = service.labelbox.statuses(service.run)
@@ -362,7 +368,7 @@ def test_a_model_run_that_is_deleted_ends_its_job_and_nothing_is_told(service: S
     assert not {"FAILED", "COMPLETE"} & {one["status"] for one in told}
 
 
-@pytest.mark.parametrize("operation", ["GetOntologyPyApi", EXPORT, BEGIN])
+@pytest.mark.parametrize("operation", [EXPORT, *slow("GetOntologyPyApi", BEGIN)])
 def test_a_key_without_rights_is_a_sentence_that_says_what_it_may_not(service: Service, operation: str) -> None:
     service.press()
     service.labelbox.deny(operation)
