@@ -7,6 +7,8 @@ import pytest
 from labelloop.errors import Fenced
 from labelloop.models.file_store import FileStore
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
+from labelloop.models.records import to_bytes
+from labelloop.models.store import Versioned
 from labelloop.types import ProjectKey
 
 RUN = "9e3f331a-551b-0e24-6ab5-f69855df64ea"
@@ -83,6 +85,37 @@ def test_a_record_that_is_damaged_counts_as_none(jobs: ModelRunJobs, tmp_path: P
     assert jobs.known() == []
     jobs.ask(PROJECT, BOXES)
     assert jobs.open() == [PROJECT]
+
+
+class Pressed(FileStore):
+    """A store in which the button is pressed just before a record is read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.press: list[ModelRunJobs] = []
+
+    def read(self, path: str) -> Versioned:
+        if path.endswith("model-run.json") and self.press:
+            self.press.pop().ask(PROJECT, BOXES)
+        return super().read(path)
+
+
+def test_what_is_asked_for_as_it_ends_stays_named(tmp_path: Path) -> None:
+    store = Pressed(tmp_path)
+    jobs = ModelRunJobs(store)
+    job = jobs.ask(PROJECT, BOXES)
+    # Killed before the index was told.
+    store.write(f"{PROJECT}/model-run.json", to_bytes(job.moved(state="complete")))
+    assert jobs.open() == [PROJECT]
+    store.press.append(ModelRunJobs(FileStore(tmp_path)))
+    jobs.close(PROJECT)
+    assert jobs.open() == [PROJECT]
+    store.write(f"{PROJECT}/model-run.json", to_bytes(job.moved(state="complete")))
+    jobs.close(PROJECT)
+    assert (jobs.open(), jobs.known()) == ([], [PROJECT])
+    # What nobody asked for is not named at all.
+    jobs.close(ProjectKey.of_model_run(RUN, 2))
+    assert jobs.known() == [PROJECT]
 
 
 def test_of_those_that_ended_the_last_are_named(jobs: ModelRunJobs) -> None:

@@ -40,7 +40,6 @@ from labelloop.loop.project_endpoint import (
     needless_bootstrap,
     open_for,
     project_endpoint,
-    require_learning,
     share_extra_params,
 )
 from labelloop.loop.project_registry import confirmed_project, existing_project, known_projects, site_of
@@ -132,7 +131,6 @@ def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
 def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -> None:
     """Retrain now, whatever the policy says."""
     project = existing_project(hub, project_id)
-    require_learning(hub, project)
     job = ask_for_run(hub, project, "labelloop retrain", force=force)
     ended = follow(hub, project, job, quiet=as_json) if wait else "queued"
     result = queue.job_result(hub.redis, job)

@@ -22,7 +22,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_run_inference import predict_rows
-from labelloop.loop.project_endpoint import learn, learn_unknown
+from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -61,17 +61,23 @@ def request(
 def ask_for_run(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:
     """Ask for a run of any project, and give the id of its job; of a model run, for a new attempt where none is open.
 
-    Raises SettingsError where nothing of this LabelLoop is made of a model run by that number.
+    Raises SettingsError where nothing is trained for the project, or no entry of the menu has a model run's number.
     """
     if project.model_run:
-        jobs = ModelRunJobs(hub.store)
-        known, offered = jobs.read(project), menu_of(hub).of_number(project.id)
-        if known is None and offered is None:
-            raise SettingsError(f"{project.shown} is no entry of the menu: `labelloop labelbox doctor` lists them")
-        entry = offered.entry if offered else Entry(known.entry, project.id, known.endpoint) if known else None
-        if entry:
-            jobs.ask(project, entry, known.model if known else "", known.organization if known else "", force=force)
+        _ask_again(hub, project, force=force)
+    else:
+        require_learning(hub, project)
     return hub.queue(project).retrain(trigger, force=force)
+
+
+def _ask_again(hub: Hub, project: ProjectKey, *, force: bool) -> None:
+    jobs, offered = ModelRunJobs(hub.store), menu_of(hub).of_number(project.id)
+    known = jobs.read(project)
+    if offered is None and known is None:
+        raise SettingsError(f"{project.shown} is no entry of the menu: `labelloop labelbox doctor` lists them")
+    entry = offered.entry if offered else Entry(known.entry, project.id, known.endpoint) if known else None
+    if entry is not None:
+        jobs.ask(project, entry, known.model if known else "", known.organization if known else "", force=force)
 
 
 def carry_on(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> str:

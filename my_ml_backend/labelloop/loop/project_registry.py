@@ -148,7 +148,7 @@ def named_version(hub: Hub, project: ProjectKey, version: str | None) -> str:
     """Give the version that is asked for, without one the champion; raises NotFound while there is none."""
     found = version or hub.pointer(project).read().champion
     if found is None:
-        raise NotFound(f"project {project.id} has no version yet: `labelloop status` says what is missing")
+        raise NotFound(f"project {project.shown} has no version yet: `labelloop status` says what is missing")
     return found
 
 

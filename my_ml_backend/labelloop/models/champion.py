@@ -147,7 +147,7 @@ class ChampionPointer:
         except (Damaged, TypeError) as error:
             raise Damaged(
                 f"{self._path} is damaged: restore it from a backup of the store, or choose the champion anew: "
-                f"`labelloop versions --project {self._project.id}` lists the versions, and "
-                f"`labelloop rollback --project {self._project.id} --to VERSION` writes the file"
+                f"`labelloop versions --project {self._project.shown}` lists the versions, and "
+                f"`labelloop rollback --project {self._project.shown} --to VERSION` writes the file"
             ) from error
         return replace(pointers, history=history)

@@ -158,13 +158,19 @@ class ModelRunJobs:
         return _keys((*index.open, *index.ended))
 
     def close(self, project: ProjectKey) -> None:
-        """Name it among the open ones no more."""
-        self._name(lambda index: _without(index, str(project), ended=(str(project),)))
+        """Name it among the open ones no more, as it is over, or there is none."""
+        name = str(project)
+        if name not in self._index().open:
+            return
+        self._name(lambda index: _moved(index, name, ended=(name,)))
+        if (job := self.read(project)) is not None and job.state == "open":
+            # Somebody has asked for it anew in between.
+            self._name(lambda index: _moved(index, name, opened=(name,)))
 
     def _opened(self, project: ProjectKey, change: Callable[[ModelRunJob | None], ModelRunJob]) -> ModelRunJob:
         job = self._move(project, change)
         # After the record: what the index names is there. Who is cut off here is asked again, and names it then.
-        self._name(lambda index: _without(index, str(project), opened=(str(project),)))
+        self._name(lambda index: _moved(index, str(project), opened=(str(project),)))
         return job
 
     def _move(self, project: ProjectKey, change: Callable[[ModelRunJob | None], ModelRunJob]) -> ModelRunJob:
@@ -195,7 +201,7 @@ def _read(index: _Index | None) -> _Index:
     return _Index(tuple(index.open), tuple(index.ended)) if index else _Index()
 
 
-def _without(index: _Index, folder: str, opened: tuple[str, ...] = (), ended: tuple[str, ...] = ()) -> _Index:
+def _moved(index: _Index, folder: str, opened: tuple[str, ...] = (), ended: tuple[str, ...] = ()) -> _Index:
     """Take a folder out of both lists, and put it at the end of the one it is given for; one that is open stays."""
     if opened and folder in index.open:
         return index

@@ -201,7 +201,16 @@ def test_what_is_open_no_more_is_left_alone(run_hub: Hub, run: NotesRun) -> None
     assert jobs.consider(str(KEY)) == "nothing is asked for, or it is over"
 
 
-@pytest.mark.parametrize("at", ["parameters", "fetch", "train", "evaluate", "answer", "keep", "finish", "complete"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "parameters",
+        "train",
+        "keep",
+        "complete",
+        *(pytest.param(at, marks=pytest.mark.slow) for at in ("fetch", "evaluate", "answer", "finish")),
+    ],
+)
 def test_killed_anywhere_it_goes_on_where_it_was(run_hub: Hub, run: NotesRun, at: str) -> None:
     killed: list[str] = []
 
