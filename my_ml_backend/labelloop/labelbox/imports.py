@@ -72,6 +72,7 @@ class Pace:
     most: float = 10.0
     still: float = 1800.0
     wait: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
 
 PACE = Pace()
@@ -232,7 +233,7 @@ def _new(client: Labelbox, place: ImportPlace, name: str, file: _File, pace: Pac
 
 def _ended(client: Labelbox, place: ImportPlace, found: Import, told: Callable[[float], None], pace: Pace) -> Import:
     """Wait until an import has ended, well or not; raises LabelboxAway where nothing moves in it."""
-    pause, since = pace.first, time.monotonic()
+    pause, since = pace.first, pace.clock()
     while found.state == "RUNNING":
         told(found.share)
         pace.wait(pause)
@@ -243,8 +244,8 @@ def _ended(client: Labelbox, place: ImportPlace, found: Import, told: Callable[[
                 client.model_run(place.id)
             raise LabelboxAway(f"the import {found.name} into {place} is there no more: it is to be uploaded again.")
         if (now.state, now.progress) != (found.state, found.progress):
-            since = time.monotonic()
-        elif time.monotonic() - since >= pace.still:
+            since = pace.clock()
+        elif pace.clock() - since >= pace.still:
             raise LabelboxAway(
                 f"Labelbox is still importing {found.name} into {place}, at {found.progress or '0%'} for "
                 f"{pace.still:.0f} seconds. It is looked at again later."

@@ -1,8 +1,10 @@
 """Predictions on their way into a model run, or a project: over the wire, by the real SDK, whatever happens to them."""
 
 import json
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +147,27 @@ def test_a_killed_upload_is_taken_up_where_it_was(labelbox: LabelboxStandIn, upl
 def test_of_two_that_upload_at_once_none_sends_a_file_of_the_other(
     labelbox: LabelboxStandIn, uploaded: Uploads
 ) -> None:
-    def overtaken(done: int, total: int) -> None:
-        if (done, total) == (0, 4) and not labelbox.imports(uploaded.run):
-            uploaded(LINES[4:])
+    begun, over = threading.Event(), threading.Event()
 
-    with pytest.raises(LabelLoopError):
-        upload(uploaded.client, uploaded.run, LINES[:4], "v7 of cars/1", uploaded.folder, overtaken, PACE)
-    assert labelbox.predictions(uploaded.run) == LINES[4:]
+    def other(done: int, total: int) -> None:
+        begun.set()
+        assert over.wait(30)
+
+    def overtaken(done: int, total: int) -> None:
+        if not begun.is_set():
+            waiting.append(threads.submit(send, LINES[4:], other))
+            assert begun.wait(30)
+
+    def send(lines: list[Json], progress: imports.Progress) -> Uploaded:
+        return upload(uploaded.client, uploaded.run, lines, "v7", uploaded.folder, progress, PACE)
+
+    waiting: list[Future[Uploaded]] = []
+    with ThreadPoolExecutor(1) as threads:
+        with pytest.raises(LabelLoopError):
+            send(LINES[:4], overtaken)
+        over.set()
+        assert waiting[0].result() == Uploaded(lines=2)
+    assert [one.lines for one in labelbox.imports(uploaded.run).values()] == [tuple(LINES[4:])]
 
 
 def test_an_import_that_is_still_running_is_waited_for_not_sent_again(
@@ -173,8 +189,8 @@ def test_an_import_that_never_ends_is_an_outage_that_tells_where_it_stood(
     labelbox.spoil_import(hangs=True)
     waits: list[float] = []
     with pytest.raises(LabelboxAway, match=r"still importing labelloop-v7-of-cars-1-\w+-1 into model run .*, at 0%"):
-        uploaded(pace=Pace(first=0.25, most=1.0, still=0.0, wait=waits.append))
-    assert waits == [0.25]
+        uploaded(pace=Pace(first=0.25, most=1.0, still=3.0, wait=waits.append, clock=lambda: sum(waits)))
+    assert waits == [0.25, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_only_an_import_in_which_nothing_moves_is_given_up(labelbox: LabelboxStandIn, uploaded: Uploads) -> None:
@@ -182,16 +198,19 @@ def test_only_an_import_in_which_nothing_moves_is_given_up(labelbox: LabelboxSta
     waits: list[float] = []
 
     def moves(seconds: float) -> None:
+        """Let it move every other time that it is looked at, and end in the end."""
         waits.append(seconds)
         (made,) = labelbox.annotation_imports.of(uploaded.run)
-        made.count, made.lines = 100, made.lines + 25
-        if made.lines > 100:
-            labelbox.links.write(f"{made.path}/error.ndjson", b"")
-            made.state = "FINISHED"
+        made.count, made.lines = 100, 25 * (len(waits) // 2)
+        if len(waits) == 8:
+            labelbox.release_imports(uploaded.run)
+            assert made.thread is not None
+            made.thread.join()
 
-    assert uploaded(LINES[:2], Pace(first=0.25, most=1.0, still=0.0, wait=moves)).lines == 2
-    assert waits == [0.25, 0.5, 1.0, 1.0, 1.0]
-    assert uploaded.told == [(0, 2), (0, 2), (0, 2), (1, 2), (1, 2), (2, 2), (2, 2)]
+    pace = Pace(first=0.25, most=1.0, still=1.5, wait=moves, clock=lambda: sum(waits))
+    assert uploaded(LINES[:2], pace).lines == 2
+    assert waits == [0.25, 0.5, *[1.0] * 6]
+    assert uploaded.told[-3:] == [(1, 2), (1, 2), (2, 2)]
 
 
 def test_bad_lines_take_nothing_from_the_others_and_are_told(labelbox: LabelboxStandIn, uploaded: Uploads) -> None:
