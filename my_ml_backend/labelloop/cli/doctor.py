@@ -62,9 +62,12 @@ def diagnose(
     with ExitStack() as opened:
         studio = cache(lambda: opened.enter_context(closing(Studio.of(hub.settings))))
         yield from guarded("training", lambda: _training(hub.settings))
-        yield from guarded("Label Studio", lambda: _studio(studio(), hub.settings))
-        yield from guarded("API key", lambda: _key(studio()))
-        yield from guarded("credentials", lambda: _credentials(hub.settings))
+        if project_id is None and _is_labelbox_alone(hub.settings):
+            yield Finding("Label Studio", ok=True, detail="is not set up here (LABEL_STUDIO_API_KEY); Labelbox is")
+        else:
+            yield from guarded("Label Studio", lambda: _studio(studio(), hub.settings))
+            yield from guarded("API key", lambda: _key(studio()))
+            yield from guarded("credentials", lambda: _credentials(hub.settings))
         yield from guarded("Redis", lambda: check_redis(hub))
         yield from guarded("workers", lambda: check_workers(hub))
         yield from guarded("store", lambda: try_store(hub))
@@ -208,6 +211,10 @@ def _left_over(hub: Hub) -> Iterator[Finding]:
 
 
 def _endpoint(hub: Hub) -> Iterator[Finding]:
+    if hub.endpoint.follows and _is_labelbox_alone(hub.settings):
+        detail = f"{hub.endpoint.name} serves versions to projects of Label Studio: model runs of Labelbox need none"
+        yield Finding("endpoint", ok=True, detail=detail)
+        return
     yield Finding("endpoint", ok=True, detail=hub.endpoint.check())
 
 
@@ -250,9 +257,18 @@ def _figures(settings: Settings) -> Iterator[Finding]:
         yield Finding("figures", ok=True, detail=f"{meter.name} takes figures")
 
 
+def _has_labelbox(settings: Settings) -> bool:
+    return bool(settings.labelbox_api_key or settings.labelbox_vertex) or is_served(settings)
+
+
+def _is_labelbox_alone(settings: Settings) -> bool:
+    """Whether Labelbox is set up here, and Label Studio is not."""
+    return _has_labelbox(settings) and not settings.label_studio_api_key
+
+
 def _labelbox(settings: Settings) -> Iterator[Finding]:
     """Say whether Labelbox's service is there, where any of its settings is set."""
-    if not (settings.labelbox_api_key or settings.labelbox_vertex or is_served(settings)):
+    if not _has_labelbox(settings):
         return
     found = check_secret(settings)
     further = "; `labelloop labelbox doctor` looks at the rest" if found.ok else ""

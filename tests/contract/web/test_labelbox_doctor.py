@@ -295,3 +295,21 @@ def test_the_doctor_of_all_says_one_line_of_labelbox(make_hub: MakeHub, tmp_path
     closed = told(labelbox_api_key=KEY)
     assert closed is not None
     assert (closed.ok, "LABELLOOP_LABELBOX_SECRET is not set" in closed.detail) == (False, True)
+
+
+def test_of_a_tool_that_is_not_set_up_the_doctor_of_all_says_one_neutral_line(make_hub: MakeHub) -> None:
+    def told(project: int | None = None, **given: object) -> dict[str, Finding]:
+        hub = make_hub(trainer="command:true", label_studio_url="http://127.0.0.1:1", **given)
+        with closing(hub.redis):
+            return {one.name: one for one in diagnose(hub, project)}
+
+    alone = told(labelbox_secret=VECTOR_SECRET, labelbox_api_key=KEY, endpoint="http://127.0.0.1:1")
+    assert (alone["Label Studio"].ok, alone["Label Studio"].remedy) == (True, "")
+    assert "is not set up here" in alone["Label Studio"].detail
+    assert not {"API key", "credentials"} & alone.keys()
+    assert alone["endpoint"].ok
+    # Whoever sets it up, or asks for one of its projects, is told what is wrong with it.
+    both = told(labelbox_secret=VECTOR_SECRET, label_studio_api_key="a-key")
+    assert not both["Label Studio"].ok
+    assert not told(7, labelbox_secret=VECTOR_SECRET)["Label Studio"].ok
+    assert not told(endpoint="http://127.0.0.1:1")["endpoint"].ok
