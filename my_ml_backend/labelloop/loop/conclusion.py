@@ -157,9 +157,10 @@ class Conclusion:
         folder = RunFolder(self._caches / "answers" / str(self.project))
         for name in ("validation", "test"):
             asked, done = _OfSide(labeled, name), 0
+            total = len(asked)
             # A trainer is asked about all of them at once: for each time it may start a machine.
-            for items in chunks(asked, len(asked) or 1 if foreign else _IN_MEMORY):
-                told = partial(self._told, name, done, len(asked))
+            for items in chunks(asked, total or 1 if foreign else _IN_MEMORY):
+                told = partial(self._told, name, done, total)
                 context = Context(folder, self.hub.settings, told, labeled.manifest.kind)
                 answers = zip(items, by.answers(context, items), strict=True)
                 for some in chunks(answers, _AT_ONCE):
@@ -224,5 +225,15 @@ def shortened(settings: Settings, text: str) -> str:
         secret = str(getattr(settings, field.name)) if field.metadata.get("secret") else ""
         if len(secret) >= _LEAST_SECRET:
             text = text.replace(secret, "***")
-    text = redact(_LINK.sub(lambda found: f"a link to {urlsplit(found[0]).hostname}", text))
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 4].rpartition(" ")[0] + " ..."
+    text = redact(_LINK.sub(_without_path, text))
+    if len(text) <= _LONGEST:
+        return text
+    begin = text[: _LONGEST - 4]
+    return (begin.rpartition(" ")[0] or begin) + " ..."
+
+
+def _without_path(link: re.Match[str]) -> str:
+    try:
+        return f"a link to {urlsplit(link[0]).hostname}"
+    except ValueError:
+        return "a link"

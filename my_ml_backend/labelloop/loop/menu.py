@@ -27,7 +27,10 @@ from labelloop.types import caseless
 _log = logging.getLogger(__name__)
 
 _LIVE = "_model-runs/endpoints.json"
-_MOST_LIVE = 100
+_MOST_LIVE = 40
+"""Endpoints of Vertex AI in the menu: each is open while it is there, and a process keeps 64 open, with those of
+projects."""
+
 _LONGEST_NAME = 60
 
 

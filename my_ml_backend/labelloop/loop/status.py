@@ -11,7 +11,6 @@ from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
-from labelloop.loop.process import hub_of
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
@@ -193,7 +192,7 @@ def all_statuses(hub: Hub, projects: Iterable[ProjectKey]) -> list[ProjectStatus
     """Say how these projects stand, and the model runs that are open or ended last, as far as the store tells."""
     found = [project_status(hub, project) for project in projects]
     with suppress(LabelLoopError):
-        found += [project_status(hub_of(hub, project), project) for project in ModelRunJobs(hub.store).known()]
+        found += [project_status(hub, project) for project in ModelRunJobs(hub.store).known()]
     return found
 
 
