@@ -31,6 +31,9 @@ from support.servers import free_port
 SEQUENCE = ["EXPORTING_DATA", "PREPARING_DATA", "TRAINING_MODEL", "COMPLETE"]
 USUAL = "image_single_classification"
 _ENDED = ("COMPLETE", "FAILED")
+_ASKED = {"request": "instances"}
+"""Training config of a model run that is predicted for: in which format its endpoint is asked."""
+
 _LOOK_SECONDS, _MOST_SECONDS = 0.2, 900.0
 _ROWS, _UNLABELED = 160, 12
 
@@ -78,20 +81,22 @@ class Demo:
         self.found[name]["again_seconds"] = round(seconds, 1)
         return material
 
-    def show_inference(self, material: Material, endpoint: str, log: Path) -> None:
-        """Put the usual type's version behind an endpoint, as a team's own is, and choose its entry of the menu."""
+    def show_inference(self, name: str, material: Material, endpoint: str, log: Path) -> None:
+        """Put a type's version behind an endpoint, as a team's own model is, and choose its entry of the menu."""
         [entry] = [one for one in self.service.button.menu() if one.startswith("inference: ")]
-        place = urlsplit(self.found[USUAL]["metadata"]["model_weights"]).path
+        place = urlsplit(self.found[name]["metadata"]["model_weights"]).path
         rows = material.unlabeled
-        run = self.labelbox.add_model_run(material.model, rows, name="rows that nobody has labeled")
+        run = self.labelbox.add_model_run(material.model, rows, config=_ASKED, name="rows that nobody has labeled")
         click.echo(f"\nThe entry {entry!r} asks {endpoint}, where `labelloop serve --bundle` has those weights.")
+        click.echo(f"  model run {run}, {len(rows)} data rows, config: {json.dumps(_ASKED)}")
         with serving(Path(url2pathname(place)), urlsplit(endpoint).port or 0, log):
             told, seconds = self._press(entry, run, material.model)
         for key, value in told.items():
             click.echo(f"    {key:26} {value}")
         require("train" not in self._stages(run), "an inference entry has trained something")
-        uploaded = self._uploaded(run)
-        require(uploaded["rows"] == len(rows), f"{uploaded['rows']} of {len(rows)} data rows have a prediction")
+        uploaded, answered = self._uploaded(run), told["rows_with_predictions"]
+        require(answered == str(len(rows)), f"{answered} of {len(rows)} data rows were answered")
+        require(uploaded["lines"], "no prediction lies in the model run")
         self.found["inference"] = {"seconds": round(seconds, 1), "metadata": told, **uploaded}
 
     def _stages(self, run: str, since: int = 0) -> set[str]:
@@ -177,7 +182,7 @@ def _types(_context: click.Context, _option: click.Parameter, text: str) -> list
     names = [one.strip().lower() for one in text.split(",") if one.strip()]
     if unknown := [one for one in names if one not in MODEL_TYPES]:
         raise click.BadParameter(f"{', '.join(unknown)}: there are {', '.join(MODEL_TYPES)}")
-    return names
+    return names or [USUAL]
 
 
 @click.command()
@@ -213,8 +218,8 @@ def _play(demo: Demo, types: list[str], endpoint: str, folder: Path) -> None:
     menu = demo.service.button.menu()
     click.echo(f"GET /models -> {', '.join(menu)}")
     shown = {name: demo.show(name) for name in types}
-    if USUAL in shown:
-        demo.show_inference(shown[USUAL], endpoint, folder / "serve.log")
+    first = types[0]
+    demo.show_inference(first, shown[first], endpoint, folder / "serve.log")
 
 
 if __name__ == "__main__":
