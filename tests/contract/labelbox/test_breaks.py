@@ -5,6 +5,7 @@ another, as RQ would run them. Bodies of a gigabyte are refused in tests/contrac
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,12 +124,23 @@ def paced(monkeypatch: pytest.MonkeyPatch, still: float = 1800.0) -> None:
 
 @pytest.fixture
 def service(
-    labelbox: LabelboxStandIn, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    labelbox: LabelboxStandIn,
+    redis_server: RedisServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Service]:
+    """LabelLoop before a model run; whatever happens to it, no secret is logged, told or kept in the store."""
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(Labelbox.__init__, "__defaults__", (CALL_SECONDS, lambda _: None))
     paced(monkeypatch)
     with misbehaving(answer([{"label": "sea", "score": 0.75}, {"label": "forest", "score": 0.25}])) as endpoint:
         yield from _service(labelbox, redis_server, tmp_path, monkeypatch, endpoint)
+    told = [caplog.text, *(str(run.statuses) for run in labelbox.model_runs.runs.values())]
+    kept = [path.read_text(errors="replace") for path in (tmp_path / "model" / "store").rglob("*") if path.is_file()]
+    assert kept
+    for secret in (KEY, SECRET, "signature="):
+        assert not [text for text in (*told, *kept) if secret in text]
 
 
 def _service(
@@ -175,7 +187,6 @@ def completed(service: Service, attempts: int = 1) -> dict[str, str]:
     assert sorted(line["dataRow"]["id"] for line in lines) == sorted(row.id for row in ROWS)
     last = labelbox.statuses(service.run)[-1]
     assert last["status"] == "COMPLETE"
-    assert "signature" not in json.dumps(labelbox.statuses(service.run))
     return dict(last["metadata"])
 
 
@@ -183,8 +194,6 @@ def failed(service: Service) -> str:
     """See that it is over, and that Labelbox was told why; gives the sentence."""
     job, last = service.job, service.labelbox.statuses(service.run)[-1]
     assert (job.state, last["status"], last["errorMessage"]) == ("failed", "FAILED", job.reason.rstrip("."))
-    for secret in ("signature=", KEY, SECRET):
-        assert secret not in job.reason
     return job.reason
 
 
@@ -195,7 +204,7 @@ def test_nothing_breaks(service: Service) -> None:
     assert completed(service)["rows_with_predictions"] == "6"
 
 
-@pytest.mark.parametrize("operation", [EXPORT, BEGIN, *slow("GetModelRunPyApi", "GetOntologyPyApi", LOOK)])
+@pytest.mark.parametrize("operation", [TELL, EXPORT, BEGIN, *slow("GetModelRunPyApi", "GetOntologyPyApi", LOOK)])
 def test_a_503_that_lasts_is_waited_for_and_loses_nothing(service: Service, operation: str) -> None:
     service.press()
     service.labelbox.fail(operation, times=None)
@@ -207,6 +216,7 @@ def test_a_503_that_lasts_is_waited_for_and_loses_nothing(service: Service, oper
     service.labelbox.mend()
     assert service.work().startswith("COMPLETE")
     completed(service)
+    assert len(service.labelbox.imports(service.run)) == 1
     assert len(service.endpoint.requests) == len(ROWS)
 
 
@@ -394,7 +404,6 @@ def test_a_key_that_is_nobodys_is_said_to_be(service: Service) -> None:
     service.labelbox.revoke()
     assert "does not accept LABELBOX_API_KEY" in service.work()
     assert service.job.state == "failed"
-    assert KEY not in service.job.reason
 
 
 def test_a_request_that_is_sent_again_while_it_is_worked_at_is_the_same_job(service: Service) -> None:
