@@ -219,15 +219,17 @@ class _Work:
         return ""
 
     def _run(self, hub: Hub) -> RunRecord:
+        # By it a run is known as this attempt's: clocks of two machines may differ.
+        trigger = f"{_TRIGGER}, attempt {self.job.attempts}"
         latest, forced = hub.runs(self.project).latest(), self.job.forced
         if latest is not None:
-            if latest.judged and latest.created >= self.job.asked:
+            if latest.judged and latest.trigger == trigger:
                 # Killed before its job knew of it.
                 return latest
             # Somebody has pressed the button again: what was given up is tried anew, under a name of its own.
             given_up = latest.given_up(hub.settings.run_attempts)
             forced = forced or given_up or (latest.forced and not latest.judged)
-        return running.retrain(hub, self.project, _TRIGGER, self.reporter, force=forced)
+        return running.retrain(hub, self.project, trigger, self.reporter, force=forced)
 
     def _predict(self) -> str:
         """Predict for all rows; says why that is not over yet, empty when it is."""

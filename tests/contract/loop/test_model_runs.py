@@ -25,6 +25,7 @@ from labelloop.loop.lease import Lease
 from labelloop.loop.model_runs import request
 from labelloop.loop.status import left_over, project_status
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
+from labelloop.models.records import to_bytes
 from labelloop.sources.media import Media
 from labelloop.trainers import opening
 from labelloop.types import Identity, Output, Progress, ProjectKey
@@ -529,6 +530,31 @@ def test_the_command_asks_for_a_new_attempt(run_hub: Hub, run: NotesRun) -> None
     assert work() == "COMPLETE with v1"
     assert CliRunner().invoke(retrain_command, [*asked, "--force"], obj=run_hub).exit_code == 0
     assert work() == "COMPLETE with v2"
+
+
+def test_a_forced_run_that_was_made_is_not_made_again(run_hub: Hub, run: NotesRun) -> None:
+    press(run_hub)
+    work()
+
+    def kill(step: str) -> None:
+        # The run is over, and its job does not know yet.
+        if step == "done":
+            raise Killed
+
+    run.hook = kill
+    request(run_hub, RUN, ENTRY, force=True)
+    with pytest.raises(Killed):
+        work()
+    assert (stands(run_hub).stage, len(run_hub.runs(KEY).all())) == ("run", 2)
+    run.hook = lambda _: None
+    assert work() == "COMPLETE with v2"
+    assert len(run_hub.runs(KEY).all()) == 2
+    # Whatever the clock of the web process says.
+    run.notes[40].side = "test"
+    early = press(run_hub).moved(asked="2001-01-01T00:00:00.000000+00:00")
+    run_hub.store.write(f"{KEY}/model-run.json", to_bytes(early))
+    work()
+    assert stands(run_hub).version == "v3"
 
 
 def test_an_approval_is_shown(run_hub: Hub, run: NotesRun, monkeypatch: pytest.MonkeyPatch) -> None:
