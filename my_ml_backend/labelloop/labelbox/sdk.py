@@ -112,6 +112,7 @@ class Client(labelbox.Client):  # type: ignore[misc]
                 if not left or time.monotonic() + _LEAST >= until or (files and not failure.unsent):
                     raise
                 for _, file, *_ in (files or {}).values():
+                    # It was read to its end: the SDK's own retries send an empty file, under the length of the whole.
                     file.seek(0)
         raise AssertionError("there is no try")  # pragma: no cover
 
