@@ -1,17 +1,23 @@
 """Model runs of a stand-in of Labelbox go through the loop's jobs, with Labelbox's own SDK in between."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
+from labelloop.children import start_child, stop_child
 from labelloop.cli.approval import rollback
 from labelloop.cli.history import report, versions
 from labelloop.cli.loop import status
+from labelloop.environment import environment_of
 from labelloop.errors import EndpointError
 from labelloop.labelbox import imports
 from labelloop.labelbox.model_types import find_type
@@ -20,6 +26,8 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_runs import request
 from labelloop.loop.process import open_hub
+from labelloop.loop.queue import count_workers
+from labelloop.loop.redis_client import key_of as redis_key
 from labelloop.loop.redis_server import RedisServer
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
 from labelloop.settings import Settings
@@ -27,8 +35,9 @@ from labelloop.types import Json, ProjectKey
 from support.labelbox import KEY, LabelboxStandIn
 from support.labelbox.materials import Material, model_run_of
 from support.misbehaving import Exchange, answer, misbehaving
+from support.waiting import wait_until
 
-TEXTS = "text_single_classification"
+TEXTS, PICTURES = "text_single_classification", "image_single_classification"
 MakeHub = Callable[..., Hub]
 
 
@@ -292,3 +301,44 @@ def all_cards(exchange: Exchange) -> None:
 
 def answered(predicted: list[Json]) -> dict[str, Json]:
     return {line["dataRow"]["id"]: line["answer"] for line in predicted if "answer" in line}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.train
+@pytest.mark.process
+def test_a_worker_that_is_killed_while_it_trains_is_followed_by_another(
+    make_hub: MakeHub, labelbox: LabelboxStandIn, tmp_path: Path
+) -> None:
+    material = model_run_of(labelbox, PICTURES)
+    hub = make_hub(**{**material.settings, "epochs": 12}, sweep_seconds=1.0, retry_seconds=0.0)
+    key, log = key_of(material, PICTURES), tmp_path / "worker.log"
+
+    def trains() -> bool:
+        step = hub.state(key).step()
+        return step is not None and step.stage == "train" and step.done > 0
+
+    def start() -> psutil.Process:
+        environment = {**os.environ, **environment_of(hub.settings)}
+        children.append(start_child([sys.executable, "-m", "labelloop", "worker"], log=log, environment=environment))
+        wait_until(lambda: count_workers(hub.redis) > 0, log.read_text, 120)
+        return psutil.Process(children[-1].pid)
+
+    children: list[subprocess.Popen[bytes]] = []
+    press(hub, material, PICTURES)
+    try:
+        worker = start()
+        wait_until(trains, lambda: f"it trains:\n{log.read_text()[-3000:]}", 120)
+        for process in (*worker.children(recursive=True), worker):
+            process.kill()
+        # Its lease runs out, and RQ forgets it.
+        hub.redis.delete(redis_key(key, "lease"), *hub.redis.keys("rq:worker*"))
+        start()
+        wait_until(lambda: stands(hub, key).state != "open", lambda: log.read_text()[-3000:], 180)
+    finally:
+        for child in children:
+            stop_child(child, 10)
+    assert (stands(hub, key).state, stands(hub, key).version, stands(hub, key).attempts) == ("complete", "v1", 1)
+    assert labelbox.stages(material.run)[-1] == "COMPLETE"
+    assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == 1, "what was exported is still there"
+    assert [one.key for one in hub.runs(key).all()] == [stands(hub, key).run]
