@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime
 
 from labelloop.data.site import WAITS, ModelRunSite
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, SettingsError, TrainingDied
@@ -38,6 +37,9 @@ _TRIGGER = "Labelbox's button"
 
 _DEATHS = 3
 """So often the process may end by itself at one stage."""
+
+_LONG_TRY = 3600.0
+"""Seconds of work after which what it has waited for must have been back: no try of what is away takes so long."""
 
 _OVER = "nothing is asked for, or it is over"
 
@@ -149,6 +151,7 @@ class _Work:
 
     def __init__(self, hub: Hub, project: ProjectKey, reporter: ProgressReporter, job: ModelRunJob) -> None:
         self.hub, self.project, self.reporter, self.job = hub, project, reporter, job
+        self._began = time.monotonic()
 
     def carry_on(self) -> str:
         """Go through the stages that are left."""
@@ -161,17 +164,19 @@ class _Work:
             return f"FAILED: {error}"
         except Exception as error:
             if what := self._waits_for(error):
-                if self.job.stage != "fail":
-                    self._wait(f"waits for {what}: {sentence_of(self.hub, error)}")
+                self._wait(what, error)
                 raise
             if not isinstance(error, LabelLoopError):
                 _log.exception("model run %s", self.project.shown)
             self._note(stage="fail", reason=sentence_of(self.hub, error))
             return self._fail()
 
-    def _wait(self, told: str) -> None:
-        """Say what it waits for, to all who look."""
-        if told != self.job.reason:
+    def _wait(self, what: str, error: Exception) -> None:
+        """Note what it waits for, and since when; say so to all who look, unless it is waited for to tell a failure."""
+        if not self._was_away(what):
+            self._note(away=what, since=time.time())
+        told = f"waits for {what}: {sentence_of(self.hub, error)}"
+        if told != self.job.reason and self.job.stage != "fail":
             self._note(reason=told)
             with suppress(LabelLoopError):
                 self.site.tell(WAITS, told, 0, 0)
@@ -214,6 +219,7 @@ class _Work:
         hub = self.hub.over(with_parameters(self.hub.settings, self.job.parameters), self.hub.tool)
         record = running.resume(hub, self.project, self.reporter) or self._run(hub)
         if record.state == "running":
+            self._note(stage="run")
             return f"run {record.key} is being trained elsewhere"
         self._note(stage="conclude", run=record.key, version=record.version or "", deaths=0)
         return ""
@@ -250,7 +256,7 @@ class _Work:
         uploaded = conclusion.upload()
         told = conclusion.metadata(uploaded)
         self.site.complete(told)
-        self._note(state="complete", stage="done", reason="", uploaded=asdict(uploaded), told=told)
+        self._note(state="complete", stage="done", uploaded=asdict(uploaded), told=told)
         _log.info("model run %s: COMPLETE with %s", self.project.shown, self.job.version)
         return f"COMPLETE with {self.job.version}"
 
@@ -267,10 +273,16 @@ class _Work:
 
     def _waits_for(self, error: Exception) -> str:
         """Name what is away and still waited for; empty for all else that goes wrong."""
-        # That it has failed, because it waited for too long, is to be told as well: for as long again.
-        patience = self.hub.settings.labelbox_seconds * (2 if self.job.stage == "fail" else 1)
-        late = datetime.fromisoformat(self.job.asked).timestamp() + patience
-        return away(error, self.hub.settings.directory) if time.time() < late else ""
+        what = away(error, self.hub.settings.directory)
+        since = self.job.since if self._was_away(what) else time.time()
+        return what if time.time() < since + self.hub.settings.labelbox_seconds else ""
+
+    def _was_away(self, what: str) -> bool:
+        """Whether it was waited for when this began, and has not been there meanwhile."""
+        return what == self.job.away and time.monotonic() - self._began < _LONG_TRY
 
     def _note(self, **changed: object) -> None:
+        """Keep how far it is; with a stage, nothing is waited for any more."""
+        if "stage" in changed:
+            changed = {"reason": "", "away": "", "since": 0.0, **changed}
         self.job = ModelRunJobs(self.hub.store).save(self.project, self.job.moved(**changed))

@@ -39,9 +39,10 @@ class ModelRunJob:
     training. ``model`` and ``organization`` are Labelbox's ids. ``attempts`` counts how often it was asked for anew,
     ``asked`` is when that was last (UTC, ISO 8601), ``forced`` that it is trained whatever was trained before.
     ``stage`` is what is to be done next: ``begin``, ``run``, ``conclude`` or ``fail``; ``deaths`` is how often the
-    process of that stage ended by itself. ``reason`` says why it failed, or what it waits for. ``run`` is the key of
-    the run that is made of it, ``version`` whose predictions it shows, once there is one; ``parameters`` are those of
-    the model run's config. ``told`` is what its tool was told in the end, ``uploaded`` what came of the predictions.
+    process of that stage ended by itself. ``reason`` says why it failed, or what it waits for: ``away`` names that, and
+    ``since`` is since when (Unix seconds). ``run`` is the key of the run that is made of it, ``version`` whose
+    predictions it shows, once there is one; ``parameters`` are those of the model run's config. ``told`` is what its
+    tool was told in the end, ``uploaded`` what came of the predictions.
     """
 
     model_run: str
@@ -56,6 +57,8 @@ class ModelRunJob:
     attempts: int = 1
     asked: str = ""
     reason: str = ""
+    away: str = ""
+    since: float = 0.0
     run: str = ""
     version: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -128,6 +131,8 @@ class ModelRunJobs:
                 attempts=stands.attempts + 1,
                 asked=now(),
                 reason="",
+                away="",
+                since=0.0,
                 uploaded={},
             )
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -226,9 +225,9 @@ def test_a_503_that_lasts_too_long_is_a_failure_that_is_told_when_it_can_be(
     service.press()
     service.labelbox.fail("graphql", times=None)
     service.outage()
-    asked = datetime.fromisoformat(service.job.asked).timestamp()
+    since = service.job.since
     with monkeypatch.context() as later:
-        later.setattr(time, "time", lambda: asked + service.hub.settings.labelbox_seconds + 1)
+        later.setattr(time, "time", lambda: since + service.hub.settings.labelbox_seconds + 1)
         service.outage()
         assert (service.job.state, service.job.stage) == ("open", "fail")
         service.labelbox.mend()

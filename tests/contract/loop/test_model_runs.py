@@ -262,6 +262,58 @@ def test_it_waits_for_what_is_away_and_fails_when_that_takes_too_long(
     assert stands(run_hub).state == "failed"
 
 
+def test_an_outage_is_waited_for_however_long_the_training_took(
+    run_hub: Hub, run: NotesRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(step: str) -> None:
+        if step in ("finish", "fail"):
+            raise StudioAway("it answers 503")
+
+    run.hook = away
+    press(run_hub)
+    day, real = run_hub.settings.labelbox_seconds, time.time
+    # It was trained for two days.
+    monkeypatch.setattr(time, "time", lambda: real() + 2 * day)
+    with pytest.raises(StudioAway):
+        work()
+    first = stands(run_hub)
+    assert (first.state, first.stage, first.away) == ("open", "conclude", "Label Studio")
+    with pytest.raises(StudioAway):
+        work()
+    assert stands(run_hub).since == first.since, "one outage"
+    # What is said to have failed is told as long after that, too.
+    monkeypatch.setattr(time, "time", lambda: real() + 3 * day + 1)
+    for _ in range(2):
+        with pytest.raises(StudioAway):
+            work()
+    assert (stands(run_hub).state, stands(run_hub).stage, stands(run_hub).reason) == ("open", "fail", "it answers 503")
+    run.hook = lambda _: None
+    assert work() == "FAILED: it answers 503"
+
+
+def test_what_was_there_for_a_long_time_is_away_anew(
+    run_hub: Hub, run: NotesRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.monotonic
+    worked = [0.0, 4000.0]
+
+    def away(step: str) -> None:
+        if step == "finish":
+            spent = worked.pop(0)
+            monkeypatch.setattr(time, "monotonic", lambda: clock() + spent)
+            raise StudioAway("it answers 503")
+
+    run.hook = away
+    press(run_hub)
+    since = []
+    while worked:
+        monkeypatch.setattr(time, "monotonic", clock)
+        with pytest.raises(StudioAway):
+            work()
+        since.append(stands(run_hub).since)
+    assert since[0] < since[1]
+
+
 def test_what_it_waited_for_is_back(run_hub: Hub, run: NotesRun) -> None:
     def away(step: str) -> None:
         if step == "fetch":
