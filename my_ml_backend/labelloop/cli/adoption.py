@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from labelloop.cli.terminal import Bar, follow, json_option, project_option, show
+from labelloop.cli.projects import project_option
+from labelloop.cli.terminal import Bar, follow, json_option, show
 from labelloop.data.site import Labeling
 from labelloop.data.split import tally
 from labelloop.errors import SettingsError

@@ -5,7 +5,8 @@ from contextlib import closing
 
 import click
 
-from labelloop.cli.terminal import json_option, project_option, share, show
+from labelloop.cli.projects import project_option
+from labelloop.cli.terminal import json_option, share, show
 from labelloop.data.manifest import truth_by_task
 from labelloop.errors import StoreError
 from labelloop.loop.hub import Hub

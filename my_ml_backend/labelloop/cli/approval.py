@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from labelloop.cli.terminal import any_project_option, follow, json_option, named_project, show
+from labelloop.cli.projects import any_project_option, named_project
+from labelloop.cli.terminal import follow, json_option, show
 from labelloop.loop import queue
 from labelloop.loop.hub import Hub
 from labelloop.loop.mirror import reject_by_command

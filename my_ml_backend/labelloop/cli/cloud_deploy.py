@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import click
 
-from labelloop.cli.terminal import Bar, follow, json_option, project_option, require_worker, show, standing
+from labelloop.cli.projects import project_option
+from labelloop.cli.terminal import Bar, follow, json_option, require_worker, show, standing
 from labelloop.cloud.aws.account import Account
 from labelloop.cloud.aws.executions import Pipeline
 from labelloop.cloud.opening import open_inbox, open_registry

@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 import click
 
-from labelloop.cli.terminal import Bar, json_option, project_option, show
+from labelloop.cli.projects import project_option
+from labelloop.cli.terminal import Bar, json_option, show
 from labelloop.data.manifest import Manifest
 from labelloop.data.picture_cache import PictureCache
 from labelloop.data.split import splits

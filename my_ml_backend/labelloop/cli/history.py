@@ -9,15 +9,8 @@ from pathlib import Path
 import click
 
 from labelloop.bundle_info import BundleInfo, ForeignInfo
-from labelloop.cli.terminal import (
-    STDOUT,
-    any_project_option,
-    json_option,
-    named_project,
-    share,
-    show,
-    write_output,
-)
+from labelloop.cli.projects import any_project_option, named_project
+from labelloop.cli.terminal import STDOUT, json_option, share, show, write_output
 from labelloop.errors import Damaged
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import existing_project, named_version

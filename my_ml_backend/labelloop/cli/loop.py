@@ -9,19 +9,8 @@ from dataclasses import asdict
 import click
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.terminal import (
-    AnyProject,
-    Bar,
-    any_project_option,
-    follow,
-    follow_elsewhere,
-    json_option,
-    named_project,
-    project_option,
-    show,
-    show_findings,
-    standing,
-)
+from labelloop.cli.projects import AnyProject, any_project_option, named_project, project_option
+from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings, standing
 from labelloop.deployers.opening import has_batch
 from labelloop.errors import StoreError, StudioError
 from labelloop.loop import project_registry, queue

@@ -12,13 +12,12 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from labelloop.cli.projects import named_project
 from labelloop.deployers.base import Deployed
 from labelloop.errors import QueueError
-from labelloop.labelbox.model_types import find_type, type_of
 from labelloop.loop import queue
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
-from labelloop.loop.process import hub_of
 from labelloop.loop.state import StageProgress
 from labelloop.loop.status import FirstLabels, ProjectStatus
 from labelloop.loop.training import open_elsewhere
@@ -33,63 +32,6 @@ STDOUT = Path("-")
 _LOOK_SECONDS = 0.2
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-project_option = click.option(
-    "--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id."
-)
-
-
-class AnyProject(click.ParamType[int]):
-    """A project of Label Studio, by its number, or a model run of Labelbox: RUN/TYPE, or RUN where it has one type.
-
-    Of a model run, the command works with the hub of that from here on, where the number is the type's.
-    """
-
-    name = "project"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Give the number."""
-        if isinstance(value, int) or value.isdecimal():
-            return click.IntRange(1).convert(int(value), param, ctx)
-        if ctx is None:
-            self.fail("a model run is named to a command alone", param, ctx)
-        hub: Hub = ctx.obj
-        try:
-            project = _model_run(hub, value)
-        except ValueError as error:
-            self.fail(f"{error}. Name a project of Label Studio by its number, a model run as RUN/TYPE", param, ctx)
-        ctx.obj = hub_of(hub, project)
-        return project.id
-
-
-def _model_run(hub: Hub, text: str) -> ProjectKey:
-    """Read ``RUN/TYPE`` or ``RUN``; raises ValueError saying what is wrong with it."""
-    run, _, named = text.partition("/")
-    folder = ProjectKey.of_model_run(run, 0).instance
-    if named:
-        known = find_type(named)
-        number = known.number if known else int(named) if named.isdecimal() else 0
-    else:
-        there = [int(name) for name in hub.store.names(f"{folder}/") if name.isdecimal()]
-        number = there[0] if len(there) == 1 else 0
-    if not number:
-        types = ", ".join(named_project(ProjectKey(folder, int(one))) for one in sorted(hub.store.names(f"{folder}/")))
-        raise ValueError(f"{text!r} names no type of that model run; the store has {types or 'none of it'}")
-    return ProjectKey(folder, number)
-
-
-def named_project(project: ProjectKey) -> str:
-    """Name a project as ``--project`` takes it."""
-    known = type_of(project.id) if project.model_run else None
-    return f"{project.model_run}/{known.name}" if known else project.shown
-
-
-any_project_option = click.option(
-    "--project",
-    "project_id",
-    type=AnyProject(),
-    required=True,
-    help="Label Studio's project id, or RUN/TYPE of a model run of Labelbox.",
-)
 
 
 def show(as_json: bool, value: Any, lines: list[str]) -> None:
