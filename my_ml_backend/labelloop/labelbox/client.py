@@ -219,7 +219,7 @@ class Labelbox:
         except sdk.Passing as failure:
             raise LabelboxAway(
                 f"Labelbox at {shown(self.settings.labelbox_endpoint)} could not be asked to {what} within "
-                f"{self._seconds:g} s: {self._said(failure)}. If that lasts, check LABELLOOP_LABELBOX_ENDPOINT."
+                f"{failure.seconds:g} s: {self._said(failure)}. If that lasts, check LABELLOOP_LABELBOX_ENDPOINT."
             ) from None
         except sdk.exceptions.AuthenticationError:
             raise _unknown_key(what) from None

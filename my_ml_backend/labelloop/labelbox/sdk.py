@@ -64,7 +64,12 @@ for _name in ("labelbox", "lbox"):
 
 
 class Passing(requests.exceptions.RequestException):
-    """There was no answer that counts, and another try may get one; ``unsent``: Labelbox has done nothing."""
+    """There was no answer that counts within ``seconds``, and another try may get one.
+
+    ``unsent``: Labelbox has done nothing.
+    """
+
+    seconds = 0.0
 
     def __init__(self, why: str, *, unsent: bool = False) -> None:
         super().__init__(why)
@@ -102,7 +107,8 @@ class Client(labelbox.Client):  # type: ignore[misc]
         **how: Any,
     ) -> Any:
         """Exchange one operation for its data, as the SDK's own; raises Passing, and what the SDK raises."""
-        until = time.monotonic() + (UPLOAD_SECONDS if files else self._seconds)
+        seconds = UPLOAD_SECONDS if files else self._seconds
+        until = time.monotonic() + seconds
         # Without this, an update of what is no more looks as if it had been made.
         how["raise_return_resource_not_found"] = True
         for left in retries(_TRIES, _FIRST, _MOST, spread=0.2, wait=lambda pause: self._pause(pause, until)):
@@ -110,6 +116,7 @@ class Client(labelbox.Client):  # type: ignore[misc]
                 return self._once(until - time.monotonic(), query, params, data=data, files=files, **how)
             except Passing as failure:
                 if not left or time.monotonic() + _LEAST >= until or (files and not failure.unsent):
+                    failure.seconds = seconds
                     raise
                 for _, file, *_ in (files or {}).values():
                     # It was read to its end: the SDK's own retries send an empty file, under the length of the whole.

@@ -223,7 +223,7 @@ def test_an_upload_is_sent_again_only_where_labelbox_has_not_got_it(
     assert labelbox.calls.count(BEGIN) == 3
     assert [len(made.lines) for made in labelbox.imports(run).values()] == [1]
     labelbox.fail(BEGIN, "unavailable")
-    with pytest.raises(LabelboxAway):
+    with pytest.raises(LabelboxAway, match=f"import predictions into model run {run} within 600 s: it answered 503"):
         client.begin_import(place, "two", file)
     assert labelbox.calls.count(BEGIN) == 4
     assert client.find_import(place, "two") is None
