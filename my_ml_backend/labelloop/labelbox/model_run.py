@@ -59,7 +59,9 @@ class LabelboxModelRun:
         self._asking = threading.RLock()
         self._attempt = 0
         self._info: ModelRunInfo | None = None
+        self._config: TrainingConfig | None = None
         self._normalized: Json | None = None
+        self._ontologies: dict[str, tuple[Ontology, ...]] = {}
         self._rows: dict[str, ExportedRows] = {}
 
     @property
@@ -76,12 +78,15 @@ class LabelboxModelRun:
         """Ask what it is, once unless ``anew``; raises ModelRunGone."""
         with self._asking:
             if self._info is None or anew:
-                self._info = self._client.model_run(self.run)
+                self._info, self._config = self._client.model_run(self.run), None
             return self._info
 
     def config(self) -> TrainingConfig:
         """Read its training config; raises SettingsError for an impossible value."""
-        return TrainingConfig.of(self.info().config, self._settings, trains=self.trains)
+        with self._asking:
+            if self._config is None:
+                self._config = TrainingConfig.of(self.info().config, self._settings, trains=self.trains)
+            return self._config
 
     def ontologies(self, subject: Subject = FIRST) -> tuple[Ontology, ...]:
         """Give what of its ontology its model type learns, or all that an endpoint can answer.
@@ -91,12 +96,18 @@ class LabelboxModelRun:
         with self._asking:
             if self._normalized is None:
                 self._normalized = self._client.ontology(self.info().model)
+            # Made once: it is asked for with every row, and may name thousands of classes.
+            if subject.tag not in self._ontologies:
+                self._ontologies[subject.tag] = self._parts(self._normalized, subject)
+            return self._ontologies[subject.tag]
+
+    def _parts(self, normalized: Json, subject: Subject) -> tuple[Ontology, ...]:
         if self.type is not None:
-            return (Ontology.of(self._normalized, self.type, subject.tag),)
-        found = Ontology.all_of(self._normalized)
+            return (Ontology.of(normalized, self.type, subject.tag),)
+        found = Ontology.all_of(normalized)
         if not found:
             raise LabelConfigError(
-                f"the ontology {str(self._normalized.get('name', ''))[:60]!r} asks for nothing that an endpoint can "
+                f"the ontology {str(normalized.get('name', ''))[:60]!r} asks for nothing that an endpoint can "
                 "answer: bounding boxes, entities, radio and checklist questions can be"
             )
         return found

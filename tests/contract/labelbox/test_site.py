@@ -242,6 +242,24 @@ def test_the_training_config_is_taken_as_far_as_it_means_something(sites: Sites)
     assert "'notes'" in told["metadata"]["config"]
 
 
+def test_config_and_ontology_are_made_once_though_every_row_asks_for_them(
+    sites: Sites, labelbox: LabelboxStandIn
+) -> None:
+    site = sites.of(sites.run(config={"epochs": 3}))
+    record = next(one for one in site.labeling().records(find("image-classification").truth) if isinstance(one, Record))
+    config, (ontology,) = site.config(), site.ontologies()
+    labelbox.calls.clear()
+    site.read(record)
+    assert site.config() is config
+    assert site.ontologies() == (ontology,)
+    assert site.ontologies()[0] is ontology
+    assert site.ontologies(Subject("scene"))[0].asked == ontology.asked
+    assert labelbox.calls == ["GET rows"]
+    # What people have changed since is there when the model run is asked for anew.
+    site.overview()
+    assert site.config() is not config
+
+
 def test_an_impossible_config_is_refused_with_a_sentence(sites: Sites) -> None:
     with pytest.raises(SettingsError, match="'epochs': 'many' is not a whole number"):
         sites.of(sites.run(config={"epochs": "many"})).parameters()
