@@ -19,8 +19,9 @@ _OF_TRAINING: Mapping[str, Status] = {
     "fetch": "EXPORTING_DATA",
     "manifest": "PREPARING_DATA",
     "preprocess": "PREPARING_DATA",
+    "train": "TRAINING_MODEL",
 }
-_OF_INFERENCE: Mapping[str, Status] = {"fetch": "EXPORTING_DATA"}
+_OF_INFERENCE: Mapping[str, Status] = {"fetch": "EXPORTING_DATA", "prelabel": "PREPARING_DATA"}
 
 
 class StatusTeller:
@@ -42,7 +43,8 @@ class StatusTeller:
 
     def tell(self, stage: str, what: str, done: int, total: int) -> None:
         """Tell it, where it is time; raises ModelRunGone, and LabelboxDenied where nothing may be told."""
-        status = self._statuses.get(stage, self._otherwise)
+        # Labelbox has no status for what follows, which may follow no training at all: the one that it shows stays.
+        status = self._statuses.get(stage, self._told or self._otherwise)
         if stage == WAITS:
             # Whoever waits says so once, and its process ends.
             status = self._told or "EXPORTING_DATA"

@@ -24,7 +24,7 @@ from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_labels import restore_labels
 from labelloop.models.bundle import read_bundle_info
-from labelloop.models.headline import headline_told
+from labelloop.models.headline import ACCURACY, headline_told
 from labelloop.models.model_runs import ModelRunJob
 from labelloop.models.versions import VersionRecord
 from labelloop.run.context import Context, Labeled
@@ -184,12 +184,21 @@ def as_shown(kind: Kind, info: BundleInfo, answer: Answer | Failure) -> Answer |
 
 
 def _figures(measured: Json) -> dict[str, str]:
-    """Give every figure of a version that has an interval, in words."""
+    """Give every figure of a version that has an interval, in words.
+
+    Where regions are learned, "accuracy" would be read as a figure of theirs: it is the share of items all right.
+    """
     figures = {name: one for name, one in measured.items() if isinstance(one, dict) and _bounded(one)}
     return {
-        str(one.get("name", name)): f"{one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})"
+        _named(name, one, measured): f"{one['value']:.4f} (95 % interval {one['low']:.4f} to {one['high']:.4f})"
         for name, one in figures.items()
     }
+
+
+def _named(name: str, figure: Json, measured: Json) -> str:
+    if name == ACCURACY and "main" in measured:
+        return "items_all_right"
+    return str(figure.get("name", name))
 
 
 def _bounded(figure: Json) -> bool:

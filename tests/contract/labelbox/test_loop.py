@@ -134,6 +134,7 @@ def test_a_model_run_is_trained_and_its_predictions_lie_in_labelbox(
     assert labelbox.calls.count("exportDataRowsInModelRunPyApi") == exports + 1
     assert len(hub.runs(key).all()) == 1
     assert labelbox.predictions(material.run) == predicted
+    assert labelbox.stages(material.run)[4:] == ["EXPORTING_DATA", "PREPARING_DATA", "COMPLETE"]
 
     # The commands know it by its id and type.
     run = CliRunner()
