@@ -171,7 +171,8 @@ class LabelboxModelRun:
         """Upload what is kept of a version; what an endpoint predicts goes to a project, too, where one is set.
 
         Lines that this attempt has sent are not sent again. Of an endpoint all is uploaded, whichever version it said.
-        What an earlier version said on this machine, and this one does not, is withdrawn.
+        What an earlier version, or an earlier attempt of an endpoint, said on this machine, and this one does not, is
+        withdrawn.
         """
         asked = version if self.trains else ""
         # Of another attempt all lines are sent again: meanwhile another version may have said something else.
@@ -181,7 +182,7 @@ class LabelboxModelRun:
         def report(done: int, total: int) -> None:
             progress("lines uploaded", done, total)
 
-        lines = chain(self.predicted.lines(asked), self.predicted.withdrawn(asked) if asked else ())
+        lines = chain(self.predicted.lines(asked), self.predicted.withdrawn(asked))
         found = imports.upload(self._client, self.run, lines, name, folder, report)
         if (project := self._settings.labelbox_prelabel_project) and not self.trains:
             found += imports.to_project(self._client, project, self.predicted.lines(), name, folder, report)

@@ -23,6 +23,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predicted
     (version TEXT, number INTEGER, lines TEXT, reason TEXT, PRIMARY KEY (version, number)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_number ON predicted (number);
+CREATE TABLE IF NOT EXISTS earlier (number INTEGER, lines TEXT, PRIMARY KEY (number, lines)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS attempt (number INTEGER);
 """
 
@@ -82,20 +83,32 @@ class PredictedRows:
                     yield from json.loads(lines)
                 after = page[-1][0]
 
-    def withdrawn(self, version: str) -> Iterator[Json]:
-        """Yield, withdrawn, what any other version says and this one does not, each line once (lines.py)."""
-        after = -1
+    def withdrawn(self, version: str = "") -> Iterator[Json]:
+        """Yield, withdrawn, what was said earlier and is not any more, each line once (lines.py).
+
+        Of a version that is what the others say; of any, what earlier attempts have said.
+        """
+        others, after = "predicted WHERE version != ?" if version else "earlier WHERE ? = ''", -1
         while page := self._read(
-            "SELECT DISTINCT number FROM predicted WHERE version != ? AND number > ? ORDER BY number LIMIT ?",
+            f"SELECT DISTINCT number FROM {others} AND number > ? ORDER BY number LIMIT ?",  # noqa: S608 - no value
             *(version, after, _TOGETHER),
         ):
-            for (number,) in page:
-                said = [(one == version, json.loads(lines)) for one, lines in self._of_row(number)]
-                own = {line["uuid"] for is_own, lines in said for line in lines if is_own}
-                earlier = {line["uuid"]: line for is_own, lines in said for line in lines if not is_own}
-                told = (withdrawn(line) for name, line in sorted(earlier.items()) if name not in own)
-                yield from (line for line in told if line is not None)
-            after = page[-1][0]
+            numbers = [number for (number,) in page]
+            before = self._by_uuid(others, version, numbers)
+            now = self._by_uuid("predicted WHERE ? IN ('', version)", version, numbers)
+            for number in numbers:
+                gone = sorted(before[number].keys() - now[number].keys())
+                yield from filter(None, (withdrawn(before[number][name]) for name in gone))
+            after = numbers[-1]
+
+    def _by_uuid(self, where: str, version: str, numbers: Sequence[int]) -> dict[int, dict[str, Json]]:
+        """Give the lines of rows by their uuids."""
+        among = ", ".join("?" * len(numbers))
+        query = f"SELECT number, lines FROM {where} AND number IN ({among}) ORDER BY lines"  # noqa: S608 - no value
+        found: dict[int, dict[str, Json]] = {number: {} for number in numbers}
+        for number, lines in self._read(query, version, *numbers):
+            found[number].update((line["uuid"], line) for line in json.loads(lines))
+        return found
 
     def count(self, version: str = "") -> Counted:
         """Count what is kept."""
@@ -112,17 +125,15 @@ class PredictedRows:
         return Counted(rows, left, tuple(reason for reason, _ in reasons))
 
     def begin(self, attempt: int, *, forget: bool) -> None:
-        """Note whose all this is; ``forget`` what another attempt has kept."""
+        """Note whose all this is; ``forget`` what another attempt has kept, but for what is to be withdrawn of it."""
         with self._open() as base, base:
             if base.execute("SELECT 1 FROM attempt WHERE number = ?", (attempt,)).fetchone():
                 return
             base.execute("DELETE FROM attempt")
             base.execute("INSERT INTO attempt VALUES (?)", (attempt,))
             if forget:
+                base.execute("INSERT OR IGNORE INTO earlier SELECT number, lines FROM predicted WHERE lines != '[]'")
                 base.execute("DELETE FROM predicted")
-
-    def _of_row(self, number: int) -> list[tuple[str, str]]:
-        return self._read("SELECT version, lines FROM predicted WHERE number = ? ORDER BY version", number)
 
     def _versions(self, version: str) -> list[str]:
         found = self._read("SELECT DISTINCT version FROM predicted ORDER BY version")

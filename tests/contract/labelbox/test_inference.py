@@ -80,11 +80,11 @@ class Job:
         self.hubs.append(Hub(self.settings, LabelboxTool(self.settings, self.run)))
         return self.hubs[-1]
 
-    def predict(self, stop: Callable[[str, int], None] = lambda *_: None) -> Prelabeled:
+    def predict(self, stop: Callable[[str, int], None] = lambda *_: None, attempt: int = 1) -> Prelabeled:
         hub = self.hub()
         site = hub.tool.model_run(NUMBER, hub.media)
         assert site is not None
-        site.begin(1)
+        site.begin(attempt)
         learn(hub, self.project)
         with Lease(hub, self.project) as lease:
             return predict_rows(hub, self.project, Watched(hub, self.project, lease, stop))
@@ -234,6 +234,23 @@ def test_boxes_are_in_the_pixels_of_their_row(job: Job, model: Misbehaving) -> N
     assert [one["bbox"] for one in job.upload().values()] == [
         {"top": 6.0, "left": 4.0, "height": 15.0, "width": 20.0}
     ] * 2
+
+
+def test_boxes_that_another_attempt_does_not_find_any_more_are_withdrawn(job: Job, model: Misbehaving) -> None:
+    def shown() -> list[float]:
+        return sorted(one["confidence"] for one in job.labelbox.predictions(job.run))
+
+    one = boxed("Car")
+    two = {"predictions": [{**one["predictions"][0], "regions": one["predictions"][0]["regions"] * 2}]}
+    model.replies = [answer(two)]
+    job.of(rows(2)).predict()
+    job.upload()
+    before = shown()
+    assert (len(before), min(before) > 0) == (4, True)
+    model.replies = [answer(one)]
+    job.predict(attempt=2)
+    job.upload()
+    assert shown() == [0.0, 0.0, *before[2:]]
 
 
 def test_an_llm_answers_every_part_of_a_text(job: Job, model: Misbehaving) -> None:

@@ -60,6 +60,26 @@ def test_another_attempt_forgets_where_it_is_told_to(rows: PredictedRows) -> Non
     assert list(rows.numbers()) == []
 
 
+def test_what_earlier_attempts_said_and_this_one_does_not_is_withdrawn_once(rows: PredictedRows) -> None:
+    def boxes(number: int, count: int) -> Predicted:
+        return Predicted(number, "", [{"uuid": f"{number} {at}", "bbox": at, "confidence": 0.9} for at in range(count)])
+
+    numbers = range(1, 8)
+    rows.begin(1, forget=True)
+    rows.add(boxes(number, 3) for number in numbers)
+    assert list(rows.withdrawn()) == []
+    # Killed before it has uploaded anything, and the one after it again.
+    rows.begin(2, forget=True)
+    rows.add(boxes(number, 2) for number in numbers)
+    rows.begin(3, forget=True)
+    rows.add([boxes(1, 1), boxes(2, 4), Predicted(3, "", reason="too large"), *(boxes(at, 2) for at in (5, 6, 7))])
+    gone = {1: (1, 2), 3: (0, 1, 2), 4: (0, 1, 2), 5: (2,), 6: (2,), 7: (2,)}
+    assert [(line["uuid"], line["confidence"]) for line in rows.withdrawn()] == [
+        (f"{number} {at}", 0.0) for number, places in gone.items() for at in places
+    ]
+    assert list(rows.withdrawn()) == list(rows.withdrawn())
+
+
 def test_rows_are_found_by_their_numbers_without_a_look_at_all(rows: PredictedRows, tmp_path: Path) -> None:
     rows.add([said(1)])
     base = sqlite3.connect(tmp_path / "run" / "predicted.sqlite")
