@@ -109,9 +109,13 @@ class ProgressReporter:
         _log.info("project %s: %s", self._project, name)
         self(name, 0, 0)
 
+    def check(self) -> None:
+        """Raise LeaseLost if another worker has taken the project meanwhile."""
+        self._lease.check()
+
     def __call__(self, what: str, done: int, total: int) -> None:
         """Report within a stage; told at most every half second, and at the end."""
-        self._lease.check()
+        self.check()
         now = time.time()
         if now - self._told < _EVERY_SECONDS and not (total and done >= total):
             return

@@ -285,4 +285,6 @@ class _Work:
         """Keep how far it is; with a stage, nothing is waited for any more."""
         if "stage" in changed:
             changed = {"reason": "", "away": "", "since": 0.0, **changed}
+        # What another worker has begun with is not ended by what goes wrong here.
+        self.reporter.check()
         self.job = ModelRunJobs(self.hub.store).save(self.project, self.job.moved(**changed))

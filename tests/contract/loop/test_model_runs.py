@@ -17,12 +17,13 @@ from click.testing import CliRunner
 from labelloop.cli.loop import cancel as cancel_command
 from labelloop.cli.loop import retrain as retrain_command
 from labelloop.data.site import Answered, Overview, Uploaded
-from labelloop.errors import NoSuchProject, SettingsError, StoreAway, StudioAway, StudioError
+from labelloop.errors import LeaseLost, NoSuchProject, SettingsError, StoreAway, StudioAway, StudioError
 from labelloop.kinds import base
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
-from labelloop.loop.lease import Lease
-from labelloop.loop.model_runs import request
+from labelloop.loop.lease import Lease, ProgressReporter
+from labelloop.loop.model_runs import carry_on, request
+from labelloop.loop.redis_client import key_of
 from labelloop.loop.status import left_over, project_status
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
 from labelloop.models.records import to_bytes
@@ -34,7 +35,9 @@ from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
 from support.notes import Note, NotesSite, NotesTool
 from support.training_programs import PLAIN, program
+from support.waiting import wait_until
 
+from .test_lease import is_lost
 from .test_second_kind import answer
 
 RUN = "9e3f331a-551b-0e24-6ab5-f69855df64ea"
@@ -442,6 +445,21 @@ def test_while_a_worker_has_it_another_leaves_it_alone(run_hub: Hub, run: NotesR
         assert "held by another worker" in work()
         assert jobs.consider(str(KEY)) == "it is being worked at"
     assert run.told == []
+
+
+def test_who_has_lost_it_to_another_worker_does_not_end_it(run_hub: Hub, run: NotesRun) -> None:
+    def taken(step: str) -> None:
+        if step == "finish":
+            run_hub.redis.set(key_of(KEY, "lease"), "another worker's")
+            wait_until(lambda: is_lost(lease), "it is noticed")
+            raise StudioError("two at once are refused")
+
+    run.hook = taken
+    press(run_hub)
+    hub = jobs.hub_of(run_hub, KEY)
+    with pytest.raises(LeaseLost), Lease(hub, KEY, seconds=0.3) as lease:
+        carry_on(hub, KEY, ProgressReporter(hub, KEY, lease))
+    assert (stands(run_hub).state, stands(run_hub).stage, run.failed) == ("open", "conclude", [])
 
 
 def test_another_version_is_shown_after_a_rollback(run_hub: Hub, run: NotesRun) -> None:
