@@ -118,11 +118,17 @@ def look(hub: Hub, project: ProjectKey) -> str:
         try:
             return look_at_training(hub, project, opened)
         except NoSuchProject as error:
-            end(hub, project, opened.key)
-            ModelRunJobs(hub.store).save(project, job.moved(state="failed", reason=str(error)))
-            return f"FAILED: {error}"
+            return _end_gone(hub, project, job, error)
     queue.retrain(_TRIGGER)
     return "a worker goes on with it"
+
+
+def _end_gone(hub: Hub, project: ProjectKey, job: ModelRunJob, error: NoSuchProject) -> str:
+    """End the job of a model run that is gone, and what is trained for it elsewhere; nothing more is told."""
+    if (opened := open_elsewhere(hub, project)) is not None:
+        end(hub, project, opened.key)
+    ModelRunJobs(hub.store).save(project, job.moved(state="failed", reason=str(error)))
+    return f"FAILED: {error}"
 
 
 def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
@@ -160,8 +166,8 @@ class _Work:
         except (LeaseLost, Fenced):
             raise
         except NoSuchProject as error:
-            self._note(state="failed", reason=str(error))
-            return f"FAILED: {error}"
+            self.reporter.check()
+            return _end_gone(self.hub, self.project, self.job, error)
         except Exception as error:
             if what := self._waits_for(error):
                 self._wait(what, error)

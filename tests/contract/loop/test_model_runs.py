@@ -456,7 +456,7 @@ def test_who_has_lost_it_to_another_worker_does_not_end_it(run_hub: Hub, run: No
 
     run.hook = taken
     press(run_hub)
-    hub = jobs.hub_of(run_hub, KEY)
+    hub = run_hub.over(run_hub.settings, NotesRunTool(run))
     with pytest.raises(LeaseLost), Lease(hub, KEY, seconds=0.3) as lease:
         carry_on(hub, KEY, ProgressReporter(hub, KEY, lease))
     assert (stands(run_hub).state, stands(run_hub).stage, run.failed) == ("open", "conclude", [])
@@ -525,16 +525,19 @@ def test_of_a_training_elsewhere_a_worker_lets_go(run_hub: Hub, run: NotesRun, c
     assert jobs.resume(str(KEY)) == "nothing is asked for, or it is over"
 
 
-def test_a_training_elsewhere_ends_with_its_model_run(run_hub: Hub, run: NotesRun, cloud: CloudTrainer) -> None:
+@pytest.mark.parametrize(("at", "notices"), [("train", jobs.consider), ("fetch", jobs.resume)])
+def test_a_training_elsewhere_ends_with_its_model_run(
+    run_hub: Hub, run: NotesRun, cloud: CloudTrainer, at: str, notices: Callable[[str], str]
+) -> None:
     def gone(step: str) -> None:
-        if step == "train" and cloud.jobs():
+        if step == at:
             raise NoSuchProject("the model run is deleted")
 
     press(run_hub)
     work()
     run.told.clear()
     run.hook = gone
-    assert jobs.consider(str(KEY)) == "FAILED: the model run is deleted"
+    assert notices(str(KEY)) == "FAILED: the model run is deleted"
     assert [job.state for job in cloud.jobs()] == ["cancelled"]
     assert run_hub.open_runs(KEY).read() is None
     assert (stands(run_hub).state, run.failed) == ("failed", [])
