@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -106,9 +106,9 @@ class Conclusion:
         """Say what was trained, how good it is, and of what; see docs/labelbox.md for each."""
         hub, project = self.hub, self.project
         record = hub.versions(project).get(self.job.version)
-        run = hub.runs(project).get(self.job.run)
+        run = hub.runs(project).get(self._run)
         measured = record.metrics.get("test") or {}
-        labeled, _ = self._labeled()
+        labeled = self._labeled
         pointers = hub.pointer(project).read()
         return {
             "version": record.version,
@@ -136,19 +136,23 @@ class Conclusion:
     def _caches(self) -> Path:
         return self.hub.settings.directory / "cache"
 
-    def _labeled(self) -> tuple[Labeled, object]:
+    @property
+    def _run(self) -> str:
+        """The run whose labels are taken: that of the version itself where the last attempt has come to none."""
+        return self.job.run or self.hub.versions(self.project).get(self.job.version).run
+
+    @cached_property
+    def _labeled(self) -> Labeled:
         """Bring the labels of the run onto this machine, with their files."""
-        record = self.hub.runs(self.project).get(self.job.run)
+        record = self.hub.runs(self.project).get(self._run)
         if record is None:
-            raise NotFound(
-                f"run {self.job.run} of model run {self.project.shown} has no record: press the button again"
-            )
-        return restore_labels(self.hub, self.project, record.manifest, record.sides, self.reporter)
+            raise NotFound(f"run {self._run} of model run {self.project.shown} has no record: press the button again")
+        return restore_labels(self.hub, self.project, record.manifest, record.sides, self.reporter)[0]
 
     def _answer(self) -> None:
         """Let the version answer the items of the validation and test sides, and hand that over."""
         self.reporter.stage("answer")
-        labeled, version = self._labeled()[0], self.job.version
+        labeled, version = self._labeled, self.job.version
         bundle = self._bundle()
         info, kind = read_bundle_info(bundle), find(labeled.manifest.kind)
         foreign = isinstance(info, ForeignInfo)

@@ -475,6 +475,21 @@ def test_another_version_is_shown_after_a_rollback(run_hub: Hub, run: NotesRun) 
     assert run_hub.pointer(KEY).read().announced == "v1"
 
 
+def test_a_version_is_shown_though_the_last_attempt_came_to_no_run(run_hub: Hub, run: NotesRun) -> None:
+    def refuse(step: str) -> None:
+        if step == "fetch":
+            raise StudioError("no rights")
+
+    press(run_hub)
+    work()
+    run.hook = refuse
+    press(run_hub)
+    assert work() == "FAILED: no rights"
+    run.hook = lambda _: None
+    assert jobs.deploy(str(KEY), "v1") == "COMPLETE with v1"
+    assert run.completed[-1]["test_rows"] == "10"
+
+
 def test_a_store_that_is_away_is_waited_for(run_hub: Hub, run: NotesRun) -> None:
     def away(step: str) -> None:
         if step == "keep":
