@@ -6,7 +6,6 @@ same request again finds the same job, so that one that was recorded and is sent
 
 import json
 import logging
-import re
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.datastructures import WWWAuthenticate
@@ -17,8 +16,9 @@ from labelloop.labelbox.signing import refusal
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_runs import request as ask_for
+from labelloop.setting_values import labelbox_id
 from labelloop.settings import Settings
-from labelloop.types import Json
+from labelloop.types import Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,6 @@ UNSIGNED = (
     "Labelbox"
 )
 
-_ID = re.compile(r"[0-9a-z][0-9a-z-]{7,63}")
 _IDS = ("modelRunId", "modelId", "organizationId")
 _ROUTES = ("/models", "/model_run")
 _LONGEST_KEY = 200
@@ -123,8 +122,12 @@ def _asked(content: bytes) -> dict[str, str]:
     if not 0 < len(told["modelType"]) <= _LONGEST_KEY:
         raise BadRequest(f"modelType must be a key of GET /models, of at most {_LONGEST_KEY} letters")
     for name in _IDS:
-        if not _ID.fullmatch(told[name]):
-            raise BadRequest(f"{name} must be an id of Labelbox: 8 to 64 small letters, digits and -")
+        if not told[name] or labelbox_id(told[name]):
+            raise BadRequest(f"{name} must be an id of Labelbox: 8 to 64 letters, digits and -")
+    try:
+        ProjectKey.of_model_run(told["modelRunId"], 0)
+    except ValueError as error:
+        raise BadRequest(f"modelRunId must be an id of Labelbox: {error}") from None
     return told
 
 
