@@ -44,7 +44,7 @@ _LEAST_SECRET = 6
 
 _CONFIG = "the training config of the model run"
 
-_LINK = re.compile(r"https?://[^\s'\"<>]+")
+_LINK = re.compile(r"(?:https?|gs|s3)://[^\s'\"<>]+")
 
 
 @dataclass(frozen=True, slots=True)

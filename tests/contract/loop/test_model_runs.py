@@ -396,7 +396,14 @@ def test_what_a_person_reads_holds_no_link_no_key_and_no_path(run_hub: Hub, run:
     assert len(told) <= 400
 
 
-@pytest.mark.parametrize(("words", "told"), [("no class http://[x?sig=abc", "no class a link"), ("x" * 500, "x" * 396)])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("no class http://[x?sig=abc", "no class a link"),
+        ("gs://bucket/of/them.png is gone", "a link to bucket is gone"),
+        ("x" * 500, "x" * 396),
+    ],
+)
 def test_whatever_an_error_says_ends_a_model_run(run_hub: Hub, run: NotesRun, words: str, told: str) -> None:
     def refuse(step: str) -> None:
         if step == "fetch":
