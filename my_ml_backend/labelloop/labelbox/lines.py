@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from labelloop.errors import LabelConfigError
 from labelloop.kinds.majority import listed
-from labelloop.labelbox.marked import box_json, span_json
 from labelloop.labelbox.ontology import Ontology
 from labelloop.labelbox.questions import Path, Question
 from labelloop.labelbox.rows import Row
+from labelloop.labelbox.shapes import box_json, span_json
 from labelloop.types import BOXES, Answer, Box, Findings, Json, Output, Region, Span, Whole, canonical
 
 MOST = 5000

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from labelloop.kinds.majority import Vote
-from labelloop.labelbox.marked import cut, in_fractions, usable_size
+from labelloop.labelbox.labels import vote_of
 from labelloop.labelbox.ontology import Ontology
-from labelloop.labelbox.said import vote_of
+from labelloop.labelbox.shapes import cut, in_fractions, usable_size
 from labelloop.regions import read_regions, write_regions
 from labelloop.types import BOXES, Box, Json, Side
 

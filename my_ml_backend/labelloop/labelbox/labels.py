@@ -3,9 +3,9 @@
 from collections import Counter
 
 from labelloop.kinds.majority import Vote, listed
-from labelloop.labelbox.marked import Size, cut, in_fractions, objects_of, read_box, read_span
 from labelloop.labelbox.ontology import Ontology
 from labelloop.labelbox.questions import Option, Path, Question, entries, read_name
+from labelloop.labelbox.shapes import Size, cut, in_fractions, objects_of, read_box, read_span
 from labelloop.regions import write_regions
 from labelloop.types import BOXES, Box, Json, Region, Span
 
