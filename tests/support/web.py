@@ -12,6 +12,7 @@ from PIL import Image
 from labelloop.loop.hub import Hub
 from labelloop.models.champion import ChampionPointer
 from labelloop.web.app import create_app
+from support.openapi import DescribedClient
 from support.servers import Server
 
 CONFIG = (
@@ -46,10 +47,12 @@ class _Pictures(BaseHTTPRequestHandler):
 
 
 def client_of(hub: Hub) -> FlaskClient:
-    """Make the app over a hub, with a client to talk to it."""
+    """Make the app over a hub, with a client to talk to it, which takes no answer that docs/openapi.yaml lacks."""
     from model import LabelLoop  # not before it is needed: label-studio-ml 2.x makes a file as it is imported
 
-    return create_app(hub.settings, hub, LabelLoop).test_client()
+    app = create_app(hub.settings, hub, LabelLoop)
+    app.test_client_class = DescribedClient
+    return app.test_client()
 
 
 def announce(hub: Hub, project: int, version: str = "v1") -> None:
