@@ -81,7 +81,12 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in sorted(environment):
         if name in known or name.startswith(_OTHERS):
             continue
-        if name.startswith("LABELLOOP_"):
+        # Some names begin with LABELLOOP_ and some with LABELBOX_, which is soon mistaken.
+        if name.removeprefix("LABELLOOP_") in known:
+            meant = name.removeprefix("LABELLOOP_")
+        elif name.startswith("LABELBOX_") and f"LABELLOOP_{name}" in known:
+            meant = f"LABELLOOP_{name}"
+        elif name.startswith("LABELLOOP_"):
             meant = values.near(name, known, 0.8)
         else:
             meant = values.near(name, [one for one in _SHARED if not environment.get(one)], 0.85)

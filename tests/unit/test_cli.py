@@ -167,6 +167,14 @@ def test_wrong_usage_is_exit_code_2(folder: Path, arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
 
 
+@pytest.mark.parametrize("command", ["explain", "doctor", "sweep", "drift"])
+def test_a_command_for_label_studio_says_that_it_takes_no_model_run(folder: Path, command: str) -> None:
+    answer = run(command, "--project", "9e3f331a-551b-0e24-6ab5-f69855df64ea/ner")
+
+    assert answer.exit_code == 2
+    assert "this command takes no model run of Labelbox" in answer.stderr
+
+
 def test_a_wrong_setting_is_said_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "many")
     answer = run("status")

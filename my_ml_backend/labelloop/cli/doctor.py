@@ -34,7 +34,7 @@ from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import Finding, ProjectKey
 from labelloop.web.cloud_run import lacks_by_settings
-from labelloop.web.labelbox import is_served
+from labelloop.web.labelbox import is_alone, is_set_up
 
 __all__ = ["Finding", "diagnose"]
 
@@ -56,13 +56,13 @@ def diagnose(
     Besides reading, it writes a probe into the store, and saves the project's webhook as it is: Label Studio checks the
     address then, which nothing else shows.
     """
-    yield from _settings(hub.settings, environment or {}, faults or {})
+    yield from check_settings(hub.settings, environment or {}, faults or {})
     if faults:
         return
     with ExitStack() as opened:
         studio = cache(lambda: opened.enter_context(closing(Studio.of(hub.settings))))
         yield from guarded("training", lambda: _training(hub.settings))
-        if project_id is None and _is_labelbox_alone(hub.settings):
+        if project_id is None and is_alone(hub.settings):
             yield Finding("Label Studio", ok=True, detail="is not set up here (LABEL_STUDIO_API_KEY); Labelbox is")
         else:
             yield from guarded("Label Studio", lambda: _studio(studio(), hub.settings))
@@ -95,7 +95,8 @@ def guarded(name: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findin
         yield Finding(name, ok=False, detail=detail, remedy="This was not foreseen: please report it.")
 
 
-def _settings(settings: Settings, environment: Mapping[str, str], faults: Mapping[str, str]) -> Iterator[Finding]:
+def check_settings(settings: Settings, environment: Mapping[str, str], faults: Mapping[str, str]) -> Iterator[Finding]:
+    """Say what is wrong with the settings by themselves; arguments as of ``diagnose``."""
     for name, fault in faults.items():
         yield Finding(
             name,
@@ -211,7 +212,7 @@ def _left_over(hub: Hub) -> Iterator[Finding]:
 
 
 def _endpoint(hub: Hub) -> Iterator[Finding]:
-    if hub.endpoint.follows and _is_labelbox_alone(hub.settings):
+    if hub.endpoint.follows and is_alone(hub.settings):
         detail = f"{hub.endpoint.name} serves versions to projects of Label Studio: model runs of Labelbox need none"
         yield Finding("endpoint", ok=True, detail=detail)
         return
@@ -257,18 +258,9 @@ def _figures(settings: Settings) -> Iterator[Finding]:
         yield Finding("figures", ok=True, detail=f"{meter.name} takes figures")
 
 
-def _has_labelbox(settings: Settings) -> bool:
-    return bool(settings.labelbox_api_key or settings.labelbox_vertex) or is_served(settings)
-
-
-def _is_labelbox_alone(settings: Settings) -> bool:
-    """Whether Labelbox is set up here, and Label Studio is not."""
-    return _has_labelbox(settings) and not settings.label_studio_api_key
-
-
 def _labelbox(settings: Settings) -> Iterator[Finding]:
     """Say whether Labelbox's service is there, where any of its settings is set."""
-    if not _has_labelbox(settings):
+    if not is_set_up(settings):
         return
     found = check_secret(settings)
     further = "; `labelloop labelbox doctor` looks at the rest" if found.ok else ""

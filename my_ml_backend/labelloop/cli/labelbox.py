@@ -1,11 +1,12 @@
 """``labelloop labelbox``: whether Labelbox's service can work, and what to enter in Labelbox."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 
 import click
 
-from labelloop.cli.doctor import check_redis, check_workers, guarded, try_store
+from labelloop.cli.doctor import check_redis, check_settings, check_workers, guarded, try_store
 from labelloop.cli.terminal import json_option, show_findings
 from labelloop.labelbox import diagnosis
 from labelloop.labelbox.client import Labelbox
@@ -36,6 +37,7 @@ def doctor(hub: Hub, run: str, url: str, as_json: bool) -> None:
 def _diagnose(hub: Hub, run: str, url: str) -> Iterator[Finding]:
     """Yield one finding after the other; never raises."""
     settings = hub.settings
+    yield from check_settings(settings, os.environ, {})
     yield diagnosis.check_signatures()
     yield diagnosis.check_secret(settings)
     yield diagnosis.check_sdk()

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from labelloop.cli.doctor import diagnose
-from labelloop.cli.projects import AnyProject, any_project_option, named_project, project_option
+from labelloop.cli.projects import AnyProject, StudioProject, any_project_option, named_project, project_option
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings, standing
 from labelloop.deployers.opening import has_batch
 from labelloop.errors import StoreError, StudioError
@@ -68,7 +68,7 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
 
 
 @click.command()
-@click.option("--project", "project_id", type=click.IntRange(1), help="Look at this project too.")
+@click.option("--project", "project_id", type=StudioProject(), help="Look at this project too.")
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, project_id: int | None, as_json: bool) -> None:
@@ -98,7 +98,7 @@ def _left_over(hub: Hub) -> list[str]:
 
 
 @click.command()
-@click.option("--project", "project_id", type=click.IntRange(1), help="Only this project.")
+@click.option("--project", "project_id", type=StudioProject(), help="Only this project.")
 @json_option
 @click.pass_obj
 def sweep(hub: Hub, project_id: int | None, as_json: bool) -> None:
@@ -126,12 +126,13 @@ def retrain(hub: Hub, project_id: int, force: bool, wait: bool, as_json: bool) -
     if wait and (record := follow_elsewhere(hub, project, quiet=as_json)) is not None:
         ended, result = ("failed", record.reason) if record.state == "failed" else (ended, record.verdict)
     stands = project_status(hub, project)
+    failed = ended == "failed" or (wait and (stands.job or {}).get("state") == "failed")
     show(
         as_json,
         {"job": job, "status": ended, "result": result, "project": stands.to_json()},
         [f"job {job}: {': '.join(filter(None, (ended, result)))}", *standing(stands)],
     )
-    if ended == "failed":
+    if failed:
         sys.exit(1)
 
 

@@ -7,8 +7,26 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.process import hub_of
 from labelloop.types import ProjectKey
 
+
+class StudioProject(click.IntRange):
+    """A project of Label Studio, by its number."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Give the number; of a model run it says that the command takes none."""
+        if isinstance(value, str) and not value.removeprefix("-").isdecimal():
+            self.fail(
+                f"{value!r} is no number of a project of Label Studio: this command takes no model run of Labelbox",
+                param,
+                ctx,
+            )
+        return super().convert(int(value), param, ctx)
+
+
 project_option = click.option(
-    "--project", "project_id", type=click.IntRange(1), required=True, help="Label Studio's project id."
+    "--project", "project_id", type=StudioProject(), required=True, help="Label Studio's project id."
 )
 
 

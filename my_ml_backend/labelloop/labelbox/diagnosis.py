@@ -72,8 +72,9 @@ def check_secret(settings: Settings) -> Finding:
     return Finding(
         name,
         ok=False,
-        detail="LABELLOOP_LABELBOX_SECRET is not set, so the service is not there",
-        remedy="Think of a long one (`openssl rand -hex 32`), set it for the web process, and enter it in Labelbox.",
+        detail="LABELLOOP_LABELBOX_SECRET is not set here; a web process without one does not serve Labelbox",
+        remedy="Think of a long one (`openssl rand -hex 32`), set it for the web process, and enter it in Labelbox. "
+        "Where the web process has one, give it to this shell, too.",
     )
 
 
@@ -95,7 +96,7 @@ def check_model_run(labelbox: Labelbox, run: str) -> Iterator[Finding]:
         return
     told = [f"{name} ({found.asked}: {len(found.classes)} classes)" for name, found in fits.items()]
     beside = f"; not {', '.join(others)}" if others else ""
-    yield Finding("ontology", ok=True, detail=f"{normalized.get('name')} can be trained as {'; '.join(told)}{beside}")
+    yield Finding("ontology", ok=True, detail=f"{normalized.get('name')!r} can be trained as {'; '.join(told)}{beside}")
 
 
 def base_url(url: str, prefix: str) -> str:
@@ -126,7 +127,7 @@ def check_reach(base: str, settings: Settings, entries: int) -> Iterator[Finding
         remedy = "Start `labelloop web` (or `labelloop start`), and give its address as Labelbox reaches it by --url."
         yield Finding(name, ok=False, detail=detail, remedy=remedy)
         return
-    wrong, remedy = _wrong(answer, bare, base)
+    wrong, remedy = _wrong(answer, bare, base, settings)
     if wrong:
         yield Finding(name, ok=False, detail=f"{shown(url)} {wrong}", remedy=remedy)
         return
@@ -137,11 +138,12 @@ def check_reach(base: str, settings: Settings, entries: int) -> Iterator[Finding
     yield from _clock(answer.headers.get("Date", ""))
 
 
-def _wrong(answer: "httpx.Response", bare: int, base: str) -> tuple[str, str]:
+def _wrong(answer: "httpx.Response", bare: int, base: str, settings: Settings) -> tuple[str, str]:
     """Say what is wrong with an answer to the signed request, and what to do; ``bare``: the unsigned one's status."""
     status = answer.status_code
     if status == 401:
-        return "refuses our signature", "Give the web process the LABELLOOP_LABELBOX_SECRET of this shell."
+        what = "refuses our signature" if settings.labelbox_secret else "has a secret, and this shell has none"
+        return what, "Give this shell and the web process the same LABELLOOP_LABELBOX_SECRET."
     if status == 404:
         return "is not there", (
             f"Set LABELLOOP_LABELBOX_SECRET for the web process, and see that {shown(base)} leads to it with "

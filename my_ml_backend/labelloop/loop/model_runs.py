@@ -128,7 +128,13 @@ def _end_gone(hub: Hub, project: ProjectKey, job: ModelRunJob, error: NoSuchProj
     if (opened := open_elsewhere(hub, project)) is not None:
         end(hub, project, opened.key)
     ModelRunJobs(hub.store).save(project, job.moved(state="failed", reason=str(error)))
-    return f"FAILED: {error}"
+    return _told_failed(project, str(error))
+
+
+def _told_failed(project: ProjectKey, reason: str) -> str:
+    """Log that a model run has failed, and say so."""
+    _log.warning("model run %s: FAILED: %s", project.shown, reason)
+    return f"FAILED: {reason}"
 
 
 def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
@@ -273,9 +279,9 @@ class _Work:
         except Exception as error:
             if self._waits_for(error):
                 raise
-            _log.warning("model run %s has failed, which could not be told: %s", self.project.shown, error)
+            _log.warning("model run %s: that it has failed could not be told: %s", self.project.shown, error)
         self._note(state="failed")
-        return f"FAILED: {self.job.reason}"
+        return _told_failed(self.project, self.job.reason)
 
     def _waits_for(self, error: Exception) -> str:
         """Name what is away and still waited for; empty for all else that goes wrong."""

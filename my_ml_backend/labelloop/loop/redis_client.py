@@ -98,7 +98,7 @@ class Reach:
         if self._settings.redis_url == "embedded":
             return (
                 f"The embedded Redis of {self._settings.directory} is not running: start everything with "
-                "`python my_ml_backend/_wsgi.py -p 9090`, or set LABELLOOP_REDIS_URL to a running Redis."
+                "`labelloop start`, or set LABELLOOP_REDIS_URL to a running Redis."
             )
         return "Start it, or correct LABELLOOP_REDIS_URL."
 

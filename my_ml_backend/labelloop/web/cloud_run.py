@@ -12,6 +12,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.startup import workers
 from labelloop.settings import Settings
 from labelloop.types import Json
+from labelloop.web.labelbox import is_alone
 
 _SECONDS = 10.0
 """For which what Redis said of workers is not asked again: Label Studio calls /setup with most of its pages."""
@@ -38,22 +39,23 @@ def lacks_by_settings(settings: Settings) -> list[Lack]:
     """Say what the settings of a process on Cloud Run lack, without asking anybody; nothing for one elsewhere."""
     if not settings.cloud_run:
         return []
+    alone = is_alone(settings)
     found = {
         Lack(
             "Label Studio's address",
             f"{settings.label_studio_url} is this container itself, so no project can be read",
             "Set LABEL_STUDIO_URL to where Label Studio is reached from Google Cloud.",
-        ): _is_here(settings.label_studio_url),
+        ): _is_here(settings.label_studio_url) and not alone,
         Lack(
             "API key",
             "without LABEL_STUDIO_API_KEY no picture of Label Studio's and no annotation can be read",
             "Set it from Secret Manager: `--update-secrets LABEL_STUDIO_API_KEY=NAME:latest`.",
-        ): not settings.label_studio_api_key,
+        ): not settings.label_studio_api_key and not alone,
         Lack(
             "endpoint",
             f"{settings.endpoint} is this container itself, so nothing predicts",
             "Set LABELLOOP_ENDPOINT, for instance to vertex://PROJECT/LOCATION/ENDPOINT.",
-        ): _is_here(settings.endpoint) and not settings.bootstrap_endpoint,
+        ): _is_here(settings.endpoint) and not settings.bootstrap_endpoint and not alone,
         Lack(
             "store",
             "versions would lie in this container's memory and go with it",

@@ -43,6 +43,16 @@ def is_served(settings: Settings) -> bool:
     return bool(settings.labelbox_secret) or settings.labelbox_allow_unsigned
 
 
+def is_set_up(settings: Settings) -> bool:
+    """Whether anything of Labelbox is set, for this process or another one."""
+    return bool(settings.labelbox_api_key or settings.labelbox_vertex) or is_served(settings)
+
+
+def is_alone(settings: Settings) -> bool:
+    """Whether Labelbox is set up here, and Label Studio is not."""
+    return is_set_up(settings) and not settings.label_studio_api_key
+
+
 def is_unsigned(settings: Settings) -> bool:
     """Whether anybody is answered."""
     return settings.labelbox_allow_unsigned and not settings.labelbox_secret

@@ -27,6 +27,7 @@ from labelloop.trainers.foreign import learner
 from labelloop.web.access import BasicAuth
 from labelloop.web.backend import FOLDER, backend_class
 from labelloop.web.cloud_run import lacks_by_settings
+from labelloop.web.labelbox import is_alone
 
 _log = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ def address(host: str, port: int) -> str:
 def doubts(settings: Settings) -> list[str]:
     """Say what of the web process is possible and yet hardly meant, a sentence each."""
     said = [*clashes(settings), *filter(None, [is_open(settings)])]
-    if not webhook_secret(settings):
+    if not webhook_secret(settings) and not is_alone(settings):
         said.append(
             "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
             "LABELLOOP_WEBHOOK_SECRET, the same for all processes"

@@ -95,6 +95,10 @@ def test_what_is_hardly_meant_is_said(given: dict[str, object], told: str) -> No
     assert told in sentence
 
 
+def test_where_labelbox_is_served_alone_no_webhook_is_missed() -> None:
+    assert doubts(Settings(host="127.0.0.1", labelbox_secret="hush")) == []
+
+
 def test_basic_authentication_closes_a_backend_that_hears_everybody() -> None:
     assert doubts(Settings(basic_auth_user="me", basic_auth_pass="pw", label_studio_api_key="key")) == []
 

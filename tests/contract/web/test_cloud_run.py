@@ -101,6 +101,7 @@ def test_workers_are_not_asked_for_with_every_page(make_hub: MakeHub, tmp_path: 
         ({"label_studio_url": "https://a", "label_studio_api_key": "k"}, ["endpoint", "store"]),
         ({"endpoint": "http://127.0.0.1:9091", "bootstrap_endpoint": "https://b/predict"}, None),
         ({"endpoint": "https://a/predict", "store": "s3://bucket/x"}, ["Label Studio's address", "API key"]),
+        ({"labelbox_secret": "hush"}, ["store"]),
     ],
 )
 def test_the_settings_alone_tell_most_of_it(changed: dict[str, str], lacks: list[str] | None) -> None:

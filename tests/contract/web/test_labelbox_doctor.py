@@ -153,6 +153,15 @@ def test_a_key_that_is_nobodys_and_a_run_that_is_gone_are_told(
     assert "does not accept LABELBOX_API_KEY" in found["API key"]["detail"]
 
 
+def test_a_setting_that_is_misspelt_and_a_service_open_to_everybody_are_told(hub: Hub, doctor: Doctor) -> None:
+    found, _ = doctor(hub, HOST="0.0.0.0", LABELLOOP_LABELBOX_API_KEY="hush", LABELBOX_SECRET="hush")
+
+    assert "is not a setting; did you mean LABELBOX_API_KEY?" in found["LABELLOOP_LABELBOX_API_KEY"]["detail"]
+    assert "did you mean LABELLOOP_LABELBOX_SECRET?" in found["LABELBOX_SECRET"]["detail"]
+    assert "BASIC_AUTH_USER" in found["open to everybody"]["remedy"]
+    assert "hush" not in str(found)
+
+
 def test_an_ontology_that_no_type_can_learn_is_told(hub: Hub, doctor: Doctor, labelbox: LabelboxStandIn) -> None:
     found, _ = doctor(hub, "--model-run", model_run(labelbox, free_text("remarks")))
     assert not found["ontology"]["ok"]
@@ -196,6 +205,9 @@ def test_another_secret_and_a_service_that_is_not_there_are_told_apart(make_hub:
     with serving(client_of(make_hub(labelbox_secret="another")).application) as url:
         [found] = reached(f"{url}/labelbox")
         assert (found.ok, "refuses our signature" in found.detail) == (False, True)
+        [found] = reached(f"{url}/labelbox", labelbox_secret="")
+        assert (found.ok, found.detail.endswith("has a secret, and this shell has none")) == (False, True)
+        assert "LABELLOOP_LABELBOX_SECRET" in found.remedy
     with serving(client_of(make_hub()).application) as url:
         [found] = reached(f"{url}/labelbox")
         assert (found.ok, "is not there" in found.detail) == (False, True)
