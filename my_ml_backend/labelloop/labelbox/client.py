@@ -46,6 +46,24 @@ _MOST_SAID = 300
 """Characters of what Labelbox says that are told again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How an export or an import is waited for, in seconds.
+
+    It is looked at after ``first``, then after twice that, up to every ``most``; where nothing moves in it for
+    ``still``, it is given up, as something that is away.
+    """
+
+    first: float = 0.25
+    most: float = 10.0
+    still: float = 1800.0
+    wait: Callable[[float], object] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+PACE = Pace()
+
+
 class DeadLink(LabelboxAway):
     """A signed link does not work, or no longer: a new one may."""
 

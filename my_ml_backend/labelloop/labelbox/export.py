@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from labelloop.errors import LabelboxAway, LabelboxError
-from labelloop.labelbox.client import DeadLink, Labelbox, gone, told
+from labelloop.labelbox.client import PACE, DeadLink, Labelbox, Pace, gone, told
 from labelloop.labelbox.rows import SPLITS, Row, row_number
 from labelloop.labelbox.table import ExportState, RowTable
 from labelloop.retries import retries
@@ -48,24 +48,6 @@ _LEAST_SECONDS, _LEAST_BYTES = 60.0, 250_000
 """What reading a part may take, and how many bytes a second come at least."""
 
 _LONGEST_LINE = 1 << 26
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How an export is waited for, in seconds.
-
-    It is looked at after ``first``, then after twice that, up to every ``most``; where nothing moves in it for
-    ``still``, it is given up, as something that is away, and another one begun when that is tried again.
-    """
-
-    first: float = 0.5
-    most: float = 10.0
-    still: float = 1800.0
-    wait: Callable[[float], object] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-
-
-PACE = Pace()
 
 
 def export(

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, ModelRunGone
 from labelloop.files import cannot_keep
-from labelloop.labelbox.client import Import, ImportPlace, Labelbox
+from labelloop.labelbox.client import PACE, Import, ImportPlace, Labelbox, Pace
 from labelloop.labelbox.refusals import REASONS, read_refusals
 from labelloop.retries import retries
 from labelloop.types import Json
@@ -58,24 +57,6 @@ class Uploaded:
         if not self.refused and not self.reasons:
             return f"{self.lines} lines uploaded"
         return f"{self.lines} lines uploaded, {self.refused} of them refused: {'; '.join(self.reasons)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How an import is waited for, in seconds.
-
-    It is looked at after ``first``, then after twice that, up to every ``most``; it is given up, as something that is
-    away, where neither its state nor its progress has changed for ``still``.
-    """
-
-    first: float = 0.25
-    most: float = 10.0
-    still: float = 1800.0
-    wait: Callable[[float], object] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-
-
-PACE = Pace()
 
 
 def upload(

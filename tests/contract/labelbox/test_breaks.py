@@ -19,7 +19,7 @@ import requests
 from labelloop.environment import environment_of
 from labelloop.errors import LabelboxAway, LabelboxDenied
 from labelloop.labelbox import export, exported, imports
-from labelloop.labelbox.client import CALL_SECONDS, Labelbox
+from labelloop.labelbox.client import CALL_SECONDS, Labelbox, Pace
 from labelloop.labelbox.signing import SHA1, signature
 from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
@@ -115,10 +115,10 @@ class Service:
 
 def paced(monkeypatch: pytest.MonkeyPatch, still: float = 1800.0) -> None:
     """Let nobody wait for an export or an import longer than it takes to ask; ``still`` bounds that."""
-    of_export = export.Pace(still=still, wait=lambda _: None)
+    pace = Pace(still=still, wait=lambda _: None)
     for one in (export.export, export.refresh):
-        monkeypatch.setattr(one, "__defaults__", (lambda *_: None, of_export))
-    monkeypatch.setattr(imports.upload, "__defaults__", (imports.Pace(still=still, wait=lambda _: None),))
+        monkeypatch.setattr(one, "__defaults__", (lambda *_: None, pace))
+    monkeypatch.setattr(imports.upload, "__defaults__", (pace,))
 
 
 @pytest.fixture
@@ -303,7 +303,7 @@ def test_a_worker_that_is_killed_while_it_uploads_sends_nothing_twice(
     service.press()
     service.labelbox.spoil_import(hangs=True)
     with monkeypatch.context() as patch:
-        patch.setattr(imports.upload, "__defaults__", (imports.Pace(wait=killed),))
+        patch.setattr(imports.upload, "__defaults__", (Pace(wait=killed),))
         with pytest.raises(Killed):
             service.work()
     assert service.job.state == "open"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from labelloop.errors import LabelboxAway, LabelboxError, ModelRunGone
-from labelloop.labelbox.client import Labelbox
-from labelloop.labelbox.export import Pace, Read, export, refresh
+from labelloop.labelbox.client import Labelbox, Pace
+from labelloop.labelbox.export import Read, export, refresh
 from labelloop.labelbox.rows import read_row, row_number
 from labelloop.labelbox.table import ExportState, RowTable
 from labelloop.settings import Settings

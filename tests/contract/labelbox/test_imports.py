@@ -12,8 +12,8 @@ import pytest
 
 from labelloop.errors import LabelboxAway, LabelboxDenied, LabelboxError, LabelLoopError, ModelRunGone, StoreError
 from labelloop.labelbox import imports
-from labelloop.labelbox.client import Labelbox
-from labelloop.labelbox.imports import Pace, Uploaded, to_project, upload
+from labelloop.labelbox.client import Labelbox, Pace
+from labelloop.labelbox.imports import Uploaded, to_project, upload
 from labelloop.settings import Settings
 from labelloop.types import Json
 from support.labelbox import LabelboxStandIn, Row, data_row_id, ontology, radio
