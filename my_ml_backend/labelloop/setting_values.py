@@ -140,6 +140,15 @@ def web_address(value: str) -> str:
     return "" if not value or fine else "of the form http://host:port"
 
 
+def hook_address(value: str) -> str:
+    """Check an address that messages are posted to: it is whole, and may hold a key; empty is none."""
+    parts = _split(value)
+    fine = parts is not None and parts[0] in ("http", "https") and parts[1] and re.fullmatch(r"[!-~]+", value)
+    if not value or (fine and "#" not in value and not names_user(value)):
+        return ""
+    return "a web address without user and password, such as https://host/path"
+
+
 def site_address(value: str) -> str:
     """Check the address of Label Studio, which is called with a token and not as a user of the address."""
     if names_user(value) and not web_address(value):

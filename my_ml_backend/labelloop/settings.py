@@ -233,6 +233,19 @@ class LoopSettings:
         "Where figures go: cloudwatch://NAMESPACE?region=R, cloud-monitoring://PROJECT; empty: nowhere.",
         check=values.metrics_address,
     )
+    notify_url: str = _setting(
+        "LABELLOOP_NOTIFY_URL",
+        "",
+        "Web address that hears of versions promoted, rejected, rolled back, of failed runs and drift; empty: none.",
+        secret=True,
+        check=values.hook_address,
+    )
+    notify_form: str = _setting(
+        "LABELLOOP_NOTIFY_FORM",
+        "json",
+        "What is posted there: all that is known (json), or one text as Slack takes it (slack).",
+        choices=("json", "slack"),
+    )
     mlflow: str = _setting(
         "MLFLOW_TRACKING_URI",
         "",

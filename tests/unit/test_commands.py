@@ -76,7 +76,7 @@ def test_output_comes_line_by_line_and_standard_error_goes_to_the_log(
 
 def test_none_of_our_secrets_are_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of_studio = ("LABEL_STUDIO_API_KEY", "BASIC_AUTH_PASS", "LABELLOOP_WEBHOOK_SECRET", "LABELLOOP_ENDPOINT_HEADERS")
-    for name in (*of_studio, "LABELBOX_API_KEY", "LABELLOOP_LABELBOX_SECRET"):
+    for name in (*of_studio, "LABELBOX_API_KEY", "LABELLOOP_LABELBOX_SECRET", "LABELLOOP_NOTIFY_URL"):
         monkeypatch.setenv(name, "hush")
     monkeypatch.setenv("LABELLOOP_REDIS_URL", "redis://:hush@127.0.0.1:1/0")
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://127.0.0.1:8080")

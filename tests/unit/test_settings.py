@@ -126,6 +126,9 @@ def test_a_wrong_value_is_refused_by_name(name: str, text: str, complaint: str) 
         ("LABELLOOP_WEBHOOK_SECRET", "hush hush"),
         ("LABELBOX_API_KEY", "hush hush"),
         ("LABELLOOP_LABELBOX_SECRET", "hush\n"),
+        ("LABELLOOP_NOTIFY_URL", "hooks.example.com/hush"),
+        ("LABELLOOP_NOTIFY_URL", "https://me:hush@hooks.example.com/x"),
+        ("LABELLOOP_NOTIFY_URL", "https://hooks.example.com/hush hush"),
         ("LABELLOOP_LABELBOX_ENDPOINT", "https://me:hush@api/graphql"),
         ("LABELLOOP_ENDPOINT_HEADERS", "hush"),
     ],
@@ -193,6 +196,7 @@ def right_values() -> list[tuple[str, str]]:
         ("LABELLOOP_REQUEST_FORMAT", "json:instances[].image_bytes.b64"),
         ("LABELLOOP_RESPONSE_MAPPING", "predictions[0].{label: name}"),
         ("LABELLOOP_LABEL_MAP", "cat=Cat, dog = Dog"),
+        ("LABELLOOP_NOTIFY_URL", "https://hooks.example.com/services/T0/B0/x?y=1"),
         ("HOST", "::"),
         ("HOST", "web.labelloop.internal"),
     ]

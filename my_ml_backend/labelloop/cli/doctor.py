@@ -17,6 +17,7 @@ from labelloop.kinds.base import find
 from labelloop.kinds.classification import Classification
 from labelloop.labelbox.diagnosis import check_secret
 from labelloop.loop.hub import Hub
+from labelloop.loop.notify import check_place
 from labelloop.loop.project_endpoint import bootstrap_of, learn_unknown, needless_bootstrap, open_for, project_endpoint
 from labelloop.loop.project_labels import labeling_of
 from labelloop.loop.project_options import options_of
@@ -78,6 +79,7 @@ def diagnose(
         yield from guarded("bootstrap endpoint", lambda: _bootstrap(hub))
         yield from guarded("events", lambda: _events(hub))
         yield from guarded("figures", lambda: _figures(hub.settings))
+        yield from guarded("messages", lambda: _messages(hub.settings))
         yield from guarded("Labelbox", lambda: _labelbox(hub.settings))
         if project_id is not None:
             yield from guarded("project", lambda: _project(hub, studio(), project_id))
@@ -256,6 +258,13 @@ def _figures(settings: Settings) -> Iterator[Finding]:
         meter = open_meter(settings.metrics)
         meter.put([Figure("Checked", 1.0, "labelloop doctor", "", time.time())])
         yield Finding("figures", ok=True, detail=f"{meter.name} takes figures")
+
+
+def _messages(settings: Settings) -> Iterator[Finding]:
+    """Connect to where messages go, if they go anywhere; none is sent, for people would read it."""
+    if settings.notify_url:
+        where = check_place(settings)
+        yield Finding("messages", ok=True, detail=f"{where} can be reached; it is sent {settings.notify_form}")
 
 
 def _labelbox(settings: Settings) -> Iterator[Finding]:

@@ -161,11 +161,15 @@ class Labeling:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A project as its tool describes it: which one it is, what is in it, and by whose scores its tasks are ordered."""
+    """A project as its tool describes it: which one it is, what is in it, and by whose scores its tasks are ordered.
+
+    ``title`` is what people call it; empty where it has none.
+    """
 
     identity: Identity
     counters: Counters
     version: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

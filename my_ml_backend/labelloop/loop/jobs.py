@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rq import get_current_job
+
 from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
 from labelloop.loop import batch as batching
 from labelloop.loop import deploy as deploying
@@ -21,6 +23,7 @@ from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.menu import look_for_endpoints
 from labelloop.loop.metering import tell_figures
 from labelloop.loop.mirror import reconcile
+from labelloop.loop.notify import send, tell_news
 from labelloop.loop.process import hub_of, process_hub
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import lose_project, present_project, remember_project, site_of, why_gone
@@ -32,7 +35,7 @@ from labelloop.loop.state import ProjectState
 from labelloop.loop.storages import take_in
 from labelloop.models.runs import RunRecord
 from labelloop.run.mlflow import retrack
-from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, ProjectKey
+from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, Json, ProjectKey
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ def _holding(hub: Hub, project: ProjectKey) -> Iterator[ProgressReporter]:
         # Who did not get the project leaves that to who has it. Not at once: RQ is still busy with this job.
         if held:
             reconcile(hub, project)
+            tell_news(hub, project)
             hub.queue(project).consider(time.time() + 0.5)
 
 
@@ -306,6 +310,12 @@ def consider(project: str) -> str:
         # Labels that a cloud tells of may have changed a moment ago.
         read_events(hub)
     return considering(hub, key)
+
+
+def notify(project: str, message: Json) -> str:
+    """Send one message; RQ tries again where that may help."""
+    job = get_current_job()
+    return send(process_hub(), ProjectKey.parse(project), message, last=job is None or not job.retries_left)
 
 
 def sweep() -> dict[str, str]:

@@ -21,6 +21,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_run_inference import predict_rows
+from labelloop.loop.notify import tell_news
 from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
 from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
@@ -138,9 +139,13 @@ def _told_failed(project: ProjectKey, reason: str) -> str:
 
 
 def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
-    """Look at every model run that is open; one's failure does not stop the others."""
+    """Look at every model run that is open, and tell what is new of those that ended last.
+
+    One's failure does not stop the others.
+    """
     done: dict[str, str] = {}
-    for project in ModelRunJobs(hub.store).open():
+    jobs = ModelRunJobs(hub.store)
+    for project in jobs.open():
         try:
             done[str(project)] = look(hub_of(hub, project), project)
         except LabelLoopError as error:
@@ -149,6 +154,9 @@ def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
         except Exception as error:  # noqa: BLE001 - border: the other model runs are to be looked at
             _log.exception("model run %s", project.shown)
             done[str(project)] = f"failed: {type(error).__name__}; the worker's log has the traceback"
+    if hub.settings.notify_url:
+        for project in jobs.known():
+            tell_news(hub, project)
     return done
 
 

@@ -4,17 +4,18 @@ Every enqueue is idempotent: a project has at most one scheduled look at its pol
 waiting deploy job and one waiting prelabel job, and there is at most one waiting sweep.
 """
 
+import hashlib
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from rq import Queue, Worker
+from rq import Queue, Retry, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, as_text, key_of
-from labelloop.types import ProjectKey
+from labelloop.types import Json, ProjectKey
 
 SHORT, LONG = "labelloop", "labelloop-runs"
 """Workers take short jobs first, so that a waiting run never delays them."""
@@ -23,6 +24,9 @@ _RUN_SECONDS = 24 * 3600
 _SHORT_SECONDS = 3600
 _KEPT_SECONDS = 24 * 3600
 _ADDING_SECONDS = 5.0
+_SENDING_SECONDS, _SENT_SECONDS = 60, 600
+_AGAIN = (10, 60, 600)
+"""Seconds before a message is tried again."""
 
 
 def queue(redis: RedisClient, name: str) -> Queue:
@@ -80,6 +84,22 @@ class ProjectQueue:
         """Schedule what was postponed, once. The caller knows that nobody holds the project."""
         if self._redis.delete(self._key("postponed")):
             self.prelabel(0.0)
+
+    def notify(self, message: Json, name: str) -> None:
+        """Ask that a message is sent, unless it waits, is being sent or was sent just now; ``name`` is its own."""
+        job = f"notify-{hashlib.sha256(f'{self._project} {name}'.encode()).hexdigest()[:32]}"
+        with self._redis.lock(self._key("adding"), _ADDING_SECONDS, sleep=0.02, raise_on_release_error=False):
+            if Job.exists(job, connection=self._redis):
+                return
+            queue(self._redis, SHORT).enqueue_call(
+                "labelloop.loop.jobs.notify",
+                args=(str(self._project), message),
+                timeout=_SENDING_SECONDS,
+                result_ttl=_SENT_SECONDS,
+                failure_ttl=_SENT_SECONDS,
+                job_id=job,
+                retry=Retry(max=len(_AGAIN), interval=list(_AGAIN)),
+            )
 
     def _enqueue(self, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool) -> str:
         """Add a job that may take long, unless its like is waiting and ``anew`` is false; ``key`` keeps its id."""

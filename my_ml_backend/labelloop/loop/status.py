@@ -38,6 +38,7 @@ _TROUBLES = (
     "batch",
     "registry",
     "metrics",
+    "notify",
 )
 """Notes of what went wrong."""
 

@@ -22,6 +22,7 @@ from labelloop.loop.drift import look_for_drift
 from labelloop.loop.hub import Hub
 from labelloop.loop.metering import look_for_agreement
 from labelloop.loop.mirror import reconcile
+from labelloop.loop.notify import tell_news
 from labelloop.loop.project_endpoint import learn_unknown, learns
 from labelloop.loop.project_labels import labeling_of, manifest_file
 from labelloop.loop.project_registry import (
@@ -43,7 +44,13 @@ _LONG_WHILE = 12
 """A scan is made after this many ``LABELLOOP_SCAN_SECONDS`` even when no counter has moved."""
 
 
-_OF_SETTINGS = {"registry": "registry", "events": "events", "storages": "events", "metrics": "metrics"}
+_OF_SETTINGS = {
+    "registry": "registry",
+    "events": "events",
+    "storages": "events",
+    "metrics": "metrics",
+    "notify": "notify_url",
+}
 """Notes of what goes wrong with what a setting names: without it, nobody else takes them away."""
 
 
@@ -97,6 +104,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     _look(hub, project)
     reconcile(hub, project)
     _watch(hub, project, found)
+    tell_news(hub, project)
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")

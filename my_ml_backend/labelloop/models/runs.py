@@ -150,10 +150,13 @@ class Runs:
         self._note(saved)
         return saved
 
+    def names(self) -> list[str]:
+        """Name the keys of all records."""
+        return [name.removesuffix(".json") for name in self._store.names(self._folder) if name.endswith(".json")]
+
     def all(self) -> list[RunRecord]:
         """Read all records, in the order they were last saved in, the newest last."""
-        keys = (name.removesuffix(".json") for name in self._store.names(self._folder) if name.endswith(".json"))
-        records = (self.find(key) for key in keys)
+        records = (self.find(key) for key in self.names())
         return sorted((record for record in records if record is not None), key=lambda record: record.order)
 
     def latest(self) -> RunRecord | None:

@@ -91,7 +91,7 @@ class LabelStudioSite:
     def overview(self) -> Overview:
         """Read the project's identity and counters."""
         info = self.studio.project(self.project)
-        return Overview(info.identity, info.counters, info.model_version)
+        return Overview(info.identity, info.counters, info.model_version, info.title)
 
     def connection(self) -> SiteConnection | None:
         """Find our ML backend among the project's; Label Studio calls its ``/setup`` while it is asked."""

@@ -23,6 +23,7 @@ from labelloop.loop import jobs
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.model_runs import carry_on, request
+from labelloop.loop.queue import SHORT
 from labelloop.loop.redis_client import key_of
 from labelloop.loop.status import left_over, project_status
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
@@ -33,10 +34,12 @@ from labelloop.types import Identity, Output, Progress, ProjectKey
 from support import numbers_kind
 from support.cloud_trainer import CloudTrainer
 from support.crash_store import Killed
+from support.hook_server import hook_server
 from support.notes import Note, NotesSite, NotesTool
 from support.training_programs import PLAIN, program
 from support.waiting import wait_until
 
+from .test_consider import waiting
 from .test_lease import is_lost
 from .test_second_kind import answer
 
@@ -178,6 +181,35 @@ def test_a_model_run_goes_from_the_button_to_complete(run_hub: Hub, run: NotesRu
     assert (told["rows_with_predictions"], told["lines_refused"], told["reasons"]) == ("20", "1", "a bad line")
     assert "95 % interval" in told["measured"]
     assert not run.failed
+
+
+def test_who_hears_of_projects_hears_of_model_runs_by_their_id_and_type(run_hub: Hub, run: NotesRun) -> None:
+    with hook_server() as hook:
+        told = replace(run_hub.settings, notify_url=hook.url, allow_private_addresses=True)
+        for one in (run_hub, jobs._opened(str(KEY))[0]):
+            one.settings = told
+        press(run_hub)
+        work()
+
+        def failing(step: str) -> None:
+            if step == "parameters":
+                raise SettingsError(f"nothing can be read at {hook.url}")
+
+        run.hook = failing
+        press(run_hub)
+        assert work().startswith("FAILED: ")
+        run_hub.redis.flushall()
+        for _ in range(2):
+            jobs.sweep()
+            for job in waiting(run_hub, SHORT):
+                if job.func_name == "labelloop.loop.jobs.notify":
+                    jobs.notify(*job.args)
+    said = [(one["event"], one["version"], one["project"], one["model_run"], one["type"]) for one in hook.posted]
+    assert said == [
+        (event, version, KEY.shown, RUN, ENTRY.name) for event, version in (("promoted", "v1"), ("failed", ""))
+    ]
+    assert hook.posted[0]["text"].startswith(f"LabelLoop, model run {KEY.shown} ({ENTRY.name}): promoted v1. v1 ")
+    assert hook.posted[1]["reason"] == "nothing can be read at ***"
 
 
 def test_after_complete_it_is_exported_again_and_trained_only_where_something_changed(
