@@ -187,7 +187,7 @@ def _begin(
     state.note("missing", lacking)
     state.note("pictures", missed)
     if lacking:
-        told = f"project {project.shown} cannot be trained yet: {'; '.join(filter(None, (lacking, missed)))}"
+        told = _too_little(project, "; ".join(filter(None, (lacking, missed))))
         if labeled.missing.count and len(manifest.items) + labeled.missing.count >= hub.settings.min_labels:
             # With these pictures there might be enough: what has changed stays noted, and is looked at again.
             raise MediaError(told)
@@ -202,6 +202,13 @@ def _begin(
     # Not before the record is there: a worker killed in between would have forgotten what called for the run.
     state.changes.settle(began)
     return attempt, record
+
+
+def _too_little(project: ProjectKey, lacking: str) -> str:
+    if not project.model_run:
+        return f"project {project.shown} cannot be trained yet: {lacking}"
+    wanted = "Label more of its data rows in Labelbox, and press the button again (LABELLOOP_MIN_LABELS says how many)"
+    return f"model run {project.model_run} cannot be trained yet: {lacking}. {wanted}"
 
 
 def _open(attempt: Attempt, record: RunRecord) -> None:

@@ -439,6 +439,19 @@ def test_links_to_files_that_expire_in_the_middle_are_asked_for_anew(
 
 
 @pytest.mark.train
+def test_too_few_labels_are_a_sentence_about_data_rows_and_the_log_has_it(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.press({"modelType": TEXTS})
+    service.work()
+
+    told = failed(service)
+    assert told.startswith(f"model run {service.run} cannot be trained yet: 34 more labels")
+    assert "Label more of its data rows in Labelbox, and press the button again" in told
+    assert f"FAILED: {told}" in caplog.text
+
+
+@pytest.mark.train
 def test_a_model_run_that_is_deleted_before_it_is_trained_is_not_trained(service: Service) -> None:
     service.run = model_run_of(service.labelbox, TEXTS).run
     told = service.labelbox.statuses(service.run)

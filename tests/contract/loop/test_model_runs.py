@@ -369,7 +369,7 @@ def test_a_failure_is_told_and_the_button_tries_again(run_hub: Hub, run: NotesRu
     for note in run.notes.values():
         note.said.clear()
     press(run_hub)
-    assert work().startswith("FAILED: project ")
+    assert work().startswith("FAILED: model run ")
     assert "cannot be trained yet: 4 more labels" in run.failed[0]
     assert (stands(run_hub).state, stands(run_hub).reason) == ("failed", run.failed[0])
     assert ModelRunJobs(run_hub.store).open() == []
