@@ -47,7 +47,7 @@ class Supervisor:
     """Keeps services running. A service that ends is started again after ``backoff`` seconds, which double each time.
 
     After ``restarts`` restarts in a row the supervisor gives up; ``calm_seconds`` of running start the count anew. One
-    that ends with EX_CONFIG (78) cannot work with these settings, and is not started again.
+    that ends with EX_CONFIG (78) cannot work with these settings, and is not started again: that is a SettingsError.
     It ends as at a signal when ``is_over`` says so.
     """
 
@@ -68,7 +68,7 @@ class Supervisor:
         self._is_over = is_over
 
     def run(self) -> None:
-        """Start everything, keep it running until SIGTERM or SIGINT, end it; raises ServiceError when that fails."""
+        """Start everything, keep it running until SIGTERM or SIGINT, end it; raises LabelLoopError when that fails."""
         with on_end_signal(self._ask_to_end):
             try:
                 self.start()
@@ -99,7 +99,7 @@ class Supervisor:
             _log.info("%s is ready", running.service.name)
 
     def tend(self) -> None:
-        """Look at every started service once and restart what has ended; raises ServiceError on giving up."""
+        """Look at every started service once and restart what has ended; raises LabelLoopError on giving up."""
         for running in self._running:
             if running.process is not None and running.process.poll() is not None:
                 self._bury(running, f"exit status {running.process.returncode}")
@@ -145,7 +145,7 @@ class Supervisor:
         ended = running.process.returncode if running.process is not None else None
         running.process = None
         if ended == os.EX_CONFIG:
-            raise ServiceError(f"{name} cannot work with these settings; its message above says why")
+            raise SettingsError(f"{name} cannot work with these settings; its message above says why")
         if len(running.deaths) > self._restarts:
             raise ServiceError(
                 f"{name} ended {len(running.deaths)} times in a row, last with: {reason}. Its messages above say why; "
@@ -157,11 +157,11 @@ class Supervisor:
 
 
 def require_free(host: str, port: int, remedy: str) -> None:
-    """Raise SettingsError with the remedy when something already listens at that port."""
+    """Raise ServiceError with the remedy when something already listens at that port: that may pass."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise SettingsError(f"port {port} of {host} cannot be had ({error.strerror}): {remedy}") from error
+            raise ServiceError(f"port {port} of {host} cannot be had ({error.strerror}): {remedy}") from error

@@ -128,7 +128,7 @@ def test_check_refuses_settings_that_cannot_work_before_anything_starts(
 ) -> None:
     log = tmp_path / "log"
     with started(wsgi("--check", "-p", str(free_port()), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(30) == 1
+        assert process.wait(30) == os.EX_CONFIG
     assert reason in log.read_text()
     assert "Traceback" not in log.read_text()
     assert "is ready" not in log.read_text()
@@ -152,7 +152,7 @@ def test_a_start_that_can_never_work_is_refused_in_one_line(
 ) -> None:
     log, port = tmp_path / "log", free_port()
     with started(wsgi("-p", str(port), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(30) == 1
+        assert process.wait(30) == os.EX_CONFIG
     [line] = [line for line in log.read_text().splitlines() if "WARNING" not in line]
     assert line.startswith("labelloop: ")
     assert reason in line
@@ -167,7 +167,7 @@ def test_what_the_training_libraries_must_say_is_said_by_the_worker_which_ends_a
         "LABELLOOP_ENDPOINT": f"http://127.0.0.1:{free_port()}",
     }
     with started(wsgi("-p", str(free_port()), "--model-dir", str(tmp_path)), log, **settings) as process:
-        assert process.wait(90) == 1
+        assert process.wait(90) == os.EX_CONFIG
     told = log.read_text()
     assert "Error: timm has no network named 'resnet19'; near: resnet18" in told
     assert "worker cannot work with these settings" in told

@@ -53,7 +53,7 @@ def test_a_service_whose_settings_are_wrong_is_not_started_again(tmp_path: Path)
     script = f"echo start >> {starts}; exit {os.EX_CONFIG}"
     supervisor = Supervisor([ChildService("worker", lambda: start_child(["sh", "-c", script]), lambda: False)])
 
-    with pytest.raises(ServiceError, match="worker cannot work with these settings"):
+    with pytest.raises(SettingsError, match="worker cannot work with these settings"):
         supervisor.start()
     assert notes(starts) == ["start"]
 
@@ -210,7 +210,7 @@ Supervisor([ChildService("deaf", lambda: start_child(["sh", "-c", deaf]), grace_
 def test_a_taken_port_is_named_with_its_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=rf"port {port} of 127\.0\.0\.1 cannot be had .*: choose another"):
+        with pytest.raises(ServiceError, match=rf"port {port} of 127\.0\.0\.1 cannot be had .*: choose another"):
             require_free("127.0.0.1", port, "choose another")
     require_free("127.0.0.1", port, "choose another")
 

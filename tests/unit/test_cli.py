@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -115,6 +116,20 @@ def test_every_command_explains_itself(folder: Path, command: str) -> None:
 def test_help_lists_every_setting() -> None:
     answer = run("--help").output
     assert all(row["name"] in answer for row in settings_table())
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [("serve", os.EX_CONFIG), ("start", os.EX_CONFIG), ("web", os.EX_CONFIG), ("worker", os.EX_CONFIG), ("status", 1)],
+)
+def test_what_would_be_started_again_says_that_its_settings_cannot_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, status: int
+) -> None:
+    monkeypatch.setenv("LABELLOOP_SEED", "many")
+
+    answer = run(command)
+    assert answer.exit_code == status
+    assert "LABELLOOP_SEED" in answer.stderr
 
 
 @pytest.mark.process

@@ -8,7 +8,7 @@ import pytest
 
 from labelloop.demo.ports import Ports
 from labelloop.demo.run import DemoOptions, Kept, run_demo
-from labelloop.errors import SettingsError
+from labelloop.errors import ServiceError, SettingsError
 from labelloop.settings import Settings
 
 
@@ -19,7 +19,7 @@ def start(**options: object) -> None:
 def test_a_taken_port_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = int(taken.getsockname()[1])
-        with pytest.raises(SettingsError, match=f"port {port} of 127.0.0.1 cannot be had .* --port"):
+        with pytest.raises(ServiceError, match=f"port {port} of 127.0.0.1 cannot be had .* --port"):
             start(port=port)
 
 

@@ -115,8 +115,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except LabelLoopError as error:
-            never = isinstance(error, SettingsError | UnsafeStore) and ctx.invoked_subcommand in _RESTARTED
-            raise (_Impossible if never else click.ClickException)(str(error)) from error
+            raise _told(error, ctx.invoked_subcommand) from error
         except (ImportError, OSError, UnicodeDecodeError) as error:
             told = error_line(error)
             if not told:
@@ -157,7 +156,7 @@ def main(ctx: click.Context) -> None:
             settings = Settings.from_environment()
         start_logging(settings.log_level)
     except LabelLoopError as error:
-        raise click.ClickException(str(error)) from error
+        raise _told(error, name) from error
     if name in _PROCESSES:
         warn_of_unknown(os.environ)
     ctx.obj = settings
@@ -165,6 +164,11 @@ def main(ctx: click.Context) -> None:
         from labelloop.loop.process import open_hub
 
         ctx.obj = open_hub(settings)
+
+
+def _told(error: LabelLoopError, command: str | None) -> click.ClickException:
+    never = isinstance(error, SettingsError | UnsafeStore) and command in _RESTARTED
+    return (_Impossible if never else click.ClickException)(str(error))
 
 
 def error_line(error: Exception) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labelloop.errors import LabelLoopError
+from labelloop.errors import LabelLoopError, SettingsError, UnsafeStore
 from labelloop.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def start(*, debug: bool, log_level: str | None, check: bool, **given: Any) -> N
     except LabelLoopError as error:
         # By its name, for the line stands among those of the processes.
         click.echo(f"labelloop: {error}", err=True)
-        sys.exit(1)
+        sys.exit(os.EX_CONFIG if isinstance(error, SettingsError | UnsafeStore) else 1)
 
 
 @click.command()

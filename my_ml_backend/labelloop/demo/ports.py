@@ -28,7 +28,7 @@ class Ports:
         return cls(label_studio or free_port(8080), free_port(9090), free_port(9091))
 
     def require(self) -> None:
-        """Raise SettingsError unless all are free: Label Studio calls LabelLoop where it was, and pages are open."""
+        """Raise ServiceError unless all are free: Label Studio calls LabelLoop where it was, and pages are open."""
         for port in astuple(self):
             require_free("127.0.0.1", port, "end what listens there; a demo that was kept goes on at its own ports")
 

@@ -13,6 +13,7 @@ import httpx
 
 from labelloop.children import launcher_is_gone, start_child
 from labelloop.environment import start_logging, unknown_variables, warn_of_unknown
+from labelloop.errors import SettingsError, TrainingError
 from labelloop.kinds.base import kinds
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
@@ -68,8 +69,11 @@ def _refuse(settings: Settings) -> None:
     refuse_impossible(open_hub(settings))
     check_engine(settings.engine)
     if trains_here(settings):
-        for kind in kinds():
-            learner(kind, settings).hyperparameters(settings)
+        try:
+            for kind in kinds():
+                learner(kind, settings).hyperparameters(settings)
+        except TrainingError as error:  # a file that the settings name
+            raise SettingsError(str(error)) from error
 
 
 def _check(settings: Settings) -> None:
@@ -88,7 +92,7 @@ def machine_services(settings: Settings, environment: Mapping[str, str]) -> list
     """What has to run for these settings, in the order of starting; ``environment`` is what the children are given.
 
     Redis only when it is embedded, inference only when the endpoint's address is this machine's own and nothing answers
-    there. Raises SettingsError when a port is taken.
+    there. Raises ServiceError when a port is taken.
     """
     # What is no setting has been told by now, once for all of them.
     known = {name: value for name, value in environment.items() if name not in unknown_variables(environment)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labelloop.errors import SettingsError
+from labelloop.errors import ServiceError
 from labelloop.serve.server import GRACE_SECONDS
 from labelloop.settings import Settings
 from labelloop.web.machine import gunicorn_command, machine_services
@@ -91,12 +91,12 @@ def test_a_local_endpoint_that_runs_is_used_and_anything_else_at_its_port_is_tol
     if status == 200:
         assert names(tmp_path, endpoint=f"http://127.0.0.1:{port}") == ["redis", "worker", "web"]
         return
-    with pytest.raises(SettingsError, match=rf"port {port} of 127\.0\.0\.1 cannot be had .*LABELLOOP_ENDPOINT"):
+    with pytest.raises(ServiceError, match=rf"port {port} of 127\.0\.0\.1 cannot be had .*LABELLOOP_ENDPOINT"):
         names(tmp_path, endpoint=f"http://127.0.0.1:{port}")
 
 
 def test_a_taken_port_of_the_web_process_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=rf"port {port} .*choose another port with -p or PORT"):
+        with pytest.raises(ServiceError, match=rf"port {port} .*choose another port with -p or PORT"):
             names(tmp_path, port=port)
