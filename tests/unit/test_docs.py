@@ -1,6 +1,7 @@
 """The documentation names every setting and every command, and nothing that is not there."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click import Context
 
 from labelloop.cli import main, settings_table
 from labelloop.environment import HANDED_ON
+from labelloop.settings import Settings
 from support.tools import REQUIRED
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +82,19 @@ def test_every_room_is_on_the_map_and_in_its_drawing() -> None:
 
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == rooms
     assert rooms <= set(re.findall(r"\w+", "".join(re.findall(r"^ {4}.*$", drawing, re.MULTILINE))))
+
+
+def test_what_the_page_on_security_names_is_there_and_every_secret_is_on_it() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    shown = re.findall(r"`((?:unit|contract)/[\w/]+\.py)::(\w+)`", page)
+    refusing = re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.py)`", page)
+    secret = {entry.metadata["name"] for entry in fields(Settings) if entry.metadata["secret"]}
+
+    assert len(shown) > 30
+    assert [one for one in shown if f"def {one[1]}(" not in _text(ROOT / "tests" / one[0])] == []
+    assert [one for one in refusing if not (ROOT / "my_ml_backend/labelloop" / one).exists()] == []
+    assert {name for name in secret if f"`{name}`" not in page} == set()
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

@@ -37,6 +37,15 @@ def test_the_size_takes_only_the_header(form: str) -> None:
     assert upright_size(buffer.getvalue()[:1000]) == (640, 320)
 
 
+def test_a_format_that_starts_another_program_is_not_read() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "EPS")
+    with pytest.raises(Unreadable, match="of no known format"):
+        upright_size(buffer.getvalue())
+    with pytest.raises(Unreadable):
+        decode(buffer.getvalue())
+
+
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff", b"<svg/>"])
 def test_what_is_no_picture_has_no_size_and_cannot_be_shrunk(content: bytes) -> None:
     with pytest.raises(Unreadable, match=rf"not a readable picture \({len(content)} bytes\): it is of no known format"):
