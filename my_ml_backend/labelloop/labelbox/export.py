@@ -338,6 +338,8 @@ class _Export:
             splits, cursor = self.client.execute(
                 _SPLITS, asked, f"show the splits of model run {self.run}", missing=gone(self.run), pick=_page
             )
+            if cursor and cursor == state.cursor:
+                raise LabelboxError(f"Labelbox gives one page of the splits of model run {self.run} over and over")
             state = replace(state, cursor=cursor, stage="splits" if cursor else "done")
             with self.table.transaction():
                 self.table.split(splits)

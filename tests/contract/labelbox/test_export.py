@@ -1,6 +1,7 @@
 """An export of a model run over the wire: rows in a table, what is gone on with, and what goes wrong on the way."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def test_splits_are_read_from_the_model_run_where_the_export_does_not_tell_them(
     export(client, run, table, _read(run), pace=_AT_ONCE)
     assert table.counts().splits == {"TRAINING": 10, "VALIDATION": 10, "TEST": 10, "UNASSIGNED": 30}
     assert {row.data_row: row.side for row in table.rows()}[_NAMES[2]] == "test"
+
+
+def test_pages_of_splits_that_come_to_no_end_are_a_sentence(
+    labelbox: LabelboxStandIn, client: Labelbox, table: RowTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = _model_run(labelbox, split_key="")
+    page = {"nodes": [{"dataRow": {"id": _NAMES[0]}, "dataSplit": "TEST"}], "pageInfo": {"endCursor": "7"}}
+    asked = labelbox.front.operations["modelRunPyApi"]
+    endless = replace(asked, answer=lambda _: {"annotationGroups": page})
+    monkeypatch.setitem(labelbox.front.operations, asked.name, endless)
+    with pytest.raises(LabelboxError, match=r"one page of the splits of model run .* over and over"):
+        export(client, run, table, _read(run), pace=_AT_ONCE)
 
 
 def test_a_killed_worker_reads_the_splits_that_are_left(
