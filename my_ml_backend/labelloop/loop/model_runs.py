@@ -154,9 +154,12 @@ def sweep(hub: Hub, hub_of: Callable[[Hub, ProjectKey], Hub]) -> dict[str, str]:
         except Exception as error:  # noqa: BLE001 - border: the other model runs are to be looked at
             _log.exception("model run %s", project.shown)
             done[str(project)] = f"failed: {type(error).__name__}; the worker's log has the traceback"
-    if hub.settings.notify_url:
-        for project in jobs.known():
+    for project in jobs.known():
+        if hub.settings.notify_url:
             tell_news(hub, project)
+        else:
+            # Nobody else takes it away.
+            hub.state(project).note("notify", "")
     return done
 
 

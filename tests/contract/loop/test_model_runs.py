@@ -204,6 +204,10 @@ def test_who_hears_of_projects_hears_of_model_runs_by_their_id_and_type(run_hub:
             for job in waiting(run_hub, SHORT):
                 if job.func_name == "labelloop.loop.jobs.notify":
                     jobs.notify(*job.args)
+    run_hub.state(KEY).note("notify", "it could not be told")
+    run_hub.settings = replace(run_hub.settings, notify_url="")
+    jobs.sweep()
+    assert "notify" not in run_hub.state(KEY).notes()
     said = [(one["event"], one["version"], one["project"], one["model_run"], one["type"]) for one in hook.posted]
     assert said == [
         (event, version, KEY.shown, RUN, ENTRY.name) for event, version in (("promoted", "v1"), ("failed", ""))
