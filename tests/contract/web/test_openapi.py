@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from openapi_spec_validator import OpenAPIV31SpecValidator  # comes with moto[server]
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from labelloop.labelbox.signing import SHA1, VECTOR_BODY, VECTOR_SECRET, VECTORS, signature
 from labelloop.loop.hub import Hub
