@@ -6,14 +6,19 @@ waiting deploy job and one waiting prelabel job, and there is at most one waitin
 
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
 
+from redis import Redis
 from rq import Queue, Retry, Worker
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from labelloop.errors import QueueError
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, as_text, key_of
 from labelloop.types import Json, ProjectKey
 
@@ -29,9 +34,34 @@ _AGAIN = (10, 60, 600)
 """Seconds before a message is tried again."""
 
 
-def queue(redis: RedisClient, name: str) -> Queue:
+_JOBS = "labelloop.loop.jobs."
+
+NAMES = frozenset({"consider", "deploy", "notify", "prelabel", "resume", "retrain", "sweep"})
+"""The functions there that are jobs."""
+
+
+class LoopJob(Job):
+    """A job of the loop, and nothing else: RQ runs whatever function Redis names, or calls back.
+
+    Who can write to Redis can ask for these jobs, and for no code of another kind.
+    """
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The function that does it; raises QueueError for one that is no job of the loop."""
+        name = self.func_name or ""
+        if self.instance is not None or not name.startswith(_JOBS) or name.removeprefix(_JOBS) not in NAMES:
+            raise QueueError(f"{name[:100]!r} is no job of LabelLoop's: somebody else has put it into this queue")
+        found: Callable[..., Any] = getattr(import_module(_JOBS.rstrip(".")), name.removeprefix(_JOBS))
+        return found
+
+    # None is ever called back: what a job's end leads to, the job does itself.
+    success_callback = failure_callback = stopped_callback = property(lambda _: None)
+
+
+def queue(redis: Redis, name: str) -> Queue:
     """Open one of the two queues."""
-    return Queue(name, connection=redis, serializer=JSONSerializer)
+    return Queue(name, connection=redis, serializer=JSONSerializer, job_class=LoopJob)
 
 
 class ProjectQueue:

@@ -10,7 +10,7 @@ import threading
 import time
 from resource import struct_rusage
 
-from rq import Queue, Worker
+from rq import Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -19,7 +19,7 @@ from labelloop.errors import QueueError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.process import load_tools
-from labelloop.loop.queue import LONG, SHORT, enqueue_sweep
+from labelloop.loop.queue import LONG, SHORT, LoopJob, enqueue_sweep, queue
 from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.startup import (
     ABOUT,
@@ -89,9 +89,10 @@ def make_worker(hub: Hub) -> Worker:
     # RQ waits for jobs by blocking on Redis for minutes, so this connection knows no timeout.
     connection = connect_patiently(hub.settings)
     worker = _LoopWorker(
-        [Queue(name, connection=connection, serializer=JSONSerializer) for name in (SHORT, LONG)],
+        [queue(connection, name) for name in (SHORT, LONG)],
         connection=connection,
         serializer=JSONSerializer,
+        job_class=LoopJob,
         worker_ttl=_WORKER_TTL,
         maintenance_interval=_MAINTENANCE_SECONDS,
     )

@@ -1,23 +1,30 @@
 """The worker as a process: its timer, and its kills and its children's in the middle of a training."""
 
+import inspect
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from rq import Callback, Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
+import labelloop.loop
 from labelloop.children import start_child, stop_child
 from labelloop.environment import environment_of
+from labelloop.loop import jobs
 from labelloop.loop.consider import consider
 from labelloop.loop.hub import Hub
-from labelloop.loop.queue import SHORT, count_workers, queue
+from labelloop.loop.queue import NAMES, SHORT, count_workers, queue
 from labelloop.loop.redis_client import SWEEP_JOB, key_of
 from labelloop.loop.status import project_status
-from labelloop.loop.worker import keep_sweeping
+from labelloop.loop.worker import keep_sweeping, make_worker
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.models.versions import Versions
 from labelloop.types import ProjectKey
@@ -42,6 +49,49 @@ def test_the_sweeps_timer_survives_what_nobody_foresaw(make_hub: MakeHub, caplog
         stop.set()
         timer.join(10)
     assert not timer.is_alive()
+
+
+def perform(hub: Hub, **job: Any) -> Job:
+    """Have a worker perform a job that somebody else has put into its queue."""
+    connection = hub.redis
+    made = Queue(SHORT, connection=connection, serializer=JSONSerializer).enqueue_call(**job)
+    worker = make_worker(hub)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    try:
+        found = worker.job_class.fetch(made.id, connection, JSONSerializer)
+        worker.perform_job(found, worker.queues[0])
+    finally:
+        worker.register_death()  # type: ignore[no-untyped-call]
+    return Job.fetch(made.id, connection=connection, serializer=JSONSerializer)
+
+
+@pytest.mark.parametrize("name", ["os.mkdir", "labelloop.loop.jobs.Path.mkdir", "labelloop.loop.jobs.process_hub", ""])
+def test_what_is_no_job_of_the_loop_is_not_run_whoever_asks_for_it(
+    make_hub: MakeHub, tmp_path: Path, name: str
+) -> None:
+    done = perform(make_hub(), func=name, args=(str(tmp_path / "mine"),))
+    assert done.get_status() == "failed"
+    ended = done.latest_result()
+    assert ended is not None
+    assert "is no job of LabelLoop's" in str(ended.exc_string)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_nothing_is_called_back(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    monkeypatch.setattr(labelloop.loop, "_called", lambda *given: called.append(given), raising=False)
+    back = Callback("labelloop.loop._called")
+    job = {"func": "labelloop.loop.jobs.consider", "args": ("no key",), "on_failure": back, "on_success": back}
+    assert perform(make_hub(), **job).get_status() == "failed"
+    assert not called
+
+
+def test_the_functions_that_are_jobs_are_all_those_of_their_module() -> None:
+    assert {
+        name
+        for name, one in vars(jobs).items()
+        if inspect.isfunction(one) and one.__module__ == jobs.__name__ and not name.startswith("_")
+    } == NAMES
 
 
 @pytest.fixture
