@@ -112,3 +112,19 @@ def test_other_files_are_no_archives(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(BundleError, match="is no model"):
         bundle_folder(tmp_path / "other", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "beside.bin"])
+def test_what_unpacks_to_far_more_than_it_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("labelloop.models.archive._FREE_BYTES", 100_000)
+    bomb = tmp_path / "model.tar.gz"
+    with tarfile.open(bomb, "w:gz") as packed:
+        member = tarfile.TarInfo(name)
+        member.size = 1_000_000
+        packed.addfile(member, io.BytesIO(bytes(member.size)))
+    assert bomb.stat().st_size * 20 < 100_000
+    with pytest.raises(BundleError, match="more than 100,000 bytes, unpacked"):
+        bundle_folder(bomb, tmp_path / "cache")
+    assert not list(tmp_path.glob("cache/*"))

@@ -16,6 +16,9 @@ from labelloop.models.bundle import RECORD, check_bundle, files
 
 _FASTEST = 1  # weights hardly shrink
 
+_RATIO, _FREE_BYTES = 20, 200_000_000
+"""An archive may unpack to so many times its size, or to so many bytes: gzip alone makes a thousand of one."""
+
 
 def write_archive(bundle: Path, target: Path, version: str = "") -> None:
     """Write a bundle's files into ``target``, whole or not at all; the same files give the same bytes.
@@ -67,11 +70,15 @@ def bundle_folder(bundle: Path, folder: Path) -> Path:
 def extract(archive: Path, folder: Path, wanted: Container[str], what: str = "model.tar.gz") -> None:
     """Take the plain files of these names out of a packed archive, and nothing else: no other name, link or folder.
 
-    Raises BundleError for what is no such archive.
+    Raises BundleError for what is no such archive, and for one that unpacks to far more than it has.
     """
+    most, seen = max(_FREE_BYTES, _RATIO * archive.stat().st_size), 0
     try:
         with tarfile.open(archive, "r:gz") as packed:
             for member in packed:
+                seen += member.size
+                if seen > most:
+                    raise BundleError(f"{archive} is no {what}: its files have more than {most:,} bytes, unpacked")
                 member.name = member.name.removeprefix("./")
                 if member.name in wanted and member.isreg():
                     packed.extract(member, folder, filter="data")
