@@ -16,8 +16,9 @@ from labelloop.models.bundle import RECORD, check_bundle, files
 
 _FASTEST = 1  # weights hardly shrink
 
-_RATIO, _FREE_BYTES = 20, 200_000_000
-"""An archive may unpack to so many times its size, or to so many bytes: gzip alone makes a thousand of one."""
+_RATIO, _FREE_BYTES = 100, 200_000_000
+"""An archive may unpack to so many times its size, or to so many bytes. Long lists of scores shrink to a fiftieth, and
+bombs to a thousandth."""
 
 
 def write_archive(bundle: Path, target: Path, version: str = "") -> None:
