@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,27 @@ def test_the_functions_that_are_jobs_are_all_those_of_their_module() -> None:
         for name, one in vars(jobs).items()
         if inspect.isfunction(one) and one.__module__ == jobs.__name__ and not name.startswith("_")
     } == NAMES
+
+
+COUNTED = """
+import gc, sys
+from rq import Worker
+Worker.work = lambda self, **_: print(gc.get_freeze_count())
+from labelloop.cli import main
+sys.argv[1:] = ["worker"]
+main()
+"""
+
+
+@pytest.mark.train
+def test_no_job_looks_through_what_its_worker_loaded(make_hub: MakeHub) -> None:
+    # Jobs are forked from where this worker ends: the function of another module is no job that it would run.
+    environment = {**os.environ, **environment_of(make_hub(sweep_seconds=3600.0).settings)}
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100_000
 
 
 @pytest.fixture
