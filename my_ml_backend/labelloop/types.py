@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -445,6 +446,17 @@ def caseless(name: str) -> str:
 def bare(text: str) -> str:
     """Take away what stands around a label that is written as a sentence, a quotation or an entry of a list."""
     return text.strip(" \t\r\n.\"'`*-")
+
+
+def finite(value: object) -> float | None:
+    """Give a number of foreign JSON; None for what is none, truth values among it, and for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def value_at(data: object, key: str) -> object:

@@ -7,7 +7,7 @@ ours before the first one after it.
 import math
 from collections.abc import Iterable, Iterator
 
-from labelloop.types import Box, Json, Span
+from labelloop.types import Box, Json, Span, finite
 
 Size = tuple[int, int]
 
@@ -53,7 +53,7 @@ def read_box(entry: Json) -> Box | None:
     told = entry.get("bounding_box")
     if not isinstance(told, dict):
         return None
-    numbers = [_number(told.get(key)) for key in ("left", "top", "width", "height")]
+    numbers = [finite(told.get(key)) for key in ("left", "top", "width", "height")]
     left, top, width, height = (math.nan if one is None else one for one in numbers)
     box = Box(left, top, width, height)
     return box if width > 0.0 and height > 0.0 and not math.isnan(left + top) else None
@@ -143,13 +143,3 @@ def _upright(box: Box, size: Size) -> Box:
     return Box(
         box.x + min(xs) / width, box.y + min(ys) / height, (max(xs) - min(xs)) / width, (max(ys) - min(ys)) / height
     )
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

@@ -220,8 +220,11 @@ class _Work:
             self._note(stage="run", parameters=dict(self.site.parameters()))
         learn_unknown(self.hub, self.project)
         # What an endpoint said lies on the machine that asked it: another one has to ask for what is not there.
-        told = self._predict() if self.job.endpoint else self._train() if self.job.stage == "run" else ""
-        return told or self._conclude()
+        if self.job.endpoint:
+            self._predict()
+        elif self.job.stage == "run" and (told := self._train()):
+            return told
+        return self._conclude()
 
     def _count_death(self) -> None:
         """Raise TrainingDied where a stage has killed its process too often; a run counts for itself."""
@@ -260,19 +263,16 @@ class _Work:
             forced = forced or given_up or (latest.forced and not latest.judged)
         return running.retrain(hub, self.project, trigger, self.reporter, force=forced)
 
-    def _predict(self) -> str:
-        """Predict for all rows; says why that is not over yet, empty when it is."""
+    def _predict(self) -> None:
+        """Predict for all rows."""
         if menu_of(self.hub).of_number(self.project.id) is None:
             raise SettingsError(
                 "the endpoint of this entry is no longer allowed here: let LABELLOOP_ENDPOINT or "
                 "LABELLOOP_ALLOWED_ENDPOINTS name it, or choose another entry of the menu"
             )
         done = predict_rows(self.hub, self.project, self.reporter)
-        if done.job:
-            return done.job
         left_out = {"left_out": done.left_out, "reasons": done.reasons}
         self._note(stage="conclude", version=serving(self.hub, self.project).version, uploaded=left_out)
-        return ""
 
     def _conclude(self) -> str:
         conclusion = Conclusion(self.hub, self.project, self.job, self.site, self.reporter)

@@ -1,12 +1,11 @@
 """What results say was drawn: shapes in our own units, and the labeled regions of one control tag."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from labelloop.data.classes import Find
 from labelloop.studio.control_tag import ControlTag
-from labelloop.types import Box, Json, Point, Region, Span
+from labelloop.types import Box, Json, Point, Region, Span, finite
 
 _DIGITS = 8
 """Of a fraction: those of the percentages that predictions are written with (results/shapes.py)."""
@@ -63,7 +62,7 @@ def box_of(value: Json) -> Box | None:
     width, height = _fraction(value.get("width")), _fraction(value.get("height"))
     if corner is None or not width or not height or min(width, height) < 0.0:
         return None
-    rotation = _number(value.get("rotation", 0)) or 0.0
+    rotation = finite(value.get("rotation", 0)) or 0.0
     return Box(corner.x, corner.y, width, height, rotation)
 
 
@@ -100,24 +99,14 @@ def _labels(result: Json, key: str) -> Iterator[str]:
 
 
 def _is_turned(result: Json) -> bool:
-    return bool((_number(result.get("image_rotation")) or 0.0) % 360.0)
+    return bool((finite(result.get("image_rotation")) or 0.0) % 360.0)
 
 
 def _score(result: Json) -> float | None:
-    score = _number(result.get("score"))
+    score = finite(result.get("score"))
     return score if score is not None and 0.0 <= score <= 1.0 else None
 
 
 def _fraction(percent: object) -> float | None:
-    number = _number(percent)
+    number = finite(percent)
     return None if number is None else number / 100.0
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
