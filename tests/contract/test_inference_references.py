@@ -91,7 +91,7 @@ def test_the_packages_of_its_image_are_all_that_the_server_imports() -> None:
     ("command", "status", "said"),
     [
         ("serve --help", 0, "Run the inference container"),
-        ("status", 1, "Error: this command needs the package rq, which is not installed: pip install "),
+        ("status", 1, "Error: this command needs the package redis, which is not installed: pip install "),
     ],
 )
 def test_a_command_without_its_packages_says_which_is_missing(command: str, status: int, said: str) -> None:
