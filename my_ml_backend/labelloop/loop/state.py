@@ -39,6 +39,7 @@ _FORGOTTEN = (
     "progress",
     "note",
     "seen",
+    "swept",
     "prelabel",
     "postponed",
     "policy",
@@ -168,6 +169,15 @@ class ProjectState:
         """Read the counters of the last look; all unknown after Redis was wiped."""
         found = self._redis.get(self._key("seen"))
         return Seen(**json.loads(found)) if found else Seen()
+
+    def note_swept(self) -> None:
+        """Note that a sweep has looked at the project, whole."""
+        self._redis.set(self._key("swept"), repr(time.time()))
+
+    def swept(self) -> float | None:
+        """Say when a sweep last ended without an error (Unix seconds); None where none has since Redis was wiped."""
+        found = self._redis.get(self._key("swept"))
+        return float(found) if found else None
 
     def note_policy(self) -> None:
         """Note the policy of this process, a worker, for whoever asks how the project stands with other settings."""

@@ -108,6 +108,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     done = consider(hub, project)
     _mend_title(hub, project, info)
     state.note("sweep", "")
+    state.note_swept()
     return done
 
 

@@ -192,6 +192,8 @@ def test_a_project_that_fails_does_not_stop_the_others(studio: StudioApi, studio
     assert done == {str(other): done[str(other)], str(studio_hub.project(7)): "nothing has changed"}
     assert done[str(other)].startswith("failed: Label Studio at ")
     assert studio_hub.state(other).notes()["sweep"] in done[str(other)]
+    assert studio_hub.state(other).swept() is None
+    assert time.time() - (studio_hub.state(studio_hub.project(7)).swept() or 0.0) < 60
 
 
 def test_sweeps_do_not_pile_up_behind_a_long_run(hub: Hub) -> None:
