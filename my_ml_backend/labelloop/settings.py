@@ -38,6 +38,12 @@ class LoopSettings:
     )
     basic_auth_user: str = _setting("BASIC_AUTH_USER", "", "User name that Label Studio must send; empty: none asked.")
     basic_auth_pass: str = _setting("BASIC_AUTH_PASS", "", "Password that Label Studio must send.", secret=True)
+    admin_user: str = _setting(
+        "LABELLOOP_ADMIN_USER",
+        "",
+        "User name that operators' routes ask for, in the place of Label Studio's; empty: they take Label Studio's.",
+    )
+    admin_pass: str = _setting("LABELLOOP_ADMIN_PASS", "", "Password that operators must send.", secret=True)
     webhook_secret: str = _setting(
         "LABELLOOP_WEBHOOK_SECRET",
         "",

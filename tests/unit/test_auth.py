@@ -11,7 +11,8 @@ from werkzeug.exceptions import Unauthorized
 from werkzeug.test import EnvironBuilder
 
 from labelloop.errors import SettingsError
-from labelloop.web.access import BasicAuth, WebhookSecret
+from labelloop.settings import Settings
+from labelloop.web.logins import BasicAuth, Logins, WebhookSecret
 from support.examples import examples
 
 
@@ -73,6 +74,13 @@ def test_no_header_whatever_is_more_than_refused(header: str) -> None:
 def test_half_a_login_is_refused_at_construction(user: str, password: str, missing: str) -> None:
     with pytest.raises(SettingsError, match=f"{missing} is empty"):
         BasicAuth(user, password)
+
+
+def test_half_a_login_of_operators_is_refused_too() -> None:
+    with pytest.raises(SettingsError, match="LABELLOOP_ADMIN_PASS is empty"):
+        Logins.of(Settings(admin_user="ops"))
+    with pytest.raises(SettingsError, match="LABELLOOP_ADMIN_USER is empty"):
+        Logins.of(Settings(admin_pass="night"))
 
 
 def test_the_right_secret_passes() -> None:

@@ -15,14 +15,14 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.menu import menu_of
 from labelloop.loop.project_endpoint import open_for
 from labelloop.settings import Settings
-from labelloop.studio.backends import webhook_secret
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.types import Output, Rendering
-from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
+from labelloop.web.access import WebGate
 from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
 from labelloop.web.labelbox import LabelboxRoutes, is_served
+from labelloop.web.logins import Logins
 from labelloop.web.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -47,10 +47,9 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     metrics.watch(app)
     answer_errors(app)
     hide_folders(app, settings.folders)
-    basic = BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
-    secret = WebhookSecret(webhook_secret(settings))
-    guard(app, WebGate(settings, basic, secret), lambda: warm_up(hub))
-    Routes(hub, backend, basic, secret, metrics).add_to(app)
+    logins = Logins.of(settings)
+    guard(app, WebGate(settings, logins), lambda: warm_up(hub))
+    Routes(hub, backend, logins, metrics).add_to(app)
     LabelboxRoutes(hub).add_to(app)
     return app
 

@@ -25,10 +25,10 @@ from labelloop.sources.egress import trusted
 from labelloop.studio.backends import webhook_secret
 from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner
-from labelloop.web.access import BasicAuth
 from labelloop.web.backend import FOLDER, backend_class
 from labelloop.web.cloud_run import lacks_by_settings
 from labelloop.web.labelbox import is_alone
+from labelloop.web.logins import Logins
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run_machine(environment: Mapping[str, str], *, check: bool = False) -> None:
 
 def _refuse(settings: Settings) -> None:
     """Raise LabelLoopError for what can never work, as far as it shows without loading torch."""
-    BasicAuth(settings.basic_auth_user, settings.basic_auth_pass)
+    Logins.of(settings)
     refuse_impossible(open_hub(settings))
     check_engine(settings.engine)
     if trains_here(settings):
@@ -182,7 +182,7 @@ def grace_seconds(settings: Settings) -> int:
 
 def serve_web(hub: Hub) -> NoReturn:
     """Become gunicorn; its signals and its exit status are this process's. Raises LabelLoopError before."""
-    BasicAuth(hub.settings.basic_auth_user, hub.settings.basic_auth_pass)
+    Logins.of(hub.settings)
     refuse_impossible(hub)
     _warn_of_doubts(hub.settings)
     keep_private(hub.settings.directory)

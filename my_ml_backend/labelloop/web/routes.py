@@ -25,10 +25,10 @@ from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.rendering import tags_named
 from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
-from labelloop.web.access import BasicAuth, WebhookSecret
 from labelloop.web.backend import LabelLoop
 from labelloop.web.cloud_run import Lacks
 from labelloop.web.counters import Metrics
+from labelloop.web.logins import Logins
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -40,13 +40,10 @@ JsonAnswer = Response | Json | tuple[Json, int]
 class Routes:
     """Label Studio's routes over one hub. Who may ask is the gate's, errors are left to the border, ``answers``."""
 
-    def __init__(
-        self, hub: Hub, backend: type[LabelLoop], basic: BasicAuth, secret: WebhookSecret, metrics: Metrics
-    ) -> None:
+    def __init__(self, hub: Hub, backend: type[LabelLoop], logins: Logins, metrics: Metrics) -> None:
         self._hub = hub
         self._backend = backend
-        self._basic = basic
-        self._secret = secret
+        self._logins = logins
         self._metrics = metrics
         self._lacks = Lacks(hub)
 
@@ -125,9 +122,9 @@ class Routes:
         body = json_body()
         action = text_of(body, "action")
         if action == _TRAIN:
-            self._basic.check(request)
+            self._logins.label_studio.check(request)
         elif action in ACTIONS:
-            self._secret.check(request)
+            self._logins.webhook.check(request)
         else:
             self._metrics.heard("other")
             return {"status": "ignored"}, 200

@@ -17,7 +17,8 @@ from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
 from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
-from labelloop.web.access import BasicAuth, WebGate, WebhookSecret
+from labelloop.web.access import WebGate
+from labelloop.web.logins import Logins
 from support.bundles import make_bundle, picture
 from support.region_bundles import make_box_bundle, make_span_bundle
 from support.web import MakeHub, announce, client_of
@@ -125,7 +126,7 @@ def test_a_picture_waits_for_room_before_it_is_decoded(tmp_path: Path, monkeypat
 
 
 def test_the_page_holds_up_nothing_else_of_the_backend() -> None:
-    gate = WebGate(Settings(), BasicAuth("", ""), WebhookSecret(""))
+    gate = WebGate(Settings(), Logins.of(Settings()))
     assert gate.way({"PATH_INFO": "/try"}).pool not in {
         gate.way({"PATH_INFO": path}).pool for path in ("/predict", "/setup", "/webhook", "/status", "/metrics")
     }

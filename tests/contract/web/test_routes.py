@@ -14,7 +14,13 @@ from support.web import CONFIG, MakeHub, announce, client_of
 
 POSTS = ["/setup", "/predict", "/webhook", "/train", "/job_status", "/validate", "/delete", "/duplicate_model"]
 GETS = ["/versions", "/metrics", "/status"]
-LOGIN = {"Authorization": "Basic " + b64encode(b"label:studio").decode()}
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}
+
+
+LOGIN = basic("label", "studio")
 
 
 @pytest.mark.parametrize("path", POSTS)
@@ -69,6 +75,33 @@ def test_every_other_route_asks_for_basic_authentication(make_hub: MakeHub, path
         assert refused.json is not None
         assert refused.headers["WWW-Authenticate"] == 'Basic realm="LabelLoop ML backend"'
     assert ask(path, json={**body, **more}, headers=LOGIN).status_code in (200, 201, 410)
+
+
+def test_operators_routes_are_closed_to_label_studio_where_operators_have_a_login(make_hub: MakeHub) -> None:
+    own = basic("ops", "night")
+    client = client_of(
+        make_hub(basic_auth_user="label", basic_auth_pass="studio", admin_user="ops", admin_pass="night")
+    )
+    body = {"action": "START_TRAINING", "project": 7, "tasks": [], "label_config": CONFIG, "config": CONFIG, "job": "x"}
+    more = {"project_src": 1, "project_dst": 2}
+    for path in [*POSTS, *GETS, "/try", "/status/below"]:
+        ask = client.post if path in POSTS else client.get
+        theirs = path in ("/delete", "/versions", "/metrics", "/status", "/try", "/status/below")
+        project = {"project": {"id": 7}} if path == "/webhook" else {}
+        opened, closed = (own, LOGIN) if theirs else (LOGIN, own)
+        refused = ask(path, json=body | more | project, headers=closed)
+        assert refused.status_code == 401, path
+        assert (
+            refused.headers["WWW-Authenticate"] == f'Basic realm="LabelLoop {"operators" if theirs else "ML backend"}"'
+        )
+        assert ask(path, json=body | more | project, headers=opened).status_code in (200, 201, 404, 410), path
+
+
+def test_operators_may_have_a_login_where_label_studio_has_none(make_hub: MakeHub) -> None:
+    client = client_of(make_hub(admin_user="ops", admin_pass="night"))
+    assert client.get("/status").status_code == 401
+    assert client.get("/status", headers=basic("ops", "night")).status_code == 200
+    assert client.post("/setup", json={"project": 7}).status_code == 200
 
 
 def test_ready_and_status_say_whether_redis_answers_and_health_does_not(make_hub: MakeHub) -> None:
