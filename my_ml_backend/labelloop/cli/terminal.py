@@ -69,14 +69,14 @@ def standing(one: ProjectStatus) -> list[str]:
     """Say how a project stands, a line for each thing worth knowing."""
     lines = _versions(one)
     # What a scan found missing is older than labels that have come since.
-    lacks = one.missing and not (one.run is None and 0 < one.needed <= one.changed)
+    lacks = one.missing and not (one.outlook and one.outlook.enough and one.run is None)
     told = (
         f"learns {one.learns}" if one.learns else "",
         f"before the first version: {one.missing}" if lacks else "",
         _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
-        _counted(one) if one.changed else "",
+        f"next: {one.outlook.told(time.time())}" if one.outlook else "",
         *(_WAITS.format(version=version, project=_named(one)) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
         _left_out(one) if one.run and one.run.get("suspects") else "",
@@ -170,18 +170,6 @@ def _deployed(there: Deployed) -> str:
     if there.between:
         told += f"; just now {' or '.join(there.between)} answers"
     return told + (f"; the last deployment failed: {there.reason}" if there.reason else "")
-
-
-def _counted(one: ProjectStatus) -> str:
-    """Say how many labels have changed of how many, and when a run begins."""
-    what = "labels for a first version" if one.champion is None and one.run is None else "changed labels"
-    counted = f"{one.changed} of {one.needed} {what}" if one.needed else f"{one.changed} {what}"
-    if one.due is None:
-        return counted
-    soon = f"{max(0, one.due - time.time()):.0f} s"
-    if one.needed and one.changed < one.needed:
-        return f"{counted}; a run begins in {soon} even if no more come"
-    return f"{counted}; a run begins in {soon}, later if more come"
 
 
 def _agreed(agreed: Agreed) -> str:

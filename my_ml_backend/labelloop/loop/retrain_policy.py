@@ -3,9 +3,10 @@
 A label that changes twice is one changed label, and a repeated webhook changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.settings import Settings
@@ -50,31 +51,52 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RetrainPolicy:
-    """Retrain after ``retrain_after`` changed labels and ``quiet`` seconds, or ``max_wait`` seconds after the first."""
+    """Retrain after ``retrain_after`` changed labels and ``quiet`` seconds, or ``max_wait`` seconds after the first.
+
+    The first version needs ``min_labels``. A failing run is tried ``run_attempts`` times, ``retry_seconds`` after the
+    first failure.
+    """
 
     retrain_after: int
     quiet: float
     max_wait: float
     min_labels: int = 0
+    run_attempts: int = 3
+    retry_seconds: float = 60.0
 
     @classmethod
     def of(cls, settings: Settings) -> "RetrainPolicy":
         """Take the rule from the settings."""
         return cls(
-            settings.retrain_after, settings.quiet_seconds, settings.max_wait_seconds, min_labels=settings.min_labels
+            settings.retrain_after,
+            settings.quiet_seconds,
+            settings.max_wait_seconds,
+            **{name: getattr(settings, name) for name in _NAMED},
         )
 
     @classmethod
     def parse(cls, text: str) -> "RetrainPolicy | None":
-        """Read ``str()`` of a policy back; None for anything else."""
+        """Read ``str()`` of a policy back, of an earlier or a later release, too; None for anything else."""
         found = text.split()
+        named = dict(word.split("=", 1) for word in found[4:] if "=" in word)
         try:
-            return cls(int(found[0]), float(found[1]), float(found[2]), int(found[3]))
+            more = {name: kind(named[name]) for name, kind in _NAMED.items() if name in named}
+            return cls(int(found[0]), float(found[1]), float(found[2]), **{"min_labels": int(found[3]), **more})
         except (ValueError, IndexError):
             return None
 
     def __str__(self) -> str:
-        return f"{self.retrain_after} {self.quiet} {self.max_wait} {self.min_labels}"
+        # The first four as every release reads them; what they do not know they pass over.
+        named = " ".join(f"{name}={getattr(self, name)}" for name in _NAMED if name != "min_labels")
+        return f"{self.retrain_after} {self.quiet} {self.max_wait} {self.min_labels} {named}"
+
+    def wanted(self, *, lacking: bool = False) -> int:
+        """Say how many changed labels call for a run; of a project ``lacking`` labels for a first version, any."""
+        return 1 if lacking else self.retrain_after
+
+    def needed(self, *, first: bool) -> int:
+        """Say how many labels are to come: changed ones for a run, or all that the ``first`` one needs."""
+        return self.min_labels if first else self.retrain_after
 
     def due(self, pending: Pending, *, lacking: bool = False) -> float | None:
         """Say at which moment (Unix seconds) a run is due, given no further change; None while nothing has changed.
@@ -84,9 +106,13 @@ class RetrainPolicy:
         if pending.changed == 0:
             return None
         latest = pending.first + self.max_wait
-        if pending.changed < (1 if lacking else self.retrain_after):
+        if pending.changed < self.wanted(lacking=lacking):
             return latest
         return min(pending.last + self.quiet, latest)
+
+
+_NAMED: dict[str, Callable[[str], Any]] = {"min_labels": int, "run_attempts": int, "retry_seconds": float}
+"""Fields that are taken from the setting of the same name, and what reads them."""
 
 
 class Changes:

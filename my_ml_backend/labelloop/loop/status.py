@@ -1,5 +1,6 @@
 """How a project stands: for ``labelloop status``, ``/status`` and the demo. Asks the store and Redis only."""
 
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +12,7 @@ from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
+from labelloop.loop.outlook import Outlook, decide, situation
 from labelloop.loop.project_endpoint import project_endpoint
 from labelloop.loop.project_registry import why_gone
 from labelloop.loop.queue import count_workers
@@ -62,17 +64,17 @@ class FirstLabels:
 
 @dataclass(frozen=True, slots=True)
 class ProjectStatus:
-    """One project at one moment. ``due`` is when the policy calls for a run (Unix seconds), None without changes.
+    """One project at one moment. ``outlook`` says what is next, when and why; None where that cannot be known.
 
+    It goes by the settings of the worker that looks after the project, not by those of who asks.
     ``missing`` says what the first version lacks, ``trouble`` what went wrong last; ``queue`` whether Redis answers.
     ``endpoint`` is the name of one with a model of its own: ``announced`` is its version, and nothing is trained.
     ``wait`` says why and until when the loop leaves it alone; ``store`` whether the project's objects could be read.
     ``opened`` is the open run whose training goes on elsewhere: its key, what kind of trainer has it, the handle it is
     known by there, its time limit (Unix seconds), and why it is to end.
-    ``needed`` is how many changed labels call for a run, or labels for a first version; it and ``due`` are by the
-    worker's settings. ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that
-    versions are brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the
-    oldest first. ``drift`` says how predictions differ from those that the champion made at first; empty where they do
+    ``workers`` is how many workers there are. ``deployed`` is what was last seen at an endpoint that versions are
+    brought to, and why the last one could not be. ``waiting`` are those that a person is to approve, the oldest first.
+    ``drift`` says how predictions differ from those that the champion made at first; empty where they do
     not. ``learning`` says what more labels would bring. ``agreement`` is how annotators agree with the announced
     version, None before they have said. ``saved`` is what time pre-annotations saved, None where none are withheld to
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
@@ -86,7 +88,7 @@ class ProjectStatus:
     missing: str = ""
     trouble: str = ""
     changed: int = 0
-    due: float | None = None
+    outlook: Outlook | None = None
     step: StageProgress | None = None
     run: Json | None = None
     queue: bool = True
@@ -94,7 +96,6 @@ class ProjectStatus:
     bootstrap: Bootstrap | None = None
     wait: Wait | None = None
     store: bool = True
-    needed: int = 0
     workers: int | None = None
     opened: Json | None = None
     deployed: Deployed | None = None
@@ -180,7 +181,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
 def _of_model_run(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted) -> ProjectStatus:
     """Say what was asked for it, and of which versions it has; nobody waits for labels there."""
     job = ModelRunJobs(hub.store).read(project)
-    stands = replace(_trained(hub, project, stands, noted), missing="", needed=0)
+    stands = replace(_trained(hub, project, stands, noted), missing="", outlook=None)
     return replace(stands, job=_summed_up(job) if job else None)
 
 
@@ -269,15 +270,16 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
     # A worker notes its policy each time it looks; before the first look, the settings here are the best guess.
     policy, pending = noted.policy or RetrainPolicy.of(hub.settings), noted.pending
     lacking = noted.notes.get("missing") or _missing(record, policy.min_labels, pending.changed)
-    first = pointers.champion is None and record is None
-    return replace(
-        stands,
-        missing="" if pointers.champion else lacking,
-        changed=pending.changed,
-        due=policy.due(pending, lacking="missing" in noted.notes),
-        needed=policy.min_labels if first else policy.retrain_after,
-        workers=noted.workers,
-    )
+    stands = replace(stands, workers=noted.workers, changed=pending.changed)
+    return replace(stands, missing="" if pointers.champion else lacking, outlook=_outlook(hub, project, policy))
+
+
+def _outlook(hub: Hub, project: ProjectKey, policy: RetrainPolicy) -> Outlook | None:
+    """Say what is next; None where the settings that are at fault, or Redis, keep that from being known."""
+    try:
+        return decide(policy, situation(hub, project, time.time()))
+    except (SettingsError, QueueError):
+        return None
 
 
 def _opened(opened: OpenRun) -> Json:

@@ -51,8 +51,10 @@ def test_a_new_project_lacks_all_labels(hub: Hub) -> None:
     stands = project_status(hub, PROJECT)
 
     assert stands.missing == "40 more labels"
-    assert (stands.champion, stands.announced, stands.run, stands.step, stands.due) == (None,) * 5
+    assert (stands.champion, stands.announced, stands.run, stands.step) == (None,) * 4
     assert stands.queue
+    assert stands.outlook is not None
+    assert (stands.outlook.next, stands.outlook.at, stands.outlook.why) == ("nothing", None, "nothing has changed")
 
 
 def test_before_a_first_run_changed_labels_count(hub: Hub) -> None:
@@ -78,10 +80,13 @@ def test_what_counts_are_the_settings_of_who_looks_at_the_project_not_of_who_ask
     worker.state(PROJECT).note_policy()
     stands = project_status(elsewhere, PROJECT)
 
-    assert (stands.changed, stands.needed, stands.due) == (12, 20, 4600)
+    assert stands.outlook is not None
+    assert (stands.changed, stands.outlook.needed, stands.outlook.at) == (12, 20, 4600)
     assert "12 of 20 changed labels" in "\n".join(standing(stands))
     hub.state(PROJECT).changes.add([f"a{number}" for number in range(12, 25)], now=2000)
-    assert project_status(elsewhere, PROJECT).due == 2030
+    later = project_status(elsewhere, PROJECT).outlook
+    assert later is not None
+    assert later.at == 2030
     elsewhere.redis.close()
     worker.redis.close()
 

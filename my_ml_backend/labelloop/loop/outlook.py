@@ -1,0 +1,222 @@
+"""What a project needs next, at which moment, and why: one value that is acted upon (``consider``) and shown alike.
+
+``decide`` is pure: the same policy and the same situation give the same outlook, whoever asks.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from labelloop.loop import deploy as deploying
+from labelloop.loop.backoff import Wait, growing
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_endpoint import learns
+from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.state import Wish
+from labelloop.loop.training import open_elsewhere
+from labelloop.models.open_run import OpenRun
+from labelloop.models.runs import RunRecord
+from labelloop.types import Json, ProjectKey
+
+Next = Literal["nothing", "run", "deploy", "look", "running", "elsewhere"]
+"""What comes next: nothing, a run, the announcement of the champion, another look; or a run that is in progress, or
+trained elsewhere, and what comes after it is decided then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known of a project at the moment ``now`` (Unix seconds); all that a decision goes by but the policy.
+
+    ``lacking`` says what a first version lacks, as a run or a scan found it. ``behind`` is the champion that is not yet
+    announced, or not yet at its endpoint, and ``looked_at`` when to see to that. ``improved`` says which recipe, or
+    the gate, has improved since the last run.
+    """
+
+    now: float
+    pending: Pending
+    held: bool = False
+    opened: OpenRun | None = None
+    learns: bool = True
+    wish: Wish | None = None
+    wait: Wait | None = None
+    lacking: str = ""
+    last: RunRecord | None = None
+    champion: str | None = None
+    behind: str = ""
+    looked_at: float = 0.0
+    deploy_failed: bool = False
+    improved: str = ""
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing has been trained yet."""
+        return self.champion is None and self.last is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is ``next``, ``at`` which moment (Unix seconds; None where none is known), and ``why``, in words.
+
+    ``changed`` labels count, of ``needed``; the last one changed ``quiet`` seconds ago, of ``quiet_seconds``, the first
+    one ``waited`` seconds ago, of ``max_wait_seconds``. ``later`` says that more changes put it off. ``trigger`` is
+    what the record of a run will say. ``forced`` trains the same labels once more.
+    """
+
+    next: Next
+    at: float | None
+    why: str
+    changed: int = 0
+    needed: int = 0
+    quiet: float | None = None
+    quiet_seconds: float = 0.0
+    waited: float | None = None
+    max_wait_seconds: float = 0.0
+    later: bool = False
+    trigger: str = ""
+    forced: bool = False
+
+    @property
+    def enough(self) -> bool:
+        """Whether as many labels have changed as are needed."""
+        return 0 < self.needed <= self.changed
+
+    def told(self, now: float) -> str:
+        """Say it in a line: ``a run in 18 s, later if more labels change: 22 of 20 changed labels, quiet for ...``."""
+        what = {"run": "a run", "deploy": "the champion is announced", "look": "another look"}.get(self.next)
+        if what is None or self.at is None:
+            return self.why
+        soon = "at once" if self.at <= now else f"in {duration(self.at - now)}"
+        return f"{what} {soon}{', later if more labels change' if self.later else ''}: {self.why}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: seconds up to two minutes, minutes up to two hours, then hours."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < most:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+def decide(policy: RetrainPolicy, stands: Situation) -> Outlook:
+    """Say what the project needs next. What was begun comes first, then what a person asked for, then the policy."""
+    return _under_way(policy, stands) or _asked_for(policy, stands) or _of_itself(policy, stands)
+
+
+def _under_way(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
+    if stands.held:
+        return _outlook(policy, stands, "running", None, "a run is in progress")
+    if stands.opened:
+        at = stands.wait.until if stands.wait else stands.now
+        return _outlook(policy, stands, "elsewhere", at, f"run {stands.opened.key} is being trained elsewhere")
+    if not stands.learns:
+        return Outlook("nothing", None, "its endpoint has a model of its own: nothing is trained")
+    return None
+
+
+def _asked_for(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
+    """Say what a person wants; nothing else is begun while the project waits after a failure."""
+    if wish := stands.wish:
+        return _run(policy, stands, wish.trigger, forced=wish.force)
+    if wait := stands.wait:
+        why = f"{wait.away} is away" if wait.away else "the last attempt failed"
+        return _outlook(policy, stands, "look", wait.until, why)
+    return None
+
+
+def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
+    # While labels are missing no run can be made: the next change of one starts it.
+    last = None if stands.lacking else stands.last
+    unfinished = last if last is not None and _is_unfinished(policy, last) else None
+    again = retry_at(policy, unfinished) if unfinished else 0.0
+    if unfinished and again <= stands.now:
+        return _run(policy, stands, unfinished.trigger, forced=unfinished.forced)
+    changes = _of_changes(policy, stands)
+    due = changes.at is not None and changes.at <= stands.now
+    if stands.behind and not (stands.deploy_failed and due):
+        at = max(stands.looked_at, stands.now)
+        told = "is on its way to its endpoint" if at > stands.now else "is to be announced"
+        return _outlook(policy, stands, "deploy", at, f"{stands.behind} {told}")
+    if unfinished:
+        why = "a failed run is tried again later" if unfinished.state == "failed" else "a run that was cut off waits"
+        return _run(policy, stands, unfinished.trigger, again, why=why, forced=unfinished.forced)
+    return _run(policy, stands, stands.improved) if last is not None and stands.improved else changes
+
+
+def retry_at(policy: RetrainPolicy, record: RunRecord) -> float:
+    """Say when a run is tried again (Unix seconds); the wait doubles with each failure, and ends at an hour.
+
+    A run that was cut off goes on at once, and so it does a second time; who is cut off at the same place for the third
+    time waits too.
+    """
+    before = record.own_failures - 1 if record.state == "failed" else record.interruptions - 2
+    if before < 0:
+        return 0.0
+    return datetime.fromisoformat(record.updated).timestamp() + growing(policy.retry_seconds, before)
+
+
+def situation(hub: Hub, project: ProjectKey, now: float) -> Situation:
+    """Read how the project stands. Raises QueueError, StoreError and SettingsError."""
+    state, pointers = hub.state(project), hub.pointer(project).read()
+    notes, wait = state.notes(), state.backoff.wait()
+    behind = (pointers.champion or "") if deploying.is_behind(hub, project, pointers) else ""
+    return Situation(
+        now,
+        pending=state.changes.pending(),
+        held=state.is_held(),
+        opened=open_elsewhere(hub, project),
+        learns=learns(hub, project),
+        wish=state.wish(waits=wait is not None),
+        wait=wait,
+        lacking=notes.get("missing", ""),
+        last=hub.runs(project).latest(),
+        champion=pointers.champion,
+        behind=behind,
+        looked_at=deploying.looked_at_again(hub, project, behind) if behind else 0.0,
+        deploy_failed=bool(behind) and deploying.has_failed(hub, project),
+        improved=notes.get("improved", ""),
+    )
+
+
+def _is_unfinished(policy: RetrainPolicy, record: RunRecord) -> bool:
+    """Whether a run is to go on."""
+    return record.state in ("running", "failed") and not record.given_up(policy.run_attempts)
+
+
+def _of_changes(policy: RetrainPolicy, stands: Situation) -> Outlook:
+    """Say what the changed labels call for."""
+    pending, lacking = stands.pending, bool(stands.lacking)
+    due = policy.due(pending, lacking=lacking)
+    if due is None:
+        return _outlook(policy, stands, "nothing", None, "nothing has changed")
+    few = pending.changed < policy.wanted(lacking=lacking)
+    why = f"{_counted(policy, stands)}, quiet for {duration(stands.now - pending.last)} of {duration(policy.quiet)}"
+    if few or due == pending.first + policy.max_wait:
+        why += f"; the first one waits for {duration(stands.now - pending.first)}, of {duration(policy.max_wait)}"
+    later = not few and due < pending.first + policy.max_wait
+    return _outlook(policy, stands, "run", due, why, later=later, trigger=f"{pending.changed} changed labels")
+
+
+def _counted(policy: RetrainPolicy, stands: Situation) -> str:
+    """Say how many labels have changed of how many."""
+    what = "labels for a first version" if stands.first else "changed labels"
+    return f"{stands.pending.changed} of {policy.needed(first=stands.first)} {what}"
+
+
+def _run(
+    policy: RetrainPolicy, stands: Situation, trigger: str, at: float = 0.0, *, why: str = "", forced: bool = False
+) -> Outlook:
+    why = why or trigger
+    return _outlook(policy, stands, "run", max(at, stands.now), why, trigger=trigger, forced=forced)
+
+
+def _outlook(
+    policy: RetrainPolicy, stands: Situation, what: Next, at: float | None, why: str, **more: str | bool
+) -> Outlook:
+    """Put the numbers beside what is next."""
+    pending = stands.pending
+    quiet = stands.now - pending.last if pending.changed else None
+    waited = stands.now - pending.first if pending.changed else None
+    numbers: Json = {"quiet": quiet, "waited": waited, "changed": pending.changed}
+    needed = policy.needed(first=stands.first)
+    rule: Json = {"needed": needed, "quiet_seconds": policy.quiet, "max_wait_seconds": policy.max_wait}
+    return Outlook(what, at, why, **numbers, **rule, **more)  # type: ignore[arg-type]
