@@ -144,7 +144,7 @@ def started(command: Sequence[str], port: int, environment: Mapping[str, str], *
                 raise RuntimeError(f"{command} does not answer")
             time.sleep(_LOOK_SECONDS)
         ready = time.perf_counter() - began
-        [worker] = psutil.Process(child.pid).children()
+        worker = min(psutil.Process(child.pid).children(), key=lambda one: one.create_time())
         spent, memory = sum(worker.cpu_times()[:2]), worker.memory_info().rss / 1e6
         if not predicts:
             return Started(ready, spent, memory)

@@ -2,5 +2,5 @@
 
 ``worker`` is the worker class of gunicorn, which keeps processes, signals and the graceful end as they are. ``house``
 holds the connections, ``connection`` talks HTTP/1.1 with one client, and ``protocol`` is how an app is asked and
-called.
+called. ``standby`` takes the connections while no worker lives.
 """

@@ -83,7 +83,7 @@ class ClientConnection:
     async def _answer(self, head: h11.Request) -> HttpAnswer:
         environ = environ_of(head, *self._house.ends(self._writer, head))
         try:
-            way = self._house.gate.way(environ)
+            way = self._house.way(environ)
             put_body(environ, await self._read_body(head, way))
             self._house.works(self)
             answer = await self._house.answer(way, environ)

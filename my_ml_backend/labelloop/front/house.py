@@ -33,13 +33,21 @@ class House:
     """Lives in one event loop. Where clients wait for threads, threads never wait for clients.
 
     Of ``most`` connections a new one takes the place of that whose client has kept us waiting longest. Half of them at
-    most may have work waiting or done for them.
+    most may have work waiting or done for them. Where ``essential`` paths are named, only they are answered, and every
+    answer is the last of its connection.
     """
 
-    def __init__(self, app: WSGIApplication, most: int, proxies: Collection[IPv4Network | IPv6Network | str]) -> None:
+    def __init__(
+        self,
+        app: WSGIApplication,
+        most: int,
+        proxies: Collection[IPv4Network | IPv6Network | str],
+        essential: Collection[str] | None = None,
+    ) -> None:
         self.app = app
         self.gate = gate_of(app)
-        self.closing = False
+        self.closing = essential is not None
+        self._essential = essential
         self._most = most
         self._proxies = proxies
         self._inside: set[ClientConnection] = set()
@@ -105,6 +113,12 @@ class House:
         """Forget the bytes of a connection's body."""
         self._held -= connection.held
         connection.held = 0
+
+    def way(self, environ: WSGIEnvironment) -> Way:
+        """Ask the gate; raises the HTTPException that is to be answered without reading the body."""
+        if self._essential is not None and environ["PATH_INFO"] not in self._essential:
+            raise ServiceUnavailable("the web workers do not answer; webhooks are taken meanwhile", retry_after=1)
+        return self.gate.way(environ)
 
     async def answer(self, way: Way, environ: WSGIEnvironment) -> HttpAnswer:
         """Have the app answer, in the pool of its way; raises ServiceUnavailable when too many wait for that."""

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -13,6 +14,7 @@ from gunicorn.workers import base  # type: ignore[import-untyped]
 from labelloop.front.connection import READ
 from labelloop.front.house import House
 from labelloop.front.protocol import warm_up_of
+from labelloop.front.standby import Pulse, stand_by
 
 _LOOK_SECONDS = 1.0
 _OTHER_FILES = 256
@@ -20,7 +22,14 @@ _OTHER_FILES = 256
 
 
 class Worker(base.Worker):  # type: ignore[misc]
-    """Serves an app that has a gate (``labelloop.front.gate``); gunicorn's ``threads`` are not looked at."""
+    """Serves an app that has a gate (``labelloop.front.protocol``); gunicorn's ``threads`` are not looked at.
+
+    ``pre_fork`` of a configuration may give it the ``pulse`` of all workers, and make it the one that stands by: for
+    ``essential`` paths alone, while no other worker lives.
+    """
+
+    pulse: Pulse | None = None
+    essential: Collection[str] | None = None
 
     def run(self) -> None:
         """Serve until gunicorn says it is enough; called in the worker's process."""
@@ -31,22 +40,33 @@ class Worker(base.Worker):  # type: ignore[misc]
         loop.add_signal_handler(signal.SIGTERM, ended.set)
         for number in (signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, os._exit, 0)
-        house = House(self.wsgi, self._connections(), self._proxies())
-        servers = [
-            await asyncio.start_server(house.welcome, sock=one.sock, backlog=self.cfg.backlog, limit=READ)
-            for one in self.sockets
-        ]
-        threading.Thread(target=warm_up_of(self.wsgi), name="warm up", daemon=True).start()
+        house = House(self.wsgi, self._connections(), self._proxies(), self.essential)
+        doors = _Doors(house, self.sockets, self.cfg.backlog)
+        duty = asyncio.create_task(self._duty(doors))
         enough = asyncio.create_task(ended.wait())
         while not enough.done() and self.alive:
+            if duty.done():
+                duty.result()  # raises what ended it
             await self._look(enough)
-        for server in servers:
-            server.close()
+        duty.cancel()
+        doors.close()
+        for one in self.sockets:
+            one.sock.close()
         closing, give_up = asyncio.create_task(house.close()), loop.time() + self.cfg.graceful_timeout
         while not closing.done() and loop.time() < give_up:
             await self._look(closing)
         if not closing.done():
             os._exit(0)  # else Python waits for the threads, however long they take
+
+    async def _duty(self, doors: "_Doors") -> None:
+        """Serve, and say so to the one that stands by; or stand by."""
+        if self.essential is not None and self.pulse is not None:
+            await stand_by(self.pulse, doors)
+        await doors.open()
+        threading.Thread(target=warm_up_of(self.wsgi), name="warm up", daemon=True).start()
+        if self.pulse is not None:
+            await self.pulse.beat()
+        await asyncio.Event().wait()
 
     async def _look(self, task: "asyncio.Task[Any]") -> None:
         """Tell gunicorn that the event loop is well, if it lives, and wait a second or until the task is done."""
@@ -62,3 +82,24 @@ class Worker(base.Worker):  # type: ignore[misc]
 
     def _proxies(self) -> "list[IPv4Network | IPv6Network | str]":
         return ["*"] if "*" in self.cfg.forwarded_allow_ips else list(self.cfg.forwarded_allow_networks())
+
+
+class _Doors:
+    """The sockets that are listened at, as long as they are open; other processes listen at the same."""
+
+    def __init__(self, house: House, sockets: Sequence[Any], backlog: int) -> None:
+        self._house, self._sockets, self._backlog = house, sockets, backlog
+        self._servers: list[asyncio.Server] = []
+
+    async def open(self) -> None:
+        """Accept connections, those first that wait."""
+        self._servers = [
+            await asyncio.start_server(self._house.welcome, sock=one.sock.dup(), backlog=self._backlog, limit=READ)
+            for one in self._sockets
+        ]
+
+    def close(self) -> None:
+        """Accept no more connections; those that there are stay."""
+        for server in self._servers:
+            server.close()
+        self._servers = []

@@ -20,6 +20,9 @@ OPERATORS_PATHS = frozenset({"/delete", "/metrics", "/status", "/versions", PAGE
 """Routes of operators, with all below them: Label Studio needs none of these, and no longer opens them where
 LABELLOOP_ADMIN_USER is set. It asks for ``/versions`` now and then, and does without."""
 
+ESSENTIAL = (*_HEALTH, "/ready", "/webhook")
+"""What is answered while no web worker lives: what Label Studio waits for in an annotator's submit, and loses."""
+
 
 class WebGate:
     """The gate of the web app. Health is answered beside all threads; predictions have threads of their own.

@@ -32,7 +32,7 @@ from labelloop.web.logins import Logins
 
 _log = logging.getLogger(__name__)
 
-_TIMEOUT = 120
+_TIMEOUT = 30
 """Seconds for which a worker's event loop may stand still."""
 _ANSWER_SECONDS = 5
 """What a prediction in flight has after its deadline, to be written and read."""
@@ -163,8 +163,8 @@ def gunicorn_command(settings: Settings) -> list[str]:
     return [
         *(sys.executable, "-m", "gunicorn"),
         *("--bind", address(settings.host, settings.port)),
-        *("--worker-class", "labelloop.front.worker.Worker"),
-        *("--workers", str(settings.workers)),
+        *("--config", "python:labelloop.web.gunicorn_config"),
+        *("--workers", str(settings.workers + 1)),  # one of them stands by
         *("--timeout", str(_TIMEOUT)),
         *("--graceful-timeout", str(grace_seconds(settings))),
         # Nobody but Google's front end reaches a container of Cloud Run, and it alone knows that it was asked by https.

@@ -114,14 +114,11 @@ class Machine:
         return max(found)
 
     def web(self) -> psutil.Process:
-        """The process that answers: gunicorn's worker."""
+        """The process that answers: gunicorn's worker, begun before the one that stands by."""
         (gunicorn,) = (
-            one
-            for one in psutil.Process(self.process.pid).children()
-            if "labelloop.front.worker.Worker" in one.cmdline()
+            one for one in psutil.Process(self.process.pid).children() if "labelloop.web.wsgi:app" in one.cmdline()
         )
-        (worker,) = gunicorn.children()
-        return worker
+        return min(gunicorn.children(), key=lambda one: one.create_time())
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from redis import Redis
 
 from labelloop.children import start_child, stop_child
 from labelloop.loop.redis_server import RedisServer
@@ -56,6 +59,7 @@ def environment(redis_server: RedisServer, folder: Path) -> dict[str, str]:
         "LABELLOOP_ENDPOINT": "fake://?classes=cat,dog",
         "LABELLOOP_BODY_MAX_BYTES": "5000",
         "LABELLOOP_LABELBOX_SECRET": "hush",
+        "LABELLOOP_WEBHOOK_SECRET": "hush",
     }
     return {**os.environ, **own}
 
@@ -101,7 +105,7 @@ def up(url: str) -> bool:
 def test_gunicorn_workers_hold_no_torch(served: tuple[str, psutil.Process]) -> None:
     url, arbiter = served
     requests.post(f"{url}/setup", json={"project": 7}, timeout=5).raise_for_status()
-    wait_until(lambda: len(arbiter.children()) == 2, "both workers are there")
+    wait_until(lambda: len(arbiter.children()) == 3, "both workers are there, and the one that stands by")
     for process in [arbiter, *arbiter.children()]:
         assert not [mapped.path for mapped in process.memory_maps() if "torch" in mapped.path]
 
@@ -122,3 +126,66 @@ def test_a_connection_serves_on_after_a_refused_body(served: tuple[str, psutil.P
         refused = session.post(f"{url}/predict", data=b"x" * 20_000, timeout=5)
         assert (refused.status_code, refused.headers["Connection"]) == (413, "close")
         assert session.get(f"{url}/health", timeout=5).json()["status"] == "UP"
+
+
+@contextmanager
+def frozen(arbiter: psutil.Process) -> Iterator[None]:
+    """Stop all workers but the one that stands by, which is begun last."""
+    wait_until(lambda: len(arbiter.children()) == 3, "both workers are there, and the one that stands by")
+    *workers, _standby = sorted(arbiter.children(), key=lambda one: one.create_time())
+    for worker in workers:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
+def created(number: int) -> dict[str, object]:
+    return {"action": "ANNOTATION_CREATED", "annotation": {"id": number}, "task": {"id": 5}, "project": {"id": 7}}
+
+
+def test_while_all_workers_are_frozen_another_answers_for_health_and_takes_webhooks(
+    served: tuple[str, psutil.Process], redis_server: RedisServer
+) -> None:
+    url, arbiter = served
+    header = {"X-LabelLoop-Secret": "hush"}
+    with Redis.from_url(redis_server.url) as redis:
+        redis.flushall()
+    with frozen(arbiter):
+        with ThreadPoolExecutor(20) as threads:  # at once: they wait in the socket's queue
+            told = [
+                threads.submit(requests.post, f"{url}/webhook", json=created(number), headers=header, timeout=5)
+                for number in range(1, 21)
+            ]
+        assert {one.result().status_code for one in told} == {200}
+        with Redis.from_url(redis_server.url) as redis:
+            (changed,) = redis.keys("labelloop:*:changed")
+            assert redis.zcard(changed) == 20
+        answer = requests.get(f"{url}/health", timeout=1)
+        assert (answer.status_code, answer.json()["status"], answer.headers["Connection"]) == (200, "UP", "close")
+        assert requests.post(f"{url}/webhook", json=created(21), timeout=5).status_code == 401
+        for path in ("/predict", "/setup", "/status"):
+            refused = requests.post(f"{url}{path}", data=b"x" * 3000, timeout=5)
+            assert (refused.status_code, refused.json()) == (
+                503,
+                {"error": "the web workers do not answer; webhooks are taken meanwhile"},
+            )
+    body = {"project": "7.1", "label_config": CONFIG, "tasks": [{"id": 1}]}
+    wait_until(lambda: requests.post(f"{url}/predict", json=body, timeout=5).ok, "the workers answer again")
+    for _ in range(20):
+        answer = requests.post(f"{url}/setup", json={"project": "7.1"}, timeout=5)
+        assert answer.status_code == 200
+
+
+def test_who_stands_by_is_replaced_and_nobody_else(served: tuple[str, psutil.Process]) -> None:
+    url, arbiter = served
+    wait_until(lambda: len(arbiter.children()) == 3, "all are there")
+    *workers, standby = sorted(arbiter.children(), key=lambda one: one.create_time())
+    standby.kill()
+    wait_until(lambda: len(arbiter.children()) == 3 and standby not in arbiter.children(), "there is another")
+    assert sorted(arbiter.children(), key=lambda one: one.create_time())[:2] == workers
+    with frozen(arbiter):
+        assert requests.get(f"{url}/health", timeout=5).ok
+        assert requests.post(f"{url}/predict", timeout=5).status_code == 503
