@@ -1,18 +1,21 @@
 """Trains on scikit-learn's digits again and again, as a worker does: the load beside which others are measured."""
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
 
 from labelloop.data.split import side
 from labelloop.demo.pictures import digits
+from labelloop.settings import Settings
 from labelloop.train.dataset import Dataset, Sample
 from labelloop.train.trainer import train
 from labelloop.types import TrainSettings
 
 
 def main(folder: Path) -> None:
+    os.nice(Settings().run_niceness)
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     shown = digits(pictures, 0, 260).shown

@@ -294,6 +294,13 @@ class LoopSettings:
     scan_seconds: float = _setting(
         "LABELLOOP_SCAN_SECONDS", 3600.0, "Least seconds between two scans of a project's annotations.", minimum=0
     )
+    run_niceness: int = _setting(
+        "LABELLOOP_RUN_NICENESS",
+        10,
+        "How far a run gives way to the machine's other processes; 0: not at all, 19: wholly.",
+        minimum=0,
+        maximum=19,
+    )
     run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
     retry_seconds: float = _setting(
         "LABELLOOP_RETRY_SECONDS",

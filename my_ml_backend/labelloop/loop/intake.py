@@ -6,6 +6,7 @@ import time
 from labelloop.data.site import Event, LabelConfigChanged, LabelsChanged, TasksCreated, TrainingRequested
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
+from labelloop.loop.queue import is_planned
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -37,8 +38,10 @@ def _start(hub: Hub, project: ProjectKey) -> str | None:
 
 
 def _note_changes(hub: Hub, project: ProjectKey, what: list[str]) -> None:
-    hub.state(project).changes.add(what, time.time())
-    look_when_due(hub, project)
+    now = time.time()
+    due, planned = hub.state(project).note_changes(what, now)
+    if due is not None and not is_planned(planned, due, now):
+        hub.queue(project).consider(due)
 
 
 def look_when_due(hub: Hub, project: ProjectKey) -> None:

@@ -88,7 +88,7 @@ class ProjectQueue:
     def consider(self, at: float) -> None:
         """Look at the project's policy at the moment ``at`` (Unix seconds), unless a look is scheduled before that."""
         now, planned = time.time(), self._redis.get(self._key("wake"))
-        if planned is not None and now <= float(planned) <= at:
+        if is_planned(None if planned is None else float(planned), at, now):
             return
         self._redis.set(self._key("wake"), repr(at), ex=max(1, int(at - now) + 60))
         self._schedule(at, "labelloop.loop.jobs.consider")
@@ -159,6 +159,11 @@ class ProjectQueue:
 
     def _key(self, name: str) -> str:
         return key_of(self._project, name)
+
+
+def is_planned(planned: float | None, at: float, now: float) -> bool:
+    """Say whether the look at a policy that is scheduled, if any, comes by the moment ``at`` (Unix seconds)."""
+    return planned is not None and now <= planned <= at
 
 
 def enqueue_sweep(redis: RedisClient, every: float) -> None:

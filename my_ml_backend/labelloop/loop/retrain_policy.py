@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from redis.client import Pipeline
+
 from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.settings import Settings
 from labelloop.types import chunks
@@ -143,12 +145,26 @@ class Changes:
 
     def pending(self) -> Pending:
         """Read how much has changed since the last manifest."""
+        return self.read((), 0.0, lambda _: None)[0]
+
+    def read(
+        self, added: Iterable[str], now: float, ask: Callable[[Pipeline], object]
+    ) -> tuple[Pending, tuple[Any, ...]]:
+        """Note changed labels and read how much has changed, in one round trip with whatever else ``ask`` asks for.
+
+        The answers to that come beside it.
+        """
         with self._redis.pipeline(transaction=True) as pipe:
+            noted = 0
+            for names in chunks(added, _AT_ONCE):
+                pipe.zadd(self._key, dict.fromkeys(names, now))
+                noted += 1
             pipe.zcard(self._key)
             pipe.zrange(self._key, 0, 0, withscores=True)
             pipe.zrange(self._key, -1, -1, withscores=True)
-            count, first, last = pipe.execute()
-        return Pending(count, first[0][1], last[0][1]) if count else Pending()
+            ask(pipe)
+            count, first, last, *others = pipe.execute()[noted:]
+        return Pending(count, first[0][1], last[0][1]) if count else Pending(), tuple(others)
 
     def settle(self, until: float) -> None:
         """Drop what changed up to ``until``: a manifest read after that moment holds it."""

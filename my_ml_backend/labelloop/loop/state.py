@@ -7,10 +7,12 @@ wiped Redis is a project without state: the store and the sweep bring back what 
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
+
+from redis.client import Pipeline
 
 from labelloop.errors import Fenced, LeaseLost, QueueError
 from labelloop.loop.agreement import Agreement
@@ -190,7 +192,21 @@ class ProjectState:
 
     def due(self) -> float | None:
         """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""
-        return RetrainPolicy.of(self._settings).due(self.changes.pending(), lacking="missing" in self.notes())
+        return self.note_changes((), 0.0)[0]
+
+    def note_changes(self, what: Iterable[str], now: float) -> tuple[float | None, float | None]:
+        """Note changed labels; says when the project is due for a run, and when it is looked at next (None: never).
+
+        All in one round trip to Redis: an annotator may be waiting.
+        """
+
+        def ask(pipe: Pipeline) -> None:
+            pipe.hexists(self._key("note"), "missing")
+            pipe.get(self._key("wake"))
+
+        pending, (lacking, planned) = self.changes.read(what, now, ask)
+        due = RetrainPolicy.of(self._settings).due(pending, lacking=bool(lacking))
+        return due, None if planned is None else float(planned)
 
     def is_held(self) -> bool:
         """Say whether some worker holds the project's lease now."""

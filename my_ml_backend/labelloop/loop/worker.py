@@ -10,7 +10,7 @@ import threading
 import time
 from resource import struct_rusage
 
-from rq import Worker
+from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -133,7 +133,10 @@ def _wait_for_redis(hub: Hub) -> None:
 
 
 class _LoopWorker(Worker):
-    """RQ's worker, which notes when the process of a job ends by itself while this one lives."""
+    """RQ's worker, which notes when the process of a job ends by itself while this one lives.
+
+    Runs give way to what answers Label Studio on the same machine.
+    """
 
     hub: Hub
 
@@ -142,6 +145,12 @@ class _LoopWorker(Worker):
         super().register_birth()  # type: ignore[no-untyped-call]
         told = {"trains": trains_here(self.hub.settings), "settings": comparable(self.hub.settings)}
         self.connection.hset(self.key, ABOUT, json.dumps(told))
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Do a job in its own process."""
+        if queue.name == LONG:
+            os.nice(self.hub.settings.run_niceness)
+        super().main_work_horse(job, queue)
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
         """Note it for the job's project; RQ marks the job as failed afterwards."""

@@ -177,7 +177,9 @@ def test_a_run_whose_process_is_killed_in_the_same_place_three_times_has_failed(
             # As if no checkpoint were ever reached: too little memory shows in the first steps.
             checkpoints = hub.settings.directory / "runs" / str(project) / latest(hub, project).key / "checkpoints"
             # The elder one is RQ's scheduler.
-            max(worker.children(), key=lambda child: child.create_time()).kill()
+            run = max(worker.children(), key=lambda child: child.create_time())
+            assert run.nice() == min(19, worker.nice() + hub.settings.run_niceness), "it gives way to others"
+            run.kill()
             wait_until(lambda: hub.redis.exists(key_of(project, "died")) == 1, log.read_text)
             assert "ended by signal SIGKILL; was there too little memory?" in project_status(hub, project).trouble
             for file in checkpoints.glob("*.ckpt*"):

@@ -1,0 +1,1 @@
+"""What LabelLoop costs an annotator, and what it takes in, under load: ``python -m benchmarks.load``."""
