@@ -37,6 +37,7 @@ LabelLoopError
 ├── RunOccupied            (an Outage) another process is at work in a run's folder
 ├── ServiceError           a process that this machine's set needs did not start or keeps ending
 ├── NotEnoughLabels        the project cannot be trained yet
+├── ProjectPaused          a person has paused the project
 ├── TrainingError          a run cannot go on: a backbone, its weights or the data are at fault
 │   ├── RunCancelled       somebody, or its time limit, has ended it
 │   ├── TrainingDied       a process of the training ended; another try may go better
@@ -235,6 +236,10 @@ class ServiceError(LabelLoopError):
 
 class NotEnoughLabels(LabelLoopError):
     """The project's labels do not suffice for a run; the message says what is missing."""
+
+
+class ProjectPaused(LabelLoopError):
+    """A person has paused the project: no run begins until it is resumed."""
 
 
 class TrainingError(LabelLoopError):

@@ -288,6 +288,21 @@ class LoopSettings:
     max_wait_seconds: float = _setting(
         "LABELLOOP_MAX_WAIT_SECONDS", 3600.0, "Seconds after which any change calls for a run, quiet or not.", minimum=1
     )
+    min_labels_per_class: int = _setting(
+        "LABELLOOP_MIN_LABELS_PER_CLASS", 0, "Labels of each class that the first version needs; 0: any.", minimum=0
+    )
+    cool_down_seconds: float = _setting(
+        "LABELLOOP_COOL_DOWN_SECONDS", 0.0, "Seconds after a run in which none begins by itself.", minimum=0
+    )
+    runs_a_day: int = _setting(
+        "LABELLOOP_RUNS_A_DAY", 0, "Runs in 24 hours after which none begins by itself; 0: any.", minimum=0
+    )
+    training_seconds_a_day: float = _setting(
+        "LABELLOOP_TRAINING_SECONDS_A_DAY",
+        0.0,
+        "Seconds of training in 24 hours after which no run begins by itself; 0: any.",
+        minimum=0,
+    )
     sweep_seconds: float = _setting(
         "LABELLOOP_SWEEP_SECONDS", 60.0, "Seconds between two looks at Label Studio's counters.", minimum=1
     )

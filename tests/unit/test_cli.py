@@ -42,10 +42,12 @@ COMMANDS = [
     "labelbox",
     "manifest",
     "move",
+    "pause",
     "predict",
     "probe",
     "reject",
     "report",
+    "resume",
     "retrain",
     "rollback",
     "search",
@@ -234,6 +236,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "first_labels",
         "learns",
         "job",
+        "pause",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")
@@ -271,6 +274,22 @@ def test_a_project_that_nobody_knows_does_not_look_healthy(folder: Path, command
 
     assert answer.exit_code == 1
     assert "project 999 has not been connected here" in answer.stderr
+
+
+def test_a_project_is_paused_and_resumed_in_the_store_alone(folder: Path) -> None:
+    publish(folder, promoted=True)
+    paused = run("pause", "--project", "7", "--reason", "GPU\non loan", "--by", "anna")
+    assert paused.exit_code == 0, paused.output
+    assert paused.stdout.startswith("project 7 is paused by anna since 20")
+    told = run("status", "--project", "7").stdout
+    assert "UTC: GPU on loan; no run begins until `labelloop resume --project 7`" in told
+    refused = run("retrain", "--project", "7", "--force", "--no-wait")
+    assert refused.exit_code == 1
+    assert "project 7 is paused by anna" in refused.output
+
+    assert run("resume", "--project", "7").stdout.startswith("project 7 goes on; it was paused by anna since 20")
+    assert run("resume", "--project", "7").stdout.startswith("project 7 is not paused\n")
+    assert json.loads(run("status", "--project", "7", "--json").stdout)[0]["pause"] is None
 
 
 def publish_report(folder: Path) -> None:

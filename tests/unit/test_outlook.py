@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelloop.loop.backoff import Wait
-from labelloop.loop.outlook import Situation, decide, duration
-from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.outlook import Situation, decide
+from labelloop.loop.retrain_policy import Pending, Ran, RetrainPolicy, duration
 from labelloop.loop.state import Wish
+from labelloop.models.pauses import Pause
 from labelloop.models.runs import RunRecord
 
 RULE = RetrainPolicy(retrain_after=20, quiet=60, max_wait=3600, min_labels=40)
@@ -76,6 +77,72 @@ def test_a_failed_run_is_tried_again_when_the_policy_says() -> None:
 
     assert decide(replace(RULE, retry_seconds=90), replace(QUIET, last=failed)).at == NOW + 90
     assert decide(replace(RULE, run_attempts=1), replace(QUIET, last=failed)).next == "nothing"
+
+
+PAUSE = Pause("anna", "the GPU is on loan", "1970-01-01T02:00:00.000000+00:00")
+
+
+@pytest.mark.parametrize(
+    ("stands", "what"),
+    [
+        (changed(22, 600, 100), "paused"),
+        (QUIET, "paused"),
+        (replace(QUIET, wish=Wish("Start Training", False)), "paused"),
+        (replace(QUIET, improved="head improved"), "paused"),
+        (replace(QUIET, last=replace(TRAINED, state="failed", attempts=1)), "paused"),
+        (replace(QUIET, last=replace(TRAINED, state="running")), "run"),
+        (replace(QUIET, held=True), "running"),
+        (replace(changed(22, 600, 100), behind="v2", deploy_failed=True), "deploy"),
+    ],
+)
+def test_a_paused_project_begins_nothing_and_finishes_what_was_begun(stands: Situation, what: str) -> None:
+    found = decide(RULE, replace(stands, pause=PAUSE))
+
+    assert found.next == what
+    assert what != "paused" or (found.at, found.told(NOW)) == (
+        None,
+        "paused by anna since 1970-01-01 02:00:00 UTC: the GPU is on loan",
+    )
+    assert found.changed == stands.pending.changed
+
+
+@pytest.mark.parametrize("stands", [changed(22, 600, 100), replace(QUIET, improved="head improved")])
+def test_a_cool_down_puts_off_what_begins_by_itself(stands: Situation) -> None:
+    ended = replace(stands, last=replace(TRAINED, updated="1970-01-01T02:46:00+00:00"))
+    found = decide(replace(RULE, cool_down=600), ended)
+
+    assert (found.next, found.at) == ("run", 9960 + 600)
+    assert found.told(NOW).startswith("a run in 9 min: ")
+    assert found.told(NOW).endswith("; the last run was 40 s ago, of a cool-down of 10 min")
+    assert decide(replace(RULE, cool_down=600), replace(ended, wish=Wish("a person", False))).at == NOW
+
+
+def test_a_spent_budget_puts_a_run_off_until_one_is_a_day_old() -> None:
+    ran = (Ran(NOW - 90_000, 999), Ran(NOW - 80_000, 100), Ran(NOW - 50_000, 200), Ran(NOW - 10, 300))
+    due = replace(changed(22, 600, 100), ran=ran)
+
+    found = decide(replace(RULE, runs_a_day=2), due)
+    assert (found.at, found.hold and found.hold.what) == (NOW - 50_000 + 86_400, "runs")
+    assert "3 of 2 runs were begun in the last 24 hours" in found.told(NOW)
+    assert decide(replace(RULE, runs_a_day=4), due).hold is None
+    found = decide(replace(RULE, training_seconds_a_day=550), due)
+    assert (found.at, found.hold and found.hold.used) == (NOW - 80_000 + 86_400, 600)
+    assert decide(replace(RULE, training_seconds_a_day=601), due).hold is None
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 100_000), st.floats(0, 5000)), max_size=8),
+    st.integers(0, 4),
+    st.floats(0, 9000),
+)
+def test_when_the_budget_says_a_run_may_begin_it_may(ran: list[tuple[float, float]], runs: int, seconds: float) -> None:
+    rule = replace(RULE, runs_a_day=runs, training_seconds_a_day=seconds)
+    history = [Ran(NOW + 100_000 - ago, spent) for ago, spent in ran]
+    hold = rule.held(history, None, NOW + 100_000)
+
+    assert hold is None or hold.until > NOW + 100_000
+    assert hold is None or rule.held(history, None, hold.until) is None
+    assert hold is None or rule.held(history, None, hold.until - 1) is not None
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")])

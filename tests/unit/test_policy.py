@@ -41,6 +41,11 @@ def test_a_policy_is_read_back_as_it_was_noted() -> None:
     rule = RetrainPolicy(7, 1.5, 60, min_labels=40)
 
     assert RetrainPolicy.parse(str(rule)) == rule
+    bounded = RetrainPolicy(7, 1.5, 60, 40, 2, 9.5, cool_down=600, runs_a_day=4, training_seconds_a_day=7200)
+    assert RetrainPolicy.parse(str(bounded)) == bounded
+    assert str(bounded).split()[:4] == ["7", "1.5", "60", "40"], "as earlier releases read it"
+    assert RetrainPolicy.parse("7 1.5 60 40") == rule, "as earlier releases wrote it"
+    assert RetrainPolicy.parse("7 1.5 60 40 of_a_later_release=x run_attempts=2") == RetrainPolicy(7, 1.5, 60, 40, 2)
     assert RetrainPolicy.parse("") is None
     assert RetrainPolicy.parse("some words of another version") is None
 

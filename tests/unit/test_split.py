@@ -131,4 +131,7 @@ def test_counts_tell_as_much_as_they_can() -> None:
     )
     assert lacking_labels(0, Counter(), ("a", "b"), 40, find(IMAGES)) == "40 more labels"
     assert lacking_labels(40, Counter(a=39, b=1), ("a", "b", "7"), 40, find(IMAGES)) == ""
+    lacks = lacking_labels(40, Counter(a=38, b=2), ("a", "b", "7"), 40, find(IMAGES), per_class=3)
+    assert lacks == "class b has 2 of 3 and class 7 has 0 of 3"
+    assert lacking_labels(40, Counter(a=37, b=3), ("a", "b"), 40, find(IMAGES), per_class=3) == ""
     assert "nothing to tell apart" in lacking_labels(40, Counter(a=40), ("a", "b"), 40, find(IMAGES))

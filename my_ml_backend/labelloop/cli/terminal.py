@@ -76,6 +76,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _first_labels(one.first_labels) if one.first_labels else "",
         _now(one.step) if one.step else "",
         _training(one.opened) if one.opened else "",
+        _PAUSED.format(pause=one.pause, project=_named(one)) if one.pause else "",
         f"next: {one.outlook.told(time.time())}" if one.outlook else "",
         *(_WAITS.format(version=version, project=_named(one)) for version in one.waiting),
         _last_run(one.run, one.waiting) if one.run else "",
@@ -97,6 +98,8 @@ def _named(one: ProjectStatus) -> str:
 
 
 _WAITS = "{version} waits for approval: `labelloop approve --project {project} {version}`, or `labelloop reject`"
+
+_PAUSED = "{pause}; no run begins until `labelloop resume --project {project}`"
 
 _UNATTENDED = "no worker is running: nothing is trained or pre-annotated until you start `labelloop worker`"
 

@@ -69,32 +69,53 @@ def tally(manifest: Manifest, named: Mapping[str, Side] = _NONE_NAMED) -> dict[S
     return found
 
 
-def missing(manifest: Manifest, min_labels: int, named: Mapping[str, Side] = _NONE_NAMED) -> str:
+def missing(manifest: Manifest, min_labels: int, named: Mapping[str, Side] = _NONE_NAMED, *, per_class: int = 0) -> str:
     """Say what the first version still lacks: ``12 more labels; class 7 has none; no test picture yet``.
 
     Empty when there is enough: ``min_labels`` items, two different answers among them, one on every side.
-    Classes without a label are told along with the rest, but alone they do not keep a project from its first version.
+    Classes without a label are told along with the rest, but alone they do not keep a project from its first version,
+    unless each class needs ``per_class`` items.
     """
-    return lacking(tally(manifest, named), manifest.classes, min_labels, find(manifest.kind))
+    return lacking(tally(manifest, named), manifest.classes, min_labels, find(manifest.kind), per_class=per_class)
 
 
-def lacking(sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
+def lacking(
+    sides: Mapping[Side, Tally], classes: Sequence[str], min_labels: int, kind: Kind, *, per_class: int = 0
+) -> str:
     """Say what the sides of a split lack, empty when they hold enough; see ``missing``."""
     counts = sum((side.labels for side in sides.values()), Counter[str]())
     total = sum(side.items for side in sides.values())
     bare = ["training" if name == "train" else name for name, side in sides.items() if not side.items]
     empty = f"no {_listed(bare, 'or')} {kind.item} yet" if bare and total else ""
-    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), empty)
+    return _sentence(
+        _labels(total, min_labels),
+        _answers(total, counts, kind),
+        _bare_classes(counts, classes),
+        empty,
+        _few(counts, classes, per_class),
+    )
 
 
-def lacking_labels(total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int, kind: Kind) -> str:
+def lacking_labels(
+    total: int, counts: Mapping[str, int], classes: Sequence[str], min_labels: int, kind: Kind, *, per_class: int = 0
+) -> str:
     """Say what is lacking as far as counts can tell: ``total`` labeled items, ``counts`` of them by label."""
-    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), "")
+    few = _few(counts, classes, per_class)
+    return _sentence(_labels(total, min_labels), _answers(total, counts, kind), _bare_classes(counts, classes), "", few)
 
 
-def _sentence(labels: str, answers: str, bare_classes: str, sides: str) -> str:
-    blocked = labels or answers or sides
-    return "; ".join(part for part in (labels, answers, bare_classes, sides) if part) if blocked else ""
+def _sentence(labels: str, answers: str, bare_classes: str, sides: str, few: str) -> str:
+    blocked = labels or answers or sides or few
+    return "; ".join(part for part in (labels, answers, few or bare_classes, sides) if part) if blocked else ""
+
+
+def _few(counts: Mapping[str, int], classes: Sequence[str], per_class: int) -> str:
+    """Name the classes that have fewer items than each needs."""
+    short = [
+        f"class {name} has {counts.get(name, 0)} of {per_class}" for name in classes if counts.get(name, 0) < per_class
+    ]
+    more = [f"{len(short) - _SHOWN} more have too few"] if len(short) > _SHOWN + 1 else []
+    return _listed([*short[:_SHOWN], *more] if more else short)
 
 
 def _labels(total: int, min_labels: int) -> str:

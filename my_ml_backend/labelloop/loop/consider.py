@@ -24,16 +24,17 @@ def consider(hub: Hub, project: ProjectKey) -> str:
     """
     state, queue = hub.state(project), hub.queue(project)
     queue.begin_consider()
-    stands = situation(hub, project, time.time())
+    policy = RetrainPolicy.of(hub.settings)
+    stands = situation(hub, project, policy, time.time())
     if stands.held:
-        return decide(RetrainPolicy.of(hub.settings), stands).why
+        return decide(policy, stands).why
     queue.resume_prelabel()
     if stands.opened:
         return _follow(hub, project, stands, stands.opened)
     # What is decided by, for whoever asks how the project stands and has other settings.
     state.note_policy()
     stands = _with_improvement(hub, project, stands)
-    found = decide(RetrainPolicy.of(hub.settings), stands)
+    found = decide(policy, stands)
     if not stands.learns:
         # Nobody else will: should the project be trained one day, a scan finds them.
         state.changes.settle(stands.now)

@@ -21,6 +21,7 @@ from labelloop.loop.state import ProjectState
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.open_run import OpenRuns
 from labelloop.models.opening import open_store
+from labelloop.models.pauses import Pauses
 from labelloop.models.projects import ProjectPlace, Projects
 from labelloop.models.runs import Runs
 from labelloop.models.store import Store
@@ -182,6 +183,10 @@ class Hub:
     def open_runs(self, project: ProjectKey) -> OpenRuns:
         """The open run of one project."""
         return OpenRuns(self.store, project)
+
+    def pauses(self, project: ProjectKey) -> Pauses:
+        """Whether one project is paused."""
+        return Pauses(self.store, project)
 
     def reader(self, settings: Settings) -> Reader:
         """Open what reads the addresses in lists of labeled pictures, the tool's own among them."""

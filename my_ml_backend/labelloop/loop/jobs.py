@@ -7,7 +7,15 @@ from contextlib import contextmanager
 
 from rq import get_current_job
 
-from labelloop.errors import Fenced, LabelLoopError, LeaseLost, NoSuchProject, NotEnoughLabels, StoreError
+from labelloop.errors import (
+    Fenced,
+    LabelLoopError,
+    LeaseLost,
+    NoSuchProject,
+    NotEnoughLabels,
+    ProjectPaused,
+    StoreError,
+)
 from labelloop.loop import batch as batching
 from labelloop.loop import deploy as deploying
 from labelloop.loop import first_labels as ordering
@@ -112,7 +120,7 @@ def retrain(project: str, trigger: str, force: bool) -> str:
         _log.info("project %s: %s", key, error)
         if isinstance(error, NotEnoughLabels):
             state.note("trouble", "")
-        if isinstance(error, LeaseLost):
+        if isinstance(error, LeaseLost | ProjectPaused):
             state.want_again(trigger, force=force)
         return str(error)
 
@@ -136,8 +144,10 @@ def _carry_on(hub: Hub, project: ProjectKey) -> str:
     """Go on with what was asked for a model run of Labelbox."""
     state = hub.state(project)
     try:
-        with _noting(state), state.backoff.noting(), _holding(hub, project) as reporter:
-            return model_runs.carry_on(hub, project, reporter)
+        with _noting(state), state.backoff.noting():
+            running.refuse_paused(hub, project)
+            with _holding(hub, project) as reporter:
+                return model_runs.carry_on(hub, project, reporter)
     except NO_FAILURE as error:
         _log.info("model run %s: %s", project.shown, error)
         return str(error)

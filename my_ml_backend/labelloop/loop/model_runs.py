@@ -22,7 +22,7 @@ from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_run_inference import predict_rows
 from labelloop.loop.notify import tell_news
-from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning
+from labelloop.loop.project_endpoint import learn, learn_unknown, require_learning, require_unpaused
 from labelloop.loop.project_registry import model_run_site
 from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
@@ -64,8 +64,10 @@ def request(
 def ask_for_run(hub: Hub, project: ProjectKey, trigger: str, *, force: bool = False) -> str:
     """Ask for a run of any project, and give the id of its job; of a model run, for a new attempt where none is open.
 
-    Raises SettingsError where nothing is trained for the project, or no entry of the menu has a model run's number.
+    Raises SettingsError where nothing is trained for the project, or no entry of the menu has a model run's number, and
+    ProjectPaused.
     """
+    require_unpaused(hub, project)
     if project.model_run:
         _ask_again(hub, project, force=force)
     else:
@@ -120,8 +122,11 @@ def look(hub: Hub, project: ProjectKey) -> str:
             return look_at_training(hub, project, opened)
         except NoSuchProject as error:
             return _end_gone(hub, project, job, error)
-    queue.retrain(_TRIGGER)
-    return "a worker goes on with it"
+    # What is begun goes to its end.
+    pause = hub.pauses(project).read() if hub.open_runs(project).read() is None else None
+    if pause is None:
+        queue.retrain(_TRIGGER)
+    return str(pause or "a worker goes on with it")
 
 
 def _end_gone(hub: Hub, project: ProjectKey, job: ModelRunJob, error: NoSuchProject) -> str:

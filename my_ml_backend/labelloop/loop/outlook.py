@@ -3,7 +3,8 @@
 ``decide`` is pure: the same policy and the same situation give the same outlook, whoever asks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -11,16 +12,18 @@ from labelloop.loop import deploy as deploying
 from labelloop.loop.backoff import Wait, growing
 from labelloop.loop.hub import Hub
 from labelloop.loop.project_endpoint import learns
-from labelloop.loop.retrain_policy import Pending, RetrainPolicy
+from labelloop.loop.retrain_policy import Hold, Pending, Ran, RetrainPolicy, duration
 from labelloop.loop.state import Wish
 from labelloop.loop.training import open_elsewhere
 from labelloop.models.open_run import OpenRun
+from labelloop.models.pauses import Pause
 from labelloop.models.runs import RunRecord
 from labelloop.types import Json, ProjectKey
 
-Next = Literal["nothing", "run", "deploy", "look", "running", "elsewhere"]
-"""What comes next: nothing, a run, the announcement of the champion, another look; or a run that is in progress, or
-trained elsewhere, and what comes after it is decided then."""
+Next = Literal["nothing", "run", "deploy", "look", "running", "elsewhere", "paused"]
+"""What comes next: nothing, a run, the announcement of the champion, another look after a failure. Of a run that is in
+progress, or trained elsewhere, the end; what comes after it is decided then. Of a paused project, nothing until a
+person resumes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Situation:
 
     ``lacking`` says what a first version lacks, as a run or a scan found it. ``behind`` is the champion that is not yet
     announced, or not yet at its endpoint, and ``looked_at`` when to see to that. ``improved`` says which recipe, or
-    the gate, has improved since the last run.
+    the gate, has improved since the last run. ``ran`` are the runs of the last day, where the policy goes by them.
     """
 
     now: float
@@ -46,6 +49,8 @@ class Situation:
     looked_at: float = 0.0
     deploy_failed: bool = False
     improved: str = ""
+    pause: Pause | None = None
+    ran: tuple[Ran, ...] = ()
 
     @property
     def first(self) -> bool:
@@ -59,7 +64,8 @@ class Outlook:
 
     ``changed`` labels count, of ``needed``; the last one changed ``quiet`` seconds ago, of ``quiet_seconds``, the first
     one ``waited`` seconds ago, of ``max_wait_seconds``. ``later`` says that more changes put it off. ``trigger`` is
-    what the record of a run will say. ``forced`` trains the same labels once more.
+    what the record of a run will say. ``forced`` trains the same labels once more. ``hold`` is the cool-down or budget
+    that puts a run off.
     """
 
     next: Next
@@ -74,6 +80,7 @@ class Outlook:
     later: bool = False
     trigger: str = ""
     forced: bool = False
+    hold: Hold | None = None
 
     @property
     def enough(self) -> bool:
@@ -87,14 +94,6 @@ class Outlook:
             return self.why
         soon = "at once" if self.at <= now else f"in {duration(self.at - now)}"
         return f"{what} {soon}{', later if more labels change' if self.later else ''}: {self.why}"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration for people: seconds up to two minutes, minutes up to two hours, then hours."""
-    for unit, length, most in (("s", 1, 120), ("min", 60, 7200)):
-        if seconds < most:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 3600:.1f} h"
 
 
 def decide(policy: RetrainPolicy, stands: Situation) -> Outlook:
@@ -115,7 +114,7 @@ def _under_way(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
 
 def _asked_for(policy: RetrainPolicy, stands: Situation) -> Outlook | None:
     """Say what a person wants; nothing else is begun while the project waits after a failure."""
-    if wish := stands.wish:
+    if (wish := stands.wish) and not stands.pause:
         return _run(policy, stands, wish.trigger, forced=wish.force)
     if wait := stands.wait:
         why = f"{wait.away} is away" if wait.away else "the last attempt failed"
@@ -127,19 +126,26 @@ def _of_itself(policy: RetrainPolicy, stands: Situation) -> Outlook:
     # While labels are missing no run can be made: the next change of one starts it.
     last = None if stands.lacking else stands.last
     unfinished = last if last is not None and _is_unfinished(policy, last) else None
+    if unfinished and unfinished.state == "failed" and stands.pause:
+        # One that was cut off is open, and goes on.
+        unfinished = None
     again = retry_at(policy, unfinished) if unfinished else 0.0
     if unfinished and again <= stands.now:
         return _run(policy, stands, unfinished.trigger, forced=unfinished.forced)
     changes = _of_changes(policy, stands)
     due = changes.at is not None and changes.at <= stands.now
-    if stands.behind and not (stands.deploy_failed and due):
+    if stands.behind and not (stands.deploy_failed and due and not stands.pause):
         at = max(stands.looked_at, stands.now)
         told = "is on its way to its endpoint" if at > stands.now else "is to be announced"
         return _outlook(policy, stands, "deploy", at, f"{stands.behind} {told}")
     if unfinished:
         why = "a failed run is tried again later" if unfinished.state == "failed" else "a run that was cut off waits"
         return _run(policy, stands, unfinished.trigger, again, why=why, forced=unfinished.forced)
-    return _run(policy, stands, stands.improved) if last is not None and stands.improved else changes
+    if stands.pause:
+        return _outlook(policy, stands, "paused", None, str(stands.pause))
+    if last is not None and stands.improved:
+        return _held(policy, stands, _run(policy, stands, stands.improved))
+    return changes
 
 
 def retry_at(policy: RetrainPolicy, record: RunRecord) -> float:
@@ -154,8 +160,8 @@ def retry_at(policy: RetrainPolicy, record: RunRecord) -> float:
     return datetime.fromisoformat(record.updated).timestamp() + growing(policy.retry_seconds, before)
 
 
-def situation(hub: Hub, project: ProjectKey, now: float) -> Situation:
-    """Read how the project stands. Raises QueueError, StoreError and SettingsError."""
+def situation(hub: Hub, project: ProjectKey, policy: RetrainPolicy, now: float) -> Situation:
+    """Read how the project stands, as far as the policy goes by it. Raises QueueError, StoreError and SettingsError."""
     state, pointers = hub.state(project), hub.pointer(project).read()
     notes, wait = state.notes(), state.backoff.wait()
     behind = (pointers.champion or "") if deploying.is_behind(hub, project, pointers) else ""
@@ -174,7 +180,23 @@ def situation(hub: Hub, project: ProjectKey, now: float) -> Situation:
         looked_at=deploying.looked_at_again(hub, project, behind) if behind else 0.0,
         deploy_failed=bool(behind) and deploying.has_failed(hub, project),
         improved=notes.get("improved", ""),
+        pause=hub.pauses(project).read(),
+        ran=tuple(_ran(hub, project)) if policy.has_budget else (),
     )
+
+
+def _ran(hub: Hub, project: ProjectKey) -> Iterator[Ran]:
+    """Give the project's runs, from the store: Redis only spares reading anew what has ended."""
+    runs, state = hub.runs(project), hub.state(project)
+    known = state.ran()
+    for key in runs.names():
+        if key in known:
+            yield known[key]
+        elif record := runs.find(key):
+            ran = Ran(datetime.fromisoformat(record.created).timestamp(), record.seconds.get("train", 0.0))
+            if record.judged:
+                state.note_ran(key, ran)
+            yield ran
 
 
 def _is_unfinished(policy: RetrainPolicy, record: RunRecord) -> bool:
@@ -193,7 +215,29 @@ def _of_changes(policy: RetrainPolicy, stands: Situation) -> Outlook:
     if few or due == pending.first + policy.max_wait:
         why += f"; the first one waits for {duration(stands.now - pending.first)}, of {duration(policy.max_wait)}"
     later = not few and due < pending.first + policy.max_wait
-    return _outlook(policy, stands, "run", due, why, later=later, trigger=f"{pending.changed} changed labels")
+    found = _outlook(policy, stands, "run", due, why, later=later, trigger=f"{pending.changed} changed labels")
+    return _held(policy, stands, found)
+
+
+def _held(policy: RetrainPolicy, stands: Situation, found: Outlook) -> Outlook:
+    """Put off what begins by itself while the cool-down or the budget does not let it begin."""
+    hold = policy.held(stands.ran, _ended(stands.last), stands.now)
+    if hold is None or found.at is None:
+        return found
+    return replace(
+        found,
+        at=max(found.at, hold.until),
+        why=f"{found.why}; {hold}",
+        later=found.later and found.at > hold.until,
+        hold=hold,
+    )
+
+
+def _ended(last: RunRecord | None) -> float | None:
+    """Say when the last run ended; None before the first, and while one goes on."""
+    if last is None or last.state == "running":
+        return None
+    return datetime.fromisoformat(last.updated).timestamp()
 
 
 def _counted(policy: RetrainPolicy, stands: Situation) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from labelloop.data.site import Subject
 from labelloop.deployers.opening import check_deployer
 from labelloop.endpoints.base import Endpoint
-from labelloop.errors import OptionsError, SettingsError
+from labelloop.errors import OptionsError, ProjectPaused, SettingsError
 from labelloop.kinds.base import Kind
 from labelloop.loop import project_registry
 from labelloop.loop.hub import Hub
@@ -130,6 +130,15 @@ def require_learning(hub: Hub, project: ProjectKey) -> None:
             f"project {project.id} is predicted by an endpoint with a model of its own, which would not serve what is "
             "trained here: let LABELLOOP_ENDPOINT (or extra_params) name an inference container, as http://host:port, "
             "or LABELLOOP_DEPLOYER what brings versions to it (docs/deployers.md)"
+        )
+
+
+def require_unpaused(hub: Hub, project: ProjectKey) -> None:
+    """Raise ProjectPaused where a person has paused the project."""
+    if pause := hub.pauses(project).read():
+        named = project.model_run or project.shown
+        raise ProjectPaused(
+            f"project {named} is {pause}. `labelloop resume --project {project.shown}` lets it be trained again"
         )
 
 

@@ -94,8 +94,13 @@ class ProjectQueue:
         self._schedule(at, "labelloop.loop.jobs.consider")
 
     def begin_consider(self) -> None:
-        """Let the next look be scheduled: one is being made."""
-        self._redis.delete(self._key("wake"))
+        """Let the next look be scheduled, for one is being made; one that is planned for later stays.
+
+        Otherwise each sweep would plan another.
+        """
+        planned = self._redis.get(self._key("wake"))
+        if planned is not None and float(planned) <= time.time():
+            self._redis.delete(self._key("wake"))
 
     def prelabel(self, seconds: float) -> None:
         """Pre-annotate the project's new tasks in ``seconds``, unless that is already planned."""

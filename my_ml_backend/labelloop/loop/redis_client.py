@@ -31,6 +31,7 @@ labelloop:<project>:postponed      string   set while a prelabel job is to follo
 labelloop:<project>:agreement      hash     announced version; by task, how many annotations kept it, how it was served
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
+labelloop:<project>:ran            hash     run that has ended -> when it began, for how many seconds it trained
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
 labelloop:<project>:judged         string   set until drift may be judged again

@@ -31,7 +31,7 @@ from labelloop.loop.chosen import with_chosen
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import ProgressReporter
 from labelloop.loop.order import arms
-from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served
+from labelloop.loop.project_endpoint import learn_unknown, require_learning, require_served, require_unpaused
 from labelloop.loop.project_labels import (
     keep_manifest,
     keep_sides,
@@ -64,10 +64,11 @@ def retrain(
     """Make one run and return its record, also when it was made before. The caller holds the project's lease.
 
     Raises NotEnoughLabels with what is missing, SettingsError for settings that no run could be made with,
-    LabelConfigError for a project that nothing can be learned of, and NoSuchProject, all before anything is written;
-    any other failure is in the run's record when there is one already.
+    LabelConfigError for a project that nothing can be learned of, ProjectPaused and NoSuchProject, all before anything
+    is written; any other failure is in the run's record when there is one already.
     """
     with hub.state(project).begun(trigger, force):
+        refuse_paused(hub, project)
         learn_unknown(hub, project)
         require_learning(hub, project)
         if opened := open_elsewhere(hub, project):
@@ -79,6 +80,13 @@ def retrain(
         fence = hub.pointer(project).take_fence()
         attempt, record = _begin(hub, project, labeling, fence, trigger, reporter, force)
     return _go_on(attempt, record)
+
+
+def refuse_paused(hub: Hub, project: ProjectKey) -> None:
+    """Raise ProjectPaused where a person has paused the project, unless a run is open that goes on."""
+    last = hub.runs(project).latest()
+    if (last is None or last.state != "running") and hub.open_runs(project).read() is None:
+        require_unpaused(hub, project)
 
 
 def resume(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> RunRecord | None:
@@ -183,7 +191,9 @@ def _begin(
     reporter.stage("manifest")
     state, found, manifest, missed = hub.state(project), labeling.counters, labeled.manifest, unread(labeled)
     state.see(Seen(state.seen().tasks, found.annotations, found.skipped, began))
-    lacking = missing(manifest, hub.settings.min_labels, labeled.sides)
+    first = hub.pointer(project).read().champion is None
+    per_class = hub.settings.min_labels_per_class if first else 0
+    lacking = missing(manifest, hub.settings.min_labels, labeled.sides, per_class=per_class)
     state.note("missing", lacking)
     state.note("pictures", missed)
     if lacking:

@@ -3,16 +3,18 @@
 A label that changes twice is one changed label, and a repeated webhook changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from redis.client import Pipeline
 
 from labelloop.loop.redis_client import RedisClient, as_text
 from labelloop.settings import Settings
 from labelloop.types import chunks
+
+_DAY = 24 * 3600.0
 
 _AT_ONCE = 10_000
 """Names in one command: Redis 6 takes 524,287 at most, and answers nobody else while it works through them."""
@@ -52,11 +54,48 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """A run: when it began (Unix seconds), and for how many seconds it trained."""
+
+    began: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why no run begins by itself, and ``until`` when (Unix seconds): of ``limit``, so much is ``used``.
+
+    Seconds since the last run (``cool-down``), ``runs`` of the last 24 hours, or ``seconds`` of training in them.
+    """
+
+    until: float
+    what: Literal["cool-down", "runs", "seconds"]
+    used: float
+    limit: float
+
+    def __str__(self) -> str:
+        return {
+            "cool-down": f"the last run was {duration(self.used)} ago, of a cool-down of {duration(self.limit)}",
+            "runs": f"{self.used:.0f} of {self.limit:.0f} runs were begun in the last 24 hours",
+            "seconds": f"{duration(self.used)} of {duration(self.limit)} were trained in the last 24 hours",
+        }[self.what]
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: seconds up to two minutes, minutes up to two hours, then hours."""
+    for unit, length, most in (("s", 1, 120), ("min", 60, 7200)):
+        if seconds < most:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True, slots=True)
 class RetrainPolicy:
     """Retrain after ``retrain_after`` changed labels and ``quiet`` seconds, or ``max_wait`` seconds after the first.
 
     The first version needs ``min_labels``. A failing run is tried ``run_attempts`` times, ``retry_seconds`` after the
-    first failure.
+    first failure. No run begins by itself within ``cool_down`` seconds after the last one, nor while ``runs_a_day``
+    were begun, or trained for ``training_seconds_a_day``, in the last 24 hours; each 0: no such limit.
     """
 
     retrain_after: int
@@ -65,6 +104,9 @@ class RetrainPolicy:
     min_labels: int = 0
     run_attempts: int = 3
     retry_seconds: float = 60.0
+    cool_down: float = 0.0
+    runs_a_day: int = 0
+    training_seconds_a_day: float = 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> "RetrainPolicy":
@@ -73,7 +115,8 @@ class RetrainPolicy:
             settings.retrain_after,
             settings.quiet_seconds,
             settings.max_wait_seconds,
-            **{name: getattr(settings, name) for name in _NAMED},
+            cool_down=settings.cool_down_seconds,
+            **{name: getattr(settings, name) for name in _NAMED if name != "cool_down"},
         )
 
     @classmethod
@@ -112,9 +155,41 @@ class RetrainPolicy:
             return latest
         return min(pending.last + self.quiet, latest)
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether it goes by the runs of the last day."""
+        return bool(self.runs_a_day or self.training_seconds_a_day)
 
-_NAMED: dict[str, Callable[[str], Any]] = {"min_labels": int, "run_attempts": int, "retry_seconds": float}
-"""Fields that are taken from the setting of the same name, and what reads them."""
+    def held(self, ran: Sequence[Ran], last: float | None, now: float) -> Hold | None:
+        """Say until when no run may begin by itself, and why; None where one may.
+
+        ``ran`` are the runs of the last day, ``last`` is when the last run ended (Unix seconds; None: never).
+        """
+        found = [*self._spent(ran, now)]
+        if last is not None and last + self.cool_down > now:
+            found.append(Hold(last + self.cool_down, "cool-down", now - last, self.cool_down))
+        return max(found, key=lambda hold: hold.until, default=None)
+
+    def _spent(self, ran: Sequence[Ran], now: float) -> Iterator[Hold]:
+        """Say what of the budget is spent: a run counts for 24 hours from its beginning on."""
+        today = sorted((run for run in ran if run.began + _DAY > now), key=lambda run: run.began)
+        if self.runs_a_day and len(today) >= self.runs_a_day:
+            yield Hold(today[-self.runs_a_day].began + _DAY, "runs", len(today), self.runs_a_day)
+        left = [sum(run.seconds for run in today[at:]) for at in range(len(today))]
+        over = [run for run, spent in zip(today, left, strict=True) if spent >= self.training_seconds_a_day]
+        if self.training_seconds_a_day and over:
+            yield Hold(over[-1].began + _DAY, "seconds", left[0], self.training_seconds_a_day)
+
+
+_NAMED: dict[str, Callable[[str], Any]] = {
+    "min_labels": int,
+    "run_attempts": int,
+    "retry_seconds": float,
+    "cool_down": float,
+    "runs_a_day": int,
+    "training_seconds_a_day": float,
+}
+"""Fields that are written with their names, and what reads them."""
 
 
 class Changes:

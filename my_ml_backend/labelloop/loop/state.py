@@ -19,7 +19,7 @@ from labelloop.loop.agreement import Agreement
 from labelloop.loop.backoff import Backoff, away
 from labelloop.loop.counted import Counted
 from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, may_be_lost
-from labelloop.loop.retrain_policy import Changes, RetrainPolicy
+from labelloop.loop.retrain_policy import Changes, Ran, RetrainPolicy
 from labelloop.loop.window import Window
 from labelloop.settings import Settings
 from labelloop.types import ProjectKey
@@ -55,6 +55,7 @@ _FORGOTTEN = (
     "storages",
     "arrived",
     "agreement",
+    "ran",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -189,6 +190,15 @@ class ProjectState:
         """Read the policy that a worker last looked at the project with; None before the first look."""
         found = self._redis.get(self._key("policy"))
         return RetrainPolicy.parse(as_text(found)) if found else None
+
+    def ran(self) -> dict[str, Ran]:
+        """Read what is known here of runs that have ended, by their keys."""
+        found = self._redis.hgetall(self._key("ran"))
+        return {as_text(key): Ran(*map(float, as_text(value).split())) for key, value in found.items()}
+
+    def note_ran(self, key: str, ran: Ran) -> None:
+        """Note a run that has ended, so that its record need not be read again."""
+        self._redis.hset(self._key("ran"), key, f"{ran.began!r} {ran.seconds!r}")
 
     def due(self) -> float | None:
         """Say when the project is due for a run by the settings here (Unix seconds), None while nothing has changed."""

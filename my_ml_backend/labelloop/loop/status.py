@@ -23,6 +23,7 @@ from labelloop.loop.training import open_elsewhere
 from labelloop.models.deployments import Deployments
 from labelloop.models.model_runs import ModelRunJob, ModelRunJobs
 from labelloop.models.open_run import OpenRun
+from labelloop.models.pauses import Pause
 from labelloop.models.projects import LeftOver, format_moment
 from labelloop.models.runs import RunRecord
 from labelloop.types import FIRST_LABELS, Json, ProjectKey
@@ -80,6 +81,7 @@ class ProjectStatus:
     know it. ``first_labels`` is how many tasks have a place in the order that holds until a version is announced, None
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
     empty before the first look at the labels. ``job`` is what was asked for a model run (models/model_runs.py).
+    ``pause`` says who has paused the project, why and since when.
     """
 
     project: str
@@ -107,6 +109,7 @@ class ProjectStatus:
     first_labels: FirstLabels | None = None
     learns: str = ""
     job: Json | None = None
+    pause: Pause | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -264,6 +267,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
         run=run,
         learning=((record.metrics.get("learning") or {}).get("sentence") or "") if record else "",
         opened=_opened(opened) if opened else None,
+        pause=hub.pauses(project).read(),
     )
     if noted.failure:
         return stands
@@ -277,7 +281,7 @@ def _trained(hub: Hub, project: ProjectKey, stands: ProjectStatus, noted: _Noted
 def _outlook(hub: Hub, project: ProjectKey, policy: RetrainPolicy) -> Outlook | None:
     """Say what is next; None where the settings that are at fault, or Redis, keep that from being known."""
     try:
-        return decide(policy, situation(hub, project, time.time()))
+        return decide(policy, situation(hub, project, policy, time.time()))
     except (SettingsError, QueueError):
         return None
 

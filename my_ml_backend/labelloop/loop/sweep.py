@@ -189,7 +189,12 @@ def _scan(hub: Hub, project: ProjectKey) -> Iterator[str]:
         yield from _gone(rest)
     if hub.pointer(project).read().champion is None:
         lacking = lacking_labels(
-            seen.items, seen.labels, labeling.classes, hub.settings.min_labels, find(labeling.kind)
+            seen.items,
+            seen.labels,
+            labeling.classes,
+            hub.settings.min_labels,
+            find(labeling.kind),
+            per_class=hub.settings.min_labels_per_class,
         )
         hub.state(project).note("missing", lacking)
 

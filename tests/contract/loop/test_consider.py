@@ -15,6 +15,7 @@ from labelloop.loop.intake import note
 from labelloop.loop.lease import Lease
 from labelloop.loop.project_registry import forget
 from labelloop.loop.queue import LONG, SHORT, job_status, queue
+from labelloop.loop.status import project_status
 from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import RunRecord, Runs
 from labelloop.run.parameters import methods_of
@@ -51,6 +52,24 @@ def test_a_due_project_gets_one_run(hub: Hub) -> None:
     assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
     consider(hub, PROJECT)
     assert [job.args for job in waiting(hub, LONG)] == [[str(PROJECT), "3 changed labels", False]]
+
+
+def test_a_spent_budget_is_the_stores_and_outlives_a_wiped_redis(hub: Hub) -> None:
+    bounded = Hub(replace(hub.settings, runs_a_day=1), hub.tool)
+    Runs(hub.store, PROJECT).save(record(state="promoted", seconds={"train": 12.5}))
+    for _ in range(2):
+        hub.redis.flushall()
+        bounded.state(PROJECT).changes.add(["a1", "a2", "a3"], now=time.time() - 60)
+        for _ in range(2):
+            assert consider(bounded, PROJECT) == "3 changed labels wait for their moment"
+        assert [(ran.seconds, ran.began <= time.time()) for ran in bounded.state(PROJECT).ran().values()] == [
+            (12.5, True)
+        ]
+        assert scheduled(hub) == ["consider"]
+    shown = project_status(hub, PROJECT).outlook
+    assert shown is not None
+    assert (shown.hold and shown.hold.what, shown.changed) == ("runs", 3), "by the worker's policy, not by who asks"
+    assert consider(hub, PROJECT) == "run enqueued: 3 changed labels"
 
 
 def test_a_webhook_storm_schedules_two_looks(hub: Hub) -> None:

@@ -322,6 +322,33 @@ def test_a_run_asked_for_during_a_run_follows_it_forced_as_it_was(job_hub: Hub, 
     assert [job.args for job in waiting(job_hub, LONG)] == [[str(project), "labelloop retrain", True]]
 
 
+def test_a_paused_project_is_trained_when_it_is_resumed(job_hub: Hub, project: ProjectKey) -> None:
+    job_hub.state(project).changes.add(["a1", "a2", "a3"], time.time() - 60)
+    job_hub.pauses(project).begin("anna", "")
+
+    assert consider(job_hub, project).startswith("paused by anna since ")
+    assert not waiting(job_hub, LONG)
+    # One that waited in the queue when the project was paused.
+    assert jobs.retrain(str(project), "Start Training", False).startswith(f"project {project.id} is paused by anna")
+    assert "trouble" not in job_hub.state(project).notes()
+    assert job_hub.state(project).backoff.wait() is None
+    job_hub.redis.flushall()
+    assert consider(job_hub, project).startswith("paused by anna since ")
+    job_hub.state(project).want_again("Start Training")
+    job_hub.pauses(project).end()
+    assert consider(job_hub, project) == "run enqueued: Start Training"
+
+
+def test_a_run_that_was_cut_off_goes_on_in_a_paused_project(job_hub: Hub, project: ProjectKey) -> None:
+    cut_off = RunRecord("k", str(project), "m", "s", 0, trigger="labels", attempts=1)
+    job_hub.runs(project).save(cut_off)
+    job_hub.pauses(project).begin("anna", "")
+
+    assert consider(job_hub, project) == "run enqueued: labels"
+    # These labels make no run: it is not refused before that is known.
+    assert "cannot be trained yet" in jobs.retrain(str(project), "labels", False)
+
+
 def test_a_worker_killed_before_the_record_is_there_loses_no_request(job_hub: Hub, project: ProjectKey) -> None:
     # What a killed worker leaves: the block that was never left.
     job_hub.state(project).begun("Start Training", False).__enter__()
