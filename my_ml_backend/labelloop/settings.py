@@ -36,18 +36,38 @@ class LoopSettings:
         secret=True,
         check=values.token,
     )
+    label_studio_api_key_previous: str = _setting(
+        "LABEL_STUDIO_API_KEY_PREVIOUS",
+        "",
+        "Token of before: webhooks may still carry a secret that is derived from it. It is sent nowhere.",
+        secret=True,
+        check=values.token,
+    )
     basic_auth_user: str = _setting("BASIC_AUTH_USER", "", "User name that Label Studio must send; empty: none asked.")
     basic_auth_pass: str = _setting("BASIC_AUTH_PASS", "", "Password that Label Studio must send.", secret=True)
+    basic_auth_pass_previous: str = _setting(
+        "BASIC_AUTH_PASS_PREVIOUS", "", "Password of before, which Label Studio may still send.", secret=True
+    )
     admin_user: str = _setting(
         "LABELLOOP_ADMIN_USER",
         "",
         "User name that operators' routes ask for, in the place of Label Studio's; empty: they take Label Studio's.",
     )
     admin_pass: str = _setting("LABELLOOP_ADMIN_PASS", "", "Password that operators must send.", secret=True)
+    admin_pass_previous: str = _setting(
+        "LABELLOOP_ADMIN_PASS_PREVIOUS", "", "Password of before, which operators may still send.", secret=True
+    )
     webhook_secret: str = _setting(
         "LABELLOOP_WEBHOOK_SECRET",
         "",
-        "What webhooks carry in X-LabelLoop-Secret; empty: derived from LABEL_STUDIO_API_KEY.",
+        "What each project's secret in X-LabelLoop-Secret is made of; empty: LABEL_STUDIO_API_KEY.",
+        secret=True,
+        check=values.token,
+    )
+    webhook_secret_previous: str = _setting(
+        "LABELLOOP_WEBHOOK_SECRET_PREVIOUS",
+        "",
+        "Secret of before, of which webhooks may still carry what is made.",
         secret=True,
         check=values.token,
     )
@@ -383,6 +403,13 @@ class LabelboxSettings:
         secret=True,
         check=values.hmac_secret,
     )
+    labelbox_secret_previous: str = _setting(
+        "LABELLOOP_LABELBOX_SECRET_PREVIOUS",
+        "",
+        "Secret of before, by which Labelbox may still sign.",
+        secret=True,
+        check=values.hmac_secret,
+    )
     labelbox_allow_unsigned: bool = _setting(
         "LABELLOOP_LABELBOX_ALLOW_UNSIGNED",
         False,
@@ -437,6 +464,12 @@ class Settings(LabelboxSettings, TrainingParameters, LoopSettings):
         16_000_000,
         "Largest body of a webhook, in bytes; 1,000,000 without credentials.",
         minimum=1,
+    )
+    failed_logins: int = _setting(
+        "LABELLOOP_FAILED_LOGINS",
+        12,
+        "Failed logins a minute of one address, beyond which it is answered 429; 0: any number.",
+        minimum=0,
     )
     client_seconds: float = _setting(
         "LABELLOOP_CLIENT_SECONDS",

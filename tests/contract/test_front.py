@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from wsgiref.types import WSGIEnvironment
 
 import pytest
@@ -162,3 +163,40 @@ def test_what_waits_for_threads_is_bounded_and_health_is_beside_it() -> None:
 def test_an_app_without_a_gate_is_refused() -> None:
     with pytest.raises(TypeError, match="has no gate"):
         House(Flask("other"), MOST, [])
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "sent", "client"),
+    [
+        (["127.0.0.0/8"], False, "192.0.2.7", "127.0.0.1"),  # nobody has named proxies
+        ([], True, "192.0.2.7", "127.0.0.1"),  # the peer is none of them
+        (["127.0.0.0/8"], True, "192.0.2.7", "192.0.2.7"),
+        (["127.0.0.0/8"], True, "203.0.113.1, 192.0.2.7", "192.0.2.7"),  # what the client wrote itself comes first
+        (["127.0.0.0/8", "10.0.0.0/8"], True, "203.0.113.1, 192.0.2.7, 10.1.2.3", "192.0.2.7"),
+        (["127.0.0.0/8"], True, "192.0.2.7, nonsense", "127.0.0.1"),
+        (["127.0.0.0/8"], True, "", "127.0.0.1"),
+        (["127.0.0.0/8"], True, "127.0.0.1", "127.0.0.1"),
+        (["*"], True, "203.0.113.1, 192.0.2.7", "192.0.2.7"),
+    ],
+)
+def test_who_a_client_is_only_proxies_say_that_somebody_named(
+    proxies: list[str], forwarded: bool, sent: str, client: str
+) -> None:
+    app = Flask("front")
+    guard(app, Gate())
+    app.add_url_rule("/health", "health", lambda: request.remote_addr or "")
+    known = [one if one == "*" else ip_network(one) for one in proxies]
+
+    async def ask() -> bytes:
+        house = House(app, MOST, known, forwarded=forwarded)
+        server = await asyncio.start_server(house.welcome, "127.0.0.1", 0, limit=READ)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        head = f"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: {sent}\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.read()
+        writer.close()
+        server.close()
+        await house.close()
+        return answer
+
+    assert asyncio.run(ask()).endswith(f"\r\n\r\n{client}".encode())

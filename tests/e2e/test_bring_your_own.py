@@ -32,10 +32,10 @@ from labelloop.models.champion import ChampionPointer
 from labelloop.models.runs import Runs
 from labelloop.models.versions import Versions
 from labelloop.settings import Settings
-from labelloop.studio.backends import webhook_secret
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION, TEXTS, Json, ProjectKey
+from labelloop.webhook_secrets import WebhookSecrets
 from support.loop_machine import LoopMachine, Project, loop_settings
 from support.lossy_proxy import LossyProxy, Stop, lossy_proxy
 from support.moto_server import moto_environment, moto_server
@@ -271,7 +271,7 @@ def test_nothing_secret_is_in_the_log(machine: LoopMachine, first: Project) -> N
     log = machine.log.read_text()
 
     assert machine.settings.label_studio_api_key not in log
-    assert webhook_secret(machine.settings) not in log
+    assert WebhookSecrets(machine.settings).of(first.key.id) not in log
     assert "Traceback" not in log
 
 

@@ -9,10 +9,11 @@ import pytest
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.errors import StudioError
 from labelloop.settings import Settings
-from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BackendLogin, WebhookSpec, webhook_secret
+from labelloop.studio.backends import ACTIONS, SECRET_HEADER, BackendLogin, WebhookSpec
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.studio.connect import connect
 from labelloop.types import NO_VERSION
+from labelloop.webhook_secrets import WebhookSecrets
 from support.annotating import LABEL_CONFIG, add_tasks, prediction, submit
 from support.ml_backend import Backend, running_backend
 from support.servers import free_port
@@ -44,7 +45,7 @@ def test_a_project_is_connected_and_repeating_does_nothing(
     assert (registered.url, registered.title, registered.state) == (backend.url, NO_VERSION, "Connected")
     [webhook] = studio.webhooks(project)
     assert webhook.spec.url == backend.url + "/webhook"
-    assert webhook.spec.headers == {SECRET_HEADER: webhook_secret(settings)}
+    assert webhook.spec.headers == {SECRET_HEADER: WebhookSecrets(settings).of(project)}
     assert set(webhook.spec.actions) == set(ACTIONS)
     assert not webhook.spec.all_actions
     assert studio.project(project).sampling == UNCERTAINTY
@@ -69,7 +70,7 @@ def test_webhooks_then_arrive_with_the_secret(
         "PROJECT_UPDATED",
     ):
         received = backend.wait_for(action)
-        assert received.headers[SECRET_HEADER.lower()] == webhook_secret(settings)
+        assert received.headers[SECRET_HEADER.lower()] == WebhookSecrets(settings).of(project)
         assert received.body["project"]["id"] == project
 
 

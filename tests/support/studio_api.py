@@ -146,6 +146,9 @@ class StudioApi:
             case "POST", ["webhooks"]:
                 self.webhooks.append({"id": len(self.webhooks) + 1} | body)
                 return 201, self.webhooks[-1]
+            case "PATCH", ["webhooks", number]:
+                self.webhooks[int(number) - 1] |= body
+                return 200, self.webhooks[int(number) - 1]
         return 404, {"detail": "Not found."}
 
     def _import(self, items: list[dict[str, Any]]) -> Answer:

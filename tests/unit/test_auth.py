@@ -12,13 +12,19 @@ from werkzeug.test import EnvironBuilder
 
 from labelloop.errors import SettingsError
 from labelloop.settings import Settings
-from labelloop.web.logins import BasicAuth, Logins, WebhookSecret
+from labelloop.web.access import BasicAuth, Logins
+from labelloop.web.webhook_secret import WebhookSecret
+from labelloop.webhook_secrets import Carried, WebhookSecrets
 from support.examples import examples
 
 
 def asking(**headers: str) -> Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Flask("test").request_class(EnvironBuilder(headers=Headers(named)).get_environ())
+
+
+def secret(of: str) -> WebhookSecret:
+    return WebhookSecret(WebhookSecrets(Settings(webhook_secret=of)))
 
 
 def basic(user: str, password: str, scheme: str = "Basic") -> str:
@@ -67,7 +73,7 @@ def test_no_header_whatever_is_more_than_refused(header: str) -> None:
     with pytest.raises(Unauthorized):
         BasicAuth("label", "studio").check(asking(Authorization=header))
     with pytest.raises(Unauthorized):
-        WebhookSecret("the secret").check(asking(X_LabelLoop_Secret=header))
+        secret("the secret").check(asking(X_LabelLoop_Secret=header))
 
 
 @pytest.mark.parametrize(("user", "password", "missing"), [("a", "", "BASIC_AUTH_PASS"), ("", "b", "BASIC_AUTH_USER")])
@@ -84,11 +90,13 @@ def test_half_a_login_of_operators_is_refused_too() -> None:
 
 
 def test_the_right_secret_passes() -> None:
-    WebhookSecret("s3cret").check(asking(X_LabelLoop_Secret="s3cret"))
+    assert secret("s3cret").check(asking(X_LabelLoop_Secret="s3cret")) == Carried(None, current=True)
+    own = WebhookSecrets(Settings(webhook_secret="s3cret")).of(7)
+    assert secret("s3cret").check(asking(X_LabelLoop_Secret=own)) == Carried(7, current=True)
 
 
 @pytest.mark.parametrize(
-    ("secret", "headers", "reason"),
+    ("expected", "headers", "reason"),
     [
         ("s3cret", {}, "carries no X-LabelLoop-Secret"),
         ("s3cret", {"X_LabelLoop_Secret": "S3CRET"}, "is another one"),
@@ -97,6 +105,6 @@ def test_the_right_secret_passes() -> None:
         ("", {}, "set LABELLOOP_WEBHOOK_SECRET"),
     ],
 )
-def test_any_other_secret_is_refused_with_the_reason(secret: str, headers: dict[str, str], reason: str) -> None:
+def test_any_other_secret_is_refused_with_the_reason(expected: str, headers: dict[str, str], reason: str) -> None:
     with pytest.raises(Unauthorized, match=reason):
-        WebhookSecret(secret).check(asking(**headers))
+        secret(expected).check(asking(**headers))

@@ -5,14 +5,17 @@ from dataclasses import replace
 import pytest
 
 from labelloop.data.site import Counters
+from labelloop.settings import Settings
 from labelloop.studio import diagnosis
 from labelloop.studio.backends import MLBackend, Webhook, WebhookSpec, wanted_webhook
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.types import NO_VERSION, Finding, Identity
+from labelloop.webhook_secrets import WebhookSecrets
 
 CONNECT = "`labelloop connect --project 7 --url ADDRESS`."
 OWN = MLBackend(3, 7, "http://backend:9090", "v2", "Connected", "", "")
 INFO = ProjectInfo(Identity(7), "Pets", "", "v2", UNCERTAINTY, Counters(10, 5, 5, 0))
+SECRETS = WebhookSecrets(Settings(webhook_secret="hush"))
 CONFIG = (
     '<View><Image name="p" value="$image"/><Choices name="kind" toName="p"><Choice value="cat"/><Choice value="dog"/>'
     "</Choices></View>"
@@ -20,7 +23,7 @@ CONFIG = (
 
 
 def webhook(id: int = 1, url: str = OWN.url) -> Webhook:
-    return Webhook(id, wanted_webhook(url, "hush"))
+    return Webhook(id, wanted_webhook(url, SECRETS.of(7)))
 
 
 def test_all_is_well() -> None:
@@ -30,7 +33,7 @@ def test_all_is_well() -> None:
         diagnosis.check_backend([OWN], OWN, CONNECT),
         diagnosis.check_title(OWN, "v2", INFO),
         diagnosis.check_title(replace(OWN, title=NO_VERSION), NO_VERSION, INFO),
-        diagnosis.check_webhook([webhook()], OWN, "hush", CONNECT),
+        diagnosis.check_webhook([webhook()], OWN, SECRETS, CONNECT),
         diagnosis.check_orphans([webhook()], [OWN]),
         diagnosis.check_sampling(INFO, CONNECT),
     ]
@@ -127,14 +130,26 @@ def test_an_older_version_is_told_to_be_upgraded_and_not_refused(version: str) -
 
 
 def test_a_missing_webhook_is_found_with_the_address_switches() -> None:
-    finding = diagnosis.check_webhook([webhook(url="http://elsewhere:9090")], OWN, "hush", CONNECT)
+    finding = diagnosis.check_webhook([webhook(url="http://elsewhere:9090")], OWN, SECRETS, CONNECT)
     assert not finding.ok
     assert "USE_DEFAULT_BANNED_SUBNETS=false" in finding.remedy
 
 
 def test_a_webhook_of_another_secret_or_there_twice_is_found() -> None:
-    assert "secret header" in diagnosis.check_webhook([webhook()], OWN, "another", CONNECT).detail
-    assert "there 2 times" in diagnosis.check_webhook([webhook(1), webhook(2)], OWN, "hush", CONNECT).detail
+    another = WebhookSecrets(Settings(webhook_secret="another"))
+    assert "secret header" in diagnosis.check_webhook([webhook()], OWN, another, CONNECT).detail
+    assert "there 2 times" in diagnosis.check_webhook([webhook(1), webhook(2)], OWN, SECRETS, CONNECT).detail
+
+
+@pytest.mark.parametrize(
+    ("carried", "detail"),
+    [("hush", "a secret that all projects had in common"), (SECRETS.of(8), "is not as it should be: secret header")],
+)
+def test_the_secret_of_all_projects_is_told_from_that_of_another_one(carried: str, detail: str) -> None:
+    finding = diagnosis.check_webhook([Webhook(1, wanted_webhook(OWN.url, carried))], OWN, SECRETS, CONNECT)
+    assert finding.ok == (carried == "hush")
+    assert detail in finding.detail
+    assert finding.remedy == f"Run {CONNECT}"
 
 
 def test_orphans_are_found() -> None:

@@ -17,7 +17,6 @@ from labelloop.studio.backends import (
     orphan_webhooks,
     own_webhooks,
     wanted_webhook,
-    webhook_secret,
 )
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect
@@ -32,15 +31,6 @@ def webhook(id: int, url: str, headers: dict[str, str] | None = None) -> Webhook
 
 def backend(url: str) -> MLBackend:
     return MLBackend(1, 7, url, "v1", "Connected", "", "")
-
-
-def test_the_secret_is_the_setting_or_follows_from_the_api_key() -> None:
-    assert webhook_secret(Settings(webhook_secret="mine", label_studio_api_key="key")) == "mine"
-    derived = webhook_secret(Settings(label_studio_api_key="key"))
-    assert len(derived) == 64
-    assert derived == webhook_secret(Settings(label_studio_api_key="key", port=1))
-    assert derived != webhook_secret(Settings(label_studio_api_key="another"))
-    assert webhook_secret(Settings()) == ""
 
 
 def test_the_webhook_listens_to_what_changes_labels_and_tasks() -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 
 from labelloop.cloud.base import Figure
@@ -25,17 +25,19 @@ from labelloop.loop.project_registry import backend_url, confirmed_project, site
 from labelloop.loop.serving import announced_version
 from labelloop.loop.startup import check_training, clashes, comparable, is_open, trains_here, workers
 from labelloop.loop.status import left_over
+from labelloop.loop.webhooks import web_agrees
 from labelloop.models.bundle import read_description
 from labelloop.models.opening import check_store
 from labelloop.settings import Settings
 from labelloop.sources.urls import shown
 from labelloop.studio import diagnosis
-from labelloop.studio.backends import MLBackend, Webhook, own_backend, own_webhooks, webhook_secret
+from labelloop.studio.backends import MLBackend, Webhook, own_backend, own_webhooks
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.trainers.opening import open_trainer
 from labelloop.types import Finding, ProjectKey
 from labelloop.web.cloud_run import lacks_by_settings
 from labelloop.web.labelbox import is_alone, is_set_up
+from labelloop.webhook_secrets import WebhookSecrets
 
 __all__ = ["Finding", "diagnose"]
 
@@ -70,6 +72,7 @@ def diagnose(
             yield from guarded("API key", lambda: _key(studio()))
             yield from guarded("credentials", lambda: _credentials(hub.settings))
         yield from guarded("Redis", lambda: check_redis(hub))
+        yield from guarded("key of webhooks", lambda: _webhook_key(hub))
         yield from guarded("workers", lambda: check_workers(hub))
         yield from guarded("store", lambda: try_store(hub))
         yield from guarded("other projects", lambda: _left_over(hub))
@@ -178,7 +181,7 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
             detail="of BASIC_AUTH_USER and BASIC_AUTH_PASS only one is set",
             remedy="Set both or neither, then run `labelloop connect` again.",
         )
-    elif not webhook_secret(settings):
+    elif not WebhookSecrets(settings):
         yield Finding(
             "credentials",
             ok=False,
@@ -189,6 +192,29 @@ def _credentials(settings: Settings) -> Iterator[Finding]:
         whose = "set" if settings.webhook_secret else "derived from the API key"
         basic = "on" if settings.basic_auth_user else "off"
         yield Finding("credentials", ok=True, detail=f"webhook secret {whose}, Basic authentication {basic}")
+    still = [name for name, value in _previous(settings).items() if value]
+    if still:
+        remedy = f"Once each project is connected anew (docs/security.md), unset {', '.join(still)}."
+        yield Finding("credentials of before", ok=True, detail="they are still taken", remedy=remedy)
+
+
+def _previous(settings: Settings) -> dict[str, str]:
+    return {
+        entry.metadata["name"]: getattr(settings, entry.name)
+        for entry in fields(settings)
+        if entry.name.endswith("_previous")
+    }
+
+
+def _webhook_key(hub: Hub) -> Iterator[Finding]:
+    """Compare this shell's key of webhooks with web's; nothing where web has not told of its own."""
+    if web_agrees(hub) is False:
+        yield Finding(
+            "key of webhooks",
+            ok=False,
+            detail="the web process makes webhooks' secrets of another key than this shell would",
+            remedy="Give both the same LABELLOOP_WEBHOOK_SECRET, or LABEL_STUDIO_API_KEY, before `labelloop connect`.",
+        )
 
 
 def check_redis(hub: Hub) -> Iterator[Finding]:
@@ -306,7 +332,7 @@ def _project(hub: Hub, studio: Studio, project_id: int) -> Iterator[Finding]:
     if own is not None:
         yield from guarded("title", lambda: _title(hub, project, own, info))
         yield diagnosis.check_host(own)
-        yield diagnosis.check_webhook(webhooks, own, webhook_secret(hub.settings), connect)
+        yield diagnosis.check_webhook(webhooks, own, WebhookSecrets(hub.settings), connect)
         yield from guarded("webhook address", lambda: _webhook_address(studio, webhooks, own))
     yield diagnosis.check_orphans(webhooks, backends)
     yield diagnosis.check_sampling(info, connect)

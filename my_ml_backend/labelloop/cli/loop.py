@@ -12,7 +12,7 @@ from labelloop.cli.doctor import diagnose
 from labelloop.cli.projects import AnyProject, StudioProject, any_project_option, named_project, project_option
 from labelloop.cli.terminal import Bar, follow, follow_elsewhere, json_option, show, show_findings, standing
 from labelloop.deployers.opening import has_batch
-from labelloop.errors import StoreError, StudioError
+from labelloop.errors import QueueError, StoreError, StudioError
 from labelloop.loop import project_registry, queue
 from labelloop.loop.batch import route
 from labelloop.loop.drift import last_look, waiting_for_a_look
@@ -35,6 +35,7 @@ from labelloop.loop.project_registry import confirmed_project, existing_project,
 from labelloop.loop.serving import announced_version, serving
 from labelloop.loop.status import all_statuses, left_over, project_status
 from labelloop.loop.sweep import sweep as sweep_projects
+from labelloop.loop.webhooks import web_agrees
 from labelloop.studio.client import Studio
 from labelloop.studio.connect import connect as connect_project
 from labelloop.types import FIRST_LABELS, NO_VERSION, ProjectKey
@@ -61,6 +62,12 @@ def connect(hub: Hub, project_id: int, url: str, extra_params: str | None, as_js
     version = announced_version(hub, project)
     with closing(Studio.of(hub.settings)) as studio:
         done = connect_project(studio, project_id, url, hub.settings, version, wanted)
+    with suppress(QueueError):
+        if web_agrees(hub) is False:
+            done.append(
+                "The web process makes webhooks' secrets of another key than this shell, so this one is refused there: "
+                "give both the same LABELLOOP_WEBHOOK_SECRET or LABEL_STUDIO_API_KEY, and connect again."
+            )
     if needless := needless_bootstrap(project_endpoint(hub, project)):
         done.append(f"A bootstrap endpoint is named, and {needless}.")
     project_registry.remember_project(hub, project, url)

@@ -286,6 +286,12 @@ class Site(Protocol):
         False where it was at that already, and may have passed by what is new: ask again. May be repeated.
         """
 
+    def mend_webhook(self, agreed: Callable[[], bool]) -> str:
+        """Renew the login and the secret by which the tool tells us of changes; say what is wrong with them still.
+
+        A secret is renewed only where all processes have ``agreed`` on it, which is asked after the tool has called us.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:

@@ -34,7 +34,7 @@ class House:
 
     Of ``most`` connections a new one takes the place of that whose client has kept us waiting longest. Half of them at
     most may have work waiting or done for them. Where ``essential`` paths are named, only they are answered, and every
-    answer is the last of its connection.
+    answer is the last of its connection. With ``forwarded``, ``proxies`` say who their clients are.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class House:
         most: int,
         proxies: Collection[IPv4Network | IPv6Network | str],
         essential: Collection[str] | None = None,
+        *,
+        forwarded: bool = False,
     ) -> None:
         self.app = app
         self.gate = gate_of(app)
@@ -50,6 +52,7 @@ class House:
         self._essential = essential
         self._most = most
         self._proxies = proxies
+        self._forwarded = forwarded
         self._inside: set[ClientConnection] = set()
         self._waiting: dict[ClientConnection, None] = {}
         self._held = 0
@@ -134,12 +137,30 @@ class House:
             pool.inside -= 1
 
     def ends(self, writer: asyncio.StreamWriter, head: h11.Request) -> tuple[str, tuple[object, ...], str]:
-        """Name both ends of a connection and the scheme; only a proxy that is trusted may say it was https."""
+        """Name both ends of a connection and the scheme; only a proxy that is trusted may say it was https.
+
+        Where proxies are trusted with that, the client is who the nearest of them says it is, that is no proxy.
+        """
         peer, own = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         client = str(peer[0]) if isinstance(peer, tuple) else ""
         server = own[:2] if isinstance(own, tuple) else ("localhost", 0)
         told = next((value for name, value in head.headers if name == b"x-forwarded-proto"), b"")
-        return client, server, "https" if told == b"https" and self._is_proxy(client) else "http"
+        scheme = "https" if told == b"https" and self._is_proxy(client) else "http"
+        if self._forwarded and self._is_proxy(client):
+            client = self._named(head) or client
+        return client, server, scheme
+
+    def _named(self, head: h11.Request) -> str:
+        """Read X-Forwarded-For from its end, where the nearest proxy writes; what clients wrote is not believed."""
+        lines = [value.decode("latin-1") for name, value in head.headers if name == b"x-forwarded-for"]
+        for one in reversed(",".join(lines).split(",")):
+            try:
+                address = str(ipaddress.ip_address(one.strip()))
+            except ValueError:
+                return ""
+            if "*" in self._proxies or not self._is_proxy(address):
+                return address
+        return ""
 
     async def close(self) -> None:
         """Let every request that has come be answered; whoever has not begun one goes at once."""

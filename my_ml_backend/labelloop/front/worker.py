@@ -40,7 +40,7 @@ class Worker(base.Worker):  # type: ignore[misc]
         loop.add_signal_handler(signal.SIGTERM, ended.set)
         for number in (signal.SIGINT, signal.SIGQUIT):
             loop.add_signal_handler(number, os._exit, 0)
-        house = House(self.wsgi, self._connections(), self._proxies(), self.essential)
+        house = House(self.wsgi, self._connections(), self._proxies(), self.essential, forwarded=self._forwarded())
         doors = _Doors(house, self.sockets, self.cfg.backlog)
         duty = asyncio.create_task(self._duty(doors))
         enough = asyncio.create_task(ended.wait())
@@ -79,6 +79,10 @@ class Worker(base.Worker):  # type: ignore[misc]
         """How many connections there may be: gunicorn's setting, as far as there are descriptors for them."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return max(16, min(int(self.cfg.worker_connections), files - _OTHER_FILES))
+
+    def _forwarded(self) -> bool:
+        """Whether somebody named the proxies: gunicorn's own word for this machine is none."""
+        return "FORWARDED_ALLOW_IPS" in os.environ or "*" in self.cfg.forwarded_allow_ips
 
     def _proxies(self) -> "list[IPv4Network | IPv6Network | str]":
         return ["*"] if "*" in self.cfg.forwarded_allow_ips else list(self.cfg.forwarded_allow_networks())

@@ -40,22 +40,27 @@ def signature(secret: str, body: bytes, header: str = SHA1) -> str:
     return f"{digest}={hmac.new(secret.encode(), body, digest).hexdigest()}"
 
 
-def refusal(headers: Headers, body: bytes, secret: str) -> str:
+def refusal(headers: Headers, body: bytes, *secrets: str) -> str:
     """Say why a request is not Labelbox's, and what to do; empty where it is.
 
-    Every signature that it carries must be right, and one must be there: a wrong one beside a right one is refused.
+    Every signature that it carries must be right by the same one of the ``secrets``, and one must be there: a wrong one
+    beside a right one is refused.
     """
     carried = {name: given for name in _DIGESTS if (given := headers.get(name))}
     if not carried:
         return f"the request carries no {SHA1} header: enter the secret of LABELLOOP_LABELBOX_SECRET in Labelbox, too"
     # All are compared, to the end: the time tells neither which one is wrong nor where.
-    wrong = [
-        name
-        for name, given in carried.items()
-        if not hmac.compare_digest(given.encode(), signature(secret, body, name).encode())
+    wrongs = [
+        [
+            name
+            for name, given in carried.items()
+            if not hmac.compare_digest(given.encode(), signature(secret, body, name).encode())
+        ]
+        for secret in secrets
     ]
-    if not wrong:
+    if not all(wrongs):
         return ""
+    wrong = wrongs[0]
     return (
         f"the {wrong[-1]} header is not the signature of this body: Labelbox and LABELLOOP_LABELBOX_SECRET must have "
         "the same secret, and nothing between them may change the body"

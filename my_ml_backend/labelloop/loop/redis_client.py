@@ -36,6 +36,9 @@ labelloop:<project>:watched        sorted   picture -> its rank, of the predicti
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
 labelloop:<project>:judged         string   set until drift may be judged again
 labelloop:values:<instance>:<id>   hash     what LabelLoop.get and LabelLoop.set keep of a project
+labelloop:<project>:webhook        string   set until its webhook is to be looked at again
+labelloop:webhooks                 hash     project -> since when its webhook carries a secret of its own
+labelloop:webhooks:witness         string   by which processes know whether they have the same key of webhooks
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
 labelloop:metered                  string   set until figures may be sent again
@@ -64,6 +67,8 @@ SWEEP = "labelloop:sweep"
 SWEEP_JOB = "labelloop:sweep:job"
 METERED = "labelloop:metered"
 STARTED = "labelloop:started"
+HOOKED = "labelloop:webhooks"
+WITNESS = "labelloop:webhooks:witness"
 
 _TIMEOUT = 2.0
 """Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""

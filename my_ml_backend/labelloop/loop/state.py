@@ -53,6 +53,7 @@ _FORGOTTEN = (
     "judged",
     "counted",
     "storages",
+    "webhook",
     "arrived",
     "agreement",
     "ran",

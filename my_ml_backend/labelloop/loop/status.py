@@ -37,6 +37,7 @@ _TROUBLES = (
     "sweep",
     "events",
     "storages",
+    "webhook",
     "deployer",
     "batch",
     "registry",

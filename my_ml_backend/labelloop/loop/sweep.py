@@ -35,6 +35,7 @@ from labelloop.loop.project_registry import (
 )
 from labelloop.loop.serving import announced_version, keep_served
 from labelloop.loop.state import Seen
+from labelloop.loop.webhooks import tend_webhook
 from labelloop.models.runs import manifest_path
 from labelloop.types import FIRST_LABELS, NO_VERSION, LeftOut, ProjectKey
 
@@ -102,6 +103,7 @@ def sweep_project(hub: Hub, project: ProjectKey, *, scan_now: bool = False) -> s
     keep_project(hub, project)
     keep_served(hub, project)
     _look(hub, project)
+    tend_webhook(hub, project)
     reconcile(hub, project)
     _watch(hub, project, found)
     tell_news(hub, project)

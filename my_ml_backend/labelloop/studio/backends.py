@@ -1,12 +1,9 @@
 """A project's ML backends and webhooks: what Label Studio knows of them, and how LabelLoop's should be."""
 
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from labelloop.settings import Settings
 from labelloop.sources.urls import same_address
 from labelloop.types import Json
 
@@ -123,14 +120,6 @@ class Webhook:
             payload=bool(body.get("send_payload", True)),
         )
         return cls(id=int(body["id"]), spec=spec)
-
-
-def webhook_secret(settings: Settings) -> str:
-    """Give what webhooks must carry: the setting, else one derived from the API key; empty without either."""
-    if settings.webhook_secret or not settings.label_studio_api_key:
-        return settings.webhook_secret
-    key = settings.label_studio_api_key.encode()
-    return hmac.new(key, b"labelloop webhook secret", hashlib.sha256).hexdigest()
 
 
 def own_webhooks(webhooks: Sequence[Webhook], url: str) -> list[Webhook]:

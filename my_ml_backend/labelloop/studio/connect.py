@@ -17,11 +17,11 @@ from labelloop.studio.backends import (
     own_webhooks,
     secret_of,
     wanted_webhook,
-    webhook_secret,
 )
 from labelloop.studio.client import UNCERTAINTY, Studio
 from labelloop.studio.diagnosis import too_old
 from labelloop.types import FIRST_LABELS, NO_VERSION, Json
+from labelloop.webhook_secrets import WebhookSecrets
 
 _SMART = re.compile(r"\bsmart(Only)?\s*=\s*[\"']true[\"']", re.IGNORECASE)
 """What a label config has whose annotators want to draw and be answered."""
@@ -43,7 +43,7 @@ def connect(
     ``extra_params`` stay as they are. Repeating does nothing and says so. Raises StudioError with the remedy.
     """
     url = _checked(url)
-    lines = _Connecting(studio, project, url, webhook_secret(settings), announced, extra_params).run() or [
+    lines = _Connecting(studio, project, url, WebhookSecrets(settings), announced, extra_params).run() or [
         f"Nothing to do: project {project} calls {shown(url)}, its webhook and sampling are in order."
     ]
     advice = too_old(studio.version())
@@ -66,12 +66,22 @@ def _checked(url: str) -> str:
 
 class _Connecting:
     def __init__(
-        self, studio: Studio, project: int, url: str, secret: str, announced: str, extra_params: Json | None
+        self,
+        studio: Studio,
+        project: int,
+        url: str,
+        secrets: WebhookSecrets,
+        announced: str,
+        extra_params: Json | None,
     ) -> None:
         self._studio, self._project, self._url = studio, project, url
-        self._secret, self._announced, self._extra_params = secret, announced, extra_params
+        self._secrets, self._announced, self._extra_params = secrets, announced, extra_params
         self._interactive = False
         self._lines: list[str] = []
+
+    @property
+    def _secret(self) -> str:
+        return self._secrets.of(self._project)
 
     def run(self) -> list[str]:
         info = self._studio.project(self._project)
@@ -107,7 +117,7 @@ class _Connecting:
 
     def _was_here(self, backend: MLBackend, hooks: list[Webhook]) -> bool:
         """Whether a backend's webhook carries our secret; one that is dead needs only to look like LabelLoop's."""
-        if any(secret_of(hook.spec) == self._secret for hook in hooks):
+        if any(self._secrets.read(secret_of(hook.spec)) for hook in hooks):
             return True
         looks_so = _OUR_TITLE.fullmatch(backend.title) is not None or any(is_ours(hook) for hook in hooks)
         return looks_so and backend.state != "Connected"
@@ -129,7 +139,9 @@ class _Connecting:
         user = found.basic_auth_user != self._studio.auth.user
         told = self._extra_params is not None and found.extra_params != self._extra_params
         wakes = self._interactive and not found.interactive
-        if not (moved or renamed or user or told or wakes or found.state != "Connected"):
+        # Which password it has, Label Studio does not say.
+        login = bool(self._studio.auth.user)
+        if not (moved or renamed or user or login or told or wakes or found.state != "Connected"):
             return found
         wanted = replace(found, interactive=found.interactive or wakes)
         with _explained():
@@ -151,6 +163,8 @@ class _Connecting:
             self._lines.append(
                 f"ML backend {found.id}: Basic authentication {'set' if self._studio.auth.user else 'off'}."
             )
+        elif login:
+            self._lines.append(f"ML backend {found.id} was given its user and password again.")
         if found.state != backend.state:
             self._lines.append(f"ML backend {found.id} is {backend.state} (was {found.state}).")
         return backend

@@ -8,11 +8,20 @@ from labelloop.data.site import FIRST, Subject
 from labelloop.errors import LabelConfigError
 from labelloop.sources.urls import shown
 from labelloop.studio.api import ADDRESS_SWITCHES
-from labelloop.studio.backends import MLBackend, Webhook, differences, orphan_webhooks, own_webhooks, wanted_webhook
+from labelloop.studio.backends import (
+    MLBackend,
+    Webhook,
+    differences,
+    orphan_webhooks,
+    own_webhooks,
+    secret_of,
+    wanted_webhook,
+)
 from labelloop.studio.client import UNCERTAINTY, ProjectInfo
 from labelloop.studio.label_config import LabelConfig, parse_label_config, parse_trained
 from labelloop.studio.mapping import known_labels
 from labelloop.types import NO_VERSION, Finding
+from labelloop.webhook_secrets import Carried, WebhookSecrets
 
 
 def check_labels(label_config: str, classes: Sequence[str] | None, subject: Subject | None = FIRST) -> Finding:
@@ -125,19 +134,29 @@ def check_host(own: MLBackend) -> Finding:
     return Finding("host name", ok=ok, detail=host, remedy="" if ok else remedy)
 
 
-def check_webhook(webhooks: Sequence[Webhook], own: MLBackend, secret: str, connect: str) -> Finding:
+def check_webhook(webhooks: Sequence[Webhook], own: MLBackend, secrets: WebhookSecrets, connect: str) -> Finding:
     """Look whether Label Studio tells this backend of annotations, in a way it accepts."""
     found = own_webhooks(webhooks, own.url)
     if not found:
         detail = "there is none, so annotations reach this backend by the sweep alone"
         return Finding("webhook", ok=False, detail=detail, remedy=f"Run {connect}. {ADDRESS_SWITCHES}")
-    wrong = differences(found[0].spec, wanted_webhook(own.url, secret, found[0].spec))
+    wrong = differences(found[0].spec, wanted_webhook(own.url, secrets.of(own.project), found[0].spec))
+    carried = secrets.read(secret_of(found[0].spec))
     if len(found) > 1:
         wrong.append(f"there {len(found)} times")
+    if wrong == ["secret header"] and carried and carried.project in (None, own.project):
+        detail = f"webhook {found[0].id} carries {_older(carried)}, which is still taken"
+        return Finding("webhook", ok=True, detail=detail, remedy=f"Run {connect}")
     if wrong:
         detail = f"webhook {found[0].id} is not as it should be: {', '.join(wrong)}"
         return Finding("webhook", ok=False, detail=detail, remedy=f"Run {connect}")
     return Finding("webhook", ok=True, detail=f"webhook {found[0].id} carries the secret header and the right actions")
+
+
+def _older(carried: Carried) -> str:
+    if carried.current:
+        return "a secret that all projects had in common"
+    return "a previous secret (LABELLOOP_WEBHOOK_SECRET_PREVIOUS or LABEL_STUDIO_API_KEY_PREVIOUS)"
 
 
 def check_orphans(webhooks: Sequence[Webhook], backends: Sequence[MLBackend]) -> Finding:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -14,8 +14,8 @@ from labelloop.kinds.base import kind_of
 from labelloop.models.projects import spellings
 from labelloop.settings import Settings
 from labelloop.sources.media import Media
-from labelloop.sources.urls import Home, cleaned
-from labelloop.studio.backends import MLBackend, own_backend
+from labelloop.sources.urls import Home, cleaned, shown
+from labelloop.studio.backends import MLBackend, is_ours, own_backend, own_webhooks, secret_of, wanted_webhook
 from labelloop.studio.client import ProjectInfo, Studio
 from labelloop.studio.control_tag import ObjectTag
 from labelloop.studio.data_manager import put_tab, read_these
@@ -27,6 +27,7 @@ from labelloop.studio.storages import label_at, read_storages, sync
 from labelloop.studio.task_files import TaskFiles
 from labelloop.studio.votes import READERS, Reader, begun_with, result_reader
 from labelloop.types import ANNOTATIONS, Json, TaskKey
+from labelloop.webhook_secrets import WebhookSecrets
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class LabelStudioTool:
 
     def site(self, project: int, media: Media, called_at: Callable[[], str | None]) -> "LabelStudioSite":
         """Give one of its projects; ``called_at`` tells which of its ML backends is this one."""
-        return LabelStudioSite(self.studio, media, project, called_at)
+        return LabelStudioSite(self.studio, media, project, called_at, WebhookSecrets(self._settings))
 
     def model_run(self, project: int, media: Media) -> None:
         """Give none: it has projects alone."""
@@ -87,6 +88,7 @@ class LabelStudioSite:
     media: Media
     project: int
     called_at: Callable[[], str | None]
+    secrets: WebhookSecrets = WebhookSecrets(Settings())  # noqa: RUF009 - immutable
 
     def overview(self) -> Overview:
         """Read the project's identity and counters."""
@@ -197,6 +199,33 @@ class LabelStudioSite:
     def take_in(self, storage: Storage) -> bool:
         """Have Label Studio sync a source storage."""
         return sync(self.studio.api, storage)
+
+    def mend_webhook(self, agreed: Callable[[], bool]) -> str:
+        """Send our login again where Label Studio's is refused, and our secret where the webhook has another one."""
+        backend = self._backend()
+        if backend is None:
+            return ""
+        if backend.state != "Connected" and "401" in backend.error and self.studio.auth.user:
+            self.studio.update_ml_backend(backend, backend.url, backend.title)
+            _log.info("project %d: ML backend %d has this login again", self.project, backend.id)
+        return self._renew_secret(backend, agreed)
+
+    def _renew_secret(self, backend: MLBackend, agreed: Callable[[], bool]) -> str:
+        hooks, wanted = own_webhooks(self.studio.webhooks(self.project), backend.url), self.secrets.of(self.project)
+        remedy = (
+            "so corrections are noticed by the sweep alone: run "
+            f"`labelloop connect --project {self.project} --url {shown(backend.url)}`"
+        )
+        if not hooks:
+            return f"Label Studio has no webhook to {shown(backend.url)}, {remedy}"
+        ours = [hook for hook in hooks if is_ours(hook)]
+        if not ours:
+            return f"webhook {hooks[0].id} of Label Studio carries no secret, {remedy}"
+        if secret_of(ours[0].spec) != wanted and agreed():
+            headers = wanted_webhook(backend.url, wanted, ours[0].spec).headers
+            self.studio.update_webhook(ours[0], replace(ours[0].spec, headers=headers))
+            _log.info("project %d: webhook %d has the secret of today", self.project, ours[0].id)
+        return ""
 
     def _backend(self) -> MLBackend | None:
         # Asked first: Label Studio calls each backend meanwhile, which is how the address gets known.

@@ -35,6 +35,14 @@ def event_of(action: object, data: object) -> Event:
     return _READERS[action](action, payload)
 
 
+def named_project(action: str, data: Json) -> int | None:
+    """Say which project the event would be of that ``event_of`` reads; None where it would be of none."""
+    try:
+        return _project(action, data).id
+    except ValueError:
+        return None
+
+
 def project_id(value: object) -> int:
     """Read a project's id as Label Studio writes it: ``7``, ``"7"``, ``"7.1795187630"`` or an object with ``id``.
 

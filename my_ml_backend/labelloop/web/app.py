@@ -18,11 +18,11 @@ from labelloop.settings import Settings
 from labelloop.studio.label_config import parse_label_config
 from labelloop.studio.rendering import render
 from labelloop.types import Output, Rendering
-from labelloop.web.access import WebGate
+from labelloop.web.access import Logins, WebGate
+from labelloop.web.attempts import Attempts
 from labelloop.web.backend import LabelLoop
 from labelloop.web.counters import Metrics
 from labelloop.web.labelbox import LabelboxRoutes, is_served
-from labelloop.web.logins import Logins
 from labelloop.web.routes import Routes
 
 _log = logging.getLogger(__name__)
@@ -47,10 +47,11 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     metrics.watch(app)
     answer_errors(app)
     hide_folders(app, settings.folders)
-    logins = Logins.of(settings)
+    attempts = Attempts(settings.failed_logins, metrics.refused)
+    logins = Logins.of(settings, attempts)
     guard(app, WebGate(settings, logins), lambda: warm_up(hub))
     Routes(hub, backend, logins, metrics).add_to(app)
-    LabelboxRoutes(hub).add_to(app)
+    LabelboxRoutes(hub, attempts).add_to(app)
     return app
 
 

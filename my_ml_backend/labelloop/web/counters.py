@@ -25,6 +25,9 @@ class Metrics:
             "labelloop_predictions", "Tasks answered by /predict.", ["outcome"], registry=self.registry
         )
         self._webhooks = Counter("labelloop_webhooks", "Webhooks by action.", ["action"], registry=self.registry)
+        self._refused = Counter(
+            "labelloop_failed_logins", "Failed logins.", ["login", "limited"], registry=self.registry
+        )
 
     def watch(self, app: Flask) -> None:
         """Count and time every request of the app, by route; unknown paths are one route."""
@@ -40,6 +43,10 @@ class Metrics:
     def heard(self, action: str) -> None:
         """Count one webhook. ``action`` is one of Label Studio's, not any text a caller sends."""
         self._webhooks.labels(action).inc()
+
+    def refused(self, login: str, limited: bool) -> None:
+        """Count one failed login; ``login`` is one of ours, not any text a caller sends."""
+        self._refused.labels(login, "yes" if limited else "no").inc()
 
     def page(self) -> Response:
         """All numbers as Prometheus reads them."""

@@ -12,13 +12,14 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, Unauthorized
 
 from labelloop.front.protocol import Way, check_json
-from labelloop.labelbox.signing import refusal
+from labelloop.labelbox.signing import SHA1, refusal
 from labelloop.loop.hub import Hub
 from labelloop.loop.menu import menu_of
 from labelloop.loop.model_runs import request as ask_for
 from labelloop.setting_values import labelbox_id
 from labelloop.settings import Settings
 from labelloop.types import Json, ProjectKey
+from labelloop.web.attempts import Attempts, Client
 
 _log = logging.getLogger(__name__)
 
@@ -80,9 +81,11 @@ def way(most: int) -> Way:
 class LabelboxRoutes:
     """Labelbox's two routes over one hub; errors are left to the border, ``answer_errors``."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, attempts: Attempts) -> None:
         self._hub = hub
-        self._secret = hub.settings.labelbox_secret
+        secrets = (hub.settings.labelbox_secret, hub.settings.labelbox_secret_previous)
+        self._secrets = tuple(filter(None, secrets)) if hub.settings.labelbox_secret else ()
+        self._attempts = attempts
 
     def add_to(self, app: Flask) -> None:
         """Give the app its routes, where they are served."""
@@ -116,8 +119,9 @@ class LabelboxRoutes:
         """Read the request's body; raises Unauthorized where it is not signed as it should be."""
         content = request.get_data(cache=False)
         request.stream.read(1)  # a chunked body is cut at the limit without a word; asking for more raises the 413
-        if self._secret and (reason := refusal(request.headers, content, self._secret)):
-            raise Unauthorized(reason, www_authenticate=WWWAuthenticate("x-hub-signature", {"realm": "LabelLoop"}))
+        if self._secrets and (reason := refusal(request.headers, content, *self._secrets)):
+            login = WWWAuthenticate("x-hub-signature", {"realm": "LabelLoop"})
+            raise self._attempts.fail(Client.of(SHA1, request), Unauthorized(reason, www_authenticate=login))
         return content
 
 

@@ -22,13 +22,13 @@ from labelloop.loop.startup import check_training, clashes, is_open, keep_privat
 from labelloop.serve.engines.base import check_engine
 from labelloop.settings import Settings
 from labelloop.sources.egress import trusted
-from labelloop.studio.backends import webhook_secret
 from labelloop.supervise import ChildService, Supervisor, require_free
 from labelloop.trainers.foreign import learner
+from labelloop.web.access import Logins
 from labelloop.web.backend import FOLDER, backend_class
 from labelloop.web.cloud_run import lacks_by_settings
 from labelloop.web.labelbox import is_alone
-from labelloop.web.logins import Logins
+from labelloop.webhook_secrets import WebhookSecrets
 
 _log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ def address(host: str, port: int) -> str:
 def doubts(settings: Settings) -> list[str]:
     """Say what of the web process is possible and yet hardly meant, a sentence each."""
     said = [*clashes(settings), *filter(None, [is_open(settings)])]
-    if not webhook_secret(settings) and not is_alone(settings):
+    if not WebhookSecrets(settings) and not is_alone(settings):
         said.append(
             "there is no webhook secret, so no webhook is accepted: set LABEL_STUDIO_API_KEY or "
             "LABELLOOP_WEBHOOK_SECRET, the same for all processes"

@@ -18,17 +18,19 @@ from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, sha
 from labelloop.loop.project_registry import forget, known_projects, remember_project
 from labelloop.loop.queue import job_status
 from labelloop.loop.status import all_statuses
+from labelloop.loop.webhooks import HeardSecrets
 from labelloop.pictures import MAX_PIXELS
 from labelloop.serve.answering import PixelBudget
 from labelloop.serve.page import AskAny, page
 from labelloop.studio.backends import ACTIONS
 from labelloop.studio.label_config import parse_label_config, parse_trained
 from labelloop.studio.rendering import tags_named
+from labelloop.studio.webhook_events import named_project
 from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
+from labelloop.web.access import Logins
 from labelloop.web.backend import LabelLoop
 from labelloop.web.cloud_run import Lacks
 from labelloop.web.counters import Metrics
-from labelloop.web.logins import Logins
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -46,6 +48,7 @@ class Routes:
         self._logins = logins
         self._metrics = metrics
         self._lacks = Lacks(hub)
+        self._heard = HeardSecrets(hub)
 
     def add_to(self, app: Flask) -> None:
         """Give the app its routes; a route's endpoint is the name of its method."""
@@ -96,6 +99,7 @@ class Routes:
         # A Redis that hangs has cost one timeout by now, and Label Studio waits three seconds: not another one.
         if time.monotonic() - begun < 1.0:
             remember_project(self._hub, project, request.url_root.rstrip("/"))
+            self._heard.say()
         if version == NO_VERSION and (refusal := self._lacks.refusal()):
             raise SettingsError(refusal)
         return {"model_version": version, **self._missing()}
@@ -124,12 +128,18 @@ class Routes:
         if action == _TRAIN:
             self._logins.label_studio.check(request)
         elif action in ACTIONS:
-            self._logins.webhook.check(request)
+            self._check_webhook(action, body)
         else:
             self._metrics.heard("other")
             return {"status": "ignored"}, 200
         self._metrics.heard(action)
         return _noted(self._backend(hub=self._hub), action, body)
+
+    def _check_webhook(self, action: str, body: Json) -> None:
+        """Raise Unauthorized unless a webhook may tell of this event's project; one that names none tells nothing."""
+        carried, project = self._logins.webhook.check(request), named_project(action, body)
+        if project is not None and (reason := self._heard.refusal(carried, project)):
+            raise self._logins.webhook.refuse(request, f"{reason}: run `labelloop connect --project {project}`")
 
     def train(self) -> JsonAnswer:
         """Start a training, as Label Studio before 1.4.1 asks for it; the annotations it sends are fetched anew."""

@@ -18,6 +18,7 @@ from support.bundles import picture
 from support.openapi import description, operations, statuses
 from support.web import CONFIG, SECRET, MakeHub, announce, client_of
 
+LOGIN = {"basic_auth_user": "label", "basic_auth_pass": "studio"}
 LABELBOX = {"labelbox_secret": VECTOR_SECRET}
 NO_REDIS = {"redis_url": "redis://127.0.0.1:1"}
 NO_STORE = {"store": "file:///proc/none"}
@@ -63,10 +64,18 @@ class Case:
     before: Callable[[Hub, FlaskClient], dict[str, Any]] = nothing
 
 
+def tried_in_vain(_hub: Hub, client: FlaskClient) -> dict[str, Any]:
+    """Fail to log in as often as one may."""
+    for path in ("/setup", "/webhook", "/labelbox/model_run"):
+        assert client.post(path, json=CREATED).status_code == 401
+    return {}
+
+
 OF_ALL = {
     200: Case(),
     400: Case({"data": b"[]"}),
-    401: Case({"json": CREATED}, {"basic_auth_user": "label", "basic_auth_pass": "studio"}),
+    401: Case({"json": CREATED}, LOGIN),
+    429: Case({"json": CREATED}, {**LOGIN, "failed_logins": 1}, tried_in_vain),
     413: Case({"data": b"x" * 64_001}, {"body_max_bytes": 64_000}),
     503: Case({"json": PROJECT}, NO_REDIS),
 }
@@ -147,7 +156,7 @@ def test_each_status_that_it_has_is_one_that_is_answered(
 
 
 def test_who_is_asked_for_a_login_is_said(make_hub: MakeHub) -> None:
-    client = client_of(make_hub(**LABELBOX, basic_auth_user="label", basic_auth_pass="studio"))
+    client = client_of(make_hub(**LABELBOX, **LOGIN, failed_logins=0))
     for (method, path), said in operations().items():
         refused = client.open(path, method=method, json=CREATED).status_code == 401
         assert refused == bool(said["security"]), path

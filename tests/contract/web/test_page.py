@@ -17,8 +17,7 @@ from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.references import References
 from labelloop.serve.server import inference_app
 from labelloop.settings import Settings
-from labelloop.web.access import WebGate
-from labelloop.web.logins import Logins
+from labelloop.web.access import Logins, WebGate
 from support.bundles import make_bundle, picture
 from support.region_bundles import make_box_bundle, make_span_bundle
 from support.web import MakeHub, announce, client_of

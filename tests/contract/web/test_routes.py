@@ -10,7 +10,7 @@ from labelloop.loop.hub import Hub
 from labelloop.loop.project_registry import known_projects
 from labelloop.web.app import create_app
 from model import LabelLoop
-from support.web import CONFIG, MakeHub, announce, client_of
+from support.web import CONFIG, SECRET, MakeHub, announce, client_of
 
 POSTS = ["/setup", "/predict", "/webhook", "/train", "/job_status", "/validate", "/delete", "/duplicate_model"]
 GETS = ["/versions", "/metrics", "/status"]
@@ -246,3 +246,31 @@ def test_metrics_count_requests_predictions_and_webhooks(hub: Hub) -> None:
     assert 'labelloop_webhooks_total{action="other"} 1.0' in answer.text
     assert "stranger" not in answer.text
     assert "/health" not in other.get("/metrics").text
+
+
+def test_who_fails_to_log_in_too_often_is_not_looked_at_and_label_studio_is(make_hub: MakeHub) -> None:
+    client = client_of(make_hub(basic_auth_user="label", basic_auth_pass="studio", failed_logins=3))
+    sent = {"json": {"project": 7}}
+    assert client.post("/setup", headers=LOGIN, **sent).status_code == 200
+    wrong = [client.post("/setup", headers=basic("label", str(guess)), **sent) for guess in range(5)]
+    assert [one.status_code for one in wrong] == [401, 401, 401, 429, 429]
+    assert int(wrong[-1].headers["Retry-After"]) in (20, 21)
+    assert client.post("/setup", headers=LOGIN, **sent).status_code == 200, "it had been right before"
+
+    elsewhere = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+    for guess in range(3):
+        client.post("/setup", headers=basic("label", str(guess)), **sent, **elsewhere)
+    assert client.post("/setup", headers=LOGIN, **sent, **elsewhere).status_code == 429, "a guess that is right"
+    assert client.get("/health", **elsewhere).status_code == 200
+
+    told = client.get("/metrics", headers=LOGIN).text
+    assert 'labelloop_failed_logins_total{limited="no",login="BASIC_AUTH_USER"} 6.0' in told
+    assert 'labelloop_failed_logins_total{limited="yes",login="BASIC_AUTH_USER"} 3.0' in told
+
+
+def test_right_webhooks_are_taken_however_many_wrong_ones_come(make_hub: MakeHub) -> None:
+    client = client_of(make_hub(failed_logins=2))
+    event = {"action": "ANNOTATION_CREATED", "annotation": {"id": 1, "task": 5}, "project": {"id": 7}}
+    wrong = [client.post("/webhook", json=event, headers={"X-LabelLoop-Secret": "no"}) for _ in range(4)]
+    assert [one.status_code for one in wrong] == [401, 401, 429, 429]
+    assert client.post("/webhook", json=event, headers={"X-LabelLoop-Secret": SECRET}).status_code == 200

@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from labelloop.loop.hub import Hub
-from labelloop.studio.backends import webhook_secret
 from labelloop.types import Json
+from labelloop.webhook_secrets import WebhookSecrets
 from support.web import SECRET, MakeHub, client_of
 
 HEADER = {"X-LabelLoop-Secret": SECRET}
@@ -53,7 +53,7 @@ def test_without_any_secret_no_annotation_is_taken(make_hub: MakeHub) -> None:
 
 def test_without_a_setting_the_secret_is_the_one_connect_gives(make_hub: MakeHub) -> None:
     hub = make_hub(webhook_secret="", label_studio_api_key="an API key")
-    headers = {"X-LabelLoop-Secret": webhook_secret(hub.settings)}
+    headers = {"X-LabelLoop-Secret": WebhookSecrets(hub.settings).of(7)}
     assert client_of(hub).post("/webhook", json=CREATED, headers=headers).status_code == 200
     assert client_of(hub).post("/webhook", json=CREATED, headers=HEADER).status_code == 401
 
