@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from labelloop.models.store import Store, Versioned
+from labelloop.models.store import Sized, Store, Versioned
 
 
 class Killed(BaseException):
@@ -41,6 +41,13 @@ class CrashStore:
     def swap(self, path: str, content: bytes, tag: str) -> None:
         with self.step(path):
             self._store.swap(path, content, tag)
+
+    def remove(self, path: str) -> None:
+        with self.step(path):
+            self._store.remove(path)
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        return self._store.sizes(prefix)
 
     def walk(self, prefix: str) -> Iterator[str]:
         return self._store.walk(prefix)

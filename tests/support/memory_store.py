@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labelloop.errors import Conflict, NotFound
-from labelloop.models.store import Versioned, checked, checked_prefix
+from labelloop.models.store import Sized, Versioned, checked, checked_prefix
 
 
 class MemoryStore:
@@ -40,6 +40,12 @@ class MemoryStore:
         if held is None or held.tag != tag:
             raise Conflict(f"{path} was changed in memory")
         self.write(path, content)
+
+    def remove(self, path: str) -> None:
+        self._held.pop(checked(path), None)
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        return (Sized(path, len(self._held[path].content)) for path in self.walk(prefix))
 
     def walk(self, prefix: str) -> Iterator[str]:
         folder = checked_prefix(prefix)

@@ -94,6 +94,29 @@ class StoreRules:
         with pytest.raises(Conflict):
             store.swap("a", b"3", tag)
 
+    def test_what_is_removed_is_gone_and_the_rest_stays(self, store: Store) -> None:
+        for path in ("a/b/c", "a/b/d", "a/e"):
+            store.write(path, b"12345")
+        store.remove("a/b/c")
+        store.remove("a/b/c")  # it may be asked for again
+        store.remove("none/b")
+        with pytest.raises(NotFound):
+            store.read("a/b/c")
+        assert list(store.walk("")) == ["a/b/d", "a/e"]
+        store.remove("a/b/d")
+        assert store.names("a/") == ["e"]
+        store.create("a/b/c", b"anew")
+        assert store.read("a/b/c").content == b"anew"
+        for outside in OUTSIDE:
+            with pytest.raises(StoreError):
+                store.remove(outside)
+
+    def test_objects_are_told_with_their_sizes(self, store: Store) -> None:
+        for path, size in (("a/x", 0), ("a/y/z", 70_000), ("b", 3)):
+            store.write(path, b"x" * size)
+        assert [tuple(one) for one in store.sizes("")] == [("a/x", 0), ("a/y/z", 70_000), ("b", 3)]
+        assert [tuple(one) for one in store.sizes("a/y/")] == [("a/y/z", 70_000)]
+
     def test_objects_are_listed_in_the_order_of_their_whole_paths(self, store: Store) -> None:
         paths = ["a/x", "a-b/y", "a.c", "a/v10/r", "a/v2/r", "b"]
         for path in paths:

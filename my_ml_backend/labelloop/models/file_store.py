@@ -5,13 +5,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
 from labelloop.files import file_lock, remove_stale
-from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
+from labelloop.models.store import Sized, Versioned, checked, checked_prefix, is_confined
 
 
 class FileStore:
@@ -59,6 +59,18 @@ class FileStore:
             if not target.is_file() or _tag(target.read_bytes()) != tag:
                 raise Conflict(f"{path} was changed by another process in the store {self._root}")
 
+    def remove(self, path: str) -> None:
+        """Remove one object for good, and folders that are empty then; nothing changes where there is none."""
+        target = self._target(path)
+        with self._translated(path, "removed"), file_lock(self._locked()):
+            target.unlink(missing_ok=True)
+            # Under the lock nobody puts anything into a folder.
+            for folder in target.parents:
+                if folder == self._root or any(folder.iterdir() if folder.is_dir() else ()):
+                    break
+                with suppress(FileNotFoundError):
+                    folder.rmdir()
+
     def walk(self, prefix: str) -> Iterator[str]:
         """Name the objects below ``prefix``, sorted as strings; one folder at a time is held in memory."""
         folder = checked_prefix(prefix)
@@ -68,6 +80,13 @@ class FileStore:
                     yield from self.walk(folder + name)
                 else:
                     yield folder + name
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        """Name the objects below ``prefix`` with their sizes; what is removed meanwhile may be left out."""
+        with self._translated(prefix, "listed"):
+            for path in self.walk(prefix):
+                with suppress(FileNotFoundError):
+                    yield Sized(path, (self._root / path).stat().st_size)
 
     def names(self, prefix: str) -> list[str]:
         """Name what lies directly below ``prefix``, sorted; a folder without any object is not there."""
@@ -90,11 +109,16 @@ class FileStore:
             raise StoreError(f"{path} leads through a symbolic link in the store {self._root}: remove the link")
         return target
 
+    def _locked(self) -> Path:
+        """Name the file that the kernel locks."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        return self._root / ".lock"
+
     @contextmanager
     def _replacing(self, path: str, content: bytes | BinaryIO) -> Iterator[Path]:
         """Stage the content, let the caller look at the target under the lock, then move the content there."""
         target = self._target(path)
-        with self._translated(path, "written"), self._staged(content) as staged, file_lock(self._root / ".lock"):
+        with self._translated(path, "written"), self._staged(content) as staged, file_lock(self._locked()):
             yield target
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.replace(target)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
-from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
+from labelloop.models.store import Sized, Versioned, checked, checked_prefix, is_confined
 from labelloop.sources.cloud_storage import CloudStorage
 from labelloop.sources.google_api import GoogleFailure
 
@@ -61,13 +61,24 @@ class GcsStore:
         """Replace one object if it still has ``tag``; raises Conflict when it has not, or is gone."""
         self._replace(path, content, tag, f"{path} was changed by another process in {self._where}")
 
+    def remove(self, path: str) -> None:
+        """Remove one object; a bucket that keeps versions has it still, as one of these."""
+        name = self._name(path)
+        with self._translated(path, "removed"):
+            self._storage.delete(self._bucket, name)
+
     def walk(self, prefix: str) -> Iterator[str]:
         """Name the objects below ``prefix``, sorted as strings; one page of 1,000 is held in memory."""
+        return (one.path for one in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        """Name the objects below ``prefix`` with their sizes; one page of 1,000 is held in memory."""
         below = self._prefix + checked_prefix(prefix)
         with self._translated(prefix, "listed"):
             for page in self._storage.pages(self._bucket, below):
-                paths = (name.removeprefix(self._prefix) for name in page.names)
-                yield from filter(is_confined, paths)
+                for name, size in zip(page.names, page.sizes, strict=True):
+                    if is_confined(path := name.removeprefix(self._prefix)):
+                        yield Sized(path, size)
 
     def names(self, prefix: str) -> list[str]:
         """Name what lies directly below ``prefix``, sorted."""

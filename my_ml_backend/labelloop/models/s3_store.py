@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from labelloop.errors import Conflict, NotFound, StoreAway, StoreError
-from labelloop.models.store import Versioned, checked, checked_prefix, is_confined
+from labelloop.models.store import Sized, Versioned, checked, checked_prefix, is_confined
 from labelloop.retries import retries
 from labelloop.sources.s3 import S3Failure, s3_client, s3_exceptions, s3_failure
 
@@ -74,13 +74,23 @@ class S3Store:
         if self._put(path, content, {"IfMatch": tag}) != 200:
             raise Conflict(f"{path} was changed by another process in {self._errors.where}")
 
+    def remove(self, path: str) -> None:
+        """Remove one object; a bucket that keeps versions has it still, as one of these."""
+        key = self._key(path)
+        with self._errors.translated(path, "removed"):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
     def walk(self, prefix: str) -> Iterator[str]:
         """Name the objects below ``prefix``, sorted as strings; one page of 1,000 is held in memory."""
+        return (one.path for one in self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        """Name the objects below ``prefix`` with their sizes; one page of 1,000 is held in memory."""
         for page in self._pages(prefix):
             for entry in page.get("Contents", []):
                 path = str(entry["Key"]).removeprefix(self._prefix)
                 if is_confined(path):
-                    yield path
+                    yield Sized(path, int(entry["Size"]))
 
     def names(self, prefix: str) -> list[str]:
         """Name what lies directly below ``prefix``, sorted."""
@@ -158,8 +168,8 @@ class _S3Errors:
         failed = f"{path or 'the store'} cannot be {verb} in {self.where}"
         if failure.status in (401, 403):
             return StoreAway(
-                f"{failed}: access denied ({failure.code}). Allow s3:GetObject, s3:PutObject and s3:ListBucket on "
-                f"bucket {self._bucket}, or correct the AWS credentials."
+                f"{failed}: access denied ({failure.code}). Allow s3:GetObject, s3:PutObject, s3:DeleteObject and "
+                f"s3:ListBucket on bucket {self._bucket}, or correct the AWS credentials."
             )
         if failure.status:
             return StoreAway(f"{failed}: S3 answered {failure.status} ({failure.code}); try again later")

@@ -15,6 +15,13 @@ class Versioned(NamedTuple):
     tag: str
 
 
+class Sized(NamedTuple):
+    """An object's path and how many bytes it has."""
+
+    path: str
+    size: int
+
+
 class Store(Protocol):
     """Objects by path (``/`` between names, no leading slash). Implementations are safe to share between threads.
 
@@ -49,8 +56,16 @@ class Store(Protocol):
         """Replace one object if it still has ``tag``; raises Conflict when it has not, or is gone."""
         ...
 
+    def remove(self, path: str) -> None:
+        """Remove one object for good; nothing changes where there is none."""
+        ...
+
     def walk(self, prefix: str) -> Iterator[str]:
         """Name the objects below ``prefix`` (a folder path ending in ``/``, or empty for all), sorted as strings."""
+        ...
+
+    def sizes(self, prefix: str) -> Iterator[Sized]:
+        """Name the same objects in the same order, each with its size."""
         ...
 
     def names(self, prefix: str) -> list[str]:

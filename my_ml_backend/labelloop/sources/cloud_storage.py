@@ -38,9 +38,13 @@ class Content(NamedTuple):
 
 
 class Page(NamedTuple):
-    """A page of a listing: names of objects; with a delimiter, what others begin with up to it; the next, or empty."""
+    """A page of a listing: names of objects and their bytes; with a delimiter, what others begin with up to it.
+
+    ``following`` names the next, or is empty.
+    """
 
     names: list[str]
+    sizes: list[int]
     prefixes: list[str]
     following: str
 
@@ -96,13 +100,15 @@ class CloudStorage:
 
     def page(self, bucket: str, prefix: str, token: str = "", delimiter: str = "", *, seconds: float = 60.0) -> Page:
         """List a page of the objects whose names begin so, in their order; ``token`` is a ``following``."""
-        fields = "items(name),prefixes,nextPageToken"
+        fields = "items(name,size),prefixes,nextPageToken"
         query = _query(prefix=prefix, delimiter=delimiter, pageToken=token, fields=fields)
         found = _json(self._api.send("GET", f"/storage/v1/b/{quote(bucket, safe='')}/o{query}", seconds=seconds))
         try:
             names = [str(entry["name"]) for entry in found.get("items", ())]
-            return Page(names, [str(one) for one in found.get("prefixes", ())], str(found.get("nextPageToken") or ""))
-        except (KeyError, TypeError, AttributeError):
+            sizes = [int(entry["size"]) for entry in found.get("items", ())]
+            prefixes = [str(one) for one in found.get("prefixes", ())]
+            return Page(names, sizes, prefixes, str(found.get("nextPageToken") or ""))
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise _unknown() from None
 
     def pages(self, bucket: str, prefix: str, delimiter: str = "") -> Iterator[Page]:
