@@ -336,6 +336,12 @@ class LoopSettings:
         minimum=0,
         maximum=19,
     )
+    keep_versions: int = _setting(
+        "LABELLOOP_KEEP_VERSIONS",
+        0,
+        "How many of a project's newest versions keep their files, beside those in use (docs/operations.md); 0: all.",
+        minimum=0,
+    )
     run_attempts: int = _setting("LABELLOOP_RUN_ATTEMPTS", 3, "How often a failing run is tried.", minimum=1)
     retry_seconds: float = _setting(
         "LABELLOOP_RETRY_SECONDS",

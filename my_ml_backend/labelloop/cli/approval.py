@@ -12,7 +12,7 @@ from labelloop.loop.mirror import reject_by_command
 from labelloop.loop.project_endpoint import require_learning
 from labelloop.loop.project_registry import existing_project
 from labelloop.loop.promotion import champion_before
-from labelloop.models.versions import state_of
+from labelloop.models.versions import VersionRecord, state_of
 from labelloop.run.mlflow import retrack
 from labelloop.run.verdict import force_version
 from labelloop.types import ProjectKey
@@ -29,6 +29,7 @@ def approve(hub: Hub, version: str | None, project_id: int, force: bool, as_json
     project = existing_project(hub, project_id)
     version = version or _newest_waiting(hub, project)
     record, pointers = hub.versions(project).get(version), hub.pointer(project).read()
+    _require_files(hub, project, record)
     if not force and version != pointers.champion and state_of(version, record, pointers) != "waiting":
         met = f"it met {record.parent or 'no other version'}, and now {pointers.champion} is champion"
         why = met if record.promoted else f"it was rejected ({record.verdict})"
@@ -72,12 +73,25 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
     """Make an earlier version champion again, pre-annotate with it and announce it."""
     project = existing_project(hub, project_id)
     record = hub.versions(project).get(version)
+    _require_files(hub, project, record)
     if not record.promoted and not force:
         raise click.ClickException(
             f"{version} was rejected ({record.verdict}); only versions that passed can serve, "
             "and those that --force lets pass"
         )
     _make_champion(hub, project, version, "rollback to", force=force, as_json=as_json)
+
+
+def _require_files(hub: Hub, project: ProjectKey, record: VersionRecord) -> None:
+    """Refuse a version that was pruned, naming those that can serve."""
+    pointers = hub.pointer(project).read()
+    if state_of(record.version, record, pointers) != "pruned":
+        return
+    there = [one.version for one in hub.versions(project).all() if state_of(one.version, one, pointers) != "pruned"]
+    raise click.ClickException(
+        f"{record.version} was pruned{f' on {record.pruned[:10]}' if record.pruned else ''}: its files are gone. "
+        f"{', '.join(there)} are there; a backup of the store may have it (docs/operations.md)"
+    )
 
 
 def _newest_waiting(hub: Hub, project: ProjectKey) -> str:

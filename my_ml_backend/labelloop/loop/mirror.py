@@ -216,8 +216,12 @@ class _Look:
         return champion_before(Versions(self.store, self.project), pointers), rejected
 
     def _is_refused(self, version: str, told: Package) -> bool:
-        """Whether a version was rejected after it was shown as waiting: who approved it did not know that."""
-        return told.told == "pending" and not self.records[version].promoted
+        """Whether a version was rejected after it was shown as waiting: who approved it did not know that.
+
+        One that was pruned is nobody's to approve.
+        """
+        record = self.records[version]
+        return bool(record.pruned) or (told.told == "pending" and not record.promoted)
 
     def crown(self) -> None:
         """Mark the champion's package, the first where there are several; before it is shown what the others are."""
@@ -266,6 +270,8 @@ class _Look:
         added: Shown = {}
         for version, record in self.records.items():
             status, reason = standing(record, self.pointers)
+            if record.pruned:
+                continue
             needed = version == champion or status == "pending"
             if version in there or not (needed or (version not in known and number_of(version) > oldest)):
                 continue

@@ -80,7 +80,8 @@ def standing(record: VersionRecord, pointers: Pointers) -> tuple[Approval, str]:
     if version == champion:
         return "approved", record.verdict
     if not record.promoted:
-        return "rejected", record.verdict
+        gone = f"its files were pruned on {record.pruned[:10]}. " if record.pruned else ""
+        return "rejected", gone + record.verdict
     if after := successor(version, pointers):
         if is_rolled_back(version, pointers):
             return "rejected", f"rolled back to {after}. {record.verdict}"

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from labelloop.errors import Conflict, Damaged, Fenced, NotFound
@@ -22,12 +22,21 @@ class Reign:
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
-    """``champion.json``: what endpoints serve, what ``/setup`` reports, the newest fence, all champions in order."""
+    """``champion.json``: what endpoints serve, what ``/setup`` reports, the newest fence, all champions in order.
+
+    ``pruned`` are versions that can never be either again: their files are gone, or about to go (models/retention.py).
+    """
 
     champion: str | None = None
     announced: str | None = None
     fence: int = 0
     history: tuple[Reign, ...] = ()
+    pruned: tuple[str, ...] = ()
+
+    @property
+    def predecessor(self) -> str | None:
+        """Name the champion before this one; None for none."""
+        return next((one.version for one in reversed(self.history) if one.version != self.champion), None)
 
 
 _FENCE = re.compile(rb'"fence"\s*:\s*(\d{1,15})\b')
@@ -61,11 +70,16 @@ class ChampionPointer:
         return taken
 
     def promote(self, version: str, fence: int) -> Pointers:
-        """Make a version champion, and give the pointers as they are then; raises Fenced. May be repeated."""
+        """Make a version champion, and give the pointers as they are then; raises Fenced. May be repeated.
+
+        Raises Conflict for one that was pruned.
+        """
 
         def change(current: Pointers) -> Pointers:
             if current.champion == version:
                 return current
+            if version in current.pruned:
+                raise Conflict(f"{version} of {self._project} cannot become champion: its files were pruned")
             return replace(current, champion=version, history=(*current.history, Reign(version, now(), fence)))
 
         return self._update(change, fence)
@@ -82,7 +96,7 @@ class ChampionPointer:
             if current.champion is not None or before.champion is None:
                 return current
             fence = max(current.fence, before.fence) + 1
-            return Pointers(champion=before.champion, fence=fence, history=before.history)
+            return Pointers(champion=before.champion, fence=fence, history=before.history, pruned=before.pruned)
 
         return self._update(change)
 
@@ -98,6 +112,21 @@ class ChampionPointer:
             return replace(current, announced=version)
 
         return self._update(change, fence)
+
+    def prune(self, versions: Collection[str]) -> frozenset[str]:
+        """Bar versions from ever being champion again, before their files go, and give those that are barred now.
+
+        What is champion, was it before this one, or is announced is left out: it may have become that a moment ago.
+        """
+        barred: frozenset[str] = frozenset()
+
+        def change(current: Pointers) -> Pointers:
+            nonlocal barred
+            barred = frozenset(versions) - {current.champion, current.announced, current.predecessor}
+            return replace(current, pruned=(*current.pruned, *sorted(barred - {*current.pruned})))
+
+        self._update(change)
+        return barred
 
     def mend(self, version: str) -> bool:
         """Write damaged pointers anew with ``version`` as champion, and say whether they were damaged.
@@ -150,4 +179,4 @@ class ChampionPointer:
                 f"`labelloop versions --project {self._project.shown}` lists the versions, and "
                 f"`labelloop rollback --project {self._project.shown} --to VERSION` writes the file"
             ) from error
-        return replace(pointers, history=history)
+        return replace(pointers, history=history, pruned=tuple(pointers.pruned))

@@ -93,6 +93,11 @@ class Deployments:
         found = find_object(self._store, self._path)
         return self._held(found.content if found else None, place)
 
+    def versions(self) -> frozenset[str]:
+        """Name the versions that may answer or are on their way, at whatever endpoint was looked at last."""
+        held = readable_record(self._store, self._path, Deployment) or Deployment()
+        return frozenset({held.version, held.wanted, *held.between} - {""})
+
     def replace(self, before: Deployment, after: Deployment) -> Deployment:
         """Put ``after`` in the place of ``before``, and give it. Raises Fenced where something else is there by now."""
 

@@ -1,7 +1,7 @@
 """The runs of one project: what became of each, and why; and what a search found best for the next ones."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -50,6 +50,7 @@ class RunRecord:
     ``attempts`` counts beginnings, ``failures`` the run's own errors (None in a record of 0.1, which counted every
     attempt); ``final`` says that another attempt would end the same. ``interruptions`` are attempts in a row that were
     cut off at the same ``mark``, which is how far the run had come; ``deaths`` those of them whose process alone ended.
+    ``pruned`` says when its version's files were removed: what is left is this record, by which it is not made again.
     """
 
     key: str
@@ -79,6 +80,7 @@ class RunRecord:
     methods: Mapping[str, int] = field(default_factory=dict)
     kind: str = IMAGES
     sides: str = ""
+    pruned: str = ""
 
     @property
     def judged(self) -> bool:
@@ -149,6 +151,17 @@ class Runs:
         update(self._store, path, change)
         self._note(saved)
         return saved
+
+    def amend(self, key: str, change: Callable[[RunRecord], RunRecord]) -> None:
+        """Change the record of a run that has ended; which run is the latest stays as it is. A damaged one stays so."""
+        path = self._path(key)
+
+        def amended(content: bytes | None) -> bytes | None:
+            stored = None if content is None else readable(RunRecord, content, path)
+            changed = stored and change(stored)
+            return to_bytes(changed) if changed and changed != stored else None
+
+        update(self._store, path, amended)
 
     def names(self) -> list[str]:
         """Name the keys of all records."""

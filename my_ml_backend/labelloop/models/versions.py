@@ -13,7 +13,7 @@ from labelloop.errors import Conflict, Damaged, NotFound
 from labelloop.models.bundle import Wanted, bundle_digest, bundle_files, check_bundle, weights_of
 from labelloop.models.bundle_cache import fetch
 from labelloop.models.champion import Pointers
-from labelloop.models.records import from_bytes, to_bytes
+from labelloop.models.records import from_bytes, now, to_bytes, update
 from labelloop.models.store import Store
 from labelloop.types import Json, ProjectKey
 
@@ -24,7 +24,7 @@ REPORT = "report.html"
 EVENTS = "tensorboard"
 _NAME = re.compile(r"v[1-9]\d{0,8}")
 
-VersionState = Literal["trained", "rejected", "waiting", "published", "champion", "announced", "retired"]
+VersionState = Literal["trained", "rejected", "waiting", "published", "champion", "announced", "retired", "pruned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class VersionRecord:
     ``run`` is the run's key, ``parent`` the champion it was compared with (None: there was none), ``promoted`` whether
     it passed, ``verdict`` the sentence that says so; ``forced`` that somebody overruled the gate, ``waits`` that
     it does not become champion before a person has approved it. ``bundle`` names the folder of its files; ``publish``
-    sets it. ``trained_with`` are the fields of its ``TrainSettings``, ``trained_by`` the versions of the packages that
-    had a part in it and their ``commit``; both are empty in records of releases that kept none.
+    sets it. ``pruned`` says when these were removed (UTC, ISO 8601): what is left is this record, which passes no more,
+    whatever its verdict was. ``trained_with`` are the fields of its ``TrainSettings``, ``trained_by`` the versions of
+    the packages that had a part in it and their ``commit``; both are empty in records of releases that kept none.
     """
 
     version: str
@@ -51,6 +52,7 @@ class VersionRecord:
     waits: bool = False
     trained_with: Json = field(default_factory=dict)
     trained_by: Json = field(default_factory=dict)
+    pruned: str = ""
 
 
 def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> VersionState:
@@ -61,10 +63,11 @@ def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> 
         return "announced"
     if version == pointers.champion:
         return "champion"
-    if any(version == reign.version for reign in pointers.history):
-        return "retired"
-    if not record.promoted:
-        return "rejected"
+    if record.pruned or version in pointers.pruned:
+        return "pruned"
+    retired = any(version == reign.version for reign in pointers.history)
+    if retired or not record.promoted:
+        return "retired" if retired else "rejected"
     # It passed against its parent alone: where another one is champion now, it is passed over.
     return "waiting" if record.waits and record.parent == pointers.champion else "published"
 
@@ -153,10 +156,11 @@ class Versions:
     def fetch_bundle(self, version: str, cache_dir: Path, wanted: Wanted = weights_of) -> Path:
         """Give the folder of a version's bundle on this machine, downloaded the first time; safe for many processes.
 
-        Of the weight files at least those that are ``wanted`` are in it. Raises NotFound when it is not published,
-        BundleError when it is damaged in the store.
+        Of the weight files at least those that are ``wanted`` are in it. Raises NotFound when it is not published, or
+        was pruned, BundleError when it is damaged in the store.
         """
         record = self.get(version)
+        self._require_files(record)
         source = f"{self._folder}{version}/{record.bundle}/"
         expected = record.bundle.removeprefix("bundle-")
         return fetch(self._store, source, expected, cache_dir / str(self._project), version, wanted)
@@ -166,15 +170,36 @@ class Versions:
         self.get(record.version)
         self._store.write(self._record_path(record.version), to_bytes(record))
 
+    def entomb(self, version: str) -> VersionRecord | None:
+        """Say in a version's record that its files are removed, and give it; None where it was never published."""
+        tomb: VersionRecord | None = None
+        path = self._record_path(version)
+
+        def change(content: bytes | None) -> bytes | None:
+            nonlocal tomb
+            if content is None:
+                return None
+            tomb = from_bytes(VersionRecord, content, path)
+            if tomb.pruned:
+                return None
+            # Releases that know of no tombstones let nothing serve that did not pass.
+            tomb = replace(tomb, promoted=False, pruned=now())
+            return to_bytes(tomb)
+
+        update(self._store, path, change)
+        return tomb
+
     def write_report(self, version: str, content: bytes) -> None:
         """Keep the report (HTML) of a published version."""
         self._store.write(f"{self._folder}{self.get(version).version}/{REPORT}", content)
 
     def read_report(self, version: str) -> bytes:
         """Read the report of a published version; raises NotFound where none was written."""
+        record = self.get(version)
         try:
-            return self._store.read(f"{self._folder}{self.get(version).version}/{REPORT}").content
+            return self._store.read(f"{self._folder}{record.version}/{REPORT}").content
         except NotFound as error:
+            self._require_files(record)
             raise NotFound(
                 f"{version} of {self._project} has no report: it was adopted, or its worker was ended before "
                 "it wrote one. If that was the last run, `labelloop retrain` writes it where the run was made"
@@ -205,6 +230,14 @@ class Versions:
             return self.get(version)
         except NotFound:
             return None
+
+    def _require_files(self, record: VersionRecord) -> None:
+        """Raise NotFound for a version that was pruned."""
+        if record.pruned:
+            raise NotFound(
+                f"{record.version} of {self._project} was pruned on {record.pruned[:10]}: its record is left, its "
+                "bundle and report are gone. A backup of the store may have them"
+            )
 
     def _claimed(self, run: str, names: Sequence[str]) -> str:
         return next((version for version in reversed(names) if self._claimant(version) == run), "")

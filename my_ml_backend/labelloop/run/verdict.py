@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from labelloop.errors import Conflict
 from labelloop.models.versions import VersionRecord, Versions
 from labelloop.train.metrics import Indicators, correct, given
 from labelloop.types import Choice, Json
@@ -127,10 +128,15 @@ def force(verdict: Verdict) -> Verdict:
 
 
 def force_version(versions: Versions, version: str) -> VersionRecord:
-    """Let a rejected version pass, and give its record as it is now; one that passed is left alone. Raises NotFound."""
+    """Let a rejected version pass, and give its record as it is now; one that passed is left alone.
+
+    Raises NotFound, and Conflict for one that was pruned.
+    """
     record = versions.get(version)
     if record.promoted:
         return record
+    if record.pruned:
+        raise Conflict(f"{version} cannot serve any more: its files were pruned on {record.pruned[:10]}")
     verdict = force(Verdict(False, record.verdict, record.metrics.get("gate", {})))
     metrics = record.metrics | {"gate": verdict.numbers}
     forced = replace(record, promoted=True, forced=True, verdict=verdict.sentence, metrics=metrics)

@@ -1,0 +1,188 @@
+"""What of a project goes from the store when only so many versions are kept, and what never does (docs/operations.md).
+
+A version that goes leaves its record behind, and its run's: both say so, and by them the run is not made again. Before
+any file goes, the pointers bar the version from serving (``ChampionPointer.prune``), so whoever goes back to it at that
+moment is either refused or heeded. Killed anywhere, the next call finds by the same rules what is left to be removed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from labelloop.loop.promotion import champion_before
+from labelloop.models.champion import ChampionPointer, Pointers
+from labelloop.models.deployments import Deployments
+from labelloop.models.model_runs import ModelRunJobs
+from labelloop.models.open_batch import OpenBatches
+from labelloop.models.open_run import OpenRuns
+from labelloop.models.records import now
+from labelloop.models.runs import RunRecord, Runs
+from labelloop.models.store import Sized, Store
+from labelloop.models.versions import VersionRecord, Versions, number_of, state_of
+from labelloop.types import ProjectKey
+
+_OF_VERSION = re.compile(r"(?:versions|watch)/(v[1-9]\d{0,8})/(.+)")
+_MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.(?:jsonl|sides\.json)")
+_STAYS = ("claim.json", "version.json")
+"""What stays of a version: its name and its run's, and what it was."""
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """What goes of one project: versions, and objects with their sizes, by paths below its folder."""
+
+    project: ProjectKey
+    versions: tuple[str, ...] = ()
+    objects: tuple[Sized, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(one.size for one in self.objects)
+
+    @cached_property
+    def by_kind(self) -> Mapping[str, int]:
+        """Bytes by version, of ``manifests``, and of ``leftovers``: bundles of attempts that were cut off."""
+        counts: Counter[str] = Counter()
+        for path, size in self.objects:
+            found = _OF_VERSION.fullmatch(path)
+            name = found[1] if found else "manifests"
+            counts[name if name in (*self.versions, "manifests") else "leftovers"] += size
+        return counts
+
+
+def project_folders(store: Store) -> Iterator[ProjectKey]:
+    """Name all folders of projects and model runs that the store holds, whoever they belong to today."""
+    for instance in store.names(""):
+        if instance.startswith("_"):
+            continue
+        for number in store.names(f"{instance}/"):
+            try:
+                yield ProjectKey.parse(f"{instance}/{number}")
+            except ValueError:
+                continue
+
+
+def plan_prune(store: Store, project: ProjectKey, keep: int) -> PrunePlan:
+    """Say what would go if the ``keep`` newest versions were kept beside those in use; 0 keeps all. Raises StoreError.
+
+    What an earlier call has left, and what belongs to no version that was published, goes in any case.
+    """
+    held = _Held.read(store, project)
+    going = {name for name in held.records if name not in held.kept(keep)}
+    return _plan(store, project, held, going)
+
+
+def prune(store: Store, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:
+    """Remove what ``plan_prune`` names, and say what that was. May be killed, and called again.
+
+    The caller holds the project; ``check`` raises where that is over. Raises StoreError.
+    """
+    wanted = plan_prune(store, project, keep)
+    if not wanted.versions and not wanted.objects:
+        return wanted
+    check()
+    barred = ChampionPointer(store, project).prune(wanted.versions)
+    # Anew: a version may have become champion in between, and needs its labels.
+    held = _Held.read(store, project)
+    going = {name for name, record in held.records.items() if record.pruned or name in barred}
+    plan = _plan(store, project, held, going)
+    for name in going:
+        Versions(store, project).entomb(name)
+        Runs(store, project).amend(held.records[name].run, _tombstone)
+    for path, _ in plan.objects:
+        check()
+        store.remove(f"{project}/{path}")
+    return plan
+
+
+def _tombstone(record: RunRecord) -> RunRecord:
+    """Keep of a run what names it, what came of it, and what its version had conceded."""
+    kept = {"gate": record.metrics["gate"]} if "gate" in record.metrics else {}
+    return record if record.pruned else replace(record, pruned=now(), metrics=kept)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the store says of a project that decides what is kept."""
+
+    pointers: Pointers
+    records: Mapping[str, VersionRecord]
+    runs: Mapping[str, RunRecord]
+    latest: str
+    in_use: frozenset[str]
+    manifests: frozenset[str] = field(default_factory=frozenset)
+
+    @classmethod
+    def read(cls, store: Store, project: ProjectKey) -> "_Held":
+        """Read it; raises Damaged where it cannot be told which version is champion."""
+        versions, runs = Versions(store, project), Runs(store, project)
+        pointers = ChampionPointer(store, project).read()
+        records = {record.version: record for record in versions.all()}
+        opened, latest = OpenRuns(store, project).read(), runs.latest()
+        batch, job = OpenBatches(store, project).read(), ModelRunJobs(store).read(project)
+        in_use = {
+            *(pointers.champion, pointers.announced, pointers.predecessor, champion_before(versions, pointers)),
+            *Deployments(store, project).versions(),
+            batch.version if batch.open else "",
+            job.version if job else "",
+            versions.claimed(opened.key) if opened else "",
+        }
+        return cls(
+            pointers=pointers,
+            records=records,
+            runs={record.key: record for record in runs.all()},
+            latest=latest.key if latest else "",
+            in_use=frozenset(name for name in in_use if name),
+            manifests=frozenset((opened.manifest, opened.sides)) if opened else frozenset(),
+        )
+
+    def kept(self, keep: int) -> set[str]:
+        """Name the versions that keep their files: those in use, those that wait, and the newest."""
+        states = {name: state_of(name, record, self.pointers) for name, record in self.records.items()}
+        there = sorted((name for name, state in states.items() if state != "pruned"), key=number_of)
+        kept = set(there[-keep:]) if keep else set(there)
+        under_way = {record.version for record in self.runs.values() if record.state == "running"}
+        waiting = {name for name, state in states.items() if state == "waiting"}
+        return kept | ({*there} & (self.in_use | waiting | under_way))
+
+    def needed(self, kept: set[str], orders: set[str]) -> set[str]:
+        """Name the manifests and sides (hashes) of runs that may go on, and of versions that keep their files."""
+        first = self.pointers.history[0].version if self.pointers.history else ""
+        # Before there were orders, what it had learned from tells which tasks nobody had chosen (loop/chosen.py).
+        labels_of = kept | ({first} - orders)
+        runs = [
+            record
+            for record in self.runs.values()
+            if record.key == self.latest
+            or record.state == "running"
+            or (record.state == "failed" and not record.final)
+            or record.version in labels_of
+        ]
+        return {*self.manifests, *(name for record in runs for name in (record.manifest, record.sides))}
+
+
+def _plan(store: Store, project: ProjectKey, held: _Held, going: Iterable[str]) -> PrunePlan:
+    """Say which objects go with these versions."""
+    gone = set(going)
+    objects = [Sized(one.path.removeprefix(f"{project}/"), one.size) for one in store.sizes(f"{project}/")]
+    orders = {path.removeprefix("order/").removesuffix(".json") for path, _ in objects if path.startswith("order/")}
+    needed = held.needed(held.records.keys() - gone, orders)
+    # A manifest that no run names may be that of one which begins just now.
+    known = {name for record in held.runs.values() for name in (record.manifest, record.sides)} - needed
+
+    def goes(path: str) -> bool:
+        if manifest := _MANIFEST.fullmatch(path):
+            return manifest[1] in known
+        if not (of_version := _OF_VERSION.fullmatch(path)):
+            return False
+        version, rest = of_version[1], of_version[2]
+        if version in gone:
+            return rest not in _STAYS
+        record = held.records.get(version)
+        return record is not None and rest.startswith("bundle-") and not rest.startswith(f"{record.bundle}/")
+
+    new = (name for name in gone if not held.records[name].pruned)
+    return PrunePlan(project, tuple(sorted(new, key=number_of)), tuple(one for one in objects if goes(one.path)))
