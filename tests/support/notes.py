@@ -5,7 +5,7 @@ It is what a package of its own beside ``labelloop/studio`` would be, and shows 
 
 # ruff: noqa: ARG002 - a site is asked in one way, whatever it needs of that
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -115,6 +115,12 @@ class NotesSite:
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         for one in predictions:
             self.notes[one["task"]].predicted[one["model_version"]] = one["says"]
+
+    def outdated(self, versions: Collection[str]) -> Iterator[int]:
+        return iter(())
+
+    def remove_prediction(self, prediction: int) -> None:
+        raise StudioError("notes keep what was predicted")
 
     def announce(self, version: str) -> None:
         if not any(version in note.predicted for note in self.notes.values()):

@@ -1,5 +1,6 @@
 """A small real HTTP server that answers as Label Studio's API does, as far as the loop asks it."""
 
+import itertools
 import json
 import threading
 from collections import Counter
@@ -110,6 +111,9 @@ class StudioApi:
                 return 200, dict(Counter(one["model_version"] for one in self.predictions))
             case "POST", ["projects", number, "import", "predictions"] if number == str(self.number):
                 return self._import(body)
+            case "DELETE", ["predictions", number]:
+                self.predictions = [one for one in self.predictions if one["id"] != int(number)]
+                return 204, None
             case "GET", ["ml"] if int(query["project"][0]) in {self.number, *self.others}:
                 return 200, self.backends
             case "PATCH", ["ml", number]:
@@ -156,7 +160,8 @@ class StudioApi:
         before()
         if any(item["task"] not in self.tasks for item in items):
             return 400, {"detail": "Some tasks are not in this project"}
-        self.predictions += items
+        numbers = itertools.count(max((one.get("id", 0) for one in self.predictions), default=0) + 1)
+        self.predictions += [{"id": next(numbers)} | item for item in items]
         return 201, {"created": len(items)}
 
     def _project(self) -> dict[str, Any]:
@@ -233,9 +238,9 @@ def running_studio() -> Iterator[StudioApi]:
             with lock:
                 api.asked.append(f"{self.command} {parts.path}")
                 status, answer = api.answer(self.command, parts.path, parse_qs(parts.query), body)
-            self._send(status, json.dumps(answer).encode())
+            self._send(status, b"" if status == 204 else json.dumps(answer).encode())
 
-        do_POST = do_PATCH = do_GET  # noqa: N815 - the names http.server calls
+        do_POST = do_PATCH = do_DELETE = do_GET  # noqa: N815 - the names http.server calls
 
         def _send(self, status: int, content: bytes) -> None:
             self.send_response(status)

@@ -45,6 +45,7 @@ COMMANDS = [
     "pause",
     "predict",
     "probe",
+    "prune",
     "reject",
     "report",
     "resume",
@@ -237,6 +238,7 @@ def test_status_of_one_project_needs_no_redis(folder: Path) -> None:
         "learns",
         "job",
         "pause",
+        "disk",
     } == set(found[0])
     assert (found[0]["project"], found[0]["queue"]) == ("localhost-8080/7", False)
     text = run("status", "--project", "7")

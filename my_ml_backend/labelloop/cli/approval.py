@@ -84,13 +84,12 @@ def rollback(hub: Hub, project_id: int, version: str, force: bool, as_json: bool
 
 def _require_files(hub: Hub, project: ProjectKey, record: VersionRecord) -> None:
     """Refuse a version that was pruned, naming those that can serve."""
-    pointers = hub.pointer(project).read()
-    if state_of(record.version, record, pointers) != "pruned":
+    if not record.pruned:
         return
-    there = [one.version for one in hub.versions(project).all() if state_of(one.version, one, pointers) != "pruned"]
+    there = [one.version for one in hub.versions(project).all() if not one.pruned]
     raise click.ClickException(
-        f"{record.version} was pruned{f' on {record.pruned[:10]}' if record.pruned else ''}: its files are gone. "
-        f"{', '.join(there)} are there; a backup of the store may have it (docs/operations.md)"
+        f"{record.version} was pruned on {record.pruned[:10]}: its files are gone. {', '.join(there)} are there; a "
+        "backup of the store may have it (docs/operations.md)"
     )
 
 

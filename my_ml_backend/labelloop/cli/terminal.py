@@ -39,6 +39,12 @@ def show(as_json: bool, value: Any, lines: list[str]) -> None:
     click.echo(json.dumps(value, indent=2) if as_json else "\n".join(lines))
 
 
+def in_bytes(size: float) -> str:
+    """Say a size: ``87 B``, ``1.2 kB``, ``45.4 MB``."""
+    power = sum(size >= 1000**step for step in range(1, 5))
+    return f"{size / 1000**power:.1f} {'kMGT'[power - 1]}B" if power else f"{size:.0f} B"
+
+
 def show_findings(findings: Iterable[Finding], *, as_json: bool) -> None:
     """Print what a doctor finds, as it is found, and exit with 1 where something is wrong."""
     found = []
@@ -87,6 +93,7 @@ def standing(one: ProjectStatus) -> list[str]:
         _saved(one.saved) if one.saved else "",
         _waiting(one.wait) if one.wait else "",
         f"drift: {one.drift}; see `labelloop drift`" if one.drift else "",
+        _disk(one.disk) if one.disk else "",
         f"trouble: {one.trouble}" if one.trouble else "",
         _UNATTENDED if one.workers == 0 else "",
     )
@@ -211,6 +218,12 @@ def _saved(saved: Saved) -> str:
         f"time saved: {seconds:.1f} s a task (95 % interval {low:.1f} to {high:.1f}; {saved.shown} with a "
         f"pre-annotation, {saved.control} without), {least:.0f} to {most:.0f} minutes over {saved.begun} annotations"
     )
+
+
+def _disk(disk: Json) -> str:
+    """Say what the project takes, as a worker counted it last."""
+    told = ", ".join(f"{name} {in_bytes(disk[name])}" for name in ("versions", "runs", "caches"))
+    return f"disk: {told}" + (f"; {in_bytes(disk['free'])} free on the worker" if disk["free"] is not None else "")
 
 
 def _waiting(wait: Wait) -> str:

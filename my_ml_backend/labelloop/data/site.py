@@ -1,6 +1,6 @@
 """A site: a tool in which people annotate. What LabelLoop reads of its projects there, tells it, and hears from it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
@@ -264,6 +264,12 @@ class Site(Protocol):
 
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         """Store predictions, each with its ``task`` and ``model_version``; raises where not all could be stored."""
+
+    def outdated(self, versions: Collection[str]) -> Iterator[int]:
+        """Yield the numbers of these versions' predictions for tasks that wait for an annotator."""
+
+    def remove_prediction(self, prediction: int) -> None:
+        """Remove a prediction by its number."""
 
     def announce(self, version: str) -> None:
         """Have the tool order its tasks by the scores of this version; may be repeated."""

@@ -4,7 +4,7 @@ It is a picture of one moment: what an export gives is all there is. Nobody anno
 order that could be announced, and no storages of its own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import ParamSpec, TypeVar
 
 from labelloop.data.listing import Record
@@ -128,6 +128,13 @@ class LabelboxSite(LabelboxModelRun):
             for one in predictions
             if (row := rows.find(one["task"])) is not None and (version := one["model_version"])
         )
+
+    def outdated(self, versions: Collection[str]) -> Iterator[int]:  # noqa: ARG002 - a Site
+        """Give none: a model run shows what was sent to it last."""
+        return iter(())
+
+    def remove_prediction(self, prediction: int) -> None:
+        """Do nothing: there is none to be removed."""
 
     def announce(self, version: str) -> None:
         """Do nothing: nobody is given the rows of a model run in an order."""

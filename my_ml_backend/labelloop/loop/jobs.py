@@ -26,6 +26,7 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
+from labelloop.loop.housekeeping import look_after
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
 from labelloop.loop.menu import look_for_endpoints
@@ -41,6 +42,7 @@ from labelloop.loop.redis_client import may_be_lost
 from labelloop.loop.serving import serving
 from labelloop.loop.state import ProjectState
 from labelloop.loop.storages import take_in
+from labelloop.models.model_runs import ModelRunJobs
 from labelloop.models.runs import RunRecord
 from labelloop.run.mlflow import retrack
 from labelloop.types import FIRST_LABELS, NO_VERSION, Identity, Json, ProjectKey
@@ -337,6 +339,8 @@ def sweep() -> dict[str, str]:
         runs = model_runs.sweep(hub, hub_of)
         with may_be_lost("figures"):
             tell_figures(hub, [ProjectKey.parse(project) for project in done])
+        with may_be_lost("what projects take"):
+            look_after(hub, [*map(ProjectKey.parse, done), *ModelRunJobs(hub.store).known()])
         live = look_for_endpoints(hub)
         return done | runs | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
     finally:

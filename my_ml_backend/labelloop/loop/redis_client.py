@@ -32,6 +32,7 @@ labelloop:<project>:agreement      hash     announced version; by task, how many
 labelloop:<project>:counted        hash     endpoint errors, and how the run ended that figures told of last
 labelloop:<project>:policy         string   the worker's rule for a run: changed labels, seconds of quiet and of waiting
 labelloop:<project>:ran            hash     run that has ended -> when it began, for how many seconds it trained
+labelloop:<project>:looked         string   set until the room that the project takes is to be looked after again
 labelloop:<project>:watched        sorted   picture -> its rank, of the predictions since the last look at drift
 labelloop:<project>:predicted      hash     picture -> JSON: what was predicted of it, by which version, when
 labelloop:<project>:judged         string   set until drift may be judged again
@@ -42,6 +43,8 @@ labelloop:webhooks:witness         string   by which processes know whether they
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
 labelloop:metered                  string   set until figures may be sent again
+labelloop:disk                     hash     project, or machine -> JSON: bytes that it takes, when that was counted
+labelloop:disk:pictures            string   set until pictures that nobody needs may be removed again
 labelloop:started                  string   moment at which a worker started last
 """
 
@@ -69,6 +72,7 @@ METERED = "labelloop:metered"
 STARTED = "labelloop:started"
 HOOKED = "labelloop:webhooks"
 WITNESS = "labelloop:webhooks:witness"
+DISK = "labelloop:disk"
 
 _TIMEOUT = 2.0
 """Seconds after which Redis counts as gone; /webhook and /setup must not hang on it."""

@@ -57,6 +57,7 @@ _FORGOTTEN = (
     "arrived",
     "agreement",
     "ran",
+    "looked",
 )
 
 _PROGRESS_SECONDS = 24 * 3600
@@ -137,6 +138,14 @@ class ProjectState:
     def judge(self, seconds: float) -> bool:
         """Say whether nobody has judged what was predicted within so many seconds, and that it is done now."""
         return seconds < 1 or bool(self._redis.set(self._key("judged"), repr(time.time()), nx=True, ex=int(seconds)))
+
+    def claim_look(self, seconds: int) -> bool:
+        """Say whether nobody has looked after the project's room for so many seconds, and that it is done now."""
+        return bool(self._redis.set(self._key("looked"), repr(time.time()), nx=True, ex=seconds))
+
+    def look_soon(self) -> None:
+        """Let the next sweep look after the project's room."""
+        self._redis.delete(self._key("looked"))
 
     @property
     def agreement(self) -> Agreement:

@@ -10,6 +10,7 @@ from labelloop.deployers.base import Deployed
 from labelloop.errors import Damaged, LabelLoopError, QueueError, SettingsError, StoreError
 from labelloop.loop.attempts import summarize_run
 from labelloop.loop.backoff import Wait
+from labelloop.loop.housekeeping import read_disk
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import read_order
 from labelloop.loop.outlook import Outlook, decide, situation
@@ -43,6 +44,7 @@ _TROUBLES = (
     "registry",
     "metrics",
     "notify",
+    "disk",
 )
 """Notes of what went wrong."""
 
@@ -83,6 +85,7 @@ class ProjectStatus:
     where there is no such order. ``learns`` says which control tag is learned, as what, and how to choose another;
     empty before the first look at the labels. ``job`` is what was asked for a model run (models/model_runs.py).
     ``pause`` says who has paused the project, why and since when.
+    ``disk`` is what the project takes (bytes) as a worker noted it last (loop/housekeeping.py).
     """
 
     project: str
@@ -111,6 +114,7 @@ class ProjectStatus:
     learns: str = ""
     job: Json | None = None
     pause: Pause | None = None
+    disk: Json | None = None
 
     def to_json(self) -> Json:
         """Turn into plain values."""
@@ -130,6 +134,7 @@ class _Noted:
     workers: int | None = None
     agreement: Agreed | None = None
     tasks: int = 0
+    disk: Json | None = None
     failure: str = ""
 
     @classmethod
@@ -147,6 +152,7 @@ class _Noted:
                 workers=count_workers(hub.redis),
                 agreement=state.agreement.read(),
                 tasks=state.seen().tasks,
+                disk=read_disk(hub.redis, project),
             )
         except QueueError as error:
             return cls(failure=str(error))
@@ -172,6 +178,7 @@ def project_status(hub: Hub, project: ProjectKey) -> ProjectStatus:
         drift=noted.notes.get("drift", ""),
         agreement=noted.agreement,
         learns=noted.notes.get("learns", ""),
+        disk=noted.disk,
     )
     try:
         if project.model_run:

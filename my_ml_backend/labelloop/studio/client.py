@@ -1,6 +1,6 @@
 """The Label Studio client: all that LabelLoop asks of Label Studio's API and tells it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Self
 
@@ -166,6 +166,16 @@ class Studio:
                 predictions = task.pop("predictions")
                 if all(prediction["model_version"] != version for prediction in predictions):
                     yield task
+
+    def predictions_by(self, project: int, versions: Set[str]) -> Iterator[int]:
+        """Yield the ids of predictions by exactly these versions that unlabeled tasks have; each may be removed."""
+        for version in sorted(versions & self.model_versions(project).keys()):
+            for task in read_tasks(self.api, project, [UNLABELED, mentions(version)], ("id", "predictions")):
+                yield from (int(one["id"]) for one in task["predictions"] if one["model_version"] == version)
+
+    def remove_prediction(self, prediction: int) -> None:
+        """Remove a prediction."""
+        self.api.delete(f"api/predictions/{prediction}/")
 
     def count_unpredicted(self, project: int, version: str) -> int:
         """Count the tasks of ``unpredicted_tasks``; those whose versions merely contain this one are not among them."""

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -171,6 +171,14 @@ class LabelStudioSite:
     def put_predictions(self, predictions: Sequence[Json]) -> None:
         """Import predictions in one call."""
         self.studio.import_predictions(self.project, predictions)
+
+    def outdated(self, versions: Collection[str]) -> Iterator[int]:
+        """Yield the ids of these versions' predictions for unlabeled tasks."""
+        return self.studio.predictions_by(self.project, frozenset(versions))
+
+    def remove_prediction(self, prediction: int) -> None:
+        """Remove a prediction."""
+        self.studio.remove_prediction(prediction)
 
     def announce(self, version: str) -> None:
         """Name our ML backend after the version, so that Label Studio orders tasks by its scores."""

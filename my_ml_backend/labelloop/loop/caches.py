@@ -1,0 +1,163 @@
+"""The files below MODEL_DIR that may go at any time, for they are made or fetched anew: which belong to what."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from labelloop.data.manifest import Manifest
+from labelloop.errors import Damaged, NotFound
+from labelloop.loop.hub import Hub
+from labelloop.loop.project_labels import manifest_file
+from labelloop.types import ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_UNUSED_SECONDS = 7 * 24 * 3600.0
+"""Nobody needs a picture that is in no project's newest labels and came so long ago; a run's folder likewise."""
+
+
+class Cached(NamedTuple):
+    """A file or folder of this machine, what it is (``bundles``, ``pictures``, ...), and its bytes."""
+
+    path: Path
+    what: str
+    size: int
+
+
+class Caches:
+    """What lies below one MODEL_DIR. Other workers' machines have their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._bundles = directory / "cache" / "bundles"
+        self._pictures = directory / "cache" / "pictures" / "pictures"
+        self._addresses = directory / "cache" / "pictures" / "urls"
+        self._train = directory / "cache" / "train"
+
+    def size_of(self, project: ProjectKey) -> int:
+        """Say how many bytes lie here for one project alone: bundles, runs in the making."""
+        return sum(size_below(folder / str(project)) for folder in (self._bundles, self._directory / "runs"))
+
+    def size_of_all(self) -> int:
+        """Say how many bytes all caches have, those that projects share too."""
+        return size_below(self._directory / "cache") + size_below(self._directory / "runs")
+
+    def bundles(self, project: ProjectKey, versions: Collection[str]) -> Iterator[Cached]:
+        """Give the bundles of these versions of a project."""
+        for folder in _entries(self._bundles / str(project)):
+            if folder.name.partition("-")[0] in versions:
+                yield Cached(folder, "bundles", size_below(folder))
+
+    def runs(self, project: ProjectKey, keys: Collection[str]) -> Iterator[Cached]:
+        """Give the folders of runs in the making, but for those of these keys, that nobody has touched for a week."""
+        for folder in _entries(self._directory / "runs" / str(project)):
+            if folder.is_dir() and folder.name not in keys and _is_old(folder):
+                yield Cached(folder, "runs", size_below(folder))
+
+    def unneeded(self, needed: Callable[[str], bool]) -> Iterator[Cached]:
+        """Give what is kept of pictures that are not ``needed`` (sha256) and came more than a week ago."""
+        yield from (one for one in self._of_pictures(lambda sha: not needed(sha), every=True) if _is_old(one.path))
+
+    def of(self, contents: Collection[str]) -> Iterator[Cached]:
+        """Give all that is kept of these pictures (sha256); a file of many features where any of them is in it."""
+        return self._of_pictures(contents.__contains__, every=False)
+
+    def _of_pictures(self, asked: Callable[[str], bool], *, every: bool) -> Iterator[Cached]:
+        """Give the files of pictures that are ``asked`` for; of a file of many, whether ``every`` one must be."""
+        for path in _files(self._pictures):
+            if asked(path.name):
+                yield Cached(path, "pictures", _size(path))
+        for path in _files(self._addresses):
+            if asked(_first_word(path)):
+                yield Cached(path, "addresses", _size(path))
+        for path in _files(self._train / "pixels"):
+            if asked(path.stem):
+                yield Cached(path, "pixels", _size(path))
+        for path in _files(self._train / "features"):
+            names = _shard(path)
+            if names and (all if every else any)(map(asked, names)):
+                yield Cached(path, "features", _size(path))
+
+
+def remove(cached: Iterable[Cached]) -> int:
+    """Remove files and folders, and say how many bytes that were; one that is gone already counts for nothing."""
+    freed = 0
+    for path, _, size in cached:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            _log.warning("%s cannot be removed: %s", path, error.strerror or error)
+            continue
+        freed += size
+    return freed
+
+
+def needed_pictures(hub: Hub, projects: Iterable[ProjectKey]) -> Callable[[str], bool]:
+    """Say of a picture (sha256) whether it is in the newest labels of any of these projects, or in an open run's.
+
+    16 bytes of each are in memory. Raises StoreError, for a picture that cannot be told from others is needed.
+    """
+    needed: set[bytes] = set()
+    for project in projects:
+        latest, opened = hub.runs(project).latest(), hub.open_runs(project).read()
+        for name in {latest.manifest if latest else "", opened.manifest if opened else ""} - {""}:
+            # Without it, or where it is damaged, the next run fetches all anew in any case.
+            with suppress(NotFound, Damaged), manifest_file(hub, project, name) as file:
+                needed |= {bytes.fromhex(item.content[:32]) for item in Manifest.from_file(file).items}
+    return lambda sha: bytes.fromhex(sha[:32]) in needed
+
+
+def size_below(folder: Path) -> int:
+    """Count the bytes of all files in a folder; what vanishes meanwhile, or cannot be read, counts for nothing."""
+    return sum(map(_size, _files(folder)))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for at, _, names in os.walk(folder):
+        yield from (Path(at, name) for name in names)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return path.lstat().st_mtime < time.time() - _UNUSED_SECONDS
+    except OSError:
+        return False
+
+
+def _first_word(path: Path) -> str:
+    """Read which picture an address showed (data/picture_cache.py)."""
+    try:
+        return path.read_text().partition(" ")[0]
+    except (OSError, ValueError):
+        return ""
+
+
+def _shard(path: Path) -> list[str]:
+    """Name the pictures whose features a file has (train/features.py); none where it is no such file."""
+    try:
+        return [name.decode("ascii", "replace") for name in np.load(path, mmap_mode="r", allow_pickle=False)["picture"]]
+    except (OSError, ValueError, EOFError, IndexError):
+        return []

@@ -1,0 +1,173 @@
+"""Looks after the room that projects take: once an hour, and soon after a version has become champion.
+
+What is beyond ``LABELLOOP_KEEP_VERSIONS`` goes (loop/pruning.py), and what lies in the store and on this machine is
+noted in Redis, so that whoever asks how a project stands walks through neither.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+from labelloop.errors import LabelLoopError, LeaseLost, QueueError
+from labelloop.loop.caches import Caches, needed_pictures, remove
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.project_registry import site_of, why_gone
+from labelloop.loop.pruning import PrunePlan, project_folders, prune
+from labelloop.loop.redis_client import DISK, RedisClient, as_text
+from labelloop.models.store import Store
+from labelloop.types import Json, ProjectKey
+
+_log = logging.getLogger(__name__)
+
+_EVERY_SECONDS, _PICTURES_SECONDS = 3600, 24 * 3600
+_PREDICTIONS = 2000
+"""Old predictions that one look removes: a request each."""
+
+_MACHINE = "machine"
+"""Stands for no project: the machine of the worker that looked last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes of one project: ``versions`` and ``runs`` (manifests and all else) in the store, ``caches`` on a worker.
+
+    ``at`` is when they were counted (Unix seconds).
+    """
+
+    versions: int
+    runs: int
+    caches: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes of the MODEL_DIR of a worker: what its ``caches`` take, what is ``free`` of ``total``, counted ``at``."""
+
+    caches: int
+    free: int
+    total: int
+    at: float
+
+
+def read_room(redis: RedisClient) -> tuple[dict[str, Disk], Room | None]:
+    """Read what was noted last: by project, and of the worker's machine. One round trip; raises QueueError."""
+    found = {as_text(name): json.loads(value) for name, value in redis.hgetall(DISK).items()}
+    machine = found.pop(_MACHINE, None)
+    return {name: Disk(**one) for name, one in found.items()}, Room(**machine) if machine else None
+
+
+def read_disk(redis: RedisClient, project: ProjectKey) -> Json | None:
+    """Read what was noted of one project, with the machine's ``free`` bytes; None before the first look."""
+    own, machine = redis.hmget(DISK, [str(project), _MACHINE])
+    if own is None:
+        return None
+    noted: Json = json.loads(own)
+    return noted | {"free": json.loads(machine)["free"] if machine else None}
+
+
+def look_after(hub: Hub, projects: Iterable[ProjectKey]) -> None:
+    """Prune and count what is due. What goes wrong with a project is a note for ``status``, and the others go on."""
+    looked = [project for project in projects if hub.state(project).claim_look(_EVERY_SECONDS)]
+    for project in looked:
+        try:
+            _look(hub, project)
+        except LeaseLost:
+            # A run is in progress: the next sweep asks again.
+            hub.state(project).look_soon()
+        except QueueError:
+            raise
+        except LabelLoopError as error:
+            _log.warning("project %s: what it takes is not looked after: %s", project, error)
+            hub.state(project).note("disk", f"old versions are not pruned now: {error}")
+        else:
+            hub.state(project).note("disk", "")
+    if looked:
+        _look_at_machine(hub)
+
+
+def _look(hub: Hub, project: ProjectKey) -> None:
+    if hub.settings.keep_versions:
+        with Lease(hub, project) as lease:
+            plan = prune_project(hub, project, hub.settings.keep_versions, lease.check)
+            removed = remove_predictions(hub, project, _PREDICTIONS, lease.check)
+        if plan.objects or removed:
+            names = ", ".join(plan.versions) or "leftovers"
+            _log.info("project %s: pruned %s, %d bytes, %d predictions", project, names, plan.size, removed)
+    note_disk(hub, project)
+
+
+def prune_project(hub: Hub, project: ProjectKey, keep: int, check: Callable[[], None] = lambda: None) -> PrunePlan:
+    """Remove from the store what is beyond the ``keep`` newest versions, and this machine's copies of it.
+
+    The caller holds the project. Raises StoreError.
+    """
+    plan = prune(hub.store, project, keep, check)
+    caches = Caches(hub.settings.directory)
+    remove(caches.bundles(project, hub.pointer(project).read().pruned))
+    opened, latest = hub.open_runs(project).read(), hub.runs(project).latest()
+    remove(caches.runs(project, {one.key for one in (opened, latest) if one is not None}))
+    return plan
+
+
+def old_predictions(hub: Hub, project: ProjectKey, versions: Collection[str]) -> Iterator[int]:
+    """Number these versions' predictions for tasks that wait for an annotator; none where the tool does not have it.
+
+    Annotators are shown those of the announced version alone. Raises StudioError.
+    """
+    shown = versions and not project.model_run and hub.project(project.id) == project and not why_gone(hub, project)
+    return site_of(hub, project.id).outdated(versions) if shown else iter(())
+
+
+def remove_predictions(
+    hub: Hub, project: ProjectKey, most: int = 10**9, check: Callable[[], None] = lambda: None
+) -> int:
+    """Remove from the tool what pruned versions have predicted for tasks that wait, and say how many there were."""
+    removed = 0
+    for number in islice(old_predictions(hub, project, hub.pointer(project).read().pruned), most):
+        check()
+        site_of(hub, project.id).remove_prediction(number)
+        removed += 1
+    return removed
+
+
+def note_disk(hub: Hub, project: ProjectKey) -> Disk:
+    """Count what a project takes, and note it."""
+    versions, others = _stored(hub.store, project)
+    disk = Disk(versions, others, Caches(hub.settings.directory).size_of(project), round(time.time(), 1))
+    hub.redis.hset(DISK, str(project), json.dumps(asdict(disk)))
+    return disk
+
+
+def _stored(store: Store, project: ProjectKey) -> tuple[int, int]:
+    versions = others = 0
+    for path, size in store.sizes(f"{project}/"):
+        if path.startswith(f"{project}/versions/"):
+            versions += size
+        else:
+            others += size
+    return versions, others
+
+
+def _look_at_machine(hub: Hub) -> None:
+    """Note the room on this machine; once a day pictures that no labels need any more go before that."""
+    directory = hub.settings.directory
+    caches = Caches(directory)
+    if hub.settings.keep_versions and hub.redis.set(f"{DISK}:pictures", "1", nx=True, ex=_PICTURES_SECONDS):
+        try:
+            remove(caches.unneeded(needed_pictures(hub, project_folders(hub.store))))
+        except LabelLoopError as error:
+            _log.warning("pictures that nobody needs are not removed: %s", error)
+    hub.redis.hset(DISK, _MACHINE, json.dumps(asdict(look_at_room(directory))))
+
+
+def look_at_room(directory: Path) -> Room:
+    """Count what lies on this machine."""
+    usage = shutil.disk_usage(directory)
+    return Room(Caches(directory).size_of_all(), usage.free, usage.total, round(time.time(), 1))

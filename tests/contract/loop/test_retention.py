@@ -1,0 +1,213 @@
+"""``labelloop prune``, and what the sweep does by itself; with a server that answers as Label Studio."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from labelloop.cli import main
+from labelloop.data.manifest import Manifest
+from labelloop.data.picture_cache import PictureCache
+from labelloop.loop import jobs
+from labelloop.loop.caches import Caches, needed_pictures
+from labelloop.loop.housekeeping import look_after, note_disk, read_disk, read_room
+from labelloop.loop.hub import Hub
+from labelloop.loop.lease import Lease
+from labelloop.loop.project_registry import confirmed_project
+from labelloop.loop.status import project_status
+from labelloop.loop.sweep import sweep
+from labelloop.models.runs import RunRecord, manifest_path
+from labelloop.models.versions import VersionRecord, state_of
+from labelloop.types import Item, ProjectKey
+from support.file_bundle import write_bundle
+from support.studio_api import StudioApi
+
+from .conftest import MakeHub, of_this_process
+
+
+@pytest.fixture
+def job_hub(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """The hub of commands and jobs in this process, which keep one version."""
+    yield from of_this_process(make_hub(keep_versions=1), monkeypatch)
+
+
+@pytest.fixture
+def project(job_hub: Hub, studio: StudioApi, tmp_path: Path) -> ProjectKey:
+    """A project of four versions, v4 announced, with a prediction of each for each of four tasks; task 1 is labeled."""
+    studio.connect("v4")
+    studio.add_tasks(4)
+    studio.annotate(1, "cat")
+    project, _ = confirmed_project(job_hub, 7)
+    versions, pointer, before = job_hub.versions(project), job_hub.pointer(project), None
+    pictures = PictureCache(job_hub.settings.directory / "cache" / "pictures")
+    for number in range(1, 5):
+        name = f"v{number}"
+        picture = pictures.add(b"picture of " + name.encode())
+        pictures.remember(project, f"https://example.com/{name}", picture)
+        manifest = Manifest.of(project, "single", ("cat", "dog"), [Item(number, picture, ("cat",))])
+        job_hub.store.write(manifest_path(project, manifest.hash), manifest.to_jsonl().encode())
+        versions.claim(f"run-of-{name}")
+        record = VersionRecord(name, f"run-of-{name}", "head", before, "", True, f"{name} passed", {"gate": {}})
+        versions.publish(name, write_bundle(tmp_path / name, name.encode()), record)
+        versions.fetch_bundle(name, job_hub.settings.directory / "cache" / "bundles")
+        fence = pointer.take_fence()
+        job_hub.runs(project).save(
+            replace(
+                RunRecord(f"run-of-{name}", str(project), manifest.hash, "s", 1),
+                state="promoted",
+                version=name,
+                fence=fence,
+            )
+        )
+        pointer.promote(name, fence)
+        pointer.announce(name, fence)
+        studio._import([{"task": task, "model_version": name, "result": [], "score": 0.5} for task in studio.tasks])
+        before = name
+    return project
+
+
+def states(hub: Hub, project: ProjectKey) -> dict[str, str]:
+    pointers = hub.pointer(project).read()
+    return {one.version: state_of(one.version, one, pointers) for one in hub.versions(project).all()}
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_a_dry_run_tells_and_removes_nothing(job_hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    before, predicted = [*job_hub.store.sizes("")], list(studio.predictions)
+    answer = run("prune", "--project", "7", "--dry-run", "--json")
+    assert answer.exit_code == 0, answer.output
+    told = json.loads(answer.output)
+    [found] = told["projects"]
+    assert (told["dry_run"], told["keep"], found["versions"]) == (True, 1, ["v1", "v2"])
+    assert found["predictions"] == 6, "of v1 and v2, for the three tasks that wait"
+    assert found["bytes"]["v1"] > 100
+    assert ([*job_hub.store.sizes("")], studio.predictions) == (before, predicted)
+    assert "7: v1: " in run("prune", "--project", "7", "--dry-run").output
+
+
+def test_prune_removes_versions_predictions_and_copies(job_hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    answer = run("prune")
+    assert answer.exit_code == 0, answer.output
+    assert "predictions of old versions for tasks that wait, in Label Studio: 6" in answer.output
+    assert states(job_hub, project) == {"v1": "pruned", "v2": "pruned", "v3": "retired", "v4": "announced"}
+    assert studio.versions_of(1) == ["v1", "v2", "v3", "v4"], "annotations may have begun with one of them"
+    assert studio.versions_of(2) == ["v3", "v4"]
+    copies = job_hub.settings.directory / "cache" / "bundles" / str(project)
+    assert sorted(path.name.partition("-")[0] for path in copies.glob("v*")) == ["v3", "v4"]
+    assert "there is nothing to prune" in run("prune").output
+    listed = run("versions", "--project", "7").output
+    assert "v1   pruned " in listed
+    refused = run("rollback", "--project", "7", "--to", "v1", "--force")
+    assert refused.exit_code == 1
+    assert "v1 was pruned on 20" in refused.output
+    assert "v3, v4 are there" in refused.output
+    for command in ("report", "export"):
+        more = ("--version", "v1") if command == "report" else ("v1", "--to", str(copies / "out"))
+        assert "v1 of" in (told := run(command, "--project", "7", *more)).output
+        assert "was pruned on" in told.output, told.output
+
+
+def test_without_label_studio_the_store_is_pruned(job_hub: Hub, project: ProjectKey, studio: StudioApi) -> None:
+    studio.refusing = 503
+    answer = run("prune", "--project", "7")
+    assert answer.exit_code == 0, answer.output
+    assert "not looked at: Label Studio" in answer.output
+    assert states(job_hub, project)["v1"] == "pruned"
+
+
+def test_beside_a_run_nothing_is_pruned(job_hub: Hub, project: ProjectKey) -> None:
+    with Lease(job_hub, project):
+        assert "is held by another worker" in run("prune", "--project", "7").output
+        look_after(job_hub, [project])
+    assert "pruned" not in states(job_hub, project).values()
+    look_after(job_hub, [project])
+    assert states(job_hub, project)["v1"] == "pruned", "the next look makes up for it"
+
+
+def test_the_sweep_prunes_soon_after_a_promotion_and_else_once_an_hour(job_hub: Hub, project: ProjectKey) -> None:
+    jobs.sweep()
+    assert states(job_hub, project)["v2"] == "pruned"
+    pointer = job_hub.pointer(project)
+    pointer.promote("v3", fence := pointer.take_fence())
+    pointer.announce("v3", fence)
+    before = read_disk(job_hub.redis, project)
+    jobs.sweep()
+    assert read_disk(job_hub.redis, project) == before
+    job_hub.state(project).look_soon()
+    jobs.sweep()
+    assert read_disk(job_hub.redis, project) != before
+    assert states(job_hub, project) == {"v1": "pruned", "v2": "pruned", "v3": "announced", "v4": "retired"}
+
+
+def test_by_default_all_is_kept(make_hub: MakeHub, project: ProjectKey) -> None:
+    look_after(make_hub(), [project])
+    assert "pruned" not in states(make_hub(), project).values()
+
+
+def test_status_says_what_is_taken(job_hub: Hub, project: ProjectKey) -> None:
+    assert project_status(job_hub, project).disk is None
+    disk = note_disk(job_hub, project)
+    stored = sum(one.size for one in job_hub.store.sizes(f"{project}/"))
+    assert (disk.versions + disk.runs, disk.caches > 0) == (stored, True)
+    look_after(job_hub, [project])
+    status = project_status(job_hub, project).disk
+    assert status is not None
+    assert status["free"] > 1_000_000
+    projects, room = read_room(job_hub.redis)
+    assert [*projects] == [str(project)]
+    assert room is not None
+    assert room.free == status["free"]
+    assert "disk: versions " in run("status").output
+    job_hub.redis.flushall()
+    assert project_status(job_hub, project).disk is None
+
+
+def test_pictures_that_no_labels_need_go_a_week_later(job_hub: Hub, project: ProjectKey) -> None:
+    cache = job_hub.settings.directory / "cache"
+    pictures, caches = PictureCache(cache / "pictures"), Caches(job_hub.settings.directory)
+    shas = [pictures.add(b"picture of v%d" % number) for number in range(1, 5)]
+    for sha in shas:
+        pixels = cache / "train" / "pixels" / "1-8x8" / sha[:2] / f"{sha}.npy"
+        pixels.parent.mkdir(parents=True, exist_ok=True)
+        np.save(pixels, np.zeros(4))
+    kind = np.dtype([("picture", "S64"), ("row", "<f4", (2,))])
+    for name, held in (("old", shas[:3]), ("mixed", shas)):
+        path = cache / "train" / "features" / "net" / "straight" / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shard = np.empty(len(held), kind)
+        shard["picture"] = np.array(held, "S64")
+        np.save(path, shard)
+    needed = needed_pictures(job_hub, [project])
+    assert [needed(sha) for sha in shas] == [False, False, False, True]
+    assert not list(caches.unneeded(needed)), "they have just come"
+    for path in cache.rglob("*"):
+        if path.is_file():
+            os.utime(path, (0, time.time() - 8 * 24 * 3600))
+    found = [*caches.unneeded(needed)]
+    assert Counter(one.what for one in found) == {"pictures": 3, "addresses": 3, "pixels": 3, "features": 1}
+    assert "cached files of pictures that no project needs: " in run("prune", "--dry-run").output
+    assert run("prune").exit_code == 0
+    assert [pictures.has(sha) for sha in shas] == [False, False, False, True]
+    assert not list(caches.unneeded(needed))
+
+
+def test_what_goes_wrong_is_told_and_takes_nothing_from_the_sweep(job_hub: Hub, project: ProjectKey) -> None:
+    held = job_hub.store.read(f"{project}/champion.json").content
+    job_hub.store.write(f"{project}/champion.json", b"{")
+    look_after(job_hub, [project])
+    assert "old versions are not pruned now: " in job_hub.state(project).notes()["disk"]
+    job_hub.store.write(f"{project}/champion.json", held)
+    job_hub.state(project).look_soon()
+    look_after(job_hub, [project])
+    assert "disk" not in job_hub.state(project).notes()
+    assert sweep(job_hub, [project])
