@@ -113,6 +113,7 @@ def require_winner(machine: Path, found: Json) -> None:
     assert "://" not in page
 
 
+@pytest.mark.slow
 def test_a_search_ends_with_its_winner_tested(machine: Path) -> None:
     answer = CliRunner().invoke(main, words(machine, trials=1))
     assert answer.exit_code == 0, answer.output

@@ -43,7 +43,7 @@ from support.servers import free_port
 from support.waiting import wait_until
 from support.web_machine import WebMachine
 
-pytestmark = [pytest.mark.studio, pytest.mark.process, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.studio, pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PAGE = (Path(__file__).parents[2] / "docs/bring-your-own.md").read_text()
 PROGRAMS: dict[str, str] = dict(re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)```$", PAGE, re.DOTALL | re.MULTILINE))
@@ -418,7 +418,6 @@ def pieces(label_studio: LabelStudio, tmp_path: Path) -> Iterator[Pieces]:
         yield made
 
 
-@pytest.mark.slow
 def test_whatever_is_killed_one_training_a_key_and_the_same_champion_come_of_it(
     label_studio: LabelStudio, pieces: Pieces
 ) -> None:

@@ -18,7 +18,7 @@ from labelloop.models.versions import Versions
 from labelloop.types import Json
 from support.loop_machine import LoopMachine, Project, loop_settings
 
-pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.studio, pytest.mark.train, pytest.mark.slow, pytest.mark.timeout(900)]
 
 FIRST, SHOWN, MORE = 60, 90, 15
 
@@ -90,13 +90,9 @@ def check_results(examples: Examples, project: Project, predictions: dict[int, J
                 assert 0 <= value["y"] <= value["y"] + value["height"] <= 100.001
 
 
-# A second detector takes as long as all else here: two of them are compared by the contract tests of regions.
-@pytest.mark.parametrize(
-    ("kind", "corrected"),
-    [("text", True), ("spans", True), ("boxes", False), pytest.param("boxes", True, marks=pytest.mark.slow)],
-)
+@every_kind
 def test_labels_lead_to_predictions_and_corrections_to_another_run(
-    machine: LoopMachine, examples: Examples, kind: str, corrected: bool
+    machine: LoopMachine, examples: Examples, kind: str
 ) -> None:
     project = begin(machine, examples, f"{kind}: webhooks")
     status = machine.wait_for(project, announced("v1"), "webhooks lead to v1", 400)
@@ -110,8 +106,6 @@ def test_labels_lead_to_predictions_and_corrections_to_another_run(
     check_results(examples, project, predictions, set(examples.classes))
     assert any(one["result"] for one in predictions.values())
 
-    if not corrected:
-        return
     met = project.annotator.annotate_next(MORE, "v1")
     assert met.served == MORE
     status = machine.wait_for(project, settled_after(status.run["key"]), "corrections lead to a second run", 400)
@@ -119,7 +113,6 @@ def test_labels_lead_to_predictions_and_corrections_to_another_run(
     assert status.run["verdict"].startswith(("v2 replaces v1: ", "v2 is rejected: "))
 
 
-@pytest.mark.slow
 @every_kind
 def test_without_any_webhook_the_sweep_leads_to_the_same_also_when_labels_come_and_go(
     machine: LoopMachine, examples: Examples, kind: str
@@ -148,7 +141,6 @@ def test_without_any_webhook_the_sweep_leads_to_the_same_also_when_labels_come_a
         check_results(examples, project, predicted(machine, project, "v2"), {*kept, "something new"})
 
 
-@pytest.mark.slow
 @every_kind
 def test_a_run_goes_on_when_its_worker_was_killed(machine: LoopMachine, examples: Examples, kind: str) -> None:
     project = begin(machine, examples, f"{kind}: killed")
