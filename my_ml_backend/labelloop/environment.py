@@ -1,7 +1,4 @@
-"""What a process has of its environment beside the settings: names that are none, what it hands on, how it logs.
-
-Every process logs to standard error, one line an event.
-"""
+"""What a process has of its environment beside the settings: names that are none, and what it hands on."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -12,14 +9,14 @@ from labelloop.settings import Settings, source
 
 _log = logging.getLogger(__name__)
 
-_CHATTY = ("boto3", "botocore", "httpcore", "httpx", "onnx_ir", "rq", "s3transfer", "urllib3")
-"""At INFO or DEBUG these tell every request with its whole address, and addresses of pictures carry signatures."""
-
 HANDED_ON = ("LABELLOOP_PROJECT", "LABELLOOP_RUN_KEY")
 """What LabelLoop tells the programs that it runs as trainers and deployers; they may run LabelLoop in turn."""
 
 _OTHERS = (*HANDED_ON, "LABELLOOP_TEST_", "LABELLOOP_REQUIRE_TOOLS")
 """Beginnings of variables that are no settings and no mistakes: the last two are read by the tests of LabelLoop."""
+
+_COUNTED = "PROMETHEUS_MULTIPROC_DIR"
+"""Where processes of LabelLoop count together: nobody else's program is to count among them."""
 
 _SHARED = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "BASIC_AUTH_USER", "BASIC_AUTH_PASS")
 """Settings without our prefix whose misspellings can hardly be other programs' variables."""
@@ -41,7 +38,7 @@ def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name not in known or not (known[name] or values.names_user(value))
+        if name != _COUNTED and (name not in known or not (known[name] or values.names_user(value)))
     }
 
 
@@ -67,13 +64,6 @@ def read_instead(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         name, read = entry.metadata["name"], source(entry.metadata, environment)
         if read != name:
             yield name, read
-
-
-def start_logging(level: str) -> None:
-    """Log from ``level`` on, a setting's value in any case."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def _unknown(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -133,6 +133,13 @@ def host(value: str) -> str:
     return "" if re.fullmatch(r"[\w.:%-]+", value) else "a host name or an IP address, such as 127.0.0.1"
 
 
+def listening(value: str) -> str:
+    """Check an address to listen on with its port; empty is none."""
+    name, _, port = value.rpartition(":")
+    fine = re.fullmatch(r"\[[\w.:%]+\]|[\w.%-]+", name) and re.fullmatch(r"\d{1,5}", port) and 0 < int(port) < 1 << 16
+    return "" if not value or fine else "of the form host:port, such as 127.0.0.1:9092"
+
+
 def web_address(value: str) -> str:
     """Check ``http://host:port/path``, of a server whose paths are ours to choose."""
     parts = _split(value)

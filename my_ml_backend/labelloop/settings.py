@@ -81,6 +81,12 @@ class LoopSettings:
         "What is logged, and all above it.",
         choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     )
+    log_format: str = _setting(
+        "LABELLOOP_LOG_FORMAT",
+        "text",
+        "How it is logged: as lines for people (text), or an object a line with its trace id (json).",
+        choices=("text", "json"),
+    )
     model_dir: str = _setting(
         "MODEL_DIR", "~/.local/share/labelloop", "Folder for caches, the default store and Redis."
     )
@@ -258,6 +264,12 @@ class LoopSettings:
         "",
         "Where figures go: cloudwatch://NAMESPACE?region=R, cloud-monitoring://PROJECT; empty: nowhere.",
         check=values.metrics_address,
+    )
+    metrics_listen: str = _setting(
+        "LABELLOOP_METRICS_LISTEN",
+        "",
+        "Where a worker answers Prometheus, which nobody needs a password for: 127.0.0.1:9092; empty: nowhere.",
+        check=values.listening,
     )
     notify_url: str = _setting(
         "LABELLOOP_NOTIFY_URL",

@@ -19,8 +19,8 @@ from labelloop.cli.processes import demo, play_demo
 from labelloop.demo.examples import Example, Examples
 from labelloop.demo.label_studio import LabelStudio
 from labelloop.demo.run import Surroundings
-from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError
+from labelloop.logs import start_logging
 from labelloop.settings import Settings
 from labelloop.studio.client import Studio
 from labelloop.types import Json

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import click
 
 from labelloop import __version__
-from labelloop.environment import start_logging, warn_of_unknown
+from labelloop.environment import warn_of_unknown
 from labelloop.errors import LabelLoopError, SettingsError, UnsafeStore
+from labelloop.logs import start_logging
 from labelloop.settings import Settings
 
 _PROCESSES = ("serve", "train", "web", "worker")
@@ -154,7 +155,7 @@ def main(ctx: click.Context) -> None:
             settings, ctx.meta["labelloop.faults"] = Settings.read()
         else:
             settings = Settings.from_environment()
-        start_logging(settings.log_level)
+        start_logging(settings.log_level, settings.log_format)
     except LabelLoopError as error:
         raise _told(error, name) from error
     if name in _PROCESSES:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
 
@@ -83,7 +84,8 @@ class Caller:
         if len(parts) == 1:
             return self._ask(inputs, target, deadline)
         threads = self._process().threads
-        calls = [threads.submit(self._ask, inputs[part], target, deadline) for part in parts]
+        # Each in a copy of this context, which says to what the call belongs.
+        calls = [threads.submit(copy_context().run, self._ask, inputs[part], target, deadline) for part in parts]
         # Without a deadline every call still ends, by its own timeout.
         wait(calls, timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
         for call in calls:

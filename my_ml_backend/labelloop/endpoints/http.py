@@ -27,6 +27,7 @@ from labelloop.errors import MediaError, SettingsError
 from labelloop.sources.egress import https_proxy, named_bundle, trusted
 from labelloop.sources.transport import Connections, TooLong, whole_body
 from labelloop.sources.urls import parse
+from labelloop.tracing import DOING, HEADER
 
 LONGEST_PAUSE = 2.0
 """Seconds; what a busy endpoint may ask for by Retry-After before it is asked again."""
@@ -173,6 +174,8 @@ def _target(call: Call) -> dict[str, str]:
         headers["X-LabelLoop-Project"] = str(call.target.project)
     if call.target.version is not None:
         headers["X-LabelLoop-Version"] = call.target.version
+    if trace := DOING.get().trace:
+        headers[HEADER] = trace
     return headers
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import h11
 from werkzeug.exceptions import BadRequest, HTTPException, RequestTimeout
 
-from labelloop.front.protocol import HttpAnswer, Way, call, environ_of, put_body, refuse
+from labelloop.front.protocol import ARRIVED, HttpAnswer, Way, call, environ_of, put_body, refuse
 
 if TYPE_CHECKING:
     from labelloop.front.house import House
@@ -58,6 +58,7 @@ class ClientConnection:
             while await self._exchange(self._seconds if first else IDLE_SECONDS):
                 first = False
         except (OSError, TimeoutError):
+            self._house.refused("lost")
             _log.debug("a client was lost")
         finally:
             self._writer.transport.abort()
@@ -75,8 +76,10 @@ class ClientConnection:
         try:
             head = await self._read_head(patience)
         except h11.RemoteProtocolError as error:
+            self._house.refused("unreadable")
             return await self._send(HttpAnswer.of_error(error.error_status_hint, _unread("request", error)))
         except RequestTimeout as error:
+            self._house.refused("slow")
             return await self._send(HttpAnswer.of_error(408, str(error.description)))
         return head is not None and await self._send(await self._answer(head))
 
@@ -86,6 +89,7 @@ class ClientConnection:
             way = self._house.way(environ)
             put_body(environ, await self._read_body(head, way))
             self._house.works(self)
+            environ[ARRIVED] = time.perf_counter()
             answer = await self._house.answer(way, environ)
         except HTTPException as error:
             refuse(environ, error)

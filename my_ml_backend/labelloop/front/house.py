@@ -14,7 +14,7 @@ import h11
 from werkzeug.exceptions import ServiceUnavailable
 
 from labelloop.front.connection import ClientConnection
-from labelloop.front.protocol import INLINE, HttpAnswer, Way, call, gate_of
+from labelloop.front.protocol import INLINE, HttpAnswer, Way, call, gate_of, unseen_of
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class House:
     ) -> None:
         self.app = app
         self.gate = gate_of(app)
+        self.refused = unseen_of(app)
         self.closing = essential is not None
         self._essential = essential
         self._most = most
@@ -77,9 +78,11 @@ class House:
 
     async def welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with a client to its end."""
-        if len(self._inside) >= self._most and not self._drop_one(self._waiting):
-            writer.transport.abort()
-            return
+        if len(self._inside) >= self._most:
+            self.refused("full")  # one of them has to go, or this one
+            if not self._drop_one(self._waiting):
+                writer.transport.abort()
+                return
         connection = ClientConnection(self, reader, writer)
         self._inside.add(connection)
         try:

@@ -8,14 +8,18 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
+from uuid import uuid4
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 import h11
-from flask import Flask, request
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from labelloop.tracing import DOING, HEADER, Doing, trace_in
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +40,13 @@ for a number that took 4, takes a second for a million different names, and lets
 
 _EXTENSION = "labelloop.front"
 _WARM_UP = "labelloop.warm_up"
+UNSEEN = "labelloop.unseen"
+"""By which an app's extensions name whom the front tells of clients that came to no request, and why: ``unreadable``,
+``slow``, ``lost``, or ``full`` where there are too many."""
 _REFUSED = "labelloop.refused"
+ARRIVED = "labelloop.arrived"
+"""When a request was whole, by ``time.perf_counter``: it may wait for a thread from then on."""
+_TRACES = ("HTTP_TRACEPARENT", "HTTP_X_REQUEST_ID")
 _UNPREFIXED = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
@@ -75,12 +85,15 @@ class Gate(Protocol):
 def guard(app: Flask, gate: Gate, warm_up: Callable[[], None] = lambda: None) -> None:
     """Let a gate stand before an app: the front asks it first, and under any other WSGI server the app itself does.
 
+    Each request gets its trace id there (labelloop/tracing.py), which its answer repeats.
     ``warm_up`` makes what the first requests would wait for; the front calls it beside them, others do not.
     """
     app.extensions[_EXTENSION] = gate
     app.extensions[_WARM_UP] = warm_up
 
     def enter() -> None:
+        told = [request.environ.get(name, "") for name in _TRACES]
+        DOING.set(Doing(trace=(trace_in(*told) if any(told) else "") or uuid4().hex))
         if _REFUSED in request.environ:
             raise request.environ[_REFUSED]
         way = gate.way(request.environ)
@@ -88,7 +101,12 @@ def guard(app: Flask, gate: Gate, warm_up: Callable[[], None] = lambda: None) ->
         if (request.content_length or 0) > way.max_bytes:
             raise way.over
 
+    def leave(answer: Response) -> Response:
+        answer.headers[HEADER] = DOING.get().trace
+        return answer
+
     app.before_request(enter)
+    app.after_request(leave)
 
 
 def gate_of(app: WSGIApplication) -> Gate:
@@ -102,6 +120,11 @@ def gate_of(app: WSGIApplication) -> Gate:
 def warm_up_of(app: WSGIApplication) -> Callable[[], None]:
     """Find what an app's first requests would wait for."""
     return getattr(app, "extensions", {})[_WARM_UP]  # type: ignore[no-any-return]
+
+
+def unseen_of(app: WSGIApplication) -> Callable[[str], None]:
+    """Find whom an app has told of clients that came to no request."""
+    return getattr(app, "extensions", {}).get(UNSEEN, lambda _: None)  # type: ignore[no-any-return]
 
 
 def refuse(environ: WSGIEnvironment, error: HTTPException) -> None:
@@ -194,7 +217,8 @@ def put_body(environ: WSGIEnvironment, body: io.BytesIO) -> None:
 def call(app: WSGIApplication, environ: WSGIEnvironment) -> HttpAnswer:
     """Run the app to its end; what it raises is logged and answered 500."""
     try:
-        return _called(app, environ)
+        # In a context of its own: what is noted of this request is no other's of the same thread.
+        return copy_context().run(_called, app, environ)
     except Exception:  # noqa: BLE001 - border: whatever it is, the client is answered
         _log.exception("answered 500")
         return HttpAnswer.of_error(500, "LabelLoop failed; the reason is in its log")

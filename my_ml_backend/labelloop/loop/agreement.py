@@ -54,6 +54,10 @@ class Agreement:
         """Note what told that there was something to count, when that is done."""
         self._redis.hset(self._key, "seen", seen)
 
+    def last_look(self) -> str:
+        """Say which look was the last: of another version, or of other tasks, it is called otherwise."""
+        return " ".join(as_text(one or b"") for one in self._redis.hmget(self._key, ["version", "since", "seen"]))
+
     def read(self) -> Agreed | None:
         """Say how annotators agree with the version that is counted for; None while none of them has said."""
         found = {as_text(name): as_text(value) for name, value in self._redis.hgetall(self._key).items()}

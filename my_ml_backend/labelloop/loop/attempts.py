@@ -22,6 +22,7 @@ from labelloop.run.registrar import Registrar
 from labelloop.run.scoring import Opponent, Rename
 from labelloop.run.search.defaults import with_defaults
 from labelloop.settings import Settings
+from labelloop.tracing import note_doing, trace_in_hand
 from labelloop.trainers.base import Trainer
 from labelloop.trainers.foreign import learner
 from labelloop.trainers.opening import open_trainer
@@ -138,6 +139,8 @@ def open_record(attempt: Attempt, trigger: str, force: bool) -> RunRecord:
     if force:
         key = _forced_key(runs, key, settings.run_attempts)
     record = runs.find(key) or new_record(attempt, key, trigger, force)
+    # Whoever goes on with it goes on under its id.
+    note_doing(trace=record.trace)
     if record.judged or record.given_up(settings.run_attempts):
         # What the project did last is this again, whatever was begun in between.
         latest = runs.latest()
@@ -183,6 +186,7 @@ def new_record(attempt: Attempt, key: str, trigger: str, force: bool) -> RunReco
         methods=methods_of(training.recipes, kind.recipes),
         kind=kind.name,
         sides=attempt.labeled.sides_hash,
+        trace=trace_in_hand(),
     )
 
 

@@ -24,6 +24,7 @@ from labelloop.loop.serving import PredictionPlan
 from labelloop.loop.state import StageProgress
 from labelloop.models.open_batch import OpenBatch, OpenBatches
 from labelloop.run.report.numbers import duration
+from labelloop.tracing import note_doing, trace_in_hand
 from labelloop.types import Progress, ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -123,7 +124,9 @@ def take_up(
         held = _give_up(hub, project, plan, held)
     if found.batch is None:
         return None
-    if not held.open:
+    if held.open:
+        note_doing(trace=held.trace)
+    else:
         _log.info("project %s: %s", project, found.told(plan.version, total))
         # Whoever begins it may be killed: the sweep asks for its answers then.
         hub.state(project).note("unpredicted", "tasks may be without a prediction")
@@ -215,6 +218,7 @@ def _opened(plan: PredictionPlan, last: OpenBatch, total: int) -> OpenBatch:
         open=True,
         pace=last.pace,
         on=last.on,
+        trace=trace_in_hand(),
     )
 
 

@@ -16,6 +16,9 @@ from labelloop.models.runs import RunRecord
 from labelloop.run.parameters import improvement
 from labelloop.types import ProjectKey
 
+_CHANGED = "changed labels"
+"""How the trigger of a run ends that labels call for."""
+
 
 def consider(hub: Hub, project: ProjectKey) -> str:
     """Enqueue or schedule what the project needs, and say what that was.
@@ -39,7 +42,9 @@ def consider(hub: Hub, project: ProjectKey) -> str:
         # Nobody else will: should the project be trained one day, a scan finds them.
         state.changes.settle(stands.now)
     elif found.next == "run" and found.at is not None and found.at <= stands.now:
-        queue.retrain(found.trigger, force=found.forced)
+        # Of many webhooks that lead to one run, it is the last one's.
+        trace = state.trace(stands.pending.first) if found.trigger.endswith(_CHANGED) else ""
+        queue.retrain(found.trigger, force=found.forced, trace=trace)
         if stands.wish:
             # Not before the job is there: a worker killed in between would lose it.
             state.granted(stands.wish)
@@ -55,7 +60,7 @@ def _told(stands: Situation, found: Outlook) -> str:
     """Say what is waited for, in words that do not change while it is."""
     if found.next == "look":
         return "the last attempt failed; it is left alone for a while"
-    if found.next == "run" and found.trigger.endswith("changed labels"):
+    if found.next == "run" and found.trigger.endswith(_CHANGED):
         return f"{stands.pending.changed} changed labels wait for their moment"
     return found.why
 

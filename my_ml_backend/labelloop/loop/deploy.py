@@ -26,6 +26,7 @@ from labelloop.loop.serving import Serving, announced_version, note_deployment
 from labelloop.models.bundle import read_bundle_info
 from labelloop.models.champion import Pointers
 from labelloop.models.deployments import Deployment, Deployments, take_place
+from labelloop.tracing import note_doing
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
 
     Raises DeployError, too: what was there before serves on, and stays announced.
     """
+    note_doing(version=version)
     found = project_endpoint(hub, project)
     if found.serves == "deployed":
         reporter.stage("deploy")
@@ -60,6 +62,7 @@ def deliver(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: P
 
 
 def _announce(hub: Hub, project: ProjectKey, version: str, fence: int, reporter: ProgressReporter) -> Prelabeled:
+    note_doing(version=version)
     reporter.stage("prelabel")
     prelabeled = prelabel(hub, project, version, reporter)
     if prelabeled.job:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from labelloop.cloud.base import Inbox, Registry
 from labelloop.cloud.opening import open_inbox, open_registry
@@ -31,6 +32,9 @@ from labelloop.sources.media import Media
 from labelloop.sources.reader import Reader
 from labelloop.types import Identity, Json, ProjectKey
 from labelloop.watch.sample import Predicted
+
+if TYPE_CHECKING:
+    from labelloop.counters import LoopCounters
 
 _FOUND_SECONDS, _GUESSED_SECONDS = 60.0, 5.0
 """How long a process goes by where a project lies, or would lie, before it asks the store again."""
@@ -72,7 +76,7 @@ class Hub:
     def over(self, settings: Settings, tool: Tool) -> "Hub":
         """Make one with other settings or over another tool, which shares this one's store and Redis."""
         made = Hub(settings, tool)
-        made.__dict__.update(_store=self.store, _redis=self.redis)
+        made.__dict__.update(_store=self.store, _redis=self.redis, _counters=self.counters)
         return made
 
     def project(self, project: int | Identity) -> ProjectKey:
@@ -155,6 +159,12 @@ class Hub:
             return self._redis
 
     @property
+    def counters(self) -> "LoopCounters":
+        """What this process counts."""
+        with self._making:
+            return self._counters
+
+    @property
     def inbox(self) -> Inbox | None:
         """The queue in which a cloud tells what happened, None for none; raises SettingsError for another address."""
         with self._making:
@@ -209,6 +219,12 @@ class Hub:
     @cached_property
     def _redis(self) -> RedisClient:
         return RedisClient(self.settings)
+
+    @cached_property
+    def _counters(self) -> "LoopCounters":
+        from labelloop.counters import LoopCounters  # with what it imports it costs every command 50 ms
+
+        return LoopCounters()
 
     @cached_property
     def _inbox(self) -> Inbox | None:

@@ -26,6 +26,7 @@ from labelloop.loop import sweep as sweeping
 from labelloop.loop.backoff import NO_FAILURE
 from labelloop.loop.cloud_events import read_events
 from labelloop.loop.consider import consider as considering
+from labelloop.loop.gauges import keep_gauges
 from labelloop.loop.housekeeping import look_after
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import Lease, ProgressReporter
@@ -337,10 +338,12 @@ def sweep() -> dict[str, str]:
         told = read_events(hub)
         done = sweeping.sweep(hub)
         runs = model_runs.sweep(hub, hub_of)
+        looked_at = [ProjectKey.parse(project) for project in done]
         with may_be_lost("figures"):
-            tell_figures(hub, [ProjectKey.parse(project) for project in done])
+            keep_gauges(hub, looked_at)
+            tell_figures(hub, looked_at)
         with may_be_lost("what projects take"):
-            look_after(hub, [*map(ProjectKey.parse, done), *ModelRunJobs(hub.store).known()])
+            look_after(hub, [*looked_at, *ModelRunJobs(hub.store).known()])
         live = look_for_endpoints(hub)
         return done | runs | ({"events": told} if told else {}) | ({"endpoints": live} if live else {})
     finally:

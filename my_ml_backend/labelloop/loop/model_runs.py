@@ -30,6 +30,7 @@ from labelloop.loop.training import end, look_at_training, open_elsewhere
 from labelloop.models.model_runs import Entry, ModelRunJob, ModelRunJobs
 from labelloop.models.runs import RunRecord
 from labelloop.run.parameters import with_parameters
+from labelloop.tracing import note_doing
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def _open_job(hub: Hub, project: ProjectKey) -> ModelRunJob | None:
     jobs = ModelRunJobs(hub.store)
     job = jobs.read(project)
     if job is not None and job.state == "open":
+        note_doing(trace=job.trace)
         return job
     jobs.close(project)
     return None

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeGuard
 
 from labelloop.data.site import Interface, Subject
-from labelloop.errors import EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
+from labelloop.errors import CircuitOpen, EndpointError, LabelConfigError, LabelLoopError, MediaError, NotFound
 from labelloop.loop.hub import Hub
 from labelloop.loop.order import Place, without_version
 from labelloop.loop.serving import PredictionPlan, Serving, fallback, note_served, prediction_plan, serving
 from labelloop.sources.media import media_type_of
+from labelloop.tracing import DOING
 from labelloop.types import (
     FIRST_LABELS,
     NO_VERSION,
@@ -225,6 +226,8 @@ def _predict_call(plan: PredictionPlan, tasks: Sequence[Json], deadline: float |
     named = [_asked(plan, task, item) for task, item in zip(tasks, resolved, strict=True) if isinstance(item, Input)]
     # While two versions answer, which of them one answer was of may be a guess: nothing is kept of that.
     known = [plan.hub.cache.get(_kept_as(one.key, plan.expected)) if plan.expected else None for one in named]
+    hits = sum(one is not None for one in known)
+    plan.hub.counters.looked_up(hits, len(known) - hits)
     answers = iter(_ask(plan, [one for one, found in zip(named, known, strict=True) if found is None], deadline))
     # What is kept has its true score: the order may be made later, or be another one.
     made = iter(
@@ -272,7 +275,9 @@ def note_versions(plan: PredictionPlan, versions: Iterable[str]) -> str:
 
 def _predict_calls(plan: PredictionPlan, tasks: Sequence[Json], deadline: float) -> list[Found]:
     calls = list(chunks(tasks, plan.endpoint.batch))
-    pool = ThreadPoolExecutor(min(threads_for(plan), len(calls)), thread_name_prefix="predict")
+    pool = ThreadPoolExecutor(
+        min(threads_for(plan), len(calls)), "predict", initializer=DOING.set, initargs=(DOING.get(),)
+    )
     try:
         # Where many at one end fail, the breaker hears of a good one soon.
         order = from_both_ends(len(calls))
@@ -293,20 +298,22 @@ def _outcome(future: "Future[list[Found]]", call: Sequence[Json]) -> list[Found]
 def _ask(plan: PredictionPlan, asked: Sequence[_Asked], deadline: float | None) -> list[Json | Unpredicted]:
     if not asked:
         return []
+    began = time.perf_counter()
     try:
         answers = plan.endpoint.invoke([one.item for one in asked], plan.target, deadline)
     except EndpointError as error:
-        _count_error(plan)
+        _count(plan, "left_alone" if isinstance(error, CircuitOpen) else "failed", began)
         told = [_reason(str(error), one.item) if error.by_input else str(error) for one in asked]
         return [Unpredicted(reason, endpoint=True, by_input=error.by_input) for reason in told]
-    if any(isinstance(answer, Failure) and answer.endpoint for answer in answers):
-        _count_error(plan)
+    fails = any(isinstance(answer, Failure) and answer.endpoint for answer in answers)
+    _count(plan, "failed" if fails else "answered", began)
     return [_rendered(plan, one, answer) for one, answer in zip(asked, answers, strict=True)]
 
 
-def _count_error(plan: PredictionPlan) -> None:
-    """Count a call that the endpoint did not answer, for who watches figures."""
-    if plan.hub.settings.metrics:
+def _count(plan: PredictionPlan, outcome: str, began: float) -> None:
+    """Count a call of the endpoint that ``began`` then, for who watches figures; those of a cloud are of a project."""
+    plan.hub.counters.called(plan.endpoint.name, outcome, time.perf_counter() - began)
+    if outcome != "answered" and plan.hub.settings.metrics:
         plan.hub.state(plan.project).counted.endpoint_failed()
 
 
@@ -365,7 +372,8 @@ def resolve_all(plan: PredictionPlan, tasks: Sequence[Json], deadline: float | N
     """Resolve tasks, in order, several at a time; ``deadline`` is a ``time.monotonic()`` moment."""
     if len(tasks) <= 1:
         return [_resolve(plan, task, deadline) for task in tasks]
-    with ThreadPoolExecutor(min(_READERS, len(tasks)), thread_name_prefix="read") as readers:
+    known = DOING.get()
+    with ThreadPoolExecutor(min(_READERS, len(tasks)), "read", initializer=DOING.set, initargs=(known,)) as readers:
         return list(readers.map(lambda task: _resolve(plan, task, deadline), tasks))
 
 

@@ -27,6 +27,7 @@ from labelloop.loop.project_registry import site_of
 from labelloop.loop.serving import PredictionPlan, prediction_plan, serving
 from labelloop.loop.watched import watching
 from labelloop.retries import retries
+from labelloop.tracing import DOING
 from labelloop.types import Json, Progress, ProjectKey, chunks
 
 _log = logging.getLogger(__name__)
@@ -262,7 +263,7 @@ def predict_stream(plan: PredictionPlan, tasks: Iterable[Json]) -> Generator[tup
     """
     ended, outage = threading.Event(), _Outage()
     waiting: deque[tuple[list[Json], Future[list[Found]]]] = deque()
-    pool = ThreadPoolExecutor(threads_for(plan), thread_name_prefix="bulk")
+    pool = ThreadPoolExecutor(threads_for(plan), "bulk", initializer=DOING.set, initargs=(DOING.get(),))
     try:
         for call in chunks(tasks, plan.endpoint.batch):
             waiting.append((call, pool.submit(_patiently, plan, call, ended, outage)))

@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 
 from labelloop.errors import QueueError
 from labelloop.loop.redis_client import SWEEP, SWEEP_JOB, RedisClient, as_text, key_of
+from labelloop.tracing import DOING, Doing, is_trace, trace_in_hand
 from labelloop.types import Json, ProjectKey
 
 SHORT, LONG = "labelloop", "labelloop-runs"
@@ -33,6 +34,9 @@ _SENDING_SECONDS, _SENT_SECONDS = 60, 600
 _AGAIN = (10, 60, 600)
 """Seconds before a message is tried again."""
 
+
+_TRACE = "trace"
+"""By which a job's meta has the id of what led to it (labelloop/tracing.py)."""
 
 _JOBS = "labelloop.loop.jobs."
 
@@ -55,6 +59,13 @@ class LoopJob(Job):
         found: Callable[..., Any] = getattr(import_module(_JOBS.rstrip(".")), name.removeprefix(_JOBS))
         return found
 
+    def perform(self) -> Any:
+        """Do it; what is logged from here on is of its trace, RQ's word on its failure, too: nothing takes it back."""
+        known, project = str(self.meta.get(_TRACE)), self.args[0] if self.args else ""
+        trace = known if is_trace(known) else trace_in_hand()
+        DOING.set(Doing(trace=trace, job=self.id, project=str(project)))
+        return super().perform()
+
     # None is ever called back: what a job's end leads to, the job does itself.
     success_callback = failure_callback = stopped_callback = property(lambda _: None)
 
@@ -70,12 +81,12 @@ class ProjectQueue:
     def __init__(self, redis: RedisClient, project: ProjectKey) -> None:
         self._redis, self._project = redis, project
 
-    def retrain(self, trigger: str, *, force: bool = False) -> str:
+    def retrain(self, trigger: str, *, force: bool = False, trace: str = "") -> str:
         """Ask for a run and return the job's id; one that is still waiting is returned instead of a second one.
 
-        ``trigger`` says why, for the run's record.
+        ``trigger`` says why, for the run's record; ``trace`` is the id of what led to it, where that is not in hand.
         """
-        return self._enqueue(LONG, "job", "labelloop.loop.jobs.retrain", (trigger, force), anew=force)
+        return self._enqueue(LONG, "job", "labelloop.loop.jobs.retrain", (trigger, force), anew=force, trace=trace)
 
     def resume(self) -> str:
         """Ask that the open run goes on, whose training is over, to be ended or to be begun elsewhere."""
@@ -134,9 +145,12 @@ class ProjectQueue:
                 failure_ttl=_SENT_SECONDS,
                 job_id=job,
                 retry=Retry(max=len(_AGAIN), interval=list(_AGAIN)),
+                meta=_meta(),
             )
 
-    def _enqueue(self, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool) -> str:
+    def _enqueue(
+        self, name: str, key: str, function: str, args: tuple[object, ...], *, anew: bool, trace: str = ""
+    ) -> str:
         """Add a job that may take long, unless its like is waiting and ``anew`` is false; ``key`` keeps its id."""
         key = self._key(key)
         # Held for too long it is another's by now, which takes nothing from the job that is added.
@@ -150,6 +164,7 @@ class ProjectQueue:
                 timeout=_RUN_SECONDS,
                 result_ttl=_KEPT_SECONDS,
                 failure_ttl=_KEPT_SECONDS,
+                meta=_meta(trace),
             )
             self._redis.set(key, job.id, ex=_RUN_SECONDS)
         return job.id
@@ -157,10 +172,10 @@ class ProjectQueue:
     def _schedule(self, at: float, function: str) -> None:
         short, project = queue(self._redis, SHORT), str(self._project)
         if at <= time.time():
-            short.enqueue_call(function, args=(project,), timeout=_SHORT_SECONDS, result_ttl=60)
+            short.enqueue_call(function, args=(project,), timeout=_SHORT_SECONDS, result_ttl=60, meta=_meta())
             return
         moment = datetime.fromtimestamp(at, UTC)
-        short.enqueue_at(moment, function, project, job_timeout=_SHORT_SECONDS, result_ttl=60)
+        short.enqueue_at(moment, function, project, job_timeout=_SHORT_SECONDS, result_ttl=60, meta=_meta())
 
     def _key(self, name: str) -> str:
         return key_of(self._project, name)
@@ -177,7 +192,9 @@ def enqueue_sweep(redis: RedisClient, every: float) -> None:
         return
     # While the only worker is busy with a long run, sweeps would pile up behind it.
     if not _waits(redis, SWEEP_JOB):
-        job = queue(redis, SHORT).enqueue_call("labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60)
+        job = queue(redis, SHORT).enqueue_call(
+            "labelloop.loop.jobs.sweep", timeout=_SHORT_SECONDS, result_ttl=60, meta=_meta()
+        )
         redis.set(SWEEP_JOB, job.id, ex=_KEPT_SECONDS)
 
 
@@ -191,6 +208,11 @@ def end_sweep(redis: RedisClient, every: float) -> None:
     if waiting := _waits(redis, SWEEP_JOB):
         with suppress(NoSuchJobError):
             Job.fetch(waiting, connection=redis, serializer=JSONSerializer).delete()
+
+
+def _meta(trace: str = "") -> dict[str, str]:
+    """Say in a job's meta to what it belongs."""
+    return {_TRACE: trace or trace_in_hand()}
 
 
 def _waits(redis: RedisClient, key: str) -> str | None:
@@ -222,5 +244,21 @@ def job_result(redis: RedisClient, job_id: str) -> str:
 
 
 def count_workers(redis: RedisClient) -> int:
-    """Say how many workers Redis has heard of lately."""
-    return int(Worker.count(connection=redis))
+    """Say how many workers Redis has heard of lately; one that was killed is named on, and its key runs out."""
+    keys = Worker.all_keys(connection=redis)
+    return int(redis.exists(*keys)) if keys else 0
+
+
+def count_jobs(redis: RedisClient) -> dict[tuple[str, str], int]:
+    """Count the jobs of both queues by their state, in one round trip."""
+    found = []
+    with redis.pipeline(transaction=False) as pipe:
+        for name in (SHORT, LONG):
+            short = queue(redis, name)
+            pipe.llen(short.key)
+            found.append((name, "waiting"))
+            for state in ("started", "scheduled", "failed"):
+                pipe.zcard(getattr(short, f"{state}_job_registry").key)
+                found.append((name, state))
+        counts = pipe.execute()
+    return dict(zip(found, map(int, counts), strict=True))

@@ -6,6 +6,7 @@ The names of everything LabelLoop keeps in Redis; all of it may be wiped at any 
 
 labelloop:projects:<instance>      hash     project id -> address under which Label Studio calls this backend
 labelloop:<project>:changed        sorted   annotation or task -> moment its label last changed
+labelloop:<project>:trace          string   moment and trace id of the last webhook that told of a changed label
 labelloop:<project>:wake           string   moment of the next scheduled look at the policy
 labelloop:<project>:again          string   JSON: the run wanted after the one in progress
 labelloop:<project>:begun          string   JSON: the run in progress, left behind by a killed worker
@@ -42,6 +43,7 @@ labelloop:webhooks                 hash     project -> since when its webhook ca
 labelloop:webhooks:witness         string   by which processes know whether they have the same key of webhooks
 labelloop:sweep                    string   set until the next sweep may be asked for
 labelloop:sweep:job                string   id of the last sweep
+labelloop:gauges                   hash     project -> JSON: how it stands, as the last sweep found it
 labelloop:metered                  string   set until figures may be sent again
 labelloop:disk                     hash     project, or machine -> JSON: bytes that it takes, when that was counted
 labelloop:disk:pictures            string   set until pictures that nobody needs may be removed again
@@ -69,6 +71,7 @@ _log = logging.getLogger(__name__)
 SWEEP = "labelloop:sweep"
 SWEEP_JOB = "labelloop:sweep:job"
 METERED = "labelloop:metered"
+GAUGES = "labelloop:gauges"
 STARTED = "labelloop:started"
 HOOKED = "labelloop:webhooks"
 WITNESS = "labelloop:webhooks:witness"

@@ -52,6 +52,7 @@ from labelloop.run.folder import RunFolder
 from labelloop.run.parameters import parameters_of
 from labelloop.settings import Settings
 from labelloop.sources.urls import local_file
+from labelloop.tracing import note_doing
 from labelloop.trainers.foreign import learner
 from labelloop.types import Json, ProjectKey
 
@@ -101,6 +102,7 @@ def resume(hub: Hub, project: ProjectKey, reporter: ProgressReporter) -> RunReco
     hub.open_runs(project).begin(replace(opened, fence=fence))
     record = hub.runs(project).find(opened.key)
     if record is not None:
+        note_doing(trace=record.trace)
         record = take_up(hub, project, record, fence)
         _refuse_failed(hub, project, record)
     attempt = _taken_up(hub, project, opened, fence, reporter)

@@ -135,8 +135,8 @@ ABOUT = "labelloop"
 """Field of RQ's record of a worker that holds what the worker says of itself, as JSON."""
 
 _OF_ONE_PROCESS = (
-    *("HOST", "PORT", "WORKERS", "THREADS", "LOG_LEVEL", "MODEL_DIR", "ENGINE", "LABELLOOP_LOADED_MODELS"),
-    *("K_SERVICE", "LABELLOOP_RUN_NICENESS"),
+    *("HOST", "PORT", "WORKERS", "THREADS", "LOG_LEVEL", "LABELLOOP_LOG_FORMAT", "MODEL_DIR", "ENGINE"),
+    *("LABELLOOP_LOADED_MODELS", "LABELLOOP_METRICS_LISTEN", "K_SERVICE", "LABELLOOP_RUN_NICENESS"),
 )
 
 

@@ -22,6 +22,7 @@ from labelloop.loop.redis_client import STARTED, RedisClient, as_text, key_of, m
 from labelloop.loop.retrain_policy import Changes, Ran, RetrainPolicy
 from labelloop.loop.window import Window
 from labelloop.settings import Settings
+from labelloop.tracing import trace_in_hand
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ EXTRA_PARAMS = "extra_params"
 
 _FORGOTTEN = (
     "changed",
+    "trace",
     "wake",
     "again",
     "begun",
@@ -61,6 +63,8 @@ _FORGOTTEN = (
 )
 
 _PROGRESS_SECONDS = 24 * 3600
+
+_TRACED_SECONDS = 30 * 24 * 3600
 
 _ANNOUNCED_SECONDS = 10
 """How long a cached answer stands: the most that a worker killed between store and cache can delay the truth."""
@@ -223,10 +227,18 @@ class ProjectState:
         def ask(pipe: Pipeline) -> None:
             pipe.hexists(self._key("note"), "missing")
             pipe.get(self._key("wake"))
+            if what:
+                # The run that they lead to is of the last one's trace.
+                pipe.set(self._key("trace"), f"{now!r} {trace_in_hand()}", ex=_TRACED_SECONDS)
 
-        pending, (lacking, planned) = self.changes.read(what, now, ask)
+        pending, (lacking, planned, *_) = self.changes.read(what, now, ask)
         due = RetrainPolicy.of(self._settings).due(pending, lacking=bool(lacking))
         return due, None if planned is None else float(planned)
+
+    def trace(self, since: float) -> str:
+        """Give the id under which changed labels were told of last; empty where that was before ``since``."""
+        at, _, trace = (_text(self._redis.get(self._key("trace"))) or "0").partition(" ")
+        return trace if float(at) >= since else ""
 
     def is_held(self) -> bool:
         """Say whether some worker holds the project's lease now."""

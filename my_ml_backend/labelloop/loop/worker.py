@@ -10,16 +10,18 @@ import threading
 import time
 from resource import struct_rusage
 
+from prometheus_client import start_http_server
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from labelloop.children import die_with_parent
-from labelloop.errors import QueueError
+from labelloop.counters import OfMachine, count_together, counting_folder
+from labelloop.errors import QueueError, ServiceError
 from labelloop.loop.hub import Hub
 from labelloop.loop.lease import LEASE_SECONDS
 from labelloop.loop.process import load_tools
-from labelloop.loop.queue import LONG, SHORT, LoopJob, enqueue_sweep, queue
+from labelloop.loop.queue import LONG, NAMES, SHORT, LoopJob, enqueue_sweep, queue
 from labelloop.loop.redis_client import connect_patiently
 from labelloop.loop.startup import (
     ABOUT,
@@ -32,6 +34,7 @@ from labelloop.loop.startup import (
 )
 from labelloop.loop.state import note_start
 from labelloop.sources.urls import shown
+from labelloop.supervise import require_free
 from labelloop.types import ProjectKey
 
 _log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ def run_worker(hub: Hub) -> None:
     require_safe_store(hub)
     _wait_for_redis(hub)
     note_start(hub.redis)
+    tell_metrics(hub)
     worker = make_worker(hub)
     parent = os.getpid()
     os.register_at_fork(after_in_child=lambda: die_with_parent(parent) if os.getppid() == parent else None)
@@ -98,6 +102,23 @@ def make_worker(hub: Hub) -> Worker:
     )
     worker.hub = hub
     return worker
+
+
+def tell_metrics(hub: Hub) -> None:
+    """Answer Prometheus at ``LABELLOOP_METRICS_LISTEN``, where that is set; a port that is taken keeps no worker idle.
+
+    Each job has a process of its own. One after the other, they count in the same files, which outlive them.
+    """
+    if not hub.settings.metrics_listen:
+        return
+    host, _, port = hub.settings.metrics_listen.rpartition(":")
+    host, parent = host.strip("[]"), os.getpid()
+    try:
+        require_free(host, int(port), "name another one by LABELLOOP_METRICS_LISTEN for each worker of a machine")
+        count_together(counting_folder(f"worker-{port}"), lambda: "worker" if os.getpid() == parent else "jobs")
+        start_http_server(int(port), host, hub.counters.all([OfMachine(hub.settings.directory)]))
+    except (OSError, ServiceError) as error:
+        _log.warning("this worker tells Prometheus nothing: %s", error)
 
 
 def keep_sweeping(hub: Hub, stop: threading.Event) -> None:
@@ -151,6 +172,17 @@ class _LoopWorker(Worker):
         if queue.name == LONG:
             os.nice(self.hub.settings.run_niceness)
         super().main_work_horse(job, queue)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Have a process do it, and count it here, which outlives that."""
+        began = time.monotonic()
+        super().execute_job(job, queue)
+        try:
+            name, status = (job.func_name or "").rpartition(".")[2], job.get_status()
+            told = status.value if status else "gone"
+            self.hub.counters.worked(name if name in NAMES else "other", told, time.monotonic() - began)
+        except Exception:  # noqa: BLE001 - border: RQ would end with it
+            _log.exception("job %s is not counted", job.id)
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: struct_rusage) -> None:
         """Note it for the job's project; RQ marks the job as failed afterwards."""

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from labelloop.errors import Fenced
 from labelloop.models.records import now, readable, readable_record, to_bytes, update
 from labelloop.models.store import Store
+from labelloop.tracing import trace_in_hand
 from labelloop.types import Json, ProjectKey
 
 _INDEX = "_model-runs/index.json"
@@ -42,7 +43,8 @@ class ModelRunJob:
     process of that stage ended by itself. ``reason`` says why it failed, or what it waits for: ``away`` names that, and
     ``since`` is since when (Unix seconds). ``run`` is the key of the run that is made of it, ``version`` whose
     predictions it shows, once there is one; ``parameters`` are those of the model run's config. ``told`` is what its
-    tool was told in the end, ``uploaded`` what came of the predictions.
+    tool was told in the end, ``uploaded`` what came of the predictions. ``trace`` is the id of the request
+    (labelloop/tracing.py).
     """
 
     model_run: str
@@ -66,6 +68,7 @@ class ModelRunJob:
     told: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     updated: str = ""
+    trace: str = ""
 
     def moved(self, **changed: Any) -> Self:
         """Give it with some fields changed."""
@@ -111,6 +114,7 @@ class ModelRunJobs:
                 attempts=stands.attempts + 1 if stands else 1,
                 asked=now(),
                 created=stands.created if stands else now(),
+                trace=trace_in_hand(),
             )
 
         return self._opened(project, change)

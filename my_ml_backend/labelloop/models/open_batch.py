@@ -17,7 +17,7 @@ class OpenBatch:
     seconds), ``tasks`` how many waited then, ``sent`` how many of them went along. It is ``open`` until nothing is left
     of it in the cloud, which is removed when its answers are ``taken`` in. From then on it says why the job ``failed``,
     how many tasks were ``left`` without a prediction, and how many were answered in a second (``pace``) ``on`` which
-    machine; 0 where that is not known.
+    machine; 0 where that is not known. ``trace`` is the id of what led to it (labelloop/tracing.py).
     """
 
     key: str = ""
@@ -33,6 +33,7 @@ class OpenBatch:
     left: int = 0
     pace: float = 0.0
     on: str = ""
+    trace: str = ""
 
 
 class OpenBatches:

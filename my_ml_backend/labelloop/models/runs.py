@@ -45,7 +45,7 @@ class RunRecord:
     for a person's approval. ``seconds`` maps stage to duration. ``fence`` is the
     one of the attempt that saved it. ``methods`` are the versions of the recipes and the gate that it is made with;
     empty in a record of 0.1, for which all were the first. ``kind`` is what was learned. ``created`` and ``updated``
-    (UTC, ISO 8601) are set by ``Runs.save``.
+    (UTC, ISO 8601) are set by ``Runs.save``. ``trace`` is the id of what led to it (labelloop/tracing.py).
 
     ``attempts`` counts beginnings, ``failures`` the run's own errors (None in a record of 0.1, which counted every
     attempt); ``final`` says that another attempt would end the same. ``interruptions`` are attempts in a row that were
@@ -81,6 +81,7 @@ class RunRecord:
     kind: str = IMAGES
     sides: str = ""
     pruned: str = ""
+    trace: str = ""
 
     @property
     def judged(self) -> bool:

@@ -37,6 +37,7 @@ class VersionRecord:
     sets it. ``pruned`` says when these were removed (UTC, ISO 8601): what is left is this record, which passes no more,
     whatever its verdict was. ``trained_with`` are the fields of its ``TrainSettings``, ``trained_by`` the versions of
     the packages that had a part in it and their ``commit``; both are empty in records of releases that kept none.
+    ``trace`` is the run's.
     """
 
     version: str
@@ -53,6 +54,7 @@ class VersionRecord:
     trained_with: Json = field(default_factory=dict)
     trained_by: Json = field(default_factory=dict)
     pruned: str = ""
+    trace: str = ""
 
 
 def state_of(version: str, record: VersionRecord | None, pointers: Pointers) -> VersionState:

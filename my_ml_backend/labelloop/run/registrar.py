@@ -23,6 +23,7 @@ from labelloop.run.record import RunInfo
 from labelloop.run.refits import Origin
 from labelloop.run.scoring import Opponent, Rename, VersionOpponent
 from labelloop.run.verdict import Verdict, force_version
+from labelloop.tracing import DOING, note_doing
 from labelloop.train.intervals import TOO_FEW
 from labelloop.train.learning_curve import Reached, forecast
 from labelloop.trainers.base import Trainer
@@ -78,6 +79,7 @@ class Registrar:
         project began later.
         """
         name = self.versions.claim(key)
+        note_doing(version=name)
         version = self.versions.find(name) or self._judge_and_publish(context, name, key, adopted)
         if force:
             version = force_version(self.versions, name)
@@ -153,6 +155,7 @@ class Registrar:
             waits=verdict.passed and context.settings.approval == "manual" and not adopted,
             trained_with={} if adopted else context.training.to_json(),
             trained_by={} if adopted else _software(context),
+            trace=DOING.get().trace,
         )
         return self.versions.publish(name, context.folder.bundle, record)
 

@@ -10,6 +10,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from labelloop.pictures import MAX_PIXELS
+from labelloop.serve.counters import ServeCounters
 from labelloop.serve.references import References
 from labelloop.serve.refusal import BadRequest, NotReady
 from labelloop.serve.registry import Catalog, ModelChoice
@@ -102,10 +103,11 @@ class Answered(NamedTuple):
 class Answering:
     """Reads the current Flask request, fetches what it only names, and has the model it asks for predict."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, references: References) -> None:
+    def __init__(self, catalog: Catalog, admission: Admission, references: References, counters: ServeCounters) -> None:
         self._catalog = catalog
         self._admission = admission
         self._references = references
+        self._counters = counters
 
     def answer(self, target: Target, *, json: bool = False) -> Answered:
         """Answer the request; ``json``: its body is JSON, whatever its media type says.
@@ -141,9 +143,13 @@ class Answering:
         pictures = self._fetched(items)
         contents = [one for one in pictures if isinstance(one, bytes)]
         with self._admission.at_work(choice.engine.pixels(contents)):
+            began = time.perf_counter()
             answers = choice.engine.predict(contents, choice.version)
+            self._counters.worked(answers, time.perf_counter() - began)
         following = iter(answers)
-        return [one if isinstance(one, Failure) else next(following) for one in pictures]
+        found = [one if isinstance(one, Failure) else next(following) for one in pictures]
+        self._counters.answered(found)
+        return found
 
     def _fetched(self, items: Sequence[Item]) -> list[bytes | Failure]:
         uris = [item.uri for item in items if isinstance(item, Reference)]

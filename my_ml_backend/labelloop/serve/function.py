@@ -17,8 +17,8 @@ from flask import Flask
 from werkzeug.test import create_environ
 from werkzeug.wrappers import Response
 
-from labelloop.environment import start_logging
 from labelloop.errors import SettingsError
+from labelloop.logs import start_logging
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.pinned import PinnedCatalog
 from labelloop.serve.refusal import Refusal
@@ -57,7 +57,7 @@ def answer(event: Json, app: Flask) -> Json:
 def _app() -> Flask:
     """Take the bundle and load it, once for all that this instance of the function answers."""
     settings = Settings.from_environment()
-    start_logging(settings.log_level)
+    start_logging(settings.log_level, settings.log_format)
     plan = ServePlan.of(ServeOptions(), os.environ)
     if not plan.storage and plan.bundle is None:
         raise SettingsError("this function has no AIP_STORAGE_URI: deploy it by a lambda:// deployer")

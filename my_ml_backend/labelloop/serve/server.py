@@ -9,6 +9,7 @@ from wsgiref.types import WSGIEnvironment
 from flask import Flask, Response, jsonify
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 
+from labelloop.counters import Collector, OfMachine
 from labelloop.front.protocol import BODIES, INLINE, Way, guard, too_large
 from labelloop.front.redaction import hide_folders
 from labelloop.models.archive import bundle_folder
@@ -16,6 +17,7 @@ from labelloop.models.bundle import check_bundle, served_by
 from labelloop.models.opening import open_store
 from labelloop.serve.answering import Admission, Answering
 from labelloop.serve.cloud_shapes import sagemaker_shape, vertex_shape
+from labelloop.serve.counters import OfCatalog, ServeCounters
 from labelloop.serve.engines.base import check_engine, open_engine, require_model
 from labelloop.serve.options import ServeOptions, ServePlan
 from labelloop.serve.page import page
@@ -42,13 +44,19 @@ def inference_app(
     folders: Sequence[Path] = (),
     health_route: str = "/ping",
     predict_route: str = "/invocations",
+    figures: Sequence[Collector] = (),
 ) -> Flask:
-    """Make the WSGI application; each route is served besides SageMaker's. ``folders`` are hidden in errors."""
+    """Make the WSGI application; each route is served besides SageMaker's. ``folders`` are hidden in errors.
+
+    ``figures`` are told at ``/metrics`` beside what is counted.
+    """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = body_max_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     hide_folders(app, folders)
-    answering = Answering(catalog, admission, references)
+    counters, told = ServeCounters(), [*figures, OfCatalog(catalog)]
+    counters.watch(app)
+    answering = Answering(catalog, admission, references, counters)
 
     def ping() -> Response:
         return jsonify(catalog.state())
@@ -61,6 +69,7 @@ def inference_app(
         payload = max(1, min(body_max_bytes // _MEBIBYTE, 100 // transforms))
         return jsonify(MaxConcurrentTransforms=transforms, BatchStrategy="SINGLE_RECORD", MaxPayloadInMB=payload)
 
+    app.add_url_rule("/metrics", "metrics", lambda: counters.page(told))
     for route in dict.fromkeys(("/ping", health_route)):
         app.add_url_rule(route, f"ping {route}", ping)
     for route in dict.fromkeys(("/invocations", predict_route)):
@@ -139,6 +148,7 @@ def planned_app(plan: ServePlan, settings: Settings, catalog: Catalog) -> Flask:
         folders=(*settings.folders, *([plan.bundle] if plan.bundle else [])),
         health_route=plan.health_route,
         predict_route=plan.predict_route,
+        figures=[OfMachine(settings.directory)],
     )
 
 
@@ -172,6 +182,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         wanted: dict[str, Any] = {
             "bind": f"{self._plan.host}:{self._plan.port}",
             "worker_class": "labelloop.front.worker.Worker",
+            "logger_class": "labelloop.front.logger.FrontLogger",
             "workers": 1,
             "graceful_timeout": GRACE_SECONDS,
             "loglevel": self._settings.log_level.lower(),
@@ -184,6 +195,6 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Flask:
         """Make the application, in the worker process."""
         app = planned_app(self._plan, self._settings, self._make_catalog())
-        beside = frozenset({"/ping", self._plan.health_route, "/execution-parameters"})
+        beside = frozenset({"/ping", self._plan.health_route, "/execution-parameters", "/metrics"})
         guard(app, ServeGate(self._settings, THREADS, beside))
         return app

@@ -21,7 +21,6 @@ from labelloop.types import Output, Rendering
 from labelloop.web.access import Logins, WebGate
 from labelloop.web.attempts import Attempts
 from labelloop.web.backend import LabelLoop
-from labelloop.web.counters import Metrics
 from labelloop.web.labelbox import LabelboxRoutes, is_served
 from labelloop.web.routes import Routes
 
@@ -43,14 +42,13 @@ def create_app(settings: Settings, hub: Hub, backend: type[LabelLoop]) -> Flask:
     app = Flask("labelloop", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
     app.url_map.merge_slashes = False  # the redirect it makes of // is an HTML page
-    metrics = Metrics()
-    metrics.watch(app)
+    hub.counters.watch(app)
     answer_errors(app)
     hide_folders(app, settings.folders)
-    attempts = Attempts(settings.failed_logins, metrics.refused)
+    attempts = Attempts(settings.failed_logins, hub.counters.login_failed)
     logins = Logins.of(settings, attempts)
     guard(app, WebGate(settings, logins), lambda: warm_up(hub))
-    Routes(hub, backend, logins, metrics).add_to(app)
+    Routes(hub, backend, logins).add_to(app)
     LabelboxRoutes(hub, attempts).add_to(app)
     return app
 

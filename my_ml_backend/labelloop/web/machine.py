@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from labelloop.children import launcher_is_gone, start_child
-from labelloop.environment import start_logging, unknown_variables, warn_of_unknown
+from labelloop.environment import unknown_variables, warn_of_unknown
 from labelloop.errors import SettingsError, TrainingError
 from labelloop.kinds.base import kinds
+from labelloop.logs import start_logging
 from labelloop.loop.hub import Hub
 from labelloop.loop.process import open_hub
 from labelloop.loop.redis_server import RedisServer
@@ -51,7 +52,7 @@ def run_machine(environment: Mapping[str, str], *, check: bool = False) -> None:
     """
     is_over = launcher_is_gone("label-studio-ml", "start")  # which passes no signal on and waits for nothing
     settings = Settings.from_environment(environment)
-    start_logging(settings.log_level)
+    start_logging(settings.log_level, settings.log_format)
     _refuse(settings)
     warn_of_unknown(environment)
     _warn_of_doubts(settings)

@@ -8,10 +8,12 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, Gone, NotFound
 
+from labelloop.counters import Collector, OfMachine
 from labelloop.errors import LabelConfigError, OptionsError, QueueError, SettingsError
 from labelloop.errors import NotFound as MissingVersion
 from labelloop.front.protocol import check_json
 from labelloop.front.redaction import redact_all
+from labelloop.loop.gauges import OfLoop
 from labelloop.loop.hub import Hub
 from labelloop.loop.predict import answers_alone
 from labelloop.loop.project_endpoint import ProjectEndpoint, hear, open_for, share_extra_params
@@ -30,7 +32,6 @@ from labelloop.types import NO_VERSION, Identity, Json, ProjectKey
 from labelloop.web.access import Logins
 from labelloop.web.backend import LabelLoop
 from labelloop.web.cloud_run import Lacks
-from labelloop.web.counters import Metrics
 
 _JOB = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PROJECT = re.compile(r"(\d{1,18})(?:\.\d+)?", re.ASCII)
@@ -42,11 +43,11 @@ JsonAnswer = Response | Json | tuple[Json, int]
 class Routes:
     """Label Studio's routes over one hub. Who may ask is the gate's, errors are left to the border, ``answers``."""
 
-    def __init__(self, hub: Hub, backend: type[LabelLoop], logins: Logins, metrics: Metrics) -> None:
+    def __init__(self, hub: Hub, backend: type[LabelLoop], logins: Logins) -> None:
         self._hub = hub
         self._backend = backend
         self._logins = logins
-        self._metrics = metrics
+        self._figures: list[Collector] = [OfMachine(hub.settings.directory), OfLoop(hub)]
         self._lacks = Lacks(hub)
         self._heard = HeardSecrets(hub)
 
@@ -114,7 +115,7 @@ class Routes:
         project = project_identity(body.get("project"))
         model = self._backend(str(project), text_of(body, "label_config"), hub=self._hub)
         results = model.predict(tasks, context=params.get("context") if isinstance(params, dict) else None)
-        self._metrics.predicted(results)
+        self._hub.counters.predicted(results)
         return {"results": results}
 
     def webhook(self) -> JsonAnswer:
@@ -130,9 +131,9 @@ class Routes:
         elif action in ACTIONS:
             self._check_webhook(action, body)
         else:
-            self._metrics.heard("other")
+            self._hub.counters.heard("other")
             return {"status": "ignored"}, 200
-        self._metrics.heard(action)
+        self._hub.counters.heard(action)
         return _noted(self._backend(hub=self._hub), action, body)
 
     def _check_webhook(self, action: str, body: Json) -> None:
@@ -185,8 +186,8 @@ class Routes:
         return {"status": "ok", "detail": "a project's versions come from its own annotations; nothing was copied"}
 
     def metrics(self) -> JsonAnswer:
-        """Answer what this process counted, for Prometheus."""
-        return self._metrics.page()
+        """Answer what the web processes counted, and how the loop stands, for Prometheus."""
+        return self._hub.counters.page(self._figures)
 
     def status(self) -> JsonAnswer:
         """Say how every known project stands, and whether Redis answers: without it nothing new is noted or trained."""

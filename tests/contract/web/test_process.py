@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from labelloop.children import start_child, stop_child
@@ -93,6 +95,47 @@ def served(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
         yield url, psutil.Process(child.pid)
     finally:
         stop_child(child, grace=20)
+
+
+def counted(url: str) -> dict[str, float]:
+    """What is told of ``/metrics``, by the series; nothing, by whoever stands by."""
+    answer = requests.get(f"{url}/metrics", timeout=5)
+    families = text_string_to_metric_families(answer.text if answer.ok else "")
+    samples = [one for family in families for one in family.samples]
+    return {f"{one.name} {' '.join(one.labels.values())}".strip(): one.value for one in samples}
+
+
+def test_whoever_is_asked_tells_what_all_processes_counted(served: tuple[str, psutil.Process]) -> None:
+    url, _ = served
+    before, told = counted(url), "labelloop_requests_total /validate 400"
+    for _ in range(12):
+        assert requests.post(f"{url}/validate", json={"config": "none"}, timeout=5).status_code == 400
+    assert requests.post(f"{url}/validate", data=b"x" * 20_000, timeout=5).status_code == 413
+    with socket.create_connection((url.rpartition("/")[2].split(":")[0], int(url.rpartition(":")[2]))) as client:
+        client.sendall(b"no HTTP\r\n\r\n")
+        assert b" 400 " in client.recv(1000)
+
+    found = [counted(url) for _ in range(6)]
+
+    assert {one[told] - before.get(told, 0) for one in found} == {12}
+    unread = "labelloop_connections_refused_total unreadable"
+    assert found[0][unread] == before.get(unread, 0) + 1
+    assert found[0]["labelloop_requests_total /validate 413"] == 1
+    assert found[0]["labelloop_request_seconds_count /validate"] == 13 + before.get(
+        "labelloop_request_seconds_count /validate", 0
+    )
+    assert found[0]["labelloop_redis_up"] == 1
+
+
+def test_what_a_killed_process_counted_stays_counted(served: tuple[str, psutil.Process]) -> None:
+    url, arbiter = served
+    told = "labelloop_requests_total /validate 400"
+    for _ in range(6):
+        requests.post(f"{url}/validate", json={"config": "none"}, timeout=5)
+    before, killed = counted(url)[told], min(arbiter.children(), key=psutil.Process.create_time)
+    killed.kill()
+    wait_until(lambda: len(set(arbiter.children()) - {killed}) == 3, "another takes its place")
+    wait_until(lambda: counted(url).get(told) == before, "it tells of it")
 
 
 def up(url: str) -> bool:

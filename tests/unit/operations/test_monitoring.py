@@ -2,17 +2,27 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from flask import Flask
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from labelloop.cli.main import main
+from labelloop.counters import LoopCounters, OfMachine
+from labelloop.errors import NotFound
+from labelloop.loop.gauges import Gauges, OfLoop, told
+from labelloop.loop.process import open_hub
+from labelloop.loop.queue import LONG, NAMES, SHORT
+from labelloop.serve.counters import OfCatalog, ServeCounters
+from labelloop.serve.registry import ModelChoice
+from labelloop.settings import Settings
 from labelloop.studio.backends import ACTIONS
-from labelloop.web.counters import Metrics
+from labelloop.types import Failure, Json, Target
 from support.operations import web_routes
 
 FOLDER = Path(__file__).parents[3] / "deploy/monitoring"
@@ -29,15 +39,52 @@ OF_PROMETHEUS = {"job", "instance"}
 
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, set[str]]:
-    """Each series of ``/metrics`` after a request, a prediction and a webhook, with its labels."""
-    app, metrics = Flask("counted"), Metrics()
-    metrics.watch(app)
+    """Each series that web, worker and inference tell once something has happened, with its labels."""
+    app, web, inference = Flask("counted"), LoopCounters(), ServeCounters()
+    web.watch(app)
     app.add_url_rule("/predict", view_func=lambda: "", methods=["POST"])
     app.test_client().post("/predict")
-    metrics.predicted([{}])
-    metrics.heard(ACTIONS[0])
-    families = text_string_to_metric_families(metrics.page().get_data(as_text=True))
+    web.predicted([{}])
+    web.heard(ACTIONS[0])
+    web.turned_away("slow")
+    web.looked_up(1, 1)
+    web.called("other", "left_alone", 0.0)
+    web.called("other", "failed", 0.1)
+    web.worked("retrain", "finished", 1.0)
+    inference.answered([Failure("no")])
+    inference.worked([Failure("no")], 0.1)
+    pages = [web.page([OfMachine(FOLDER), Everything()]), inference.page([OfCatalog(Loaded())])]
+    families = [one for page in pages for one in text_string_to_metric_families(page.get_data(as_text=True))]
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+
+
+class Everything:
+    """A project of which all is known that may be told."""
+
+    def collect(self) -> Iterator[Metric]:
+        found = Gauges(
+            champion="v1",
+            announced="v1",
+            measures={"accuracy": [0.9, 0.8, 0.95]},
+            runs={"k": "promoted"},
+            last="k",
+            succeeded=1.0,
+            stages={"train": 1.0},
+            agreed=(2, 1),
+            deployment_failed=False,
+        )
+        yield from told({"7": (found, 1, 1.0)}, {("labelloop", "waiting"): 1}, 1)
+        yield from OfLoop(open_hub(Settings(redis_url="redis://127.0.0.1:1/0"))).collect()
+
+
+class Loaded:
+    """A catalog with one version."""
+
+    def choose(self, target: Target) -> ModelChoice:
+        raise NotFound(str(target))
+
+    def state(self) -> Json:
+        return {"mode": "store", "loaded": ["ls-8080/7/v1"]}
 
 
 def selectors(expression: str) -> list[tuple[str, dict[str, str]]]:
@@ -61,7 +108,14 @@ def test_what_is_asked_for_is_there(exposed: dict[str, set[str]], name: str, exp
 
 @pytest.mark.parametrize(("name", "expression"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_it_is_asked_for_by_values_that_there_are(name: str, expression: str) -> None:
-    known = {"route": web_routes(), "action": {*ACTIONS, "other"}, "outcome": {"predicted", "skipped"}}
+    known = {
+        "route": web_routes(),
+        "action": {*ACTIONS, "other"},
+        "outcome": {"predicted", "skipped", "answered", "failed", "left_alone", "hit", "miss"},
+        "state": {"waiting", "started", "scheduled", "failed"},
+        "queue": {SHORT, LONG},
+        "function": {*NAMES, "other"},
+    }
     for _, asked in selectors(expression):
         for label, values in known.items():
             assert set(asked[label].split("|") if label in asked else ()) <= values

@@ -19,9 +19,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from labelloop.data.split import splits
-from labelloop.environment import start_logging
 from labelloop.errors import LabelLoopError, StoreError, TrainingError
 from labelloop.files import link_or_copy
+from labelloop.logs import start_logging
 from labelloop.run.context import Context, Labeled
 from labelloop.run.folder import RunFolder
 from labelloop.run.search.journal import BEGUN, OUTCOME, next_trial, open_study
@@ -160,7 +160,7 @@ def worker_main() -> int:
     run, (worker, most, jobs) = Path(sys.argv[1]), map(int, sys.argv[2:])
     try:
         settings = Settings.from_environment()
-        start_logging(settings.log_level)
+        start_logging(settings.log_level, settings.log_format)
         _keep_to(worker, jobs)
         make_trials(SearchFolder(RunFolder(run)), settings, worker, most)
     except LabelLoopError as error:
